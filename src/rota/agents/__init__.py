@@ -1,0 +1,1 @@
+"""LangChain agents built from rows: loader, model providers, journal, tools."""

@@ -1,0 +1,61 @@
+"""What a tool may know of the run that it serves, and the registry that rows' names resolve in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+from langchain_core.tools import BaseTool
+
+from rota.domain.errors import ConflictError, SetupRequiredError
+from rota.domain.ids import UserId
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """Whose run it is, its clock, and ways to that person's accounts.
+
+    `secret` returns the token of the owner's connection to a service; raises SetupRequiredError.
+    `mail_folder` returns the operator's mail folder for this person; raises SetupRequiredError.
+    """
+
+    user_id: UserId
+    now: Callable[[], datetime]
+    secret: Callable[[str], Awaitable[str]]
+    mail_folder: Callable[[], Path]
+    http: httpx.AsyncClient
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+
+
+ToolFactory = Callable[[ToolContext], BaseTool]
+
+
+class ToolRegistry:
+    """Tools by name: the only way from a row to code."""
+
+    def __init__(self, factories: Mapping[str, ToolFactory]) -> None:
+        self._factories = dict(factories)
+
+    def register(self, name: str, factory: ToolFactory) -> None:
+        """Add an operator's tool; raises ConflictError for a name that is taken."""
+        if name in self._factories:
+            raise ConflictError(f"A tool named {name!r} is registered already.")
+        self._factories[name] = factory
+
+    def names(self) -> tuple[str, ...]:
+        """Return the registered names, sorted."""
+        return tuple(sorted(self._factories))
+
+    def build(self, name: str, context: ToolContext) -> BaseTool:
+        """Return a new tool for one run; raises SetupRequiredError for an unregistered name."""
+        factory = self._factories.get(name)
+        if factory is None:
+            raise SetupRequiredError(
+                f"The agent links the tool {name!r}, which this rota does not have. Register it, "
+                "or remove the link.",
+                what=f"tool:{name}",
+            )
+        return factory(context)

@@ -1,0 +1,270 @@
+"""The composition root: settings become a database, services and loops, wired once, here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from rota.domain.errors import NotFoundError, SetupRequiredError
+from rota.domain.ids import UserId
+from rota.sample import sample_mailbox_path
+from rota.security.encryption import Cipher, load_key
+from rota.services.agents import AgentService
+from rota.services.connections import ConnectionService
+from rota.services.notification_service import NotificationService
+from rota.services.results import ResultService
+from rota.services.runs import RunService
+from rota.services.schedules import ScheduleService
+from rota.settings import Settings
+from rota.store import users
+from rota.store.database import Database
+from rota.store.embedded import EmbeddedPostgres, default_data_dir
+from rota.store.migrations import migrate, pending_migrations
+
+if TYPE_CHECKING:
+    from rota.services.background_tasks import BackgroundTaskService
+
+LOCAL_OWNER: Final = "owner@localhost"
+"""The one person of an embedded server."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A database to work on. `owner_url` may change the schema; `app_url` is rota's own role."""
+
+    owner_url: str
+    app_url: str
+    embedded: EmbeddedPostgres | None
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Everything that a command needs, on one event loop, without LangChain."""
+
+    settings: Settings
+    server: Server
+    database: Database
+    notifications: NotificationService
+    connections: ConnectionService
+    agents: AgentService
+    schedules: ScheduleService
+    runs: RunService
+    results: ResultService
+
+    async def person(self) -> UserId:
+        """Return whom commands act as: the sole owner of an embedded server, else `--as`.
+
+        Raises SetupRequiredError where nobody is named, NotFoundError for somebody unknown.
+        """
+        named = self.settings.user
+        if named is None:
+            if self.server.embedded is None:
+                raise SetupRequiredError(
+                    "Name the person to act as, with --as EMAIL or ROTA_USER.", what="user"
+                )
+            named = LOCAL_OWNER
+        async with self.database.connection() as conn:
+            found = await users.find_user(conn, named)
+            if found is None and _is_uuid(named):
+                candidate = UserId(UUID(named))
+                found = candidate if await users.user_exists(conn, candidate) else None
+            if found is None and self.server.embedded is not None and named == LOCAL_OWNER:
+                found = await users.ensure_user(conn, named)
+        if found is None:
+            raise NotFoundError("user", named)
+        return found
+
+
+def clock() -> datetime:
+    """Return the wall clock's time: the only place that reads it."""
+    return datetime.now(UTC)
+
+
+def data_dir(settings: Settings) -> Path:
+    """Return the directory of the embedded database and rota's own files."""
+    return settings.data_dir or default_data_dir()
+
+
+@contextmanager
+def database_server(settings: Settings, *, progress: Progress = lambda _: None) -> Iterator[Server]:
+    """Start, or join, the embedded server; or name the configured one."""
+    if settings.database_url is not None:
+        yield Server(settings.database_url, settings.database_url, None)
+        return
+    with EmbeddedPostgres.open(data_dir(settings), progress=progress) as embedded:
+        yield Server(embedded.owner_url, embedded.app_url, embedded)
+
+
+@asynccontextmanager
+async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
+    """Open the database and wire the services.
+
+    The schema of an embedded server is brought up to date first; on another one an outdated
+    schema raises SetupRequiredError, because who may change it is the operator's decision.
+    """
+    if server.embedded is not None:
+        await migrate(server.owner_url)
+    database = _database(settings, server)
+    async with database.opened():
+        async with database.connection() as conn:
+            missing = await pending_migrations(conn)
+        if missing:
+            raise SetupRequiredError(
+                f"The database's schema lacks {len(missing)} migration(s); run `rota migrate`.",
+                what="migrations",
+            )
+        notifications = NotificationService(database)
+        yield App(
+            settings=settings,
+            server=server,
+            database=database,
+            notifications=notifications,
+            connections=ConnectionService(database, _cipher(settings), clock=clock),
+            agents=AgentService(database),
+            schedules=ScheduleService(database, clock=clock),
+            runs=RunService(database),
+            results=ResultService(database, notifications),
+        )
+
+
+@asynccontextmanager
+async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
+    """Wire what runs agents: their own loop, database pool and HTTP client."""
+    # LangChain takes seconds to import, and most commands never run an agent.
+    import httpx  # noqa: PLC0415  as said above
+
+    from rota.agents.models import ChatModels  # noqa: PLC0415  as said above
+    from rota.agents.tools.builtin import builtin_tools  # noqa: PLC0415  as said above
+    from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as said above
+    from rota.engine.agent_loop import AgentLoop  # noqa: PLC0415  as said above
+    from rota.engine.queue import QueueWorker  # noqa: PLC0415  as said above
+    from rota.services.background_tasks import (  # noqa: PLC0415  as said above
+        BackgroundTaskService,
+    )
+    from rota.services.scheduled_execution_service import (  # noqa: PLC0415  as said above
+        ScheduledExecutionService,
+    )
+    from rota.services.scheduler import Scheduler  # noqa: PLC0415  as said above
+
+    settings = app.settings
+    agents = AgentLoop()
+    agents.start()
+    agent_database = _database(settings, app.server, max_size=settings.concurrency + 2)
+    connections = ConnectionService(agent_database, _cipher(settings), clock=clock)
+    mail = await _mail_folders(app)
+
+    async def open_side() -> tuple[AsyncExitStack, httpx.AsyncClient]:
+        stack = AsyncExitStack()
+        await stack.enter_async_context(agent_database.opened())
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=30.0))
+        return stack, http
+
+    def tool_context(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
+        return ToolContext(
+            user_id=user_id,
+            now=now,
+            secret=lambda service: connections.secret(user_id, service),
+            mail_folder=lambda: mail(user_id),
+            http=http,
+            endpoints=settings.endpoints,
+        )
+
+    try:
+        stack, http = await agents.run(open_side())
+        try:
+            execution = ScheduledExecutionService(
+                agent_database,
+                NotificationService(agent_database),
+                registry=builtin_tools(),
+                tool_context=tool_context,
+                models=ChatModels(endpoints=settings.endpoints, api_keys=settings.api_keys),
+                clock=clock,
+                unwrapped_tools=settings.unwrapped_tools,
+            )
+            yield BackgroundTaskService(
+                app.database,
+                scheduler=Scheduler(app.database, app.notifications),
+                worker=QueueWorker(app.database, concurrency=settings.concurrency),
+                execution=execution,
+                agent_database=agent_database,
+                agents=agents,
+                clock=clock,
+            )
+        finally:
+            await agents.run(stack.aclose())
+    finally:
+        await agents.stop()
+
+
+def remember_mail(settings: Settings, path: Path) -> None:
+    """Keep `rota up --mail PATH` for later starts without it."""
+    folder = data_dir(settings)
+    (folder / "mail").write_text(str(path.expanduser().resolve()), encoding="utf-8")
+
+
+def mail_path(settings: Settings) -> Path:
+    """Return the mail folder of an embedded server's owner: named, remembered, or the sample."""
+    if settings.mail is not None:
+        return settings.mail
+    remembered = data_dir(settings) / "mail"
+    if remembered.is_file():
+        return Path(remembered.read_text(encoding="utf-8").strip())
+    return sample_mailbox_path()
+
+
+async def _mail_folders(app: App) -> Callable[[UserId], Path]:
+    """Return who may read which mail folder on this machine's disk: one person, one folder.
+
+    A folder on disk is the operator's, not a row's: on a shared database it is the folder of the
+    person named by ROTA_USER, and nobody else's.
+    """
+    settings = app.settings
+    if app.server.embedded is not None:
+        owner: UserId | None = await app.person()
+        path: Path | None = mail_path(settings)
+    else:
+        owner = await app.person() if settings.mail is not None else None
+        path = settings.mail
+
+    def folder(user_id: UserId) -> Path:
+        if path is None or user_id != owner:
+            raise SetupRequiredError(
+                "No mail folder is set up for you. The operator sets ROTA_MAIL to an mbox file or "
+                "a Maildir, and ROTA_USER to its owner.",
+                what="mail_folder",
+            )
+        return path
+
+    return folder
+
+
+def _database(settings: Settings, server: Server, *, max_size: int = 10) -> Database:
+    return Database(
+        server.app_url,
+        listen_url=settings.database_listen_url,
+        prepared_statements=settings.prepared_statements,
+        max_size=max_size,
+    )
+
+
+def _cipher(settings: Settings) -> Cipher:
+    folder = data_dir(settings)
+    if settings.secret_key is None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Cipher(load_key(settings.secret_key, folder / "secret.key"))
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+

@@ -1,0 +1,45 @@
+"""What an agent is: a configuration and its tools' declarations, as read from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rota.domain.ids import AgentId, ToolId, UserId
+
+Tier = Literal["auto", "requires_approval", "user_configurable"]
+Preference = Literal["auto", "requires_approval"]
+Risk = Literal["low", "medium", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDeclaration:
+    """What the operator declares of a tool; `preference` is the run's owner's, if any."""
+
+    id: ToolId
+    name: str
+    description: str
+    version: int
+    read_only: bool
+    idempotent: bool
+    risk: Risk
+    default_tier: Tier
+    timeout_seconds: float
+    preference: Preference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfiguration:
+    """One row of `agent_configurations` with its active tools, in the order of their links."""
+
+    id: AgentId
+    user_id: UserId | None
+    agent_name: str
+    description: str
+    model: str
+    model_settings: Mapping[str, Any]
+    system_prompt: str
+    script: Mapping[str, Any] | None
+    max_steps: int
+    tools: tuple[ToolDeclaration, ...] = ()

@@ -1,0 +1,16 @@
+"""Typed identifiers, so that a run's id cannot be passed where a user's belongs."""
+
+from __future__ import annotations
+
+from typing import NewType
+from uuid import UUID
+
+UserId = NewType("UserId", UUID)
+AgentId = NewType("AgentId", UUID)
+ToolId = NewType("ToolId", UUID)
+ScheduleId = NewType("ScheduleId", UUID)
+RunId = NewType("RunId", UUID)
+ResultId = NewType("ResultId", UUID)
+NotificationId = NewType("NotificationId", UUID)
+ActionId = NewType("ActionId", UUID)
+FencingToken = NewType("FencingToken", int)

@@ -1,0 +1,104 @@
+"""A run: its states, what triggered it, and its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from rota.domain.ids import FencingToken, ResultId, RunId, ScheduleId, UserId
+
+
+class Trigger(StrEnum):
+    """Why a run exists."""
+
+    SCHEDULE = "schedule"
+    CATCH_UP = "catch_up"
+    MANUAL = "manual"
+    BACKFILL = "backfill"
+    RETRY = "retry"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands; `NEXT` holds the transitions."""
+
+    WAITING = "waiting"
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+NEXT: Final[Mapping[RunStatus, frozenset[RunStatus]]] = {
+    RunStatus.WAITING: frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLED}),
+    RunStatus.QUEUED: frozenset({RunStatus.WAITING, RunStatus.RUNNING, RunStatus.CANCELLED}),
+    # running → running is a new attempt after a worker died: it takes a new fencing token.
+    RunStatus.RUNNING: frozenset({RunStatus.RUNNING, RunStatus.FINISHED, RunStatus.CANCELLED}),
+    RunStatus.FINISHED: frozenset(),
+    RunStatus.CANCELLED: frozenset(),
+}
+
+
+class ResultStatus(StrEnum):
+    """`success`: the agent finished. `partial`: it stopped early and left something worth keeping.
+
+    `error`: nothing usable; the content is the message.
+    """
+
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One row of `agent_runs`. Times are aware and in UTC."""
+
+    id: RunId
+    user_id: UserId
+    schedule_id: ScheduleId | None
+    fire_time: datetime | None
+    agent_name: str
+    prompt: str
+    trigger: Trigger
+    status: RunStatus
+    session_id: str
+    attempt: int
+    fencing_token: FencingToken | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `ScheduledExecutionService.execute` returns: the stored result, as a value."""
+
+    run_id: RunId
+    result_id: ResultId
+    session_id: str
+    agent_name: str
+    status: ResultStatus
+    content: str
+    pending_actions_created: int
+    duration_ms: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """SPEC-003's dictionary; `error` is the message, or None unless the status is `error`."""
+        failed = self.status is ResultStatus.ERROR
+        return {
+            "success": not failed,
+            "status": self.status.value,
+            "content": self.content,
+            "error": self.content if failed else None,
+            "pending_actions_created": self.pending_actions_created,
+            "execution_duration_ms": self.duration_ms,
+            "run_id": str(self.run_id),
+            "result_id": str(self.result_id),
+            "session_id": self.session_id,
+            "agent_name": self.agent_name,
+            "metadata": dict(self.metadata),
+        }

@@ -1,0 +1,1 @@
+"""The distributed engine: admission and workers, on PgQueuer behind a narrow port."""

@@ -1,0 +1,149 @@
+"""The queue and the worker loop, on PgQueuer, behind a narrow port: enqueue, run, stop.
+
+At least once: a job whose worker went silent for the lease is given to another, so whoever runs a
+job must be fenced. PgQueuer's tables and channel are those of migration 20260216000004.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final, Self
+from uuid import UUID
+
+from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
+from pgqueuer.adapters.persistence import qb
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.errors import RetryRequested
+from pgqueuer.domain.models import Job
+from pgqueuer.domain.settings import DBSettings, Durability
+from pgqueuer.domain.types import Channel
+from pgqueuer.ports.driver import NotifyCallback
+
+from rota.domain.ids import RunId
+from rota.store.database import Connection, Database
+
+ENTRYPOINT: Final = "rota.run"
+LEASE: Final = timedelta(seconds=10)
+"""A worker silent for longer loses its jobs to others."""
+
+
+def queue_settings() -> DBSettings:
+    """PgQueuer's names as our migration has them, whatever PGQUEUER_* the environment holds."""
+    return DBSettings(
+        prefix="",
+        db_schema="rota",
+        durability=Durability.balanced,
+        channel=Channel("rota_queue"),
+        function="fn_pgqueuer_changed",
+        statistics_table="pgqueuer_statistics",
+        queue_status_type="pgqueuer_status",
+        queue_table="pgqueuer",
+        queue_table_log="pgqueuer_log",
+        trigger="tg_pgqueuer_changed",
+        schedules_table="pgqueuer_schedules",
+    )
+
+
+async def enqueue(conn: Connection, runs: Sequence[tuple[RunId, int]]) -> None:
+    """Queue runs, (id, priority) in order, in the transaction that `conn` holds.
+
+    A run that is queued already is not queued twice.
+    """
+    if not runs:
+        return
+    await _queries(PsycopgDriver(conn)).enqueue(
+        [ENTRYPOINT] * len(runs),
+        [str(run_id).encode() for run_id, _ in runs],
+        [priority for _, priority in runs],
+        dedupe_key=[str(run_id) for run_id, _ in runs],
+        on_conflict="skip",
+    )
+
+
+class HandedOverError(Exception):
+    """Raised by a handler that stopped on purpose: the job goes back to the queue."""
+
+
+Handler = Callable[[RunId], Awaitable[None]]
+
+
+class QueueWorker:
+    """Takes jobs from the queue and hands each run's id to a handler."""
+
+    def __init__(self, database: Database, *, concurrency: int, lease: timedelta = LEASE) -> None:
+        self._database = database
+        self._concurrency = max(2, concurrency)
+        self._lease = lease
+
+    async def run(self, handler: Handler, stop: asyncio.Event) -> None:
+        """Work until `stop` is set and the jobs under way have ended."""
+        async with (
+            self._database.dedicated() as conn,
+            self._database.dedicated(listening=True) as listener,
+        ):
+            manager = QueueManager(
+                _queries(_SplitDriver(conn, listener)), channel=queue_settings().channel
+            )
+
+            @manager.entrypoint(ENTRYPOINT, accepts_context=False)
+            async def _(job: Job) -> None:
+                try:
+                    await handler(RunId(UUID((job.payload or b"").decode())))
+                except HandedOverError as error:
+                    raise RetryRequested(reason="handed over") from error
+
+            stopper = asyncio.create_task(_stop_when(stop, manager))
+            try:
+                await manager.run(
+                    # Wake-ups come by NOTIFY; this bounds the wait where one is lost.
+                    dequeue_timeout=timedelta(seconds=5),
+                    batch_size=max(1, self._concurrency // 2),
+                    max_concurrent_tasks=self._concurrency,
+                    heartbeat_timeout=self._lease,
+                )
+            finally:
+                stopper.cancel()
+                with suppress(asyncio.CancelledError):
+                    await stopper
+
+
+class _SplitDriver(PsycopgDriver):
+    """Listens on a connection of its own, so that no query waits for a notification to come."""
+
+    def __init__(self, connection: Connection, listener: Connection) -> None:
+        super().__init__(connection)
+        self._listening = PsycopgDriver(listener)
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        await self._listening.add_listener(channel, callback)
+
+    async def remove_listener(self, channel: str, callback: NotifyCallback) -> None:
+        await self._listening.remove_listener(channel, callback)
+
+    async def __aenter__(self) -> Self:
+        await self._listening.__aenter__()
+        await super().__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await super().__aexit__(*exc_info)
+        await self._listening.__aexit__(*exc_info)
+
+
+async def _stop_when(stop: asyncio.Event, manager: QueueManager) -> None:
+    await stop.wait()
+    manager.shutdown.set()
+
+
+def _queries(driver: PsycopgDriver) -> Queries:
+    settings = queue_settings()
+    return Queries(
+        driver,
+        qbe=qb.QueryBuilderEnvironment(settings=settings),
+        qbq=qb.QueryQueueBuilder(settings=settings),
+        qbs=qb.QuerySchedulerBuilder(settings=settings),
+    )

@@ -1,0 +1,1 @@
+"""Approval tiers, the tool wrapper, encryption and redaction."""

@@ -1,0 +1,1 @@
+"""Use cases: executing runs, firing schedules, notifying people."""

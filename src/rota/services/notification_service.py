@@ -1,0 +1,85 @@
+"""Telling people: every notification becomes a row; channels come behind the same methods."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from rota.domain.content import NOTIFICATION_BODY_LIMIT, cut, storable_json, storable_text
+from rota.domain.ids import NotificationId, RunId, UserId
+from rota.domain.notifications import TITLE_LIMIT, Category
+from rota.store import notifications as rows
+from rota.store.database import Connection, Database
+
+_CUT_MARK: Final = "\n[…]"
+
+
+class NotificationService:
+    """Writes notifications, in the caller's transaction where one is given."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def notify_user(
+        self,
+        user_id: UserId,
+        title: str,
+        body: str,
+        *,
+        category: Category = Category.INFO,
+        metadata: Mapping[str, Any] | None = None,
+        run_id: RunId | None = None,
+        conn: Connection | None = None,
+    ) -> NotificationId:
+        """Store a notification and return its id.
+
+        The body is cut at 10,000 code points, the title at 300; `metadata.body_length` keeps the
+        original length of a body that was cut. Raises ValueError for an unknown category.
+        """
+        shown = cut(storable_text(body), NOTIFICATION_BODY_LIMIT)
+        extra: dict[str, Any] = dict(metadata or {})
+        text = shown.text
+        if shown.truncated:
+            text = cut(text, NOTIFICATION_BODY_LIMIT - len(_CUT_MARK)).text + _CUT_MARK
+            extra["body_length"] = shown.original_length
+        async with self._connection(conn) as connection:
+            return await rows.insert_notification(
+                connection,
+                user_id=user_id,
+                category=Category(category),
+                title=cut(" ".join(storable_text(title).split()), TITLE_LIMIT).text,
+                body=text,
+                metadata=storable_json(extra),
+                run_id=run_id,
+            )
+
+    async def notify_pending_actions(
+        self,
+        user_id: UserId,
+        count: int,
+        *,
+        agent_name: str,
+        run_id: RunId | None = None,
+        conn: Connection | None = None,
+    ) -> NotificationId:
+        """Tell a person that `count` actions of a run wait for a decision."""
+        actions = "action waits" if count == 1 else "actions wait"
+        return await self.notify_user(
+            user_id,
+            f"{count} {actions} for your approval",
+            f"{agent_name} wants to do something that it may not do without your yes: "
+            f"{count} {actions}. Nothing has been done yet.",
+            category=Category.APPROVAL_NEEDED,
+            metadata={"pending_actions": count, "agent_name": agent_name},
+            run_id=run_id,
+            conn=conn,
+        )
+
+    @asynccontextmanager
+    async def _connection(self, conn: Connection | None) -> AsyncIterator[Connection]:
+        if conn is not None:
+            yield conn
+        else:
+            async with self._database.transaction() as own:
+                yield own

@@ -1,0 +1,85 @@
+"""Runs on a person's behalf: asking for one, and waiting for what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+import psycopg
+
+from rota.domain.errors import NotFoundError
+from rota.domain.ids import RunId, ScheduleId, UserId
+from rota.store import agents as agent_rows
+from rota.store import processes
+from rota.store import results as result_rows
+from rota.store.database import Connection, Database
+from rota.store.results import Result
+from rota.store.statements import statement
+
+_POLL: Final = 0.1
+
+
+class RunService:
+    """Asks for runs through the database's own functions, as the person."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def request(self, user_id: UserId, agent_name: str, prompt: str = "") -> RunId:
+        """Ask for a run now and return its id; raises NotFoundError for an unknown agent."""
+        async with self._database.acting_as(user_id) as conn:
+            if await agent_rows.fetch_agent(conn, agent_name, user_id) is None:
+                raise NotFoundError("agent", agent_name, hint="See `rota agents list`.")
+            return await _ask(conn, "request_run", {"agent_name": agent_name, "prompt": prompt})
+
+    async def request_schedule(
+        self, user_id: UserId, schedule_id: ScheduleId, prompt: str | None = None
+    ) -> RunId:
+        """Ask for a run of a schedule now, under its own policy; raises NotFoundError."""
+        try:
+            async with self._database.acting_as(user_id) as conn:
+                return await _ask(
+                    conn, "request_schedule_run", {"schedule_id": schedule_id, "prompt": prompt}
+                )
+        except psycopg.errors.NoDataFound as error:
+            raise NotFoundError("schedule", str(schedule_id)) from error
+
+    async def wait(
+        self,
+        user_id: UserId,
+        run_id: RunId,
+        *,
+        limit: timedelta,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
+    ) -> Result | None:
+        """Wait for a run's result, as the person; None when `limit` is over first.
+
+        `meanwhile` is awaited between looks, to show progress.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limit.total_seconds()
+        while loop.time() < deadline:
+            async with self._database.acting_as(user_id) as conn:
+                result = await result_rows.fetch_result_of_run(conn, run_id)
+            if result is not None:
+                return result
+            if meanwhile is not None:
+                await meanwhile()
+            await asyncio.sleep(_POLL)
+        return None
+
+    async def somebody_works(self) -> bool:
+        """Return whether a scheduler and a worker are alive to take a run."""
+        async with self._database.connection() as conn:
+            alive = {p.kind for p in await processes.list_processes(conn) if p.is_alive}
+        return alive >= {"scheduler", "worker"}
+
+
+async def _ask(conn: Connection, name: str, parameters: dict[str, object]) -> RunId:
+    cursor = await conn.execute(statement(name), parameters)
+    row = await cursor.fetchone()
+    if row is None:  # a function call returns one row or raises
+        raise RuntimeError(f"{name} returned no row")
+    return RunId(row[0])

@@ -1,0 +1,163 @@
+"""The environment, read once, as one frozen object. Only bootstrap and the CLI read it.
+
+Every variable is documented in docs/reference/settings.md; a test keeps that true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from rota.domain.errors import InvalidInputError
+
+VARIABLES: Final[Mapping[str, str]] = {
+    "ROTA_DATA_DIR": "where the embedded database and rota's own files live",
+    "ROTA_DATABASE_URL": "a PostgreSQL server of your own instead of the embedded one",
+    "ROTA_DATABASE_LISTEN_URL": "a direct connection for LISTEN, where the other URL is a pooler",
+    "ROTA_DATABASE_PREPARED_STATEMENTS": "`off` behind a transaction pooler",
+    "ROTA_USER": "the e-mail address or id of the person that commands act as",
+    "ROTA_SECRET_KEY": "32 bytes, base64 or hexadecimal: encrypts stored secrets",
+    "ROTA_MAIL": "an mbox file or a Maildir that the mail tools read",
+    "ROTA_ENDPOINTS": "base URLs that agents may name: `name=https://...`, separated by spaces",
+    "ROTA_UNWRAPPED_TOOLS": "`withhold` or `allow` a tool that the approval system cannot wrap",
+    "ROTA_CONCURRENCY": "runs that one worker executes at a time",
+    "ROTA_LOG_LEVEL": "debug, info, warning or error",
+}
+
+API_KEYS: Final[Mapping[str, str]] = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "google_genai": "GOOGLE_API_KEY",
+    "mistralai": "MISTRAL_API_KEY",
+    "groq": "GROQ_API_KEY",
+    "deepseek": "DEEPSEEK_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+}
+"""Providers' own variables, by provider."""
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+_LEVELS: Final[Mapping[str, LogLevel]] = {
+    "debug": "debug",
+    "info": "info",
+    "warning": "warning",
+    "error": "error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator chose. A None path or URL means the default."""
+
+    data_dir: Path | None = None
+    database_url: str | None = field(default=None, repr=False)
+    database_listen_url: str | None = field(default=None, repr=False)
+    prepared_statements: bool = True
+    user: str | None = None
+    secret_key: str | None = field(default=None, repr=False)
+    mail: Path | None = None
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    unwrapped_tools: Literal["withhold", "allow"] = "withhold"
+    concurrency: int = 10
+    log_level: LogLevel = "warning"
+    api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def read_settings(
+    environment: Mapping[str, str],
+    *,
+    data_dir: Path | None = None,
+    database_url: str | None = None,
+    user: str | None = None,
+    mail: Path | None = None,
+) -> Settings:
+    """Read the environment; what is passed (from the command line) comes before it.
+
+    A `data_dir` on the command line comes before ROTA_DATABASE_URL too: whoever names a directory
+    means the embedded server in it. Raises InvalidInputError for a value that cannot be meant.
+    """
+    known = {name: value for name in VARIABLES if (value := environment.get(name, "").strip())}
+    url = database_url or (None if data_dir else known.get("ROTA_DATABASE_URL"))
+    folder = data_dir or _path(known.get("ROTA_DATA_DIR"))
+    return Settings(
+        data_dir=folder.expanduser() if folder else None,
+        database_url=_database_url(url),
+        database_listen_url=_database_url(known.get("ROTA_DATABASE_LISTEN_URL")) if url else None,
+        prepared_statements=_switch(known, "ROTA_DATABASE_PREPARED_STATEMENTS", default=True),
+        user=user or known.get("ROTA_USER"),
+        secret_key=known.get("ROTA_SECRET_KEY"),
+        mail=mail or _path(known.get("ROTA_MAIL")),
+        endpoints=_endpoints(known.get("ROTA_ENDPOINTS", "")),
+        unwrapped_tools=_unwrapped_tools(known.get("ROTA_UNWRAPPED_TOOLS", "withhold")),
+        concurrency=_concurrency(known.get("ROTA_CONCURRENCY", "10")),
+        log_level=_log_level(known.get("ROTA_LOG_LEVEL", "warning")),
+        api_keys={
+            provider: value
+            for provider, name in API_KEYS.items()
+            if (value := environment.get(name, "").strip())
+        },
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser() if text else None
+
+
+def _database_url(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("postgresql://", "postgres://")):
+        raise InvalidInputError(
+            "The database URL must begin with postgresql:// "
+            "(for example postgresql://user:password@host:5432/database)."
+        )
+    return url
+
+
+def _switch(known: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = known.get(name)
+    if value is None:
+        return default
+    if value.lower() in {"on", "true", "yes", "1"}:
+        return True
+    if value.lower() in {"off", "false", "no", "0"}:
+        return False
+    raise InvalidInputError(f"{name} is {value!r}; it must be `on` or `off`.")
+
+
+def _endpoints(text: str) -> Mapping[str, str]:
+    endpoints: dict[str, str] = {}
+    for item in text.split():
+        name, equals, url = item.partition("=")
+        if not equals or not name or not url.startswith(("http://", "https://")):
+            raise InvalidInputError(
+                f"ROTA_ENDPOINTS has {item!r}; each entry is name=https://... ."
+            )
+        endpoints[name] = url.rstrip("/")
+    return endpoints
+
+
+def _unwrapped_tools(value: str) -> Literal["withhold", "allow"]:
+    match value.lower():
+        case "withhold":
+            return "withhold"
+        case "allow":
+            return "allow"
+        case _:
+            raise InvalidInputError(
+                f"ROTA_UNWRAPPED_TOOLS is {value!r}; it must be `withhold` or `allow`."
+            )
+
+
+def _concurrency(value: str) -> int:
+    if not value.isdecimal() or not 1 <= int(value) <= 1_000:
+        raise InvalidInputError(f"ROTA_CONCURRENCY is {value!r}; it must be from 1 to 1000.")
+    return int(value)
+
+
+def _log_level(value: str) -> LogLevel:
+    level = _LEVELS.get(value.lower())
+    if level is None:
+        raise InvalidInputError(
+            f"ROTA_LOG_LEVEL is {value!r}; it must be one of {', '.join(_LEVELS)}."
+        )
+    return level

@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, identity, migrations, the embedded server; rows become values here."""

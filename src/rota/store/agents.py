@@ -1,0 +1,108 @@
+"""Rows of agents and tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from rota.domain.agents import AgentConfiguration, ToolDeclaration
+from rota.domain.ids import AgentId, ToolId, UserId
+from rota.store.database import Connection
+from rota.store.statements import statement
+
+
+async def fetch_agent(
+    conn: Connection, agent_name: str, user_id: UserId
+) -> AgentConfiguration | None:
+    """Return an active agent with its active tools: the person's own before a shared one."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            statement("fetch_agent"), {"agent_name": agent_name, "user_id": user_id}
+        )
+        row = await cursor.fetchone()
+    return _agent(row) if row is not None else None
+
+
+async def list_agents(conn: Connection, user_id: UserId) -> tuple[AgentConfiguration, ...]:
+    """Return the active agents that a person can run, by name; own ones hide shared ones."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement("list_agents"), {"user_id": user_id})
+        return tuple(_agent(row) for row in await cursor.fetchall())
+
+
+async def upsert_agent(
+    conn: Connection,
+    *,
+    user_id: UserId | None,
+    agent_name: str,
+    description: str,
+    model: str,
+    model_settings: Mapping[str, Any],
+    system_prompt: str,
+    script: Mapping[str, Any] | None,
+    max_steps: int,
+) -> tuple[AgentId, bool]:
+    """Insert or replace an agent by (owner, name); returns its id and whether it is new."""
+    cursor = await conn.execute(
+        statement("upsert_agent"),
+        {
+            "user_id": user_id,
+            "agent_name": agent_name,
+            "description": description,
+            "model": model,
+            "model_settings": Jsonb(dict(model_settings)),
+            "system_prompt": system_prompt,
+            "script": Jsonb(dict(script)) if script is not None else None,
+            "max_steps": max_steps,
+        },
+    )
+    row = await cursor.fetchone()
+    if row is None:  # INSERT ... RETURNING of one row always returns it
+        raise RuntimeError("upsert_agent returned no row")
+    return AgentId(row[0]), bool(row[1])
+
+
+async def replace_agent_tools(
+    conn: Connection, agent_id: AgentId, tool_names: Sequence[str]
+) -> tuple[str, ...]:
+    """Link exactly these tools, in this order; returns the names that no tool row has."""
+    await conn.execute(
+        statement("replace_agent_tools"), {"agent_id": agent_id, "names": list(tool_names)}
+    )
+    cursor = await conn.execute(
+        "SELECT name FROM public.tools WHERE name = ANY(%s)", [list(tool_names)]
+    )
+    known = {name for (name,) in await cursor.fetchall()}
+    return tuple(name for name in tool_names if name not in known)
+
+
+def _agent(row: Mapping[str, Any]) -> AgentConfiguration:
+    return AgentConfiguration(
+        id=AgentId(row["id"]),
+        user_id=UserId(row["user_id"]) if row["user_id"] is not None else None,
+        agent_name=row["agent_name"],
+        description=row["description"],
+        model=row["model"],
+        model_settings=row["model_settings"],
+        system_prompt=row["system_prompt"],
+        script=row["script"],
+        max_steps=row["max_steps"],
+        tools=tuple(
+            ToolDeclaration(
+                id=ToolId(tool["id"]),
+                name=tool["name"],
+                description=tool["description"],
+                version=tool["version"],
+                read_only=tool["read_only"],
+                idempotent=tool["idempotent"],
+                risk=tool["risk"],
+                default_tier=tool["default_tier"],
+                timeout_seconds=float(tool["timeout_seconds"]),
+                preference=tool["preference"],
+            )
+            for tool in row["tools"]
+        ),
+    )

@@ -1,0 +1,141 @@
+"""Connections, transactions, and the one place where a person's identity enters a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from rota.domain.errors import UnavailableError
+from rota.domain.ids import UserId
+from rota.store.statements import statement
+
+Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
+
+WAKE_CHANNEL: Final = "rota_wake"
+"""NOTIFY channel of the triggers: payload `schedules` (to plan) or `runs` (to admit)."""
+
+_CONNECT_TIMEOUT: Final = 10.0
+
+
+class Database:
+    """A pool of autocommit connections to one database, for one event loop.
+
+    Without autocommit, `conn.transaction()` would be a savepoint and a local role would leak into
+    whatever runs next on the connection.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        listen_url: str | None = None,
+        prepared_statements: bool = True,
+        min_size: int = 1,
+        max_size: int = 10,
+    ) -> None:
+        self.url = url
+        self.listen_url = listen_url or url
+        self._kwargs: dict[str, Any] = {
+            "autocommit": True,
+            "application_name": "rota",
+            "prepare_threshold": 5 if prepared_statements else None,
+        }
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            kwargs=self._kwargs,
+            min_size=min_size,
+            max_size=max_size,
+            timeout=_CONNECT_TIMEOUT,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+            name="rota",
+        )
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Database]:
+        """Open the pool for the life of the block; raises UnavailableError if nobody answers."""
+        try:
+            await self._pool.open(wait=True, timeout=_CONNECT_TIMEOUT)
+        except PoolTimeout as error:
+            await self._pool.close()
+            raise UnavailableError(
+                f"The database did not answer within {_CONNECT_TIMEOUT:.0f} s: "
+                f"{await self._why_unreachable()}",
+                service="database",
+            ) from error
+        try:
+            yield self
+        finally:
+            await self._pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection outside of a transaction, as the backend."""
+        try:
+            async with self._pool.connection() as conn:
+                yield conn
+        except PoolTimeout as error:
+            raise UnavailableError(
+                "The database did not answer in time.", service="database"
+            ) from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Run a transaction as the backend; committed at the end of the block."""
+        async with self.connection() as conn, conn.transaction():
+            yield conn
+
+    @asynccontextmanager
+    async def acting_as(self, user_id: UserId) -> AsyncIterator[Connection]:
+        """Run a transaction as this person: role and claims are transaction-local.
+
+        Exactly what PostgREST does, so row-level security decides what is seen and written even
+        where the caller has a bug.
+        """
+        async with self.transaction() as conn:
+            claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
+            await conn.execute(statement("act_as_authenticated"), {"claims": claims})
+            yield conn
+
+    @asynccontextmanager
+    async def dedicated(self, *, listening: bool = False) -> AsyncIterator[Connection]:
+        """Open a connection of its own, outside the pool: to LISTEN on, or for the queue."""
+        url = self.listen_url if listening else self.url
+        try:
+            conn = await psycopg.AsyncConnection.connect(
+                url, connect_timeout=int(_CONNECT_TIMEOUT), **self._kwargs
+            )
+        except psycopg.OperationalError as error:
+            raise UnavailableError(
+                f"The database refused a connection: {error}", service="database"
+            ) from error
+        async with conn:
+            yield conn
+
+    async def hears_notifications(self) -> bool:
+        """Notify ourselves and listen: False behind a transaction pooler, which drops LISTEN."""
+        async with self.dedicated(listening=True) as listener:
+            await listener.execute("LISTEN rota_probe")
+            async with self.connection() as conn:
+                await conn.execute("NOTIFY rota_probe")
+            async for _ in listener.notifies(timeout=3.0, stop_after=1):
+                return True
+        return False
+
+    async def _why_unreachable(self) -> str:
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
+                conn = await psycopg.AsyncConnection.connect(
+                    self.url, connect_timeout=int(_CONNECT_TIMEOUT)
+                )
+        except (psycopg.OperationalError, TimeoutError) as error:
+            return " ".join(str(error).split()) or type(error).__name__
+        await conn.close()
+        return "it answers now; try again"

@@ -1,0 +1,175 @@
+"""Applies `supabase/migrations` to embedded, plain and Supabase PostgreSQL alike.
+
+A small runner: plain SQL files in the order of their names, all pending ones in one transaction
+under an advisory lock, booked in `rota.schema_migrations`. Files that Supabase's CLI has applied
+already are adopted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, LiteralString
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from rota.domain.errors import MigrationError, UnavailableError
+from rota.store.statements import statement
+
+_LOCK_KEY: Final = 0x726F7461  # "rota"
+_CREATED_TABLE: Final = re.compile(
+    r"^CREATE (?:UNLOGGED )?TABLE ((?:public|rota)\.\w+)", re.MULTILINE
+)
+
+BACKEND_ROLE: Final = "rota_backend"
+"""Login role that the embedded server makes for rota itself; granted the request roles here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: `version` is its leading digits, as Supabase's CLI counts them."""
+
+    version: str
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, to notice a file that was edited after it was applied."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What a call of `migrate` did: names of files, in order."""
+
+    applied: tuple[str, ...]
+    adopted: tuple[str, ...]
+    already: tuple[str, ...]
+
+
+def migrations() -> tuple[Migration, ...]:
+    """Return the shipped files in order: from the wheel, or from the checkout."""
+    in_wheel = Path(str(files("rota"))) / "migrations"
+    in_checkout = Path(str(files("rota"))).parents[1] / "supabase" / "migrations"
+    folder = in_wheel if in_wheel.is_dir() else in_checkout
+    found = tuple(
+        Migration(path.stem.split("_", 1)[0], path.stem, path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.sql"))
+    )
+    if not found:
+        raise MigrationError("No migrations were found in this installation; install rota again.")
+    return found
+
+
+async def migrate(url: str, *, shipped: Sequence[Migration] | None = None) -> MigrationReport:
+    """Bring the schema up to date; safe to call twice and from two places at once.
+
+    `url` is the owner's. Raises MigrationError with what to do where it cannot go on, and
+    UnavailableError where nobody answers.
+    """
+    pending = tuple(shipped) if shipped is not None else migrations()
+    try:
+        conn = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise UnavailableError(
+            f"The database refused a connection: {' '.join(str(error).split())}",
+            service="database",
+        ) from error
+    async with conn:
+        try:
+            async with conn.transaction():
+                await conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
+                return await _migrate(conn, pending)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise MigrationError(
+                f"The database role may not change the schema ({error.diag.message_primary}). "
+                "Run `rota migrate` once with the URL of the role that owns the database."
+            ) from error
+
+
+async def pending_migrations(conn: psycopg.AsyncConnection[TupleRow]) -> tuple[str, ...]:
+    """Return the names of the shipped files that this database lacks; anybody may ask."""
+    booked = await _booked(conn)
+    return tuple(m.name for m in migrations() if m.version not in booked)
+
+
+async def _migrate(
+    conn: psycopg.AsyncConnection[TupleRow], shipped: Sequence[Migration]
+) -> MigrationReport:
+    if await _fetch_flag(conn, "lacks_auth_uid"):
+        await conn.execute(_shim())
+    booked = await _booked(conn)
+    by_supabase = await _applied_by_supabase(conn)
+    applied: list[str] = []
+    adopted: list[str] = []
+    if not booked:
+        await conn.execute(statement("create_schema_migrations"))
+    for migration in shipped:
+        if migration.version in booked:
+            if booked[migration.version] != migration.checksum:
+                raise MigrationError(
+                    f"Migration {migration.name} was changed after it was applied to this "
+                    "database. Restore the file, and put the change into a new migration."
+                )
+            continue
+        if migration.version in by_supabase:
+            adopted.append(migration.name)
+        else:
+            await _refuse_foreign_tables(conn, migration)
+            await conn.execute(_text(migration.sql))
+            applied.append(migration.name)
+        await conn.execute(
+            statement("book_migration"),
+            {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
+        )
+    await conn.execute(statement("grant_request_roles"))
+    already = tuple(m.name for m in shipped if m.version in booked)
+    return MigrationReport(tuple(applied), tuple(adopted), already)
+
+
+async def _booked(conn: psycopg.AsyncConnection[TupleRow]) -> dict[str, str]:
+    if not await _fetch_flag(conn, "has_schema_migrations"):
+        return {}
+    cursor = await conn.execute("SELECT version, checksum FROM rota.schema_migrations")
+    return dict(await cursor.fetchall())
+
+
+async def _applied_by_supabase(conn: psycopg.AsyncConnection[TupleRow]) -> frozenset[str]:
+    if not await _fetch_flag(conn, "has_supabase_migrations"):
+        return frozenset()
+    cursor = await conn.execute("SELECT version FROM supabase_migrations.schema_migrations")
+    return frozenset(version for (version,) in await cursor.fetchall())
+
+
+async def _refuse_foreign_tables(
+    conn: psycopg.AsyncConnection[TupleRow], migration: Migration
+) -> None:
+    for table in _CREATED_TABLE.findall(migration.sql):
+        cursor = await conn.execute("SELECT to_regclass(%s) IS NOT NULL", [table])
+        row = await cursor.fetchone()
+        if row is not None and row[0]:
+            raise MigrationError(
+                f"There is a table {table} already that rota did not make (migration "
+                f"{migration.name} is not booked here). Rename or move that table, or give rota "
+                "a database of its own."
+            )
+
+
+async def _fetch_flag(conn: psycopg.AsyncConnection[TupleRow], name: str) -> bool:
+    cursor = await conn.execute(statement(name))
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+def _shim() -> bytes:
+    return files("rota.store").joinpath("auth_shim.sql").read_bytes()
+
+
+def _text(sql: str) -> LiteralString | bytes:
+    return sql.encode()

@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM public.agent_runs WHERE status = 'waiting')

@@ -1,0 +1,1 @@
+DELETE FROM public.connections WHERE service = %(service)s

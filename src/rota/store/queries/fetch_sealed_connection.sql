@@ -1,0 +1,3 @@
+SELECT secret, key_id, expires_at
+FROM public.connections
+WHERE user_id = %(user_id)s AND service = %(service)s AND is_active

@@ -1,0 +1,1 @@
+SELECT time_zone FROM public.user_settings WHERE user_id = %(user_id)s

@@ -1,0 +1,1 @@
+INSERT INTO auth.users (email) VALUES (%(email)s) ON CONFLICT DO NOTHING

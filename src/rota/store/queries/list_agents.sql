@@ -1,0 +1,21 @@
+SELECT DISTINCT ON (a.agent_name) a.id, a.user_id, a.agent_name, a.description, a.model, a.model_settings, a.system_prompt,
+       a.script, a.max_steps, coalesce(linked.tools, '[]'::jsonb) AS tools
+FROM public.agent_configurations AS a
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(
+        jsonb_build_object(
+            'id', t.id, 'name', t.name, 'description', t.description, 'version', t.version,
+            'read_only', t.read_only, 'idempotent', t.idempotent, 'risk', t.risk,
+            'default_tier', t.default_tier, 'timeout_seconds', t.timeout_seconds,
+            'preference', p.preference
+        ) ORDER BY l.position, t.name
+    ) AS tools
+    FROM public.agent_tools AS l
+    JOIN public.tools AS t ON t.id = l.tool_id AND t.is_active
+    LEFT JOIN public.user_tool_preferences AS p
+        ON p.tool_id = t.id AND p.user_id = %(user_id)s
+    WHERE l.agent_id = a.id AND l.is_active
+) AS linked ON true
+WHERE a.is_active
+  AND (a.user_id = %(user_id)s OR a.user_id IS NULL)
+ORDER BY a.agent_name, a.user_id NULLS LAST

@@ -1,0 +1,10 @@
+SELECT r.id
+FROM public.agent_runs AS r
+WHERE r.status IN ('queued', 'running')
+  AND coalesce(r.queued_at, r.created_at) < now() - make_interval(secs => %(seconds)s)
+  AND r.queued_at IS NOT NULL
+  AND NOT EXISTS (
+      SELECT FROM rota.pgqueuer AS q
+      WHERE q.dedupe_key = r.id::text AND q.status IN ('queued', 'picked')
+  )
+LIMIT 1000

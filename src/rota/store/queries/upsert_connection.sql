@@ -1,0 +1,5 @@
+INSERT INTO public.connections (user_id, service, account, secret, key_id, expires_at)
+VALUES (%(user_id)s, %(service)s, %(account)s, %(secret)s, %(key_id)s, %(expires_at)s)
+ON CONFLICT (user_id, service) DO UPDATE
+SET account = excluded.account, secret = excluded.secret, key_id = excluded.key_id,
+    expires_at = excluded.expires_at, is_active = true

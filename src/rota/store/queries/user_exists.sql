@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM auth.users WHERE id = %(user_id)s)

@@ -1,0 +1,28 @@
+-- SPEC-003, AC-1: one result per run, written at its end.
+
+CREATE TABLE public.agent_execution_results (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL REFERENCES auth.users (id) ON DELETE CASCADE,
+    schedule_id uuid REFERENCES public.agent_schedules (id) ON DELETE SET NULL,
+    run_id uuid NOT NULL UNIQUE REFERENCES public.agent_runs (id) ON DELETE CASCADE,
+    agent_name text NOT NULL,
+    prompt text NOT NULL DEFAULT '',
+    result_content text NOT NULL DEFAULT '' CHECK (char_length(result_content) <= 50000),
+    status text NOT NULL CHECK (status IN ('success', 'error', 'partial')),
+    pending_actions_created integer NOT NULL DEFAULT 0 CHECK (pending_actions_created >= 0),
+    execution_duration_ms integer NOT NULL CHECK (execution_duration_ms >= 0),
+    metadata jsonb NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX agent_execution_results_user_created_idx
+    ON public.agent_execution_results (user_id, created_at DESC);
+-- What a sweep looks for: results whose notification could not be written with them.
+CREATE INDEX agent_execution_results_unnotified_idx ON public.agent_execution_results (created_at)
+    WHERE metadata ? 'notification_error';
+CREATE INDEX agent_execution_results_schedule_idx
+    ON public.agent_execution_results (schedule_id);
+
+SELECT rota.keep_to_backend('public.agent_execution_results');
+GRANT SELECT ON public.agent_execution_results TO authenticated;
+CREATE POLICY reads_own ON public.agent_execution_results FOR SELECT TO authenticated
+    USING (user_id = (SELECT auth.uid()));
