@@ -21,6 +21,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_SECRET_KEY": "32 bytes, base64 or hexadecimal: encrypts stored secrets",
     "ROTA_MAIL": "an mbox file or a Maildir that the mail tools read",
     "ROTA_ENDPOINTS": "base URLs that agents may name: `name=https://...`, separated by spaces",
+    "ROTA_ENDPOINT_KEYS": "keys of those endpoints that need one: `name=key`, separated by spaces",
     "ROTA_UNWRAPPED_TOOLS": "`withhold` or `allow` a tool that the approval system cannot wrap",
     "ROTA_CONCURRENCY": "runs that one worker executes at a time",
     "ROTA_LOG_LEVEL": "debug, info, warning or error",
@@ -34,8 +35,17 @@ API_KEYS: Final[Mapping[str, str]] = {
     "groq": "GROQ_API_KEY",
     "deepseek": "DEEPSEEK_API_KEY",
     "openrouter": "OPENROUTER_API_KEY",
+    "azure_openai": "AZURE_OPENAI_API_KEY",
+    "baseten": "BASETEN_API_KEY",
+    "cohere": "COHERE_API_KEY",
+    "fireworks": "FIREWORKS_API_KEY",
+    "nvidia": "NVIDIA_API_KEY",
+    "perplexity": "PPLX_API_KEY",
+    "together": "TOGETHER_API_KEY",
+    "upstage": "UPSTAGE_API_KEY",
+    "xai": "XAI_API_KEY",
 }
-"""Providers' own variables, by provider."""
+"""Providers' own variables, by provider; those of `agents.models.PROVIDERS`, as a test checks."""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 _LEVELS: Final[Mapping[str, LogLevel]] = {
@@ -96,7 +106,8 @@ def read_settings(
             provider: value
             for provider, name in API_KEYS.items()
             if (value := environment.get(name, "").strip())
-        },
+        }
+        | _endpoint_keys(known.get("ROTA_ENDPOINT_KEYS", "")),
     )
 
 
@@ -134,6 +145,22 @@ def _endpoints(text: str) -> Mapping[str, str]:
             )
         endpoints[name] = url.rstrip("/")
     return endpoints
+
+
+def _endpoint_keys(text: str) -> Mapping[str, str]:
+    keys: dict[str, str] = {}
+    for item in text.split():
+        name, equals, key = item.partition("=")
+        if not equals or not name or not key:
+            # The item may be a key: it is not shown.
+            raise InvalidInputError("ROTA_ENDPOINT_KEYS has an entry that is not name=key.")
+        if name in API_KEYS:
+            raise InvalidInputError(
+                f"ROTA_ENDPOINT_KEYS names {name!r}, which is a provider: set {API_KEYS[name]}, or "
+                "give the endpoint another name."
+            )
+        keys[name] = key
+    return keys
 
 
 def _unwrapped_tools(value: str) -> Literal["withhold", "allow"]:

@@ -129,6 +129,7 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
         self._declarations = declarations
         self._clock = clock
         self.progress = Progress()
+        self._model_step = 0
 
     async def awrap_model_call(
         self,
@@ -136,10 +137,11 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Answer from the journal, or ask the model and write its answer down."""
-        number = 1 + sum(isinstance(m, AIMessage) for m in request.messages)
-        if number > self._max_steps:
+        # Counted here: messages may be summarised away, or replaced by one with the same id.
+        self._model_step += 1
+        if self._model_step > self._max_steps:
             raise StepLimitError(self._max_steps)
-        key = StepKey(number, MODEL_CALL)
+        key = StepKey(self._model_step, MODEL_CALL)
         earlier = self._recorder.recorded(key)
         if earlier is not None and earlier.status == "finished":
             messages = messages_from_dict(earlier.response)
@@ -178,7 +180,7 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> ToolMessage | Command[Any]:
         """Answer from the journal, or run the tool and write its answer down."""
         call = request.tool_call
-        key = _key_of(request)
+        key = StepKey(self._model_step, _index_of(request))
         self.progress.tool_calls += 1
         arguments = canonical_arguments(call["args"])
         fingerprint = arguments_hash(arguments)
@@ -263,9 +265,9 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
                 self.progress.add(message)
 
 
-def _key_of(request: ToolCallRequest) -> StepKey:
-    messages = request.state["messages"]
-    models = [m for m in messages if isinstance(m, AIMessage)]
+def _index_of(request: ToolCallRequest) -> int:
+    """Return the call's place among those of the model message that asked for it."""
+    models = [m for m in request.state["messages"] if isinstance(m, AIMessage)]
     calls = models[-1].tool_calls if models else []
     same = [i for i, c in enumerate(calls) if c is request.tool_call]
     if not same:  # rebuilt by LangGraph on the way: find it by id, then by name and arguments
@@ -277,7 +279,7 @@ def _key_of(request: ToolCallRequest) -> StepKey:
             if (c["id"], c["name"], c["args"])
             == (request.tool_call["id"], request.tool_call["name"], request.tool_call["args"])
         ] or [0]
-    return StepKey(len(models), same[0])
+    return same[0]
 
 
 def _model_name(request: ModelRequest[Any]) -> str:

@@ -296,7 +296,8 @@ class Environment(ImmutableSandboxedEnvironment):
             del self.globals[name]
         self.filters = {name: _guarded(name, FILTERS[name]) for name in _FILTERS}
         self.filters |= {"join": _join_filter, "tojson": _tojson_filter, "string": _printed}
-        self.tests = {name: _ticking(test) for name, test in TESTS.items()}
+        tests: Mapping[str, Any] = TESTS  # mypy infers a bare `function` of them
+        self.tests = {name: _ticking(test) for name, test in tests.items()}
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
         for node in source.find_all(_FORBIDDEN):
@@ -350,8 +351,9 @@ class Environment(ImmutableSandboxedEnvironment):
 
 def _check_product(left: object, right: object) -> None:
     for many, times in ((left, right), (right, left)):
-        repeats = isinstance(many, str | bytes | list | tuple) and isinstance(times, int)
-        if repeats and len(many) * times > _HEAVIEST:
+        if not isinstance(many, str | bytes | list | tuple) or not isinstance(times, int):
+            continue
+        if len(many) * times > _HEAVIEST:
             raise LimitError(f"makes a value of more than {_HEAVIEST} characters")
     _check_bits(left, right, lambda a, b: a.bit_length() + b.bit_length())
 

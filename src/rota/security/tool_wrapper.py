@@ -366,8 +366,8 @@ def _hidden_by_schema(tool: BaseTool) -> frozenset[str]:
 
 
 def _fields(schema: Any) -> Mapping[str, Any]:
-    fields: Mapping[str, Any] = getattr(schema, "model_fields", None) or schema.__fields__
-    return fields
+    fields: Mapping[str, Any] | None = getattr(schema, "model_fields", None)
+    return fields if fields is not None else schema.__fields__  # a schema of pydantic 1
 
 
 def _accepted(

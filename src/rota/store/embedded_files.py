@@ -1,0 +1,281 @@
+"""The data directory of an embedded server: its locks, its log, and the file of its credentials."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from rota.domain.errors import ConflictError, InvalidInputError, UnavailableError
+
+SERVICE: Final = "embedded PostgreSQL"
+
+_STATE_FILE: Final = "postgres.json"
+_OWN_NAMES: Final = frozenset({"up.lock", "start.lock", "server.lock", _STATE_FILE})
+_LOG_BYTES: Final = 8 * 1024 * 1024
+_LOCK_POLL: Final = 0.05
+_LOCK_BUSY: Final = frozenset({errno.EAGAIN, errno.EACCES})
+_ROOT: Final = 0
+
+
+def default_data_dir() -> Path:
+    """Return where this person's data lies unless they say otherwise; nothing is created."""
+    if sys.platform == "darwin":
+        return Path("~/Library/Application Support/rota").expanduser()
+    chosen = os.environ.get("XDG_DATA_HOME", "")
+    # The XDG specification has relative paths ignored.
+    base = Path(chosen) if Path(chosen).is_absolute() else Path("~/.local/share").expanduser()
+    return base / "rota"
+
+
+@contextmanager
+def explained(data_dir: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into a sentence (UnavailableError)."""
+    try:
+        yield
+    except OSError as error:
+        what = f" ({error.filename})" if error.filename else ""
+        reason = error.strerror or str(error)
+        hint = ""
+        if error.errno == errno.ENOSPC:
+            hint = " Free some space and try again."
+        elif isinstance(error, PermissionError):
+            hint = " Run as the user that owns it, or name another one with --data-dir."
+        raise UnavailableError(
+            f"The data directory {data_dir} cannot be used: {reason}{what}.{hint}", service=SERVICE
+        ) from error
+
+
+def prepare_data_dir(path: Path) -> Path:
+    """Create the directory if need be, see that it is private, and return its real path.
+
+    A directory that is open to others is made private only when it is empty or rota's already:
+    a mistyped `--data-dir /tmp` must not change what belongs to everybody.
+    """
+    with explained(path):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        real = path.resolve()
+        found = real.stat()
+        open_bits = stat.S_IMODE(found.st_mode) & 0o077
+        # Root's directory may be passed through by the group of the server's account.
+        allowed = 0o010 if found.st_uid == _ROOT else 0
+        if open_bits & ~allowed:
+            names = {entry.name for entry in real.iterdir()}
+            if names and not names & _OWN_NAMES:
+                raise InvalidInputError(
+                    f"The data directory {path} is open to other users and holds other files. "
+                    "Name an empty or a new directory.",
+                    field="data_dir",
+                )
+            real.chmod(0o700)
+    return real
+
+
+def open_private(data_dir: Path, name: str, flags: int) -> int:
+    """Open a file of the data directory, 0600 and owned as the directory is."""
+    fd = os.open(data_dir / name, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    if os.geteuid() == _ROOT and (owner := data_dir.stat()).st_uid != _ROOT:
+        os.fchown(fd, owner.st_uid, owner.st_gid)
+    return fd
+
+
+class FileLock:
+    """An advisory lock on one file of the data directory; the system drops it when we die."""
+
+    def __init__(self, data_dir: Path, name: str) -> None:
+        self._data_dir = data_dir
+        self._name = name
+        self._fd: int | None = None
+
+    def acquire(self, *, shared: bool = False, timeout: float = 0.0) -> bool:
+        """Take the lock, or change how it is held; wait at most `timeout` seconds for it.
+
+        Returns whether it is held now. What was held before is lost if it is not.
+        """
+        if self._fd is None:
+            self._fd = open_private(self._data_dir, self._name, os.O_RDWR)
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(self._fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in _LOCK_BUSY:
+                    raise
+            else:
+                return True
+            if time.monotonic() >= deadline:
+                self.release()
+                return False
+            time.sleep(_LOCK_POLL)
+
+    def release(self) -> None:
+        """Let go, if it is held."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def write(self, text: str) -> None:
+        """Replace the file's text; the lock must be held."""
+        if self._fd is not None:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, text.encode(), 0)
+
+    def read(self) -> str:
+        """Return the file's text, whoever holds the lock."""
+        return (self._data_dir / self._name).read_text(encoding="utf-8")
+
+
+class InstanceLock:
+    """Keeps a second `rota up` off a data directory. A context manager; taken once it is entered.
+
+    Entering raises ConflictError, with the other's process id, where one is running.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._lock: FileLock | None = None
+
+    def __enter__(self) -> Self:
+        real = prepare_data_dir(self.data_dir)
+        lock = FileLock(real, "up.lock")
+        with explained(real):
+            if not lock.acquire():
+                holder = lock.read().strip()
+                process = f" (process {holder})" if holder else ""
+                raise ConflictError(
+                    f"rota is already running on {self.data_dir}{process}. "
+                    "Stop it first, or name another directory with --data-dir."
+                )
+            lock.write(f"{os.getpid()}\n")
+        self._lock = lock
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._lock is not None:
+            self._lock.write("")
+            self._lock.release()
+            self._lock = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """What the processes of one data directory share: where the cluster is, and its passwords."""
+
+    cluster: Path
+    socket_dir: Path
+    owner_password: str
+    backend_password: str
+
+    @classmethod
+    def read(cls, data_dir: Path) -> ServerState | None:
+        """Return what is stored, or None on a new directory."""
+        path = data_dir / _STATE_FILE
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            # Relative paths let an idle data directory be moved as a whole.
+            return cls(
+                cluster=data_dir / stored["cluster"],
+                socket_dir=data_dir / stored["socket_dir"],
+                owner_password=stored["owner_password"],
+                backend_password=stored["backend_password"],
+            )
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnavailableError(
+                f"{path} is damaged: it holds the passwords of the database in {data_dir}. "
+                "Restore it from a backup.",
+                service=SERVICE,
+                permanent=True,
+            ) from error
+
+    def write(self, data_dir: Path) -> None:
+        """Store it, 0600, in one step."""
+        text = json.dumps(
+            {
+                "cluster": _inside(data_dir, self.cluster),
+                "socket_dir": _inside(data_dir, self.socket_dir),
+                "owner_password": self.owner_password,
+                "backend_password": self.backend_password,
+            },
+            indent=2,
+        )
+        draft = f"{_STATE_FILE}.{secrets.token_hex(4)}"
+        try:
+            with os.fdopen(open_private(data_dir, draft, os.O_WRONLY | os.O_EXCL), "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            (data_dir / draft).replace(data_dir / _STATE_FILE)
+        except OSError:
+            (data_dir / draft).unlink(missing_ok=True)
+            raise
+
+    @staticmethod
+    def forget(data_dir: Path) -> None:
+        """Delete what is stored."""
+        (data_dir / _STATE_FILE).unlink(missing_ok=True)
+
+
+def _inside(data_dir: Path, path: Path) -> str:
+    return str(path.relative_to(data_dir) if path.is_relative_to(data_dir) else path)
+
+
+class ServerLog:
+    """The server's log: one file and the one before it, each about 8 MiB at most."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self.path = data_dir / "postgres.log"
+
+    def open(self) -> int:
+        """Return a descriptor to append to."""
+        return open_private(self._data_dir, self.path.name, os.O_WRONLY | os.O_APPEND)
+
+    def size(self) -> int:
+        """Return its length in bytes; 0 where there is none yet."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def since(self, offset: int, *, lines: int = 12) -> str:
+        """Return the last lines written after `offset`."""
+        with self.path.open("rb") as file:
+            file.seek(max(offset, self.size() - 64 * 1024))
+            text = file.read().decode(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def keep_small(self) -> None:
+        """Move the text to `postgres.log.1` once it is too long.
+
+        The running server holds the file open, so the file stays and is emptied; it was opened
+        to append, so the server goes on at its new end.
+        """
+        if self.size() <= _LOG_BYTES:
+            return
+        old_name = f"{self.path.name}.1"
+        (self._data_dir / old_name).unlink(missing_ok=True)
+        with (
+            self.path.open("r+b") as current,
+            os.fdopen(open_private(self._data_dir, old_name, os.O_WRONLY), "wb") as old,
+        ):
+            current.seek(max(0, self.size() - _LOG_BYTES))
+            old.write(current.read(_LOG_BYTES))
+            current.truncate(0)

@@ -1,0 +1,214 @@
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rota.agents.templates import check_template, evaluate, render
+from rota.domain.errors import InvalidInputError
+
+NOW = datetime(2026, 7, 1, 7, 0, tzinfo=UTC)
+VALUES = {
+    "results": [{"items": [1, 2], "subject": "Hi", "n": 5}],
+    "name": "Alice",
+    "now": NOW,
+    "by_tool": {"copy": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("Hello {{ name }} <&>", "Hello Alice <&>"),
+        ("{{ results[0].items }} {{ results[0].subject | upper }}", "[1, 2] HI"),
+        ("{{ by_tool.copy }} {{ by_tool['copy'] }} {{ by_tool.get('x', 2) }}", "1 1 2"),
+        ("{% for r in results %}\n{{ loop.index }}. {{ r.subject }}\n{% endfor %}", "1. Hi\n"),
+        ("{{ now.strftime('%A %Y-%m-%d') }} {{ now.year }}", "Wednesday 2026-07-01 2026"),
+        ("{{ results | map(attribute='subject') | join(', ') }}", "Hi"),
+        ("{{ '%.2f' | format(3.14159) }} {{ '%s-%03d' % ('a', 7) }}", "3.14 a-007"),
+        ("{{ results | tojson }}", '[{"items": [1, 2], "subject": "Hi", "n": 5}]'),
+        ("{{ [1, 2] | sum }} {{ 'a b' | title | replace('A', 'Q') }} {{ 'abc'[1:] }}", "3 Q B bc"),
+        ("{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(1) ~ m('b') }}", "<1><b>"),
+        ("{% for a, b in [(1, 2)] %}{{ a + b * 2 ** 3 }}{% endfor %}", "17"),
+        ("{% set s = namespace(n=1) %}{% set s.n = s.n + 9 %}{{ s.n }}", "10"),
+        (
+            "{{ results | selectattr('n', 'gt', 3) | list | length }}{{ missing | default('-') }}",
+            "1-",
+        ),
+        ("{% if name is defined and 5 is odd %}{{ 'x,y'.split(',') | last }}{% endif %}", "y"),
+    ],
+)
+def test_templates_do_what_jinja_does(source, text):
+    assert render(source, VALUES) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "said"),
+    [
+        ("{{ missing }}", 1, "'missing' is undefined"),
+        ("a\n\n{{ results[0].nope.deep }}", 3, "has no attribute 'nope'"),
+        ("a\n{% for", 2, "unexpected"),
+        ("a\n{{ x | nosuch }}", 2, "No filter named 'nosuch'"),
+        ("{{ 1 / 0 }}", 1, "division by zero"),
+        ("a\n{% include 'x' %}", 2, "cannot use include"),
+        ("{% extends 'x' %}", 1, "cannot use extends"),
+        ("{{ range(3) | map('abs') }}", 1, "perhaps |list is missing"),
+    ],
+)
+def test_errors_name_the_line(source, line, said):
+    with pytest.raises(InvalidInputError) as caught:
+        render(source, VALUES, what="answer")
+    assert caught.value.line == line
+    assert said in caught.value.message
+    assert caught.value.message.startswith("The answer")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__ }}",
+        "{{ ''['__class__'] }}",
+        "{{ now.__class__.__mro__ }}",
+        "{{ name.format }}",
+        "{{ '{0.__class__}'.format(name) }}",
+        "{{ results.append(1) }}",
+        "{{ results[0].update({}) }}",
+        "{{ self.__init__ }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ lipsum.__globals__ }}",
+        "{{ namespace.__init__.__globals__ }}",
+        "{{ results | attr('__class__') }}",
+        "{{ results | map(attribute='__class__') | list }}",
+        "{{ render.__globals__ }}",
+    ],
+)
+def test_python_is_out_of_reach(source):
+    with pytest.raises(InvalidInputError):
+        render(source, VALUES)
+
+
+DOUBLE = (
+    "{% set ns = namespace(x=[1, 'ab']) %}{% for i in range(99) %}{% set ns.x = $ %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'x' * 10 ** 9 }}",
+        "{{ 10 ** 9 * [1] }}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{% for i in range(10 ** 9) %}x{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}xxx{% endfor %}{% endfor %}",
+        "{% set x %}{% for i in range(99999) %}{{ 'y' * 100000 ~ i }}{% endfor %}{% endset %}",
+        DOUBLE.replace("$", "ns.x ~ ns.x"),
+        DOUBLE.replace("$", "ns.x + ns.x"),
+        DOUBLE.replace("$", "ns.x * 2"),
+        DOUBLE.replace("$", "[ns.x, ns.x]"),
+        DOUBLE.replace("$", "(ns.x, ns.x)"),
+        DOUBLE.replace("$", "{1: ns.x, 2: ns.x}"),
+        DOUBLE.replace("$", "ns.x * ns.x").replace("[1]", "3"),
+        "{{ '%1000000000d' | format(1) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%*d' % (1000000000, 1) }}",
+        "{{ '{:>1000000000}'.format(1) }}",
+        "{{ 'x'.ljust(10 ** 9) }}",
+        "{{ 'x' | center(1000000000) }}",
+        "{{ now.strftime('%1000000000d') }}",
+        "{{ ('y' * 100000).replace('y', 'z' * 100000) }}",
+        "{{ ('y' * 100000) | replace('y', 'z' * 100000) }}",
+        "{{ range(99999) | map('replace', '1', 'z' * 100000) | list }}",
+        "{{ ('z' * 100000).join(range(99999)) }}",
+        "{{ range(99999) | join('z' * 100000) }}",
+        "{{ [[0] * 99999] * 99999 }}",
+        "{{ [1] | batch(10 ** 8, 'x') | list }}",
+        "{{ [1] | slice(10 ** 8) | list }}",
+        "{{ 'a' | indent(10 ** 8, true) }}",
+        "{{ results | tojson(indent=10 ** 8) }}",
+        "{{ 1.5 | round(400000000) }}",
+        "{{ 'x' * 300000 }}",
+        "{% macro f(n) %}{{ f(n - 1) }}{{ f(n - 1) }}{% endmacro %}{{ f(30) }}",
+        "{{ " + "(" * 5_000 + ")" * 5_000 + " }}",
+        "x" * 100_001,
+    ],
+)
+def test_what_would_fill_the_memory_is_refused(source):
+    with pytest.raises(InvalidInputError) as caught:
+        render(source, VALUES)
+    assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) ~ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+        "{{ range(99999) | select('in', range(99999) | map('string') | list) | list }}",
+        "{% for i in range(99999) if i in range(99999) | list %}{% endfor %}",
+    ],
+)
+def test_what_would_not_end_is_ended(source):
+    began = time.thread_time()
+    with pytest.raises(InvalidInputError, match="takes too long"):
+        render(source, VALUES, seconds=0.1)
+    assert time.thread_time() - began < 2
+
+
+def test_evaluation_keeps_types_and_has_the_same_limits():
+    assert evaluate("results[0].n + 1", VALUES) == 6
+    assert evaluate("results | map(attribute='n')", VALUES) == [5]
+    for expression in ("nope", "results[0].nope", "'x' * 10 ** 9", "1 +", "[1] * 10 ** 9"):
+        with pytest.raises(InvalidInputError):
+            evaluate(expression, VALUES)
+
+
+def test_templates_change_nothing_that_they_are_given():
+    values = {"given": [1, [2]]}
+    render(
+        "{% set x = given + [3] %}{{ x | reverse | list }}{{ given | sort | length }}",
+        {"given": [1]},
+    )
+    render("{{ given | length }}", values)
+    assert values == {"given": [1, [2]]}
+
+
+def test_renderings_in_threads_do_not_share_their_limits():
+    failures: list[str] = []
+
+    def slow():
+        try:
+            render("{% for i in range(9**6) %}{% endfor %}", {}, seconds=0.05)
+        except InvalidInputError as error:
+            failures.append(error.message)
+
+    threads = [threading.Thread(target=slow) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    texts = [render("{{ n }}", {"n": n}) for n in range(50)]
+    for thread in threads:
+        thread.join()
+    assert texts == [str(n) for n in range(50)]
+    assert len(failures) == 3
+
+
+@given(st.text(alphabet="{}%|.[]()'\"abfor in*+~0123456789\n", max_size=60))
+def test_any_source_renders_or_is_refused_with_a_sentence(source):
+    try:
+        said = render(source, {"a": "b", "b": [1]}, seconds=0.5)
+    except InvalidInputError as error:
+        said = error.message
+        assert_is_a_sentence(said)
+    assert isinstance(said, str)
+
+
+def assert_is_a_sentence(said):
+    assert said.startswith("The template")
+    assert said.endswith(".")
+
+
+def test_a_template_is_checked_without_being_rendered():
+    check_template("{{ missing }}")
+    with pytest.raises(InvalidInputError, match="line 2"):
+        check_template("fine\n{{ not fine }")
