@@ -47,3 +47,9 @@ async def owner(owner_url):
 async def alice(owner):
     cur = await owner.execute("INSERT INTO auth.users (email) VALUES ('alice@example.com') RETURNING id")
     return UserId((await cur.fetchone())[0])
+
+
+@pytest.fixture
+async def bob(owner):
+    cur = await owner.execute("INSERT INTO auth.users (email) VALUES ('bob@example.com') RETURNING id")
+    return UserId((await cur.fetchone())[0])

@@ -7,7 +7,7 @@ VALUES (
     NULL,
     'orchestrator',
     'Reads the mailbox and reports what needs attention.',
-    'anthropic:claude-sonnet-4-5',
+    'anthropic:claude-sonnet-5-5',
     '{"max_tokens": 4096}',
     'You are the orchestrator: you prepare a short briefing for the owner of a mailbox.
 

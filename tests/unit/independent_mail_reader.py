@@ -11,12 +11,14 @@ import email.policy
 import email.utils
 import mailbox
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, fields
 from datetime import datetime
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from pathlib import Path
 
+from rota.agents.tools.mail_folder import MailFolder
 from rota.agents.tools.mime import MailMessage
 
 CHARACTERS = 200
@@ -30,17 +32,20 @@ class Reading:
     subject: str
     date: datetime | None
     text: str | None
+    is_whole: bool  # no other part has text: rota shows those too, `get_body` does not
 
 
 def read_independently(path: Path) -> Iterator[tuple[str, Reading]]:
     """Yield a name and a reading of each message, in the mailbox's order (Maildir: by name)."""
     box: mailbox.Mailbox[mailbox.Message]
     box = mailbox.Maildir(path, create=False) if path.is_dir() else mailbox.mbox(path, create=False)
-    for key in sorted(box.keys()):
-        message = email.message_from_bytes(box.get_bytes(key), policy=email.policy.default)
+    with closing(box):
+        raw = [(key, box.get_bytes(key)) for key in sorted(box.keys())]
+    for key, data in raw:
+        message = email.message_from_bytes(data, policy=email.policy.default)
         assert isinstance(message, EmailMessage)
-        legacy = email.message_from_bytes(box.get_bytes(key))
-        yield str(key), _reading(message, str(make_header(decode_header(str(legacy["from"] or "")))))
+        legacy = str(email.message_from_bytes(data)["from"] or "")
+        yield str(key), _reading(message, str(make_header(decode_header(legacy))))
 
 
 def reading_of(message: MailMessage, *, like: Reading) -> Reading:
@@ -49,7 +54,10 @@ def reading_of(message: MailMessage, *, like: Reading) -> Reading:
         sender=_plain(message.sender),
         subject=message.subject,
         date=message.date,
-        text=None if like.text is None else message.text[:CHARACTERS],
+        text=None
+        if like.text is None
+        else message.text[: CHARACTERS if like.is_whole else len(like.text)],
+        is_whole=like.is_whole,
     )
 
 
@@ -63,6 +71,7 @@ def _reading(message: EmailMessage, sender: str) -> Reading:
         subject=" ".join(str(message["subject"] or "").split()),
         date=_date(message),
         text=text,
+        is_whole=sum(part.get_content_maintype() == "text" for part in message.walk()) <= 1,
     )
 
 
@@ -76,3 +85,17 @@ def _date(message: EmailMessage) -> datetime | None:
 
 def _plain(sender: str) -> str:
     return " ".join(sender.replace('"', "").split())
+
+
+def differences(path: Path) -> Iterator[str]:
+    """Yield a line for each difference between rota's reading of a mailbox and this one."""
+    theirs = list(read_independently(path))
+    ours = list(MailFolder.open(path).messages())
+    if len(ours) != len(theirs):
+        yield f"{path.name}: {len(ours)} messages, independently {len(theirs)}"
+    for (name, other), (_, message) in zip(theirs, ours, strict=False):
+        own = reading_of(message, like=other)
+        for part in fields(Reading):
+            values = getattr(own, part.name), getattr(other, part.name)
+            if values[0] != values[1]:
+                yield f"{path.name} {name} {part.name}: {values[0]!r}, independently {values[1]!r}"

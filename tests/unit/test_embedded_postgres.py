@@ -20,7 +20,7 @@ from rota.domain.errors import ConflictError, InvalidInputError, UnavailableErro
 from rota.store.embedded import EmbeddedPostgres, InstanceLock, default_data_dir
 from rota.store.embedded_binaries import Account, binaries_for
 from rota.store.embedded_files import ServerLog
-from rota.store.embedded_process import birth_of, clear_stale_lock_file, postmaster_of
+from rota.store.embedded_process import birth_of, clear_stale_lock_files, postmaster_of
 
 AS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root can start processes as another user")
@@ -144,7 +144,7 @@ def test_server_killed_while_backends_work_is_started_again(folder):
             # This backend computes without ever looking whether its server lives.
             busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 4000000) a")
             os.kill(server.pid, signal.SIGKILL)
-            assert server.ensure_alive() is True
+            wait_until(server.ensure_alive)
         assert execute(server.owner_url, "SELECT n FROM kept") == [(7,)]
 
 
@@ -207,7 +207,7 @@ def test_recycled_process_id_does_not_keep_the_server_from_starting(folder):
 
 def test_lock_file_of_a_live_server_is_never_cleared(folder):
     with opened(folder / "data") as server:
-        clear_stale_lock_file(server.cluster_dir)
+        clear_stale_lock_files(server.cluster_dir, server.cluster_dir / ".s.PGSQL.5432")
         assert postmaster_of(server.cluster_dir) == server.pid
 
 
@@ -309,7 +309,9 @@ def test_passwords_are_in_no_command_line_and_in_no_log(folder):
         assert all(len(password) >= 32 for password in passwords)
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(server.app_url, password="wrong")
-        listed = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True)
+        listed = subprocess.run(
+            ["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True
+        )
         seen = listed.stdout + server.log_path.read_text()
         assert str(server.cluster_dir) in seen
         assert not any(password in seen for password in passwords)
@@ -371,7 +373,7 @@ def test_damaged_or_missing_passwords_are_said_to_be_so(folder):
         with pytest.raises(UnavailableError, match="is damaged"):
             EmbeddedPostgres.open(folder / "data")
         state.unlink()
-        with pytest.raises(UnavailableError, match="passwords .* is gone"):
+        with pytest.raises(UnavailableError, match=r"passwords .* is gone"):
             EmbeddedPostgres.open(folder / "data")
         state.write_text(good)
 
@@ -381,7 +383,8 @@ def test_full_disk_is_said_in_a_sentence(folder):
         pytest.skip("only root can mount a small file system")
     disk = folder / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=755", "tmpfs", disk])
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=755", "tmpfs", disk]
+    mounted = subprocess.run(mount, check=False)
     if mounted.returncode != 0:
         pytest.skip("this system does not let root mount a file system")
     try:
@@ -418,12 +421,12 @@ def test_log_is_kept_small(folder):
 
 
 def test_second_instance_is_refused_with_the_first_ones_process(folder):
-    with InstanceLock(folder / "data"):
-        with (
-            pytest.raises(ConflictError, match=rf"process {os.getpid()}"),
-            InstanceLock(folder / "data"),
-        ):
-            pass
+    with (
+        InstanceLock(folder / "data"),
+        pytest.raises(ConflictError, match=rf"process {os.getpid()}"),
+        InstanceLock(folder / "data"),
+    ):
+        pass
     with InstanceLock(folder / "data"):
         pass
 
@@ -526,22 +529,6 @@ def test_directory_of_a_person_is_served_as_that_person(folder):
         assert server.cluster_dir.stat().st_uid == nobody.pw_uid
         for path in data_dir.iterdir():
             assert path.stat().st_uid == nobody.pw_uid, path
-        holder = script(HOLD, data_dir, user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[])
-        line = holder.stdout.readline()
-        holder.kill()
-        holder.communicate()
-        assert line.strip() == str(server.pid) or not _nobody_can_import(nobody)
-
-
-def _nobody_can_import(nobody):
-    checked = subprocess.run(
-        [sys.executable, "-c", "import rota.store.embedded"],
-        user=nobody.pw_uid,
-        group=nobody.pw_gid,
-        extra_groups=[],
-        capture_output=True,
-    )
-    return checked.returncode == 0
 
 
 @needs_root

@@ -297,7 +297,7 @@ def test_the_cause_is_asked_where_the_error_itself_says_nothing():
 @pytest.mark.parametrize(
     ("spec", "settings", "sentence"),
     [
-        ("claude-sonnet-4-5", {}, "is not of the form provider:model"),
+        ("claude-sonnet-5-5", {}, "is not of the form provider:model"),
         ("anthropic:", {}, "is not of the form provider:model"),
         ("anthropics:claude", {}, "There is no model provider 'anthropics' (perhaps anthropic)"),
         ("os.system:x", {}, "there are anthropic, anthropic_bedrock"),

@@ -77,7 +77,7 @@ def plan_fires(
     reason = (
         f"missed while no scheduler was running; the fire of {latest:%Y-%m-%d %H:%M:%S} UTC ran"
         if runs
-        else f"missed while no scheduler was running, for longer than the catch-up window ({window})"
+        else f"missed while no scheduler was running; past the catch-up window of {window}"
     )
     missed: tuple[MissedFires, ...]
     if many:

@@ -36,7 +36,7 @@ from rota.store.embedded_files import (
     explained,
     prepare_data_dir,
 )
-from rota.store.embedded_process import birth_of, clear_stale_lock_file, postmaster_of
+from rota.store.embedded_process import birth_of, clear_stale_lock_files, postmaster_of
 
 __all__ = ["EmbeddedPostgres", "InstanceLock", "default_data_dir"]
 
@@ -300,7 +300,7 @@ class EmbeddedPostgres:
             state.write(self.data_dir)
             self._state = state
         clusters.configure(state, account, durable=self._durable)
-        clear_stale_lock_file(state.cluster)
+        clear_stale_lock_files(state.cluster, clusters.socket_of(state))
         self._log.keep_small()
         log = self._log.open()
         try:
@@ -352,7 +352,7 @@ class EmbeddedPostgres:
             dbname="postgres",
             connect_timeout=2,
         )
-        return PGconn.ping(target.encode())
+        return Ping(PGconn.ping(target.encode()))
 
     def _sign_in(self, *, fresh: bool) -> None:
         try:

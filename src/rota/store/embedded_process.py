@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+_LOCK_FILE: Final = "postmaster.pid"
 _PROC: Final = Path("/proc/self/stat")
 
 
@@ -29,25 +30,26 @@ def birth_of(pid: int) -> str | None:
 
 def postmaster_of(cluster: Path) -> int | None:
     """Return the id of the live server of a cluster, from its lock file, or None."""
-    pid = _recorded(cluster)
+    pid = _recorded(cluster / _LOCK_FILE)
     return pid if pid is not None and birth_of(pid) and _serves(pid, cluster) else None
 
 
-def clear_stale_lock_file(cluster: Path) -> None:
-    """Remove the lock file of a dead server where PostgreSQL would take it for a live one.
+def clear_stale_lock_files(cluster: Path, socket: Path) -> None:
+    """Remove the lock files of a dead server where PostgreSQL would take it for a live one.
 
-    It removes the file itself where the id is free. It does not where the id is a zombie's, or
-    was given to another process of the same user. Its second guard, the shared memory that
-    surviving backends are attached to, is found by the directory and stays in force.
+    It removes them itself where the id is free. It does not where the id is a zombie's, or was
+    given to another process of the same user. Its other guard, the shared memory that surviving
+    backends are attached to, is found by the directory and stays in force.
     """
-    pid = _recorded(cluster)
-    if pid is not None and postmaster_of(cluster) is None:
-        (cluster / "postmaster.pid").unlink(missing_ok=True)
+    for lock_file in (cluster / _LOCK_FILE, socket.with_name(f"{socket.name}.lock")):
+        pid = _recorded(lock_file)
+        if pid is not None and not (birth_of(pid) and _serves(pid, cluster)):
+            lock_file.unlink(missing_ok=True)
 
 
-def _recorded(cluster: Path) -> int | None:
+def _recorded(lock_file: Path) -> int | None:
     try:
-        first = (cluster / "postmaster.pid").read_text(errors="replace").partition("\n")[0]
+        first = lock_file.read_text(errors="replace").partition("\n")[0]
     except FileNotFoundError:
         return None
     return int(first) if first.strip().isdigit() else None
