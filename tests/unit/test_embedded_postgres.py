@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -138,7 +138,7 @@ def test_killed_server_is_started_again_with_its_data(folder):
 
 def test_server_killed_while_backends_work_is_started_again(folder):
     with opened(folder / "data") as server:
-        with psycopg.connect(server.owner_url, autocommit=True) as busy:
+        with closing(psycopg.connect(server.owner_url, autocommit=True)) as busy:
             busy.execute("CREATE TABLE kept AS SELECT 7 AS n")
             busy.execute("CHECKPOINT")
             # This backend computes without ever looking whether its server lives.

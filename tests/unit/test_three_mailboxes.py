@@ -22,12 +22,6 @@ from rota.sample import sample_mailbox_path
 CPYTHON = Path(sysconfig.get_path("stdlib")) / "test" / "test_email" / "data"
 NAMED = [path for path in os.environ.get("ROTA_TEST_MAILBOXES", "").split(":") if path]
 
-# What the independent reader cannot read, or reads less of: see the reasons.
-LEFT_OUT = {
-    "msg_26.txt",  # CR LF with bare text of uuencode: `get_content` keeps the encoding's frame
-}
-
-
 @pytest.fixture
 def cpython_messages():
     if not CPYTHON.is_dir():

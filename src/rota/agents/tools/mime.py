@@ -20,7 +20,8 @@ from email.policy import compat32
 from email.utils import collapse_rfc2231_value, parsedate_tz
 from typing import Any, Final
 
-from rota.agents.tools.message_text import clean_line, clean_text, decode_text, html_to_text
+from rota.agents.tools.html_text import html_to_text
+from rota.agents.tools.message_text import clean_line, clean_text, decode_text
 from rota.domain.content import cut
 
 TEXT_LIMIT: Final = 1_000_000
@@ -321,7 +322,8 @@ class _Reading:
             for label in ("From", "Date", "Subject")
             if inner.headers.get(label.lower())
         ]
-        self.texts.append("\n".join(["", "[Attached message]", *shown, "", *reading.texts]))
+        if reading.texts:
+            self.texts.append("\n".join(["", "[Attached message]", *shown, "", *reading.texts]))
 
     def add_text(self, text: str) -> None:
         if text.strip():

@@ -1,0 +1,285 @@
+"""Sets up .venv as uv.lock says, then runs rota or the checks. Needs nothing but Python 3.11+.
+
+Whatever is downloaded or noted on the way lies in `.rota/` and `.venv/`. Killed half-way, a later
+call goes on; two calls at once wait for each other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NoReturn
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+VENV: Final = ROOT / ".venv"
+NOTES: Final = ROOT / ".rota"
+TOOLS: Final = NOTES / "tools"
+STAMP: Final = VENV / "rota-setup.json"
+JUNIT: Final = NOTES / "tests.xml"
+
+PIP: Final[Sequence[str | Path]] = (
+    TOOLS / "bin" / "python",
+    *("-m", "pip", "--disable-pip-version-check"),
+)
+UV_REQUIREMENT: Final = "uv>=0.9,<1"
+
+GROUPS: Final[Mapping[str, Sequence[str]]] = {
+    "up": ("--all-extras", "--no-dev"),
+    "test": ("--all-extras", "--group", "dev"),
+}
+"""What uv installs for each of the two scripts; that of `test` holds that of `up`."""
+
+
+class SetupError(Exception):
+    """The environment cannot be set up; the message says what a person can do."""
+
+
+def say(text: str) -> None:
+    """Tell the person what goes on, past whatever collects the output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> bool:
+    """Run a command whose output the person sees; return whether it succeeded."""
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+
+
+def works(*command: str | Path) -> bool:
+    """Return whether a command is there and runs."""
+    try:
+        finished = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    except OSError:
+        return False
+    return finished.returncode == 0
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Hold the checkout's setup lock; the system drops it when the process ends."""
+    NOTES.mkdir(exist_ok=True)
+    with (NOTES / "setup.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Waiting for another setup of this checkout ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def fingerprint() -> str:
+    """Return a mark of what .venv depends on: the lock, the project, Python, the place."""
+    digest = hashlib.sha256()
+    for name in ("uv.lock", "pyproject.toml"):
+        digest.update((ROOT / name).read_bytes())
+    digest.update(f"{sys.version}\0{sys.base_prefix}\0{ROOT}".encode())
+    return digest.hexdigest()
+
+
+def read_stamp() -> dict[str, str]:
+    """Return what the last finished setup noted; nothing if there was none."""
+    try:
+        stored = json.loads(STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def set_up(purpose: str) -> None:
+    """Bring .venv up to date for `up` or `test`; do nothing if it is."""
+    wanted = fingerprint()
+    with one_at_a_time():
+        stamp = read_stamp()
+        enough = stamp.get("purpose") in {purpose, "test"}
+        if stamp.get("fingerprint") == wanted and enough and works(VENV / "bin" / "python", "-V"):
+            return
+        if stamp.get("purpose") == "test":
+            purpose = "test"  # who runs the tests here keeps what they need
+        say("Setting up rota in .venv (the first time this takes a few minutes) ...")
+        discard_unusable(stamp)
+        STAMP.unlink(missing_ok=True)
+        install(purpose)
+        STAMP.write_text(
+            json.dumps({"fingerprint": wanted, "purpose": purpose, "root": str(ROOT)}),
+            encoding="utf-8",
+        )
+
+
+def discard_unusable(stamp: Mapping[str, str]) -> None:
+    """Remove a .venv that was moved here with the checkout, or is broken or half made."""
+    if VENV.is_symlink() or not VENV.exists():
+        return
+    moved = stamp.get("root", str(ROOT)) != str(ROOT)
+    if moved or not works(VENV / "bin" / "python", "-c", "pass"):
+        shutil.rmtree(VENV)
+
+
+def tool_environment() -> dict[str, str]:
+    """Return our environment, for uv and pip: with the person's own settings, without surprises."""
+    environment = dict(os.environ)
+    for name in ("VIRTUAL_ENV", "PYTHONHOME"):
+        environment.pop(name, None)
+    environment["UV_PROJECT_ENVIRONMENT"] = str(VENV)
+    environment.setdefault("UV_PYTHON_DOWNLOADS", "never")
+    if not os.access(Path.home(), os.W_OK):
+        environment.setdefault("UV_CACHE_DIR", str(NOTES / "uv-cache"))
+        environment.setdefault("PIP_CACHE_DIR", str(NOTES / "pip-cache"))
+    return environment
+
+
+def find_uv(environment: Mapping[str, str]) -> Path:
+    """Return our own uv, installed by pip; or the person's, where Python comes without venv."""
+    uv = TOOLS / "bin" / "uv"
+    if works(uv, "--version"):
+        return uv
+    if not works(sys.executable, "-c", "import venv, ensurepip"):
+        if (installed := shutil.which("uv")) and works(installed, "--version"):
+            return Path(installed)
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise SetupError(
+            f"{sys.executable} comes without the modules venv and ensurepip. Install them (Debian, "
+            f"Ubuntu: apt install python3-venv, or python{version}-venv), or install uv."
+        )
+    shutil.rmtree(TOOLS, ignore_errors=True)
+    if not run([sys.executable, "-m", "venv", TOOLS], environment):
+        raise SetupError(f"Python could not make a virtual environment in {TOOLS}.")
+    if not run([*PIP, "install", "--quiet", UV_REQUIREMENT], environment):
+        raise SetupError(
+            "pip could not install uv. See its message above; pip's own configuration (pip config "
+            "list, PIP_INDEX_URL, PIP_CERT, HTTPS_PROXY) says where it looks."
+        )
+    return uv
+
+
+def install(purpose: str) -> None:
+    """Install what uv.lock names, by uv, or by pip where uv cannot reach it."""
+    environment = tool_environment()
+    uv = find_uv(environment)
+    python = ["--python", sys.executable]
+    if run([uv, "sync", "--locked", *python, *GROUPS[purpose]], environment):
+        return
+    if not works(*PIP, "--version"):
+        raise SetupError(
+            "uv could not install what uv.lock names. See its message above; uv has a "
+            "configuration of its own (UV_DEFAULT_INDEX, SSL_CERT_FILE, HTTPS_PROXY) and does not "
+            "read pip's."
+        )
+    say(
+        "uv could not install what uv.lock names (it does not read pip's configuration). "
+        "Trying the same packages with pip ..."
+    )
+    if not install_with_pip(uv, purpose, environment):
+        raise SetupError(
+            "Neither uv nor pip could install what uv.lock names. See their messages above: is the "
+            "network there, and does a mirror need to be named (PIP_INDEX_URL for pip, "
+            "UV_DEFAULT_INDEX for uv)? Then call this again; it goes on where it stopped."
+        )
+
+
+def install_with_pip(uv: Path, purpose: str, environment: Mapping[str, str]) -> bool:
+    """Install the locked versions, by their hashes, from where pip is configured to look."""
+    with tempfile.TemporaryDirectory() as folder:
+        requirements = Path(folder) / "requirements.txt"
+        export: list[str | Path] = [
+            uv,
+            "export",
+            "--frozen",
+            "--quiet",
+            "--no-emit-project",
+            *GROUPS[purpose],
+        ]
+        if not run([*export, "--output-file", requirements], environment):
+            return False
+        if not VENV.exists() and not run([sys.executable, "-m", "venv", VENV], environment):
+            return False
+        into = [*PIP, "--python", VENV / "bin" / "python", "install"]
+        return run([*into, "--quiet", "--require-hashes", "-r", requirements], environment) and run(
+            [*into, "--quiet", "--no-deps", "--editable", ROOT], environment
+        )
+
+
+def start_rota(arguments: Sequence[str]) -> NoReturn:
+    """Become `rota up`."""
+    rota = VENV / "bin" / "rota"
+    os.execv(rota, [str(rota), "up", *arguments])
+
+
+def run_checks(arguments: Sequence[str]) -> int:
+    """Run every check to its end and return the exit code of the first that failed, or 0."""
+    scripts = VENV / "bin"
+    workers = min(8, max(2, os.cpu_count() or 2))
+    JUNIT.unlink(missing_ok=True)
+    pytest: list[str | Path] = [
+        scripts / "python",
+        "-m",
+        "pytest",
+        "-n",
+        str(workers),
+        f"--junitxml={JUNIT}",
+    ]
+    checks: Mapping[str, Sequence[str | Path]] = {
+        "ruff format": [scripts / "ruff", "format", "--check", "."],
+        "ruff check": [scripts / "ruff", "check", "."],
+        "mypy": [scripts / "python", "-m", "mypy"],
+        "lint-imports": [scripts / "lint-imports"],
+        "pytest": [*pytest, *arguments],
+    }
+    failed: dict[str, int] = {}
+    for name, command in checks.items():
+        print(f"\n== {name}", flush=True)
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        if code != 0:
+            failed[name] = code
+    static = [name for name in failed if name != "pytest"]
+    if static:
+        # Without this, the last line would be pytest's, and might read as if all were well.
+        passed, broken = count_tests()
+        print(f"\nThese checks failed: {', '.join(failed)}. See above.")
+        print(f"{passed} passed, {broken + len(static)} failed", flush=True)
+    return next(iter(failed.values()), 0)
+
+
+def count_tests() -> tuple[int, int]:
+    """Return how many tests passed and failed in the run that just ended."""
+    try:
+        suites = list(ET.parse(JUNIT).getroot().iter("testsuite"))
+    except (FileNotFoundError, ET.ParseError):
+        return 0, 1  # pytest itself broke off
+    total, failures, errors, skipped = (
+        sum(int(suite.get(name, "0")) for suite in suites)
+        for name in ("tests", "failures", "errors", "skipped")
+    )
+    return total - failures - errors - skipped, failures + errors
+
+
+def main(purpose: str, arguments: Sequence[str]) -> int:
+    """Set up, then do what the script is for."""
+    try:
+        set_up(purpose)
+    except SetupError as error:
+        say(f"scripts/{purpose}: {error}")
+        return 1
+    except OSError as error:
+        say(
+            f"scripts/{purpose}: {error.strerror or error}: {error.filename}. rota is set up "
+            f"inside the checkout ({ROOT}): it must belong to the user that runs this, and the "
+            "disk must have about 2 GB free."
+        )
+        return 1
+    return run_checks(arguments) if purpose == "test" else start_rota(arguments)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1], sys.argv[2:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

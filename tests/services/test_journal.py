@@ -1,0 +1,171 @@
+"""A later attempt replays what an earlier one finished, and repeats no effect."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rota.domain.runs import ResultStatus
+from rota.store import runs as run_rows
+from tests.services.harness import ANSWER
+
+CALLS = [
+    {"calls": [{"tool": "look", "args": {"query": "a"}}]},
+    {"calls": [{"tool": "send", "args": {"to": "bob"}}]},
+    {"calls": [{"tool": "wait"}]},
+]
+TOOLS = ["look", "send", "wait"]
+
+
+async def begin(workshop, service):
+    """Start a run and stop it inside `wait`, as a worker does that is told to stop."""
+    workshop.toolbox.gate = asyncio.Event()
+    schedule = await workshop.schedule()
+    attempt = asyncio.create_task(service.execute(schedule))
+    async with asyncio.timeout(10):
+        while ("wait", None) not in workshop.toolbox.calls:
+            await asyncio.sleep(0.01)
+    return schedule, attempt
+
+
+async def resume(workshop, service, schedule):
+    workshop.toolbox.gate.set()
+    async with workshop.database.connection() as conn:
+        run = await run_rows.fetch_run(conn, (await workshop.row("agent_runs"))["id"])
+    return await service.execute(schedule, run)
+
+
+async def test_second_attempt_repeats_no_finished_call(workshop):
+    await workshop.declare("send", default_tier="auto")
+    await workshop.agent(
+        {"steps": CALLS, "answer": "{{ results | length }} results, {{ results[1] }}"}, tools=TOOLS
+    )
+    service = workshop.service()
+    schedule, attempt = await begin(workshop, service)
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+
+    outcome = await resume(workshop, service, schedule)
+
+    assert outcome.status is ResultStatus.SUCCESS
+    assert outcome.content == "3 results, sent to bob"
+    assert workshop.toolbox.calls == [
+        ("look", "a"),
+        ("send", "bob"),
+        ("wait", None),
+        ("wait", None),  # it never finished, and only reads
+    ]
+    assert outcome.metadata["attempt"] == 2
+    assert outcome.metadata["replayed_steps"] == 5
+
+
+async def test_held_call_is_asked_for_once(workshop):
+    await workshop.agent({"steps": CALLS, "answer": "x"}, tools=TOOLS)
+    service = workshop.service()
+    schedule, attempt = await begin(workshop, service)
+    attempt.cancel()
+    await asyncio.gather(attempt, return_exceptions=True)
+
+    outcome = await resume(workshop, service, schedule)
+
+    assert outcome.pending_actions_created == 1
+    assert len(await workshop.rows("pending_actions")) == 1
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+async def test_effect_that_never_finished_is_repeated_only_if_idempotent(workshop, idempotent):
+    await workshop.declare("wait", read_only=False, idempotent=idempotent)
+    await workshop.agent(
+        {"steps": [{"calls": [{"tool": "wait"}]}], "answer": "{{ results[0] }}"}, tools=["wait"]
+    )
+    service = workshop.service()
+    schedule, attempt = await begin(workshop, service)
+    # As kill -9 leaves it: started, durable, and nobody ever says how it ended.
+    steps = await workshop.rows("agent_run_steps", "model_step, call_index")
+    assert [s["status"] for s in steps if s["kind"] == "tool"] == ["started"]
+
+    outcome = await resume(workshop, service, schedule)
+    await asyncio.gather(attempt, return_exceptions=True)
+
+    assert len(workshop.toolbox.calls) == (2 if idempotent else 1)
+    if not idempotent:
+        assert "unknown" in outcome.content
+        assert "not repeated" in outcome.content
+
+
+async def test_disabled_tool_is_gone_for_the_next_attempt(workshop):
+    await workshop.agent({"steps": CALLS, "answer": "{{ results[2] }}"}, tools=TOOLS)
+    service = workshop.service()
+    schedule, attempt = await begin(workshop, service)
+    attempt.cancel()
+    await asyncio.gather(attempt, return_exceptions=True)
+    await workshop.owner.execute("UPDATE tools SET is_active = false WHERE name = 'wait'")
+
+    outcome = await resume(workshop, service, schedule)
+
+    assert workshop.toolbox.calls.count(("wait", None)) == 1
+    assert "wait is not a valid tool" in outcome.content
+
+
+async def test_second_attempt_goes_on_with_the_first_ones_configuration(workshop):
+    await workshop.agent({"steps": CALLS, "answer": "old"}, tools=TOOLS)
+    service = workshop.service()
+    schedule, attempt = await begin(workshop, service)
+    attempt.cancel()
+    await asyncio.gather(attempt, return_exceptions=True)
+    await workshop.owner.execute(
+        """UPDATE agent_configurations SET script = '{"steps": [], "answer": "new"}'"""
+    )
+
+    assert (await resume(workshop, service, schedule)).content == "old"
+
+
+async def test_replay_that_asks_for_something_else_stops(workshop):
+    await workshop.agent({"steps": CALLS, "answer": "x"}, tools=TOOLS)
+    service = workshop.service()
+    schedule, attempt = await begin(workshop, service)
+    attempt.cancel()
+    await asyncio.gather(attempt, return_exceptions=True)
+    await workshop.owner.execute(
+        "UPDATE agent_run_steps SET request = request || '{\"arguments_hash\": \"other\"}'"
+        " WHERE name = 'look'"
+    )
+
+    outcome = await resume(workshop, service, schedule)
+
+    assert outcome.status is ResultStatus.ERROR
+    assert "stops rather than do something else" in outcome.content
+
+
+async def test_run_that_kills_its_workers_is_given_up(workshop):
+    await workshop.agent(ANSWER)
+    service = workshop.service()
+    schedule = await workshop.schedule()
+    async with workshop.database.transaction() as conn:
+        run = await run_rows.insert_run(
+            conn,
+            user_id=workshop.user,
+            schedule_id=schedule.id,
+            agent_name="watcher",
+            prompt="",
+            trigger="schedule",
+        )
+        for _ in range(5):
+            await run_rows.claim_run(conn, run.id)
+
+    outcome = await service.execute(schedule, run)
+
+    assert outcome.status is ResultStatus.ERROR
+    assert "Given up after 5 attempts" in outcome.content
+
+
+async def test_identical_parallel_calls_are_journalled_apart(workshop):
+    same = {"tool": "look", "args": {"query": "x"}}
+    await workshop.agent({"steps": [{"calls": [same, same, same]}], "answer": "x"}, tools=["look"])
+
+    await workshop.service().execute(await workshop.schedule())
+
+    steps = [s for s in await workshop.rows("agent_run_steps") if s["kind"] == "tool"]
+    assert sorted(s["call_index"] for s in steps) == [0, 1, 2]

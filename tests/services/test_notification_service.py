@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from rota.domain.notifications import Category
+from rota.services.notification_service import NotificationService
+
+
+@pytest.fixture
+def service(database):
+    return NotificationService(database)
+
+
+async def stored(workshop):
+    return await workshop.row("notifications")
+
+
+async def test_notification_is_a_row(workshop, service):
+    made = await service.notify_user(workshop.user, "Hello", "World", metadata={"a": 1})
+
+    row = await stored(workshop)
+    assert (row["id"], row["user_id"]) == (made, workshop.user)
+    assert (row["category"], row["title"], row["body"]) == ("info", "Hello", "World")
+    assert row["metadata"] == {"a": 1}
+    assert row["read_at"] is None
+
+
+@pytest.mark.parametrize("length", [9_999, 10_000, 10_001, 25_000])
+async def test_body_is_cut_at_10000_code_points(workshop, service, length):
+    await service.notify_user(workshop.user, "t", "😀" * length)
+
+    row = await stored(workshop)
+    assert len(row["body"]) == min(length, 10_000)
+    assert row["metadata"] == ({"body_length": length} if length > 10_000 else {})
+
+
+async def test_title_becomes_one_line_of_300(workshop, service):
+    await service.notify_user(workshop.user, "a\n\tb " + "c" * 400, "")
+
+    title = (await stored(workshop))["title"]
+    assert title.startswith("a b ccc")
+    assert len(title) == 300
+
+
+async def test_unstorable_text_is_marked(workshop, service):
+    await service.notify_user(workshop.user, "a\0b", "c\ud800", metadata={"k\0": "v\0"})
+
+    row = await stored(workshop)
+    assert (row["title"], row["body"]) == ("a\ufffdb", "c\ufffd")
+    assert row["metadata"] == {"k\ufffd": "v\ufffd"}
+
+
+@pytest.mark.parametrize("category", list(Category))
+async def test_categories_are_the_specs(workshop, service, category):
+    await service.notify_user(workshop.user, "t", "b", category=category)
+
+    assert (await stored(workshop))["category"] == category.value
+
+
+async def test_unknown_category_is_refused(workshop, service):
+    with pytest.raises(ValueError, match="gossip"):
+        await service.notify_user(workshop.user, "t", "b", category="gossip")
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 action waits"), (3, "3 actions wait")])
+async def test_pending_actions_are_counted_in_words(workshop, service, count, words):
+    await service.notify_pending_actions(workshop.user, count, agent_name="watcher")
+
+    row = await stored(workshop)
+    assert row["category"] == "approval_needed"
+    assert row["title"] == f"{words} for your approval"
+    assert "watcher" in row["body"]
+
+
+async def test_notification_goes_with_the_callers_transaction(workshop, service, database):
+    with pytest.raises(RuntimeError):
+        async with database.transaction() as conn:
+            await service.notify_user(workshop.user, "t", "b", conn=conn)
+            raise RuntimeError("rolled back")
+
+    assert await workshop.rows("notifications") == []

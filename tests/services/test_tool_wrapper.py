@@ -1,0 +1,450 @@
+"""The gate holds however LangChain runs a tool; what is shown is what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
+from langchain.tools import InjectedState, ToolRuntime
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.tools import StructuredTool, Tool, ToolException, tool
+
+from rota.domain.agents import ToolDeclaration
+from rota.domain.errors import SetupRequiredError
+from rota.domain.ids import ToolId
+from rota.domain.runs import Trigger
+from rota.security.tool_wrapper import (
+    ApprovalContext,
+    GatedTool,
+    GateGuard,
+    arguments_hash,
+    wrap_tools_with_approval,
+)
+from rota.services.run_recorder import RunRecorder
+from rota.store import runs as run_rows
+from tests.services.harness import clock
+
+
+@pytest.fixture
+def effects() -> list[Any]:
+    return []
+
+
+@pytest.fixture
+async def recorder(workshop):
+    async with workshop.database.transaction() as conn:
+        run = await run_rows.insert_run(
+            conn,
+            user_id=workshop.user,
+            schedule_id=None,
+            agent_name="watcher",
+            prompt="",
+            trigger=Trigger.MANUAL,
+        )
+        claim = await run_rows.claim_run(conn, run.id)
+    made = RunRecorder(workshop.database, run, claim, clock=clock)
+    yield made
+    await made.flush()
+    await made.close()
+
+
+@pytest.fixture
+async def context(recorder):
+    import uuid
+
+    def declared(name, tier, *, read_only=False, timeout=5.0):
+        return ToolDeclaration(
+            id=ToolId(uuid.uuid4()),
+            name=name,
+            description="",
+            version=3,
+            read_only=read_only,
+            idempotent=False,
+            risk="high",
+            default_tier=tier,
+            timeout_seconds=timeout,
+        )
+
+    return ApprovalContext(
+        user_id=recorder._run.user_id,
+        run_id=recorder._run.id,
+        agent_name="watcher",
+        session_id="s",
+        declarations={
+            "pay": declared("pay", "requires_approval"),
+            "free": declared("free", "auto"),
+            "slow": declared("slow", "auto", timeout=0.05),
+        },
+        ledger=recorder,
+        loop=asyncio.get_running_loop(),
+    )
+
+
+def gated(inner, context) -> GatedTool:
+    wrapped = wrap_tools_with_approval([inner], context)
+    assert wrapped.failures == ()
+    return wrapped.tools[0]
+
+
+def pay_tool(effects):
+    @tool
+    def pay(amount: int, to: str) -> str:
+        """Pay somebody."""
+        effects.append((amount, to))
+        return "paid"
+
+    return pay
+
+
+ARGS = {"amount": "0100", "to": "eve", "smuggled": "x"}
+IN_THREAD = {
+    "invoke": lambda t: t.invoke(ARGS),
+    "run": lambda t: t.run(ARGS),
+    "batch": lambda t: t.batch([ARGS])[0],
+    "stream": lambda t: next(iter(t.stream(ARGS))),
+    "_run": lambda t: t._run(amount=100, to="eve", config={}),
+}
+ON_LOOP = {
+    "ainvoke": lambda t: t.ainvoke(ARGS),
+    "arun": lambda t: t.arun(ARGS),
+    "abatch": lambda t: _first(t.abatch([ARGS])),
+    "astream": lambda t: _first_of_stream(t.astream(ARGS)),
+    "_arun": lambda t: t._arun(amount=100, to="eve", config={}),
+}
+
+
+async def _first(batch):
+    return (await batch)[0]
+
+
+async def _first_of_stream(stream):
+    return [chunk async for chunk in stream][0]
+
+
+@pytest.mark.parametrize("way", IN_THREAD)
+async def test_synchronous_ways_are_held(workshop, context, effects, way):
+    wrapped = gated(pay_tool(effects), context)
+
+    answer = await asyncio.to_thread(IN_THREAD[way], wrapped)
+
+    assert effects == []
+    assert "needs the owner's approval" in answer
+    assert (await workshop.row("pending_actions"))["arguments"] == {"amount": 100, "to": "eve"}
+
+
+@pytest.mark.parametrize("way", ON_LOOP)
+async def test_asynchronous_ways_are_held(workshop, context, effects, way):
+    wrapped = gated(pay_tool(effects), context)
+
+    answer = await ON_LOOP[way](wrapped)
+
+    assert effects == []
+    assert "needs the owner's approval" in answer
+    action = await workshop.row("pending_actions")
+    assert action["arguments"] == {"amount": 100, "to": "eve"}  # coerced, without what was smuggled
+    assert action["arguments_hash"] == arguments_hash({"amount": 100, "to": "eve"})
+    assert action["tool_version"] == 3
+
+
+async def test_synchronous_call_on_the_loop_itself_fails_closed(context, effects):
+    wrapped = gated(pay_tool(effects), context)
+
+    assert "it did not run" in wrapped.invoke(ARGS)
+    assert effects == []
+
+
+async def test_an_undeclared_tool_is_held(workshop, context, effects):
+    @tool
+    def unheard_of() -> str:
+        """Do something."""
+        effects.append(1)
+        return "done"
+
+    await gated(unheard_of, context).ainvoke({})
+
+    assert effects == []
+    entry = await workshop.row("audit_logs")
+    assert (entry["tier"], entry["decision"]) == ("unknown", "held")
+
+
+async def test_an_inner_tool_stays_as_it_was(context, effects):
+    inner = pay_tool(effects)
+
+    gated(inner, context)
+
+    assert await inner.ainvoke({"amount": 1, "to": "a"}) == "paid"
+    assert effects == [(1, "a")]
+
+
+async def test_the_gated_tool_gives_no_way_to_the_function(context, effects):
+    wrapped = gated(pay_tool(effects), context)
+
+    with pytest.raises(ToolException):
+        wrapped.func(amount=1, to="a")
+    assert effects == []
+
+
+async def test_a_tool_is_not_wrapped_twice(context, effects):
+    wrapped = gated(pay_tool(effects), context)
+
+    again = wrap_tools_with_approval([wrapped], context)
+
+    assert again.tools == ()
+    assert "wrapped already" in again.failures[0].error
+
+
+async def test_an_allowed_effect_is_in_the_audit_log_before_it_happens(workshop, context):
+    seen = []
+
+    @tool
+    async def free() -> str:
+        """Do it."""
+        seen.append([r["outcome"] for r in await workshop.rows("audit_logs")])
+        return "done"
+
+    await gated(free, context).ainvoke({})
+
+    assert seen == [["started"]]
+
+
+async def test_artifacts_survive(context):
+    @tool(response_format="content_and_artifact")
+    async def free() -> tuple[str, Any]:
+        """Make something."""
+        return "made", {"bytes": 3}
+
+    message = await gated(free, context).ainvoke(
+        {"name": "free", "args": {}, "id": "1", "type": "tool_call"}
+    )
+
+    assert (message.content, message.artifact) == ("made", {"bytes": 3})
+
+
+async def test_a_held_tool_with_artifacts_answers_in_its_form(context, effects):
+    @tool(response_format="content_and_artifact")
+    async def pay() -> tuple[str, Any]:
+        """Pay."""
+        effects.append(1)
+        return "paid", None
+
+    message = await gated(pay, context).ainvoke(
+        {"name": "pay", "args": {}, "id": "1", "type": "tool_call"}
+    )
+
+    assert "needs the owner's approval" in message.content
+    assert effects == []
+
+
+async def test_a_tool_of_one_string_takes_it_by_position(context, effects):
+    inner = Tool(name="free", description="x", func=lambda text: effects.append(text) or "ok")
+
+    answer = await asyncio.to_thread(gated(inner, context).invoke, "hello")
+
+    assert (answer, effects) == ("ok", ["hello"])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("kaputt"), ToolException("kaputt"), ValueError()])
+async def test_a_failure_is_a_message(workshop, context, error):
+    @tool
+    async def free() -> str:
+        """Fail."""
+        raise error
+
+    answer = await gated(free, context).ainvoke(
+        {"name": "free", "args": {}, "id": "1", "type": "tool_call"}
+    )
+
+    assert answer.status == "error"
+    assert "kaputt" in answer.content or "ValueError" in answer.content
+
+
+async def test_a_secret_in_a_failure_is_not_passed_on(context):
+    @tool
+    async def free() -> str:
+        """Fail."""
+        raise RuntimeError("denied for Bearer abcdefgh12345678")
+
+    assert "abcdefgh" not in await gated(free, context).ainvoke({})
+
+
+async def test_missing_setup_ends_the_run(context):
+    @tool
+    async def free() -> str:
+        """Need something."""
+        raise SetupRequiredError("Connect it.", what="x")
+
+    with pytest.raises(SetupRequiredError):
+        await gated(free, context).ainvoke({})
+
+
+async def test_a_tool_that_hangs_is_given_up_and_its_outcome_is_unknown(
+    workshop, context, recorder
+):
+    @tool
+    async def slow() -> str:
+        """Hang."""
+        await asyncio.sleep(30)
+        return "never"
+
+    answer = await gated(slow, context).ainvoke({})
+    await recorder.flush()
+
+    assert "did not answer within 0.05 s" in answer
+    outcomes = [r["outcome"] for r in await workshop.rows("audit_logs", "id")]
+    assert outcomes == ["started", "unknown"]
+
+
+async def test_secrets_are_redacted_in_the_audit_log_and_kept_for_the_execution(
+    workshop, context, effects
+):
+    @tool
+    def pay(amount: int, api_key: str) -> str:
+        """Pay."""
+        effects.append(1)
+        return "paid"
+
+    await gated(pay, context).ainvoke({"amount": 1, "api_key": "hush"})
+
+    assert (await workshop.row("audit_logs"))["arguments"] == {
+        "amount": 1,
+        "api_key": "[redacted]",
+    }
+    assert (await workshop.row("pending_actions"))["arguments"]["api_key"] == "hush"
+
+
+class _Talker(GenericFakeChatModel):
+    def bind_tools(self, tools, **kwargs):
+        return self
+
+
+def agent_calling(name, args, tools, middleware):
+    call = {"name": name, "args": args, "id": "1"}
+    model = _Talker(messages=iter([AIMessage("", tool_calls=[call]), AIMessage("end")]))
+    return create_agent(model, tools=tools, middleware=middleware)
+
+
+async def run(agent):
+    state = await agent.ainvoke({"messages": [HumanMessage("go")]})
+    return next(m for m in state["messages"] if m.type == "tool")
+
+
+async def test_guard_refuses_a_raw_tool_swapped_in_by_a_middleware(
+    workshop, context, recorder, effects
+):
+    raw = pay_tool(effects)
+
+    class Swapper(AgentMiddleware):
+        async def awrap_tool_call(self, request, handler):
+            return await handler(request.override(tool=raw))
+
+    agent = agent_calling(
+        "pay",
+        {"amount": 1, "to": "eve"},
+        [gated(raw, context)],
+        [Swapper(), GateGuard(context)],
+    )
+
+    message = await run(agent)
+    await recorder.flush()
+
+    assert effects == []
+    assert message.status == "error"
+    assert "not behind the approval gate" in message.content
+    assert (await workshop.row("audit_logs"))["decision"] == "refused"
+
+
+async def test_guard_refuses_a_tool_that_a_middleware_brings(context, effects):
+    raw = pay_tool(effects)
+
+    class Bringer(AgentMiddleware):
+        tools = [raw]  # noqa: RUF012
+
+    agent = agent_calling(
+        "pay", {"amount": 1, "to": "eve"}, [], [Bringer(), GateGuard(context)]
+    )
+
+    assert (await run(agent)).status == "error"
+    assert effects == []
+
+
+async def test_guard_refuses_a_tool_of_another_run(workshop, context, recorder, effects):
+    import dataclasses
+
+    other = dataclasses.replace(context, agent_name="other")
+    agent = agent_calling(
+        "pay", {"amount": 1, "to": "e"}, [gated(pay_tool(effects), other)], [GateGuard(context)]
+    )
+
+    assert (await run(agent)).status == "error"
+    assert effects == []
+
+
+async def test_sync_agent_in_a_thread_is_held_too(context, effects):
+    agent = agent_calling(
+        "pay",
+        {"amount": 1, "to": "eve"},
+        [gated(pay_tool(effects), context)],
+        [GateGuard(context)],
+    )
+
+    state = await asyncio.to_thread(agent.invoke, {"messages": [HumanMessage("go")]})
+
+    assert effects == []
+    assert "needs the owner's approval" in state["messages"][2].content
+
+
+async def test_a_tool_nested_in_a_tool_is_held(context, effects):
+    pay = gated(pay_tool(effects), context)
+
+    @tool
+    async def free() -> str:
+        """Pay through another tool."""
+        return await pay.ainvoke({"amount": 5, "to": "eve"})
+
+    assert "needs the owner's approval" in await gated(free, context).ainvoke({})
+    assert effects == []
+
+
+async def test_injected_values_reach_the_tool_and_stay_out_of_the_record(
+    workshop, context, recorder
+):
+    got = {}
+
+    async def free(
+        word: str, runtime: ToolRuntime, messages: Annotated[list, InjectedState("messages")]
+    ) -> str:
+        """Look around."""
+        got.update(word=word, call=runtime.tool_call_id, count=len(messages))
+        return "ok"
+
+    inner = StructuredTool.from_function(coroutine=free, name="free")
+    agent = agent_calling("free", {"word": "w"}, [gated(inner, context)], [GateGuard(context)])
+
+    message = await run(agent)
+    await recorder.flush()
+
+    assert message.content == "ok"
+    assert got == {"word": "w", "call": "1", "count": 2}
+    assert {tuple(r["arguments"].items()) for r in await workshop.rows("audit_logs")} == {
+        (("word", "w"),)
+    }
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**40, "a\0b"])
+async def test_arguments_that_json_cannot_carry_are_stored_or_refused_never_run(
+    workshop, context, effects, value
+):
+    @tool
+    def pay(value: Any) -> str:
+        """Pay."""
+        effects.append(value)
+        return "paid"
+
+    await gated(pay, context).ainvoke({"value": value})
+
+    assert effects == []
+    assert len(await workshop.rows("pending_actions")) <= 1

@@ -1,0 +1,260 @@
+"""Messages as senders write them, the broken ones too."""
+
+import base64
+import time
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rota.agents.tools.html_text import HTML_LIMIT, html_to_text
+from rota.agents.tools.message_text import clean_line, decode_text
+from rota.agents.tools.mime import (
+    TEXT_LIMIT,
+    Attachment,
+    decode_header_value,
+    parse_date,
+    read_message,
+)
+
+
+def read(*lines, body=b""):
+    head = b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
+    return read_message(head + b"\n\n" + body, message_id="m")
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("=?utf-8?q?Gr=C3=BC=C3=9Fe?= Bob", "Grüße Bob"),
+        ("=?utf-8?B?w5Zk?=", "Öd"),
+        ("=?utf-8?q?=C3?= =?utf-8?q?=A4?=", "ä"),  # a character split between words
+        ("=?koi8-r?B?8NLJ18XU?=", "Привет"),
+        ("=?no-such-charset?q?caf=C3=A9?=", "café"),
+        ("=?utf-8*en?q?l=C3=A4ng?=", "läng"),
+        ("=?utf-8?b?!!!?= x", "x"),
+        ('"=?utf-8?q?Lee=2C_Ann?=" <ann@example.com>', '"Lee, Ann" <ann@example.com>'),
+        ("ann@example.com (Ann Lee)", "ann@example.com (Ann Lee)"),
+        ("folded\n\tsubject\r\n here", "folded subject here"),
+        ("=?utf-8?q?two=0D=0Alines=1B[31m=00?=", "two lines[31m\ufffd"),
+        ("invoice\u202egpj.exe", "invoicegpj.exe"),
+        ("already ünicode =?utf-8?q?=C3=A4?=", "already ünicode ä"),
+        ("", ""),
+    ],
+)
+def test_header_values_are_decoded_to_one_line(raw, text):
+    assert decode_header_value(raw) == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "windows-1252"])
+def test_raw_8_bit_headers_are_read(encoding):
+    assert read(b"Subject: " + "Müßig".encode(encoding)).subject == "Müßig"
+
+
+@pytest.mark.parametrize(
+    ("charset", "data", "text"),
+    [
+        ("iso-2022-jp", "田中".encode("iso-2022-jp"), "田中"),
+        ("windows-1251", "Привет".encode("cp1251"), "Привет"),
+        ("us-ascii", "café".encode(), "café"),
+        ("us-ascii", "café".encode("cp1252"), "café"),
+        ("iso-8859-1", b"\x93quoted\x94", "“quoted”"),
+        ("gb2312", "镕".encode("gbk"), "镕"),
+        ("x-unknown", "naïve".encode(), "naïve"),
+        ("idna", b"xn--a", "xn--a"),
+        ("base64", b"aGk=", "aGk="),
+        ("a\x00b", b"x", "x"),
+        ("utf-8", b"cut \xe2\x82", "cut \ufffd"),
+        ("utf-8", b"bad \x81", "bad \ufffd"),
+        (None, b"\xff\xfe", "ÿþ"),
+    ],
+)
+def test_text_is_decoded_as_declared_or_as_it_looks(charset, data, text):
+    assert decode_text(data, charset) == text
+
+
+def test_plain_text_is_preferred_to_html():
+    message = read(
+        'Content-Type: multipart/alternative; boundary="b"',
+        body=b"--b\nContent-Type: text/html\n\n<p>rich</p>\n"
+        b"--b\nContent-Type: text/plain\n\nplain\n--b--\n",
+    )
+    assert message.text == "plain"
+    assert message.attachments == ()
+
+
+def test_html_is_read_where_the_plain_text_is_blank():
+    message = read(
+        'Content-Type: multipart/alternative; boundary="b"',
+        body=b"--b\nContent-Type: text/plain\n\n \n"
+        b"--b\nContent-Type: text/html\n\n<p>rich</p>\n--b--\n",
+    )
+    assert message.text == "rich"
+
+
+def test_nested_parts_give_text_and_attachments():
+    pdf = base64.b64encode(b"%PDF")
+    message = read(
+        'Content-Type: multipart/mixed; boundary="o"',
+        body=b'--o\nContent-Type: multipart/related; boundary="r"\n\n'
+        b"--r\nContent-Type: text/html\n\n<p>See <b>this</b></p>\n"
+        b"--r\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAAA\n--r--\n"
+        b"--o\nContent-Type: application/pdf\nContent-Transfer-Encoding: base64\n"
+        b"Content-Disposition: attachment; filename*=utf-8''%C3%BCbersicht.pdf\n\n" + pdf + b"\n"
+        b"--o\nContent-Type: text/plain\n\nThe footer\n--o--\n",
+    )
+    assert message.text == "See this\nThe footer"
+    assert message.attachments == (
+        Attachment("", "image/png", 3),
+        Attachment("übersicht.pdf", "application/pdf", 4),
+    )
+
+
+def test_an_attached_message_is_listed_and_its_text_follows():
+    message = read(
+        'Content-Type: multipart/mixed; boundary="o"',
+        body=b"--o\n\nFYI\n--o\nContent-Type: message/rfc822\n\n"
+        b"From: eve@example.com\nSubject: =?utf-8?q?=C3=9C?=\n\ninner\n--o--\n",
+    )
+    assert message.text == "FYI\n\n[Attached message]\nFrom: eve@example.com\nSubject: Ü\n\ninner"
+    assert [file.name for file in message.attachments] == ["Ü"]
+
+
+def test_truncated_base64_gives_what_arrived():
+    head = ("Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: base64")
+    assert read(*head, body=b"SGVsbG8gd29ybGQ").text == "Hello world"
+
+
+def test_words_broken_by_delsp_are_joined():
+    head = "Content-Type: text/plain; format=flowed; delsp=yes"
+    assert read(head, body=b"a long wo \nrd\n-- \nAnn\n").text == "a long word\n-- \nAnn\n"
+
+
+def test_text_has_plain_newlines_and_no_control_characters():
+    assert read("Subject: x", body=b"a\r\nb\rc\x00\x1b[2Jd\te").text == "a\nb\nc\ufffd\ufffd[2Jd\te"
+
+
+def test_a_huge_text_is_cut():
+    message = read("Subject: x", body=b"0123456789" * (TEXT_LIMIT // 10 + 1))
+    assert len(message.text) == TEXT_LIMIT
+    assert message.truncated
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Mon, 02 Mar 2026 08:00:00 +0100", datetime(2026, 3, 2, 7, tzinfo=UTC)),
+        ("2 Mar 26 08:00 GMT", datetime(2026, 3, 2, 8, tzinfo=UTC)),
+        ("Mon, 02 Mar 2026 08:00:00 NOWHERE (comment)", datetime(2026, 3, 2, 8, tzinfo=UTC)),
+        ("Mon, 02 Mar 2026 08:00:00 +9999", datetime(2026, 3, 2, 8, tzinfo=UTC)),
+        ("Mon, 02 Mar 2026 23:59:60 +0000", datetime(2026, 3, 2, 23, 59, 59, tzinfo=UTC)),
+        ("Mon, 31 Feb 2026 08:00:00 +0000", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_dates_with_broken_zones_are_read(value, expected):
+    assert parse_date(value) == expected
+
+
+def test_hidden_elements_scripts_and_comments_are_left_out():
+    html = (
+        "<head><title>t</title></head><p>seen</p><style>p{}</style><script>x</script>"
+        "<!-- c --><![if mso]><?xml y?><div style='display: none'>h1</div><p hidden>h2</p>"
+        '<span style="font-size:0px;color:red">h3</span><p style="font-size:0.9em">small</p>'
+    )
+    assert html_to_text(html) == "seen\n\nsmall"
+
+
+def test_blocks_become_lines_and_links_keep_their_text():
+    html = "<h1>A&nbsp;B</h1><p>c<br>d <a href='https://x.example'>e</a></p><ul><li>f<li>g</ul>"
+    assert html_to_text(html) == "A B\n\nc\nd e\n\n- f\n- g"
+    assert html_to_text("<table><tr><td>1<td>2<tr><td>3</table>") == "1 2\n3"
+    assert html_to_text("<pre>a\n\nb</pre>") == "a\n\nb"
+
+
+@pytest.mark.parametrize(
+    "piece", ["<!--", "<![", "<?", "<a ", "</", "<b>", "&#", "<x y='", "<x y=\"'", "<p =", "<"]
+)
+def test_hostile_html_takes_time_in_proportion(piece):
+    started = time.process_time()
+    html_to_text(piece * (HTML_LIMIT // len(piece)))
+    assert time.process_time() - started < 5  # seconds; unguarded it is minutes
+
+
+def test_unfinished_markup_is_text():
+    assert html_to_text("<p>1 < 2 <3 <a href='x>y'>z</a> a<b") == "1 < 2 <3 z a<b"
+    assert html_to_text("<script>if (a<b) '<!--'</script><p>after") == "after"
+    assert html_to_text("<style>p{</style >x<!-- never closed <p>y") == "x"
+
+
+def test_deep_nesting_does_not_raise():
+    deep = b"".join(
+        b'Content-Type: multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(1500)
+    )
+    message = read_message(b"Subject: deep\n" + deep, message_id="m")
+    assert message.subject == "deep"
+
+
+HEADERS = st.sampled_from(
+    [
+        b"From",
+        b"Date",
+        b"Subject",
+        b"Content-Type",
+        b"Content-Disposition",
+        b"Content-Transfer-Encoding",
+        b"To",
+        b"Message-ID",
+    ]
+)
+FRAGMENTS = st.sampled_from(
+    [
+        b"=?utf-8?q?",
+        b"=?x?b?",
+        b"?=",
+        b"multipart/mixed; boundary=b",
+        b"message/rfc822",
+        b"--b",
+        b"text/html; charset=",
+        b"utf-8",
+        b"filename*0*=",
+        b"name*=utf-8''%",
+        b"base64",
+        b'"',
+        b";",
+        b"\n",
+        b"\r\n ",
+        b"\xff",
+        b"\x00",
+        b"(",
+        b"<",
+        b"uuencode",
+        b"begin 666 x\n",
+        b"utf-7",
+        b"=",
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(HEADERS, st.lists(FRAGMENTS | st.binary(max_size=6), max_size=8))),
+    st.lists(FRAGMENTS | st.binary(max_size=20), max_size=12),
+)
+def test_reading_never_raises_and_is_storable(headers, body):
+    raw = b"".join(name + b": " + b"".join(value) + b"\n" for name, value in headers)
+    message = read_message(raw + b"\n" + b"".join(body), message_id="m")
+    texts = [message.sender, message.subject, message.text, message.snippet, message.message_id]
+    texts += [file.name for file in message.attachments]
+    for text in texts:
+        assert "\x00" not in text
+        text.encode()
+    assert message.date is None or message.date.utcoffset() is not None
+    assert "\n" not in message.subject
+
+
+@given(st.text())
+def test_a_line_is_one_line(text):
+    assert len(clean_line(text).splitlines()) <= 1
