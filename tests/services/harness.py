@@ -184,9 +184,10 @@ class Workshop:
         notifications: NotificationService | None = None,
         registry: ToolRegistry | None = None,
         models: Any = None,
+        tool_context: Callable[..., ToolContext] | None = None,
         **options: Any,
     ) -> ScheduledExecutionService:
-        def tool_context(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
+        def nothing_connected(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
             async def secret(service: str) -> str:
                 raise SetupRequiredError(f"{service} is not connected.", what=service)
 
@@ -199,7 +200,7 @@ class Workshop:
             self.database,
             notifications or NotificationService(self.database),
             registry=registry or self.toolbox.registry(),
-            tool_context=tool_context,
+            tool_context=tool_context or nothing_connected,
             models=models or ChatModels(),
             clock=clock,
             **options,

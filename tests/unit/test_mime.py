@@ -197,6 +197,23 @@ def test_deep_nesting_does_not_raise():
     assert message.subject == "deep"
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"".join(
+            b'Content-Type: multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(400)
+        )
+        + b"a line\n" * 1_000_000,
+        b"Subject: " + b"=?utf-8?q?a" * 100_000 + b"\n\n",
+    ],
+    ids=["boundaries", "encoded words"],
+)
+def test_hostile_messages_take_bounded_time(raw):
+    started = time.process_time()
+    read_message(raw, message_id="m")
+    assert time.process_time() - started < 5  # seconds; unguarded it is minutes
+
+
 HEADERS = st.sampled_from(
     [
         b"From",

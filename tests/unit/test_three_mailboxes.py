@@ -22,6 +22,7 @@ from rota.sample import sample_mailbox_path
 CPYTHON = Path(sysconfig.get_path("stdlib")) / "test" / "test_email" / "data"
 NAMED = [path for path in os.environ.get("ROTA_TEST_MAILBOXES", "").split(":") if path]
 
+
 @pytest.fixture
 def cpython_messages():
     if not CPYTHON.is_dir():

@@ -9,6 +9,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -20,12 +21,12 @@ from psycopg import sql
 from rota.domain.errors import UnavailableError
 from rota.store.embedded_binaries import MAJOR_VERSION, Account, make_state_dir
 from rota.store.embedded_files import SERVICE, ServerState
+from rota.store.migrations import BACKEND_ROLE
 
 OWNER_ROLE: Final = "rota"
 DATABASE: Final = "rota"
 PORT: Final = 5432  # names the socket's file; nothing listens on a network
 
-_BACKEND_ROLE: Final = "rota_backend"
 _CLUSTER_NAME: Final = "postgres"
 _SOCKET_NAME: Final = f".s.PGSQL.{PORT}"
 _LONGEST_SOCKET: Final = 100  # bytes; the systems' own limits are 104 and 108
@@ -74,7 +75,7 @@ def owner_url(state: ServerState) -> str:
 
 def backend_url(state: ServerState) -> str:
     """Return the URL of the least-privileged role that rota works as."""
-    return url(state, _BACKEND_ROLE, state.backend_password)
+    return url(state, BACKEND_ROLE, state.backend_password)
 
 
 def plan(data_dir: Path, account: Account, state_dir: Path) -> ServerState:
@@ -108,7 +109,8 @@ def _place(data_dir: Path, account: Account, state_dir: Path) -> Path:
     clusters = state_dir / "clusters"
     make_state_dir(state_dir)
     make_state_dir(clusters)
-    return clusters / f"{data_dir.name}-{secrets.token_hex(6)}"
+    name = re.sub(r"[^a-zA-Z0-9]+", "-", data_dir.name)[:40]
+    return clusters / f"{name}-{secrets.token_hex(6)}"
 
 
 def exists(cluster: Path) -> bool:
@@ -250,10 +252,10 @@ def _make_database(state: ServerState) -> None:
     ) as connection:
         # Hashed here: the password itself never reaches the server, nor its log.
         verifier = connection.pgconn.encrypt_password(
-            state.backend_password.encode(), _BACKEND_ROLE.encode(), b"scram-sha-256"
+            state.backend_password.encode(), BACKEND_ROLE.encode(), b"scram-sha-256"
         ).decode()
-        role = sql.Identifier(_BACKEND_ROLE)
-        if not _found(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", _BACKEND_ROLE):
+        role = sql.Identifier(BACKEND_ROLE)
+        if not _found(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", BACKEND_ROLE):
             connection.execute(sql.SQL("CREATE ROLE {}").format(role))
         connection.execute(
             sql.SQL(
@@ -275,12 +277,15 @@ def _found(connection: psycopg.Connection, query: str, name: str) -> bool:
 
 def sweep_throwaways(state_dir: Path, stop: Callable[[Path], None]) -> None:
     """Delete the throwaway clusters in root's state directory whose data directories are gone."""
+    if os.geteuid() != _ROOT:
+        return
     for marker in (state_dir / "clusters").glob("*.throwaway"):
-        if not Path(marker.read_text(encoding="utf-8")).exists():
-            cluster = marker.with_suffix("")
-            stop(cluster)
-            shutil.rmtree(cluster, ignore_errors=True)
-            marker.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process sweeps too
+            if not Path(marker.read_text(encoding="utf-8")).exists():
+                cluster = marker.with_suffix("")
+                stop(cluster)
+                shutil.rmtree(cluster, ignore_errors=True)
+                marker.unlink()
 
 
 def mark_throwaway(cluster: Path, data_dir: Path) -> None:

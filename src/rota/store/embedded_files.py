@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -30,12 +30,22 @@ _ROOT: Final = 0
 
 
 def default_data_dir() -> Path:
-    """Return where this person's data lies unless they say otherwise; nothing is created."""
-    if sys.platform == "darwin":
-        return Path("~/Library/Application Support/rota").expanduser()
-    chosen = os.environ.get("XDG_DATA_HOME", "")
-    # The XDG specification has relative paths ignored.
-    base = Path(chosen) if Path(chosen).is_absolute() else Path("~/.local/share").expanduser()
+    """Return where this person's data lies unless they say otherwise; nothing is created.
+
+    Raises InvalidInputError where neither the environment nor the system names a home.
+    """
+    chosen = Path(os.environ.get("XDG_DATA_HOME", ""))
+    try:
+        if sys.platform == "darwin":
+            return Path("~/Library/Application Support/rota").expanduser()
+        # The XDG specification has relative paths ignored.
+        base = chosen if chosen.is_absolute() else Path("~/.local/share").expanduser()
+    except RuntimeError as error:
+        raise InvalidInputError(
+            "This user has no home directory to keep rota's data in. Name a directory with "
+            "--data-dir or ROTA_DATA_DIR.",
+            field="data_dir",
+        ) from error
     return base / "rota"
 
 
@@ -179,8 +189,8 @@ class ServerState:
 
     cluster: Path
     socket_dir: Path
-    owner_password: str
-    backend_password: str
+    owner_password: str = field(repr=False)
+    backend_password: str = field(repr=False)
 
     @classmethod
     def read(cls, data_dir: Path) -> ServerState | None:

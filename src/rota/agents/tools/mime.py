@@ -10,7 +10,7 @@ import email
 import re
 from binascii import Error as Base64Error
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -34,6 +34,9 @@ HEADER_LIMIT: Final = 2_000
 """Characters of a header's value that are kept."""
 
 _DEEPEST: Final = 30
+_BOUNDARY: Final = re.compile(rb"boundary\s*=", re.IGNORECASE)
+_MOST_BOUNDARIES: Final = 100
+_HOSTILE_LIMIT: Final = 256 * 1024
 _MOST_ATTACHMENTS: Final = 200
 _TEXT_TYPES: Final = frozenset({"text/plain", "text/html"})
 
@@ -105,6 +108,10 @@ class Part:
 
 def read_message(data: bytes, *, message_id: str, unread: bool = False) -> MailMessage:
     """Read a message from its bytes, giving it the id `message_id`."""
+    if len(data) > _HOSTILE_LIMIT and len(_BOUNDARY.findall(data)) > _MOST_BOUNDARIES:
+        # The parser compares each line with the boundary of each part around it.
+        beginning = read_message(data[:_HOSTILE_LIMIT], message_id=message_id, unread=unread)
+        return replace(beginning, truncated=True)
     try:
         root = _part(email.message_from_bytes(data, policy=compat32), depth=0)
     except RecursionError:  # thousands of nested parts: an attack, of which the headers are read
@@ -169,7 +176,7 @@ def decode_header_value(raw: str) -> str:
     `raw` may be folded, and hold raw 8-bit bytes as surrogate escapes. The value is kept as it was
     written otherwise: `ann@example.com (Ann Lee)` keeps its comment, a quoted name its quotes.
     """
-    unfolded = _decode_surrogates(re.sub(r"\r?\n(?=[ \t])", "", raw[: HEADER_LIMIT * 50]))
+    unfolded = _decode_surrogates(re.sub(r"\r?\n(?=[ \t])", "", raw[: HEADER_LIMIT * 10]))
     try:
         pieces: Sequence[tuple[str | bytes, str | None]] = decode_header(unfolded)
     except _HEADER_FAULTS:
@@ -260,6 +267,8 @@ def _disposition(message: Message[Any, Any]) -> tuple[str, str]:
 
 
 def _parameter(message: Message[Any, Any], name: str, header: str = "content-type") -> str:
+    if len(str(message.get(header, ""))) > HEADER_LIMIT * 10:
+        return ""  # the parser of parameters takes quadratic time
     try:
         value = message.get_param(name, header=header)
         if value is None:
