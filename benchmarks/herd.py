@@ -37,7 +37,7 @@ SCRIPT: dict[str, Any] = {
     "answer": "{{ results[0] | length }} messages",
 }
 LEAD = timedelta(seconds=8)
-PATIENCE = 600.0
+PATIENCE = 120.0
 
 
 @dataclass(frozen=True)

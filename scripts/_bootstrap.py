@@ -167,6 +167,10 @@ def install(purpose: str) -> None:
     python = ["--python", sys.executable]
     if run([uv, "sync", "--locked", *python, *GROUPS[purpose]], environment):
         return
+    if lock_is_outdated(uv, environment):
+        raise SetupError(
+            f"uv.lock does not fit pyproject.toml. Run `{uv} lock` and commit what it changes."
+        )
     if not works(*PIP, "--version"):
         raise SetupError(
             "uv could not install what uv.lock names. See its message above; uv has a "
@@ -183,6 +187,23 @@ def install(purpose: str) -> None:
             "network there, and does a mirror need to be named (PIP_INDEX_URL for pip, "
             "UV_DEFAULT_INDEX for uv)? Then call this again; it goes on where it stopped."
         )
+
+
+def lock_is_outdated(uv: Path, environment: Mapping[str, str]) -> bool:
+    """Return whether uv.lock is not what pyproject.toml asks for.
+
+    Asked without the person's own indexes: uv calls every lock outdated that names others.
+    """
+    plain = {name: value for name, value in environment.items() if "INDEX" not in name}
+    checked = subprocess.run(
+        [uv, "lock", "--check", "--no-config", "--python", sys.executable],
+        cwd=ROOT,
+        env=plain,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return "needs to be updated" in checked.stderr
 
 
 def install_with_pip(uv: Path, purpose: str, environment: Mapping[str, str]) -> bool:
