@@ -26,7 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from langchain.agents import create_agent
+from langchain_core.messages import HumanMessage
 
+from rota.agents.scripted import ScriptedChatModel
+from rota.agents.tools.mail_folder import mail_search_tool
 from rota.bootstrap import LOCAL_OWNER
 from rota.sample import sample_mailbox_path
 from rota.store.embedded import EmbeddedPostgres
@@ -37,7 +41,7 @@ SCRIPT: dict[str, Any] = {
     "answer": "{{ results[0] | length }} messages",
 }
 LEAD = timedelta(seconds=8)
-PATIENCE = 120.0
+PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Herd:
 def main() -> int:
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="rota-bench-") as folder:
-        with EmbeddedPostgres.open(Path(folder) / "data") as server:
+        server = EmbeddedPostgres.open(Path(folder) / "data")
+        try:
             asyncio.run(migrate(server.owner_url))
             with psycopg.connect(server.owner_url, autocommit=True) as conn:
                 due = _seed(conn, arguments.schedules)
@@ -72,6 +77,8 @@ def main() -> int:
                 finally:
                     _stop(processes)
                 measured = _measure(conn, due)
+        finally:
+            server.destroy()
     bare = _bare(arguments.schedules, arguments.workers)
     herd = Herd(
         schedules=arguments.schedules,
@@ -203,12 +210,7 @@ def _bare_share(count: int) -> None:
 
 
 async def _bare_loop(count: int) -> None:
-    """Build the graph and run it, `count` times, ten at a time: what a worker does, without rota."""
-    from langchain.agents import create_agent
-    from langchain_core.messages import HumanMessage
-
-    from rota.agents.scripted import ScriptedChatModel
-    from rota.agents.tools.mail_folder import mail_search_tool
+    """Build the graph and run it, `count` times, ten at a time: a worker's part, without rota."""
 
     def now() -> datetime:
         return datetime.now(UTC)

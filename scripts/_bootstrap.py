@@ -35,9 +35,10 @@ UV_REQUIREMENT: Final = "uv>=0.9,<1"
 
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
     "up": ("--all-extras", "--no-dev"),
+    "bench": ("--all-extras", "--no-dev"),
     "test": ("--all-extras", "--group", "dev"),
 }
-"""What uv installs for each of the two scripts; that of `test` holds that of `up`."""
+"""What uv installs for each of the scripts; that of `test` holds those of the others."""
 
 
 class SetupError(Exception):
@@ -99,7 +100,7 @@ def set_up(purpose: str) -> None:
     wanted = fingerprint()
     with one_at_a_time():
         stamp = read_stamp()
-        enough = stamp.get("purpose") in {purpose, "test"}
+        enough = stamp.get("purpose") == "test" or purpose in {"up", "bench"}
         if stamp.get("fingerprint") == wanted and enough and works(VENV / "bin" / "python", "-V"):
             return
         if stamp.get("purpose") == "test":
@@ -234,6 +235,16 @@ def start_rota(arguments: Sequence[str]) -> NoReturn:
     os.execv(rota, [str(rota), "up", *arguments])
 
 
+def start_benchmark(arguments: Sequence[str]) -> NoReturn:
+    """Become the benchmark that the first argument names."""
+    there = {path.stem: path for path in sorted((ROOT / "benchmarks").glob("*.py"))}
+    name = arguments[0] if arguments else ""
+    if name not in there:
+        raise SetupError(f"Name a benchmark; there are: {', '.join(there)}.")
+    python = VENV / "bin" / "python"
+    os.execv(python, [str(python), str(there[name]), *arguments[1:]])
+
+
 def run_checks(arguments: Sequence[str]) -> int:
     """Run every check to its end and return the exit code of the first that failed, or 0."""
     scripts = VENV / "bin"
@@ -286,6 +297,10 @@ def main(purpose: str, arguments: Sequence[str]) -> int:
     """Set up, then do what the script is for."""
     try:
         set_up(purpose)
+        if purpose == "up":
+            start_rota(arguments)
+        if purpose == "bench":
+            start_benchmark(arguments)
     except SetupError as error:
         say(f"scripts/{purpose}: {error}")
         return 1
@@ -296,7 +311,7 @@ def main(purpose: str, arguments: Sequence[str]) -> int:
             "disk must have about 2 GB free."
         )
         return 1
-    return run_checks(arguments) if purpose == "test" else start_rota(arguments)
+    return run_checks(arguments)
 
 
 if __name__ == "__main__":

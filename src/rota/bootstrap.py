@@ -267,4 +267,3 @@ def _is_uuid(text: str) -> bool:
     except ValueError:
         return False
     return True
-

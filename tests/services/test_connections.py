@@ -42,9 +42,7 @@ async def test_second_connection_replaces_the_first(workshop, service):
 
 
 async def test_expired_connection_says_so(workshop, service):
-    await service.add(
-        workshop.user, "gmail", "one", expires_at=clock() - timedelta(seconds=1)
-    )
+    await service.add(workshop.user, "gmail", "one", expires_at=clock() - timedelta(seconds=1))
 
     with pytest.raises(SetupRequiredError, match="expired"):
         await service.secret(workshop.user, "gmail")

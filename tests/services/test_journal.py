@@ -129,7 +129,7 @@ async def test_replay_that_asks_for_something_else_stops(workshop):
     attempt.cancel()
     await asyncio.gather(attempt, return_exceptions=True)
     await workshop.owner.execute(
-        "UPDATE agent_run_steps SET request = request || '{\"arguments_hash\": \"other\"}'"
+        'UPDATE agent_run_steps SET request = request || \'{"arguments_hash": "other"}\''
         " WHERE name = 'look'"
     )
 

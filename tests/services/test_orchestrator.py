@@ -62,9 +62,7 @@ async def execute(workshop, database, gmail, monkeypatch):
                 service = workshop.service(
                     registry=builtin_tools(),
                     tool_context=context,
-                    models=ChatModels(
-                        api_keys={"anthropic": "test-key"} if keys is None else keys
-                    ),
+                    models=ChatModels(api_keys={"anthropic": "test-key"} if keys is None else keys),
                 )
                 return await service.execute(schedule), anthropic.requests
 

@@ -244,9 +244,9 @@ async def test_failing_notifications_never_cost_the_result(workshop):
     await workshop.agent(ANSWER)
 
     with capture_logs() as logs:
-        outcome = await workshop.service(
-            notifications=_Unreachable(workshop.database)
-        ).execute(await workshop.schedule())
+        outcome = await workshop.service(notifications=_Unreachable(workshop.database)).execute(
+            await workshop.schedule()
+        )
 
     assert outcome.status is ResultStatus.SUCCESS
     stored = await workshop.row("agent_execution_results")
@@ -387,9 +387,7 @@ async def test_a_missing_account_notifies_once_and_pauses_the_schedule(workshop)
 
 
 async def test_a_run_that_is_over_is_not_repeated(workshop):
-    await workshop.agent(
-        {"steps": [{"calls": [{"tool": "look"}]}], "answer": "x"}, tools=["look"]
-    )
+    await workshop.agent({"steps": [{"calls": [{"tool": "look"}]}], "answer": "x"}, tools=["look"])
     schedule = await workshop.schedule()
     service = workshop.service()
     first = await service.execute(schedule)

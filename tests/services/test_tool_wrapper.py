@@ -363,9 +363,7 @@ async def test_guard_refuses_a_tool_that_a_middleware_brings(context, effects):
     class Bringer(AgentMiddleware):
         tools = [raw]  # noqa: RUF012
 
-    agent = agent_calling(
-        "pay", {"amount": 1, "to": "eve"}, [], [Bringer(), GateGuard(context)]
-    )
+    agent = agent_calling("pay", {"amount": 1, "to": "eve"}, [], [Bringer(), GateGuard(context)])
 
     assert (await run(agent)).status == "error"
     assert effects == []

@@ -41,9 +41,7 @@ EXPECTED = {
 
 
 def test_table_names_every_combination():
-    assert set(EXPECTED) == set(
-        itertools.product(get_args(Tier), (None, *get_args(Preference)))
-    )
+    assert set(EXPECTED) == set(itertools.product(get_args(Tier), (None, *get_args(Preference))))
 
 
 @pytest.mark.parametrize(("tier", "preference"), EXPECTED)

@@ -30,7 +30,9 @@ def test_secret_is_known_by_its_key_at_any_depth():
     value = {"a": [{"api_key": "x", "Authorization": "y", "user_password": "z", "name": "n"}]}
 
     assert redact(value) == {
-        "a": [{"api_key": REDACTED, "Authorization": REDACTED, "user_password": REDACTED, "name": "n"}]
+        "a": [
+            {"api_key": REDACTED, "Authorization": REDACTED, "user_password": REDACTED, "name": "n"}
+        ]
     }
 
 
