@@ -1,55 +1,123 @@
+"""Real PostgreSQL for every test: one server a run, one migrated template a process, one database
+a test. Nothing leaves the machine."""
+
 from __future__ import annotations
 
+import asyncio
 import os
-import uuid
+import socket
+from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from rota.domain.ids import UserId
 from rota.store.database import Database
 from rota.store.migrations import migrate
+from tests import postgres
+from tests.postgres import TestServer
 
-SERVER = os.environ.get("ROTA_TEST_POSTGRES_URL", "postgresql://rota@127.0.0.1:54999/postgres")
+KEPT = {postgres.OWN_SERVER, "ROTA_REQUIRE_POSTGRES15", "ROTA_TEST_MAILBOXES"}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+def pytest_configure() -> None:
+    """Take what the person's environment would change, keys above all, from the tests."""
+    for name in list(os.environ):
+        foreign = name.startswith(("ROTA_", "PGQUEUER_", "LANGSMITH_", "LANGCHAIN_", "PG"))
+        if name not in KEPT and (foreign or name.endswith("_API_KEY")):
+            del os.environ[name]
+    os.environ["LANGSMITH_TRACING"] = "false"
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections past this machine: a test that needs one is not a test."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if self.family in {socket.AF_INET, socket.AF_INET6}:
+            host = address[0] if isinstance(address, tuple) else str(address)
+            if host not in LOOPBACK:
+                raise RuntimeError(f"a test tried to reach {host}")
+        connect(self, address)  # type: ignore[arg-type]  # as the caller gave it
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]:
+    """One server for all processes of this run."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    with postgres.server(shared) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: TestServer) -> Iterator[str]:
+    """A migrated database that tests are copied from."""
+    with postgres_server.database() as name:
+        asyncio.run(migrate(postgres_server.owner_of(name)))
+        yield name
 
 
 @pytest.fixture
-async def owner_url():
-    name = f"t_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(SERVER, autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name}")
-    url = SERVER.rsplit("/", 1)[0] + "/" + name
-    await migrate(url)
-    yield url
-    with psycopg.connect(SERVER, autocommit=True) as conn:
-        conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def empty_database(postgres_server: TestServer) -> Iterator[str]:
+    """Name of a database without a schema."""
+    with postgres_server.database() as name:
+        yield name
 
 
 @pytest.fixture
-def database_url(owner_url):
-    return owner_url.replace("rota@", "rota_backend:x@")
+def migrated_database(postgres_server: TestServer, migrated_template: str) -> Iterator[str]:
+    """Name of a database with the schema."""
+    with postgres_server.database(template=migrated_template) as name:
+        yield name
 
 
 @pytest.fixture
-async def database(database_url):
+def owner_url(postgres_server: TestServer, migrated_database: str) -> str:
+    """URL of the role that owns the tables."""
+    return postgres_server.owner_of(migrated_database)
+
+
+@pytest.fixture
+def database_url(postgres_server: TestServer, migrated_database: str) -> str:
+    """URL of rota's own role: neither superuser nor exempt from RLS, and owner of no table."""
+    return postgres_server.backend_of(migrated_database)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The database as rota opens it."""
     async with Database(database_url).opened() as opened:
         yield opened
 
 
 @pytest.fixture
-async def owner(owner_url):
+async def owner(owner_url: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    """A connection as the owner, to arrange and to look past row-level security."""
     async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as conn:
         yield conn
 
 
-@pytest.fixture
-async def alice(owner):
-    cur = await owner.execute("INSERT INTO auth.users (email) VALUES ('alice@example.com') RETURNING id")
-    return UserId((await cur.fetchone())[0])
+async def _person(owner: psycopg.AsyncConnection[tuple[object, ...]], name: str) -> UserId:
+    cursor = await owner.execute(
+        "INSERT INTO auth.users (email) VALUES (%s) RETURNING id", [f"{name}@example.com"]
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return UserId(row[0])
 
 
 @pytest.fixture
-async def bob(owner):
-    cur = await owner.execute("INSERT INTO auth.users (email) VALUES ('bob@example.com') RETURNING id")
-    return UserId((await cur.fetchone())[0])
+async def alice(owner: psycopg.AsyncConnection[tuple[object, ...]]) -> UserId:
+    """Somebody."""
+    return await _person(owner, "alice")
+
+
+@pytest.fixture
+async def bob(owner: psycopg.AsyncConnection[tuple[object, ...]]) -> UserId:
+    """A stranger to Alice."""
+    return await _person(owner, "bob")
