@@ -1,0 +1,459 @@
+"""Alice, Bob and nobody: what each may see and touch of what is Alice's, table by table.
+
+Tables and columns come from the catalogue, so a new one without its line here fails.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from rota.store.database import Database
+
+DENIED = psycopg.errors.InsufficientPrivilege
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the owner of a row may do past rota; nobody else may do anything."""
+
+    selects: bool = True
+    inserts: frozenset[str] = frozenset()
+    updates: frozenset[str] = frozenset()
+    deletes: bool = False
+    hidden: frozenset[str] = frozenset()  # columns that not even the owner reads
+    everybody_reads: bool = False
+    key: str = "id"
+    new: dict[str, Any] = field(default_factory=dict)  # a row that she may insert
+
+
+AGENT = frozenset(
+    "agent_name description model model_settings system_prompt script max_steps is_active".split()
+)
+SCHEDULE = frozenset(
+    "name agent_name prompt cron time_zone result_category catch_up_window_seconds is_active"
+    " pause_note".split()
+)
+TABLES: dict[str, Expected] = {
+    "agent_configurations": Expected(
+        inserts=AGENT | {"user_id"},
+        updates=AGENT,
+        deletes=True,
+        new={"agent_name": "other", "model": "scripted:x"},
+    ),
+    "tools": Expected(everybody_reads=True),
+    "agent_tools": Expected(
+        inserts=frozenset({"agent_id", "tool_id", "position", "is_active"}),
+        updates=frozenset({"position", "is_active"}),
+        deletes=True,
+        key="agent_id",
+    ),
+    "user_tool_preferences": Expected(
+        inserts=frozenset({"user_id", "tool_id", "preference"}),
+        updates=frozenset({"preference"}),
+        deletes=True,
+        key="tool_id",
+    ),
+    "user_settings": Expected(
+        inserts=frozenset({"user_id", "time_zone"}),
+        updates=frozenset({"time_zone"}),
+        key="user_id",
+    ),
+    "agent_schedules": Expected(
+        inserts=SCHEDULE | {"user_id"},
+        updates=SCHEDULE,
+        deletes=True,
+        new={"name": "other", "agent_name": "a", "cron": "0 7 * * *"},
+    ),
+    "agent_runs": Expected(),
+    "schedule_occurrences": Expected(key="schedule_id"),
+    "agent_run_steps": Expected(key="run_id"),
+    "agent_execution_results": Expected(),
+    "notifications": Expected(updates=frozenset({"read_at"})),
+    "user_channels": Expected(deletes=True),
+    "pending_actions": Expected(),
+    "audit_logs": Expected(),
+    "connections": Expected(deletes=True, hidden=frozenset({"secret", "key_id"})),
+}
+every_table = pytest.mark.parametrize("table", TABLES)
+
+
+@pytest.fixture
+async def rows(owner, alice) -> dict[str, Any]:
+    """One row of Alice's in every table; returns the value of each table's key column."""
+
+    async def insert(statement: str, *values: Any) -> Any:
+        row = await (await owner.execute(statement, values)).fetchone()
+        return row[0]
+
+    agent = await insert(
+        "INSERT INTO agent_configurations (user_id, agent_name, model)"
+        " VALUES (%s, 'a', 'scripted:x') RETURNING id",
+        alice,
+    )
+    tool = await insert("INSERT INTO tools (name) VALUES ('t') RETURNING id")
+    schedule = await insert(
+        "INSERT INTO agent_schedules (user_id, name, agent_name, cron)"
+        " VALUES (%s, 's', 'a', '0 7 * * *') RETURNING id",
+        alice,
+    )
+    run = await insert(
+        "INSERT INTO agent_runs (user_id, schedule_id, agent_name, trigger)"
+        " VALUES (%s, %s, 'a', 'manual') RETURNING id",
+        alice,
+        schedule,
+    )
+    return {
+        "agent_configurations": agent,
+        "tools": tool,
+        "agent_tools": await insert(
+            "INSERT INTO agent_tools (agent_id, tool_id) VALUES (%s, %s) RETURNING agent_id",
+            agent,
+            tool,
+        ),
+        "user_tool_preferences": await insert(
+            "INSERT INTO user_tool_preferences (user_id, tool_id, preference)"
+            " VALUES (%s, %s, 'auto') RETURNING tool_id",
+            alice,
+            tool,
+        ),
+        "user_settings": await insert(
+            "INSERT INTO user_settings (user_id) VALUES (%s) RETURNING user_id", alice
+        ),
+        "agent_schedules": schedule,
+        "agent_runs": run,
+        "schedule_occurrences": await insert(
+            "INSERT INTO schedule_occurrences (schedule_id, fire_time, user_id, outcome)"
+            " VALUES (%s, now(), %s, 'missed') RETURNING schedule_id",
+            schedule,
+            alice,
+        ),
+        "agent_run_steps": await insert(
+            "INSERT INTO agent_run_steps (run_id, model_step, call_index, user_id, kind, name,"
+            " status, attempt, started_at) VALUES (%s, 1, -1, %s, 'model', 'm', 'finished', 1,"
+            " now()) RETURNING run_id",
+            run,
+            alice,
+        ),
+        "agent_execution_results": await insert(
+            "INSERT INTO agent_execution_results (user_id, run_id, agent_name, status,"
+            " execution_duration_ms) VALUES (%s, %s, 'a', 'success', 1) RETURNING id",
+            alice,
+            run,
+        ),
+        "notifications": await insert(
+            "INSERT INTO notifications (user_id, category, title) VALUES (%s, 'info', 't')"
+            " RETURNING id",
+            alice,
+        ),
+        "user_channels": await insert(
+            "INSERT INTO user_channels (user_id, channel, address) VALUES (%s, 'mail', 'a')"
+            " RETURNING id",
+            alice,
+        ),
+        "pending_actions": await insert(
+            "INSERT INTO pending_actions (user_id, agent_name, tool_name, arguments,"
+            " arguments_hash) VALUES (%s, 'a', 't', '{}', 'x') RETURNING id",
+            alice,
+        ),
+        "audit_logs": await insert(
+            "INSERT INTO audit_logs (user_id, agent_name, tool_name, tier, decision, outcome,"
+            " arguments_hash, called_at) VALUES (%s, 'a', 't', 'auto', 'allowed', 'succeeded',"
+            " 'x', now()) RETURNING id",
+            alice,
+        ),
+        "connections": await insert(
+            "INSERT INTO connections (user_id, service, secret, key_id) VALUES (%s, 'gmail',"
+            " 'x', 'k') RETURNING id",
+            alice,
+        ),
+    }
+
+
+async def columns_of(owner, table: str) -> dict[str, str]:
+    cursor = await owner.execute(
+        "SELECT column_name, udt_name FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND table_name = %s",
+        [table],
+    )
+    return dict(await cursor.fetchall())
+
+
+def mine(table: str, key: str, what: str) -> sql.Composed:
+    return sql.SQL(what + " WHERE {} = %s").format(sql.Identifier(table), sql.Identifier(key))
+
+
+async def attempt(database: Database, who: Any, statement: Any, values: Any = None) -> Any:
+    """Run a statement as somebody (None: the anonymous role); returns rows, or the count."""
+    if who is None:
+        async with database.transaction() as conn:
+            await conn.execute("SET LOCAL ROLE anon")
+            return (await conn.execute(statement, values)).rowcount
+    async with database.acting_as(who) as conn:
+        return (await conn.execute(statement, values)).rowcount
+
+
+async def test_every_table_has_its_line(owner):
+    cursor = await owner.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+
+    assert {name for (name,) in await cursor.fetchall()} == set(TABLES)
+
+
+@every_table
+async def test_owner_reads_her_row_and_only_what_is_not_hidden(
+    database, owner, rows, alice, table
+):
+    expected = TABLES[table]
+    for column in await columns_of(owner, table):
+        statement = sql.SQL("SELECT {} FROM {} WHERE {} = %s").format(
+            sql.Identifier(column), sql.Identifier(table), sql.Identifier(expected.key)
+        )
+        if column in expected.hidden:
+            with pytest.raises(DENIED):
+                await attempt(database, alice, statement, [rows[table]])
+        else:
+            assert await attempt(database, alice, statement, [rows[table]]) == 1
+
+
+@every_table
+async def test_stranger_sees_and_touches_nothing(database, owner, rows, bob, table):
+    expected = TABLES[table]
+    key = sql.Identifier(expected.key)
+    seen = await attempt(
+        database,
+        bob,
+        sql.SQL("SELECT {} FROM {} WHERE {} = %s").format(key, sql.Identifier(table), key),
+        [rows[table]],
+    )
+    assert seen == (1 if expected.everybody_reads else 0)
+    for column in expected.updates:
+        changed = await attempt(
+            database,
+            bob,
+            sql.SQL("UPDATE {} SET {} = {} WHERE {} = %s").format(
+                sql.Identifier(table), sql.Identifier(column), sql.Identifier(column), key
+            ),
+            [rows[table]],
+        )
+        assert changed == 0
+    delete = mine(table, expected.key, "DELETE FROM {}")
+    if expected.deletes:
+        assert await attempt(database, bob, delete, [rows[table]]) == 0
+    else:
+        with pytest.raises(DENIED):
+            await attempt(database, bob, delete, [rows[table]])
+    count = await (
+        await owner.execute(mine(table, expected.key, "SELECT count(*) FROM {}"), [rows[table]])
+    ).fetchone()
+    assert count[0] == 1
+
+
+@every_table
+@pytest.mark.parametrize("verb", ["SELECT 1 FROM {}", "DELETE FROM {}", "INSERT INTO {} DEFAULT VALUES"])
+async def test_nobody_signed_in_is_refused(database, rows, table, verb):
+    with pytest.raises(DENIED):
+        await attempt(database, None, sql.SQL(verb).format(sql.Identifier(table)))
+
+
+@every_table
+async def test_signed_in_without_a_name_sees_nothing_of_anybodys(database, rows, table):
+    expected = TABLES[table]
+    async with database.transaction() as conn:
+        await conn.execute("SET LOCAL ROLE authenticated")
+        await conn.execute("SELECT set_config('request.jwt.claims', '', true)")
+        cursor = await conn.execute(
+            sql.SQL("SELECT {0} FROM {1} WHERE {0} = %s").format(
+                sql.Identifier(expected.key), sql.Identifier(table)
+            ),
+            [rows[table]],
+        )
+        assert cursor.rowcount == (1 if expected.everybody_reads else 0)
+
+
+@every_table
+async def test_owner_writes_the_columns_meant_for_her_and_no_other(
+    database, owner, rows, alice, table
+):
+    expected = TABLES[table]
+    for column in await columns_of(owner, table):
+        update = sql.SQL("UPDATE {0} SET {1} = {1} WHERE {2} = %s").format(
+            sql.Identifier(table), sql.Identifier(column), sql.Identifier(expected.key)
+        )
+        if column in expected.updates:
+            assert await attempt(database, alice, update, [rows[table]]) == 1, column
+        else:
+            forbidden = sql.SQL("UPDATE {} SET {} = DEFAULT WHERE {} = %s").format(
+                sql.Identifier(table), sql.Identifier(column), sql.Identifier(expected.key)
+            )
+            with pytest.raises(DENIED):
+                await attempt(database, alice, forbidden, [rows[table]])
+        if column not in expected.inserts:
+            with pytest.raises(DENIED):
+                await attempt(
+                    database,
+                    alice,
+                    sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES (NULL)").format(
+                        sql.Identifier(table), sql.Identifier(column)
+                    ),
+                )
+
+
+@pytest.mark.parametrize("table", [t for t, e in TABLES.items() if e.new])
+async def test_owner_inserts_for_herself_and_nobody_for_her(database, rows, alice, bob, table):
+    new = TABLES[table].new
+
+    def insert(user):
+        names = ["user_id", *new]
+        return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+            sql.Identifier(table),
+            sql.SQL(", ").join(map(sql.Identifier, names)),
+            sql.SQL(", ").join([sql.Literal(str(user)), *map(sql.Literal, new.values())]),
+        )
+
+    assert await attempt(database, alice, insert(alice)) == 1
+    with pytest.raises(DENIED):
+        await attempt(database, bob, insert(alice))
+
+
+@pytest.mark.parametrize("table", [t for t, e in TABLES.items() if e.deletes])
+async def test_owner_deletes_what_is_hers(database, rows, alice, table):
+    delete = mine(table, TABLES[table].key, "DELETE FROM {}")
+
+    assert await attempt(database, alice, delete, [rows[table]]) == 1
+
+
+async def test_shared_agents_are_read_by_all_and_written_by_none(database, alice):
+    shared = "SELECT id FROM agent_configurations WHERE user_id IS NULL"
+    assert await attempt(database, alice, shared) == 1
+    assert await attempt(database, alice, "SELECT 1 FROM agent_tools") == 2
+    for statement in (
+        "UPDATE agent_configurations SET system_prompt = 'x' WHERE user_id IS NULL",
+        "DELETE FROM agent_configurations WHERE user_id IS NULL",
+        "DELETE FROM agent_tools",
+    ):
+        assert await attempt(database, alice, statement) == 0
+    with pytest.raises(DENIED):
+        await attempt(
+            database,
+            alice,
+            "INSERT INTO agent_configurations (user_id, agent_name, model)"
+            " VALUES (NULL, 'mine', 'scripted:x')",
+        )
+
+
+async def test_tools_are_not_linked_to_somebody_elses_agent(database, owner, rows, bob):
+    tool = await (await owner.execute("SELECT id FROM tools WHERE name = 'mail_search'")).fetchone()
+    with pytest.raises(DENIED):
+        await attempt(
+            database,
+            bob,
+            "INSERT INTO agent_tools (agent_id, tool_id) VALUES (%s, %s)",
+            [rows["agent_configurations"], tool[0]],
+        )
+
+
+async def test_run_now_is_for_ones_own_schedules(database, owner, rows, alice, bob):
+    ask = "SELECT request_schedule_run(%s)"
+    await attempt(database, alice, ask, [rows["agent_schedules"]])
+    with pytest.raises(psycopg.errors.NoDataFound):
+        await attempt(database, bob, ask, [rows["agent_schedules"]])
+    with pytest.raises(DENIED):
+        await attempt(database, None, ask, [rows["agent_schedules"]])
+    with pytest.raises(DENIED):
+        await attempt(database, None, "SELECT request_run('a')")
+    async with database.transaction() as conn:
+        await conn.execute("SET LOCAL ROLE authenticated")
+        with pytest.raises(DENIED):
+            await conn.execute("SELECT request_run('a')")
+    cursor = await owner.execute("SELECT status, trigger, user_id FROM agent_runs ORDER BY created_at")
+    assert (await cursor.fetchall())[-1] == ("waiting", "manual", alice)
+
+
+async def test_identity_ends_with_its_transaction(database, rows, alice):
+    async with database.acting_as(alice) as conn:
+        assert (await (await conn.execute("SELECT current_user")).fetchone())[0] == "authenticated"
+        pid = conn.info.backend_pid
+    async with database.connection() as conn:
+        row = await (
+            await conn.execute(
+                "SELECT current_user, current_setting('request.jwt.claims', true), pg_backend_pid()"
+            )
+        ).fetchone()
+    assert row[0] == "rota_backend"
+    assert not row[1]
+    assert row[2] == pid
+
+
+async def test_backend_is_no_superuser_and_owns_nothing(database):
+    async with database.connection() as conn:
+        row = await (
+            await conn.execute(
+                "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_roles"
+                " WHERE rolname = current_user"
+            )
+        ).fetchone()
+        owned = await (
+            await conn.execute("SELECT count(*) FROM pg_class WHERE relowner = current_user::regrole")
+        ).fetchone()
+    assert row == (False, False, False, False)
+    assert owned == (0,)
+
+
+async def test_catalogue_holds_no_hole(owner):
+    """Row-level security everywhere, policies for named roles, nothing for PUBLIC or anon."""
+
+    async def names(query: str) -> list[Any]:
+        return [row[0] for row in await (await owner.execute(query)).fetchall()]
+
+    assert not await names(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        " AND relkind IN ('r', 'p') AND NOT relrowsecurity"
+    )
+    assert not await names(
+        "SELECT polname FROM pg_policy WHERE 0 = ANY (polroles)"  # 0 is PUBLIC
+    )
+    assert not await names(
+        "SELECT table_name FROM information_schema.role_table_grants"
+        " WHERE table_schema IN ('public', 'rota') AND grantee IN ('PUBLIC', 'anon')"
+    )
+    assert not await names(
+        "SELECT p.oid::regprocedure::text FROM pg_proc AS p, unnest(ARRAY['anon', 'PUBLIC']) AS r"
+        " WHERE p.pronamespace IN ('public'::regnamespace, 'rota'::regnamespace)"
+        " AND CASE r WHEN 'anon' THEN has_function_privilege('anon', p.oid, 'EXECUTE')"
+        " ELSE p.proacl IS NULL OR p.proacl::text LIKE '%{=X%' OR p.proacl::text LIKE '%,=X%' END"
+    )
+    assert not await names(
+        "SELECT p.oid::regprocedure::text FROM pg_proc AS p"
+        " WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef"
+        " AND NOT coalesce('search_path=\"\"' = ANY (p.proconfig), false)"
+    )
+    assert await names("SELECT has_schema_privilege('authenticated', 'rota', 'USAGE')") == [False]
+    assert await names("SELECT has_schema_privilege('anon', 'rota', 'USAGE')") == [False]
+
+
+async def test_audit_log_is_append_only_for_the_backend(database, rows):
+    for statement in ("UPDATE audit_logs SET detail = 'x'", "DELETE FROM audit_logs"):
+        async with database.connection() as conn:
+            with pytest.raises(DENIED):
+                await conn.execute(statement)
+
+
+async def test_claims_that_are_no_json_let_nobody_in(database, alice):
+    async with database.transaction() as conn:
+        await conn.execute("SELECT set_config('role', 'authenticated', true)")
+        await conn.execute("SELECT set_config('request.jwt.claims', %s, true)", [json.dumps({})])
+        cursor = await conn.execute("SELECT auth.uid()")
+        assert (await cursor.fetchone())[0] is None
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        async with database.transaction() as conn:
+            await conn.execute(
+                "SELECT set_config('request.jwt.claims', %s, true)",
+                [json.dumps({"sub": f"{uuid.uuid4()}' OR true"})],
+            )
+            await conn.execute("SELECT auth.uid()")
