@@ -19,6 +19,8 @@ from rota.services.connections import ConnectionService
 from rota.services.notification_service import NotificationService
 from rota.services.results import ResultService
 from rota.services.runs import RunService
+from rota.services.scheduler import Scheduler
+from rota.services.scheduler_loop import SchedulerLoop
 from rota.services.schedules import ScheduleService
 from rota.settings import Settings
 from rota.store import users
@@ -111,7 +113,7 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
     """
     if server.embedded is not None:
         await migrate(server.owner_url)
-    database = _database(settings, server)
+    database = database_of(settings, server)
     async with database.opened():
         async with database.connection() as conn:
             missing = await pending_migrations(conn)
@@ -130,8 +132,14 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
             agents=AgentService(database),
             schedules=ScheduleService(database, clock=clock),
             runs=RunService(database),
-            results=ResultService(database, notifications),
+            results=ResultService(database),
         )
+
+
+def scheduler_loop(app: App) -> SchedulerLoop:
+    """Wire what fires schedules; needs no LangChain."""
+    scheduler = Scheduler(app.database, app.notifications)
+    return SchedulerLoop(app.database, scheduler, clock=clock)
 
 
 @asynccontextmanager
@@ -151,12 +159,11 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
     from rota.services.scheduled_execution_service import (  # noqa: PLC0415  as said above
         ScheduledExecutionService,
     )
-    from rota.services.scheduler import Scheduler  # noqa: PLC0415  as said above
 
     settings = app.settings
     agents = AgentLoop()
     agents.start()
-    agent_database = _database(settings, app.server, max_size=settings.concurrency + 2)
+    agent_database = database_of(settings, app.server, max_size=settings.concurrency + 2)
     connections = ConnectionService(agent_database, _cipher(settings), clock=clock)
     mail = await _mail_folders(app)
 
@@ -190,12 +197,11 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
             )
             yield BackgroundTaskService(
                 app.database,
-                scheduler=Scheduler(app.database, app.notifications),
+                scheduler_loop=scheduler_loop(app),
                 worker=QueueWorker(app.database, concurrency=settings.concurrency),
                 execution=execution,
                 agent_database=agent_database,
                 agents=agents,
-                clock=clock,
             )
         finally:
             await agents.run(stack.aclose())
@@ -245,7 +251,8 @@ async def _mail_folders(app: App) -> Callable[[UserId], Path]:
     return folder
 
 
-def _database(settings: Settings, server: Server, *, max_size: int = 10) -> Database:
+def database_of(settings: Settings, server: Server, *, max_size: int = 10) -> Database:
+    """Return the database, not opened yet."""
     return Database(
         server.app_url,
         listen_url=settings.database_listen_url,

@@ -107,7 +107,7 @@ def read_settings(
             for provider, name in API_KEYS.items()
             if (value := environment.get(name, "").strip())
         }
-        | _endpoint_keys(known.get("ROTA_ENDPOINT_KEYS", "")),
+        | dict(_endpoint_keys(known.get("ROTA_ENDPOINT_KEYS", ""))),
     )
 
 

@@ -51,12 +51,12 @@ async def test_expired_connection_says_so(workshop, service):
 async def test_list_and_remove_are_the_owners(workshop, service, bob):
     await service.add(workshop.user, "gmail", "one", account="alice@example.com")
 
-    assert [c.account for c in await service.list(workshop.user)] == ["alice@example.com"]
-    assert await service.list(bob) == ()
+    assert [c.account for c in await service.all(workshop.user)] == ["alice@example.com"]
+    assert await service.all(bob) == ()
     with pytest.raises(NotFoundError):
         await service.remove(bob, "gmail")
     await service.remove(workshop.user, "gmail")
-    assert await service.list(workshop.user) == ()
+    assert await service.all(workshop.user) == ()
 
 
 @pytest.mark.parametrize("token", ["", "   ", "two words"])

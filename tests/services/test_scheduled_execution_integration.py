@@ -11,6 +11,7 @@ from rota.services.background_tasks import BackgroundTaskService
 from rota.services.notification_service import NotificationService
 from rota.services.scheduled_execution_service import ScheduledExecutionService
 from rota.services.scheduler import Scheduler
+from rota.services.scheduler_loop import SchedulerLoop
 from rota.store.database import Database
 from tests.services.harness import Workshop, clock
 
@@ -26,12 +27,15 @@ async def until(condition, seconds: float = 20.0):
 async def running(workshop: Workshop, execution: ScheduledExecutionService, agents: AgentLoop):
     return BackgroundTaskService(
         workshop.database,
-        scheduler=Scheduler(workshop.database, NotificationService(workshop.database)),
+        scheduler_loop=SchedulerLoop(
+            workshop.database,
+            Scheduler(workshop.database, NotificationService(workshop.database)),
+            clock=clock,
+        ),
         worker=QueueWorker(workshop.database, concurrency=4, lease=timedelta(seconds=2)),
         execution=execution,
         agent_database=execution._database,
         agents=agents,
-        clock=clock,
     )
 
 

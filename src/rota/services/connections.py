@@ -55,7 +55,7 @@ class ConnectionService:
                 expires_at=expires_at,
             )
 
-    async def list(self, user_id: UserId) -> tuple[ConnectionInfo, ...]:
+    async def all(self, user_id: UserId) -> tuple[ConnectionInfo, ...]:
         """Return a person's connections, without secrets."""
         async with self._database.acting_as(user_id) as conn:
             return await rows.list_connections(conn)

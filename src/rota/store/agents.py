@@ -67,16 +67,17 @@ async def upsert_agent(
 
 async def replace_agent_tools(
     conn: Connection, agent_id: AgentId, tool_names: Sequence[str]
-) -> tuple[str, ...]:
-    """Link exactly these tools, in this order; returns the names that no tool row has."""
+) -> None:
+    """Link exactly these tools, in this order; names that no tool row has are passed over."""
     await conn.execute(
         statement("replace_agent_tools"), {"agent_id": agent_id, "names": list(tool_names)}
     )
-    cursor = await conn.execute(
-        "SELECT name FROM public.tools WHERE name = ANY(%s)", [list(tool_names)]
-    )
-    known = {name for (name,) in await cursor.fetchall()}
-    return tuple(name for name in tool_names if name not in known)
+
+
+async def tool_names(conn: Connection) -> tuple[str, ...]:
+    """Return the names of the active tools."""
+    cursor = await conn.execute(statement("list_tool_names"))
+    return tuple(name for (name,) in await cursor.fetchall())
 
 
 def _agent(row: Mapping[str, Any]) -> AgentConfiguration:

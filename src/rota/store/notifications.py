@@ -67,6 +67,12 @@ async def list_notifications(
     )
 
 
+async def find_notifications(conn: Connection, prefix: str) -> tuple[NotificationId, ...]:
+    """Return the ids, at most two, that begin so, of the transaction's person."""
+    cursor = await conn.execute(statement("find_notifications"), {"prefix": prefix})
+    return tuple(NotificationId(row[0]) for row in await cursor.fetchall())
+
+
 async def mark_read(conn: Connection, ids: Sequence[NotificationId] | None) -> int:
     """Mark these, or all (None), of the transaction's person as read; returns how many were not."""
     cursor = await conn.execute(

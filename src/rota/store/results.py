@@ -48,7 +48,7 @@ async def fetch_result_of_run(conn: Connection, run_id: RunId) -> Result | None:
 async def fetch_result(conn: Connection, prefix: str) -> tuple[Result, ...]:
     """Return the results whose id, or run's id, begins with `prefix` (at most two)."""
     async with conn.cursor(row_factory=class_row(Result)) as cursor:
-        await cursor.execute(statement("fetch_result"), {"prefix": f"{prefix}%"})
+        await cursor.execute(statement("fetch_result"), {"prefix": prefix})
         return tuple(await cursor.fetchall())
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications import Category
@@ -24,6 +25,19 @@ class Fire:
     schedule: Schedule
     fire_time: datetime
     is_catch_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """What became of a fire time, or of a range of missed ones."""
+
+    fire_time: datetime
+    last_fire_time: datetime | None
+    fire_count: int | None
+    outcome: str
+    reason: str
+    run_id: UUID | None
+    result_status: str | None
 
 
 async def claim_unplanned(conn: Connection, *, limit: int) -> tuple[Schedule, ...]:
@@ -96,6 +110,96 @@ async def fetch_schedule(conn: Connection, schedule_id: ScheduleId) -> Schedule 
     """Return a schedule, or None; under row-level security only one's own."""
     found = await _schedules(conn, "fetch_schedule", {"schedule_id": schedule_id})
     return found[0] if found else None
+
+
+async def insert_schedule(
+    conn: Connection,
+    *,
+    user_id: UserId,
+    name: str,
+    agent_name: str,
+    cron: str,
+    time_zone: str | None,
+    prompt: str | None,
+    catch_up_window_seconds: int,
+) -> ScheduleId:
+    """Insert a schedule and return its id; raises UniqueViolation for a name that is taken."""
+    cursor = await conn.execute(
+        statement("insert_schedule"),
+        {
+            "user_id": user_id,
+            "name": name,
+            "agent_name": agent_name,
+            "cron": cron,
+            "time_zone": time_zone,
+            "prompt": prompt,
+            "catch_up_window_seconds": catch_up_window_seconds,
+        },
+    )
+    row = await cursor.fetchone()
+    if row is None:  # INSERT ... RETURNING of one row always returns it
+        raise RuntimeError("insert_schedule returned no row")
+    return ScheduleId(row[0])
+
+
+async def update_schedule(
+    conn: Connection,
+    schedule_id: ScheduleId,
+    *,
+    agent_name: str,
+    cron: str,
+    time_zone: str | None,
+    prompt: str | None,
+) -> None:
+    """Change a schedule; a changed rule is planned anew from the present."""
+    await conn.execute(
+        statement("update_schedule"),
+        {
+            "schedule_id": schedule_id,
+            "agent_name": agent_name,
+            "cron": cron,
+            "time_zone": time_zone,
+            "prompt": prompt,
+        },
+    )
+
+
+async def list_schedules(conn: Connection) -> tuple[Schedule, ...]:
+    """Return the schedules that the transaction's person sees, by name."""
+    return await _schedules(conn, "list_schedules", {})
+
+
+async def find_schedules(conn: Connection, reference: str) -> tuple[Schedule, ...]:
+    """Return those of the transaction's person with this name, or whose id begins so."""
+    return await _schedules(
+        conn, "find_schedules", {"reference": reference, "prefix": reference.lower()}
+    )
+
+
+async def set_active(
+    conn: Connection, schedule_id: ScheduleId, *, active: bool, note: str | None
+) -> None:
+    """Pause or resume a schedule."""
+    await conn.execute(
+        statement("set_schedule_active"),
+        {"schedule_id": schedule_id, "active": active, "note": note},
+    )
+
+
+async def delete_schedule(conn: Connection, schedule_id: ScheduleId) -> None:
+    """Delete a schedule; its occurrences go with it, its runs and results stay."""
+    await conn.execute(statement("delete_schedule"), {"schedule_id": schedule_id})
+
+
+async def list_occurrences(
+    conn: Connection, schedule_id: ScheduleId, *, limit: int
+) -> tuple[Occurrence, ...]:
+    """Return a schedule's occurrences, newest first."""
+    async with conn.cursor(row_factory=class_row(Occurrence)) as cursor:
+        await cursor.execute(
+            statement("list_occurrences"), {"schedule_id": schedule_id, "limit": limit}
+        )
+        return tuple(await cursor.fetchall())
 
 
 async def _schedules(

@@ -4,6 +4,6 @@ SELECT r.id, r.user_id, r.schedule_id, r.run_id, r.agent_name, r.prompt, r.resul
 FROM public.agent_execution_results AS r
 JOIN public.agent_runs AS n ON n.id = r.run_id
 LEFT JOIN public.agent_schedules AS s ON s.id = r.schedule_id
-WHERE r.id::text LIKE %(prefix)s OR r.run_id::text LIKE %(prefix)s
+WHERE starts_with(r.id::text, %(prefix)s) OR starts_with(r.run_id::text, %(prefix)s)
 ORDER BY r.created_at DESC
 LIMIT 2

@@ -1,0 +1,101 @@
+"""`rota connections`: your accounts elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from getpass import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+
+if TYPE_CHECKING:
+    from rota.bootstrap import App
+    from rota.domain.ids import UserId
+    from rota.store.connections import ConnectionInfo
+
+app = typer.Typer(help="Connections: your accounts elsewhere.", no_args_is_help=True)
+Service = Annotated[str, typer.Argument(help="gmail")]
+
+
+@app.command("add")
+def add(
+    service: Service,
+    account: Annotated[str, typer.Option("--account", help="The address, to be shown.")] = "",
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="A file with the token, instead of asking.")
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+) -> None:
+    """Connect an account: its token is asked for, encrypted, and never shown again."""
+    from rota.cli import output
+
+    token = _token(token_file)
+    as_person(
+        settings_from(data_dir, database_url, user),
+        lambda app, me: app.connections.add(me, service, token, account=account),
+    )
+    output.say(f"Connected {service}.")
+
+
+@app.command("list")
+def list_connections(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None, json: Json = False
+) -> None:
+    """List your connections, without their secrets."""
+    from rota.cli import output
+
+    async def work(app: App, me: UserId) -> tuple[str, tuple[ConnectionInfo, ...]]:
+        return await app.schedules.zone(me), await app.connections.all(me)
+
+    zone, found = as_person(settings_from(data_dir, database_url, user), work)
+    if json:
+        output.print_json(found)
+        return
+    output.table(
+        ["SERVICE", "ACCOUNT", "SINCE", "EXPIRES"],
+        [
+            (
+                c.service,
+                c.account,
+                output.moment(c.created_at, zone),
+                output.moment(c.expires_at, zone),
+            )
+            for c in found
+        ],
+        empty="Nothing is connected. `rota connections add gmail` connects Gmail.",
+    )
+
+
+@app.command("remove")
+def remove(
+    service: Service,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+) -> None:
+    """Remove a connection and its secret."""
+    from rota.cli import output
+
+    as_person(
+        settings_from(data_dir, database_url, user),
+        lambda app, me: app.connections.remove(me, service),
+    )
+    output.say(f"Removed {service}.")
+
+
+def _token(file: Path | None) -> str:
+    from rota.domain.errors import InvalidInputError
+
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"{file} cannot be read.") from error
+    if sys.stdin.isatty():
+        return getpass("Token: ")
+    return sys.stdin.readline().strip()

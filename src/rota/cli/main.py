@@ -1,0 +1,99 @@
+"""`rota`: the commands, and what becomes of errors.
+
+Modules that take long to import (psycopg, LangChain, pydantic) are imported inside commands, so
+that `rota --help` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Final
+
+import typer
+
+import rota
+from rota.cli import (
+    agents,
+    connections,
+    doctor,
+    notifications,
+    processes,
+    results,
+    run as run_command,
+    schedules,
+    up,
+)
+from rota.domain.errors import RotaError, UnavailableError
+
+UNEXPECTED: Final = 70
+"""Exit code of an error that is a fault of rota's own (EX_SOFTWARE of sysexits)."""
+
+INTERRUPTED: Final = 130
+
+app = typer.Typer(
+    name="rota",
+    help="Runs AI agents on a schedule, unattended and safely.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("up")(up.up)
+app.command("run")(run_command.run)
+app.add_typer(agents.app, name="agents")
+app.add_typer(schedules.app, name="schedules")
+app.add_typer(results.app, name="results")
+app.add_typer(notifications.app, name="notifications")
+app.add_typer(connections.app, name="connections")
+app.command("migrate")(processes.migrate)
+app.command("scheduler")(processes.scheduler)
+app.command("worker")(processes.worker)
+app.command("doctor")(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001  typer's callback
+    if wanted:
+        print(f"rota {rota.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[  # noqa: ARG001  handled by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which one.")
+    ] = False,  # noqa: FBT002  typer's form of a flag
+) -> None:
+    """Runs AI agents on a schedule, unattended and safely."""
+
+
+def run() -> None:
+    """Entry point: a sentence on standard error and an exit code, never a traceback."""
+    try:
+        app()
+    except RotaError as error:
+        _fail(error.message, error.exit_code)
+    except KeyboardInterrupt:
+        _fail("Interrupted.", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001  the last resort: a person gets a sentence
+        if os.environ.get("ROTA_LOG_LEVEL", "").lower() == "debug":
+            raise
+        if type(error).__module__.startswith("psycopg") and "Operational" in type(error).__name__:
+            said = " ".join(str(error).split())
+            _fail(f"The database went away: {said}", UnavailableError.exit_code)
+        _fail(
+            f"Something unexpected happened ({type(error).__name__}: {error}). This is a fault of "
+            "rota's; ROTA_LOG_LEVEL=debug shows where.",
+            UNEXPECTED,
+        )
+
+
+def _fail(message: str, code: int) -> None:
+    from rota.cli.output import warn
+    from rota.security.redaction import redact_text
+
+    warn(redact_text(message))
+    sys.exit(code)

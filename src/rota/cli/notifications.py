@@ -1,0 +1,76 @@
+"""`rota notifications`: what rota told you."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
+
+if TYPE_CHECKING:
+    from rota.bootstrap import App
+    from rota.domain.ids import UserId
+    from rota.domain.notifications import Notification
+
+app = typer.Typer(help="Notifications: what rota told you.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_notifications(
+    unread: Annotated[bool, typer.Option("--unread", help="Only what is not read.")] = False,
+    limit: Limit = 20,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """List notifications, the newest first."""
+    from rota.cli import output
+
+    async def work(app: App, me: UserId) -> tuple[str, tuple[Notification, ...]]:
+        found = await app.results.notifications(me, unread_only=unread, limit=limit)
+        return await app.schedules.zone(me), found
+
+    zone, found = as_person(settings_from(data_dir, database_url, user), work)
+    if json:
+        output.print_json(found)
+        return
+    output.table(
+        ["ID", "WHEN", "", "CATEGORY", "TITLE", "BODY"],
+        [
+            (
+                output.short(n.id),
+                output.moment(n.created_at, zone),
+                " " if n.read_at else "●",
+                n.category.value,
+                n.title,
+                output.first_line(n.body, 40),
+            )
+            for n in found
+        ],
+        empty="There are no notifications.",
+    )
+
+
+@app.command("read")
+def read(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids, or their beginnings.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+) -> None:
+    """Mark notifications as read."""
+    from rota.cli import output
+    from rota.domain.errors import InvalidInputError
+
+    if bool(ids) == everything:
+        raise InvalidInputError("Name the notifications to mark, or use --all.")
+    marked = as_person(
+        settings_from(data_dir, database_url, user),
+        lambda app, me: app.results.mark_read(me, None if everything else ids),
+    )
+    output.say(f"Marked {marked} as read.")

@@ -1,0 +1,89 @@
+"""`rota migrate`, `rota scheduler`, `rota worker`: the parts of rota, run by an operator."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, settings_from
+from rota.settings import Settings
+
+if TYPE_CHECKING:
+    from rota.bootstrap import App
+
+
+def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Json = False) -> None:
+    """Bring the database's schema up to date, as the role that owns it."""
+    from rota import bootstrap
+    from rota.cli import output
+    from rota.cli.options import progress
+    from rota.store.migrations import migrate as apply
+
+    with bootstrap.database_server(settings_from(data_dir, database_url), progress=progress) as server:
+        report = asyncio.run(apply(server.owner_url))
+    if json:
+        output.print_json(report)
+        return
+    for name in report.applied:
+        output.say(f"applied {name}")
+    for name in report.adopted:
+        output.say(f"adopted {name}")
+    output.say(f"The schema is up to date ({len(report.already)} were there already).")
+
+
+def scheduler(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None
+) -> None:
+    """Fire schedules until told to stop. Any number may run on one database."""
+
+    async def work(app: App, stop: asyncio.Event) -> None:
+        from rota.bootstrap import scheduler_loop
+
+        await scheduler_loop(app).run(stop)
+
+    _serve(settings_from(data_dir, database_url, user), work)
+
+
+def worker(data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None) -> None:
+    """Execute runs until told to stop. Any number may run on one database."""
+
+    async def work(app: App, stop: asyncio.Event) -> None:
+        from rota.bootstrap import background
+
+        async with background(app) as tasks:
+            await tasks.run_worker(stop)
+
+    _serve(settings_from(data_dir, database_url, user), work)
+
+
+def until_stopped(stop: asyncio.Event) -> None:
+    """Let the first SIGINT or SIGTERM set `stop`, and a second one end the process at once."""
+
+    def asked() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked)
+
+
+def _serve(settings: Settings, work: Callable[[App, asyncio.Event], Awaitable[None]]) -> None:
+    from rota import bootstrap
+    from rota.cli.logs import configure_logs
+    from rota.cli.options import progress
+
+    configure_logs(settings)
+
+    async def run(server: bootstrap.Server) -> None:
+        stop = asyncio.Event()
+        until_stopped(stop)
+        async with bootstrap.application(settings, server) as app:
+            await work(app, stop)
+
+    with bootstrap.database_server(settings, progress=progress) as server:
+        asyncio.run(run(server))

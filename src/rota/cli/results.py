@@ -1,0 +1,105 @@
+"""`rota results`: what came of runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
+
+if TYPE_CHECKING:
+    from rota.bootstrap import App
+    from rota.domain.ids import UserId
+    from rota.store.results import Result
+
+app = typer.Typer(help="Results: what came of runs.", no_args_is_help=True)
+Status = Literal["success", "partial", "error"]
+
+
+@app.command("list")
+def list_results(
+    agent: Annotated[str | None, typer.Option("--agent", help="Of this agent only.")] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help="Only success, partial or error.")
+    ] = None,
+    limit: Limit = 20,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """List results, the newest first."""
+    from rota.cli import output
+    from rota.domain.errors import InvalidInputError
+
+    if status not in {None, "success", "partial", "error"}:
+        raise InvalidInputError(
+            f"There is no status {status!r}; there are success, partial and error."
+        )
+
+    async def work(app: App, me: UserId) -> tuple[str, tuple[Result, ...]]:
+        found = await app.results.latest(me, agent_name=agent, status=status, limit=limit)
+        return await app.schedules.zone(me), found
+
+    zone, found = as_person(settings_from(data_dir, database_url, user), work)
+    if json:
+        output.print_json(found)
+        return
+    output.table(
+        ["ID", "WHEN", "AGENT", "STATUS", "RESULT"],
+        [
+            (
+                output.short(r.id),
+                output.moment(r.created_at, zone),
+                r.agent_name,
+                r.status,
+                output.first_line(r.result_content, 40),
+            )
+            for r in found
+        ],
+        empty="There are no results yet. `rota run AGENT` makes one.",
+    )
+
+
+@app.command("show")
+def show(
+    result: Annotated[
+        str | None,
+        typer.Argument(help="Its id, its run's id, or the beginning; the latest if left out."),
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Show a result in full."""
+    found = as_person(
+        settings_from(data_dir, database_url, user), lambda app, me: app.results.get(me, result)
+    )
+    show_result(found, as_json=json)
+
+
+def show_result(result: Result, *, as_json: bool) -> None:
+    """Print a result: what the agent answered, then what is worth knowing about the run."""
+    from rota.cli import output
+
+    if as_json:
+        output.print_json(result)
+        return
+    name = result.schedule_name or result.agent_name
+    style = {"success": "bold green", "partial": "bold yellow"}.get(result.status, "bold red")
+    seconds = result.execution_duration_ms / 1000
+    output.say(f"{name}: {result.status} after {seconds:.1f} s", style=style)
+    output.say()
+    output.say(result.result_content or "(the agent answered with nothing)")
+    output.say()
+    for warning in result.metadata.get("warnings", ()):
+        output.say(f"Warning: {warning}", style="yellow")
+    if result.metadata.get("truncated"):
+        output.say(f"Cut: it was {result.metadata['original_length']} characters long.")
+    if result.pending_actions_created:
+        output.say(
+            f"{result.pending_actions_created} action(s) wait for your approval.", style="yellow"
+        )
+    output.say(f"Result {result.id} of run {result.run_id}", style="dim")

@@ -1,0 +1,184 @@
+"""Agent files: YAML or JSON, read with line numbers, checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from rota.domain.cron import CronSchedule
+from rota.domain.errors import InvalidInputError
+from rota.domain.script import parse_script
+
+LARGEST_FILE: Final = 1_000_000
+"""Bytes; nobody writes more by hand."""
+
+_MOST_NODES: Final = 100_000  # aliases of aliases grow without end
+
+Location = tuple[int | str, ...]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ScheduleEntry(_Part):
+    """A schedule of an agent in a file; `time_zone` left out follows the owner's zone."""
+
+    name: str = Field(min_length=1, max_length=100)
+    cron: str
+    time_zone: str | None = None
+    prompt: str | None = None
+
+
+class AgentEntry(_Part):
+    """An agent in a file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    description: str = ""
+    model: Annotated[str, Field(pattern=r"^[a-z0-9_]+:.+$")]
+    model_settings: dict[str, Any] = Field(default_factory=dict)
+    system_prompt: str = ""
+    script: dict[str, Any] | None = None
+    max_steps: int = Field(default=25, ge=1, le=1000)
+    tools: tuple[str, ...] = Field(default=(), strict=False)
+    schedules: tuple[ScheduleEntry, ...] = Field(default=(), strict=False)
+
+    @field_validator("tools")
+    @classmethod
+    def _named_once(cls, tools: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(tools)) != len(tools):
+            raise ValueError("a tool is named twice")
+        return tools
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFile:
+    """The agents of a file, with the line of each place in them."""
+
+    source: str
+    agents: tuple[AgentEntry, ...]
+    lines: Mapping[Location, int]
+
+    def error(self, message: str, location: Location) -> InvalidInputError:
+        """Return an error that names the file, the line and the place."""
+        return _error(self.source, self.lines, message, location)
+
+
+def read_agent_file(path: Path) -> AgentFile:
+    """Read and check a file; raises InvalidInputError with file and line."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InvalidInputError(f"{path} is larger than {LARGEST_FILE} bytes.")
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path} is not UTF-8 text.") from error
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
+    return parse_agent_file(text, source=path.name)
+
+
+def parse_agent_file(text: str, *, source: str) -> AgentFile:
+    """Parse one agent, a list of agents, or several YAML documents; JSON is YAML."""
+    lines: dict[Location, int] = {}
+    values: list[Any] = []
+    try:
+        for document in yaml.compose_all(text, Loader=yaml.SafeLoader):
+            budget = iter(range(_MOST_NODES))
+            if isinstance(document, yaml.SequenceNode):
+                for node in document.value:
+                    location: Location = (len(values),)
+                    values.append(_value(node, location, lines, source, budget))
+            else:
+                values.append(_value(document, (len(values),), lines, source, budget))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InvalidInputError(
+            f"{source}:{line}: {error.problem or 'this is not YAML'}.", line=line
+        ) from error
+    except yaml.YAMLError as error:
+        raise InvalidInputError(f"{source}: this is not YAML: {error}") from error
+    if not values:
+        raise InvalidInputError(f"{source}: there is no agent in it.")
+    agents = tuple(_agent(value, index, lines, source) for index, value in enumerate(values))
+    names = [agent.name for agent in agents]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise _error(source, lines, f"a second agent named {name!r}", (index, "name"))
+    return AgentFile(source, agents, lines)
+
+
+def _agent(value: Any, index: int, lines: Mapping[Location, int], source: str) -> AgentEntry:
+    if not isinstance(value, dict):
+        raise _error(source, lines, "an agent is a mapping of `name`, `model`, ...", (index,))
+    try:
+        agent = AgentEntry.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        said = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            said = "there is no such field"
+        raise _error(source, lines, said, (index, *first["loc"])) from error
+    try:
+        if agent.script is not None or agent.model.startswith("scripted:"):
+            parse_script(agent.script)
+    except InvalidInputError as error:
+        raise _error(source, lines, error.message, (index, "script")) from error
+    for number, schedule in enumerate(agent.schedules):
+        try:
+            CronSchedule.parse(schedule.cron, schedule.time_zone or "UTC")
+        except InvalidInputError as error:
+            field = "time_zone" if "zone" in error.message else "cron"
+            place: Location = (index, "schedules", number, field)
+            raise _error(source, lines, error.message, place) from error
+    return agent
+
+
+def _error(
+    source: str, lines: Mapping[Location, int], message: str, location: Location
+) -> InvalidInputError:
+    known = next(
+        (location[:n] for n in range(len(location), 0, -1) if location[:n] in lines), location[:1]
+    )
+    line = lines.get(known, 1)
+    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location[1:])
+    said = message[0].lower() + message[1:] if message[:2].istitle() else message
+    prefix = f"{place.removeprefix('.')}: " if place else ""
+    return InvalidInputError(f"{source}:{line}: {prefix}{said.rstrip('.')}.", line=line)
+
+
+def _value(
+    node: yaml.Node,
+    location: Location,
+    lines: dict[Location, int],
+    source: str,
+    budget: Iterator[int],
+) -> Any:
+    """Turn a node into a value, noting the line of every place on the way."""
+    if next(budget, None) is None:
+        raise InvalidInputError(f"{source}: it grows to more than {_MOST_NODES} values.")
+    lines.setdefault(location, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            line = key_node.start_mark.line + 1
+            if key in result:
+                raise InvalidInputError(f"{source}:{line}: {key!r} stands here twice.", line=line)
+            lines[*location, key] = line
+            result[key] = _value(value_node, (*location, key), lines, source, budget)
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        items: Sequence[yaml.Node] = node.value
+        return [
+            _value(item, (*location, index), lines, source, budget)
+            for index, item in enumerate(items)
+        ]
+    return _SCALARS.construct_object(node)
+
+
+_SCALARS: Final = yaml.SafeLoader("")

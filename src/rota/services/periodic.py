@@ -1,0 +1,78 @@
+"""What long-lived loops share: waiting, repeating, and saying that they are alive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+import structlog
+
+import rota
+from rota.domain.errors import UnavailableError
+from rota.store import processes
+from rota.store.database import Database
+from rota.store.processes import Kind
+
+REPORT_EVERY: Final = 5.0
+"""Seconds between two signs of life of a process."""
+
+log = structlog.get_logger(__name__)
+
+
+async def first_of(*events: asyncio.Event, seconds: float) -> None:
+    """Return when any event is set, or after `seconds`."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    await cancel(*waits)
+
+
+async def cancel(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something now and every so often; a database that is away is waited for."""
+    while True:
+        try:
+            await work()
+        except (psycopg.Error, UnavailableError) as error:
+            log.warning("background_task_failed", error=str(error))
+        await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def reporting(database: Database, kind: Kind) -> AsyncIterator[None]:
+    """Keep this process's row in `rota.processes` fresh for the life of the block."""
+    process_id = uuid.uuid4()
+
+    async def report() -> None:
+        async with database.connection() as conn:
+            await processes.report(
+                conn,
+                process_id,
+                kind=kind,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=rota.__version__,
+            )
+
+    await report()
+    reporter = asyncio.create_task(repeat(REPORT_EVERY, report))
+    try:
+        yield
+    finally:
+        await cancel(reporter)
+        try:
+            async with database.connection() as conn:
+                await processes.forget(conn, process_id)
+        except (psycopg.Error, UnavailableError):
+            log.warning("process_row_left", kind=kind)

@@ -1,0 +1,105 @@
+"""The scheduler's loop: asleep until the next fire time, woken by NOTIFY, honest about the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import psycopg
+import structlog
+
+from rota.domain.errors import UnavailableError
+from rota.engine.admission import admit, requeue_lost
+from rota.services.periodic import cancel, first_of, repeat, reporting
+from rota.services.scheduler import Scheduler
+from rota.store.database import WAKE_CHANNEL, Database
+
+LONGEST_SLEEP: Final = 15.0
+"""Seconds after which the scheduler looks at the wall clock again, whatever it waits for: laptops
+suspend, and connections die half."""
+
+UNHEARD_SLEEP: Final = 1.0
+"""Seconds between looks where LISTEN is not heard (a transaction pooler drops it)."""
+
+ADMISSION_SLEEP: Final = 0.2
+"""Seconds between looks while runs wait for room in the queue."""
+
+SWEEP_EVERY: Final = 30.0
+LOST_AFTER: Final = 60.0
+"""Seconds after which a queued run without a job counts as lost."""
+
+log = structlog.get_logger(__name__)
+
+
+class SchedulerLoop:
+    """Runs a Scheduler by the wall clock; outlives a database that goes away and comes back."""
+
+    def __init__(
+        self, database: Database, scheduler: Scheduler, *, clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._scheduler = scheduler
+        self._clock = clock
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Fire schedules and admit runs until `stop` is set."""
+        async with reporting(self._database, "scheduler"):
+            heard = await self._database.hears_notifications()
+            if not heard:
+                log.warning(
+                    "listen_unheard",
+                    hint="notifications do not arrive (a transaction pooler?); polling each "
+                    "second. Set ROTA_DATABASE_LISTEN_URL to a direct connection.",
+                )
+            wake = asyncio.Event()
+            listener = asyncio.create_task(self._listen(wake))
+            sweeper = asyncio.create_task(repeat(SWEEP_EVERY, self._sweep_lost))
+            try:
+                while not stop.is_set():
+                    wake.clear()
+                    delay = await self._tick(LONGEST_SLEEP if heard else UNHEARD_SLEEP)
+                    await first_of(stop, wake, seconds=delay)
+            finally:
+                await cancel(listener, sweeper)
+
+    async def admit_only(self, stop: asyncio.Event) -> None:
+        """Admit waiting runs until `stop` is set, and fire nothing."""
+        while not stop.is_set():
+            async with self._database.transaction() as conn:
+                await admit(conn)
+            await first_of(stop, seconds=ADMISSION_SLEEP)
+
+    async def _tick(self, longest: float) -> float:
+        """Look at the clock once; returns the seconds to sleep."""
+        try:
+            tick = await self._scheduler.tick(self._clock())
+        except (psycopg.OperationalError, UnavailableError) as error:
+            log.warning("scheduler_lost_database", error=str(error))
+            return 1.0
+        if tick.runs_waiting:
+            return ADMISSION_SLEEP
+        if tick.next_fire_at is None:
+            return longest
+        until = (tick.next_fire_at - self._clock()).total_seconds()
+        return min(longest, max(0.0, until))
+
+    async def _listen(self, wake: asyncio.Event) -> None:
+        """Set `wake` at each NOTIFY; reconnects for ever."""
+        while True:
+            try:
+                async with self._database.dedicated(listening=True) as conn:
+                    await conn.execute(f"LISTEN {WAKE_CHANNEL}")
+                    wake.set()  # whatever came while nobody listened
+                    async for _ in conn.notifies():
+                        wake.set()
+            except (psycopg.OperationalError, UnavailableError) as error:
+                log.warning("listener_lost_database", error=str(error))
+            await asyncio.sleep(1.0)
+
+    async def _sweep_lost(self) -> None:
+        async with self._database.transaction() as conn:
+            requeued = await requeue_lost(conn, older_than_seconds=LOST_AFTER)
+        if requeued:
+            log.warning("runs_requeued", count=requeued)

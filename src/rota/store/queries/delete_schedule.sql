@@ -1,0 +1,1 @@
+DELETE FROM public.agent_schedules WHERE id = %(schedule_id)s

@@ -1,0 +1,1 @@
+SELECT id FROM public.notifications WHERE starts_with(id::text, %(prefix)s) LIMIT 2

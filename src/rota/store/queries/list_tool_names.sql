@@ -1,0 +1,1 @@
+SELECT name FROM public.tools WHERE is_active ORDER BY name
