@@ -69,9 +69,7 @@ def _keys(settings: Settings) -> Iterator[Check]:
     if known:
         yield Check("Model keys", "ok", ", ".join(known))
     else:
-        yield Check(
-            "Model keys", "warn", "None is set; agents with a scripted model need none."
-        )
+        yield Check("Model keys", "warn", "None is set; agents with a scripted model need none.")
 
 
 async def _collect(settings: Settings, server: Server) -> list[Check]:

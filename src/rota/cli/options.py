@@ -48,9 +48,18 @@ Limit = Annotated[
 ]
 
 
-def settings_from(data_dir: Path | None, database_url: str | None, user: str | None) -> Settings:
+def settings_from(
+    data_dir: Path | None, database_url: str | None, user: str | None = None
+) -> Settings:
     """Read the environment under what was given on the command line; raises InvalidInputError."""
     return read_settings(os.environ, data_dir=data_dir, database_url=database_url, user=user)
+
+
+def progress(message: str) -> None:
+    """Tell on standard error what takes a while."""
+    from rota.cli.output import warn
+
+    warn(message)
 
 
 def as_person(settings: Settings, work: Callable[[App, UserId], Awaitable[T]]) -> T:
@@ -60,11 +69,10 @@ def as_person(settings: Settings, work: Callable[[App, UserId], Awaitable[T]]) -
     """
     from rota.bootstrap import database_server
     from rota.cli.logs import configure_logs
-    from rota.cli.output import warn
 
     configure_logs(settings)
     # Started outside of the event loop: it blocks, and Ctrl-C has to interrupt it.
-    with database_server(settings, progress=warn) as server:
+    with database_server(settings, progress=progress) as server:
         return asyncio.run(_as_person(settings, server, work))
 
 

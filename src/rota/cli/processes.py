@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,9 @@ def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Js
     from rota.cli.options import progress
     from rota.store.migrations import migrate as apply
 
-    with bootstrap.database_server(settings_from(data_dir, database_url), progress=progress) as server:
+    with bootstrap.database_server(
+        settings_from(data_dir, database_url), progress=progress
+    ) as server:
         report = asyncio.run(apply(server.owner_url))
     if json:
         output.print_json(report)
@@ -34,9 +37,7 @@ def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Js
     output.say(f"The schema is up to date ({len(report.already)} were there already).")
 
 
-def scheduler(
-    data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None
-) -> None:
+def scheduler(data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None) -> None:
     """Fire schedules until told to stop. Any number may run on one database."""
 
     async def work(app: App, stop: asyncio.Event) -> None:
@@ -87,3 +88,11 @@ def _serve(settings: Settings, work: Callable[[App, asyncio.Event], Awaitable[No
 
     with bootstrap.database_server(settings, progress=progress) as server:
         asyncio.run(run(server))
+    leave(0)
+
+
+def leave(code: int) -> None:
+    """End the process now: a thread that a tool never returns from would keep it for ever."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -54,7 +54,9 @@ def add_schedule(
     agent: Annotated[str, typer.Argument(help="The agent's name.")],
     cron: Cron,
     prompt: Annotated[str | None, typer.Option("--prompt", help="What the agent is told.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="The agent's name if left out.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The agent's name if left out.")
+    ] = None,
     time_zone: Zone = None,
     catch_up: Annotated[
         int,
@@ -102,9 +104,7 @@ def show_schedule(
     """Show a schedule: its rule in words, the next fires, what became of the latest ones."""
     from rota.cli import output
 
-    async def show(
-        app: App, me: UserId
-    ) -> tuple[Schedule, list[datetime], tuple[Occurrence, ...]]:
+    async def show(app: App, me: UserId) -> tuple[Schedule, list[datetime], tuple[Occurrence, ...]]:
         found = await app.schedules.get(me, schedule)
         past = await app.schedules.occurrences(me, found, limit=limit)
         return found, app.schedules.preview(found.cron, found.time_zone, _NEXT), past
