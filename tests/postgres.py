@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -87,10 +87,8 @@ def server(folder: Path) -> Iterator[TestServer]:
 
 def _with_backend_role(owner_url: str) -> str:
     with psycopg.connect(owner_url, autocommit=True) as conn:
-        try:
+        with suppress(psycopg.errors.DuplicateObject):
             conn.execute("CREATE ROLE rota_backend LOGIN")
-        except psycopg.errors.DuplicateObject:
-            pass
         conn.execute(f"ALTER ROLE rota_backend PASSWORD '{_BACKEND_PASSWORD}'")
     parts = urlsplit(owner_url)
     host = parts.netloc.rpartition("@")[2]

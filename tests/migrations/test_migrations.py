@@ -162,7 +162,8 @@ async def test_queue_is_what_the_installed_pgqueuer_would_create(
         execute(url, install)
         assert queue_part(migrated_database) == queue_part(other)
         body = "SELECT prosrc FROM pg_proc WHERE proname = 'fn_pgqueuer_changed'"
-        with psycopg.connect(url) as fresh, psycopg.connect(
-            postgres_server.owner_of(migrated_database)
-        ) as ours:
+        with (
+            psycopg.connect(url) as fresh,
+            psycopg.connect(postgres_server.owner_of(migrated_database)) as ours,
+        ):
             assert ours.execute(body).fetchall() == fresh.execute(body).fetchall()

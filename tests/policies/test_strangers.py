@@ -206,9 +206,7 @@ async def test_every_table_has_its_line(owner):
 
 
 @every_table
-async def test_owner_reads_her_row_and_only_what_is_not_hidden(
-    database, owner, rows, alice, table
-):
+async def test_owner_reads_her_row_and_only_what_is_not_hidden(database, owner, rows, alice, table):
     expected = TABLES[table]
     for column in await columns_of(owner, table):
         statement = sql.SQL("SELECT {} FROM {} WHERE {} = %s").format(
@@ -255,7 +253,9 @@ async def test_stranger_sees_and_touches_nothing(database, owner, rows, bob, tab
 
 
 @every_table
-@pytest.mark.parametrize("verb", ["SELECT 1 FROM {}", "DELETE FROM {}", "INSERT INTO {} DEFAULT VALUES"])
+@pytest.mark.parametrize(
+    "verb", ["SELECT 1 FROM {}", "DELETE FROM {}", "INSERT INTO {} DEFAULT VALUES"]
+)
 async def test_nobody_signed_in_is_refused(database, rows, table, verb):
     with pytest.raises(DENIED):
         await attempt(database, None, sql.SQL(verb).format(sql.Identifier(table)))
@@ -371,7 +371,9 @@ async def test_run_now_is_for_ones_own_schedules(database, owner, rows, alice, b
         await conn.execute("SET LOCAL ROLE authenticated")
         with pytest.raises(DENIED):
             await conn.execute("SELECT request_run('a')")
-    cursor = await owner.execute("SELECT status, trigger, user_id FROM agent_runs ORDER BY created_at")
+    cursor = await owner.execute(
+        "SELECT status, trigger, user_id FROM agent_runs ORDER BY created_at"
+    )
     assert (await cursor.fetchall())[-1] == ("waiting", "manual", alice)
 
 
@@ -399,7 +401,9 @@ async def test_backend_is_no_superuser_and_owns_nothing(database):
             )
         ).fetchone()
         owned = await (
-            await conn.execute("SELECT count(*) FROM pg_class WHERE relowner = current_user::regrole")
+            await conn.execute(
+                "SELECT count(*) FROM pg_class WHERE relowner = current_user::regrole"
+            )
         ).fetchone()
     assert row == (False, False, False, False)
     assert owned == (0,)

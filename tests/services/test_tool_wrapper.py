@@ -122,7 +122,8 @@ async def _first(batch):
 
 
 async def _first_of_stream(stream):
-    return [chunk async for chunk in stream][0]
+    chunks = [chunk async for chunk in stream]  # to its end, as a reader does
+    return chunks[0]
 
 
 @pytest.mark.parametrize("way", IN_THREAD)

@@ -7,7 +7,6 @@ import logging
 import httpx
 import pytest
 from langchain_core.tools import ToolException
-from tests.loopback.gmail import Failure, GmailServer
 
 from rota.agents.tools.gmail import (
     ATTEMPTS,
@@ -21,6 +20,7 @@ from rota.domain.errors import (
     SetupRequiredError,
     UnavailableError,
 )
+from tests.loopback.gmail import Failure, GmailServer
 
 
 def mail(*headers, body=b"", subject="Hello"):

@@ -10,13 +10,13 @@ from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_ollama import ChatOllama
 from langchain_openai import ChatOpenAI
-from tests.loopback.anthropic import AnthropicServer
-from tests.loopback.model_server import Fails, FailsMidStream, Hangs, Says
-from tests.loopback.openai import OpenAIServer
 
 from rota.agents.models import PROVIDERS, ChatModels, build_chat_model, classify_model_error
 from rota.domain.content import normalize_content
 from rota.domain.errors import InvalidInputError, SetupRequiredError
+from tests.loopback.anthropic import AnthropicServer
+from tests.loopback.model_server import Fails, FailsMidStream, Hangs, Says
+from tests.loopback.openai import OpenAIServer
 
 SECRET = "sk-" + "a1B2" * 8
 SPECS = {

@@ -62,8 +62,8 @@ def list_connections(
             (
                 c.service,
                 c.account,
-                output.moment(c.created_at, zone),
-                output.moment(c.expires_at, zone),
+                output.when(c.created_at, zone),
+                output.when(c.expires_at, zone),
             )
             for c in found
         ],

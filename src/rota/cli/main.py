@@ -20,16 +20,15 @@ from rota.cli import (
     notifications,
     processes,
     results,
-    run as run_command,
     schedules,
     up,
 )
+from rota.cli import run as run_command
+from rota.cli.run import INTERRUPTED
 from rota.domain.errors import RotaError, UnavailableError
 
 UNEXPECTED: Final = 70
 """Exit code of an error that is a fault of rota's own (EX_SOFTWARE of sysexits)."""
-
-INTERRUPTED: Final = 130
 
 app = typer.Typer(
     name="rota",
@@ -51,7 +50,7 @@ app.command("worker")(processes.worker)
 app.command("doctor")(doctor.doctor)
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001  typer's callback
+def _version(wanted: bool) -> None:
     if wanted:
         print(f"rota {rota.__version__}")
         raise typer.Exit
@@ -59,11 +58,11 @@ def _version(wanted: bool) -> None:  # noqa: FBT001  typer's callback
 
 @app.callback()
 def main(
-    version: Annotated[  # noqa: ARG001  handled by its callback
+    _version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which one.")
-    ] = False,  # noqa: FBT002  typer's form of a flag
+    ] = False,
 ) -> None:
-    """Runs AI agents on a schedule, unattended and safely."""
+    """Run AI agents on a schedule, unattended and safely."""
 
 
 def run() -> None:
@@ -78,7 +77,7 @@ def run() -> None:
         # The reader (head, less) has seen enough; keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception as error:  # noqa: BLE001  the last resort: a person gets a sentence
+    except Exception as error:  # the last resort: a person gets a sentence
         if os.environ.get("ROTA_LOG_LEVEL", "").lower() == "debug":
             raise
         if type(error).__module__.startswith("psycopg") and "Operational" in type(error).__name__:

@@ -41,7 +41,7 @@ def list_notifications(
         [
             (
                 output.short(n.id),
-                output.moment(n.created_at, zone),
+                output.when(n.created_at, zone),
                 " " if n.read_at else "●",
                 n.category.value,
                 n.title,

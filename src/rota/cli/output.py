@@ -24,6 +24,7 @@ from rich.text import Text
 _CONTROL: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
+_NEVER_WRAPPED: Final = frozenset({"ID", "WHEN", "NEXT FIRE", "FIRE TIME", "SINCE", "STATUS"})
 _PLAIN_WIDTH: Final = 1_000  # where nobody's terminal wraps, nothing is cut
 
 
@@ -57,7 +58,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: st
         return
     made = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column in _NEVER_WRAPPED)
     for row in listed:
         made.add_row(*(Text(cell) for cell in row))
     console().print(made)
@@ -75,6 +76,11 @@ def moment(instant: datetime | None, zone: str) -> str:
     return f"{instant.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M:%S %Z}"
 
 
+def when(instant: datetime | None, zone: str) -> str:
+    """Show an instant in a zone so that it fits a table: to the minute."""
+    return "-" if instant is None else f"{instant.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
+
+
 def short(identifier: UUID) -> str:
     """Show the beginning of an id on a terminal, and all of it elsewhere."""
     return str(identifier)[:8] if sys.stdout.isatty() else str(identifier)
@@ -87,24 +93,24 @@ def first_line(text: str, limit: int = 60) -> str:
 
 
 def _jsonable(value: object) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return _jsonable(asdict(value))
+    return _scalar(value)
+
+
+def _scalar(value: object) -> str | int | float | None:
     match value:
-        case None | bool() | int() | float():
-            return value
         case Enum():
-            return value.value
-        case str():
+            return str(value.value)
+        case None | str() | int() | float():
             return value
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case timedelta():
             return value.total_seconds()
-        case UUID():
-            return str(value)
-        case dict():
-            return {str(key): _jsonable(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_jsonable(item) for item in value]
-        case _ if is_dataclass(value) and not isinstance(value, type):
-            return _jsonable(asdict(value))
         case _:
             return str(value)

@@ -51,7 +51,7 @@ def list_results(
         [
             (
                 output.short(r.id),
-                output.moment(r.created_at, zone),
+                output.when(r.created_at, zone),
                 r.agent_name,
                 r.status,
                 output.first_line(r.result_content, 40),

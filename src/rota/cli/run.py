@@ -23,6 +23,7 @@ EXIT_OF_STATUS: Final = {"success": 0, "error": 8, "partial": 9}
 """Exit codes of a run that was waited for; documented in docs/reference/exit-codes.md."""
 
 NO_RESULT_YET: Final = 10
+INTERRUPTED: Final = 130
 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the run's id and do not wait.")]
 Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the result.")]
@@ -63,16 +64,23 @@ def request_and_show(
     from rota.cli import output
     from rota.cli.results import show_result
 
+    asked: RunId | None = None
+
     async def work(app: App, me: UserId) -> tuple[RunId, Result | None]:
+        nonlocal asked
         async with AsyncExitStack() as stack:
             if wait and not await app.runs.somebody_works():
                 await stack.enter_async_context(_working(app))
-            run_id = await request(app, me)
+            asked = run_id = await request(app, me)
             if not wait:
                 return run_id, None
             return run_id, await app.runs.wait(me, run_id, limit=timedelta(seconds=timeout))
 
-    run_id, result = as_person(settings, work)
+    try:
+        run_id, result = as_person(settings, work)
+    except KeyboardInterrupt:
+        output.warn(f"Interrupted; {_what_becomes_of(asked)}")
+        raise typer.Exit(INTERRUPTED) from None
     if not wait:
         if as_json:
             output.print_json({"run_id": run_id})
@@ -82,10 +90,16 @@ def request_and_show(
                 output.say("It runs when `rota up` does.")
         return
     if result is None:
-        output.warn(f"No result after {timeout} s; the run {run_id} goes on.")
+        output.warn(f"No result after {timeout} s; {_what_becomes_of(run_id)}")
         raise typer.Exit(NO_RESULT_YET)
     show_result(result, as_json=as_json)
     raise typer.Exit(EXIT_OF_STATUS[result.status])
+
+
+def _what_becomes_of(run_id: RunId | None) -> str:
+    if run_id is None:
+        return "no run was asked for."
+    return f"the run {run_id} goes on where `rota up` or a worker runs."
 
 
 class _working:  # noqa: N801  used as a context manager, like a function

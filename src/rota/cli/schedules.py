@@ -130,7 +130,7 @@ def show_schedule(
         ["FIRE TIME", "OUTCOME", "RESULT", "REASON"],
         [
             (
-                output.moment(o.fire_time, found.time_zone),
+                output.when(o.fire_time, found.time_zone),
                 o.outcome if o.last_fire_time is None else f"{o.outcome}, and more",
                 o.result_status or "-",
                 o.reason,
@@ -146,15 +146,24 @@ def preview(
     cron: Cron,
     time_zone: Zone = None,
     count: Annotated[int, typer.Option("--count", min=1, max=1000, help="So many fires.")] = _NEXT,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
     json: Json = False,
 ) -> None:
-    """Say in words what a rule means and when it fires next; needs no database."""
+    """Say in words what a rule means and when it fires next.
+
+    Needs no database; with one named, and no --time-zone, the rule is read in your own zone.
+    """
     from datetime import UTC
 
     from rota.cli import output
     from rota.domain.cron import CronSchedule
 
     zone = time_zone or "UTC"
+    if time_zone is None and (data_dir or database_url or user):
+        settings = settings_from(data_dir, database_url, user)
+        zone = as_person(settings, lambda app, me: app.schedules.zone(me))
     rule = CronSchedule.parse(cron, zone)
     fires = rule.fires_after(datetime.now(UTC), count)
     if json:
@@ -265,10 +274,10 @@ def _next(schedule: Schedule) -> str:
     from rota.cli import output
 
     if not schedule.is_active:
-        return f"paused: {schedule.pause_note}" if schedule.pause_note else "paused"
+        return "paused"
     if schedule.next_fire_at is None:
         return "being planned"
-    return output.moment(schedule.next_fire_at, schedule.time_zone)
+    return output.when(schedule.next_fire_at, schedule.time_zone)
 
 
 def _print_fires(fires: list[datetime], zone: str) -> None:

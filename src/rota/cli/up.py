@@ -119,7 +119,7 @@ async def _run(
                 code = await _brief(app, me, stop, BRIEFING)
             elif is_first or show_demo:
                 code = await _brief(app, me, stop, DEMO)
-            if not stop.is_set():
+            if not stop.is_set() and not exit_after_demo:
                 await _say_what_is_on(app, me, settings, is_first=is_first)
             if not exit_after_demo:
                 await stop.wait()
@@ -139,11 +139,9 @@ async def _working(
         asyncio.create_task(_watch(server, stop)),
     ]
 
-    def ended(task: asyncio.Task[None]) -> None:
-        stop.set()  # a loop that ends ends everything: half a rota would look healthy
-
     for loop in loops:
-        loop.add_done_callback(ended)
+        # A loop that ends ends everything: half a rota would look healthy.
+        loop.add_done_callback(lambda _: stop.set())
     try:
         yield
     finally:
@@ -269,11 +267,11 @@ async def _say_what_is_on(
     output.say(f"  rota schedules run {DEMO}{where}")
     output.say(f"  rota results show{where}")
     if is_first:
-        output.say("On your own mail (an mbox file or a Maildir, only read): rota up --mail PATH")
-    await _offer_models(settings)
+        output.say(f"On your own mail (mbox or Maildir, only read): rota up --mail PATH{where}")
+    await _offer_models(settings, where)
 
 
-async def _offer_models(settings: Settings) -> None:
+async def _offer_models(settings: Settings, where: str) -> None:
     from rota.cli import output
 
     offers = [
@@ -283,11 +281,11 @@ async def _offer_models(settings: Settings) -> None:
     if offers:
         output.say("With a model that is at hand here:")
         for offer in offers[:5]:
-            output.say(f"  rota up --model {offer}")
+            output.say(f"  rota up --model {offer}{where}")
     else:
         output.say(
             "With a model: set a provider's key (as ANTHROPIC_API_KEY) or start Ollama, then "
-            "rota up --model PROVIDER:MODEL"
+            f"rota up --model PROVIDER:MODEL{where}"
         )
 
 

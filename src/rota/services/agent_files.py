@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from rota.agents.templates import check_expression, check_template
 from rota.domain.cron import CronSchedule
 from rota.domain.errors import InvalidInputError
-from rota.domain.script import parse_script
+from rota.domain.script import Script, parse_script
 
 LARGEST_FILE: Final = 1_000_000
 """Bytes; nobody writes more by hand."""
@@ -102,6 +103,8 @@ def parse_agent_file(text: str, *, source: str) -> AgentFile:
         ) from error
     except yaml.YAMLError as error:
         raise InvalidInputError(f"{source}: this is not YAML: {error}") from error
+    except RecursionError as error:
+        raise InvalidInputError(f"{source}: it is nested too deeply.") from error
     if not values:
         raise InvalidInputError(f"{source}: there is no agent in it.")
     agents = tuple(_agent(value, index, lines, source) for index, value in enumerate(values))
@@ -125,7 +128,7 @@ def _agent(value: Any, index: int, lines: Mapping[Location, int], source: str) -
         raise _error(source, lines, said, (index, *first["loc"])) from error
     try:
         if agent.script is not None or agent.model.startswith("scripted:"):
-            parse_script(agent.script)
+            _check_templates(parse_script(agent.script))
     except InvalidInputError as error:
         raise _error(source, lines, error.message, (index, "script")) from error
     for number, schedule in enumerate(agent.schedules):
@@ -148,7 +151,26 @@ def _error(
     place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location[1:])
     said = message[0].lower() + message[1:] if message[:2].istitle() else message
     prefix = f"{place.removeprefix('.')}: " if place else ""
-    return InvalidInputError(f"{source}:{line}: {prefix}{said.rstrip('.')}.", line=line)
+    end = "" if said.endswith(("?", "!", ".")) else "."
+    return InvalidInputError(f"{source}:{line}: {prefix}{said}{end}", line=line)
+
+
+def _check_templates(script: Script) -> None:
+    for step in script.steps:
+        for call in step.calls:
+            if call.for_each is not None:
+                check_expression(call.for_each, what="for_each")
+            for text in _texts(call.args):
+                check_template(text, what=f"argument of {call.tool}")
+    check_template(script.answer, what="answer")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def _value(
@@ -167,6 +189,10 @@ def _value(
         for key_node, value_node in node.value:
             key = str(key_node.value)
             line = key_node.start_mark.line + 1
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise InvalidInputError(
+                    f"{source}:{line}: write it out instead of `<<`.", line=line
+                )
             if key in result:
                 raise InvalidInputError(f"{source}:{line}: {key!r} stands here twice.", line=line)
             lines[*location, key] = line
@@ -178,7 +204,13 @@ def _value(
             _value(item, (*location, index), lines, source, budget)
             for index, item in enumerate(items)
         ]
-    return _SCALARS.construct_object(node)
+    scalar = _SCALARS.construct_object(node)
+    is_json = scalar is None or isinstance(scalar, str | bool | int | float)
+    if not is_json or scalar in {float("inf"), float("-inf")} or scalar != scalar:  # noqa: PLR0124  NaN is not itself
+        raise _error(source, lines, "put this value in quotes", location)
+    if isinstance(scalar, str) and "\0" in scalar:
+        raise _error(source, lines, "a NUL character cannot be stored", location)
+    return scalar
 
 
 _SCALARS: Final = yaml.SafeLoader("")

@@ -1,4 +1,4 @@
-"""The scheduler's loop: asleep until the next fire time, woken by NOTIFY, honest about the clock."""
+"""The scheduler's loop: asleep until the next fire time, woken by NOTIFY, wary of the clock."""
 
 from __future__ import annotations
 
