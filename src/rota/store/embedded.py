@@ -8,6 +8,7 @@ what a file says.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -59,6 +60,14 @@ once dead they have to be reaped, for PostgreSQL takes a zombie for a live serve
 
 def _reap() -> None:
     _CHILDREN[:] = [child for child in _CHILDREN if child.poll() is None]
+
+
+@atexit.register
+def _disown() -> None:
+    """Leave servers that others use running, without Python's warning about them."""
+    for child in _CHILDREN:
+        if child.poll() is None:
+            child.returncode = 0
 
 
 def _silent(_message: str) -> None:
