@@ -176,8 +176,8 @@ def _unwrapped_tools(value: str) -> Literal["withhold", "allow"]:
 
 
 def _concurrency(value: str) -> int:
-    if not value.isdecimal() or not 1 <= int(value) <= 1_000:
-        raise InvalidInputError(f"ROTA_CONCURRENCY is {value!r}; it must be from 1 to 1000.")
+    if not value.isdecimal() or not 2 <= int(value) <= 1_000:
+        raise InvalidInputError(f"ROTA_CONCURRENCY is {value!r}; it must be from 2 to 1000.")
     return int(value)
 
 

@@ -152,3 +152,23 @@ async def test_worker_told_to_stop_hands_its_run_over(workshop, start):
     start("worker")
 
     await one_result(workshop, run, attempt=2)
+
+
+async def test_cut_connections_are_made_anew(workshop, start):
+    start("scheduler")
+    start("worker")
+    await until(lambda: _both_alive(workshop))
+    await workshop.owner.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await asyncio.sleep(1.0)
+
+    await make_due(workshop)
+
+    run = await in_the_middle(workshop)
+    await one_result(workshop, run, attempt=run["attempt"])
+
+
+async def _both_alive(workshop):
+    return len(await workshop.rows("rota.processes")) == 2

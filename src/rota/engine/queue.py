@@ -17,12 +17,13 @@ from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
 from pgqueuer.adapters.persistence import qb
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.core.qm import QueueManager
-from pgqueuer.domain.errors import RetryRequested
+from pgqueuer.domain.errors import FailingListenerError, RetryRequested
 from pgqueuer.domain.models import Job
 from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.domain.types import Channel
 from pgqueuer.ports.driver import NotifyCallback
 
+from rota.domain.errors import UnavailableError
 from rota.domain.ids import RunId
 from rota.store.database import Connection, Database
 
@@ -76,11 +77,16 @@ class QueueWorker:
 
     def __init__(self, database: Database, *, concurrency: int, lease: timedelta = LEASE) -> None:
         self._database = database
-        self._concurrency = max(2, concurrency)
+        self._concurrency = concurrency  # at least 2: PgQueuer takes half of it at a time
         self._lease = lease
 
     async def run(self, handler: Handler, stop: asyncio.Event) -> None:
-        """Work until `stop` is set and the jobs under way have ended."""
+        """Work until `stop` is set and the jobs under way have ended.
+
+        Raises UnavailableError or psycopg.OperationalError when a connection is lost; call again.
+        """
+        # Behind a transaction pooler nothing is heard, ever: then silence is no fault.
+        heard = await self._database.hears_notifications()
         async with (
             self._database.dedicated() as conn,
             self._database.dedicated(listening=True) as listener,
@@ -104,7 +110,12 @@ class QueueWorker:
                     batch_size=max(1, self._concurrency // 2),
                     max_concurrent_tasks=self._concurrency,
                     heartbeat_timeout=self._lease,
+                    shutdown_on_listener_failure=heard,
                 )
+            except FailingListenerError as error:
+                raise UnavailableError(
+                    "The worker no longer hears the database.", service="database"
+                ) from error
             finally:
                 stopper.cancel()
                 with suppress(asyncio.CancelledError):

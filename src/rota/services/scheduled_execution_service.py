@@ -125,7 +125,13 @@ class ScheduledExecutionService:
         async with self._database.transaction() as conn:
             missing = await result_rows.claim_unnotified(conn, limit=limit)
             for result in missing:
-                await self._notify(conn, _outcome_of(result), result.user_id, result.schedule_name)
+                await self._notify(
+                    conn,
+                    _outcome_of(result),
+                    UserId(result.user_id),
+                    result.schedule_name,
+                    Category(result.result_category),
+                )
         return len(missing)
 
     async def _claim(self, run_id: RunId) -> Claim | None:
@@ -357,9 +363,9 @@ class ScheduledExecutionService:
         self,
         conn: Connection,
         outcome: Outcome,
-        user_id: UserId | Any,
+        user_id: UserId,
         schedule_name: str | None,
-        category: Category = Category.AGENT_RESULT,
+        category: Category,
     ) -> None:
         name = schedule_name or outcome.agent_name
         title, body = _message(name, outcome)

@@ -36,6 +36,7 @@ class Result:
     trigger: str
     fire_time: datetime | None
     schedule_name: str | None
+    result_category: str
 
 
 async def fetch_result_of_run(conn: Connection, run_id: RunId) -> Result | None:

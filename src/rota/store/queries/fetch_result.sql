@@ -1,6 +1,7 @@
 SELECT r.id, r.user_id, r.schedule_id, r.run_id, r.agent_name, r.prompt, r.result_content, r.status,
        r.pending_actions_created, r.execution_duration_ms, r.metadata, r.created_at,
-       n.session_id, n.attempt, n.trigger, n.fire_time, s.name AS schedule_name
+       n.session_id, n.attempt, n.trigger, n.fire_time, s.name AS schedule_name,
+       coalesce(s.result_category, 'agent_result') AS result_category
 FROM public.agent_execution_results AS r
 JOIN public.agent_runs AS n ON n.id = r.run_id
 LEFT JOIN public.agent_schedules AS s ON s.id = r.schedule_id
