@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rota.store.results import Result
 
 app = typer.Typer(help="Results: what came of runs.", no_args_is_help=True)
-Status = Literal["success", "partial", "error"]
 
 
 @app.command("list")
