@@ -485,3 +485,43 @@ async def test_a_database_that_is_gone_is_an_error_not_a_lost_run(workshop):
 
     # Nothing says that it finished: another attempt may take it.
     assert (await workshop.row("agent_runs"))["status"] == "running"
+
+
+@pytest.mark.parametrize("ids", [[None, None], ["", ""], ["same", "same"]])
+async def test_calls_whose_ids_are_missing_or_repeated_all_run(workshop, ids):
+    await workshop.agent(ANSWER, tools=["look"])
+    calls = [{"name": "look", "args": {"query": str(n)}, "id": id_} for n, id_ in enumerate(ids)]
+
+    class Talker(GenericFakeChatModel):
+        def bind_tools(self, tools, **kwargs):
+            return self
+
+    def models(_configuration, _now):
+        return Talker(messages=iter([AIMessage("", tool_calls=calls), AIMessage("Done.")]))
+
+    outcome = await workshop.service(models=models).execute(await workshop.schedule())
+
+    assert (outcome.status, outcome.content) == (ResultStatus.SUCCESS, "Done.")
+    assert sorted(workshop.toolbox.calls) == [("look", "0"), ("look", "1")]
+    steps = [s for s in await workshop.rows("agent_run_steps") if s["kind"] == "tool"]
+    assert len(steps) == 2
+
+
+async def test_arguments_nested_too_deeply_are_a_message_to_the_model(workshop):
+    await workshop.agent(ANSWER, tools=["look"])
+    deep: dict[str, object] = {}
+    for _ in range(900):
+        deep = {"a": deep}
+    call = {"name": "look", "args": {"query": deep}, "id": "1"}
+
+    class Talker(GenericFakeChatModel):
+        def bind_tools(self, tools, **kwargs):
+            return self
+
+    def models(_configuration, _now):
+        return Talker(messages=iter([AIMessage("", tool_calls=[call]), AIMessage("Done.")]))
+
+    outcome = await workshop.service(models=models).execute(await workshop.schedule())
+
+    assert outcome.status is ResultStatus.SUCCESS
+    assert workshop.toolbox.calls == []

@@ -248,7 +248,16 @@ async def test_a_tool_of_one_string_takes_it_by_position(context, effects):
     assert (answer, effects) == ("ok", ["hello"])
 
 
-@pytest.mark.parametrize("error", [RuntimeError("kaputt"), ToolException("kaputt"), ValueError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("kaputt"),
+        ToolException("kaputt"),
+        ValueError(),
+        SystemExit("kaputt"),
+        KeyboardInterrupt("kaputt"),
+    ],
+)
 async def test_a_failure_is_a_message(workshop, context, error):
     @tool
     async def free() -> str:

@@ -21,6 +21,7 @@ from langchain_core.messages import (
     message_to_dict,
     messages_from_dict,
 )
+from langchain_core.tools import ToolException
 from langgraph.types import Command
 
 from rota.domain.agents import ToolDeclaration
@@ -161,6 +162,7 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
                 )
             )
             raise
+        _name_calls(response.result, self._model_step)
         self._count(response.result)
         await self._recorder.record(
             replace(
@@ -182,7 +184,12 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
         call = request.tool_call
         key = StepKey(self._model_step, _index_of(request))
         self.progress.tool_calls += 1
-        arguments = canonical_arguments(call["args"])
+        try:
+            arguments = canonical_arguments(call["args"])
+        except ToolException as error:
+            return ToolMessage(
+                str(error), name=call["name"], tool_call_id=call["id"] or "", status="error"
+            )
         fingerprint = arguments_hash(arguments)
         earlier = self._recorder.recorded(key)
         if earlier is not None:
@@ -263,6 +270,15 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
         for message in messages:
             if isinstance(message, AIMessage):
                 self.progress.add(message)
+
+
+def _name_calls(messages: Sequence[BaseMessage], model_step: int) -> None:
+    """Give tool calls the ids that some providers omit: LangGraph answers by them."""
+    for message in messages:
+        if isinstance(message, AIMessage):
+            for index, call in enumerate(message.tool_calls):
+                if not call["id"]:
+                    call["id"] = f"rota_{model_step}_{index}"
 
 
 def _index_of(request: ToolCallRequest) -> int:

@@ -39,6 +39,9 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds that an undeclared tool may take once approved."""
 
+_FAILURES: Final = (Exception, SystemExit, KeyboardInterrupt)
+"""Any failure of a tool is a message to the model; one that calls `sys.exit` ends no worker."""
+
 _ERROR_LIMIT: Final = 2_000
 _CONFIG_KEYS: Final = frozenset({"config", "run_manager", "callbacks"})
 
@@ -201,7 +204,7 @@ class GatedTool(BaseTool):
         except asyncio.CancelledError:
             await asyncio.shield(ledger.finished(call, verdict, "unknown", "cancelled"))
             raise
-        except Exception as error:  # any failure of a tool is a message to the model
+        except _FAILURES as error:
             raise await self._failed(call, verdict, error, limit) from error
         await ledger.finished(call, verdict, "succeeded", "")
         return response
@@ -219,7 +222,7 @@ class GatedTool(BaseTool):
         passed = _accepted(self._inner._run, config, run_manager) | kwargs  # noqa: SLF001  as in _arun
         try:
             response = self._inner._run(*args, **passed)  # noqa: SLF001  as in _arun
-        except Exception as error:  # any failure of a tool is a message to the model
+        except _FAILURES as error:
             raise self._on_loop(self._failed(call, verdict, error, None)) from error
         self._on_loop(ledger.finished(call, verdict, "succeeded", ""))
         return response
@@ -244,7 +247,7 @@ class GatedTool(BaseTool):
         return message
 
     async def _failed(
-        self, call: ToolCall, verdict: Verdict, error: Exception, limit: float | None
+        self, call: ToolCall, verdict: Verdict, error: BaseException, limit: float | None
     ) -> Exception:
         """Record a failure and return what to raise for it."""
         if isinstance(error, GraphBubbleUp):  # LangGraph's control flow is no failure
@@ -392,7 +395,7 @@ def _annotations_of(function: Callable[..., Any]) -> Callable[..., Any]:
     return stand_in
 
 
-def _describe_failure(error: Exception, limit: float | None) -> str:
+def _describe_failure(error: BaseException, limit: float | None) -> str:
     if isinstance(error, TimeoutError) and limit is not None:
         text = f"The tool did not answer within {limit:g} s."
     elif isinstance(error, ToolException | RotaError):
