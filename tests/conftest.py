@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from rota.domain.ids import UserId
 from rota.store.database import Database
@@ -19,6 +20,12 @@ from tests.postgres import TestServer
 
 KEPT = {postgres.OWN_SERVER, "ROTA_REQUIRE_POSTGRES15", "ROTA_TEST_MAILBOXES"}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+# The same examples each time: a check that fails on some days says nothing about a change. To look
+# for more, run a property test by itself with --hypothesis-profile=default.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 
 def pytest_configure() -> None:
