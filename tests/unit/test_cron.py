@@ -223,7 +223,7 @@ def test_fires_are_utc_and_strictly_after():
     assert following is not None
     assert following.tzinfo is UTC
     with pytest.raises(ValueError, match="time zone"):
-        rule.next_after(datetime(2026, 7, 1))  # noqa: DTZ001 -- a naive one is the point
+        rule.next_after(datetime(2026, 7, 1))
 
 
 def test_fires_between_excludes_the_start_includes_the_end_and_stops_at_the_limit():
@@ -282,8 +282,8 @@ rules = st.builds(
     st.sampled_from(ZONES),
 )
 moments = st.datetimes(
-    min_value=datetime(2020, 1, 1),  # noqa: DTZ001 -- the strategy adds the zone
-    max_value=datetime(2030, 1, 1),  # noqa: DTZ001 -- the strategy adds the zone
+    min_value=datetime(2020, 1, 1),
+    max_value=datetime(2030, 1, 1),
     timezones=st.just(UTC),
 )
 # The changes of the clock in ZONES, where mistakes would be.

@@ -3,8 +3,9 @@
 The syntax is that of Vixie cron with names, `L`, `LW`, `#`, macros, `?`, wrap-around ranges
 (`FRI-MON`, `22-2`) and an optional first field of seconds; so is its meaning over changes of the
 clock: a job at a fixed time that the clock jumps over runs right after the jump, and one that the
-clock passes twice runs once, whereas `*` and `*/n` follow real time. (cronsim gives six fields
-another meaning there. That is why seconds are added to its minutes here.)
+clock passes twice runs once, whereas `*` and `*/n` follow real time. Other meanings can be chosen
+(`wall_clock`). cronsim walks the local times; seconds are added to its minutes here, because it
+gives six fields another meaning.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
-from itertools import islice
+from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
+from itertools import islice, takewhile
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.fire_times import FireTimes
+from rota.domain.wall_clock import DstGap, DstOverlap, instants_of, offsets_near
 
 _MACROS: Final = {
     "@yearly": "0 0 1 1 *",
@@ -31,8 +35,6 @@ _MACROS: Final = {
     "@hourly": "0 * * * *",
 }
 _LONGEST_EXPRESSION: Final = 1_000
-_LOOK_BACK: Final = timedelta(days=366 * 50)  # cronsim gives up after 50 years as well
-_MINUTE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +75,30 @@ _FIELDS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class CronSchedule:
+class CronSchedule(FireTimes):
     """A valid cron expression in a valid zone; make one with `parse`.
 
     `expression` is what the person wrote, `fields` the same in five fields of plain numbers, and
-    `seconds` the seconds of each minute that it names at which it fires.
+    `seconds` the seconds of each minute that it names at which it fires. `gap` and `overlap` say
+    what a change of the clock means.
     """
 
     expression: str
     time_zone: str
     fields: str
     seconds: tuple[int, ...] = (0,)
+    gap: DstGap = DstGap.VIXIE
+    overlap: DstOverlap = DstOverlap.VIXIE
 
     @classmethod
-    def parse(cls, expression: str, time_zone: str = "UTC") -> CronSchedule:
+    def parse(
+        cls,
+        expression: str,
+        time_zone: str = "UTC",
+        *,
+        gap: DstGap | str = DstGap.VIXIE,
+        overlap: DstOverlap | str = DstOverlap.VIXIE,
+    ) -> CronSchedule:
         """Read five fields, six with seconds first, or a macro; the zone is an IANA name.
 
         Raises InvalidInputError, whose sentence names the field or the zone.
@@ -99,74 +111,64 @@ class CronSchedule:
             seconds = _expand_seconds(_normalised(_SECOND, parts.pop(0)))
         fields = " ".join(_normalised(f, part) for f, part in zip(_FIELDS, parts, strict=True))
         _check_that_it_fires(written, fields)
-        return cls(written, str(zone), fields, seconds)
+        return cls(written, str(zone), fields, seconds, DstGap(gap), DstOverlap(overlap))
 
-    def next_after(self, moment: datetime) -> datetime | None:
-        """Return the first fire time strictly after `moment` (aware), in UTC.
+    def local_times(self, start: datetime, end: datetime, limit: int) -> list[datetime]:
+        """Return the first `limit` local times (naive) in [start, end) whose minutes it names."""
+        times = takewhile(
+            lambda wall: wall < end, _local_times(self.fields, start - timedelta(seconds=1))
+        )
+        return list(islice(times, limit))
 
-        None if there is none within 50 years.
-        """
-        return next(self._fires(moment), None)
-
-    def fires_after(self, moment: datetime, count: int) -> list[datetime]:
-        """Return the next `count` fire times strictly after `moment` (aware), in UTC."""
-        return list(islice(self._fires(moment), count))
-
-    def fires_between(
-        self, start_exclusive: datetime, end_inclusive: datetime, limit: int
-    ) -> list[datetime]:
-        """Return the first `limit` fire times in (start, end], in UTC, earliest first."""
-        found: list[datetime] = []
-        for fire in self._fires(start_exclusive):
-            if fire > end_inclusive or len(found) >= limit:
-                break
-            found.append(fire)
-        return found
-
-    def latest_at_or_before(self, moment: datetime) -> datetime | None:
-        """Return the last fire time not after `moment` (aware), in UTC; None in 50 years.
-
-        A bisection over `next_after`: so that looking back agrees with looking forward, also where
-        the clock changes, and takes milliseconds however many fire times lie between.
-        """
-        step = _MINUTE
-        while (found := self.next_after(moment - step)) is None or found > moment:
-            if step > _LOOK_BACK:
-                return None
-            step *= 2
-        too_late = moment
-        while (following := self.next_after(found)) is not None and following <= moment:
-            found = following
-            middle = found + (too_late - found) / 2
-            later = self.next_after(middle)
-            if later is not None and later <= moment:
-                found = later
-            else:
-                too_late = middle
-        return found
+    @property
+    def is_fixed(self) -> bool:
+        """Return whether it is a job at fixed times, by Vixie cron: no `*` in minute and hour."""
+        minute, hour, *_ = self.fields.split(" ")
+        return not (minute.startswith("*") or hour.startswith("*"))
 
     def in_words(self) -> str:
         """Say it in English, on the 24-hour clock, with the zone in brackets."""
         return f"{_describe(self.fields, self.seconds)} ({self.time_zone})"
 
     def _fires(self, moment: datetime) -> Iterator[datetime]:
-        if moment.tzinfo is None:
-            raise ValueError("A fire time is asked for from a moment with a time zone.")
-        zone: tzinfo = UTC if self.time_zone == "UTC" else ZoneInfo(self.time_zone)
         last = moment.astimezone(UTC)
-        # The minute of `moment` itself may still hold later seconds.
-        start = last.replace(second=0, microsecond=0) - timedelta(seconds=1)
-        minutes = CronSim(self.fields, start.astimezone(zone))
-        while True:
-            try:
-                minute = next(minutes).astimezone(UTC)
-            except (StopIteration, OverflowError):  # never again; or the end of year 9999
-                return
+        for minute in self._minutes(last):
             for second in self.seconds:
-                # Between the two passes of an overlap cronsim names the first pass: gone by.
                 if (fire := minute + timedelta(seconds=second)) > last:
                     last = fire
                     yield fire
+
+    def _minutes(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the instants whose minutes fire, from that of `moment` on, earliest first.
+
+        cronsim names local times in their order. Around a change of the clock that is not the
+        order of the instants, so an instant waits until no later local time can come before it.
+        """
+        zone = ZoneInfo(self.time_zone)
+        least, _ = offsets_near(moment.replace(tzinfo=None), zone)
+        # The minute of `moment` itself may still hold later seconds.
+        start = (moment + least).replace(second=0, microsecond=0, tzinfo=None)
+        waiting: list[datetime] = []
+        for wall in _local_times(self.fields, start - timedelta(seconds=1)):
+            for instant in instants_of(
+                wall, zone, gap=self.gap, overlap=self.overlap, fixed=self.is_fixed
+            ):
+                heappush(waiting, instant)
+            _, greatest = offsets_near(wall, zone)
+            settled = wall.replace(tzinfo=UTC) - greatest
+            while waiting and waiting[0] <= settled:
+                yield heappop(waiting)
+        yield from sorted(waiting)
+
+
+def _local_times(fields: str, start: datetime) -> Iterator[datetime]:
+    """Yield the local times (naive) after `start` that the fields name, on an even clock."""
+    times = CronSim(fields, start)
+    while True:
+        try:
+            yield next(times)
+        except (StopIteration, OverflowError):  # never again; or the end of year 9999
+            return
 
 
 def parse_zone(name: str) -> ZoneInfo:
@@ -263,6 +265,8 @@ def _normalised_term(field: _Field, text: str, term: str) -> str:
     if not dash:
         return f"{start}/{step}" if slash else str(start)
     end = _number(field, text, last)
+    if start == end:  # cronsim takes 5-5/2 for 5/2, which runs to the end of the field
+        return str(start)
     if start <= end:
         return f"{start}-{end}/{step}" if slash else f"{start}-{end}"
     length = (end - start) % field.size + 1
