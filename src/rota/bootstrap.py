@@ -15,16 +15,20 @@ from rota.domain.ids import UserId
 from rota.sample import sample_mailbox_path
 from rota.security.encryption import Cipher, load_key
 from rota.services.agents import AgentService
+from rota.services.calendars import CalendarService
 from rota.services.connections import ConnectionService
+from rota.services.explanations import ExplanationService
+from rota.services.incidents import IncidentService
 from rota.services.notification_service import NotificationService
 from rota.services.results import ResultService
 from rota.services.runs import RunService
 from rota.services.scheduler import Scheduler
 from rota.services.scheduler_loop import SchedulerLoop
 from rota.services.schedules import ScheduleService
+from rota.services.watch import DeadMansSwitch, SchedulerWatch
 from rota.settings import Settings
 from rota.store import users
-from rota.store.database import Database
+from rota.store.database import Connection, Database
 from rota.store.embedded import EmbeddedPostgres, default_data_dir
 from rota.store.migrations import migrate, pending_migrations
 
@@ -57,6 +61,8 @@ class App:
     connections: ConnectionService
     agents: AgentService
     schedules: ScheduleService
+    calendars: CalendarService
+    explanations: ExplanationService
     runs: RunService
     results: ResultService
 
@@ -73,15 +79,35 @@ class App:
                 )
             named = LOCAL_OWNER
         async with self.database.connection() as conn:
-            found = await users.find_user(conn, named)
-            if found is None and _is_uuid(named):
-                candidate = UserId(UUID(named))
-                found = candidate if await users.user_exists(conn, candidate) else None
+            found = await _find_user(conn, named)
             if found is None and self.server.embedded is not None and named == LOCAL_OWNER:
                 found = await users.ensure_user(conn, named)
         if found is None:
             raise NotFoundError("user", named)
         return found
+
+    async def operator(self) -> UserId | None:
+        """Return who is told when rota itself is ill: the one configured, or the sole owner.
+
+        Raises NotFoundError for a ROTA_OPERATOR who is unknown.
+        """
+        named = self.settings.operator
+        if named is None:
+            return await self.person() if self.server.embedded is not None else None
+        async with self.database.connection() as conn:
+            found = await _find_user(conn, named)
+        if found is None:
+            raise NotFoundError("user", named, hint="ROTA_OPERATOR names them.")
+        return found
+
+
+async def _find_user(conn: Connection, named: str) -> UserId | None:
+    """Return a person by e-mail address or id, or None."""
+    found = await users.find_user(conn, named)
+    if found is None and _is_uuid(named):
+        candidate = UserId(UUID(named))
+        found = candidate if await users.user_exists(conn, candidate) else None
+    return found
 
 
 def clock() -> datetime:
@@ -123,14 +149,17 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
                 what="migrations",
             )
         notifications = NotificationService(database)
+        schedules = ScheduleService(database, clock=clock)
         yield App(
             settings=settings,
             server=server,
             database=database,
             notifications=notifications,
             connections=ConnectionService(database, _cipher(settings), clock=clock),
-            agents=AgentService(database),
-            schedules=ScheduleService(database, clock=clock),
+            agents=AgentService(database, clock=clock),
+            schedules=schedules,
+            calendars=CalendarService(database, clock=clock),
+            explanations=ExplanationService(database, schedules, clock=clock),
             runs=RunService(database),
             results=ResultService(database),
         )
@@ -138,8 +167,14 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
 
 def scheduler_loop(app: App) -> SchedulerLoop:
     """Wire what fires schedules; needs no LangChain."""
-    scheduler = Scheduler(app.database, app.notifications)
-    return SchedulerLoop(app.database, scheduler, clock=clock)
+    incidents = IncidentService(app.database, app.notifications)
+    url = app.settings.ping_url
+    return SchedulerLoop(
+        app.database,
+        Scheduler(app.database, app.notifications, incidents),
+        clock=clock,
+        dead_mans_switch=DeadMansSwitch(app.database, url=url) if url else None,
+    )
 
 
 @asynccontextmanager
@@ -202,6 +237,11 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
                 execution=execution,
                 agent_database=agent_database,
                 agents=agents,
+                watch=SchedulerWatch(
+                    app.database,
+                    IncidentService(app.database, app.notifications),
+                    operator=await app.operator(),
+                ),
             )
         finally:
             await agents.run(stack.aclose())

@@ -24,6 +24,8 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_ENDPOINT_KEYS": "keys of those endpoints that need one: `name=key`, separated by spaces",
     "ROTA_UNWRAPPED_TOOLS": "`withhold` or `allow` a tool that the approval system cannot wrap",
     "ROTA_CONCURRENCY": "runs that one worker executes at a time",
+    "ROTA_OPERATOR": "the e-mail address or id of the person who is told when rota itself is ill",
+    "ROTA_PING_URL": "a URL that is fetched each minute while rota is healthy",
     "ROTA_LOG_LEVEL": "debug, info, warning or error",
 }
 
@@ -70,6 +72,8 @@ class Settings:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     unwrapped_tools: Literal["withhold", "allow"] = "withhold"
     concurrency: int = 10
+    operator: str | None = None
+    ping_url: str | None = field(default=None, repr=False)
     log_level: LogLevel = "warning"
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -101,6 +105,8 @@ def read_settings(
         endpoints=_endpoints(known.get("ROTA_ENDPOINTS", "")),
         unwrapped_tools=_unwrapped_tools(known.get("ROTA_UNWRAPPED_TOOLS", "withhold")),
         concurrency=_concurrency(known.get("ROTA_CONCURRENCY", "10")),
+        operator=known.get("ROTA_OPERATOR"),
+        ping_url=_ping_url(known.get("ROTA_PING_URL")),
         log_level=_log_level(known.get("ROTA_LOG_LEVEL", "warning")),
         api_keys={
             provider: value
@@ -121,6 +127,13 @@ def _database_url(url: str | None) -> str | None:
             "The database URL must begin with postgresql:// "
             "(for example postgresql://user:password@host:5432/database)."
         )
+    return url
+
+
+def _ping_url(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("http://", "https://")):
+        # The URL may be a secret: it is not shown.
+        raise InvalidInputError("ROTA_PING_URL must begin with https:// or http://.")
     return url
 
 

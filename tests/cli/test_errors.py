@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
@@ -21,6 +22,13 @@ FILES = {
         GOOD + 'schedules:\n  - {name: s, cron: "* * * * *", time_zone: Mars/Base}',
         "t.yaml:5",
         "Mars/Base",
+    ),
+    "bad phrase": (GOOD + "schedules:\n  - {name: s, when: somedays at 7}", "t.yaml:5", "somedays"),
+    "two rules": (GOOD + "schedules:\n  - {name: s, every: 1h, cron: '@daily'}", "t.yaml:5", "one"),
+    "bad policy": (
+        GOOD + "schedules:\n  - {name: s, every: 1h, overlap: maybe}",
+        "t.yaml:5",
+        "buffer_one",
     ),
     "a date": ("name: a\nmodel: openai:x\nmodel_settings: {a: 2026-01-01}", "t.yaml:3", "quotes"),
     "a loop": ("a: &a [*a]", "t.yaml", "deeply"),
@@ -65,7 +73,7 @@ def test_agent_file_is_refused_with_its_line(name, tmp_path):
     file = tmp_path / "t.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidInputError) as caught:
-        read_agent_file(file)
+        read_agent_file(file, now=datetime.now(UTC))
 
     assert caught.value.message.startswith(line)
     assert said in caught.value.message

@@ -38,7 +38,9 @@ AGENT = frozenset(
 )
 SCHEDULE = frozenset(
     "name agent_name prompt cron time_zone result_category catch_up_window_seconds is_active"
-    " pause_note".split()
+    " pause_note every_seconds anchor_at instants dst_gap dst_overlap starts_at ends_at max_runs"
+    " jitter_seconds active_hours active_days excluded_days overlap_policy catch_up"
+    " pause_after_failures".split()
 )
 TABLES: dict[str, Expected] = {
     "agent_configurations": Expected(
@@ -70,6 +72,25 @@ TABLES: dict[str, Expected] = {
         updates=SCHEDULE,
         deletes=True,
         new={"name": "other", "agent_name": "a", "cron": "0 7 * * *"},
+    ),
+    "schedule_changes": Expected(),
+    "incidents": Expected(),
+    "calendars": Expected(
+        inserts=frozenset({"user_id", "name", "source", "covers_until"}),
+        updates=frozenset({"name", "source", "covers_until"}),
+        deletes=True,
+        new={"name": "other"},
+    ),
+    "calendar_days": Expected(
+        inserts=frozenset({"calendar_id", "user_id", "first_day", "last_day", "summary"}),
+        updates=frozenset({"summary"}),
+        deletes=True,
+        key="calendar_id",
+    ),
+    "schedule_calendars": Expected(
+        inserts=frozenset({"schedule_id", "calendar_id", "user_id"}),
+        deletes=True,
+        key="schedule_id",
     ),
     "agent_runs": Expected(),
     "schedule_occurrences": Expected(key="schedule_id"),
@@ -109,7 +130,30 @@ async def rows(owner, alice) -> dict[str, Any]:
         alice,
         schedule,
     )
+    await owner.execute("UPDATE agent_schedules SET cron = '0 8 * * *' WHERE id = %s", [schedule])
+    calendar, kept = [
+        await insert("INSERT INTO calendars (user_id, name) VALUES (%s, %s) RETURNING id", alice, n)
+        for n in ("free", "kept")
+    ]
     return {
+        "schedule_changes": await insert("SELECT id FROM schedule_changes"),
+        "incidents": await insert(
+            "INSERT INTO incidents (user_id, kind) VALUES (%s, 'missed_fires') RETURNING id", alice
+        ),
+        "calendars": calendar,
+        "calendar_days": await insert(
+            "INSERT INTO calendar_days (calendar_id, user_id, first_day, last_day)"
+            " VALUES (%s, %s, now(), now()) RETURNING calendar_id",
+            calendar,
+            alice,
+        ),
+        "schedule_calendars": await insert(
+            "INSERT INTO schedule_calendars (schedule_id, calendar_id, user_id)"
+            " VALUES (%s, %s, %s) RETURNING schedule_id",
+            schedule,
+            kept,
+            alice,
+        ),
         "agent_configurations": agent,
         "tools": tool,
         "agent_tools": await insert(
@@ -359,12 +403,17 @@ async def test_tools_are_not_linked_to_somebody_elses_agent(database, owner, row
 
 
 async def test_run_now_is_for_ones_own_schedules(database, owner, rows, alice, bob):
-    ask = "SELECT request_schedule_run(%s)"
+    ask = "SELECT request_schedule_run(%s, NULL, 'allow_all')"
     await attempt(database, alice, ask, [rows["agent_schedules"]])
     with pytest.raises(psycopg.errors.NoDataFound):
         await attempt(database, bob, ask, [rows["agent_schedules"]])
     with pytest.raises(DENIED):
         await attempt(database, None, ask, [rows["agent_schedules"]])
+    backfill = "SELECT request_backfill(%s, ARRAY[now() - interval '1 day'])"
+    with pytest.raises(psycopg.errors.NoDataFound):
+        await attempt(database, bob, backfill, [rows["agent_schedules"]])
+    with pytest.raises(DENIED):
+        await attempt(database, None, backfill, [rows["agent_schedules"]])
     with pytest.raises(DENIED):
         await attempt(database, None, "SELECT request_run('a')")
     async with database.transaction() as conn:

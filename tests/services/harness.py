@@ -20,11 +20,14 @@ from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.schedules import Schedule
+from rota.services.incidents import IncidentService
 from rota.services.notification_service import NotificationService
 from rota.services.scheduled_execution_service import ScheduledExecutionService
+from rota.services.scheduler import Scheduler
 from rota.store import schedules as schedule_rows
 from rota.store.database import Database
 
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
 ANSWER = {"steps": [], "answer": "All quiet."}
 
 
@@ -164,19 +167,50 @@ class Workshop:
         return name
 
     async def schedule(
-        self, agent_name: str = "watcher", *, name: str = "morning", prompt: str | None = "Look."
+        self,
+        agent_name: str = "watcher",
+        *,
+        name: str = "morning",
+        prompt: str | None = "Look.",
+        user: UserId | None = None,
+        **columns: Any,
     ) -> Schedule:
+        """Insert a schedule, daily at 7:00 unless `columns` say otherwise."""
+        kind = {"cron", "every_seconds", "instants"} & set(columns)
+        values = {
+            "user_id": user or self.user,
+            "name": name,
+            "agent_name": agent_name,
+            "prompt": prompt,
+            **({} if kind else {"cron": "0 7 * * *"}),
+            **columns,
+        }
+        names = psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, values))
+        places = psycopg.sql.SQL(", ").join([psycopg.sql.Placeholder()] * len(values))
         cursor = await self.owner.execute(
-            "INSERT INTO agent_schedules (user_id, name, agent_name, cron, prompt)"
-            " VALUES (%s, %s, %s, '0 7 * * *', %s) RETURNING id",
-            [self.user, name, agent_name, prompt],
+            psycopg.sql.SQL("INSERT INTO agent_schedules ({}) VALUES ({}) RETURNING id").format(
+                names, places
+            ),
+            list(values.values()),
         )
         row = await cursor.fetchone()
         assert row is not None
+        return await self.fetch(row[0])
+
+    async def fetch(self, schedule_id: Any) -> Schedule:
         async with self.database.connection() as conn:
-            schedule = await schedule_rows.fetch_schedule(conn, ScheduleId(row[0]))
+            schedule = await schedule_rows.fetch_schedule(conn, ScheduleId(schedule_id))
         assert schedule is not None
         return schedule
+
+    def scheduler(self, **options: Any) -> Scheduler:
+        notifications = NotificationService(self.database)
+        incidents = IncidentService(self.database, notifications)
+        return Scheduler(self.database, notifications, incidents, **options)
+
+    async def due(self, when: datetime, **columns: Any) -> Schedule:
+        """Insert a schedule that has been planned, and is due at `when`."""
+        return await self.schedule(next_fire_at=when, plan_from=PAST, **columns)
 
     def service(
         self,

@@ -8,10 +8,11 @@ from datetime import timedelta
 from rota.engine.agent_loop import AgentLoop
 from rota.engine.queue import QueueWorker
 from rota.services.background_tasks import BackgroundTaskService
+from rota.services.incidents import IncidentService
 from rota.services.notification_service import NotificationService
 from rota.services.scheduled_execution_service import ScheduledExecutionService
-from rota.services.scheduler import Scheduler
 from rota.services.scheduler_loop import SchedulerLoop
+from rota.services.watch import SchedulerWatch
 from rota.store.database import Database
 from tests.services.harness import Workshop, clock
 
@@ -29,13 +30,18 @@ async def running(workshop: Workshop, execution: ScheduledExecutionService, agen
         workshop.database,
         scheduler_loop=SchedulerLoop(
             workshop.database,
-            Scheduler(workshop.database, NotificationService(workshop.database)),
+            workshop.scheduler(),
             clock=clock,
         ),
         worker=QueueWorker(workshop.database, concurrency=4, lease=timedelta(seconds=2)),
         execution=execution,
         agent_database=execution._database,
         agents=agents,
+        watch=SchedulerWatch(
+            workshop.database,
+            IncidentService(workshop.database, NotificationService(workshop.database)),
+            operator=None,
+        ),
     )
 
 

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rota.services.notification_service import NotificationService
-from rota.services.scheduler import Scheduler
 from tests.services.harness import ANSWER
 
 MONDAY_7 = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
@@ -20,15 +18,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def scheduler(workshop):
-    return Scheduler(workshop.database, NotificationService(workshop.database))
-
-
-async def due(workshop, when, **columns):
-    schedule = await workshop.schedule()
-    for column, value in columns.items():
-        await workshop.owner.execute(f"UPDATE agent_schedules SET {column} = %s", [value])
-    await workshop.owner.execute("UPDATE agent_schedules SET next_fire_at = %s", [when])
-    return schedule
+    return workshop.scheduler()
 
 
 async def test_new_schedule_is_planned_from_now_and_fires_nothing(workshop, scheduler):
@@ -42,7 +32,7 @@ async def test_new_schedule_is_planned_from_now_and_fires_nothing(workshop, sche
 
 
 async def test_due_schedule_fires_once_and_moves_on(workshop, scheduler):
-    schedule = await due(workshop, MONDAY_7)
+    schedule = await workshop.due(MONDAY_7)
 
     ticks = [await scheduler.tick(MONDAY_7), await scheduler.tick(MONDAY_7 + MINUTE)]
 
@@ -56,7 +46,7 @@ async def test_due_schedule_fires_once_and_moves_on(workshop, scheduler):
 
 
 async def test_fire_within_the_catch_up_window_runs_late_and_says_so(workshop, scheduler):
-    await due(workshop, MONDAY_7)
+    await workshop.due(MONDAY_7)
 
     await scheduler.tick(MONDAY_7 + timedelta(minutes=59))
 
@@ -67,7 +57,7 @@ async def test_fire_within_the_catch_up_window_runs_late_and_says_so(workshop, s
 
 
 async def test_fire_older_than_the_window_is_missed_and_runs_nothing(workshop, scheduler):
-    await due(workshop, MONDAY_7)
+    await workshop.due(MONDAY_7)
 
     tick = await scheduler.tick(MONDAY_7 + timedelta(minutes=61))
 
@@ -80,7 +70,7 @@ async def test_fire_older_than_the_window_is_missed_and_runs_nothing(workshop, s
 
 
 async def test_only_the_latest_of_many_missed_fires_runs(workshop, scheduler):
-    await due(workshop, MONDAY_7, cron="*/10 * * * *")
+    await workshop.due(MONDAY_7, cron="*/10 * * * *")
 
     tick = await scheduler.tick(MONDAY_7 + timedelta(minutes=35))
 
@@ -95,7 +85,7 @@ async def test_only_the_latest_of_many_missed_fires_runs(workshop, scheduler):
 
 
 async def test_over_a_thousand_missed_fires_become_one_range_row(workshop, scheduler):
-    await due(workshop, MONDAY_7, cron="* * * * *")
+    await workshop.due(MONDAY_7, cron="* * * * *")
 
     await scheduler.tick(MONDAY_7 + 365 * DAY)
 
@@ -107,7 +97,7 @@ async def test_over_a_thousand_missed_fires_become_one_range_row(workshop, sched
 
 
 async def test_window_of_zero_runs_only_what_is_on_time(workshop, scheduler):
-    await due(workshop, MONDAY_7, catch_up_window_seconds=0)
+    await workshop.due(MONDAY_7, catch_up_window_seconds=0)
 
     tick = await scheduler.tick(MONDAY_7 + timedelta(seconds=6))
 
@@ -115,7 +105,7 @@ async def test_window_of_zero_runs_only_what_is_on_time(workshop, scheduler):
 
 
 async def test_clock_that_steps_back_fires_nothing_twice(workshop, scheduler):
-    await due(workshop, MONDAY_7)
+    await workshop.due(MONDAY_7)
     await scheduler.tick(MONDAY_7)
     await workshop.owner.execute("UPDATE agent_schedules SET next_fire_at = %s", [MONDAY_7])
 
@@ -126,7 +116,7 @@ async def test_clock_that_steps_back_fires_nothing_twice(workshop, scheduler):
 
 
 async def test_paused_schedule_does_not_fire_and_resumes_in_the_future(workshop, scheduler):
-    await due(workshop, MONDAY_7)
+    await workshop.due(MONDAY_7)
     await workshop.owner.execute("UPDATE agent_schedules SET is_active = false")
     assert (await scheduler.tick(MONDAY_7 + MINUTE)).fired == 0
 
@@ -138,7 +128,7 @@ async def test_paused_schedule_does_not_fire_and_resumes_in_the_future(workshop,
 
 
 async def test_changed_rule_never_fires_a_past_time(workshop, scheduler):
-    await due(workshop, MONDAY_7 + HOUR)
+    await workshop.due(MONDAY_7 + HOUR)
     await workshop.owner.execute("UPDATE agent_schedules SET cron = '0 5 * * *'")
 
     tick = await scheduler.tick(MONDAY_7)
@@ -179,9 +169,7 @@ async def test_many_schedulers_at_once_fire_each_time_once(workshop, scheduler):
     for number in range(60):
         await workshop.schedule(name=f"s{number}")
     await workshop.owner.execute("UPDATE agent_schedules SET next_fire_at = %s", [MONDAY_7])
-    rivals = [
-        Scheduler(workshop.database, NotificationService(workshop.database)) for _ in range(5)
-    ]
+    rivals = [workshop.scheduler() for _ in range(5)]
 
     ticks = await asyncio.gather(*(rival.tick(MONDAY_7) for rival in rivals))
 
@@ -191,7 +179,7 @@ async def test_many_schedulers_at_once_fire_each_time_once(workshop, scheduler):
 
 
 async def test_admission_is_round_robin_by_user(workshop, bob):
-    scheduler = Scheduler(workshop.database, NotificationService(workshop.database), ahead=4)
+    scheduler = workshop.scheduler(ahead=4)
     for user, count in ((workshop.user, 10), (bob, 2)):
         for _ in range(count):
             await workshop.owner.execute(
@@ -221,7 +209,7 @@ def _run_of(job):
 async def test_queued_run_whose_job_was_lost_is_queued_again(workshop, scheduler):
     from rota.engine.admission import requeue_lost
 
-    await due(workshop, MONDAY_7)
+    await workshop.due(MONDAY_7)
     await scheduler.tick(MONDAY_7)
     await workshop.owner.execute("DELETE FROM rota.pgqueuer")
     await workshop.owner.execute("UPDATE agent_runs SET queued_at = now() - interval '5 minutes'")

@@ -95,10 +95,11 @@ def apply_file(
     json: Json = False,
 ) -> None:
     """Write the agents and schedules of a file, all of them or none."""
+    from rota.bootstrap import clock
     from rota.cli import output
     from rota.services.agent_files import read_agent_file
 
-    read = read_agent_file(file)
+    read = read_agent_file(file, now=clock())
     applied = as_person(
         settings_from(data_dir, database_url, user), lambda app, me: app.agents.apply(me, read)
     )

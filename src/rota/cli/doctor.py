@@ -79,6 +79,7 @@ async def _collect(settings: Settings, server: Server) -> list[Check]:
 async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[Check]:
     from rota import bootstrap
     from rota.domain.errors import RotaError
+    from rota.services.watch import SILENT_AFTER
     from rota.store import processes
     from rota.store.migrations import pending_migrations
 
@@ -121,6 +122,14 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
                     "ok" if found else "warn",
                     ", ".join(found) or f"none is running; start `rota up` or `rota {wanted}`",
                 )
+            async with database.connection() as conn:
+                silent, overdue = await processes.scheduler_silence(conn)
+            if silent is not None and silent > SILENT_AFTER:
+                yield Check(
+                    "Clock", "fail", f"No scheduler has looked at the clock for {silent:.0f} s."
+                )
+            if overdue:
+                yield Check("Overdue", "fail", f"{overdue} fires are overdue by a minute or more.")
         if server.embedded is not None:
             path = bootstrap.mail_path(settings)
             there = path.exists()

@@ -15,6 +15,7 @@ import typer
 import rota
 from rota.cli import (
     agents,
+    calendars,
     connections,
     doctor,
     notifications,
@@ -41,6 +42,7 @@ app.command("up")(up.up)
 app.command("run")(run_command.run)
 app.add_typer(agents.app, name="agents")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(calendars.app, name="calendars")
 app.add_typer(results.app, name="results")
 app.add_typer(notifications.app, name="notifications")
 app.add_typer(connections.app, name="connections")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,22 +10,37 @@ import typer
 
 from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
 from rota.cli.run import NoWait, Timeout, request_and_show
+from rota.cli.schedule_options import (
+    ActiveDays,
+    ActiveHours,
+    At,
+    CatchUp,
+    CatchUpWindow,
+    DstGap,
+    DstOverlap,
+    End,
+    Every,
+    Except,
+    ExceptCalendar,
+    Jitter,
+    MaxRuns,
+    Overlap,
+    PauseAfterFailures,
+    Start,
+    When,
+    Zone,
+)
 
 if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.domain.ids import RunId, UserId
     from rota.domain.schedules import Schedule
+    from rota.settings import Settings
     from rota.store.schedules import Occurrence
 
 app = typer.Typer(help="Schedules: what fires when.", no_args_is_help=True)
 Reference = Annotated[
     str, typer.Argument(metavar="SCHEDULE", help="Its name, its id, or the beginning of its id.")
-]
-Zone = Annotated[
-    str | None, typer.Option("--time-zone", help="IANA zone, as Europe/Berlin; yours if left out.")
-]
-Cron = Annotated[
-    str, typer.Argument(help="As people write it: '30 7 * * mon-fri', '@daily', '0 9 * * 1#1'.")
 ]
 _NEXT = 5
 
@@ -34,7 +50,7 @@ def list_schedules(
     data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None, json: Json = False
 ) -> None:
     """List your schedules and when they fire next."""
-    from rota.cli import output
+    from rota.cli import output, schedule_texts
 
     found = as_person(
         settings_from(data_dir, database_url, user), lambda app, me: app.schedules.all(me)
@@ -44,52 +60,159 @@ def list_schedules(
         return
     output.table(
         ["NAME", "AGENT", "RULE", "NEXT FIRE"],
-        [(s.name, s.agent_name, _words(s), _next(s)) for s in found],
-        empty="There are no schedules. `rota schedules add AGENT CRON` makes one.",
+        [(s.name, s.agent_name, schedule_texts.words(s), schedule_texts.next_of(s)) for s in found],
+        empty="There are no schedules. `rota schedules add AGENT WHEN` makes one.",
     )
 
 
 @app.command("add")
 def add_schedule(
     agent: Annotated[str, typer.Argument(help="The agent's name.")],
-    cron: Cron,
+    when: When = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="What the agent is told.")] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="The agent's name if left out.")
     ] = None,
     time_zone: Zone = None,
-    catch_up: Annotated[
-        int,
-        typer.Option("--catch-up", min=0, help="Seconds after which a missed fire stays missed."),
-    ] = 3_600,
+    every: Every = None,
+    at: At = None,
+    start: Start = None,
+    end: End = None,
+    jitter: Jitter = None,
+    active_hours: ActiveHours = None,
+    active_days: ActiveDays = None,
+    excluded_days: Except = None,
+    dst_gap: DstGap = None,
+    dst_overlap: DstOverlap = None,
+    except_calendar: ExceptCalendar = None,
+    overlap: Overlap = None,
+    catch_up: CatchUp = None,
+    catch_up_window: CatchUpWindow = None,
+    max_runs: MaxRuns = None,
+    pause_after_failures: PauseAfterFailures = None,
+    paused: Annotated[bool, typer.Option("--paused", help="It begins when resumed.")] = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     user: As = None,
     json: Json = False,
 ) -> None:
-    """Add a schedule; it is read back in words with its next fires."""
-    from rota.cli import output
+    """Add a schedule; it is read back in words, with its next fires and changes of the clock."""
+    from rota.domain.drafts import Draft
     from rota.services.schedules import NewSchedule
 
+    draft = Draft(
+        when=when,
+        every=every,
+        at=tuple(at or ()),
+        start=start,
+        end=end,
+        jitter=jitter,
+        active_hours=active_hours,
+        active_days=active_days,
+        excluded_days=excluded_days,
+        dst_gap=dst_gap,
+        dst_overlap=dst_overlap,
+        overlap=overlap,
+        catch_up=catch_up,
+        catch_up_window=catch_up_window,
+        max_runs=max_runs,
+        pause_after_failures=pause_after_failures,
+    )
     new = NewSchedule(
         name=name or agent,
         agent_name=agent,
-        cron=cron,
+        draft=draft,
         time_zone=time_zone,
         prompt=prompt,
-        catch_up_window_seconds=catch_up,
+        calendars=tuple(except_calendar or ()),
+        paused="it was added paused" if paused else None,
+    )
+    _change(
+        lambda app, me: app.schedules.add(me, new),
+        "Added",
+        settings_from(data_dir, database_url, user),
+        as_json=json,
     )
 
-    async def add(app: App, me: UserId) -> tuple[Schedule, list[datetime]]:
-        schedule = await app.schedules.add(me, new)
-        return schedule, app.schedules.preview(schedule.cron, schedule.time_zone, _NEXT)
 
-    schedule, fires = as_person(settings_from(data_dir, database_url, user), add)
-    if json:
-        output.print_json(_as_json(schedule) | {"next_fires": fires})
-        return
-    output.say(f"Added {schedule.name}: {_words(schedule)}.")
-    _print_fires(fires, schedule.time_zone)
+@app.command("edit")
+def edit_schedule(
+    schedule: Reference,
+    when: When = None,
+    agent: Annotated[str | None, typer.Option("--agent", help="Another agent.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="Another prompt; 'none' for none.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Another name.")] = None,
+    time_zone: Annotated[
+        str | None, typer.Option("--time-zone", help="Another zone; 'none' for your own.")
+    ] = None,
+    every: Every = None,
+    at: At = None,
+    start: Start = None,
+    end: End = None,
+    jitter: Jitter = None,
+    active_hours: ActiveHours = None,
+    active_days: ActiveDays = None,
+    excluded_days: Except = None,
+    dst_gap: DstGap = None,
+    dst_overlap: DstOverlap = None,
+    except_calendar: ExceptCalendar = None,
+    overlap: Overlap = None,
+    catch_up: CatchUp = None,
+    catch_up_window: CatchUpWindow = None,
+    max_runs: MaxRuns = None,
+    pause_after_failures: PauseAfterFailures = None,
+    revision: Annotated[
+        int | None,
+        typer.Option("--revision", help="Change nothing unless it is still at this revision."),
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Change a schedule: what is left out stays, 'none' (or 0) takes a value away.
+
+    A changed rule is planned from now on: it never fires a time that has passed.
+    """
+    from rota.domain.drafts import Draft
+    from rota.services.schedules import ScheduleEdit
+
+    draft = Draft(
+        when=when,
+        every=every,
+        at=tuple(at or ()),
+        start=start,
+        end=end,
+        jitter=jitter,
+        active_hours=active_hours,
+        active_days=active_days,
+        excluded_days=excluded_days,
+        dst_gap=dst_gap,
+        dst_overlap=dst_overlap,
+        overlap=overlap,
+        catch_up=catch_up,
+        catch_up_window=catch_up_window,
+        max_runs=max_runs,
+        pause_after_failures=pause_after_failures,
+    )
+    calendars = tuple(c for c in except_calendar if c != "none") if except_calendar else None
+    edit = ScheduleEdit(
+        draft=draft,
+        name=name,
+        agent_name=agent,
+        prompt=prompt,
+        time_zone=time_zone,
+        calendars=calendars,
+        revision=revision,
+    )
+    _change(
+        lambda app, me: app.schedules.edit(me, schedule, edit),
+        "Changed",
+        settings_from(data_dir, database_url, user),
+        as_json=json,
+    )
 
 
 @app.command("show")
@@ -102,37 +225,46 @@ def show_schedule(
     json: Json = False,
 ) -> None:
     """Show a schedule: its rule in words, the next fires, what became of the latest ones."""
-    from rota.cli import output
+    from rota.cli import output, schedule_texts
 
-    async def show(app: App, me: UserId) -> tuple[Schedule, list[datetime], tuple[Occurrence, ...]]:
+    async def show(
+        app: App, me: UserId
+    ) -> tuple[Schedule, list[datetime], tuple[Occurrence, ...], tuple[str, ...]]:
         found = await app.schedules.get(me, schedule)
         past = await app.schedules.occurrences(me, found, limit=limit)
-        return found, app.schedules.preview(found.cron, found.time_zone, _NEXT), past
+        calendars = await app.schedules.calendars(me, found)
+        return found, app.schedules.next_fires(found.timing, _NEXT), past, calendars
 
-    found, fires, past = as_person(settings_from(data_dir, database_url, user), show)
+    found, fires, past, calendars = as_person(settings_from(data_dir, database_url, user), show)
     if json:
-        output.print_json(_as_json(found) | {"next_fires": fires, "occurrences": past})
+        output.print_json(
+            _as_json(found) | {"calendars": calendars, "next_fires": fires, "occurrences": past}
+        )
         return
+    zone = found.timing.time_zone
     output.say(found.name, style="bold")
-    output.say(f"Id         {found.id}")
+    output.say(f"Id         {found.id} (revision {found.revision})")
     output.say(f"Agent      {found.agent_name}")
     output.say(f"Prompt     {found.prompt or '(none)'}")
-    output.say(f"Rule       {found.cron}: {_words(found)}")
-    whose = " (yours)" if found.follows_owner_zone else ""
-    output.say(f"Time zone  {found.time_zone}{whose}")
-    output.say(f"Catch-up   {found.catch_up_window}")
-    if found.is_active:
-        _print_fires(fires, found.time_zone)
-    else:
+    written = f"{found.timing.cron}: " if found.timing.cron else ""
+    output.say(f"Rule       {written}{schedule_texts.words(found)}")
+    output.say(f"Time zone  {zone}{' (yours)' if found.follows_owner_zone else ''}")
+    schedule_texts.print_limits(found, calendars)
+    if found.state == "paused":
         output.say(f"Paused     {found.pause_note or '(no note)'}")
+    elif found.state == "completed":
+        output.say("Completed  It has no fire left.")
+    else:
+        schedule_texts.print_fires(fires, zone)
+        schedule_texts.print_clock_notes(found.timing, _now())
     output.say()
     output.table(
         ["FIRE TIME", "OUTCOME", "RESULT", "REASON"],
         [
             (
-                output.when(o.fire_time, found.time_zone),
+                output.when(o.fire_time, zone),
                 o.outcome if o.last_fire_time is None else f"{o.outcome}, and more",
-                o.result_status or "-",
+                o.result_status or o.run_status or "-",
                 o.reason,
             )
             for o in past
@@ -143,36 +275,187 @@ def show_schedule(
 
 @app.command("preview")
 def preview(
-    cron: Cron,
+    when: When = None,
     time_zone: Zone = None,
+    every: Every = None,
+    at: At = None,
+    start: Start = None,
+    end: End = None,
+    jitter: Jitter = None,
+    active_hours: ActiveHours = None,
+    active_days: ActiveDays = None,
+    excluded_days: Except = None,
+    dst_gap: DstGap = None,
+    dst_overlap: DstOverlap = None,
     count: Annotated[int, typer.Option("--count", min=1, max=1000, help="So many fires.")] = _NEXT,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     user: As = None,
     json: Json = False,
 ) -> None:
-    """Say in words what a rule means and when it fires next.
+    """Say in words what a rule means, when it fires next, and what changes of the clock do.
 
     Needs no database; with one named, and no --time-zone, the rule is read in your own zone.
     """
-    from datetime import UTC
+    from dataclasses import replace
 
-    from rota.cli import output
-    from rota.domain.cron import CronSchedule
+    from rota.cli import output, schedule_texts
+    from rota.domain.clock_notes import clock_notes
+    from rota.domain.drafts import Draft
 
     zone = time_zone or "UTC"
     if time_zone is None and (data_dir or database_url or user):
         settings = settings_from(data_dir, database_url, user)
         zone = as_person(settings, lambda app, me: app.schedules.zone(me))
-    rule = CronSchedule.parse(cron, zone)
-    fires = rule.fires_after(datetime.now(UTC), count)
+    now = _now()
+    draft = Draft(
+        when=when,
+        every=every,
+        at=tuple(at or ()),
+        start=start,
+        end=end,
+        jitter=jitter,
+        active_hours=active_hours,
+        active_days=active_days,
+        excluded_days=excluded_days,
+        dst_gap=dst_gap,
+        dst_overlap=dst_overlap,
+    )
+    timing = draft.timing(zone, now=now)
+    timing = replace(timing, anchor=timing.anchor or timing.starts_at or now)
+    rule, allowed = timing.rule(), timing.filter(())
+    fires: list[datetime] = []
+    for fire in rule.fires_after(now, count * 20):
+        if allowed.objection(fire) is None and len(fires) < count:
+            fires.append(fire)
     if json:
         output.print_json(
-            {"cron": cron, "time_zone": zone, "in_words": rule.in_words(), "next_fires": fires}
+            {
+                "cron": timing.cron,
+                "time_zone": zone,
+                "in_words": rule.in_words(),
+                "next_fires": fires,
+                "clock_changes": clock_notes(timing, now),
+            }
         )
         return
     output.say(f"{rule.in_words()}.")
-    _print_fires(fires, zone)
+    schedule_texts.print_fires(fires, zone)
+    schedule_texts.print_clock_notes(timing, now)
+
+
+@app.command("calendar")
+def calendar(
+    days: Annotated[int, typer.Option("--days", min=1, max=366, help="So many days.")] = 7,
+    time_zone: Zone = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Show the coming week: what fires on which day, of all your schedules."""
+    from datetime import timedelta
+
+    from rota.cli import output, schedule_texts
+    from rota.services.schedules import Upcoming
+
+    most = 2_000 * days
+
+    async def collect(app: App, me: UserId) -> tuple[tuple[tuple[Upcoming, ...], ...], str]:
+        fires = await app.schedules.upcoming(me, length=timedelta(days=days), most=most)
+        return fires, time_zone or await app.schedules.zone(me)
+
+    fires, zone = as_person(settings_from(data_dir, database_url, user), collect)
+    if json:
+        listed = sorted((item for of in fires for item in of), key=lambda item: item.fire_time)
+        output.print_json(
+            [
+                {
+                    "fire_time": item.fire_time,
+                    "schedule": item.schedule.name,
+                    "agent": item.schedule.agent_name,
+                    "suppressed": item.suppressed,
+                }
+                for item in listed
+            ]
+        )
+        return
+    schedule_texts.print_week(fires, zone)
+
+
+@app.command("why")
+def why(
+    schedule: Reference,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at", metavar="TIME", help="07:00 (the last one), 'yesterday 7:00', 2026-12-24 18:00."
+        ),
+    ],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Say why a schedule did or did not run at a time."""
+    from rota.cli import output, schedule_texts
+
+    found = as_person(
+        settings_from(data_dir, database_url, user),
+        lambda app, me: app.explanations.why(me, schedule, at),
+    )
+    if json:
+        output.print_json(found)
+        return
+    schedule_texts.print_explanation(found)
+
+
+@app.command("backfill")
+def backfill(
+    schedule: Reference,
+    start: Annotated[str, typer.Option("--from", metavar="TIME", help="The first fire time.")],
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="The last fire time.")],
+    overlap: Annotated[
+        str,
+        typer.Option("--overlap", metavar="POLICY", help="buffer_all (in order) or allow_all."),
+    ] = "buffer_all",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the fire times and do nothing.")
+    ] = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Run the past fire times of a range that have not run: missed, skipped or before its time."""
+    from rota.cli import output
+    from rota.domain.errors import InvalidInputError
+    from rota.domain.overlap import OverlapPolicy
+
+    if overlap not in {"buffer_all", "allow_all"}:
+        raise InvalidInputError("--overlap is buffer_all or allow_all here.", field="overlap")
+
+    async def ask(app: App, me: UserId) -> tuple[Schedule, tuple[datetime, ...], tuple[RunId, ...]]:
+        found, times = await app.schedules.backfill_times(me, schedule, start, end)
+        if dry_run:
+            return found, times, ()
+        runs = await app.schedules.backfill(me, found, times, OverlapPolicy(overlap))
+        return found, times, runs
+
+    found, times, runs = as_person(settings_from(data_dir, database_url, user), ask)
+    if json:
+        output.print_json({"schedule": found.name, "fire_times": times, "runs": runs})
+        return
+    for time in times if dry_run else ():
+        output.say(output.moment(time, found.timing.time_zone))
+    if dry_run:
+        output.say(f"{len(times)} fire times; nothing was done.")
+        return
+    ran = len(times) - len(runs)
+    known = f" {ran} had run before." if ran else ""
+    output.say(f"{len(runs)} of {len(times)} fire times are run now.{known}")
+    if runs:
+        output.say("They run where `rota up` or a worker runs.")
 
 
 @app.command("pause")
@@ -201,15 +484,12 @@ def resume(
     user: As = None,
 ) -> None:
     """Resume a schedule: its next fire lies in the future, whatever was missed meanwhile."""
-    from rota.cli import output
-
-    async def work(app: App, me: UserId) -> tuple[Schedule, list[datetime]]:
-        found = await app.schedules.resume(me, schedule)
-        return found, app.schedules.preview(found.cron, found.time_zone, 1)
-
-    found, fires = as_person(settings_from(data_dir, database_url, user), work)
-    output.say(f"Resumed {found.name}: {_words(found)}.")
-    _print_fires(fires, found.time_zone)
+    _change(
+        lambda app, me: app.schedules.resume(me, schedule),
+        "Resumed",
+        settings_from(data_dir, database_url, user),
+        as_json=False,
+    )
 
 
 @app.command("remove")
@@ -219,7 +499,7 @@ def remove(
     database_url: DatabaseUrl = None,
     user: As = None,
 ) -> None:
-    """Remove a schedule; its results stay."""
+    """Remove a schedule; its results stay, runs that wait for their turn are cancelled."""
     from rota.cli import output
 
     found = as_person(
@@ -233,6 +513,7 @@ def remove(
 def run_now(
     schedule: Reference,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Instead of its own.")] = None,
+    overlap: Overlap = None,
     no_wait: NoWait = False,
     timeout: Timeout = 600,
     data_dir: DataDir = None,
@@ -241,10 +522,13 @@ def run_now(
     json: Json = False,
 ) -> None:
     """Run a schedule now, under the same rules as at its time."""
+    from rota.domain.drafts import Draft
+
+    policy = Draft(overlap=overlap).policy().overlap if overlap is not None else None
 
     async def request(app: App, me: UserId) -> RunId:
         found = await app.schedules.get(me, schedule)
-        return await app.runs.request_schedule(me, found.id, prompt)
+        return await app.runs.request_schedule(me, found.id, prompt, policy)
 
     request_and_show(
         settings_from(data_dir, database_url, user),
@@ -255,35 +539,43 @@ def run_now(
     )
 
 
+def _change(
+    work: Callable[[App, UserId], Awaitable[Schedule]],
+    done: str,
+    settings: Settings,
+    *,
+    as_json: bool,
+) -> None:
+    """Change a schedule and read it back."""
+    from rota.cli import output, schedule_texts
+
+    async def change(app: App, me: UserId) -> tuple[Schedule, list[datetime]]:
+        schedule = await work(app, me)
+        return schedule, app.schedules.next_fires(schedule.timing, _NEXT)
+
+    schedule, fires = as_person(settings, change)
+    if as_json:
+        output.print_json(_as_json(schedule) | {"next_fires": fires})
+        return
+    output.say(f"{done} {schedule.name}: {schedule_texts.words(schedule)}.")
+    if schedule.state == "paused":
+        output.say(f"It is paused: {schedule.pause_note or '(no note)'}.")
+    schedule_texts.print_fires(fires, schedule.timing.time_zone)
+    schedule_texts.print_clock_notes(schedule.timing, _now())
+
+
 def _as_json(schedule: Schedule) -> dict[str, object]:
     from dataclasses import asdict
 
-    return asdict(schedule) | {"in_words": _words(schedule)}
+    from rota.cli import schedule_texts
+
+    fields = asdict(schedule)
+    fields |= fields.pop("timing") | fields.pop("policy")
+    return fields | {"state": schedule.state, "in_words": schedule_texts.words(schedule)}
 
 
-def _words(schedule: Schedule) -> str:
-    from rota.domain.errors import InvalidInputError
+def _now() -> datetime:
+    # The composition root's clock, without the seconds that importing it takes.
+    from datetime import UTC
 
-    try:
-        return schedule.rule().in_words()
-    except InvalidInputError as error:  # a row that was written past rota
-        return f"{schedule.cron} ({error.message})"
-
-
-def _next(schedule: Schedule) -> str:
-    from rota.cli import output
-
-    if not schedule.is_active:
-        return "paused"
-    if schedule.next_fire_at is None:
-        return "being planned"
-    return output.when(schedule.next_fire_at, schedule.time_zone)
-
-
-def _print_fires(fires: list[datetime], zone: str) -> None:
-    from rota.cli import output
-
-    if not fires:
-        output.say("It never fires.")
-    for index, fire in enumerate(fires):
-        output.say(f"{'Next fires' if index == 0 else '':10} {output.moment(fire, zone)}")
+    return datetime.now(UTC)

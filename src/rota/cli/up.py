@@ -167,6 +167,7 @@ async def _seed(app: bootstrap.App, me: UserId) -> bool:
     from importlib.resources import files
 
     from rota import bootstrap
+    from rota.domain.drafts import Draft
     from rota.services.agent_files import parse_agent_file
     from rota.services.schedules import NewSchedule
 
@@ -176,21 +177,27 @@ async def _seed(app: bootstrap.App, me: UserId) -> bool:
     if app.server.embedded is not None:
         await app.schedules.set_zone(me, _machine_zone())
     text = files("rota.sample").joinpath("demo-briefing.yaml").read_text(encoding="utf-8")
-    await app.agents.apply(me, parse_agent_file(text, source="demo-briefing.yaml"))
-    await app.schedules.add(me, NewSchedule(name=DEMO, agent_name=DEMO, cron="0 7 * * *"))
+    await app.agents.apply(
+        me, parse_agent_file(text, source="demo-briefing.yaml", now=bootstrap.clock())
+    )
+    daily = Draft(when="0 7 * * *")
+    await app.schedules.add(me, NewSchedule(name=DEMO, agent_name=DEMO, draft=daily))
     mark.touch()
     return True
 
 
 async def _make_briefing(app: bootstrap.App, me: UserId, model: str) -> None:
+    from rota import bootstrap
     from rota.services.agent_files import AgentEntry, AgentFile, ScheduleEntry, parse_agent_file
 
     quoted = model.replace("'", "''")
-    checked = parse_agent_file(f"name: {BRIEFING}\nmodel: '{quoted}'", source="--model").agents[0]
+    file = parse_agent_file(
+        f"name: {BRIEFING}\nmodel: '{quoted}'", source="--model", now=bootstrap.clock()
+    )
     entry = AgentEntry(
         name=BRIEFING,
         description="Briefs you on the mailbox.",
-        model=checked.model,
+        model=file.agents[0].model,
         system_prompt=_PROMPT,
         tools=("mail_search", "mail_get_message"),
         schedules=(
@@ -209,10 +216,11 @@ async def _brief(app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: 
     from rota.cli import output
     from rota.cli.results import show_result
     from rota.cli.run import EXIT_OF_STATUS, NO_RESULT_YET
+    from rota.domain.overlap import OverlapPolicy
 
     found = await app.schedules.get(me, schedule)
     _step(f"Firing {found.name}")
-    run_id = await app.runs.request_schedule(me, found.id)
+    run_id = await app.runs.request_schedule(me, found.id, overlap=OverlapPolicy.ALLOW_ALL)
     waiting = asyncio.create_task(app.runs.wait(me, run_id, limit=_DEMO_LIMIT))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -311,7 +319,7 @@ def _check_mailbox(path: Path) -> None:
 
 def _machine_zone() -> str:
     """Return this machine's IANA zone where it can be told, else UTC."""
-    from rota.domain.cron import CronSchedule
+    from rota.domain.cron import parse_zone
     from rota.domain.errors import InvalidInputError
 
     candidates = [os.environ.get("TZ", "")]
@@ -326,7 +334,7 @@ def _machine_zone() -> str:
         if not name:
             continue
         try:
-            CronSchedule.parse("0 0 * * *", name)
+            parse_zone(name)
         except InvalidInputError:
             continue
         return name

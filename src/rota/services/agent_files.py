@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from rota.agents.templates import check_expression, check_template
-from rota.domain.cron import CronSchedule
+from rota.domain.drafts import Draft
 from rota.domain.errors import InvalidInputError
 from rota.domain.script import Script, parse_script
 
@@ -31,9 +39,53 @@ class ScheduleEntry(_Part):
     """A schedule of an agent in a file; `time_zone` left out follows the owner's zone."""
 
     name: str = Field(min_length=1, max_length=100)
-    cron: str
+    when: str | None = None
+    cron: str | None = None
+    every: str | None = None
+    at: tuple[str, ...] = Field(default=(), strict=False)
     time_zone: str | None = None
     prompt: str | None = None
+    start: str | None = None
+    end: str | None = None
+    jitter: str | None = None
+    active_hours: str | None = None
+    active_days: str | None = None
+    except_days: str | None = Field(default=None, alias="except")
+    except_calendars: tuple[str, ...] = Field(default=(), strict=False)
+    dst_gap: str | None = None
+    dst_overlap: str | None = None
+    overlap: str | None = None
+    catch_up: str | None = None
+    catch_up_window: str | None = None
+    max_runs: int | None = Field(default=None, ge=1)
+    pause_after_failures: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.cron is not None and self.when is not None:
+            raise ValueError("`cron` and `when` are two names for one thing; give one of them")
+        return self
+
+    def draft(self) -> Draft:
+        """Return rule and policy as the command line has them."""
+        return Draft(
+            when=self.when if self.cron is None else self.cron,
+            every=self.every,
+            at=self.at,
+            start=self.start,
+            end=self.end,
+            jitter=self.jitter,
+            active_hours=self.active_hours,
+            active_days=self.active_days,
+            excluded_days=self.except_days,
+            dst_gap=self.dst_gap,
+            dst_overlap=self.dst_overlap,
+            overlap=self.overlap,
+            catch_up=self.catch_up,
+            catch_up_window=self.catch_up_window,
+            max_runs=self.max_runs,
+            pause_after_failures=self.pause_after_failures,
+        )
 
 
 class AgentEntry(_Part):
@@ -70,8 +122,11 @@ class AgentFile:
         return _error(self.source, self.lines, message, location)
 
 
-def read_agent_file(path: Path) -> AgentFile:
-    """Read and check a file; raises InvalidInputError with file and line."""
+def read_agent_file(path: Path, *, now: datetime) -> AgentFile:
+    """Read and check a file; raises InvalidInputError with file and line.
+
+    `now` (aware) is what a time such as "tomorrow 9:00" is told from.
+    """
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise InvalidInputError(f"{path} is larger than {LARGEST_FILE} bytes.")
@@ -80,10 +135,10 @@ def read_agent_file(path: Path) -> AgentFile:
         raise InvalidInputError(f"{path} is not UTF-8 text.") from error
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
-    return parse_agent_file(text, source=path.name)
+    return parse_agent_file(text, source=path.name, now=now)
 
 
-def parse_agent_file(text: str, *, source: str) -> AgentFile:
+def parse_agent_file(text: str, *, source: str, now: datetime) -> AgentFile:
     """Parse one agent, a list of agents, or several YAML documents; JSON is YAML."""
     lines: dict[Location, int] = {}
     values: list[Any] = []
@@ -107,7 +162,7 @@ def parse_agent_file(text: str, *, source: str) -> AgentFile:
         raise InvalidInputError(f"{source}: it is nested too deeply.") from error
     if not values:
         raise InvalidInputError(f"{source}: there is no agent in it.")
-    agents = tuple(_agent(value, index, lines, source) for index, value in enumerate(values))
+    agents = tuple(_agent(value, index, lines, source, now) for index, value in enumerate(values))
     names = [agent.name for agent in agents]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -115,7 +170,9 @@ def parse_agent_file(text: str, *, source: str) -> AgentFile:
     return AgentFile(source, agents, lines)
 
 
-def _agent(value: Any, index: int, lines: Mapping[Location, int], source: str) -> AgentEntry:
+def _agent(
+    value: Any, index: int, lines: Mapping[Location, int], source: str, now: datetime
+) -> AgentEntry:
     if not isinstance(value, dict):
         raise _error(source, lines, "an agent is a mapping of `name`, `model`, ...", (index,))
     try:
@@ -133,12 +190,21 @@ def _agent(value: Any, index: int, lines: Mapping[Location, int], source: str) -
         raise _error(source, lines, error.message, (index, "script")) from error
     for number, schedule in enumerate(agent.schedules):
         try:
-            CronSchedule.parse(schedule.cron, schedule.time_zone or "UTC")
+            schedule.draft().timing(schedule.time_zone or "UTC", now=now)
+            schedule.draft().policy()
         except InvalidInputError as error:
-            field = "time_zone" if "zone" in error.message else "cron"
-            place: Location = (index, "schedules", number, field)
+            place = _place(schedule, (index, "schedules", number), error)
             raise _error(source, lines, error.message, place) from error
     return agent
+
+
+def _place(entry: ScheduleEntry, at: Location, error: InvalidInputError) -> Location:
+    """Return the place in the file of what an error is about."""
+    names = {"excluded_days": "except", "starts_at": "start", "ends_at": "end"}
+    field = names.get(error.field or "", error.field or "")
+    if field in {"when", "cron", ""}:
+        field = "cron" if entry.cron is not None else "when"
+    return (*at, field)
 
 
 def _error(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Literal
 
 from rota.domain.agents import AgentConfiguration
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import UserId
-from rota.services.agent_files import AgentEntry, AgentFile
+from rota.domain.schedules import Schedule
+from rota.services.agent_files import AgentEntry, AgentFile, ScheduleEntry
 from rota.store import agents as rows
+from rota.store import calendars as calendar_rows
 from rota.store import schedules as schedule_rows
+from rota.store import users
 from rota.store.database import Connection, Database
 
 Change = Literal["created", "updated", "unchanged"]
@@ -29,8 +34,9 @@ class Applied:
 class AgentService:
     """Acts as the person, so row-level security decides what exists for them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], datetime]) -> None:
         self._database = database
+        self._clock = clock
 
     async def all(self, user_id: UserId) -> tuple[AgentConfiguration, ...]:
         """Return the agents that a person can run: their own, and shared ones."""
@@ -85,39 +91,56 @@ class AgentService:
             schedule.name: schedule for schedule in await schedule_rows.list_schedules(conn)
         }
         for schedule in entry.schedules:
-            before = existing.get(schedule.name)
-            change: Change
-            if before is None:
-                await schedule_rows.insert_schedule(
-                    conn,
-                    user_id=user_id,
-                    name=schedule.name,
-                    agent_name=entry.name,
-                    cron=schedule.cron,
-                    time_zone=schedule.time_zone,
-                    prompt=schedule.prompt,
-                    catch_up_window_seconds=3_600,
-                )
-                change = "created"
-            else:
-                await schedule_rows.update_schedule(
-                    conn,
-                    before.id,
-                    agent_name=entry.name,
-                    cron=schedule.cron,
-                    time_zone=schedule.time_zone,
-                    prompt=schedule.prompt,
-                )
-                zone = None if before.follows_owner_zone else before.time_zone
-                same = (before.agent_name, before.cron, zone, before.prompt) == (
-                    entry.name,
-                    schedule.cron,
-                    schedule.time_zone,
-                    schedule.prompt,
-                )
-                change = "unchanged" if same else "updated"
+            change = await self._apply_schedule(
+                conn, user_id, entry.name, schedule, existing.get(schedule.name)
+            )
             applied.append(Applied("schedule", schedule.name, change))
         return applied
+
+    async def _apply_schedule(
+        self,
+        conn: Connection,
+        user_id: UserId,
+        agent_name: str,
+        entry: ScheduleEntry,
+        before: Schedule | None,
+    ) -> Change:
+        zone = entry.time_zone or await users.fetch_time_zone(conn, user_id)
+        timing = entry.draft().timing(zone, now=self._clock())
+        policy = entry.draft().policy()
+        if before is None:
+            schedule_id = await schedule_rows.insert_schedule(
+                conn,
+                user_id=user_id,
+                name=entry.name,
+                agent_name=agent_name,
+                prompt=entry.prompt,
+                time_zone=entry.time_zone,
+                timing=timing,
+                policy=policy,
+            )
+            await calendar_rows.link_calendars(conn, schedule_id, entry.except_calendars)
+            return "created"
+        if timing.every is not None and timing.every == before.timing.every:
+            # A file without `start` does not move the anchor of an interval that runs already.
+            timing = replace(timing, anchor=timing.anchor or before.timing.anchor)
+        await schedule_rows.update_schedule(
+            conn,
+            before.id,
+            name=entry.name,
+            agent_name=agent_name,
+            prompt=entry.prompt,
+            time_zone=entry.time_zone,
+            timing=timing,
+            policy=policy,
+        )
+        calendars = await calendar_rows.calendars_of_schedule(conn, before.id)
+        await calendar_rows.link_calendars(conn, before.id, entry.except_calendars)
+        own_zone = None if before.follows_owner_zone else before.time_zone
+        was = (before.agent_name, own_zone, before.prompt, before.timing, before.policy)
+        same = was == (agent_name, entry.time_zone, entry.prompt, timing, policy)
+        same = same and set(calendars) == set(entry.except_calendars)
+        return "unchanged" if same else "updated"
 
 
 def _check_tools(file: AgentFile, index: int, entry: AgentEntry, known: tuple[str, ...]) -> None:

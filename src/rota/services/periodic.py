@@ -50,8 +50,14 @@ async def repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
 
 
 @asynccontextmanager
-async def reporting(database: Database, kind: Kind) -> AsyncIterator[None]:
-    """Keep this process's row in `rota.processes` fresh for the life of the block."""
+async def reporting(
+    database: Database, kind: Kind, *, ticked_ago: Callable[[], float | None] = lambda: None
+) -> AsyncIterator[None]:
+    """Keep this process's row in `rota.processes` fresh for the life of the block.
+
+    `ticked_ago` gives the seconds since a scheduler last looked at the clock: being alive is not
+    the same as doing one's work.
+    """
     process_id = uuid.uuid4()
 
     async def report() -> None:
@@ -63,6 +69,7 @@ async def reporting(database: Database, kind: Kind) -> AsyncIterator[None]:
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 version=rota.__version__,
+                ticked_ago=ticked_ago(),
             )
 
     await report()

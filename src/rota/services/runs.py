@@ -9,8 +9,9 @@ from typing import Final
 
 import psycopg
 
-from rota.domain.errors import NotFoundError
+from rota.domain.errors import ConflictError, NotFoundError
 from rota.domain.ids import RunId, ScheduleId, UserId
+from rota.domain.overlap import OverlapPolicy
 from rota.store import agents as agent_rows
 from rota.store import processes
 from rota.store import results as result_rows
@@ -35,16 +36,35 @@ class RunService:
             return await _ask(conn, "request_run", {"agent_name": agent_name, "prompt": prompt})
 
     async def request_schedule(
-        self, user_id: UserId, schedule_id: ScheduleId, prompt: str | None = None
+        self,
+        user_id: UserId,
+        schedule_id: ScheduleId,
+        prompt: str | None = None,
+        overlap: OverlapPolicy | None = None,
     ) -> RunId:
-        """Ask for a run of a schedule now, under its own policy; raises NotFoundError."""
+        """Ask for a run of a schedule now, under its overlap policy or another one.
+
+        Raises NotFoundError, and ConflictError where the policy lets nothing start because a run
+        is under way.
+        """
         try:
             async with self._database.acting_as(user_id) as conn:
                 return await _ask(
-                    conn, "request_schedule_run", {"schedule_id": schedule_id, "prompt": prompt}
+                    conn,
+                    "request_schedule_run",
+                    {
+                        "schedule_id": schedule_id,
+                        "prompt": prompt,
+                        "overlap": overlap.value if overlap is not None else None,
+                    },
                 )
         except psycopg.errors.NoDataFound as error:
             raise NotFoundError("schedule", str(schedule_id)) from error
+        except psycopg.errors.ObjectInUse as error:
+            raise ConflictError(
+                "A run of this schedule is under way, and its overlap policy is to skip. Wait for "
+                "it, or choose --overlap buffer_all, cancel_other or allow_all."
+            ) from error
 
     async def wait(
         self,

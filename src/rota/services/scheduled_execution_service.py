@@ -53,6 +53,9 @@ MAX_ATTEMPTS: Final = 5
 
 _PAUSED: Final = "The schedule is paused until then: `rota schedules resume {}` starts it again."
 
+_COUNTED: Final = frozenset({Trigger.SCHEDULE, Trigger.CATCH_UP})
+"""Runs that count towards `pause_after_failures`: those that the schedule itself started."""
+
 UnwrappedTools = Literal["withhold", "allow"]
 ToolContextFactory = Callable[[UserId, Callable[[], datetime]], ToolContext]
 
@@ -172,6 +175,8 @@ class ScheduledExecutionService:
                 f"Given up after {MAX_ATTEMPTS} attempts: each time the worker that ran this "
                 "agent died before it finished.",
             )
+        if claim.cancel_reason is not None:
+            return _cancelled(Progress(), claim.cancel_reason)
         try:
             executor, now = await self._load(run, schedule, claim)
         except SetupRequiredError as error:
@@ -244,12 +249,15 @@ class ScheduledExecutionService:
             )
         except FencedError:
             raise
-        except StepLimitError as error:
-            ending = _stopped_early(journal.progress, error.message)
-        except SetupRequiredError as error:
-            ending = _needs_setup(error)
+        except asyncio.CancelledError:
+            reason = await self._cancel_reason(run.id)
+            if reason is None:  # handed over
+                raise
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+            ending = _cancelled(journal.progress, reason)
         except RotaError as error:
-            ending = Ending(ResultStatus.ERROR, error.message)
+            ending = _refused(error, journal.progress)
         except Exception as error:  # noqa: BLE001  whatever a model client or graph raises is this run's result, never the worker's end
             ending = _failed(error)
             log.warning(
@@ -264,6 +272,10 @@ class ScheduledExecutionService:
         return replace(
             ending, progress=journal.progress, warnings=warnings, extra={**extra, **ending.extra}
         )
+
+    async def _cancel_reason(self, run_id: RunId) -> str | None:
+        async with self._database.connection() as conn:
+            return await run_rows.fetch_cancel_reason(conn, run_id)
 
     def _unwrapped(
         self, wrapped: WrappedTools, context: ApprovalContext
@@ -300,6 +312,8 @@ class ScheduledExecutionService:
     ) -> Outcome:
         content = cut(storable_text(ending.content), RESULT_CONTENT_LIMIT)
         async with self._database.transaction() as conn:
+            # The schedule's row before the run's: schedulers lock them in this order.
+            pause_note = await self._pause(conn, run, schedule, ending)
             await recorder.write_to(conn)
             pending = await run_rows.count_pending_actions(conn, run.id)
             metadata = _metadata(run, claim, ending, self._clock())
@@ -327,9 +341,16 @@ class ScheduledExecutionService:
                 duration_ms=duration_ms,
                 metadata=metadata,
             )
-            if ending.pause_note is not None and schedule is not None:
-                await schedule_rows.pause(conn, schedule.id, ending.pause_note)
             error = await self._notify_or_note(conn, outcome, run, schedule)
+            if pause_note is not None and schedule is not None:
+                await self._notifications.notify_user(
+                    run.user_id,
+                    f"{schedule.name} is paused",
+                    f"{pause_note} {_PAUSED.format(schedule.name)}",
+                    category=Category.ERROR,
+                    metadata={"schedule_id": str(schedule.id)},
+                    conn=conn,
+                )
         if error is not None:
             outcome = replace(outcome, metadata={**metadata, "notification_error": error})
         log.info(
@@ -341,6 +362,24 @@ class ScheduledExecutionService:
             duration_ms=duration_ms,
         )
         return outcome
+
+    async def _pause(
+        self, conn: Connection, run: Run, schedule: Schedule | None, ending: Ending
+    ) -> str | None:
+        """Pause the schedule if this ending asks for it; returns what its owner is yet to hear."""
+        if schedule is None:
+            return None
+        if ending.pause_note is not None:
+            await schedule_rows.pause(conn, schedule.id, ending.pause_note)
+            return None
+        if schedule.policy.pause_after_failures is None or run.trigger not in _COUNTED:
+            return None
+        failed = ending.status is ResultStatus.ERROR and "cancelled" not in ending.extra
+        counted = await schedule_rows.count_failure(conn, schedule.id, failed=failed)
+        if not failed or counted is None or counted[0] < counted[1]:
+            return None
+        note = f"{counted[0]} runs in a row failed."
+        return note if await schedule_rows.pause(conn, schedule.id, note) else None
 
     async def _notify_or_note(
         self, conn: Connection, outcome: Outcome, run: Run, schedule: Schedule | None
@@ -373,7 +412,7 @@ class ScheduledExecutionService:
             user_id,
             title,
             body,
-            category=Category.ERROR if outcome.status is ResultStatus.ERROR else category,
+            category=Category.ERROR if _has_failed(outcome) else category,
             metadata={"result_id": str(outcome.result_id), "status": outcome.status.value},
             run_id=outcome.run_id,
             conn=conn,
@@ -395,8 +434,14 @@ class ScheduledExecutionService:
         return _outcome_of(result)
 
 
+def _has_failed(outcome: Outcome) -> bool:
+    return outcome.status is ResultStatus.ERROR and "cancelled" not in outcome.metadata
+
+
 def _message(name: str, outcome: Outcome) -> tuple[str, str]:
     match outcome.status:
+        case _ if "cancelled" in outcome.metadata:
+            title = f"{name} was cancelled"
         case ResultStatus.SUCCESS:
             title = name
         case ResultStatus.PARTIAL:
@@ -418,6 +463,15 @@ def _needs_setup(error: SetupRequiredError) -> Ending:
     )
 
 
+def _refused(error: RotaError, progress: Progress) -> Ending:
+    """Return the ending for an error that rota raised on purpose while the agent ran."""
+    if isinstance(error, StepLimitError):
+        return _stopped_early(progress, error.message)
+    if isinstance(error, SetupRequiredError):
+        return _needs_setup(error)
+    return Ending(ResultStatus.ERROR, error.message)
+
+
 def _failed(error: Exception) -> Ending:
     failure = classify_model_error(error)
     content = redact_text(failure.message)
@@ -436,6 +490,11 @@ def _stopped_early(progress: Progress, message: str) -> Ending:
     if not kept:
         return Ending(ResultStatus.ERROR, message, extra={"stopped": message})
     return Ending(ResultStatus.PARTIAL, kept, warnings=(message,), extra={"stopped": message})
+
+
+def _cancelled(progress: Progress, reason: str) -> Ending:
+    ending = _stopped_early(progress, f"Cancelled: {reason}.")
+    return replace(ending, extra={**ending.extra, "cancelled": reason})
 
 
 def _metadata(run: Run, claim: Claim, ending: Ending, now: datetime) -> dict[str, Any]:

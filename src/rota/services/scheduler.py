@@ -7,25 +7,40 @@ waiting run and next fire time commit together.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
 from rota.domain.errors import InvalidInputError
-from rota.domain.ids import RunId, ScheduleId
+from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications import Category
-from rota.domain.schedules import MissedFires, Schedule, plan_fires
+from rota.domain.overlap import OverlapPolicy, Start, UnderWay, start_of
+from rota.domain.schedules import (
+    MISSED_ROWS_LIMIT,
+    CatchUp,
+    FirePlan,
+    NextFire,
+    PassedFires,
+    Schedule,
+    next_fire,
+    plan_fires,
+)
+from rota.domain.timing import NamedDay
 from rota.engine.admission import AHEAD, admit
+from rota.services.incidents import IncidentService
 from rota.services.notification_service import NotificationService
-from rota.store import runs as run_rows
+from rota.store import calendars
 from rota.store import schedules as rows
 from rota.store.database import Connection, Database
-from rota.store.schedules import Fire
+from rota.store.schedules import Fire, Planned
 
 BATCH: Final = 500
 """Schedules that one transaction claims: few enough that a crash repeats little."""
+
+DaysOff = Mapping[ScheduleId, tuple[NamedDay, ...]]
 
 log = structlog.get_logger(__name__)
 
@@ -42,38 +57,143 @@ class Tick:
     runs_waiting: bool
 
 
+@dataclass(slots=True)
+class _Batch:
+    """What the due schedules of one transaction lead to."""
+
+    fires: list[Fire] = field(default_factory=list)
+    passed: list[tuple[Schedule, PassedFires]] = field(default_factory=list)
+    planned: list[Planned] = field(default_factory=list)
+
+    @property
+    def missed(self) -> list[tuple[Schedule, PassedFires]]:
+        return [item for item in self.passed if item[1].outcome == "missed"]
+
+
 class Scheduler:
     """Fires what is due at a given instant. Holds no state: the rows are the state."""
 
     def __init__(
-        self, database: Database, notifications: NotificationService, *, ahead: int = AHEAD
+        self,
+        database: Database,
+        notifications: NotificationService,
+        incidents: IncidentService,
+        *,
+        ahead: int = AHEAD,
     ) -> None:
         self._database = database
         self._notifications = notifications
+        self._incidents = incidents
         self._ahead = ahead
 
     async def tick(self, now: datetime) -> Tick:
-        """Plan, fire and admit everything that is due at `now` (aware)."""
-        planned = await self._plan_all(now)
+        """Fire, plan and admit everything that is due at `now` (aware)."""
+        fired = missed = planned = admitted = 0
+        while True:
+            batch_fired, batch_missed, batch_admitted = await self._fire_all(now)
+            fired, missed = fired + batch_fired, missed + batch_missed
+            admitted += batch_admitted
+            newly_planned = await self._plan_all(now)
+            planned += newly_planned
+            if not newly_planned:
+                break
+        if missed:
+            await self._incidents.announce()
+        async with self._database.transaction() as conn:
+            next_fire_at, runs_waiting = await rows.outlook(conn)
+            if runs_waiting:
+                admitted += await admit(conn, ahead=self._ahead)
+        return Tick(planned, fired, missed, admitted, next_fire_at, runs_waiting)
+
+    async def _fire_all(self, now: datetime) -> tuple[int, int, int]:
+        """Fire whatever is due, a batch at a time; returns fires, missed ones and admissions."""
         fired = missed = admitted = 0
         while True:
             async with self._database.transaction() as conn:
                 due = await rows.claim_due(conn, now=now, limit=BATCH)
                 if not due:
                     break
-                batch_fired, batch_missed = await self._fire(conn, due, now)
-                fired, missed = fired + batch_fired, missed + batch_missed
-                admitted += await admit(conn, ahead=self._ahead)
-        async with self._database.transaction() as conn:
-            admitted += await admit(conn, ahead=self._ahead)
-            return Tick(
-                planned=planned,
-                fired=fired,
-                missed=missed,
-                admitted=admitted,
-                next_fire_at=await rows.next_fire_time(conn),
-                runs_waiting=await run_rows.any_waiting(conn),
-            )
+                batch = await self._fire(conn, due, now)
+                fired, missed = fired + len(batch.fires), missed + len(batch.missed)
+                if batch.fires:
+                    admitted += await admit(conn, ahead=self._ahead)
+            if len(due) < BATCH:  # what is left is in the hands of other schedulers
+                break
+        return fired, missed, admitted
+
+    async def _fire(self, conn: Connection, due: tuple[Schedule, ...], now: datetime) -> _Batch:
+        days_off = await _days_off(conn, due, now)
+        batch = _Batch()
+        plans: list[tuple[Schedule, FirePlan]] = []
+        for schedule in due:
+            if schedule.next_fire_time is None:  # claim_due selects by it
+                continue
+            try:
+                plan = plan_fires(
+                    schedule,
+                    due_since=schedule.next_fire_time,
+                    days_off=days_off.get(schedule.id, ()),
+                    now=now,
+                )
+            except InvalidInputError as error:
+                await self._pause_invalid(conn, schedule, error)
+                continue
+            plans.append((schedule, plan))
+        under_way = await _under_way(conn, plans)
+        for schedule, plan in plans:
+            started = await self._start(conn, schedule, plan, under_way, batch)
+            batch.passed += [(schedule, item) for item in plan.passed]
+            batch.planned.append(Planned(schedule.id, _next(schedule, plan, started), started))
+        await rows.insert_passed(conn, batch.passed)
+        await rows.insert_fires(conn, batch.fires)
+        await rows.set_next_fires(conn, batch.planned)
+        await self._note_incidents(conn, batch)
+        return batch
+
+    async def _start(
+        self,
+        conn: Connection,
+        schedule: Schedule,
+        plan: FirePlan,
+        under_way: Mapping[ScheduleId, UnderWay],
+        batch: _Batch,
+    ) -> int:
+        """Write the runs of a plan as its overlap policy lets them; returns how many."""
+        policy = schedule.policy.overlap
+        if schedule.policy.catch_up is CatchUp.ALL and len(plan.fires) > 1:
+            # Who wants every missed fire wants them one after another, not all but one skipped.
+            policy = {
+                OverlapPolicy.SKIP: OverlapPolicy.BUFFER_ALL,
+                OverlapPolicy.BUFFER_ONE: OverlapPolicy.BUFFER_ALL,
+                OverlapPolicy.CANCEL_OTHER: OverlapPolicy.BUFFER_ALL,
+            }.get(policy, policy)
+        before = under_way.get(schedule.id, UnderWay())
+        started = 0
+        for fire in plan.fires:
+            start = start_of(policy, before)
+            if start is Start.SKIP:
+                batch.passed.append((schedule, _skipped(fire.fire_time, policy, before)))
+                continue
+            if start is Start.CANCEL_AND_RUN:
+                await rows.cancel_runs(
+                    conn,
+                    schedule.id,
+                    f"the fire of {fire.fire_time:%Y-%m-%d %H:%M:%S} UTC took its place",
+                )
+            run_id = RunId(uuid.uuid4())
+            serial = schedule.policy.overlap is not OverlapPolicy.ALLOW_ALL
+            batch.fires.append(Fire(run_id, schedule, fire.fire_time, fire.late, serial))
+            before = before.plus_one(fire.fire_time)
+            started += 1
+        return started
+
+    async def _note_incidents(self, conn: Connection, batch: _Batch) -> None:
+        if batch.missed:
+            log.warning("fires_missed", count=len(batch.missed))
+            await self._incidents.missed(conn, {s.user_id for s, _ in batch.missed})
+        on_time: set[UserId] = {f.schedule.user_id for f in batch.fires if not f.is_catch_up}
+        if on_time:
+            await self._incidents.on_time(conn, on_time)
 
     async def _plan_all(self, now: datetime) -> int:
         planned = 0
@@ -82,45 +202,26 @@ class Scheduler:
                 found = await rows.claim_unplanned(conn, limit=BATCH)
                 if not found:
                     return planned
-                plans: list[tuple[ScheduleId, datetime | None]] = []
+                plans: list[Planned] = []
                 for schedule in found:
                     try:
-                        plans.append((schedule.id, schedule.rule().next_after(now)))
+                        plans.append(await self._plan(conn, schedule, now))
                     except InvalidInputError as error:
                         await self._pause_invalid(conn, schedule, error)
                 await rows.set_next_fires(conn, plans)
                 planned += len(plans)
 
-    async def _fire(
-        self, conn: Connection, due: tuple[Schedule, ...], now: datetime
-    ) -> tuple[int, int]:
-        fires: list[Fire] = []
-        missed: list[tuple[Schedule, MissedFires]] = []
-        next_fires: list[tuple[ScheduleId, datetime | None]] = []
-        for schedule in due:
-            if schedule.next_fire_at is None:  # claim_due selects by it
-                continue
-            try:
-                plan = plan_fires(
-                    schedule.rule(),
-                    due_since=schedule.next_fire_at,
-                    window=schedule.catch_up_window,
-                    now=now,
-                )
-            except InvalidInputError as error:
-                await self._pause_invalid(conn, schedule, error)
-                continue
-            missed += [(schedule, item) for item in plan.missed]
-            next_fires.append((schedule.id, plan.next_fire_at))
-            if plan.fire_time is not None:
-                run_id = RunId(uuid.uuid4())
-                fires.append(Fire(run_id, schedule, plan.fire_time, plan.is_catch_up))
-        await rows.insert_fires(conn, fires)
-        await rows.insert_missed(conn, missed)
-        await rows.set_next_fires(conn, next_fires)
-        if missed:
-            log.warning("fires_missed", count=len(missed))
-        return len(fires), len(missed)
+    async def _plan(self, conn: Connection, schedule: Schedule, now: datetime) -> Planned:
+        """Plan a schedule from when its rule was set: what fell due since then is caught up."""
+        rule = schedule.rule()
+        schedule.timing.check()
+        since = min(schedule.plan_from, now)
+        if schedule.paused_at is not None:
+            await rows.insert_passed(conn, [(schedule, p) for p in _during_pause(schedule, since)])
+        limit = schedule.policy.max_runs
+        if limit is not None and schedule.runs_started >= limit:
+            return Planned(schedule.id, None)
+        return Planned(schedule.id, next_fire(schedule, rule, since))
 
     async def _pause_invalid(
         self, conn: Connection, schedule: Schedule, error: InvalidInputError
@@ -136,3 +237,52 @@ class Scheduler:
             conn=conn,
         )
         log.warning("schedule_paused", schedule_id=str(schedule.id), reason=error.message)
+
+
+def _next(schedule: Schedule, plan: FirePlan, started: int) -> NextFire | None:
+    limit = schedule.policy.max_runs
+    return None if limit is not None and schedule.runs_started + started >= limit else plan.next
+
+
+def _skipped(fire_time: datetime, policy: OverlapPolicy, before: UnderWay) -> PassedFires:
+    since = f"{before.since:%Y-%m-%d %H:%M:%S} UTC" if before.since else "before"
+    reason = f"the run of {since} was still under way (overlap policy {policy})"
+    return PassedFires(fire_time, fire_time, 1, "skipped", reason)
+
+
+def _during_pause(schedule: Schedule, until: datetime) -> list[PassedFires]:
+    """Return rows for the fire times that a pause suppressed."""
+    start = schedule.paused_at or until
+    rule = schedule.rule()
+    times = rule.fires_between(start, until, limit=MISSED_ROWS_LIMIT + 1)
+    reason = f"paused: {schedule.pause_note}" if schedule.pause_note else "paused"
+    if len(times) <= MISSED_ROWS_LIMIT:
+        return [PassedFires(time, time, 1, "suppressed", reason) for time in times]
+    last = rule.latest_at_or_before(until) or times[-1]
+    return [PassedFires(times[0], last, None, "suppressed", reason)]
+
+
+async def _days_off(conn: Connection, due: Sequence[Schedule], now: datetime) -> DaysOff:
+    """Return the days off by the calendars of the schedules that are due."""
+    asking = [schedule for schedule in due if schedule.uses_calendars]
+    if not asking:
+        return {}
+    earliest = min(schedule.next_fire_time or now for schedule in asking)
+    return await calendars.days_of_schedules(
+        conn,
+        [schedule.id for schedule in asking],
+        first=(earliest - timedelta(days=1)).date(),
+        last=(now + timedelta(days=1)).date(),
+    )
+
+
+async def _under_way(
+    conn: Connection, plans: Sequence[tuple[Schedule, FirePlan]]
+) -> dict[ScheduleId, UnderWay]:
+    """Return the unfinished runs of the schedules whose policy asks for them."""
+    asking = [
+        schedule.id
+        for schedule, plan in plans
+        if plan.fires and schedule.policy.overlap is not OverlapPolicy.ALLOW_ALL
+    ]
+    return await rows.runs_under_way(conn, asking) if asking else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -14,6 +15,7 @@ from rota.domain.errors import UnavailableError
 from rota.engine.admission import admit, requeue_lost
 from rota.services.periodic import cancel, first_of, repeat, reporting
 from rota.services.scheduler import Scheduler
+from rota.services.watch import PING_EVERY, SILENT_AFTER, DeadMansSwitch
 from rota.store.database import WAKE_CHANNEL, Database
 
 LONGEST_SLEEP: Final = 15.0
@@ -37,15 +39,22 @@ class SchedulerLoop:
     """Runs a Scheduler by the wall clock; outlives a database that goes away and comes back."""
 
     def __init__(
-        self, database: Database, scheduler: Scheduler, *, clock: Callable[[], datetime]
+        self,
+        database: Database,
+        scheduler: Scheduler,
+        *,
+        clock: Callable[[], datetime],
+        dead_mans_switch: DeadMansSwitch | None = None,
     ) -> None:
         self._database = database
         self._scheduler = scheduler
         self._clock = clock
+        self._dead_mans_switch = dead_mans_switch
+        self._ticked: float | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Fire schedules and admit runs until `stop` is set."""
-        async with reporting(self._database, "scheduler"):
+        async with reporting(self._database, "scheduler", ticked_ago=self._ticked_ago):
             heard = await self._database.hears_notifications()
             if not heard:
                 log.warning(
@@ -56,13 +65,14 @@ class SchedulerLoop:
             wake = asyncio.Event()
             listener = asyncio.create_task(self._listen(wake))
             sweeper = asyncio.create_task(repeat(SWEEP_EVERY, self._sweep_lost))
+            pinger = asyncio.create_task(repeat(PING_EVERY / 4, self._ping))
             try:
                 while not stop.is_set():
                     wake.clear()
                     delay = await self._tick(LONGEST_SLEEP if heard else UNHEARD_SLEEP)
                     await first_of(stop, wake, seconds=delay)
             finally:
-                await cancel(listener, sweeper)
+                await cancel(listener, sweeper, pinger)
 
     async def admit_only(self, stop: asyncio.Event) -> None:
         """Admit waiting runs until `stop` is set, and fire nothing."""
@@ -78,6 +88,7 @@ class SchedulerLoop:
         except (psycopg.OperationalError, UnavailableError) as error:
             log.warning("scheduler_lost_database", error=str(error))
             return 1.0
+        self._ticked = time.monotonic()
         if tick.runs_waiting:
             return ADMISSION_SLEEP
         if tick.next_fire_at is None:
@@ -97,6 +108,14 @@ class SchedulerLoop:
             except (psycopg.OperationalError, UnavailableError) as error:
                 log.warning("listener_lost_database", error=str(error))
             await asyncio.sleep(1.0)
+
+    def _ticked_ago(self) -> float | None:
+        return time.monotonic() - self._ticked if self._ticked is not None else None
+
+    async def _ping(self) -> None:
+        ago = self._ticked_ago()
+        if self._dead_mans_switch is not None and ago is not None and ago < SILENT_AFTER:
+            await self._dead_mans_switch.ping()
 
     async def _sweep_lost(self) -> None:
         async with self._database.transaction() as conn:

@@ -1,37 +1,81 @@
-"""Schedules on their owner's behalf: added, read, paused, resumed, removed, previewed."""
+"""Schedules on their owner's behalf: added, read, changed, paused, resumed, removed, backfilled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
 
 import psycopg
 
-from rota.domain.cron import CronSchedule
+from rota.domain.cron import parse_zone
+from rota.domain.drafts import NONE, Draft
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from rota.domain.ids import UserId
+from rota.domain.ids import RunId, ScheduleId, UserId
+from rota.domain.overlap import OverlapPolicy
 from rota.domain.schedules import Schedule
+from rota.domain.timing import Timing
+from rota.domain.written_time import parse_moment
 from rota.store import agents as agent_rows
+from rota.store import calendars as calendar_rows
 from rota.store import schedules as rows
 from rota.store import users
 from rota.store.database import Connection, Database
 from rota.store.schedules import Occurrence
+from rota.store.statements import statement
 
-SHORTEST_PREFIX = 4
+SHORTEST_PREFIX: Final = 4
 """Characters of an id that are enough, if they fit one alone."""
+
+MOST_BACKFILLED: Final = 1_000
+"""Fire times of one backfill."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewSchedule:
-    """What a person says of a schedule. `time_zone` None follows the person's own zone."""
+    """What a person says of a schedule. `time_zone` None follows the person's own zone.
+
+    `calendars` are the names of calendars whose days are days off; `paused` is the note of a
+    schedule that does not begin at once.
+    """
 
     name: str
     agent_name: str
-    cron: str
+    draft: Draft
     time_zone: str | None = None
     prompt: str | None = None
-    catch_up_window_seconds: int = 3_600
+    calendars: tuple[str, ...] = ()
+    paused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleEdit:
+    """What a person changes of a schedule; None leaves it as it is.
+
+    `time_zone` and `prompt` "none" take the value away; `calendars` replaces the whole list.
+    `revision` is the one that the person saw: if somebody changed the schedule since, nothing is
+    changed.
+    """
+
+    draft: Draft = field(default_factory=Draft)
+    name: str | None = None
+    agent_name: str | None = None
+    prompt: str | None = None
+    time_zone: str | None = None
+    calendars: tuple[str, ...] | None = None
+    revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """A fire that lies ahead; `suppressed` says why it will not run, where that is known."""
+
+    schedule: Schedule
+    fire_time: datetime
+    suppressed: str | None
 
 
 class ScheduleService:
@@ -44,35 +88,71 @@ class ScheduleService:
     async def add(self, user_id: UserId, new: NewSchedule) -> Schedule:
         """Store a schedule; raises InvalidInputError, NotFoundError, ConflictError.
 
-        The agent must be there for this person. Name and cron are checked as the scheduler reads
-        them.
+        The agent must be there for this person. Rule and policy are checked as the scheduler reads
+        them, and a rule that never fires is refused.
         """
         check_name(new.name)
         async with self._database.acting_as(user_id) as conn:
-            if await agent_rows.fetch_agent(conn, new.agent_name, user_id) is None:
-                raise NotFoundError("agent", new.agent_name, hint="See `rota agents list`.")
+            await _check_agent(conn, new.agent_name, user_id)
             zone = new.time_zone or await users.fetch_time_zone(conn, user_id)
-            CronSchedule.parse(new.cron, zone)
-            try:
+            timing = new.draft.timing(zone, now=self._clock())
+            self._check_that_it_fires(timing)
+            policy = new.draft.policy()
+            with _naming_conflicts(new.name):
                 async with conn.transaction():
                     schedule_id = await rows.insert_schedule(
                         conn,
                         user_id=user_id,
                         name=new.name,
                         agent_name=new.agent_name,
-                        cron=new.cron,
-                        time_zone=new.time_zone,
                         prompt=new.prompt,
-                        catch_up_window_seconds=new.catch_up_window_seconds,
+                        time_zone=new.time_zone,
+                        timing=timing,
+                        policy=policy,
+                        paused=new.paused,
                     )
-            except psycopg.errors.UniqueViolation as error:
+            await calendar_rows.link_calendars(conn, schedule_id, new.calendars)
+            return await _fetch(conn, schedule_id)
+
+    async def edit(self, user_id: UserId, reference: str, edit: ScheduleEdit) -> Schedule:
+        """Change a schedule and return it; raises as `add` does.
+
+        The row is locked while it is read and written, so that of two people who change different
+        things both succeed. ConflictError: it is not at `edit.revision` any more.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            found = await rows.lock_schedule(conn, (await self._find(conn, reference)).id)
+            if found is None:  # removed between the two looks
+                raise NotFoundError("schedule", reference, hint="See `rota schedules list`.")
+            if edit.revision is not None and edit.revision != found.revision:
                 raise ConflictError(
-                    f"There is a schedule named {new.name!r} already; choose another --name."
-                ) from error
-            added = await rows.fetch_schedule(conn, schedule_id)
-        if added is None:  # inserted in this very transaction
-            raise RuntimeError("insert_schedule left no row")
-        return added
+                    f"{found.name} was changed meanwhile: it is at revision {found.revision}, not "
+                    f"{edit.revision}. Look at it again."
+                )
+            name = edit.name if edit.name is not None else found.name
+            check_name(name)
+            if edit.agent_name is not None:
+                await _check_agent(conn, edit.agent_name, user_id)
+            own_zone, zone = await _zones(conn, user_id, found, edit.time_zone)
+            timing = edit.draft.timing(zone, now=self._clock(), before=found.timing)
+            if timing != found.timing:
+                self._check_that_it_fires(timing)
+            prompt = found.prompt if edit.prompt is None else edit.prompt
+            with _naming_conflicts(name):
+                async with conn.transaction():
+                    await rows.update_schedule(
+                        conn,
+                        found.id,
+                        name=name,
+                        agent_name=edit.agent_name or found.agent_name,
+                        prompt=None if prompt == NONE else prompt,
+                        time_zone=own_zone,
+                        timing=timing,
+                        policy=edit.draft.policy(found.policy),
+                    )
+            if edit.calendars is not None:
+                await calendar_rows.link_calendars(conn, found.id, edit.calendars)
+            return await _fetch(conn, found.id)
 
     async def all(self, user_id: UserId) -> tuple[Schedule, ...]:
         """Return the person's schedules by name."""
@@ -83,6 +163,11 @@ class ScheduleService:
         """Return a schedule by name, id, or the beginning of its id; raises NotFoundError."""
         async with self._database.acting_as(user_id) as conn:
             return await self._find(conn, reference)
+
+    async def calendars(self, user_id: UserId, schedule: Schedule) -> tuple[str, ...]:
+        """Return the names of the calendars whose days are days off for a schedule."""
+        async with self._database.acting_as(user_id) as conn:
+            return await calendar_rows.calendars_of_schedule(conn, schedule.id)
 
     async def occurrences(
         self, user_id: UserId, schedule: Schedule, *, limit: int
@@ -102,16 +187,93 @@ class ScheduleService:
         """Resume a schedule: it fires next in the future, never a time that has passed."""
         async with self._database.acting_as(user_id) as conn:
             found = await self._find(conn, reference)
-            found.rule()
-            await rows.set_active(conn, found.id, active=True, note=None)
+            found.timing.check()
+            # The note stays until a scheduler has written it to the fires of the pause.
+            await rows.set_active(conn, found.id, active=True, note=found.pause_note)
             return await self._find(conn, str(found.id))
 
     async def remove(self, user_id: UserId, reference: str) -> Schedule:
-        """Delete a schedule and return it; its results stay."""
+        """Delete a schedule and return it.
+
+        Its results stay. Runs under way end as they would; runs that wait for their turn are
+        cancelled.
+        """
         async with self._database.acting_as(user_id) as conn:
             found = await self._find(conn, reference)
             await rows.delete_schedule(conn, found.id)
             return found
+
+    async def backfill_times(
+        self, user_id: UserId, reference: str, start: str, end: str
+    ) -> tuple[Schedule, tuple[datetime, ...]]:
+        """Return a schedule and its past fire times from `start` to `end`, both included.
+
+        Days off and inactive times are left out, as they would have been. Raises
+        InvalidInputError for more than `MOST_BACKFILLED`, or an end in the future.
+        """
+        now = self._clock()
+        async with self._database.acting_as(user_id) as conn:
+            found = await self._find(conn, reference)
+            zone = ZoneInfo(found.timing.time_zone)
+            first = parse_moment(start, zone, now=now, field="from", alone="past")
+            last = parse_moment(end, zone, now=now, field="to", alone="past")
+            if last > now or last < first:
+                raise InvalidInputError(
+                    "A backfill goes from an earlier to a later time, and ends in the past.",
+                    field="to",
+                )
+            times = found.rule().fires_between(
+                first - timedelta(microseconds=1), last, limit=MOST_BACKFILLED + 1
+            )
+            if len(times) > MOST_BACKFILLED:
+                raise InvalidInputError(
+                    f"There are more than {MOST_BACKFILLED} fire times in it; take a shorter range."
+                )
+            objections = await self._objections(conn, found, first, last)
+            return found, tuple(time for time in times if objections(time) is None)
+
+    async def backfill(
+        self,
+        user_id: UserId,
+        schedule: Schedule,
+        times: Sequence[datetime],
+        overlap: OverlapPolicy = OverlapPolicy.BUFFER_ALL,
+    ) -> tuple[RunId, ...]:
+        """Ask for runs of past fire times, in order; those that ran already are left alone."""
+        if overlap not in {OverlapPolicy.BUFFER_ALL, OverlapPolicy.ALLOW_ALL}:
+            raise InvalidInputError(
+                "A backfill runs one after another (buffer_all) or side by side (allow_all).",
+                field="overlap",
+            )
+        async with self._database.acting_as(user_id) as conn:
+            cursor = await conn.execute(
+                statement("request_backfill"),
+                {
+                    "schedule_id": schedule.id,
+                    "fire_times": list(times),
+                    "overlap": overlap.value,
+                },
+            )
+            return tuple(RunId(row[0]) for row in await cursor.fetchall())
+
+    async def upcoming(
+        self, user_id: UserId, *, length: timedelta, most: int
+    ) -> tuple[tuple[Upcoming, ...], ...]:
+        """Return, for each active schedule, its fires in the time to come: `most` at most each."""
+        now = self._clock()
+        async with self._database.acting_as(user_id) as conn:
+            found = [s for s in await rows.list_schedules(conn) if s.state == "active"]
+            listed: list[tuple[Upcoming, ...]] = []
+            for schedule in found:
+                try:
+                    times = schedule.rule().fires_between(now, now + length, limit=most)
+                    objections = await self._objections(conn, schedule, now, now + length)
+                except InvalidInputError:  # its scheduler pauses it and says so
+                    continue
+                left = schedule.policy.max_runs
+                times = times if left is None else times[: max(0, left - schedule.runs_started)]
+                listed.append(tuple(Upcoming(schedule, time, objections(time)) for time in times))
+            return tuple(listed)
 
     async def zone(self, user_id: UserId) -> str:
         """Return the person's own zone."""
@@ -120,13 +282,32 @@ class ScheduleService:
 
     async def set_zone(self, user_id: UserId, time_zone: str) -> None:
         """Set the person's own zone; schedules that follow it are planned anew."""
-        CronSchedule.parse("0 0 * * *", time_zone)
+        parse_zone(time_zone)
         async with self._database.acting_as(user_id) as conn:
             await users.set_time_zone(conn, user_id, time_zone)
 
-    def preview(self, cron: str, time_zone: str, count: int) -> list[datetime]:
-        """Return the next fires (aware, UTC) of a rule from now; raises InvalidInputError."""
-        return CronSchedule.parse(cron, time_zone).fires_after(self._clock(), count)
+    def next_fires(self, timing: Timing, count: int) -> list[datetime]:
+        """Return the next fires (aware, UTC) of a timing from now; raises InvalidInputError."""
+        return timing.rule().fires_after(self._clock(), count)
+
+    def _check_that_it_fires(self, timing: Timing) -> None:
+        now = self._clock()
+        anchored = replace(timing, anchor=timing.anchor or timing.starts_at or now)
+        if anchored.rule().next_after(now) is None:
+            raise InvalidInputError(
+                "This never fires: all of its times lie in the past.", field="when"
+            )
+
+    async def _objections(
+        self, conn: Connection, schedule: Schedule, first: datetime, last: datetime
+    ) -> Callable[[datetime], str | None]:
+        days = await calendar_rows.days_of_schedules(
+            conn,
+            [schedule.id],
+            first=(first - timedelta(days=1)).astimezone(UTC).date(),
+            last=(last + timedelta(days=1)).astimezone(UTC).date(),
+        )
+        return schedule.timing.filter(days.get(schedule.id, ())).objection
 
     async def _find(self, conn: Connection, reference: str) -> Schedule:
         found = await rows.find_schedules(conn, reference)
@@ -138,6 +319,41 @@ class ScheduleService:
         if len(found) > 1:
             raise InvalidInputError(f"{reference!r} fits more than one schedule; write more of it.")
         return found[0]
+
+
+async def _fetch(conn: Connection, schedule_id: ScheduleId) -> Schedule:
+    found = await rows.fetch_schedule(conn, schedule_id)
+    if found is None:  # written in this very transaction
+        raise RuntimeError("a schedule was written and is not there")
+    return found
+
+
+async def _check_agent(conn: Connection, agent_name: str, user_id: UserId) -> None:
+    if await agent_rows.fetch_agent(conn, agent_name, user_id) is None:
+        raise NotFoundError("agent", agent_name, hint="See `rota agents list`.")
+
+
+async def _zones(
+    conn: Connection, user_id: UserId, found: Schedule, wanted: str | None
+) -> tuple[str | None, str]:
+    """Return the zone to store, None for the person's own, and the zone that this comes to."""
+    if wanted is None:
+        return (
+            None if found.follows_owner_zone else found.timing.time_zone
+        ), found.timing.time_zone
+    if wanted == NONE:
+        return None, await users.fetch_time_zone(conn, user_id)
+    return wanted, wanted
+
+
+@contextmanager
+def _naming_conflicts(name: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.UniqueViolation as error:
+        raise ConflictError(
+            f"There is a schedule named {name!r} already; choose another name (--name)."
+        ) from error
 
 
 def check_name(name: str) -> None:

@@ -29,22 +29,59 @@ class Process:
     version: str
     started_at: datetime
     seen_at: datetime
+    ticked_at: datetime | None
     is_alive: bool
 
 
 async def report(
-    conn: Connection, process_id: UUID, *, kind: Kind, host: str, pid: int, version: str
+    conn: Connection,
+    process_id: UUID,
+    *,
+    kind: Kind,
+    host: str,
+    pid: int,
+    version: str,
+    ticked_ago: float | None = None,
 ) -> None:
-    """Say that a process is alive; rows of processes gone for a day are removed."""
+    """Say that a process is alive; rows of processes gone for a day are removed.
+
+    `ticked_ago`: seconds since a scheduler last looked at the clock, None if it never did.
+    """
     await conn.execute(
         statement("report_process"),
-        {"id": process_id, "kind": kind, "host": host, "pid": pid, "version": version},
+        {
+            "id": process_id,
+            "kind": kind,
+            "host": host,
+            "pid": pid,
+            "version": version,
+            "ticked_ago": ticked_ago,
+        },
     )
 
 
 async def forget(conn: Connection, process_id: UUID) -> None:
     """Remove a process that ends in good order."""
     await conn.execute("DELETE FROM rota.processes WHERE id = %s", [process_id])
+
+
+async def scheduler_silence(conn: Connection) -> tuple[float | None, int]:
+    """Return for how many seconds no scheduler has looked at the clock, and the overdue fires.
+
+    None: no scheduler has been known for a day. At most 1,000 fires are counted, those overdue by
+    a minute or more.
+    """
+    cursor = await conn.execute(statement("scheduler_silence"))
+    row = await cursor.fetchone()
+    if row is None:  # aggregates return a row
+        raise RuntimeError("scheduler_silence returned no row")
+    return (float(row[0]) if row[0] is not None else None, int(row[1]))
+
+
+async def mark_once(conn: Connection, name: str, *, every_seconds: float) -> bool:
+    """Return True for one caller in each period, however many ask."""
+    cursor = await conn.execute(statement("mark_once"), {"name": name, "seconds": every_seconds})
+    return await cursor.fetchone() is not None
 
 
 async def list_processes(conn: Connection) -> tuple[Process, ...]:

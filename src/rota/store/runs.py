@@ -25,6 +25,7 @@ class Claim:
     attempt: int
     token: FencingToken
     snapshot: Mapping[str, Any] | None
+    cancel_reason: str | None = None  # somebody asked it to stop before this attempt began
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ async def claim_run(conn: Connection, run_id: RunId) -> Claim | None:
     row = await cursor.fetchone()
     if row is None:
         return None
-    return Claim(run_id, row[0], FencingToken(row[1]), row[2])
+    return Claim(run_id, row[0], FencingToken(row[1]), row[2], row[3])
 
 
 async def store_snapshot(conn: Connection, claim: Claim, snapshot: Mapping[str, Any]) -> None:
@@ -255,11 +256,17 @@ async def runs_without_job(conn: Connection, *, older_than_seconds: float) -> tu
     return tuple(RunId(row[0]) for row in await cursor.fetchall())
 
 
-async def any_waiting(conn: Connection) -> bool:
-    """Return whether any run waits to be admitted."""
-    cursor = await conn.execute(statement("any_waiting_run"))
+async def cancel_requests(conn: Connection, run_ids: Sequence[RunId]) -> tuple[RunId, ...]:
+    """Return those of these runs that somebody has asked to stop."""
+    cursor = await conn.execute(statement("cancel_requests"), {"run_ids": list(run_ids)})
+    return tuple(RunId(row[0]) for row in await cursor.fetchall())
+
+
+async def fetch_cancel_reason(conn: Connection, run_id: RunId) -> str | None:
+    """Return why a run is to stop, None if it is not."""
+    cursor = await conn.execute(statement("fetch_cancel_reason"), {"run_id": run_id})
     row = await cursor.fetchone()
-    return bool(row and row[0])
+    return (row[0] or "it was cancelled") if row is not None else None
 
 
 def _run(row: Mapping[str, Any]) -> Run:

@@ -8,14 +8,15 @@ WITH sole AS MATERIALIZED (
                                               WHERE status = 'queued'))
                 ELSE 0 END AS places
 ), turns AS (
-    SELECT id, priority, created_at,
-           row_number() OVER (PARTITION BY user_id ORDER BY priority DESC, created_at, id) AS turn
-    FROM public.agent_runs
-    WHERE status = 'waiting' AND (SELECT places FROM room) > 0
+    SELECT id, priority, created_at, fire_time,
+           row_number() OVER (PARTITION BY user_id
+                              ORDER BY priority DESC, created_at, fire_time, id) AS turn
+    FROM rota.runs_to_admit
+    WHERE (SELECT places FROM room) > 0
 ), chosen AS (
-    SELECT id, row_number() OVER (ORDER BY turn, priority DESC, created_at, id) AS place
+    SELECT id, row_number() OVER (ORDER BY turn, priority DESC, created_at, fire_time, id) AS place
     FROM turns
-    ORDER BY turn, priority DESC, created_at, id
+    ORDER BY turn, priority DESC, created_at, fire_time, id
     LIMIT (SELECT places FROM room)
 )
 UPDATE public.agent_runs AS r

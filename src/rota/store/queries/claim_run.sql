@@ -5,4 +5,6 @@ SET status = 'running',
     fencing_token = nextval('rota.fencing_tokens'),
     started_at = coalesce(started_at, now())
 WHERE id = %(run_id)s AND status IN ('waiting', 'queued', 'running')
-RETURNING attempt, fencing_token, snapshot
+RETURNING attempt, fencing_token, snapshot,
+          CASE WHEN cancel_requested_at IS NOT NULL
+               THEN coalesce(cancel_reason, 'it was cancelled') END

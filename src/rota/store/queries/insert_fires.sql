@@ -1,19 +1,22 @@
--- The occurrence is the lock: (schedule, fire time) is unique, so a fire time that was written
--- before writes no second run.
+-- The occurrence is the lock: (schedule, fire time) is unique, so a fire time that was taken
+-- before writes no second run. A row that says "missed" gives way: its rule was changed as it was
+-- due, and the new rule has it too.
 WITH fires AS (
     SELECT * FROM unnest(
         %(run_ids)s::uuid[], %(user_ids)s::uuid[], %(schedule_ids)s::uuid[],
         %(fire_times)s::timestamptz[], %(agent_names)s::text[], %(prompts)s::text[],
-        %(triggers)s::text[]
-    ) AS f (run_id, user_id, schedule_id, fire_time, agent_name, prompt, trigger)
+        %(triggers)s::text[], %(serial)s::boolean[]
+    ) AS f (run_id, user_id, schedule_id, fire_time, agent_name, prompt, trigger, is_serial)
 ), runs AS (
     INSERT INTO public.agent_runs
-        (id, user_id, schedule_id, fire_time, agent_name, prompt, trigger)
-    SELECT f.run_id, f.user_id, f.schedule_id, f.fire_time, f.agent_name, f.prompt, f.trigger
+        (id, user_id, schedule_id, fire_time, agent_name, prompt, trigger, is_serial)
+    SELECT f.run_id, f.user_id, f.schedule_id, f.fire_time, f.agent_name, f.prompt, f.trigger,
+           f.is_serial
     FROM fires AS f
     WHERE NOT EXISTS (
         SELECT FROM public.schedule_occurrences AS o
         WHERE o.schedule_id = f.schedule_id AND o.fire_time = f.fire_time
+          AND o.outcome <> 'missed'
     )
     RETURNING id, user_id, schedule_id, fire_time, trigger
 )
@@ -23,3 +26,6 @@ SELECT schedule_id, fire_time, user_id, 'fired',
        CASE trigger WHEN 'catch_up' THEN 'late: caught up within the catch-up window' ELSE '' END,
        id
 FROM runs
+ON CONFLICT (schedule_id, fire_time) DO UPDATE
+SET outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, run_id = EXCLUDED.run_id,
+    last_fire_time = NULL, fire_count = 1

@@ -1,6 +1,7 @@
 WITH gone AS (
     DELETE FROM rota.processes WHERE seen_at < now() - interval '1 day' AND id <> %(id)s
 )
-INSERT INTO rota.processes (id, kind, host, pid, version)
-VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(version)s)
-ON CONFLICT (id) DO UPDATE SET seen_at = now()
+INSERT INTO rota.processes (id, kind, host, pid, version, ticked_at)
+VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(version)s,
+        now() - make_interval(secs => %(ticked_ago)s))
+ON CONFLICT (id) DO UPDATE SET seen_at = now(), ticked_at = EXCLUDED.ticked_at

@@ -1,3 +1,11 @@
 UPDATE public.agent_schedules
-SET agent_name = %(agent_name)s, cron = %(cron)s, time_zone = %(time_zone)s, prompt = %(prompt)s
+SET name = %(name)s, agent_name = %(agent_name)s, prompt = %(prompt)s, cron = %(cron)s,
+    every_seconds = %(every_seconds)s, anchor_at = %(anchor_at)s, instants = %(instants)s,
+    time_zone = %(time_zone)s, dst_gap = %(dst_gap)s, dst_overlap = %(dst_overlap)s,
+    starts_at = %(starts_at)s, ends_at = %(ends_at)s, max_runs = %(max_runs)s,
+    jitter_seconds = %(jitter_seconds)s, active_hours = %(active_hours)s,
+    active_days = %(active_days)s, excluded_days = %(excluded_days)s,
+    overlap_policy = %(overlap_policy)s, catch_up = %(catch_up)s,
+    catch_up_window_seconds = %(catch_up_window_seconds)s,
+    pause_after_failures = %(pause_after_failures)s
 WHERE id = %(schedule_id)s

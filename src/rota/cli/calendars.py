@@ -1,0 +1,126 @@
+"""`rota calendars`: days off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+
+if TYPE_CHECKING:
+    from rota.store.calendars import Calendar
+
+app = typer.Typer(help="Calendars: days on which schedules do not fire.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The calendar's name.")]
+
+
+@app.command("import")
+def import_calendar(
+    name: Name,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An iCalendar file (.ics).")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+) -> None:
+    """Make the all-day events of an iCalendar file days off; replaces the days of that name."""
+    from rota.cli import output
+    from rota.domain.errors import InvalidInputError
+
+    try:
+        data = file.expanduser().read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"{file} cannot be read: {error.strerror}.") from error
+    found = as_person(
+        settings_from(data_dir, database_url, user),
+        lambda app, me: app.calendars.import_file(me, name, data, file.name),
+    )
+    output.say(_read_back(found))
+
+
+@app.command("add")
+def add_days(
+    name: Name,
+    days: Annotated[
+        list[str], typer.Argument(metavar="DAYS...", help="2026-12-24..2027-01-01, 2027-05-01.")
+    ],
+    summary: Annotated[str, typer.Option("--summary", help="What these days are.")] = "",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+) -> None:
+    """Add days off to a calendar, which is made if there is none of that name."""
+    from dataclasses import replace
+
+    from rota.cli import output
+    from rota.domain.calendars import parse_days
+
+    parsed = tuple(replace(day, summary=summary) for day in parse_days(", ".join(days)))
+    found = as_person(
+        settings_from(data_dir, database_url, user),
+        lambda app, me: app.calendars.add_days(me, name, parsed),
+    )
+    output.say(_read_back(found))
+
+
+@app.command("list")
+def list_calendars(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None, json: Json = False
+) -> None:
+    """List your calendars and the next day off of each."""
+    from rota.cli import output
+
+    found = as_person(
+        settings_from(data_dir, database_url, user), lambda app, me: app.calendars.all(me)
+    )
+    if json:
+        output.print_json(found)
+        return
+    output.table(
+        ["NAME", "ENTRIES", "NEXT", "SOURCE"],
+        [(c.name, c.days, c.next_day or "-", c.source or "-") for c in found],
+        empty="There are no calendars. `rota calendars import NAME FILE` makes one.",
+    )
+
+
+@app.command("show")
+def show_calendar(
+    name: Name,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Show the days of a calendar."""
+    from rota.cli import output
+
+    found, days = as_person(
+        settings_from(data_dir, database_url, user), lambda app, me: app.calendars.get(me, name)
+    )
+    if json:
+        output.print_json({"name": found.name, "covers_until": found.covers_until, "days": days})
+        return
+    output.table(
+        ["FROM", "TO", "WHAT"], [(d.first, d.last, d.summary) for d in days], empty="It is empty."
+    )
+    if found.covers_until is not None:
+        output.say(f"Days that recur are known until {found.covers_until}; import the file again.")
+
+
+@app.command("remove")
+def remove_calendar(
+    name: Name, data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None
+) -> None:
+    """Remove a calendar that no schedule keeps."""
+    from rota.cli import output
+
+    as_person(
+        settings_from(data_dir, database_url, user), lambda app, me: app.calendars.remove(me, name)
+    )
+    output.say(f"Removed {name}.")
+
+
+def _read_back(calendar: Calendar) -> str:
+    following = f"; the next is {calendar.next_day}" if calendar.next_day is not None else ""
+    return f"{calendar.name} has {calendar.days} entries{following}."

@@ -1,0 +1,62 @@
+"""Days off: what people type, and what a calendar holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+
+from rota.domain.errors import InvalidInputError
+
+MOST_DAYS: Final = 10_000
+"""Days that one entry may span."""
+
+_LONGEST_TEXT: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarDay:
+    """Days in a row that are off, from `first` to `last`, both included."""
+
+    first: date
+    last: date
+    summary: str = ""
+
+
+def parse_days(text: str) -> tuple[CalendarDay, ...]:
+    """Read "2026-12-24..2027-01-01, 2027-05-01"; raises InvalidInputError."""
+    if len(text) > _LONGEST_TEXT:
+        raise InvalidInputError(
+            f"The days off are longer than {_LONGEST_TEXT} characters; import a calendar instead "
+            "(`rota calendars`).",
+            field="excluded_days",
+        )
+    return tuple(_entries(text))
+
+
+def _entries(text: str) -> Iterator[CalendarDay]:
+    for part in text.split(","):
+        entry = part.strip()
+        if not entry:
+            continue
+        first, dots, last = (word.strip() for word in entry.partition(".."))
+        start = _date(entry, first)
+        end = _date(entry, last) if dots else start
+        if end < start or (end - start).days >= MOST_DAYS:
+            raise InvalidInputError(
+                f"The days off {entry!r} go from a day to a later one, {MOST_DAYS} days at most.",
+                field="excluded_days",
+            )
+        yield CalendarDay(start, end)
+
+
+def _date(entry: str, text: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007  a day has no zone
+    except ValueError as error:
+        raise InvalidInputError(
+            f"The days off {entry[:60]!r} are not understood; write for example 2026-12-24 or "
+            "2026-12-24..2027-01-01.",
+            field="excluded_days",
+        ) from error

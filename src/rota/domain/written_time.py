@@ -1,0 +1,103 @@
+"""Lengths of time and moments, as people write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+from rota.domain.errors import InvalidInputError
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_LONGEST: Final = timedelta(days=366 * 100)
+_DATE: Final = r"(?P<day>\d{4}-\d{2}-\d{2}|today|yesterday|tomorrow)"
+_TIME: Final = r"(?P<time>\d{1,2}:\d{2}(:\d{2})?(\.\d{1,6})?)"
+_OFFSET: Final = r"(?P<offset>Z|[+-]\d{2}:?\d{2})"
+_MOMENT: Final = re.compile(
+    rf"({_DATE}([T ]+{_TIME})?|(?P<alone>\d{{1,2}}:\d{{2}}(:\d{{2}})?))({_OFFSET})?", re.ASCII
+)
+
+
+def parse_duration(text: str, *, field: str) -> timedelta:
+    """Read "90m", "1h30m", "45s", "3d", "2w" or a plain number of seconds.
+
+    Raises InvalidInputError, naming `field`.
+    """
+    written = text.strip().lower()
+    if re.fullmatch(r"\d{1,10}", written, re.ASCII):
+        length = timedelta(seconds=int(written))
+    elif re.fullmatch(r"(\d{1,9}[smhdw]\s*)+", written, re.ASCII):
+        parts = re.findall(r"(\d+)([smhdw])", written)
+        length = timedelta(seconds=sum(int(count) * _UNITS[unit] for count, unit in parts))
+    else:
+        raise InvalidInputError(
+            f"The length of time {text[:60]!r} is not understood; write for example 90m, 1h30m, "
+            "45s or 3d.",
+            field=field,
+        )
+    if length > _LONGEST:
+        raise InvalidInputError(f"{text[:60]!r} is longer than a hundred years.", field=field)
+    return length
+
+
+def parse_moment(
+    text: str, zone: ZoneInfo, *, now: datetime, field: str, alone: Literal["past", "future"]
+) -> datetime:
+    """Read "2026-12-24 18:00", "2026-12-24", "tomorrow 9:00", "07:00" or ISO 8601; returns UTC.
+
+    Without an offset it is a local time in `zone`; one that comes twice means its first pass, one
+    that does not exist is refused. A time of day alone is the closest in the past or the future.
+    """
+    found = _MOMENT.fullmatch(" ".join(text.split()))
+    if found is None:
+        raise _not_understood(text, field)
+    here = now.astimezone(zone)
+    try:
+        if found["alone"]:
+            local = _at(here, found["alone"])
+            step = timedelta(days=-1 if alone == "past" else 1)
+            if (local > here.replace(tzinfo=None)) == (alone == "past"):
+                local += step
+        else:
+            local = _at(_day(found["day"], here), found["time"] or "0:00")
+        if found["offset"]:
+            offset = found["offset"].replace("Z", "+00:00")
+            return datetime.fromisoformat(f"{local.isoformat()}{offset}").astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise _not_understood(text, field) from error
+    aware = local.replace(tzinfo=zone)
+    if aware.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != local:
+        raise InvalidInputError(
+            f"{local:%Y-%m-%d %H:%M} does not exist in {zone}: the clock jumps over it.",
+            field=field,
+        )
+    return aware.astimezone(UTC)
+
+
+def _day(word: str, here: datetime) -> datetime:
+    days = {"today": 0, "yesterday": -1, "tomorrow": 1}
+    if word in days:
+        return here + timedelta(days=days[word])
+    return datetime.fromisoformat(word)
+
+
+def _at(day: datetime, clock: str) -> datetime:
+    hour, minute, *rest = clock.split(":")
+    second, _, fraction = (rest[0] if rest else "0").partition(".")
+    return day.replace(
+        hour=int(hour),
+        minute=int(minute),
+        second=int(second),
+        microsecond=int(fraction.ljust(6, "0")) if fraction else 0,
+        tzinfo=None,
+        fold=0,
+    )
+
+
+def _not_understood(text: str, field: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"The time {text[:60]!r} is not understood; write for example 2026-12-24 18:00, "
+        "tomorrow 9:00 or 07:00.",
+        field=field,
+    )

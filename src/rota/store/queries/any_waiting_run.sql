@@ -1,1 +1,0 @@
-SELECT EXISTS (SELECT FROM public.agent_runs WHERE status = 'waiting')

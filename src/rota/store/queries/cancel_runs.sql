@@ -1,0 +1,1 @@
+SELECT rota.cancel_runs(%(schedule_id)s, %(reason)s)

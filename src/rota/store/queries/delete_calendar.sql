@@ -1,0 +1,1 @@
+DELETE FROM public.calendars WHERE id = %(calendar_id)s

@@ -1,0 +1,1 @@
+SELECT public.request_backfill(%(schedule_id)s, %(fire_times)s::timestamptz[], %(overlap)s)

@@ -1,0 +1,1 @@
+DELETE FROM public.schedule_calendars WHERE schedule_id = %(schedule_id)s

@@ -1,0 +1,185 @@
+"""Schedules from the command line: added, read back, changed, explained, backfilled."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from rota.cli.main import app
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from tests.unit.test_calendar_files import calendar
+
+
+@pytest.fixture
+def owner_sql(owner_url):
+    with psycopg.connect(owner_url, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+def rota(database_url, alice, owner_sql, monkeypatch):
+    """Run a command in this process; returns what it printed, or its JSON."""
+    monkeypatch.setenv("ROTA_DATABASE_URL", database_url)
+    monkeypatch.setenv("ROTA_USER", "alice@example.com")
+    monkeypatch.setenv("ROTA_SECRET_KEY", "00" * 32)
+    owner_sql.execute(
+        "INSERT INTO agent_configurations (user_id, agent_name, model, script)"
+        " VALUES (%s, 'watcher', 'scripted:x', '{\"answer\": \"Quiet.\"}')",
+        [alice],
+    )
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, arguments)
+        if result.exception is not None:
+            raise result.exception
+        return json.loads(result.stdout) if "--json" in arguments else result.stdout
+
+    return run
+
+
+def test_phrase_is_added_and_read_back_with_fires_and_changes_of_the_clock(rota):
+    said = rota("schedules", "add", "watcher", "daily at 2:30", "--time-zone", "Europe/Berlin")
+    first, *rest = said.splitlines()
+    assert first == "Added watcher: At 02:30 (Europe/Berlin)."
+    assert sum("02:30:00 CE" in line for line in rest) == 5
+    assert sum("does not exist; it fires at 03:00 CEST" in line for line in rest) == 1
+    assert sum("comes twice; it fires once" in line for line in rest) == 1
+
+
+def test_every_kind_of_rule_can_be_added(rota):
+    rota("schedules", "add", "watcher", "30 7 * * mon-fri; 0 9 * * sat", "--name", "cron")
+    rota("schedules", "add", "watcher", "--every", "90m", "--name", "interval")
+    year = datetime.now(UTC).year + 1
+    rota("schedules", "add", "watcher", "--at", f"{year}-12-24 18:00", "--name", "once")
+
+    listed = {s["name"]: s for s in rota("schedules", "list", "--json")}
+
+    assert listed["cron"]["cron"] == "30 7 * * mon-fri; 0 9 * * sat"
+    assert listed["interval"]["every"] == 5_400
+    assert listed["once"]["instants"] == [f"{year}-12-24T18:00:00Z"]
+    assert listed["once"]["in_words"].startswith("Once, on ")
+
+
+def test_all_limits_and_policies_are_shown_and_can_be_taken_away(rota, tmp_path):
+    file = tmp_path / "h.ics"
+    file.write_bytes(calendar("UID:1\nDTSTART;VALUE=DATE:20200101\nRRULE:FREQ=YEARLY\nSUMMARY:NY"))
+    assert rota("calendars", "import", "holidays", str(file)).startswith("holidays has ")
+    rota(
+        *("schedules", "add", "watcher", "@daily", "--start", "2030-01-01", "--end", "2031-01-01"),
+        *("--jitter", "5m", "--active-hours", "08:00-18:00", "--active-days", "mon-fri"),
+        *("--except", "2030-12-24", "--except-calendar", "holidays", "--dst-gap", "skip"),
+        *("--dst-overlap", "twice", "--overlap", "buffer_one", "--catch-up", "all"),
+        *("--catch-up-window", "2h", "--max-runs", "7", "--pause-after-failures", "3"),
+    )
+
+    shown = rota("schedules", "show", "watcher")
+
+    for part in (
+        *("Starts     Tue 2030-01-01", "Ends       Wed 2031-01-01", "0 of 7", "up to 5 minutes"),
+        *("mon-fri 08:00-18:00", "2030-12-24, holidays", "buffer_one", "all, within 2 hours"),
+        *("after 3 in a row", "gap skip, overlap twice"),
+    ):
+        assert part in shown
+    rota(
+        *("schedules", "edit", "watcher", "--start", "none", "--end", "none", "--max-runs", "0"),
+        *("--active-hours", "none", "--except", "none", "--except-calendar", "none"),
+    )
+    edited = rota("schedules", "show", "watcher", "--json")
+    assert [edited[k] for k in ("starts_at", "ends_at", "max_runs", "active_hours")] == [None] * 4
+    assert edited["calendars"] == []
+    assert edited["jitter"] == 300
+
+
+def test_edit_reads_the_new_rule_back(rota):
+    rota("schedules", "add", "watcher", "@daily")
+    said = rota("schedules", "edit", "watcher", "weekdays at 7:30")
+    assert said.startswith("Changed watcher: At 07:30, Monday through Friday (UTC).")
+    with pytest.raises(ConflictError, match="revision 2"):
+        rota("schedules", "edit", "watcher", "--prompt", "x", "--revision", "1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("add", "nobody", "@daily"), NotFoundError),
+        (("add", "watcher", "every blue moon"), InvalidInputError),
+        (("add", "watcher", "@daily", "--every", "1h"), InvalidInputError),
+        (("add", "watcher", "--at", "2020-01-01"), InvalidInputError),
+        (("add", "watcher", "@daily", "--except-calendar", "none-such"), NotFoundError),
+        (("edit", "nothing", "@daily"), NotFoundError),
+        (("why", "nothing", "--at", "7:00"), NotFoundError),
+        (("preview", "61 * * * *"), InvalidInputError),
+        (("backfill", "nothing", "--from", "7:00", "--to", "8:00"), NotFoundError),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(rota, arguments, error):
+    with pytest.raises(error):
+        rota("schedules", *arguments)
+
+
+def test_why_and_backfill_speak_of_a_missed_time(rota, owner_sql):
+    rota("schedules", "add", "watcher", "@hourly")
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    owner_sql.execute(
+        "UPDATE agent_schedules SET created_at = %s, plan_from = %s",
+        [hour - timedelta(days=1), hour - timedelta(days=1)],
+    )
+    owner_sql.execute(
+        "INSERT INTO schedule_occurrences (schedule_id, fire_time, user_id, outcome, reason)"
+        " SELECT id, %s, user_id, 'missed', 'nobody was there' FROM agent_schedules",
+        [hour],
+    )
+    at = f"{hour:%Y-%m-%d %H:%M}"
+
+    said = rota("schedules", "why", "watcher", "--at", at)
+    assert f"{hour:%H:%M:%S} UTC: missed." in said
+    assert "Nobody was there." in said
+    rehearsal = rota("schedules", "backfill", "watcher", "--from", at, "--to", at, "--dry-run")
+    assert "1 fire times; nothing was done." in rehearsal
+    done = rota("schedules", "backfill", "watcher", "--from", at, "--to", at, "--json")
+
+    assert len(done["runs"]) == 1
+    again = rota("schedules", "why", "watcher", "--at", at, "--json")
+    assert (again["verdict"], again["occurrence"]["run_id"]) == ("fired", done["runs"][0])
+
+
+def test_calendar_folds_what_fires_often_and_shows_the_rest_by_day(rota):
+    rota("schedules", "add", "watcher", "*/15 * * * *", "--name", "pulse")
+    rota("schedules", "add", "watcher", "daily at 23:59", "--name", "night")
+    rota("schedules", "add", "watcher", "@daily", "--name", "off")
+    rota("schedules", "pause", "off", "--note", "later")
+
+    said = rota("schedules", "calendar", "--days", "2")
+
+    assert said.count("23:59        night") == 2
+    assert "00:00-23:45  pulse  96 times" in said
+    assert "off" not in said
+    listed = rota("schedules", "calendar", "--days", "1", "--json")
+    assert {item["schedule"] for item in listed} == {"pulse", "night"}
+    assert listed == sorted(listed, key=lambda item: item["fire_time"])
+
+
+def test_paused_schedule_says_why_and_resumes_in_the_future(rota):
+    rota("schedules", "add", "watcher", "@hourly", "--paused")
+    assert "Paused     it was added paused" in rota("schedules", "show", "watcher")
+    rota("schedules", "pause", "watcher", "--note", "on holiday")
+    assert "Paused     on holiday" in rota("schedules", "show", "watcher")
+    assert rota("schedules", "resume", "watcher").startswith("Resumed watcher: Every hour")
+
+
+def test_calendars_are_listed_shown_and_removed(rota):
+    rota("calendars", "add", "office", "2030-12-24..2031-01-01", "--summary", "Closed")
+    assert rota("calendars", "list", "--json")[0]["next_day"] == "2030-12-24"
+    assert "2030-12-24  2031-01-01  Closed" in rota("calendars", "show", "office")
+    rota("calendars", "remove", "office")
+    assert "There are no calendars" in rota("calendars", "list")
+
+
+def test_preview_leaves_out_what_will_not_fire():
+    arguments = ["schedules", "preview", "@hourly", "--active-hours", "08:00-09:00", "--json"]
+    shown = json.loads(CliRunner().invoke(app, arguments).stdout)
+    assert {fire[11:16] for fire in shown["next_fires"]} == {"08:00"}

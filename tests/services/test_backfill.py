@@ -1,0 +1,143 @@
+"""Backfill: past fire times that have not run, run in order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from rota.domain.errors import InvalidInputError
+from rota.domain.overlap import OverlapPolicy
+from rota.services.schedules import ScheduleService
+from tests.services.harness import PAST, clock
+
+MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def schedules(workshop):
+    return ScheduleService(workshop.database, clock=clock)
+
+
+async def occurrence(workshop, schedule, time, outcome, **columns):
+    await workshop.owner.execute(
+        "INSERT INTO schedule_occurrences (schedule_id, fire_time, user_id, outcome, reason,"
+        " last_fire_time, fire_count) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        [
+            schedule.id,
+            time,
+            workshop.user,
+            outcome,
+            columns.get("reason", ""),
+            columns.get("last"),
+            columns.get("count", 1),
+        ],
+    )
+
+
+async def backfill(workshop, schedules, start="2026-03-02", end="2026-03-05 12:00", **options):
+    schedule, times = await schedules.backfill_times(workshop.user, "morning", start, end)
+    return times, await schedules.backfill(workshop.user, schedule, times, **options)
+
+
+async def test_backfill_runs_what_has_not_run_and_says_what_it_was(workshop, schedules):
+    schedule = await workshop.schedule(plan_from=PAST)
+    await occurrence(workshop, schedule, MONDAY_7, "fired")
+    await occurrence(workshop, schedule, MONDAY_7 + DAY, "missed", reason="nobody was there")
+
+    times, runs = await backfill(workshop, schedules)
+
+    assert (len(times), len(runs)) == (4, 3)
+    rows = await workshop.rows("agent_runs", "fire_time")
+    assert [row["fire_time"] for row in rows] == [MONDAY_7 + day * DAY for day in (1, 2, 3)]
+    assert {row["trigger"] for row in rows} == {"backfill"}
+    assert {row["is_serial"] for row in rows} == {True}
+    occurrences = await workshop.rows("schedule_occurrences", "fire_time")
+    assert [row["reason"] for row in occurrences] == [
+        "",
+        "backfilled; it was missed before: nobody was there",
+        "backfilled",
+        "backfilled",
+    ]
+    assert {row["outcome"] for row in occurrences} == {"fired"}
+
+
+async def test_second_backfill_of_the_same_range_runs_nothing(workshop, schedules):
+    await workshop.schedule(plan_from=PAST)
+    await backfill(workshop, schedules)
+
+    _, runs = await backfill(workshop, schedules)
+
+    assert runs == ()
+    assert len(await workshop.rows("agent_runs")) == 4
+
+
+async def test_backfilled_runs_wait_for_each_other_and_behind_others(workshop, schedules):
+    await workshop.schedule(plan_from=PAST)
+    await backfill(workshop, schedules)
+
+    await workshop.scheduler().tick(clock())
+
+    rows = await workshop.rows("agent_runs", "fire_time")
+    assert [row["status"] for row in rows] == ["queued", "waiting", "waiting", "waiting"]
+    assert {row["priority"] for row in rows} == {-10}
+
+
+async def test_backfill_may_run_side_by_side(workshop, schedules):
+    await workshop.schedule(plan_from=PAST)
+    await backfill(workshop, schedules, overlap=OverlapPolicy.ALLOW_ALL)
+
+    await workshop.scheduler().tick(clock())
+
+    assert {row["status"] for row in await workshop.rows("agent_runs")} == {"queued"}
+
+
+async def test_backfill_leaves_days_off_out(workshop, schedules):
+    await workshop.schedule(plan_from=PAST, excluded_days="2026-03-03..2026-03-04")
+
+    times, _ = await backfill(workshop, schedules)
+
+    assert times == (MONDAY_7, MONDAY_7 + 3 * DAY)
+
+
+async def test_backfill_into_a_range_of_missed_fires_keeps_the_rest_of_the_range(
+    workshop, schedules
+):
+    schedule = await workshop.schedule(plan_from=PAST)
+    await occurrence(
+        workshop, schedule, MONDAY_7, "missed", last=MONDAY_7 + 3_000 * DAY, count=None
+    )
+
+    _, runs = await backfill(workshop, schedules, end="2026-03-02 12:00")
+
+    assert len(runs) == 1
+    fired, missed = await workshop.rows("schedule_occurrences", "fire_time")
+    assert (fired["outcome"], fired["fire_time"]) == ("fired", MONDAY_7)
+    assert missed["outcome"] == "missed"
+    assert missed["last_fire_time"] == MONDAY_7 + 3_000 * DAY
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [("2026-03-05", "2026-03-02"), ("2026-03-02", "2099-01-01")]
+)
+async def test_range_that_cannot_be_meant_is_refused(workshop, schedules, start, end):
+    await workshop.schedule(plan_from=PAST)
+    with pytest.raises(InvalidInputError, match="ends in the past"):
+        await backfill(workshop, schedules, start, end)
+
+
+async def test_more_than_a_thousand_are_refused(workshop, schedules):
+    await workshop.schedule(plan_from=PAST, cron="* * * * *")
+    with pytest.raises(InvalidInputError, match="more than 1000"):
+        await backfill(workshop, schedules)
+
+
+async def test_person_past_our_service_cannot_backfill_the_future(workshop):
+    schedule = await workshop.schedule()
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        async with workshop.database.acting_as(workshop.user) as conn:
+            await conn.execute(
+                "SELECT request_backfill(%s, ARRAY[now() + interval '1 hour'])", [schedule.id]
+            )
