@@ -27,7 +27,16 @@ ALTER TABLE public.agent_schedules
     ADD COLUMN failures_in_row integer NOT NULL DEFAULT 0,
     ADD COLUMN revision integer NOT NULL DEFAULT 1,
     ADD CHECK (num_nonnulls(cron, every_seconds, instants) = 1),
-    ADD CHECK (ends_at >= starts_at);
+    ADD CHECK (ends_at >= starts_at),
+    -- A person may write these past rota; no value of theirs may stop a scheduler in its work.
+    ADD CHECK (array_ndims(instants) = 1 AND array_position(instants, NULL) IS NULL
+               AND '1900-01-01Z' <= ALL (instants) AND '9000-01-01Z' >= ALL (instants)),
+    ADD CHECK (starts_at BETWEEN '1900-01-01Z' AND '9000-01-01Z'),
+    ADD CHECK (ends_at BETWEEN '1900-01-01Z' AND '9000-01-01Z'),
+    ADD CHECK (anchor_at BETWEEN '1900-01-01Z' AND '9000-01-01Z'),
+    ADD CHECK (length(cron) <= 10000 AND length(time_zone) <= 100),
+    ADD CHECK (length(active_hours) <= 500 AND length(active_days) <= 500),
+    ADD CHECK (length(excluded_days) <= 2000);
 
 DROP INDEX public.agent_schedules_unplanned_idx;
 CREATE INDEX agent_schedules_unplanned_idx ON public.agent_schedules (created_at)
@@ -40,8 +49,9 @@ GRANT UPDATE (every_seconds, anchor_at, instants, dst_gap, dst_overlap, starts_a
               max_runs, jitter_seconds, active_hours, active_days, excluded_days, overlap_policy,
               catch_up, pause_after_failures) ON public.agent_schedules TO authenticated;
 
--- A serial run starts only when no other run of its schedule is under way. A run that is to stop
--- keeps its status until its worker has stored what there is.
+-- A serial run starts only when no other run of its schedule is under way, and those that wait go
+-- by priority, then age. A run that is to stop keeps its status until its worker has stored what
+-- there is.
 ALTER TABLE public.agent_runs
     ADD COLUMN is_serial boolean NOT NULL DEFAULT false,
     ADD COLUMN cancel_requested_at timestamptz,
@@ -58,8 +68,9 @@ WHERE r.status = 'waiting'
       WHERE o.schedule_id = r.schedule_id AND o.id <> r.id
         AND o.status IN ('waiting', 'queued', 'running')
         AND (o.status <> 'waiting'
-             OR (o.is_serial AND (o.created_at, coalesce(o.fire_time, '-infinity'), o.id)
-                 < (r.created_at, coalesce(r.fire_time, '-infinity'), r.id)))
+             OR (o.is_serial
+                 AND (-o.priority, o.created_at, coalesce(o.fire_time, '-infinity'), o.id)
+                     < (-r.priority, r.created_at, coalesce(r.fire_time, '-infinity'), r.id)))
         -- Executed by a process of its own, outside the queue: nobody else would ever end it.
         AND NOT (o.status = 'running' AND o.queued_at IS NULL)
   ));
@@ -225,7 +236,7 @@ CREATE TRIGGER cancel_waiting_runs BEFORE DELETE ON public.agent_schedules
     FOR EACH ROW EXECUTE FUNCTION rota.cancel_waiting_runs();
 
 -- Asks the unfinished runs of a schedule to stop: what has not begun ends here, what is under way
--- is ended by its worker.
+-- is ended by its worker. A backfill is left alone: it does not compete with the present.
 CREATE FUNCTION rota.cancel_runs(of_schedule uuid, why text) RETURNS integer
     LANGUAGE plpgsql
     SET search_path = ''
@@ -239,7 +250,7 @@ BEGIN
         status = CASE WHEN status = 'running' THEN 'running' ELSE 'cancelled' END,
         finished_at = CASE WHEN status = 'running' THEN NULL ELSE now() END
     WHERE schedule_id = of_schedule AND status IN ('waiting', 'queued', 'running')
-      AND cancel_requested_at IS NULL
+      AND cancel_requested_at IS NULL AND trigger <> 'backfill'
       AND NOT (status = 'running' AND queued_at IS NULL);
     GET DIAGNOSTICS asked = ROW_COUNT;
     RETURN asked;
@@ -277,7 +288,7 @@ BEGIN
     END IF;
     SELECT count(*) INTO under_way FROM public.agent_runs AS r
     WHERE r.schedule_id = wanted_schedule.id AND r.status IN ('waiting', 'queued', 'running')
-      AND NOT (r.status = 'running' AND r.queued_at IS NULL);
+      AND r.trigger <> 'backfill' AND NOT (r.status = 'running' AND r.queued_at IS NULL);
     IF (policy = 'skip' AND under_way > 0) OR (policy = 'buffer_one' AND under_way > 1) THEN
         RAISE EXCEPTION 'a run of this schedule is under way' USING ERRCODE = 'object_in_use';
     END IF;

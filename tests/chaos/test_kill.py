@@ -172,3 +172,36 @@ async def test_cut_connections_are_made_anew(workshop, start):
 
 async def _both_alive(workshop):
     return len(await workshop.rows("rota.processes")) == 2
+
+
+async def test_run_that_another_fire_replaces_ends_within_seconds(workshop, start):
+    """Overlap policy cancel_other, with a worker that is in the middle of the earlier run."""
+    start("scheduler")
+    start("worker")
+    slow = SLOW | {"steps": [SLOW["steps"][0], {"sleep_ms": 60_000}]}
+    await workshop.agent(slow, tools=["mail_search"])
+    await workshop.schedule(overlap_policy="cancel_other")
+    await workshop.owner.execute("UPDATE agent_schedules SET next_fire_at = now()")
+    first = await in_the_middle(workshop)
+    await workshop.agent({"steps": [], "answer": "Quick."}, name="quick")
+    await workshop.owner.execute(
+        "UPDATE agent_schedules SET agent_name = 'quick', next_fire_at = now(),"
+        " next_fire_time = date_trunc('second', now()) + interval '1 second'"
+    )
+
+    results = await until(lambda: _results(workshop, 2), seconds=20)
+
+    by_run = {result["run_id"]: result for result in results}
+    replaced = by_run.pop(first["id"])
+    assert "took its place" in replaced["metadata"]["cancelled"]
+    (quick,) = by_run.values()
+    assert (quick["result_content"], quick["status"]) == ("Quick.", "success")
+    runs = {run["id"]: run for run in await workshop.rows("agent_runs")}
+    asked, ended = (runs[first["id"]][k] for k in ("cancel_requested_at", "finished_at"))
+    assert (ended - asked).total_seconds() < 5
+    assert runs[quick["run_id"]]["started_at"] >= ended
+
+
+async def _results(workshop, count):
+    rows = await workshop.rows("agent_execution_results")
+    return rows if len(rows) >= count else None

@@ -510,3 +510,30 @@ async def test_claims_that_are_no_json_let_nobody_in(database, alice):
                 [json.dumps({"sub": f"{uuid.uuid4()}' OR true"})],
             )
             await conn.execute("SELECT auth.uid()")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("starts_at", "infinity"),
+        ("starts_at", "0044-03-15 BC"),
+        ("ends_at", "-infinity"),
+        ("anchor_at", "infinity"),
+        ("instants", "{infinity}"),
+        ("instants", "{NULL}"),
+        ("instants", "{{2030-01-01},{2031-01-01}}"),
+        ("instants", "{}"),
+        ("active_hours", "8-9," * 1_000),
+        ("excluded_days", "2030-01-01," * 1_000),
+        ("every_seconds", "0"),
+    ],
+)
+async def test_nobody_writes_past_rota_what_would_stop_a_scheduler(
+    database, rows, alice, column, value
+):
+    statement = sql.SQL("UPDATE agent_schedules SET {} = %s, cron = {} WHERE id = %s").format(
+        sql.Identifier(column),
+        sql.SQL("NULL" if column in {"instants", "every_seconds"} else "cron"),
+    )
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await attempt(database, alice, statement, [value, rows["agent_schedules"]])

@@ -10,7 +10,7 @@ import pytest
 from rota.domain.errors import InvalidInputError
 from rota.domain.overlap import OverlapPolicy
 from rota.services.schedules import ScheduleService
-from tests.services.harness import PAST, clock
+from tests.services.harness import clock
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -43,7 +43,7 @@ async def backfill(workshop, schedules, start="2026-03-02", end="2026-03-05 12:0
 
 
 async def test_backfill_runs_what_has_not_run_and_says_what_it_was(workshop, schedules):
-    schedule = await workshop.schedule(plan_from=PAST)
+    schedule = await workshop.schedule()
     await occurrence(workshop, schedule, MONDAY_7, "fired")
     await occurrence(workshop, schedule, MONDAY_7 + DAY, "missed", reason="nobody was there")
 
@@ -65,7 +65,7 @@ async def test_backfill_runs_what_has_not_run_and_says_what_it_was(workshop, sch
 
 
 async def test_second_backfill_of_the_same_range_runs_nothing(workshop, schedules):
-    await workshop.schedule(plan_from=PAST)
+    await workshop.schedule()
     await backfill(workshop, schedules)
 
     _, runs = await backfill(workshop, schedules)
@@ -75,7 +75,7 @@ async def test_second_backfill_of_the_same_range_runs_nothing(workshop, schedule
 
 
 async def test_backfilled_runs_wait_for_each_other_and_behind_others(workshop, schedules):
-    await workshop.schedule(plan_from=PAST)
+    await workshop.schedule()
     await backfill(workshop, schedules)
 
     await workshop.scheduler().tick(clock())
@@ -86,7 +86,7 @@ async def test_backfilled_runs_wait_for_each_other_and_behind_others(workshop, s
 
 
 async def test_backfill_may_run_side_by_side(workshop, schedules):
-    await workshop.schedule(plan_from=PAST)
+    await workshop.schedule()
     await backfill(workshop, schedules, overlap=OverlapPolicy.ALLOW_ALL)
 
     await workshop.scheduler().tick(clock())
@@ -95,7 +95,7 @@ async def test_backfill_may_run_side_by_side(workshop, schedules):
 
 
 async def test_backfill_leaves_days_off_out(workshop, schedules):
-    await workshop.schedule(plan_from=PAST, excluded_days="2026-03-03..2026-03-04")
+    await workshop.schedule(excluded_days="2026-03-03..2026-03-04")
 
     times, _ = await backfill(workshop, schedules)
 
@@ -105,7 +105,7 @@ async def test_backfill_leaves_days_off_out(workshop, schedules):
 async def test_backfill_into_a_range_of_missed_fires_keeps_the_rest_of_the_range(
     workshop, schedules
 ):
-    schedule = await workshop.schedule(plan_from=PAST)
+    schedule = await workshop.schedule()
     await occurrence(
         workshop, schedule, MONDAY_7, "missed", last=MONDAY_7 + 3_000 * DAY, count=None
     )
@@ -123,13 +123,13 @@ async def test_backfill_into_a_range_of_missed_fires_keeps_the_rest_of_the_range
     ("start", "end"), [("2026-03-05", "2026-03-02"), ("2026-03-02", "2099-01-01")]
 )
 async def test_range_that_cannot_be_meant_is_refused(workshop, schedules, start, end):
-    await workshop.schedule(plan_from=PAST)
+    await workshop.schedule()
     with pytest.raises(InvalidInputError, match="ends in the past"):
         await backfill(workshop, schedules, start, end)
 
 
 async def test_more_than_a_thousand_are_refused(workshop, schedules):
-    await workshop.schedule(plan_from=PAST, cron="* * * * *")
+    await workshop.schedule(cron="* * * * *")
     with pytest.raises(InvalidInputError, match="more than 1000"):
         await backfill(workshop, schedules)
 
@@ -141,3 +141,22 @@ async def test_person_past_our_service_cannot_backfill_the_future(workshop):
             await conn.execute(
                 "SELECT request_backfill(%s, ARRAY[now() + interval '1 hour'])", [schedule.id]
             )
+
+
+async def test_backfill_under_way_does_not_skip_the_present(workshop, schedules):
+    await workshop.schedule()
+    await backfill(workshop, schedules)
+    scheduler = workshop.scheduler()
+    await scheduler.tick(clock())
+    await workshop.owner.execute("UPDATE agent_runs SET status = 'running' WHERE status = 'queued'")
+    today = clock().replace(microsecond=0)
+    await workshop.owner.execute("UPDATE agent_schedules SET next_fire_at = %s", [today])
+
+    assert (await scheduler.tick(today)).fired == 1
+    await workshop.owner.execute(
+        "UPDATE agent_runs SET status = 'finished' WHERE status = 'running'"
+    )
+    await scheduler.tick(today)
+
+    queued = [run for run in await workshop.rows("agent_runs") if run["status"] == "queued"]
+    assert [run["fire_time"] for run in queued] == [today]  # before the rest of the backfill

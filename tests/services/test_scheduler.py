@@ -220,3 +220,56 @@ async def test_queued_run_whose_job_was_lost_is_queued_again(workshop, scheduler
 
     assert (first, second) == (1, 0)
     assert len(await workshop.rows("rota.pgqueuer")) == 1
+
+
+async def test_one_schedule_that_cannot_be_worked_out_stops_no_other(
+    workshop, scheduler, monkeypatch
+):
+    """Whatever goes wrong in the arithmetic of one rule."""
+    from rota.domain import schedules as domain
+
+    await workshop.due(MONDAY_7, name="bad", prompt="bad")
+    await workshop.due(MONDAY_7, name="good")
+    monkeypatch.setattr(domain, "_chosen", _raising_for_bad(domain._chosen))
+
+    tick = await scheduler.tick(MONDAY_7)
+
+    assert tick.fired == 1
+    bad, good = await workshop.rows("agent_schedules", "name")
+    assert (bad["is_active"], good["is_active"]) == (False, True)
+    assert "cannot be worked out (OverflowError)" in bad["pause_note"]
+
+
+def _raising_for_bad(original):
+    def chosen(schedule, *rest):
+        if schedule.prompt == "bad":
+            raise OverflowError
+        return original(schedule, *rest)
+
+    return chosen
+
+
+async def test_schedule_that_somebody_has_locked_is_not_asked_for_without_pause(workshop):
+    from rota.services.scheduler_loop import LOCKED_SLEEP, SchedulerLoop
+
+    await workshop.due(MONDAY_7)
+    loop = SchedulerLoop(workshop.database, workshop.scheduler(), clock=lambda: MONDAY_7)
+    async with workshop.owner.transaction():
+        await workshop.owner.execute("SELECT FROM agent_schedules FOR UPDATE")
+        assert await loop._tick(15.0) == LOCKED_SLEEP
+    assert await loop._tick(15.0) == 15.0
+    assert len(await workshop.rows("agent_runs")) == 1
+
+
+async def test_more_fires_than_one_look_takes_all_run_where_all_are_wanted(workshop, scheduler):
+    await workshop.due(
+        MONDAY_7, cron="*/20 * * * * *", catch_up="all", catch_up_window_seconds=86_400 * 5
+    )
+    now = MONDAY_7 + 3 * DAY
+
+    while (tick := await scheduler.tick(now)).next_fire_at <= now:
+        assert tick.fired
+
+    runs = await workshop.rows("agent_runs")
+    assert len(runs) == len({run["fire_time"] for run in runs}) == 3 * 86_400 // 20 + 1
+    assert {row["outcome"] for row in await workshop.rows("schedule_occurrences")} == {"fired"}

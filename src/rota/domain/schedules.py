@@ -22,6 +22,8 @@ MISSED_ROWS_LIMIT: Final = 1_000
 WALK_LIMIT: Final = 10_000
 """Fire times that one plan looks at one by one: half a second of work at most."""
 
+_TICK: Final = timedelta(microseconds=1)
+
 ON_TIME: Final = timedelta(seconds=5)
 """A fire this late is still an ordinary one; later, it is a catch-up and its row says so."""
 
@@ -190,16 +192,17 @@ def _times(
     times = [due_since, *rule.fires_between(due_since, now, limit=WALK_LIMIT)]
     unseen = None
     if len(times) > WALK_LIMIT:
-        recent = now - max(schedule.policy.catch_up_window, ON_TIME)
-        after = max(recent - timedelta(microseconds=1), due_since)
-        fresh = rule.fires_between(after, now, limit=WALK_LIMIT)
-        if len(fresh) == WALK_LIMIT:
+        recent = max(now - max(schedule.policy.catch_up_window, ON_TIME), due_since)
+        fresh = rule.fires_between(recent - _TICK, now, limit=WALK_LIMIT)
+        if len(fresh) == WALK_LIMIT and schedule.policy.catch_up is CatchUp.LATEST:
             latest = rule.latest_at_or_before(now)
             fresh = [latest] if latest is not None else fresh
-        before = fresh[0] if fresh else now + timedelta(microseconds=1)
-        last = rule.latest_at_or_before(before - timedelta(microseconds=1))
-        unseen = (due_since, last or due_since)
-        times = fresh or [unseen[1]]
+        # Where all are to run, those past the limit stay due, and come at the next look.
+        before = fresh[0] if fresh else now + _TICK
+        if before > due_since:
+            last = rule.latest_at_or_before(before - _TICK) or due_since
+            unseen = (due_since, last)
+        times = fresh or [unseen[1] if unseen is not None else due_since]
     jitter = schedule.timing.jitter
     if len(times) > 1 and jitter and due_time(rule, schedule.id, times[-1], jitter) > now:
         times.pop()

@@ -6,6 +6,7 @@ waiting run and next fire time commit together.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from rota.domain.errors import InvalidInputError
+from rota.domain.errors import RotaError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications import Category
 from rota.domain.overlap import OverlapPolicy, Start, UnderWay, start_of
@@ -40,6 +41,9 @@ from rota.store.schedules import Fire, Planned
 BATCH: Final = 500
 """Schedules that one transaction claims: few enough that a crash repeats little."""
 
+LONGEST_PLANNING: Final = 1.0
+"""Seconds that one transaction works out fires; schedules that are years behind take a while."""
+
 DaysOff = Mapping[ScheduleId, tuple[NamedDay, ...]]
 
 log = structlog.get_logger(__name__)
@@ -64,6 +68,7 @@ class _Batch:
     fires: list[Fire] = field(default_factory=list)
     passed: list[tuple[Schedule, PassedFires]] = field(default_factory=list)
     planned: list[Planned] = field(default_factory=list)
+    is_whole: bool = True
 
     @property
     def missed(self) -> list[tuple[Schedule, PassedFires]]:
@@ -117,7 +122,7 @@ class Scheduler:
                 fired, missed = fired + len(batch.fires), missed + len(batch.missed)
                 if batch.fires:
                     admitted += await admit(conn, ahead=self._ahead)
-            if len(due) < BATCH:  # what is left is in the hands of other schedulers
+            if len(due) < BATCH and batch.is_whole:  # others have what is left
                 break
         return fired, missed, admitted
 
@@ -125,17 +130,19 @@ class Scheduler:
         days_off = await _days_off(conn, due, now)
         batch = _Batch()
         plans: list[tuple[Schedule, FirePlan]] = []
+        deadline = time.monotonic() + LONGEST_PLANNING
         for schedule in due:
-            if schedule.next_fire_time is None:  # claim_due selects by it
-                continue
+            if time.monotonic() > deadline:  # the others stay due, and are claimed anew
+                batch.is_whole = False
+                break
             try:
                 plan = plan_fires(
                     schedule,
-                    due_since=schedule.next_fire_time,
+                    due_since=schedule.next_fire_time or now,
                     days_off=days_off.get(schedule.id, ()),
                     now=now,
                 )
-            except InvalidInputError as error:
+            except Exception as error:  # noqa: BLE001  whatever is wrong with one schedule, the others fire
                 await self._pause_invalid(conn, schedule, error)
                 continue
             plans.append((schedule, plan))
@@ -205,38 +212,46 @@ class Scheduler:
                 plans: list[Planned] = []
                 for schedule in found:
                     try:
-                        plans.append(await self._plan(conn, schedule, now))
-                    except InvalidInputError as error:
+                        plan, passed = _first_plan(schedule, now)
+                    except Exception as error:  # noqa: BLE001  as above
                         await self._pause_invalid(conn, schedule, error)
+                        continue
+                    plans.append(plan)
+                    await rows.insert_passed(conn, [(schedule, item) for item in passed])
                 await rows.set_next_fires(conn, plans)
                 planned += len(plans)
 
-    async def _plan(self, conn: Connection, schedule: Schedule, now: datetime) -> Planned:
-        """Plan a schedule from when its rule was set: what fell due since then is caught up."""
-        rule = schedule.rule()
-        schedule.timing.check()
-        since = min(schedule.plan_from, now)
-        if schedule.paused_at is not None:
-            await rows.insert_passed(conn, [(schedule, p) for p in _during_pause(schedule, since)])
-        limit = schedule.policy.max_runs
-        if limit is not None and schedule.runs_started >= limit:
-            return Planned(schedule.id, None)
-        return Planned(schedule.id, next_fire(schedule, rule, since))
-
-    async def _pause_invalid(
-        self, conn: Connection, schedule: Schedule, error: InvalidInputError
-    ) -> None:
+    async def _pause_invalid(self, conn: Connection, schedule: Schedule, error: Exception) -> None:
         """Pause a schedule that cannot be planned, and tell its owner."""
-        await rows.pause(conn, schedule.id, error.message)
+        if isinstance(error, RotaError):
+            said = error.message
+        else:
+            said = f"its rule cannot be worked out ({type(error).__name__})."
+            log.error("planning_failed", schedule_id=str(schedule.id), exc_info=error)
+        await rows.pause(conn, schedule.id, said)
         await self._notifications.notify_user(
             schedule.user_id,
             f"{schedule.name} is paused",
-            f"The schedule cannot be planned: {error.message}",
+            f"The schedule cannot be planned: {said}",
             category=Category.ERROR,
             metadata={"schedule_id": str(schedule.id)},
             conn=conn,
         )
-        log.warning("schedule_paused", schedule_id=str(schedule.id), reason=error.message)
+        log.warning("schedule_paused", schedule_id=str(schedule.id), reason=said)
+
+
+def _first_plan(schedule: Schedule, now: datetime) -> tuple[Planned, list[PassedFires]]:
+    """Plan a schedule from when its rule was set: what fell due since then is caught up.
+
+    Returns rows for the fires of a pause too, where one has just ended.
+    """
+    schedule.timing.check()
+    since = min(schedule.plan_from, now)
+    passed = _during_pause(schedule, since) if schedule.paused_at is not None else []
+    limit = schedule.policy.max_runs
+    if limit is not None and schedule.runs_started >= limit:
+        return Planned(schedule.id, None), passed
+    return Planned(schedule.id, next_fire(schedule, schedule.rule(), since)), passed
 
 
 def _next(schedule: Schedule, plan: FirePlan, started: int) -> NextFire | None:

@@ -28,6 +28,9 @@ UNHEARD_SLEEP: Final = 1.0
 ADMISSION_SLEEP: Final = 0.2
 """Seconds between looks while runs wait for room in the queue."""
 
+LOCKED_SLEEP: Final = 0.05
+"""Seconds between looks at a schedule that is due and locked by somebody else."""
+
 SWEEP_EVERY: Final = 30.0
 LOST_AFTER: Final = 60.0
 """Seconds after which a queued run without a job counts as lost."""
@@ -94,7 +97,9 @@ class SchedulerLoop:
         if tick.next_fire_at is None:
             return longest
         until = (tick.next_fire_at - self._clock()).total_seconds()
-        return min(longest, max(0.0, until))
+        # What is due and was not taken is locked: by another scheduler, or by an editor.
+        soonest = 0.0 if tick.fired or tick.planned else LOCKED_SLEEP
+        return min(longest, max(until, soonest if until <= 0 else 0.0))
 
     async def _listen(self, wake: asyncio.Event) -> None:
         """Set `wake` at each NOTIFY; reconnects for ever."""
