@@ -77,6 +77,13 @@ WHERE r.status = 'waiting'
 COMMENT ON VIEW rota.runs_to_admit IS 'Waiting runs whose turn in their own schedule has come.';
 GRANT SELECT ON rota.runs_to_admit TO service_role;
 
+-- A scheduler queues the runs that it writes itself, and need not be told of them.
+DROP TRIGGER announce_waiting ON public.agent_runs;
+CREATE TRIGGER announce_waiting AFTER INSERT ON public.agent_runs
+    FOR EACH ROW
+    WHEN (NEW.status = 'waiting' AND NEW.trigger NOT IN ('schedule', 'catch_up'))
+    EXECUTE FUNCTION rota.announce('runs');
+
 -- Wakes schedulers when a run ends that others of its schedule wait for.
 CREATE FUNCTION rota.announce_turn() RETURNS trigger
     LANGUAGE plpgsql
@@ -398,6 +405,7 @@ CREATE TABLE public.incidents (
 );
 CREATE UNIQUE INDEX incidents_open_idx ON public.incidents (user_id, kind)
     WHERE closed_at IS NULL;
+CREATE INDEX incidents_kind_idx ON public.incidents (kind) WHERE closed_at IS NULL;
 CREATE INDEX incidents_user_idx ON public.incidents (user_id, opened_at DESC);
 SELECT rota.keep_to_backend('public.incidents');
 GRANT SELECT ON public.incidents TO authenticated;

@@ -86,7 +86,14 @@ async def test_effect_that_never_finished_is_repeated_only_if_idempotent(worksho
     steps = await workshop.rows("agent_run_steps", "model_step, call_index")
     assert [s["status"] for s in steps if s["kind"] == "tool"] == ["started"]
 
-    outcome = await resume(workshop, service, schedule)
+    async with workshop.database.connection() as conn:
+        run = await run_rows.fetch_run(conn, (await workshop.row("agent_runs"))["id"])
+    second = asyncio.create_task(service.execute(schedule, run))
+    async with asyncio.timeout(10):
+        while (await workshop.row("agent_runs"))["attempt"] < 2:
+            await asyncio.sleep(0.01)
+    workshop.toolbox.gate.set()  # the first goes on too, and has lost the run
+    outcome = await second
     await asyncio.gather(attempt, return_exceptions=True)
 
     assert len(workshop.toolbox.calls) == (2 if idempotent else 1)

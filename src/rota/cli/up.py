@@ -133,11 +133,14 @@ async def _working(
     tasks: BackgroundTaskService, server: bootstrap.Server, stop: asyncio.Event
 ) -> AsyncIterator[None]:
     """Run scheduler, worker and the watch over the database for the block, to a clean end."""
+    from rota.cli import processes
+
     loops = [
         asyncio.create_task(tasks.run_scheduler(stop)),
         asyncio.create_task(tasks.run_worker(stop)),
         asyncio.create_task(_watch(server, stop)),
     ]
+    processes.settle_memory()
 
     for loop in loops:
         # A loop that ends ends everything: half a rota would look healthy.

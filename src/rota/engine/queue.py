@@ -22,6 +22,7 @@ from pgqueuer.domain.models import Job
 from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.domain.types import Channel
 from pgqueuer.ports.driver import NotifyCallback
+from psycopg import sql
 
 from rota.domain.errors import UnavailableError
 from rota.domain.ids import RunId
@@ -102,6 +103,11 @@ class QueueWorker:
                 except HandedOverError as error:
                     raise RetryRequested(reason="handed over") from error
 
+            # PgQueuer notifies itself at start to see whether it hears. Its LISTEN goes by another
+            # connection than its NOTIFY and may come second; then it waits in vain for ten seconds.
+            await listener.execute(
+                sql.SQL("LISTEN {}").format(sql.Identifier(queue_settings().channel))
+            )
             stopper = asyncio.create_task(_stop_when(stop, manager))
             try:
                 await manager.run(
@@ -150,11 +156,11 @@ async def _stop_when(stop: asyncio.Event, manager: QueueManager) -> None:
     manager.shutdown.set()
 
 
+_SETTINGS: Final = queue_settings()
+_ENVIRONMENT: Final = qb.QueryBuilderEnvironment(settings=_SETTINGS)
+_QUEUE: Final = qb.QueryQueueBuilder(settings=_SETTINGS)
+_SCHEDULER: Final = qb.QuerySchedulerBuilder(settings=_SETTINGS)
+
+
 def _queries(driver: PsycopgDriver) -> Queries:
-    settings = queue_settings()
-    return Queries(
-        driver,
-        qbe=qb.QueryBuilderEnvironment(settings=settings),
-        qbq=qb.QueryQueueBuilder(settings=settings),
-        qbs=qb.QuerySchedulerBuilder(settings=settings),
-    )
+    return Queries(driver, qbe=_ENVIRONMENT, qbq=_QUEUE, qbs=_SCHEDULER)

@@ -53,12 +53,20 @@ class RunRecorder:
         self._steps: dict[StepKey, Step] = {}
         self._audit: list[AuditRow] = []
         self._held: set[StepKey] = set()
+        self._snapshot: Mapping[str, Any] | None = None
         self._writing = asyncio.Lock()
         self._timer: asyncio.Task[None] | None = None
 
     def recorded(self, key: StepKey) -> Step | None:
         """Return what an earlier attempt wrote under this key."""
         return self._earlier.get(key)
+
+    def keep_snapshot(self, snapshot: Mapping[str, Any]) -> None:
+        """Write what the attempt runs with, together with the first thing that it writes.
+
+        An attempt that dies before that has left nothing that a later one could go on from.
+        """
+        self._snapshot = snapshot
 
     async def record(self, step: Step, *, durable: bool = False) -> None:
         """Write a step, now with `durable`, else soon; raises FencedError once the run is lost."""
@@ -74,6 +82,7 @@ class RunRecorder:
         """Store a pending action with its audit row and return what the agent is told."""
         step = (call.step.model_step, call.step.call_index) if call.step is not None else None
         async with self._database.transaction() as conn:
+            await self._write_snapshot(conn)
             action_id = await rows.hold_action(
                 conn,
                 self._claim,
@@ -90,6 +99,7 @@ class RunRecorder:
             await self._write_audit(
                 conn, [self._entry(call, verdict, "not_run", f"pending action {action_id}")]
             )
+        self._snapshot = None
         if call.step is not None:
             self._held.add(call.step)
         return (
@@ -135,9 +145,11 @@ class RunRecorder:
 
     async def write_to(self, conn: Connection) -> None:
         """Write what is collected in the caller's transaction; raises FencedError."""
-        steps, audit = list(self._steps.values()), self._audit
+        steps, audit, snapshot = list(self._steps.values()), self._audit, self._snapshot
         self._steps, self._audit = {}, []
         try:
+            await self._write_snapshot(conn)
+            self._snapshot = None
             if steps:
                 await self._write_steps(conn, steps)
             if audit:
@@ -145,6 +157,7 @@ class RunRecorder:
         except BaseException:
             self._steps = {step.key: step for step in steps} | self._steps
             self._audit = audit + self._audit
+            self._snapshot = snapshot
             raise
 
     async def close(self) -> None:
@@ -166,6 +179,10 @@ class RunRecorder:
             log.warning("journal_fenced", run_id=str(self._run.id), attempt=self._claim.attempt)
         except Exception as error:  # noqa: BLE001  kept in memory: the next flush, or the result's transaction, writes it or fails the run
             log.warning("journal_flush_failed", run_id=str(self._run.id), error=str(error))
+
+    async def _write_snapshot(self, conn: Connection) -> None:
+        if self._snapshot is not None:
+            await rows.store_snapshot(conn, self._claim, self._snapshot)
 
     async def _write_steps(self, conn: Connection, steps: list[Step]) -> None:
         held = await rows.upsert_steps(conn, self._claim, [_step_row(step) for step in steps])

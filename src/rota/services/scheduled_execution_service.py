@@ -178,7 +178,7 @@ class ScheduledExecutionService:
         if claim.cancel_reason is not None:
             return _cancelled(Progress(), claim.cancel_reason)
         try:
-            executor, now = await self._load(run, schedule, claim)
+            executor, now = await self._load(run, schedule, claim, recorder)
         except SetupRequiredError as error:
             return _needs_setup(error)
         except RotaError as error:
@@ -186,7 +186,7 @@ class ScheduledExecutionService:
         return await self._invoke(executor, run, claim, recorder, now)
 
     async def _load(
-        self, run: Run, schedule: Schedule | None, claim: Claim
+        self, run: Run, schedule: Schedule | None, claim: Claim, recorder: RunRecorder
     ) -> tuple[AgentExecutor, datetime]:
         async with self._database.connection() as conn:
             zone = (
@@ -206,9 +206,8 @@ class ScheduledExecutionService:
                 now=now,
                 snapshot=claim.snapshot,
             )
-            if claim.snapshot is None:
-                snapshot = snapshot_of(executor.configuration, now.astimezone(UTC))
-                await run_rows.store_snapshot(conn, claim, snapshot)
+        if claim.snapshot is None:
+            recorder.keep_snapshot(snapshot_of(executor.configuration, now.astimezone(UTC)))
         return executor, now
 
     async def _invoke(

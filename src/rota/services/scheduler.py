@@ -74,6 +74,10 @@ class _Batch:
     def missed(self) -> list[tuple[Schedule, PassedFires]]:
         return [item for item in self.passed if item[1].outcome == "missed"]
 
+    @property
+    def on_time(self) -> set[UserId]:
+        return {fire.schedule.user_id for fire in self.fires if not fire.is_catch_up}
+
 
 class Scheduler:
     """Fires what is due at a given instant. Holds no state: the rows are the state."""
@@ -94,37 +98,45 @@ class Scheduler:
     async def tick(self, now: datetime) -> Tick:
         """Fire, plan and admit everything that is due at `now` (aware)."""
         fired = missed = planned = admitted = 0
+        on_time: set[UserId] = set()
         while True:
-            batch_fired, batch_missed, batch_admitted = await self._fire_all(now)
-            fired, missed = fired + batch_fired, missed + batch_missed
-            admitted += batch_admitted
-            newly_planned = await self._plan_all(now)
+            batches, newly_admitted = await self._fire_all(now)
+            fired += sum(len(batch.fires) for batch in batches)
+            missed += sum(len(batch.missed) for batch in batches)
+            on_time.update(*(batch.on_time for batch in batches))
+            admitted += newly_admitted
+            async with self._database.connection() as conn:
+                outlook = await rows.outlook(conn)
+            newly_planned = await self._plan_all(now) if outlook.unplanned else 0
             planned += newly_planned
             if not newly_planned:
                 break
-        if missed:
+        if outlook.incident:
+            # Before what this look has missed is told: nothing has recovered from that yet.
+            async with self._database.transaction() as conn:
+                await self._incidents.on_time(conn, on_time)
             await self._incidents.announce()
-        async with self._database.transaction() as conn:
-            next_fire_at, runs_waiting = await rows.outlook(conn)
-            if runs_waiting:
+        if outlook.runs_waiting:
+            async with self._database.transaction() as conn:
                 admitted += await admit(conn, ahead=self._ahead)
-        return Tick(planned, fired, missed, admitted, next_fire_at, runs_waiting)
+        return Tick(planned, fired, missed, admitted, outlook.next_fire_at, outlook.runs_waiting)
 
-    async def _fire_all(self, now: datetime) -> tuple[int, int, int]:
-        """Fire whatever is due, a batch at a time; returns fires, missed ones and admissions."""
-        fired = missed = admitted = 0
+    async def _fire_all(self, now: datetime) -> tuple[list[_Batch], int]:
+        """Fire whatever is due, a batch at a time; returns the batches, and the admissions."""
+        batches: list[_Batch] = []
+        admitted = 0
         while True:
             async with self._database.transaction() as conn:
                 due = await rows.claim_due(conn, now=now, limit=BATCH)
                 if not due:
                     break
                 batch = await self._fire(conn, due, now)
-                fired, missed = fired + len(batch.fires), missed + len(batch.missed)
+                batches.append(batch)
                 if batch.fires:
                     admitted += await admit(conn, ahead=self._ahead)
             if len(due) < BATCH and batch.is_whole:  # others have what is left
                 break
-        return fired, missed, admitted
+        return batches, admitted
 
     async def _fire(self, conn: Connection, due: tuple[Schedule, ...], now: datetime) -> _Batch:
         days_off = await _days_off(conn, due, now)
@@ -154,7 +166,9 @@ class Scheduler:
         await rows.insert_passed(conn, batch.passed)
         await rows.insert_fires(conn, batch.fires)
         await rows.set_next_fires(conn, batch.planned)
-        await self._note_incidents(conn, batch)
+        if batch.missed:
+            log.warning("fires_missed", count=len(batch.missed))
+            await self._incidents.missed(conn, {s.user_id for s, _ in batch.missed})
         return batch
 
     async def _start(
@@ -193,14 +207,6 @@ class Scheduler:
             before = before.plus_one(fire.fire_time)
             started += 1
         return started
-
-    async def _note_incidents(self, conn: Connection, batch: _Batch) -> None:
-        if batch.missed:
-            log.warning("fires_missed", count=len(batch.missed))
-            await self._incidents.missed(conn, {s.user_id for s, _ in batch.missed})
-        on_time: set[UserId] = {f.schedule.user_id for f in batch.fires if not f.is_catch_up}
-        if on_time:
-            await self._incidents.on_time(conn, on_time)
 
     async def _plan_all(self, now: datetime) -> int:
         planned = 0

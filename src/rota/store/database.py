@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -20,6 +22,9 @@ Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
 WAKE_CHANNEL: Final = "rota_wake"
 """NOTIFY channel of the triggers: payload `schedules` (to plan) or `runs` (to admit)."""
+
+CHECKED_FOR: Final = 1.0
+"""Seconds that a connection of the pool counts as alive after it answered."""
 
 _CONNECT_TIMEOUT: Final = 10.0
 
@@ -54,9 +59,10 @@ class Database:
             max_size=max_size,
             timeout=_CONNECT_TIMEOUT,
             open=False,
-            check=AsyncConnectionPool.check_connection,
+            check=self._check,
             name="rota",
         )
+        self._checked: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Database]:
@@ -74,6 +80,18 @@ class Database:
             yield self
         finally:
             await self._pool.close()
+
+    async def _check(self, conn: Connection) -> None:
+        """Ask a lent connection whether it lives, unless it answered a moment ago.
+
+        One that broke within that moment fails its borrower, as one that breaks a moment later
+        would.
+        """
+        now = time.monotonic()
+        if now - self._checked.get(conn, -CHECKED_FOR) < CHECKED_FOR:
+            return
+        await AsyncConnectionPool.check_connection(conn)
+        self._checked[conn] = now
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

@@ -32,6 +32,20 @@ class Fire:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """The earliest fire of all schedules, and what else is to do.
+
+    `unplanned`: there are schedules to plan. `runs_waiting`: a run lacks only room in the queue.
+    `incident`: missed fires have not been told, or not recovered from.
+    """
+
+    next_fire_at: datetime | None
+    unplanned: bool
+    runs_waiting: bool
+    incident: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """What a schedule looks forward to, and how many runs it has just started."""
 
@@ -66,11 +80,14 @@ async def claim_due(conn: Connection, *, now: datetime, limit: int) -> tuple[Sch
     return await _schedules(conn, "claim_due_schedules", {"now": now, "limit": limit})
 
 
-async def outlook(conn: Connection) -> tuple[datetime | None, bool]:
-    """Return the earliest fire of all active schedules, and whether a run lacks only room."""
-    cursor = await conn.execute(statement("scheduler_outlook"))
-    row = await cursor.fetchone()
-    return (row[0], bool(row[1])) if row is not None else (None, False)
+async def outlook(conn: Connection) -> Outlook:
+    """Return what a scheduler has to look forward to, in one statement."""
+    async with conn.cursor(row_factory=class_row(Outlook)) as cursor:
+        await cursor.execute(statement("scheduler_outlook"))
+        found = await cursor.fetchone()
+    if found is None:  # a SELECT without FROM returns one row
+        raise RuntimeError("scheduler_outlook returned no row")
+    return found
 
 
 async def set_next_fires(conn: Connection, plans: Sequence[Planned]) -> None:

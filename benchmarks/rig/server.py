@@ -1,0 +1,71 @@
+"""A database server of a benchmark's own: embedded, durable, reached by a Unix socket alone."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+from rota.bootstrap import LOCAL_OWNER
+from rota.store.embedded import EmbeddedPostgres
+from rota.store.migrations import migrate
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A running server with rota's schema. `owner_url` is a superuser's, `app_url` rota's own."""
+
+    owner_url: str
+    app_url: str
+
+    def database(self, name: str) -> str:
+        """Make an empty database beside rota's and return the owner's URL of it."""
+        with psycopg.connect(self.owner_url, autocommit=True) as conn:
+            conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.url_of(name)
+
+    def url_of(self, database: str) -> str:
+        """Return the owner's URL of another database of this server."""
+        return urlunsplit(urlsplit(self.owner_url)._replace(path=f"/{database}"))
+
+
+@contextmanager
+def ground() -> Iterator[Ground]:
+    """Run a server for the life of the block, then destroy it.
+
+    It notes when each transaction committed, which costs a few bytes in memory per commit.
+    """
+    with tempfile.TemporaryDirectory(prefix="rota-bench-") as folder:
+        server = EmbeddedPostgres.open(Path(folder) / "data")
+        try:
+            with psycopg.connect(server.owner_url, autocommit=True) as conn:
+                conn.execute("ALTER SYSTEM SET track_commit_timestamp = on")
+            server.close()
+            server = EmbeddedPostgres.open(Path(folder) / "data")
+            asyncio.run(migrate(server.owner_url))
+            yield Ground(server.owner_url, server.app_url)
+        finally:
+            server.destroy()
+
+
+def settle(conn: psycopg.Connection[Any]) -> None:
+    """Do the housekeeping of what was just written, so that none of it falls into a measurement."""
+    conn.execute("VACUUM (ANALYZE)")
+    conn.execute("CHECKPOINT")
+
+
+def add_person(conn: psycopg.Connection[Any]) -> Any:
+    """Add the owner of the benchmark's schedules and return their id."""
+    row = conn.execute(
+        "INSERT INTO auth.users (email) VALUES (%s) RETURNING id", [LOCAL_OWNER]
+    ).fetchone()
+    assert row is not None
+    return row[0]
