@@ -168,7 +168,11 @@ def test_paused_schedule_says_why_and_resumes_in_the_future(rota):
     assert "Paused     it was added paused" in rota("schedules", "show", "watcher")
     rota("schedules", "pause", "watcher", "--note", "on holiday")
     assert "Paused     on holiday" in rota("schedules", "show", "watcher")
-    assert rota("schedules", "resume", "watcher").startswith("Resumed watcher: Every hour")
+    said = rota("schedules", "resume", "watcher", "--note", "back early")
+    assert said.startswith("Resumed watcher: Every hour")
+    shown = rota("schedules", "show", "watcher", "--json")
+    assert shown["pause_note"] == "on holiday; resumed: back early"
+    assert shown["state"] == "active"
 
 
 def test_calendars_are_listed_shown_and_removed(rota):

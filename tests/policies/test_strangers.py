@@ -414,6 +414,11 @@ async def test_run_now_is_for_ones_own_schedules(database, owner, rows, alice, b
         await attempt(database, bob, backfill, [rows["agent_schedules"]])
     with pytest.raises(DENIED):
         await attempt(database, None, backfill, [rows["agent_schedules"]])
+    cancel = "SELECT request_cancel(%s)"
+    with pytest.raises(psycopg.errors.NoDataFound):
+        await attempt(database, bob, cancel, [rows["agent_runs"]])
+    with pytest.raises(DENIED):
+        await attempt(database, None, cancel, [rows["agent_runs"]])
     with pytest.raises(DENIED):
         await attempt(database, None, "SELECT request_run('a')")
     async with database.transaction() as conn:

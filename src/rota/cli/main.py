@@ -21,6 +21,7 @@ from rota.cli import (
     notifications,
     processes,
     results,
+    runs,
     schedules,
     up,
 )
@@ -43,6 +44,7 @@ app.command("run")(run_command.run)
 app.add_typer(agents.app, name="agents")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(calendars.app, name="calendars")
+app.add_typer(runs.app, name="runs")
 app.add_typer(results.app, name="results")
 app.add_typer(notifications.app, name="notifications")
 app.add_typer(connections.app, name="connections")

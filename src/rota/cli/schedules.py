@@ -479,13 +479,14 @@ def pause(
 @app.command("resume")
 def resume(
     schedule: Reference,
+    note: Annotated[str, typer.Option("--note", help="Why, for whoever wonders.")] = "",
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     user: As = None,
 ) -> None:
     """Resume a schedule: its next fire lies in the future, whatever was missed meanwhile."""
     _change(
-        lambda app, me: app.schedules.resume(me, schedule),
+        lambda app, me: app.schedules.resume(me, schedule, note),
         "Resumed",
         settings_from(data_dir, database_url, user),
         as_json=False,

@@ -9,15 +9,21 @@ from typing import Final
 
 import psycopg
 
-from rota.domain.errors import ConflictError, NotFoundError
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.overlap import OverlapPolicy
 from rota.store import agents as agent_rows
-from rota.store import processes
+from rota.store import processes, run_views
 from rota.store import results as result_rows
+from rota.store import runs as run_rows
 from rota.store.database import Connection, Database
 from rota.store.results import Result
+from rota.store.run_views import RunView
+from rota.store.runs import StepRow
 from rota.store.statements import statement
+
+SHORTEST_PREFIX: Final = 4
+"""Characters of a run's id that are enough, if they fit one alone."""
 
 _POLL: Final = 0.1
 
@@ -76,25 +82,77 @@ class RunService:
     ) -> Result | None:
         """Wait for a run's result, as the person; None when `limit` is over first.
 
-        `meanwhile` is awaited between looks, to show progress.
+        `meanwhile` is awaited between looks, to show progress. Raises ConflictError for a run that
+        was cancelled before it began: it has no result.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit.total_seconds()
         while loop.time() < deadline:
             async with self._database.acting_as(user_id) as conn:
                 result = await result_rows.fetch_result_of_run(conn, run_id)
+                reason = await run_rows.fetch_cancelled(conn, run_id) if result is None else None
             if result is not None:
                 return result
+            if reason is not None:
+                raise ConflictError(f"The run was cancelled before it began: {reason}.")
             if meanwhile is not None:
                 await meanwhile()
             await asyncio.sleep(_POLL)
         return None
+
+    async def all(
+        self,
+        user_id: UserId,
+        *,
+        schedule_id: ScheduleId | None = None,
+        status: str | None = None,
+        limit: int,
+    ) -> tuple[RunView, ...]:
+        """Return the person's runs, newest first."""
+        async with self._database.acting_as(user_id) as conn:
+            return await run_views.list_runs(
+                conn, schedule_id=schedule_id, status=status, limit=limit
+            )
+
+    async def get(self, user_id: UserId, reference: str) -> tuple[RunView, tuple[StepRow, ...]]:
+        """Return a run and its steps by its id, or its beginning; raises NotFoundError."""
+        async with self._database.acting_as(user_id) as conn:
+            found = await _find(conn, reference)
+            return found, await run_rows.fetch_steps(conn, RunId(found.id))
+
+    async def cancel(self, user_id: UserId, reference: str, note: str = "") -> RunView:
+        """Ask a run to stop and return it.
+
+        What has not begun is cancelled at once. What is under way is ended by its worker within
+        two seconds, and stores what there is. Raises NotFoundError, and ConflictError for a run
+        that is over.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            found = await _find(conn, reference)
+            if found.status in {"finished", "cancelled"}:
+                raise ConflictError(f"The run is over: it is {found.status}.")
+            await run_views.request_cancel(conn, RunId(found.id), note or None)
+            return await _find(conn, str(found.id))
 
     async def somebody_works(self) -> bool:
         """Return whether a scheduler and a worker are alive to take a run."""
         async with self._database.connection() as conn:
             alive = {p.kind for p in await processes.list_processes(conn) if p.is_alive}
         return alive >= {"scheduler", "worker"}
+
+
+async def _find(conn: Connection, reference: str) -> RunView:
+    prefix = reference.lower()
+    found = (
+        await run_views.list_runs(conn, prefix=prefix, limit=2)
+        if len(prefix) >= SHORTEST_PREFIX
+        else ()
+    )
+    if not found:
+        raise NotFoundError("run", reference, hint="See `rota runs list`.")
+    if len(found) > 1:
+        raise InvalidInputError(f"{reference!r} fits more than one run; write more of it.")
+    return found[0]
 
 
 async def _ask(conn: Connection, name: str, parameters: dict[str, object]) -> RunId:

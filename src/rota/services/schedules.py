@@ -183,13 +183,17 @@ class ScheduleService:
             await rows.set_active(conn, found.id, active=False, note=note or found.pause_note)
             return await self._find(conn, str(found.id))
 
-    async def resume(self, user_id: UserId, reference: str) -> Schedule:
-        """Resume a schedule: it fires next in the future, never a time that has passed."""
+    async def resume(self, user_id: UserId, reference: str, note: str = "") -> Schedule:
+        """Resume a schedule: it fires next in the future, never a time that has passed.
+
+        A scheduler writes the notes of pausing and resuming to the fires of the pause.
+        """
         async with self._database.acting_as(user_id) as conn:
             found = await self._find(conn, reference)
             found.timing.check()
-            # The note stays until a scheduler has written it to the fires of the pause.
-            await rows.set_active(conn, found.id, active=True, note=found.pause_note)
+            notes = [found.pause_note, note and f"resumed: {note}"]
+            said = "; ".join(text for text in notes if text)
+            await rows.set_active(conn, found.id, active=True, note=said or None)
             return await self._find(conn, str(found.id))
 
     async def remove(self, user_id: UserId, reference: str) -> Schedule:

@@ -262,6 +262,13 @@ async def cancel_requests(conn: Connection, run_ids: Sequence[RunId]) -> tuple[R
     return tuple(RunId(row[0]) for row in await cursor.fetchall())
 
 
+async def fetch_cancelled(conn: Connection, run_id: RunId) -> str | None:
+    """Return why a run was cancelled before it began, None if it was not."""
+    cursor = await conn.execute(statement("fetch_cancelled"), {"run_id": run_id})
+    row = await cursor.fetchone()
+    return (row[0] or "no reason was given") if row is not None else None
+
+
 async def fetch_cancel_reason(conn: Connection, run_id: RunId) -> str | None:
     """Return why a run is to stop, None if it is not."""
     cursor = await conn.execute(statement("fetch_cancel_reason"), {"run_id": run_id})

@@ -1,0 +1,11 @@
+SELECT n.id, n.schedule_id, s.name AS schedule_name, n.agent_name, n.prompt, n.trigger, n.status,
+       n.priority, n.attempt, n.fire_time, n.created_at, n.queued_at, n.started_at, n.finished_at,
+       n.cancel_requested_at, n.cancel_reason, r.status AS result_status
+FROM public.agent_runs AS n
+LEFT JOIN public.agent_schedules AS s ON s.id = n.schedule_id
+LEFT JOIN public.agent_execution_results AS r ON r.run_id = n.id
+WHERE (%(schedule_id)s::uuid IS NULL OR n.schedule_id = %(schedule_id)s)
+  AND (%(status)s::text IS NULL OR n.status = %(status)s)
+  AND (%(prefix)s::text IS NULL OR starts_with(n.id::text, %(prefix)s))
+ORDER BY n.created_at DESC, n.id
+LIMIT %(limit)s

@@ -1,0 +1,1 @@
+SELECT public.request_cancel(%(run_id)s, %(note)s)
