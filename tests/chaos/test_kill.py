@@ -73,7 +73,8 @@ async def in_the_middle(workshop):
     async def look():
         rows = await workshop.rows("agent_run_steps")
         runs = await workshop.rows("agent_runs")
-        return rows and runs[0]["status"] == "running" and runs[0]
+        searched = any((r["kind"], r["status"]) == ("tool", "finished") for r in rows)
+        return searched and runs[0]["status"] == "running" and runs[0]
 
     return await until(look)
 

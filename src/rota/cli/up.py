@@ -254,21 +254,15 @@ async def _say_what_is_on(
     app: bootstrap.App, me: UserId, settings: Settings, *, is_first: bool
 ) -> None:
     from rota import bootstrap
-    from rota.cli import output
+    from rota.cli import output, schedule_texts
 
     zone = await app.schedules.zone(me)
     output.say()
     output.say("rota is running. Ctrl-C stops it; `rota up` goes on where it was.", style="bold")
     output.say(f"Data in {bootstrap.data_dir(settings)}; times in {zone}.")
     for schedule in await app.schedules.all(me):
-        when = (
-            output.moment(schedule.next_fire_at, schedule.time_zone)
-            if schedule.next_fire_at is not None
-            else "being planned"
-            if schedule.is_active
-            else f"paused: {schedule.pause_note or 'no note'}"
-        )
-        output.say(f"  {schedule.name}: {when}")
+        note = f": {schedule.pause_note}" if schedule.state == "paused" else ""
+        output.say(f"  {schedule.name}: {schedule_texts.next_of(schedule)}{note}")
     unread = await app.results.notifications(me, unread_only=True, limit=1000)
     output.say(f"{len(unread)} unread notification(s): rota notifications list")
     output.say()
