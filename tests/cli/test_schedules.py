@@ -139,7 +139,7 @@ def test_why_and_backfill_speak_of_a_missed_time(rota, owner_sql):
     assert f"{hour:%H:%M:%S} UTC: missed." in said
     assert "Nobody was there." in said
     rehearsal = rota("schedules", "backfill", "watcher", "--from", at, "--to", at, "--dry-run")
-    assert "1 fire times; nothing was done." in rehearsal
+    assert "1 fire time; nothing was done." in rehearsal
     done = rota("schedules", "backfill", "watcher", "--from", at, "--to", at, "--json")
 
     assert len(done["runs"]) == 1

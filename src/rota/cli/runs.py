@@ -186,7 +186,7 @@ def _print_step(step: StepRow) -> None:
     if step.finished_at is not None:
         took = f"  {(step.finished_at - step.started_at).total_seconds():.2f} s"
     tokens = ""
-    if step.usage:
+    if step.usage and any(step.usage.values()):
         tokens = (
             f"  {step.usage.get('input_tokens', 0)}+{step.usage.get('output_tokens', 0)} tokens"
         )

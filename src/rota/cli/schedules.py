@@ -262,7 +262,7 @@ def show_schedule(
         ["FIRE TIME", "OUTCOME", "RESULT", "REASON"],
         [
             (
-                output.when(o.fire_time, zone),
+                (output.moment if o.fire_time.second else output.when)(o.fire_time, zone),
                 o.outcome if o.last_fire_time is None else f"{o.outcome}, and more",
                 o.result_status or o.run_status or "-",
                 o.reason,
@@ -449,11 +449,11 @@ def backfill(
     for time in times if dry_run else ():
         output.say(output.moment(time, found.timing.time_zone))
     if dry_run:
-        output.say(f"{len(times)} fire times; nothing was done.")
+        output.say(f"{_counted(len(times))}; nothing was done.")
         return
     ran = len(times) - len(runs)
     known = f" {ran} had run before." if ran else ""
-    output.say(f"{len(runs)} of {len(times)} fire times are run now.{known}")
+    output.say(f"{len(runs)} of {_counted(len(times))} run now.{known}")
     if runs:
         output.say("They run where `rota up` or a worker runs.")
 
@@ -573,6 +573,10 @@ def _as_json(schedule: Schedule) -> dict[str, object]:
     fields = asdict(schedule)
     fields |= fields.pop("timing") | fields.pop("policy")
     return fields | {"state": schedule.state, "in_words": schedule_texts.words(schedule)}
+
+
+def _counted(count: int) -> str:
+    return "1 fire time" if count == 1 else f"{count} fire times"
 
 
 def _now() -> datetime:

@@ -201,7 +201,8 @@ def _of_run(occurrence: Occurrence, zone: ZoneInfo) -> str:
 def _why_ended(schedule: Schedule, zone: ZoneInfo) -> str:
     limit = schedule.policy.max_runs
     if limit is not None and schedule.runs_started >= limit:
-        return f"It had run {schedule.runs_started} times, as often as it may."
+        times = "once" if limit == 1 else f"{limit} times"
+        return f"It had run {times}, as often as it may."
     if schedule.timing.ends_at is not None:
         return f"It ended at {_shown(schedule.timing.ends_at, zone)}."
     return "It had no fire time left."
