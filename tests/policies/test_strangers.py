@@ -542,3 +542,27 @@ async def test_nobody_writes_past_rota_what_would_stop_a_scheduler(
     )
     with pytest.raises(psycopg.errors.CheckViolation):
         await attempt(database, alice, statement, [value, rows["agent_schedules"]])
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [("2030-01-01", "infinity"), ("-infinity", "2030-01-01"), ("0044-03-15 BC", "2030-01-01")],
+)
+async def test_nobody_writes_past_rota_a_day_off_that_would_stop_a_scheduler(
+    database, rows, alice, first, last
+):
+    statement = (
+        "INSERT INTO calendar_days (calendar_id, first_day, last_day)"
+        " VALUES (%s, %s::date, %s::date)"
+    )
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await attempt(database, alice, statement, [rows["calendars"], first, last])
+
+
+@pytest.mark.parametrize("value", ["infinity", "-infinity", "0044-03-15 BC"])
+async def test_nobody_writes_past_rota_a_calendar_that_cannot_be_listed(
+    database, rows, alice, value
+):
+    statement = "UPDATE calendars SET covers_until = %s::date WHERE id = %s"
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await attempt(database, alice, statement, [value, rows["calendars"]])

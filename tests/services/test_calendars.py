@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
@@ -12,6 +13,7 @@ from rota.domain.drafts import Draft
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.services.calendars import CalendarService
 from rota.services.schedules import NewSchedule, ScheduleEdit, ScheduleService
+from rota.store.calendars import link_calendars
 from tests.services.harness import ANSWER
 from tests.unit.test_calendar_files import calendar
 
@@ -155,3 +157,33 @@ async def test_file_without_days_changes_nothing(workshop, calendars):
     with pytest.raises(InvalidInputError):
         await calendars.import_file(workshop.user, "holidays", calendar(), "empty.ics")
     assert (await calendars.get(workshop.user, "holidays"))[1] == (CARNIVAL,)
+
+
+async def test_calendar_that_a_schedule_is_just_taking_is_not_removed(workshop, calendars):
+    await calendars.add_days(workshop.user, "holidays", [CARNIVAL])
+    schedule = await workshop.schedule()
+    async with workshop.database.acting_as(workshop.user) as conn:
+        await link_calendars(conn, schedule.id, ["holidays"])
+        removal = asyncio.create_task(calendars.remove(workshop.user, "holidays"))
+        await asyncio.sleep(0.3)
+        assert not removal.done()  # it waits for what we decide
+
+    with pytest.raises(ConflictError, match="kept by"):
+        await removal
+
+
+async def test_day_off_that_has_begun_is_the_next(workshop, calendars):
+    days = [CalendarDay(date(2026, 2, 20), date(2026, 3, 20))]
+    made = await calendars.add_days(workshop.user, "sabbatical", days)
+    assert made.next_day == date(2026, 3, 2)
+
+
+async def test_characters_that_the_database_cannot_hold_are_replaced(workshop, calendars):
+    made = await calendars.import_file(workshop.user, "holidays", FILE, "f\udcff.ics")
+    assert made.source == "f\ufffd.ics"
+    odd = CalendarDay(date(2026, 3, 9), date(2026, 3, 9), "\udcff" * 300)
+    await calendars.add_days(workshop.user, "other", [odd])
+    assert (await calendars.get(workshop.user, "other"))[1][0].summary == "\ufffd" * 200
+    for ask in (calendars.get, calendars.remove):
+        with pytest.raises(NotFoundError):
+            await ask(workshop.user, "\udcff")

@@ -133,13 +133,101 @@ def test_rule_for_every_second_takes_no_time():
     assert time.monotonic() - started < 20  # it would take for ever
 
 
+@pytest.mark.parametrize(
+    "change", ["DTSTART;VALUE=DATE:20270501\nSTATUS:CANCELLED", "DTSTART:20270501T090000Z"]
+)
+def test_recurrence_that_was_cancelled_or_became_a_meeting_is_no_day_off(change):
+    data = calendar(
+        "UID:1\nDTSTART;VALUE=DATE:20260501\nRRULE:FREQ=YEARLY\nSUMMARY:Labour Day",
+        f"UID:1\nRECURRENCE-ID;VALUE=DATE:20270501\n{change}",
+    )
+    assert [first for first, *_ in days(data)] == ["2026-05-01", "2028-05-01"]
+
+
+def test_event_from_midnight_to_midnight_is_of_whole_days_as_exchange_writes_it():
+    data = calendar(
+        "UID:1\nDTSTART;TZID=Europe/Berlin:20261224T000000\n"
+        "DTEND;TZID=Europe/Berlin:20261227T000000\nX-MICROSOFT-CDO-ALLDAYEVENT:TRUE",
+        "UID:2\nDTSTART:20260501T000000\nDTEND:20260501T120000",
+        "UID:3\nDTSTART:20260504T120000\nDTEND:20260506T120000",
+    )
+    assert days(data) == [("2026-12-24", "2026-12-26", "")]
+    assert read_icalendar(data, first=FIRST, last=LAST).skipped == 2
+
+
+def test_times_in_a_rule_for_days_are_ignored():
+    times = "BYHOUR=" + ",".join(map(str, range(24))) + ";BYMINUTE=" + ",".join(map(str, range(60)))
+    data = calendar(f"UID:1\nDTSTART;VALUE=DATE:20260501\nRRULE:FREQ=DAILY;COUNT=3;{times}")
+    assert len(days(data)) == 3
+
+
+@pytest.mark.parametrize("mark", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_file_in_utf_16_is_readable(mark):
+    text = calendar("UID:1\nDTSTART;VALUE=DATE:20260501\nSUMMARY:F\u00eate").decode()
+    data = (text if mark == "utf-16" else "\ufeff" + text).encode(mark)
+    assert days(data)[0][2] == "F\u00eate"
+
+
+def test_second_summary_in_another_language_is_left_out():
+    data = calendar("UID:1\nDTSTART;VALUE=DATE:20260501\nSUMMARY:a\nSUMMARY;LANGUAGE=de:b")
+    assert days(data)[0][2] == "a"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "RRULE:FREQ=DAILY;INTERVAL=0",
+        "RRULE:FREQ=YEARLY;INTERVAL=-1",
+        "RRULE:FREQ=DAILY\nRRULE:FREQ=YEARLY",
+    ],
+)
+def test_rule_that_nobody_can_follow_is_refused_at_once(rule):
+    with pytest.raises(InvalidInputError, match="'Odd' of the file cannot be read"):
+        days(calendar(f"UID:1\nDTSTART;VALUE=DATE:20260101\nSUMMARY:Odd\n{rule}"))
+
+
+def test_rules_that_never_come_true_are_given_up(monkeypatch):
+    monkeypatch.setattr("rota.services.calendar_files.LONGEST_READING", 0.0)
+    never = "DTSTART;VALUE=DATE:99900101\nRRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"
+    with pytest.raises(InvalidInputError, match="never come true"):
+        days(calendar(*(f"UID:{n}\n{never}" for n in range(3))))
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "TZID:Q\nEND:VTIMEZONE",
+        "DTSTART;VALUE=DATE:20260501\nRECURRENCE-ID:zz\nRECURRENCE-ID;RANGE=THISANDFUTURE:20260501",
+    ],
+)
+def test_what_a_library_trips_over_is_a_clear_error(inside):
+    with pytest.raises(InvalidInputError):
+        days(calendar(inside))
+
+
+@given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 20))
+def test_any_bytes_are_days_or_a_clear_error(noise, at, overwritten):
+    whole = calendar("UID:1\nDTSTART;VALUE=DATE:20260501\nRRULE:FREQ=YEARLY;COUNT=2\nSUMMARY:x")
+    for data in (noise, whole[:at] + noise + whole[at + overwritten :]):
+        try:
+            assert read_icalendar(data, first=FIRST, last=LAST).days
+        except InvalidInputError:
+            continue
+
+
 LINES = st.sampled_from(
     [
         *("BEGIN:VEVENT", "END:VEVENT", "BEGIN:VCALENDAR", "END:VCALENDAR", "UID:1", "SUMMARY:x"),
         *("DTSTART;VALUE=DATE:20260501", "DTEND;VALUE=DATE:20250101", "DTSTART:20260501T000000"),
         *("RRULE:FREQ=YEARLY;COUNT=3", "RRULE:FREQ=MONTHLY;UNTIL=20260901", "EXDATE:20260501"),
         *("DTEND:20260502T000000Z", "RDATE;VALUE=DATE:20260601", "RRULE:nonsense", ":"),
-        *("RECURRENCE-ID;VALUE=DATE:20260501", "DURATION:P3D", "DURATION:-P1D", "DTSTART:"),
+        *(
+            "RECURRENCE-ID;VALUE=DATE:20260501",
+            "RECURRENCE-ID:zz",
+            "DURATION:P3D",
+            "DURATION:-P1D",
+            "DTSTART:",
+        ),
     ]
 )
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from rota.domain.calendars import CalendarDay
+from rota.domain.content import storable_text
 from rota.domain.errors import ConflictError, NotFoundError
 from rota.domain.ids import UserId
-from rota.services.calendar_files import read_icalendar
+from rota.services.calendar_files import day_summary, read_icalendar
 from rota.services.schedules import check_name
 from rota.store import calendars as rows
 from rota.store.calendars import Calendar
@@ -42,7 +44,7 @@ class CalendarService:
                 conn,
                 user_id=user_id,
                 name=name,
-                source=source,
+                source=day_summary(source),
                 covers_until=today + YEARS_AHEAD * _YEAR if file.recurs else None,
             )
             await rows.replace_days(conn, calendar_id, user_id, file.days)
@@ -60,7 +62,8 @@ class CalendarService:
                     conn, user_id=user_id, name=name, source="", covers_until=None
                 )
             )
-            await rows.add_days(conn, calendar_id, user_id, days)
+            named = [replace(day, summary=day_summary(day.summary)) for day in days]
+            await rows.add_days(conn, calendar_id, user_id, named)
             return await self._find(conn, name)
 
     async def all(self, user_id: UserId) -> tuple[Calendar, ...]:
@@ -77,17 +80,24 @@ class CalendarService:
     async def remove(self, user_id: UserId, name: str) -> None:
         """Delete a calendar; raises NotFoundError, and ConflictError while schedules keep it."""
         async with self._database.acting_as(user_id) as conn:
-            found = await self._find(conn, name)
-            users = await rows.schedules_of_calendar(conn, found.id)
+            calendar_id = await rows.lock_calendar(conn, storable_text(name))
+            if calendar_id is None:
+                raise _not_found(name)
+            users = await rows.schedules_of_calendar(conn, calendar_id)
             if users:
                 raise ConflictError(
                     f"{name} is kept by {', '.join(users)}. Change them first: "
                     "`rota schedules edit SCHEDULE --except-calendar none`."
                 )
-            await rows.delete_calendar(conn, found.id)
+            await rows.delete_calendar(conn, calendar_id)
 
     async def _find(self, conn: Connection, name: str) -> Calendar:
-        found = await rows.list_calendars(conn, today=self._clock().date(), name=name)
+        today = self._clock().date()
+        found = await rows.list_calendars(conn, today=today, name=storable_text(name))
         if not found:
-            raise NotFoundError("calendar", name, hint="See `rota calendars list`.")
+            raise _not_found(name)
         return found[0]
+
+
+def _not_found(name: str) -> NotFoundError:
+    return NotFoundError("calendar", name, hint="See `rota calendars list`.")

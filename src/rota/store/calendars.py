@@ -83,6 +83,13 @@ async def list_days(conn: Connection, calendar_id: UUID) -> tuple[CalendarDay, .
     return tuple(CalendarDay(*row) for row in await cursor.fetchall())
 
 
+async def lock_calendar(conn: Connection, name: str) -> UUID | None:
+    """Keep schedules from taking a calendar until the transaction ends; None if there is none."""
+    cursor = await conn.execute(statement("lock_calendar"), {"name": name})
+    row = await cursor.fetchone()
+    return None if row is None else UUID(str(row[0]))
+
+
 async def schedules_of_calendar(conn: Connection, calendar_id: UUID) -> tuple[str, ...]:
     """Return the names of the schedules that keep a calendar."""
     cursor = await conn.execute(statement("list_calendar_users"), {"calendar_id": calendar_id})

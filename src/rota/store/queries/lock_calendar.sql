@@ -1,0 +1,1 @@
+SELECT id FROM public.calendars WHERE name = %(name)s FOR UPDATE
