@@ -214,7 +214,9 @@ def test_lock_file_of_a_live_server_is_never_cleared(folder):
 def _open_and_count(data_dir, barrier, results):
     barrier.wait()
     with EmbeddedPostgres.open(data_dir, durable=False) as server:
-        execute(server.owner_url, "CREATE TABLE IF NOT EXISTS seen (pid int)")
+        # Two of these at once can collide in the catalogue, IF NOT EXISTS or not.
+        create = "SELECT pg_advisory_xact_lock(1); CREATE TABLE IF NOT EXISTS seen (pid int)"
+        execute(server.owner_url, create)
         execute(server.owner_url, f"INSERT INTO seen VALUES ({os.getpid()})")
         results.put(server.pid)
         barrier.wait()
