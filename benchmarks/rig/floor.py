@@ -61,12 +61,12 @@ def _expect(pipe: Pipe) -> list[float]:
 
 async def _install(url: str) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as conn:
-        await _queries(PsycopgDriver(conn)).install()
+        await queries_on(PsycopgDriver(conn)).install()
 
 
 async def _enqueue_all(url: str, gaps: Sequence[float]) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as conn:
-        queries = _queries(PsycopgDriver(conn))
+        queries = queries_on(PsycopgDriver(conn))
         for gap in gaps:
             await asyncio.sleep(gap)
             began = time.time()
@@ -84,7 +84,7 @@ async def _consume_all(url: str, count: int, pipe: Pipe) -> None:
         await psycopg.AsyncConnection.connect(url, autocommit=True) as conn,
         await psycopg.AsyncConnection.connect(url, autocommit=True) as listener,
     ):
-        manager = QueueManager(_queries(SplitDriver(conn, listener)))
+        manager = QueueManager(queries_on(SplitDriver(conn, listener)))
 
         @manager.entrypoint(ENTRYPOINT, accepts_context=False)
         async def _(job: Job) -> None:
@@ -97,7 +97,8 @@ async def _consume_all(url: str, count: int, pipe: Pipe) -> None:
     pipe.send(samples)
 
 
-def _queries(driver: PsycopgDriver) -> Queries:
+def queries_on(driver: PsycopgDriver) -> Queries:
+    """Return PgQueuer's statements, with the durability that rota gives it."""
     settings = DBSettings(durability=Durability.balanced)
     return Queries(
         driver,

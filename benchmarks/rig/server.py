@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +23,14 @@ from rota.store.migrations import migrate
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A running server with rota's schema. `owner_url` is a superuser's, `app_url` rota's own."""
+    """A running server with rota's schema. `owner_url` is a superuser's, `app_url` rota's own.
+
+    `pid` is the server's first process; None where it cannot be told.
+    """
 
     owner_url: str
     app_url: str
+    pid: int | None
 
     def database(self, name: str) -> str:
         """Make an empty database beside rota's and return the owner's URL of it."""
@@ -39,10 +45,11 @@ class Ground:
 
 @contextmanager
 def ground() -> Iterator[Ground]:
-    """Run a server for the life of the block, then destroy it.
+    """Run a server for the life of the block, then destroy it; SIGTERM ends the block too.
 
     It notes when each transaction committed, which costs a few bytes in memory per commit.
     """
+    signal.signal(signal.SIGTERM, _leave)
     with tempfile.TemporaryDirectory(prefix="rota-bench-") as folder:
         server = EmbeddedPostgres.open(Path(folder) / "data")
         try:
@@ -51,9 +58,14 @@ def ground() -> Iterator[Ground]:
             server.close()
             server = EmbeddedPostgres.open(Path(folder) / "data")
             asyncio.run(migrate(server.owner_url))
-            yield Ground(server.owner_url, server.app_url)
+            yield Ground(server.owner_url, server.app_url, server.pid)
         finally:
             server.destroy()
+
+
+def _leave(number: int, _frame: object) -> None:
+    """Leave by an exception, so that whatever was started is ended."""
+    sys.exit(128 + number)
 
 
 def settle(conn: psycopg.Connection[Any]) -> None:

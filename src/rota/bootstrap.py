@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,12 +19,17 @@ from rota.services.calendars import CalendarService
 from rota.services.connections import ConnectionService
 from rota.services.explanations import ExplanationService
 from rota.services.incidents import IncidentService
+from rota.services.limits import LimitService
+from rota.services.model_prices import CurrentPrices, ModelPriceService
 from rota.services.notification_service import NotificationService
 from rota.services.results import ResultService
+from rota.services.retention import RetentionService
 from rota.services.runs import RunService
 from rota.services.scheduler import Scheduler
 from rota.services.scheduler_loop import SchedulerLoop
 from rota.services.schedules import ScheduleService
+from rota.services.tools import ToolService
+from rota.services.usage import UsageService
 from rota.services.watch import DeadMansSwitch, SchedulerWatch
 from rota.settings import Settings
 from rota.store import users
@@ -60,11 +65,16 @@ class App:
     notifications: NotificationService
     connections: ConnectionService
     agents: AgentService
+    tools: ToolService
     schedules: ScheduleService
     calendars: CalendarService
     explanations: ExplanationService
     runs: RunService
     results: ResultService
+    prices: ModelPriceService
+    usage: UsageService
+    retention: RetentionService
+    limits: LimitService
 
     async def person(self) -> UserId:
         """Return whom commands act as: the sole owner of an embedded server, else `--as`.
@@ -84,6 +94,14 @@ class App:
                 found = await users.ensure_user(conn, named)
         if found is None:
             raise NotFoundError("user", named)
+        return found
+
+    async def named(self, who: str) -> UserId:
+        """Return a person by e-mail address or id; raises NotFoundError."""
+        async with self.database.connection() as conn:
+            found = await _find_user(conn, who)
+        if found is None:
+            raise NotFoundError("user", who)
         return found
 
     async def operator(self) -> UserId | None:
@@ -157,11 +175,16 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
             notifications=notifications,
             connections=ConnectionService(database, _cipher(settings), clock=clock),
             agents=AgentService(database, clock=clock),
+            tools=ToolService(database),
             schedules=schedules,
             calendars=CalendarService(database, clock=clock),
             explanations=ExplanationService(database, schedules, clock=clock),
             runs=RunService(database),
             results=ResultService(database),
+            prices=ModelPriceService(database),
+            usage=UsageService(database, clock=clock),
+            retention=RetentionService(database),
+            limits=LimitService(database),
         )
 
 
@@ -174,6 +197,7 @@ def scheduler_loop(app: App) -> SchedulerLoop:
         Scheduler(app.database, app.notifications, incidents),
         clock=clock,
         dead_mans_switch=DeadMansSwitch(app.database, url=url) if url else None,
+        retention=app.retention,
     )
 
 
@@ -184,10 +208,11 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
     import httpx  # noqa: PLC0415  as said above
 
     from rota.agents.models import ChatModels  # noqa: PLC0415  as said above
-    from rota.agents.tools.builtin import builtin_tools  # noqa: PLC0415  as said above
+    from rota.agents.registered import load_callables, tool_registry  # noqa: PLC0415  as said above
     from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as said above
     from rota.engine.agent_loop import AgentLoop  # noqa: PLC0415  as said above
     from rota.engine.queue import QueueWorker  # noqa: PLC0415  as said above
+    from rota.services.agent_sides import AgentSide, AgentSides  # noqa: PLC0415  as said above
     from rota.services.background_tasks import (  # noqa: PLC0415  as said above
         BackgroundTaskService,
     )
@@ -196,57 +221,76 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
     )
 
     settings = app.settings
-    agents = AgentLoop()
-    agents.start()
-    agent_database = database_of(settings, app.server, max_size=settings.concurrency + 2)
-    connections = ConnectionService(agent_database, _cipher(settings), clock=clock)
     mail = await _mail_folders(app)
+    registry = tool_registry(settings.tools)
+    callables = load_callables(settings.callables)
 
-    async def open_side() -> tuple[AsyncExitStack, httpx.AsyncClient]:
-        stack = AsyncExitStack()
-        await stack.enter_async_context(agent_database.opened())
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=30.0))
-        return stack, http
-
-    def tool_context(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
-        return ToolContext(
-            user_id=user_id,
-            now=now,
-            secret=lambda service: connections.secret(user_id, service),
-            mail_folder=lambda: mail(user_id),
-            http=http,
-            endpoints=settings.endpoints,
-        )
-
-    try:
-        stack, http = await agents.run(open_side())
+    async def open_side() -> AgentSide:
+        loop = AgentLoop(threads=4 * settings.concurrency)
+        loop.start()
         try:
-            execution = ScheduledExecutionService(
-                agent_database,
-                NotificationService(agent_database),
-                registry=builtin_tools(),
-                tool_context=tool_context,
-                models=ChatModels(endpoints=settings.endpoints, api_keys=settings.api_keys),
-                clock=clock,
-                unwrapped_tools=settings.unwrapped_tools,
+            return await loop.run(furnish(loop))
+        except BaseException:
+            await loop.stop()
+            raise
+
+    async def furnish(loop: AgentLoop) -> AgentSide:
+        """Make what executes runs, on the loop that it is for."""
+        async with AsyncExitStack() as stack:
+            side = await furnish_with(stack, loop)
+            return replace(side, close=stack.pop_all().aclose)
+
+    async def furnish_with(stack: AsyncExitStack, loop: AgentLoop) -> AgentSide:
+        database = await stack.enter_async_context(
+            database_of(
+                settings, app.server, max_size=settings.concurrency + 2, generic_plans=True
+            ).opened()
+        )
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=30.0))
+        connections = ConnectionService(database, _cipher(settings), clock=clock)
+
+        def tool_context(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
+            return ToolContext(
+                user_id=user_id,
+                now=now,
+                secret=lambda service: connections.secret(user_id, service),
+                mail_folder=lambda: mail(user_id),
+                http=http,
+                endpoints=settings.endpoints,
             )
-            yield BackgroundTaskService(
+
+        prices = CurrentPrices(ModelPriceService(database))
+        await prices()
+        execution = ScheduledExecutionService(
+            database,
+            NotificationService(database),
+            registry=registry,
+            tool_context=tool_context,
+            models=ChatModels(endpoints=settings.endpoints, api_keys=settings.api_keys),
+            clock=clock,
+            prices=prices,
+            unwrapped_tools=settings.unwrapped_tools,
+            callables=callables,
+            group_size=settings.group_size,
+        )
+        return AgentSide(loop, execution, stack.aclose)
+
+    sides = AgentSides(open_side)
+    await sides.open()
+    try:
+        yield BackgroundTaskService(
+            app.database,
+            scheduler_loop=scheduler_loop(app),
+            worker=QueueWorker(app.database, concurrency=settings.concurrency),
+            sides=sides,
+            watch=SchedulerWatch(
                 app.database,
-                scheduler_loop=scheduler_loop(app),
-                worker=QueueWorker(app.database, concurrency=settings.concurrency),
-                execution=execution,
-                agent_database=agent_database,
-                agents=agents,
-                watch=SchedulerWatch(
-                    app.database,
-                    IncidentService(app.database, app.notifications),
-                    operator=await app.operator(),
-                ),
-            )
-        finally:
-            await agents.run(stack.aclose())
+                IncidentService(app.database, app.notifications),
+                operator=await app.operator(),
+            ),
+        )
     finally:
-        await agents.stop()
+        await sides.close()
 
 
 def remember_mail(settings: Settings, path: Path) -> None:
@@ -291,12 +335,15 @@ async def _mail_folders(app: App) -> Callable[[UserId], Path]:
     return folder
 
 
-def database_of(settings: Settings, server: Server, *, max_size: int = 10) -> Database:
+def database_of(
+    settings: Settings, server: Server, *, max_size: int = 10, generic_plans: bool = False
+) -> Database:
     """Return the database, not opened yet."""
     return Database(
         server.app_url,
         listen_url=settings.database_listen_url,
         prepared_statements=settings.prepared_statements,
+        generic_plans=generic_plans,
         max_size=max_size,
     )
 

@@ -5,6 +5,7 @@ Every variable is documented in docs/reference/settings.md; a test keeps that tr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,11 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_MAIL": "an mbox file or a Maildir that the mail tools read",
     "ROTA_ENDPOINTS": "base URLs that agents may name: `name=https://...`, separated by spaces",
     "ROTA_ENDPOINT_KEYS": "keys of those endpoints that need one: `name=key`, separated by spaces",
+    "ROTA_TOOLS": "tools of your own: `name=package.module:attribute`, separated by spaces",
+    "ROTA_CALLABLES": "code that rows may name: `name=package.module:attribute`, as above",
     "ROTA_UNWRAPPED_TOOLS": "`withhold` or `allow` a tool that the approval system cannot wrap",
     "ROTA_CONCURRENCY": "runs that one worker executes at a time",
+    "ROTA_GROUP_SIZE": "runs that end close together and share one commit",
     "ROTA_OPERATOR": "the e-mail address or id of the person who is told when rota itself is ill",
     "ROTA_PING_URL": "a URL that is fetched each minute while rota is healthy",
     "ROTA_LOG_LEVEL": "debug, info, warning or error",
@@ -49,6 +53,9 @@ API_KEYS: Final[Mapping[str, str]] = {
 }
 """Providers' own variables, by provider; those of `agents.models.PROVIDERS`, as a test checks."""
 
+_REGISTERED_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # as the table `tools` has it
+_TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 _LEVELS: Final[Mapping[str, LogLevel]] = {
     "debug": "debug",
@@ -70,8 +77,11 @@ class Settings:
     secret_key: str | None = field(default=None, repr=False)
     mail: Path | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+    callables: Mapping[str, str] = field(default_factory=dict)
     unwrapped_tools: Literal["withhold", "allow"] = "withhold"
     concurrency: int = 10
+    group_size: int = 20
     operator: str | None = None
     ping_url: str | None = field(default=None, repr=False)
     log_level: LogLevel = "warning"
@@ -103,8 +113,11 @@ def read_settings(
         secret_key=known.get("ROTA_SECRET_KEY"),
         mail=mail or _path(known.get("ROTA_MAIL")),
         endpoints=_endpoints(known.get("ROTA_ENDPOINTS", "")),
+        tools=_registered(known, "ROTA_TOOLS"),
+        callables=_registered(known, "ROTA_CALLABLES"),
         unwrapped_tools=_unwrapped_tools(known.get("ROTA_UNWRAPPED_TOOLS", "withhold")),
-        concurrency=_concurrency(known.get("ROTA_CONCURRENCY", "10")),
+        concurrency=_count(known, "ROTA_CONCURRENCY", default=10, least=2, most=1_000),
+        group_size=_count(known, "ROTA_GROUP_SIZE", default=20, least=1, most=200),
         operator=known.get("ROTA_OPERATOR"),
         ping_url=_ping_url(known.get("ROTA_PING_URL")),
         log_level=_log_level(known.get("ROTA_LOG_LEVEL", "warning")),
@@ -176,6 +189,22 @@ def _endpoint_keys(text: str) -> Mapping[str, str]:
     return keys
 
 
+def _registered(known: Mapping[str, str], variable: str) -> Mapping[str, str]:
+    """Read names of code; that it is there is seen when a worker loads it."""
+    entries: dict[str, str] = {}
+    for item in known.get(variable, "").split():
+        name, _, target = item.partition("=")
+        if not _REGISTERED_NAME.fullmatch(name) or not _TARGET.fullmatch(target):
+            raise InvalidInputError(
+                f"{variable} has {item!r}; each entry is name=package.module:attribute, the name "
+                "of up to 64 letters, digits, - and _."
+            )
+        if name in entries:
+            raise InvalidInputError(f"{variable} has two entries named {name!r}.")
+        entries[name] = target
+    return entries
+
+
 def _unwrapped_tools(value: str) -> Literal["withhold", "allow"]:
     match value.lower():
         case "withhold":
@@ -188,9 +217,10 @@ def _unwrapped_tools(value: str) -> Literal["withhold", "allow"]:
             )
 
 
-def _concurrency(value: str) -> int:
-    if not value.isdecimal() or not 2 <= int(value) <= 1_000:
-        raise InvalidInputError(f"ROTA_CONCURRENCY is {value!r}; it must be from 2 to 1000.")
+def _count(known: Mapping[str, str], name: str, *, default: int, least: int, most: int) -> int:
+    value = known.get(name, str(default))
+    if not value.isdecimal() or not least <= int(value) <= most:
+        raise InvalidInputError(f"{name} is {value!r}; it must be from {least} to {most}.")
     return int(value)
 
 

@@ -43,7 +43,12 @@ class Hangs:
     """No answer until the server closes."""
 
 
-Reply = Says | Fails | FailsMidStream | Hangs
+@dataclass(frozen=True)
+class Drops:
+    """Status 200, the beginning of an answer, and then the connection is closed."""
+
+
+Reply = Says | Fails | FailsMidStream | Hangs | Drops
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,13 @@ class _Handler(BaseHTTPRequestHandler):
         match reply:
             case Hangs():
                 self.model_server.closing.wait(30)
+                self.close_connection = True
+            case Drops():
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", "1000")
+                self.end_headers()
+                self.wfile.write(b'{"id": ')
                 self.close_connection = True
             case Fails() as failure:
                 self.reply(failure.status, self.model_server.error(failure), failure.headers)

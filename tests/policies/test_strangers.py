@@ -34,13 +34,14 @@ class Expected:
 
 
 AGENT = frozenset(
-    "agent_name description model model_settings system_prompt script max_steps is_active".split()
+    "agent_name description model model_settings system_prompt script max_steps is_active limits"
+    " fallback_models max_concurrency".split()
 )
 SCHEDULE = frozenset(
     "name agent_name prompt cron time_zone result_category catch_up_window_seconds is_active"
     " pause_note every_seconds anchor_at instants dst_gap dst_overlap starts_at ends_at max_runs"
     " jitter_seconds active_hours active_days excluded_days overlap_policy catch_up"
-    " pause_after_failures".split()
+    " pause_after_failures options".split()
 )
 TABLES: dict[str, Expected] = {
     "agent_configurations": Expected(
@@ -67,6 +68,7 @@ TABLES: dict[str, Expected] = {
         updates=frozenset({"time_zone"}),
         key="user_id",
     ),
+    "user_limits": Expected(key="user_id"),
     "agent_schedules": Expected(
         inserts=SCHEDULE | {"user_id"},
         updates=SCHEDULE,
@@ -96,10 +98,12 @@ TABLES: dict[str, Expected] = {
     "schedule_occurrences": Expected(key="schedule_id"),
     "agent_run_steps": Expected(key="run_id"),
     "agent_execution_results": Expected(),
+    "usage_days": Expected(key="user_id"),
     "notifications": Expected(updates=frozenset({"read_at"})),
     "user_channels": Expected(deletes=True),
     "pending_actions": Expected(),
     "audit_logs": Expected(),
+    "model_prices": Expected(everybody_reads=True, key="model"),
     "connections": Expected(deletes=True, hidden=frozenset({"secret", "key_id"})),
 }
 every_table = pytest.mark.parametrize("table", TABLES)
@@ -170,6 +174,10 @@ async def rows(owner, alice) -> dict[str, Any]:
         "user_settings": await insert(
             "INSERT INTO user_settings (user_id) VALUES (%s) RETURNING user_id", alice
         ),
+        "user_limits": await insert(
+            "INSERT INTO user_limits (user_id, max_concurrency) VALUES (%s, 3) RETURNING user_id",
+            alice,
+        ),
         "agent_schedules": schedule,
         "agent_runs": run,
         "schedule_occurrences": await insert(
@@ -183,6 +191,11 @@ async def rows(owner, alice) -> dict[str, Any]:
             " status, attempt, started_at) VALUES (%s, 1, -1, %s, 'model', 'm', 'finished', 1,"
             " now()) RETURNING run_id",
             run,
+            alice,
+        ),
+        "usage_days": await insert(
+            "INSERT INTO usage_days (user_id, day, input_tokens) VALUES (%s, '2026-11-23', 7)"
+            " RETURNING user_id",
             alice,
         ),
         "agent_execution_results": await insert(
@@ -211,6 +224,10 @@ async def rows(owner, alice) -> dict[str, Any]:
             " arguments_hash, called_at) VALUES (%s, 'a', 't', 'auto', 'allowed', 'succeeded',"
             " 'x', now()) RETURNING id",
             alice,
+        ),
+        "model_prices": await insert(
+            "INSERT INTO model_prices (model, input_usd, output_usd) VALUES ('a:b', 1, 2)"
+            " RETURNING model"
         ),
         "connections": await insert(
             "INSERT INTO connections (user_id, service, secret, key_id) VALUES (%s, 'gmail',"
@@ -389,6 +406,24 @@ async def test_shared_agents_are_read_by_all_and_written_by_none(database, alice
             "INSERT INTO agent_configurations (user_id, agent_name, model)"
             " VALUES (NULL, 'mine', 'scripted:x')",
         )
+
+
+async def test_everybodys_limits_are_read_by_all_and_limits_written_by_none(
+    database, rows, alice, bob
+):
+    async with database.transaction() as conn:
+        await conn.execute("INSERT INTO user_limits (max_concurrency) VALUES (2)")
+    assert await attempt(database, alice, "SELECT max_concurrency FROM user_limits") == 2
+    assert await attempt(database, bob, "SELECT max_concurrency FROM user_limits") == 1
+    for statement in (
+        "INSERT INTO user_limits (user_id, max_concurrency) VALUES (auth.uid(), 1000)",
+        "UPDATE user_limits SET max_concurrency = NULL",
+        "DELETE FROM user_limits",
+        "UPDATE rota.limits SET max_concurrency = NULL",
+        "SELECT rota.limits_of(auth.uid())",
+    ):
+        with pytest.raises(DENIED):
+            await attempt(database, alice, statement)
 
 
 async def test_tools_are_not_linked_to_somebody_elses_agent(database, owner, rows, bob):

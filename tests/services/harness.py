@@ -5,22 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
+from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool, tool
 from psycopg.rows import dict_row
 
-from rota.agents.models import ChatModels
+from rota.agents.models import BuiltModels, ChatModels
 from rota.agents.tools.context import ToolContext, ToolRegistry
+from rota.domain.agents import AgentConfiguration
 from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.schedules import Schedule
+from rota.engine.agent_loop import AgentLoop
+from rota.services.agent_sides import AgentSide, AgentSides
 from rota.services.incidents import IncidentService
+from rota.services.model_prices import CurrentPrices, ModelPriceService
 from rota.services.notification_service import NotificationService
 from rota.services.scheduled_execution_service import ScheduledExecutionService
 from rota.services.scheduler import Scheduler
@@ -235,10 +241,27 @@ class Workshop:
             notifications or NotificationService(self.database),
             registry=registry or self.toolbox.registry(),
             tool_context=tool_context or nothing_connected,
-            models=models or ChatModels(),
+            models=_built(models) if models is not None else ChatModels(),
             clock=clock,
+            prices=CurrentPrices(ModelPriceService(self.database)),
             **options,
         )
+
+    def sides(self, url: str, *, blocked_after: float = 10.0, **options: Any) -> AgentSides:
+        """Return what a worker executes runs on, with loops, pools and services of its own."""
+
+        async def open_side() -> AgentSide:
+            loop = AgentLoop()
+            loop.start()
+            return await loop.run(furnish(loop))
+
+        async def furnish(loop: AgentLoop) -> AgentSide:
+            stack = AsyncExitStack()
+            database = await stack.enter_async_context(Database(url).opened())
+            own = replace(self, database=database)
+            return AgentSide(loop, own.service(**options), stack.aclose)
+
+        return AgentSides(open_side, blocked_after=blocked_after)
 
     async def rows(self, table: str, order: str = "1") -> list[dict[str, Any]]:
         async with self.owner.cursor(row_factory=dict_row) as cursor:
@@ -249,3 +272,15 @@ class Workshop:
         found = await self.rows(table)
         assert len(found) == 1, found
         return found[0]
+
+
+def _built(models: Callable[..., Any]) -> Callable[..., BuiltModels]:
+    """Make a factory of one model one that tells of fallbacks, of which there are none."""
+
+    def build(configuration: AgentConfiguration, now: datetime) -> BuiltModels:
+        made = models(configuration, now)
+        if isinstance(made, BaseChatModel):
+            return BuiltModels([(configuration.model, made)], [])
+        return made
+
+    return build

@@ -104,7 +104,8 @@ async def test_two_nodes_fire_once(workshop):
     for minute in range(0, 40, 10):
         now = MONDAY_7 + minute * MINUTE
         await asyncio.gather(*(node.tick(now) for node in nodes))
-        await workshop.owner.execute("UPDATE agent_runs SET status = 'finished'")
+        await workshop.owner.execute("UPDATE agent_runs SET status = 'running' WHERE attempt = 0")
+        await workshop.owner.execute("UPDATE agent_runs SET status = 'finished', attempt = 1")
     for node in nodes:  # rows that were locked in the last round
         await node.tick(MONDAY_7 + 30 * MINUTE)
 

@@ -113,7 +113,7 @@ async def test_disabled_tool_is_gone_for_the_next_attempt(workshop):
     outcome = await resume(workshop, service, schedule)
 
     assert workshop.toolbox.calls.count(("wait", None)) == 1
-    assert "wait is not a valid tool" in outcome.content
+    assert outcome.content == "wait is not a tool of this agent; there are: look, send."
 
 
 async def test_second_attempt_goes_on_with_the_first_ones_configuration(workshop):
@@ -160,7 +160,7 @@ async def test_run_that_kills_its_workers_is_given_up(workshop):
             trigger="schedule",
         )
         for _ in range(5):
-            await run_rows.claim_run(conn, run.id)
+            await run_rows.claim_runs(conn, [run.id])
 
     outcome = await service.execute(schedule, run)
 

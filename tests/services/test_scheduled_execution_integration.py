@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from rota.engine.agent_loop import AgentLoop
 from rota.engine.queue import QueueWorker
+from rota.services.agent_sides import AgentSides
 from rota.services.background_tasks import BackgroundTaskService
 from rota.services.incidents import IncidentService
 from rota.services.notification_service import NotificationService
-from rota.services.scheduled_execution_service import ScheduledExecutionService
 from rota.services.scheduler_loop import SchedulerLoop
 from rota.services.watch import SchedulerWatch
-from rota.store.database import Database
 from tests.services.harness import Workshop, clock
 
 
@@ -25,7 +23,7 @@ async def until(condition, seconds: float = 20.0):
     return found
 
 
-async def running(workshop: Workshop, execution: ScheduledExecutionService, agents: AgentLoop):
+def running(workshop: Workshop, sides: AgentSides) -> BackgroundTaskService:
     return BackgroundTaskService(
         workshop.database,
         scheduler_loop=SchedulerLoop(
@@ -34,9 +32,7 @@ async def running(workshop: Workshop, execution: ScheduledExecutionService, agen
             clock=clock,
         ),
         worker=QueueWorker(workshop.database, concurrency=4, lease=timedelta(seconds=2)),
-        execution=execution,
-        agent_database=execution._database,
-        agents=agents,
+        sides=sides,
         watch=SchedulerWatch(
             workshop.database,
             IncidentService(workshop.database, NotificationService(workshop.database)),
@@ -64,15 +60,9 @@ async def test_full_execution_cycle(workshop, database_url):
     due = clock() - timedelta(seconds=1)
     await workshop.owner.execute("UPDATE agent_schedules SET next_fire_at = %s", [due])
 
-    agents = AgentLoop()
-    agents.start()
-    agent_database = Database(database_url)
-    opened = agent_database.opened()
-    await agents.run(opened.__aenter__())
-    execution = workshop.service()
-    execution._database = agent_database
-    execution._notifications = NotificationService(agent_database)
-    background = await running(workshop, execution, agents)
+    sides = workshop.sides(database_url)
+    await sides.open()
+    background = running(workshop, sides)
     stop = asyncio.Event()
     loops = [
         asyncio.create_task(background.run_scheduler(stop)),
@@ -83,8 +73,7 @@ async def test_full_execution_cycle(workshop, database_url):
     finally:
         stop.set()
         await asyncio.gather(*loops)
-        await agents.run(opened.__aexit__(None, None, None))
-        await agents.stop()
+        await sides.close()
 
     occurrence = await workshop.row("schedule_occurrences")
     run = await workshop.row("agent_runs")

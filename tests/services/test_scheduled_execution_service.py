@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from rota.domain.content import RESULT_CONTENT_LIMIT
 from rota.domain.runs import ResultStatus
+from rota.services.journal_writer import FencedError
 from rota.services.notification_service import NotificationService
-from rota.services.run_recorder import FencedError
 from rota.store import runs as run_rows
 from tests.services.harness import ANSWER
 
@@ -236,7 +236,7 @@ async def test_the_operator_may_allow_unwrapped_tools(workshop, monkeypatch):
 class _Unreachable(NotificationService):
     """A notification service whose table is gone: fails in the database, not in a mock."""
 
-    async def notify_user(self, *args, conn=None, **kwargs):
+    async def write(self, conn, new):
         await conn.execute("INSERT INTO public.no_such_table VALUES (1)")
 
 

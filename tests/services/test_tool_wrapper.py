@@ -45,11 +45,11 @@ async def recorder(workshop):
             prompt="",
             trigger=Trigger.MANUAL,
         )
-        claim = await run_rows.claim_run(conn, run.id)
-    made = RunRecorder(workshop.database, run, claim, clock=clock)
+        claim = (await run_rows.claim_runs(conn, [run.id]))[run.id].claim
+    made = RunRecorder(workshop.database, run, claim, day=clock().date(), clock=clock)
     yield made
     await made.flush()
-    await made.close()
+    made.close()
 
 
 @pytest.fixture

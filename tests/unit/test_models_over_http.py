@@ -38,7 +38,7 @@ def model_of(api, server, **settings):
     spec, more, _ = SPECS[api]
     return build_chat_model(
         spec,
-        {"endpoint": "loopback", "max_retries": 0, **more, **settings},
+        {"endpoint": "loopback", **more, **settings},
         api_keys={"loopback": SECRET},
         endpoints={"loopback": server.url},
     )
@@ -179,12 +179,15 @@ def test_settings_reach_the_provider(api):
 FAILURES = [
     (Fails(401, "authentication_error", f"Incorrect key {SECRET}"), "authentication", None),
     (Fails(403, "permission_error"), "authentication", None),
-    (Fails(404, "not_found_error", "no such model"), "bad_request", None),
+    (Fails(402, "billing_error"), "quota", None),
+    (Fails(404, "not_found_error", "no such model"), "not_found", None),
+    (Fails(409, "conflict_error"), "unavailable", None),
     (Fails(400, "invalid_request_error", "bad tool"), "bad_request", None),
     (Fails(429, "rate_limit_error", headers={"retry-after": "17"}), "rate_limit", 17.0),
     (Fails(429, "rate_limit_error", headers={"retry-after-ms": "1500"}), "rate_limit", 1.5),
     (Fails(429, "rate_limit_error", headers={"retry-after": "soon"}), "rate_limit", None),
-    (Fails(429, "insufficient_quota", code="insufficient_quota"), "rate_limit", None),
+    (Fails(429, "rate_limit_error", headers={"retry-after": "inf"}), "rate_limit", None),
+    (Fails(429, "insufficient_quota", code="insufficient_quota"), "quota", None),
     (Fails(500, "api_error"), "unavailable", None),
     (Fails(503, "server_error", headers={"retry-after": "3"}), "unavailable", 3.0),
     (Fails(529, "overloaded_error", "Overloaded"), "unavailable", None),
@@ -202,6 +205,24 @@ async def test_failures_are_told_apart_and_show_no_key(api, failure, kind, retry
     assert told.message.endswith(".")
     assert SECRET not in told.message
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_model_that_one_may_not_use_is_not_a_bad_key(api):
+    failure = Fails(403, "invalid_request_error", "no access", "model_not_found")
+    with server_of(api, failure) as server, provider_failure() as caught:
+        model_of(api, server).invoke("Hello")
+    assert classify_model_error(caught.value).kind == "not_found"
+
+
+def test_a_failure_of_aws_is_known_by_where_botocore_keeps_its_status():
+    error = Exception("Too many requests")
+    error.response = {
+        "Error": {"Code": "ThrottlingException", "Message": "Too many requests"},
+        "ResponseMetadata": {"HTTPStatusCode": 429, "HTTPHeaders": {"retry-after": "3"}},
+    }
+    told = classify_model_error(error)
+    assert (told.kind, told.retry_after, told.worth_retrying) == ("rate_limit", 3.0, True)
 
 
 @every_provider
@@ -270,7 +291,7 @@ def closed_port():
 def test_nobody_there_is_unavailable(spec, closed_port):
     model = build_chat_model(
         spec,
-        {"endpoint": "gone"} | ({} if spec.startswith("ollama") else {"max_retries": 0}),
+        {"endpoint": "gone"},
         api_keys={},
         endpoints={"gone": f"http://127.0.0.1:{closed_port}"},
     )
@@ -305,7 +326,11 @@ def test_the_cause_is_asked_where_the_error_itself_says_nothing():
         ("openai:gpt", {"endpoint": "unknown"}, "the operator has registered: local."),
         ("openai:gpt", {"api_key": "sk"}, "have no setting 'api_key'; there are: endpoint, max_"),
         ("openai:gpt", {"thinking": {}}, "Models of openai have no setting 'thinking'"),
-        ("ollama:qwen3", {"max_retries": 1}, "Models of ollama have no setting 'max_retries'"),
+        (
+            "ollama:qwen3",
+            {"seed": 1, "thinking": {}},
+            "Models of ollama have no setting 'thinking'",
+        ),
         ("groq:llama", {"reasoning": {}}, "Models of groq have no setting 'reasoning'"),
         ("scripted:plan", {"temperature": 1}, "have no setting 'temperature'; there are: none."),
         ("scripted:plan", {}, "needs a script"),

@@ -7,29 +7,37 @@ changes something, and never finished is not repeated unless it declares itself 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from decimal import Decimal
+from typing import Any, Final, Literal, Protocol, TypeVar, cast
 
-from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
+    SystemMessage,
     ToolMessage,
     message_to_dict,
     messages_from_dict,
 )
-from langchain_core.tools import ToolException
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
+from rota.agents.budget import Budget
+from rota.agents.prices import unknown_price
 from rota.domain.agents import ToolDeclaration
+from rota.domain.approvals import judge
 from rota.domain.content import normalize_content, storable_json
-from rota.domain.errors import RotaError
+from rota.domain.errors import InvalidInputError, RotaError
+from rota.domain.limits import Spent
 from rota.security.redaction import redact, redact_text
 from rota.security.tool_wrapper import (
     CURRENT_STEP,
+    GatedTool,
     StepKey,
     arguments_hash,
     canonical_arguments,
@@ -38,15 +46,29 @@ from rota.security.tool_wrapper import (
 MODEL_CALL: Final = -1
 """`call_index` of a model call; its tool calls count from 0."""
 
+_SAID: Final = ("content", "tool_calls", "additional_kwargs")
+"""What of a message is sent to a provider."""
+
+BEFORE: Final = 0
+"""`model_step` of what happens before the first model call: a pre-check."""
+
+M = TypeVar("M", bound=BaseMessage)
+
+StepKind = Literal["model", "tool", "callable"]
 StepStatus = Literal["started", "finished", "failed", "held", "unknown"]
+CostOf = Callable[[str, Mapping[str, Any]], Decimal | None]
+"""What a model call cost in US dollars, by the model's name and LangChain's usage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One journalled call. `request` holds redacted arguments and their hash."""
+    """One journalled call. `request` holds redacted arguments and their hash.
+
+    `attempts` are the failed attempts of a model call, `cost_usd` None where no price is known.
+    """
 
     key: StepKey
-    kind: Literal["model", "tool"]
+    kind: StepKind
     name: str
     status: StepStatus
     started_at: datetime
@@ -54,15 +76,40 @@ class Step:
     request: Mapping[str, Any] = field(default_factory=dict)
     response: Any = None
     usage: Mapping[str, Any] | None = None
+    cost_usd: Decimal | None = None
+    attempts: tuple[Mapping[str, Any], ...] = ()
     error: str | None = None
     finished_at: datetime | None = None
 
 
+class Ask(Protocol):
+    """Asks a model, or those it falls back on; returns the name of the one that answered."""
+
+    name: str
+
+    async def __call__(
+        self,
+        request: ModelRequest[Any],
+        failed: Callable[[Mapping[str, Any]], Awaitable[None]],
+    ) -> tuple[str, ModelResponse[Any]]:
+        """Ask; `failed` is awaited after each failed attempt, with what is to be known of it."""
+        ...
+
+
 class StepRecorder(Protocol):
-    """Where steps are kept. `recorded` are those of earlier attempts."""
+    """Where steps are kept. `recorded` are those of earlier attempts.
+
+    `spent_today` is what the database had counted when a step was last written, by whose day it is.
+    """
+
+    spent_today: Mapping[str, Spent]
 
     def recorded(self, key: StepKey) -> Step | None:
         """Return what an earlier attempt wrote under this key."""
+        ...
+
+    def recorded_tools(self) -> Sequence[Step]:
+        """Return the tool calls that earlier attempts wrote, in order, without pre-checks."""
         ...
 
     async def record(self, step: Step, *, durable: bool = False) -> None:
@@ -74,14 +121,6 @@ class ReplayMismatchError(RotaError):
     """A later attempt asked for another call than the one recorded at the same place."""
 
 
-class StepLimitError(RotaError):
-    """The agent made as many model calls as it may."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"The agent stopped at its limit of {limit} model calls.")
-        self.limit = limit
-
-
 @dataclass(slots=True)
 class Progress:
     """What a run has done so far, for its result's metadata and for a partial result."""
@@ -91,6 +130,8 @@ class Progress:
     replayed: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cost_usd: Decimal | None = Decimal(0)  # None: of some call no price is known
+    failed_calls: int = 0
     texts: list[str] = field(default_factory=list)
     stop_reason: str | None = None
 
@@ -99,10 +140,6 @@ class Progress:
         self.model_calls += 1
         if text := normalize_content(message.content):
             self.texts.append(text)
-        usage = message.usage_metadata
-        if usage is not None:
-            self.input_tokens += usage["input_tokens"]
-            self.output_tokens += usage["output_tokens"]
         metadata = message.response_metadata
         reason = (
             metadata.get("stop_reason")
@@ -112,70 +149,124 @@ class Progress:
         )
         self.stop_reason = str(reason) if reason else None
 
+    def spend(self, usage: Mapping[str, Any], cost: Decimal | None) -> None:
+        """Count the tokens and the cost of a model call."""
+        self.input_tokens += usage.get("input_tokens", 0)
+        self.output_tokens += usage.get("output_tokens", 0)
+        if cost is None or self.cost_usd is None:
+            self.cost_usd = None
+        else:
+            self.cost_usd += cost
 
-class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
-    """Journals and replays the calls of one attempt, and stops it at its step limit."""
+
+class Journal:
+    """Journals and replays the calls of one attempt, and keeps it within its budget.
+
+    Whoever watches the run sets `moved`: it is told of every sign of life, with the seconds that
+    silence may last from now on, None for as long as the idle limit has it.
+    """
 
     def __init__(
         self,
         recorder: StepRecorder,
         *,
-        max_steps: int,
         declarations: Mapping[str, ToolDeclaration],
         clock: Callable[[], datetime],
+        budget: Budget | None = None,
+        cost: CostOf = lambda _model, _usage: None,
     ) -> None:
-        super().__init__()
         self._recorder = recorder
-        self._max_steps = max_steps
         self._declarations = declarations
         self._clock = clock
+        self._cost = cost
+        self.moved: Callable[[float | None], None] = lambda _seconds: None
+        self.budget = budget or Budget()
         self.progress = Progress()
         self._model_step = 0
+        self._may_be_silent: dict[StepKey, float] = {}  # tools under way, and for how many seconds
+        self._own_keys: set[StepKey] = set()
 
-    async def awrap_model_call(
-        self,
-        request: ModelRequest[Any],
-        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
-    ) -> ModelResponse[Any]:
-        """Answer from the journal, or ask the model and write its answer down."""
+    async def model_call(self, request: ModelRequest[Any], ask: Ask) -> ModelResponse[Any]:
+        """Answer from the journal, or ask the model and write its answer down.
+
+        Raises LimitReachedError where the run has nothing left to spend.
+        """
+        if (replayed := self._replay_model_call()) is not None:
+            self.alive()
+            return ModelResponse(result=replayed)
+        self.budget.step()
         # Counted here: messages may be summarised away, or replaced by one with the same id.
         self._model_step += 1
-        if self._model_step > self._max_steps:
-            raise StepLimitError(self._max_steps)
+        self.alive()
         key = StepKey(self._model_step, MODEL_CALL)
+        step = Step(key, "model", ask.name, "started", self._clock())
         earlier = self._recorder.recorded(key)
-        if earlier is not None and earlier.status == "finished":
-            messages = messages_from_dict(earlier.response)
-            self.progress.replayed += 1
-            self._count(messages)
-            return ModelResponse(result=messages)
-        step = Step(key, "model", _model_name(request), "started", self._clock())
+        if earlier is not None:  # what failed for an earlier attempt of the run stays in its trace
+            step = replace(step, attempts=earlier.attempts)
+
+        async def failed(attempt: Mapping[str, Any]) -> None:
+            """Show a failed attempt while the next one is waited for."""
+            nonlocal step
+            self.progress.failed_calls += 1
+            self.alive(attempt.get("waited"))
+            step = replace(step, attempts=(*step.attempts, attempt))
+            await self._recorder.record(step)
+
         try:
-            response = await handler(request)
+            name, response = await ask(self._advised(request), failed)
         except Exception as error:
             await self._recorder.record(
-                replace(
-                    step,
-                    status="failed",
-                    error=redact_text(f"{type(error).__name__}: {error}")[:2_000],
-                    finished_at=self._clock(),
-                )
+                replace(step, status="failed", error=_said(error), finished_at=self._clock())
             )
             raise
+        self.alive()
         _name_calls(response.result, self._model_step)
-        self._count(response.result)
+        usage = _usage(request.messages, response.result)
+        cost = self._cost(name, usage)
+        said, response.result = _storable(response.result)
+        self._count(response.result, usage, cost)
         await self._recorder.record(
             replace(
                 step,
+                name=name,
                 status="finished",
-                response=storable_json([message_to_dict(m) for m in response.result]),
-                usage=_usage(response.result),
+                response=said,
+                usage=usage,
+                cost_usd=cost,
                 finished_at=self._clock(),
-            )
+            ),
+            # Other runs of the day must know at once what is left for them.
+            durable=self.budget.counts_the_day,
         )
+        self.budget.set_days(self._recorder.spent_today)
         return response
 
-    async def awrap_tool_call(
+    def alive(self, seconds: float | None = None) -> None:
+        """Give a sign of life; silence may last `seconds`, or as long as a tool under way may."""
+        self.moved(max([*self._may_be_silent.values(), seconds or 0.0]) or None)
+
+    def catch_up(self) -> Progress:
+        """Return the progress of the run: this attempt's, or that of earlier ones if it is more.
+
+        For an attempt that ends before it came as far as they did.
+        """
+        while self._replay_model_call() is not None:
+            pass
+        return self.progress
+
+    def _replay_model_call(self) -> list[BaseMessage] | None:
+        """Go on to the next model call if an earlier attempt finished it; returns its answer."""
+        earlier = self._recorder.recorded(StepKey(self._model_step + 1, MODEL_CALL))
+        if earlier is None or earlier.status != "finished":
+            return None
+        self._model_step += 1
+        messages = messages_from_dict(earlier.response)
+        self.progress.replayed += 1
+        self.budget.replay()
+        self._count(messages, earlier.usage or {}, earlier.cost_usd, counted_today=True)
+        return messages
+
+    async def tool_call(
         self,
         request: ToolCallRequest,
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
@@ -183,57 +274,192 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
         """Answer from the journal, or run the tool and write its answer down."""
         call = request.tool_call
         key = StepKey(self._model_step, _index_of(request))
+
+        async def work() -> ToolMessage | Command[Any]:
+            return await handler(request)
+
+        return await self._call_tool(
+            key, call["name"], call["id"] or "", call["args"], work, tool=request.tool
+        )
+
+    async def own_call(
+        self, tool: BaseTool, arguments: Mapping[str, Any], *, key: StepKey | None = None
+    ) -> str:
+        """Call a gated tool without a model: for a pre-check, or a callable. Returns its text.
+
+        Without a `key` the call is known by what it asks for: a later attempt finds it again in
+        whatever order it asks. Raises ToolException where the tool fails.
+        """
+        key = key or self._own_key(tool.name, arguments)
+        call_id = f"rota_{key.model_step}_{key.call_index}"
+
+        async def work() -> ToolMessage:
+            answer = await tool.ainvoke(
+                {"name": tool.name, "args": dict(arguments), "id": call_id, "type": "tool_call"},
+                # Whoever traces the caller's graph is not to hear of it twice.
+                config={"callbacks": []},
+            )
+            if not isinstance(answer, ToolMessage):
+                raise TypeError(f"{tool.name} answered a tool call with {type(answer).__name__}")
+            return answer
+
+        answer = await self._call_tool(key, tool.name, call_id, arguments, work, tool=tool)
+        if not isinstance(answer, ToolMessage):
+            raise RotaError(f"{tool.name} answers with a command of a graph; there is no graph.")
+        if answer.status == "error":
+            raise ToolException(normalize_content(answer.content))
+        return normalize_content(answer.content)
+
+    def own_step(self, key: StepKey, name: str) -> Step:
+        """Return a step of a callable's own, begun now."""
+        return Step(key, "callable", name, "started", self._clock())
+
+    async def keep(self, step: Step) -> None:
+        """Write a step down as finished now."""
+        await self._recorder.record(replace(step, status="finished", finished_at=self._clock()))
+
+    async def fail(self, step: Step, error: BaseException) -> None:
+        """Write a step down as failed now."""
+        self.progress.failed_calls += step.kind == "model"
+        await self._recorder.record(
+            replace(step, status="failed", error=_said(error), finished_at=self._clock())
+        )
+
+    def begin_model_call(self, name: str) -> Step:
+        """Count a model call that a graph of its own makes.
+
+        Raises LimitReachedError, and InvalidInputError where a limit in dollars holds and the
+        model's price is not known.
+        """
+        if self.budget.counts_money and self._cost(name, {}) is None:
+            raise InvalidInputError(unknown_price([name]), field="limits.cost_usd")
+        self.budget.step()
+        self._model_step += 1
+        return Step(StepKey(self._model_step, MODEL_CALL), "model", name, "started", self._clock())
+
+    async def end_model_call(
+        self, step: Step, answers: Sequence[AIMessage], asked: Sequence[BaseMessage]
+    ) -> None:
+        """Write down what such a call answered and used."""
+        self.alive()
+        usage = _usage(asked, answers)
+        cost = self._cost(step.name, usage)
+        self._count(answers, usage, cost)
+        await self._recorder.record(
+            replace(
+                step,
+                status="finished",
+                response=storable_json([message_to_dict(m) for m in answers]),
+                usage=usage,
+                cost_usd=cost,
+                finished_at=self._clock(),
+            ),
+            durable=self.budget.counts_the_day,
+        )
+
+    def _own_key(self, name: str, arguments: Mapping[str, Any]) -> StepKey:
+        """Return where a callable's call stands: where an earlier attempt made the same one.
+
+        Raises ReplayMismatchError for an effect other than those that an earlier attempt had.
+        """
+        fingerprint = arguments_hash(canonical_arguments(arguments))
+        earlier = self._recorder.recorded_tools()
+        left = [step for step in earlier if step.key not in self._own_keys]
+        same = [s for s in left if (s.name, s.request.get("arguments_hash")) == (name, fingerprint)]
+        if same:
+            key = same[0].key
+        else:
+            declaration = self._declarations.get(name)
+            reads = declaration is not None and declaration.read_only
+            effects = [step for step in left if not step.request.get("read_only")]
+            if effects and not reads:
+                raise ReplayMismatchError(
+                    f"An earlier attempt of this run called {effects[0].name}; this attempt calls "
+                    f"{name} with other arguments instead. The run stops rather than do both."
+                )
+            taken = [s.key.call_index for s in earlier] + [k.call_index for k in self._own_keys]
+            key = StepKey(max(1, self._model_step), max(taken, default=-1) + 1)
+        self._own_keys.add(key)
+        return key
+
+    async def _call_tool(
+        self,
+        key: StepKey,
+        name: str,
+        call_id: str,
+        given: Mapping[str, Any],
+        work: Callable[[], Awaitable[ToolMessage | Command[Any]]],
+        *,
+        tool: BaseTool | None,
+    ) -> ToolMessage | Command[Any]:
         self.progress.tool_calls += 1
         try:
-            arguments = canonical_arguments(call["args"])
+            arguments = canonical_arguments(given)
         except ToolException as error:
-            return ToolMessage(
-                str(error), name=call["name"], tool_call_id=call["id"] or "", status="error"
-            )
+            return ToolMessage(str(error), name=name, tool_call_id=call_id, status="error")
         fingerprint = arguments_hash(arguments)
         earlier = self._recorder.recorded(key)
         if earlier is not None:
-            replayed = self._replay(earlier, call["name"], call["id"] or "", fingerprint)
+            replayed = self._replay(earlier, name, call_id, fingerprint)
             if replayed is not None:
                 return replayed
         step = Step(
             key,
             "tool",
-            call["name"],
+            name,
             "started",
             self._clock(),
-            tool_call_id=call["id"],
+            tool_call_id=call_id,
             request={"arguments": redact(arguments), "arguments_hash": fingerprint},
         )
-        declaration = self._declarations.get(call["name"])
+        declaration = self._declarations.get(name)
+        if isinstance(tool, GatedTool) and judge(name, declaration).decision != "allowed":
+            step = replace(step, request={**step.request, "waits": True})
         if declaration is None or not declaration.read_only:
             await self._recorder.record(step, durable=True)
+        else:
+            step = replace(step, request={**step.request, "read_only": True})
+        if declaration is not None:
+            self._may_be_silent[key] = declaration.timeout_seconds
+        self.alive()
         token = CURRENT_STEP.set(key)
         try:
-            answer = await handler(request)
-        except Exception as error:
+            answer = await work()
+        except asyncio.CancelledError:
+            # It may go on in a thread that nobody can stop: its answer is lost with it.
             await self._recorder.record(
                 replace(
                     step,
-                    status="failed",
-                    error=redact_text(f"{type(error).__name__}: {error}")[:2_000],
+                    status="unknown",
+                    error="cancelled before it answered",
                     finished_at=self._clock(),
                 )
             )
             raise
+        except Exception as error:
+            await self._recorder.record(
+                replace(step, status="failed", error=_said(error), finished_at=self._clock())
+            )
+            raise
         finally:
             CURRENT_STEP.reset(token)
+            self._may_be_silent.pop(key, None)
+            self.alive()
+        response = None
+        if isinstance(answer, ToolMessage):
+            (response,), (answer,) = _storable([answer])
         await self._recorder.record(
-            replace(
-                step,
-                status="finished",
-                response=storable_json(message_to_dict(answer))
-                if isinstance(answer, ToolMessage)
-                else None,
-                finished_at=self._clock(),
-            )
+            replace(step, status="finished", response=response, finished_at=self._clock())
         )
         return answer
+
+    def _advised(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        """Tell the model when a limit is near, so that it ends with what it has."""
+        advice = self.budget.advice()
+        if advice is None:
+            return request
+        said = request.system_message.text if request.system_message is not None else ""
+        return request.override(system_message=SystemMessage(f"{said}\n\n{advice}".strip()))
 
     def _replay(
         self, earlier: Step, name: str, tool_call_id: str, fingerprint: str
@@ -246,14 +472,16 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
                 "The run stops rather than do something else."
             )
         declaration = self._declarations.get(name)
-        harmless = declaration is not None and (declaration.read_only or declaration.idempotent)
-        if earlier.status in {"finished", "held"} and earlier.response is not None:
+        harmless = bool(earlier.request.get("read_only")) or (
+            declaration is not None and (declaration.read_only or declaration.idempotent)
+        )
+        if earlier.status != "started" and earlier.response is not None:
             (message,) = messages_from_dict([earlier.response])
             if isinstance(message, ToolMessage):
                 self.progress.replayed += 1
                 message.tool_call_id = tool_call_id
                 return message
-        if harmless:
+        if harmless or earlier.request.get("waits"):  # what waits for a yes was not run
             return None
         return ToolMessage(
             content=(
@@ -266,10 +494,36 @@ class JournalMiddleware(AgentMiddleware[Any, Any, Any]):
             status="error",
         )
 
-    def _count(self, messages: Sequence[BaseMessage]) -> None:
+    def _count(
+        self,
+        messages: Sequence[BaseMessage],
+        usage: Mapping[str, Any],
+        cost: Decimal | None,
+        *,
+        counted_today: bool = False,
+    ) -> None:
         for message in messages:
             if isinstance(message, AIMessage):
                 self.progress.add(message)
+        self.progress.spend(usage, cost)
+        tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
+        self.budget.add(Spent(tokens, cost or Decimal(0)), counted_today=counted_today)
+
+
+def _storable(messages: Sequence[M]) -> tuple[list[dict[str, Any]], list[M]]:
+    """Return messages as they are stored, and as a later attempt will read them.
+
+    What cannot be stored cannot be sent to a provider either: half a surrogate pair, for one.
+    """
+    given = [message_to_dict(message) for message in messages]
+    stored: list[dict[str, Any]] = storable_json(given)
+    if all(
+        s["data"].get(k) == g["data"].get(k)
+        for s, g in zip(stored, given, strict=True)
+        for k in _SAID
+    ):
+        return stored, list(messages)
+    return stored, [cast("M", message) for message in messages_from_dict(stored)]
 
 
 def _name_calls(messages: Sequence[BaseMessage], model_step: int) -> None:
@@ -298,15 +552,27 @@ def _index_of(request: ToolCallRequest) -> int:
     return same[0]
 
 
-def _model_name(request: ModelRequest[Any]) -> str:
-    model = request.model
-    return str(
-        getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__
-    )
+def _usage(question: Sequence[BaseMessage], answer: Sequence[BaseMessage]) -> dict[str, Any]:
+    """Return the tokens that the provider tells, else an estimate: limits hold all the same."""
+    told = _usage_of(answer)
+    if told is not None:
+        return told
+    asked = count_tokens_approximately(question)
+    said = count_tokens_approximately(answer)
+    return {
+        "input_tokens": asked,
+        "output_tokens": said,
+        "total_tokens": asked + said,
+        "estimated": True,
+    }
 
 
-def _usage(messages: Sequence[BaseMessage]) -> dict[str, Any] | None:
-    for message in messages:
+def _usage_of(answers: Sequence[BaseMessage]) -> dict[str, Any] | None:
+    for message in answers:
         if isinstance(message, AIMessage) and message.usage_metadata is not None:
             return dict(message.usage_metadata)
     return None
+
+
+def _said(error: BaseException) -> str:
+    return redact_text(f"{type(error).__name__}: {error}")[:2_000]

@@ -2,79 +2,102 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool
 
-from rota.agents.journal import JournalMiddleware, Progress
+from rota.agents.graph import GraphContext, graph
+from rota.agents.journal import Journal
+from rota.agents.models import BuiltModels, retry_policy
 from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.domain.agents import AgentConfiguration
 from rota.domain.content import normalize_content
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import UserId
+from rota.domain.limits import Limits
+from rota.domain.run_options import RunOptions
 from rota.security.tool_wrapper import GateGuard
 from rota.store import agents as agent_rows
 from rota.store.database import Connection
 
-ModelFactory = Callable[[AgentConfiguration, datetime], BaseChatModel]
-"""Builds the model of a configuration; the instant is the run's clock, for `scripted` models."""
+ModelFactory = Callable[[AgentConfiguration, datetime], BuiltModels]
+"""Builds a configuration's models; the instant is the run's clock, for `scripted` models."""
+
+Tools = tuple[BaseTool, ...]
+Messages = Sequence[BaseMessage]
 
 _CUT_REASONS: Final = frozenset({"max_tokens", "length", "max_output_tokens", "MAX_TOKENS"})
+
+_GRAPH_STEPS: Final = (4, 10)
+"""Steps of the graph for each model call, and besides: the budget counts model calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentReply:
-    """What an agent answered: readable text, and whether the model's output limit cut it."""
+    """What an agent answered: readable text, whether the model's output limit cut it.
+
+    `messages` are the whole conversation, for one more question.
+    """
 
     text: str
     cut: bool
-    progress: Progress
+    messages: tuple[BaseMessage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AgentExecutor:
-    """An agent ready to run: its rows, its model, and its tools, not wrapped yet."""
+    """An agent ready to run: its rows, its models in order, and its tools, not wrapped yet.
+
+    `warnings` are for the owner: a model to fall back on that cannot be built, say.
+    """
 
     configuration: AgentConfiguration
-    model: BaseChatModel
+    models: tuple[tuple[str, BaseChatModel], ...]
     tools: tuple[BaseTool, ...]
+    warnings: tuple[str, ...] = ()
 
     async def ainvoke(
         self,
         prompt: str,
         *,
         tools: Sequence[BaseTool],
-        journal: JournalMiddleware,
+        journal: Journal,
         guard: GateGuard,
         now: datetime,
-        middleware: Sequence[AgentMiddleware[Any, Any]] = (),
+        instructions: str = "",
+        earlier: Sequence[BaseMessage] = (),
     ) -> AgentReply:
         """Run the agent on a prompt with these (wrapped) tools.
 
-        The journal is outermost and the guard innermost; `middleware` goes between. `now` is aware
-        and in the owner's zone: the agent is told what time it is.
+        `now` is aware and in the owner's zone: the agent is told what time it is. `instructions`
+        are added to its prompt; `earlier` is a conversation to go on with.
         """
-        graph = create_agent(
-            self.model,
-            tools=list(tools),
-            system_prompt=_system_prompt(self.configuration, now),
-            middleware=[journal, *middleware, guard],
-            name=self.configuration.agent_name,
+        context = GraphContext(
+            models=list(self.models),
+            retries=retry_policy(self.configuration.model_settings),
+            system_prompt=_system_prompt(self.configuration, now, instructions),
+            tools={tool.name: tool for tool in tools},
+            journal=journal,
+            guard=guard,
+            random=random.random,
         )
-        limit = 4 * self.configuration.max_steps + 10  # graph steps; the journal counts model calls
-        state = await graph.ainvoke(
-            {"messages": [HumanMessage(prompt)]}, config={"recursion_limit": limit}
+        each, besides = _GRAPH_STEPS
+        steps = journal.budget.limits.steps or self.configuration.max_steps
+        state = await graph().ainvoke(
+            {"messages": [*earlier, HumanMessage(prompt)]},
+            config={"recursion_limit": each * steps + besides},
+            context=context,
         )
-        last = state["messages"][-1]
+        messages = tuple(state["messages"])
+        last = messages[-1]
         cut = isinstance(last, AIMessage) and journal.progress.stop_reason in _CUT_REASONS
-        return AgentReply(normalize_content(last.content), cut, journal.progress)
+        return AgentReply(normalize_content(last.content), cut, messages)
 
 
 async def load_agent_executor_db(
@@ -95,29 +118,67 @@ async def load_agent_executor_db(
     still read now, so that a disabled tool or a stricter tier applies at once. Raises
     NotFoundError, SetupRequiredError, InvalidInputError.
     """
-    configuration = await agent_rows.fetch_agent(conn, agent_name, user_id)
-    if configuration is None:
-        raise NotFoundError("agent", agent_name, hint="`rota agents list` shows those there are.")
+    found = await agent_rows.fetch_agent(conn, agent_name, user_id)
+    configuration = require_agent(found, agent_name)
     if snapshot is not None:
         configuration = with_snapshot(configuration, snapshot)
+    return build_executor(
+        configuration, registry=registry, tool_context=tool_context, models=models, now=now
+    )
+
+
+def require_agent(found: AgentConfiguration | None, agent_name: str) -> AgentConfiguration:
+    """Return the agent; raises NotFoundError where there is none."""
+    if found is None:
+        raise NotFoundError("agent", agent_name, hint="`rota agents list` shows those there are.")
+    return found
+
+
+def build_executor(
+    configuration: AgentConfiguration,
+    *,
+    registry: ToolRegistry,
+    tool_context: ToolContext,
+    models: ModelFactory,
+    now: datetime,
+) -> AgentExecutor:
+    """Build an agent's models and tools; raises SetupRequiredError, InvalidInputError."""
+    built = models(configuration, now)
+    return AgentExecutor(
+        configuration,
+        tuple(built.models),
+        build_tools(configuration, registry=registry, tool_context=tool_context),
+        tuple(built.warnings),
+    )
+
+
+def build_tools(
+    configuration: AgentConfiguration, *, registry: ToolRegistry, tool_context: ToolContext
+) -> tuple[BaseTool, ...]:
+    """Build an agent's tools, not wrapped yet; raises SetupRequiredError."""
     tools = tuple(registry.build(tool.name, tool_context) for tool in configuration.tools)
-    described = tuple(
+    return tuple(
         tool.model_copy(update={"description": declaration.description})
         if declaration.description
         else tool
         for tool, declaration in zip(tools, configuration.tools, strict=True)
     )
-    return AgentExecutor(configuration, models(configuration, now), described)
 
 
-def snapshot_of(configuration: AgentConfiguration, now: datetime) -> dict[str, Any]:
+def snapshot_of(
+    configuration: AgentConfiguration, options: RunOptions, now: datetime
+) -> dict[str, Any]:
     """Return what later attempts of a run need to go on as the first began."""
     return {
         "model": configuration.model,
+        "fallback_models": list(configuration.fallback_models),
         "model_settings": dict(configuration.model_settings),
         "system_prompt": configuration.system_prompt,
         "script": dict(configuration.script) if configuration.script is not None else None,
         "max_steps": configuration.max_steps,
+        "limits": dict(configuration.limits),
+        "options": options.as_json(),
+        "run_limits": limits_of(configuration, options).as_json(),  # for those who look at the run
         "tools": {tool.name: tool.version for tool in configuration.tools},
         "now": now.isoformat(),
     }
@@ -130,14 +191,28 @@ def with_snapshot(
     return replace(
         configuration,
         model=snapshot["model"],
+        fallback_models=tuple(snapshot.get("fallback_models", ())),
         model_settings=snapshot["model_settings"],
         system_prompt=snapshot["system_prompt"],
         script=snapshot["script"],
         max_steps=snapshot["max_steps"],
+        limits=snapshot.get("limits", {}),
     )
 
 
-def _system_prompt(configuration: AgentConfiguration, now: datetime) -> str:
+def limits_of(configuration: AgentConfiguration, options: RunOptions) -> Limits:
+    """Return the limits of a run: the agent's, with its schedule's or its own in their place.
+
+    A shared agent's limits are the operator's: others may tighten them only.
+    """
+    own = Limits(steps=configuration.max_steps).overridden_by(Limits.parse(configuration.limits))
+    if configuration.user_id is None:
+        return own.tightened_by(options.limits)
+    return own.overridden_by(options.limits)
+
+
+def _system_prompt(configuration: AgentConfiguration, now: datetime, instructions: str) -> str:
     clock = f"It is {now:%A, %Y-%m-%d %H:%M} ({now.tzname() or 'UTC'})."
-    prompt = configuration.system_prompt.strip()
-    return f"{prompt}\n\n{clock}" if prompt else clock
+    return "\n\n".join(
+        part for part in (configuration.system_prompt.strip(), clock, instructions) if part
+    )

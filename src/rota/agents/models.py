@@ -1,15 +1,17 @@
 """Chat models from rows: `provider:model`, checked settings, endpoints by name, keys from outside.
 
 A row names a model and how to use it. It never names an address or a key: the operator registers
-endpoints, and keys come from the environment or from connections.
+endpoints, and keys come from the environment or from connections. Clients are built without
+retries of their own, where they can be: each attempt is made, and told of, by `model_retries`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from difflib import get_close_matches
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -18,21 +20,27 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from rota.agents.model_failures import FailureKind, ModelFailure, classify_model_error
+from rota.agents.providers import PROVIDERS, SCRIPTED, Provider, parse_model
 from rota.agents.scripted import ScriptedChatModel, validate_script
 from rota.domain.agents import AgentConfiguration
 from rota.domain.errors import InvalidInputError, SetupRequiredError
+from rota.domain.retries import RetryPolicy
+from rota.domain.script import Script
 
 __all__ = [
     "PROVIDERS",
+    "BuiltModels",
     "ChatModels",
     "FailureKind",
     "ModelFailure",
     "Provider",
     "build_chat_model",
+    "build_chat_models",
     "classify_model_error",
+    "retry_policy",
+    "with_model",
 ]
 
-SCRIPTED: Final = "scripted"
 _TIMEOUT_SECONDS: Final = 300.0
 """A model call that takes longer is given up, where nothing else is set: nobody is watching."""
 
@@ -42,56 +50,44 @@ _COMMON: Final = frozenset(
 _SETTINGS: Final[Mapping[str, frozenset[str]]] = {
     "anthropic": _COMMON | {"thinking", "reasoning_effort", "top_k"},
     "openai": _COMMON | {"reasoning", "reasoning_effort", "use_responses_api", "seed"},
-    "ollama": (_COMMON | {"reasoning", "top_k", "seed", "num_ctx"}) - {"max_retries"},
+    "ollama": _COMMON | {"reasoning", "top_k", "seed", "num_ctx"},
     SCRIPTED: frozenset(),
 }
 _EXTRAS: Final = frozenset({"anthropic", "openai", "ollama"})
+_FOR_ANY_MODEL: Final = frozenset({"max_tokens", "timeout", "max_retries", "stream", "temperature"})
+"""Settings that a fallback of another provider takes over: bounds, and how creative to be."""
 
+_HIGHEST_TEMPERATURE_OF_ALL: Final = 1.0
 
-class Provider(NamedTuple):
-    """The Python module of a provider, and the variable of its key if one key is all it needs."""
-
-    module: str
-    key_variable: str | None = None
-
-
-PROVIDERS: Final[Mapping[str, Provider]] = {
-    "anthropic": Provider("langchain_anthropic", "ANTHROPIC_API_KEY"),
-    "anthropic_bedrock": Provider("langchain_aws"),
-    "azure_ai": Provider("langchain_azure_ai"),
-    "azure_openai": Provider("langchain_openai", "AZURE_OPENAI_API_KEY"),
-    "baseten": Provider("langchain_baseten", "BASETEN_API_KEY"),
-    "bedrock": Provider("langchain_aws"),
-    "bedrock_converse": Provider("langchain_aws"),
-    "bedrock_mantle_anthropic": Provider("langchain_aws"),
-    "bedrock_mantle_openai": Provider("langchain_aws"),
-    "cohere": Provider("langchain_cohere", "COHERE_API_KEY"),
-    "deepseek": Provider("langchain_deepseek", "DEEPSEEK_API_KEY"),
-    "fireworks": Provider("langchain_fireworks", "FIREWORKS_API_KEY"),
-    "google_anthropic_vertex": Provider("langchain_google_vertexai"),
-    "google_genai": Provider("langchain_google_genai", "GOOGLE_API_KEY"),
-    "google_vertexai": Provider("langchain_google_vertexai"),
-    "groq": Provider("langchain_groq", "GROQ_API_KEY"),
-    "huggingface": Provider("langchain_huggingface"),
-    "ibm": Provider("langchain_ibm"),
-    "langsmith": Provider("langchain_openai"),
-    "litellm": Provider("langchain_litellm"),
-    "meta": Provider("langchain_meta"),
-    "mistralai": Provider("langchain_mistralai", "MISTRAL_API_KEY"),
-    "nvidia": Provider("langchain_nvidia_ai_endpoints", "NVIDIA_API_KEY"),
-    "ollama": Provider("langchain_ollama"),
-    "openai": Provider("langchain_openai", "OPENAI_API_KEY"),
-    "openrouter": Provider("langchain_openrouter", "OPENROUTER_API_KEY"),
-    "perplexity": Provider("langchain_perplexity", "PPLX_API_KEY"),
-    "together": Provider("langchain_together", "TOGETHER_API_KEY"),
-    "upstage": Provider("langchain_upstage", "UPSTAGE_API_KEY"),
-    "xai": Provider("langchain_xai", "XAI_API_KEY"),
+_NO_RETRIES: Final[Mapping[str, int]] = {
+    "anthropic": 0,
+    "anthropic_bedrock": 0,
+    "azure_openai": 0,
+    "bedrock": 0,
+    "bedrock_converse": 0,
+    "bedrock_mantle_anthropic": 0,
+    "bedrock_mantle_openai": 0,
+    "deepseek": 0,
+    "fireworks": 0,
+    "google_genai": 1,  # counts attempts; 0 is read as the client's own default
+    "groq": 0,
+    "langsmith": 0,
+    "mistralai": 1,  # counts attempts
+    "openai": 0,
+    "openrouter": 0,
+    "perplexity": 0,
+    "together": 0,
+    "xai": 0,
 }
-"""The providers of LangChain's `init_chat_model`; a test keeps the list equal to its own."""
+"""The `max_retries` that keeps a provider's client from retrying. Those not named here have no such
+setting (ollama does not retry), or one that was not looked at: they may retry unseen."""
 
 
 class ModelSettings(BaseModel):
-    """The settings that a row may hold for its model; times are seconds."""
+    """The settings that a row may hold for its model; times are seconds.
+
+    `max_retries` is rota's own count (see `retry_policy`), for any provider.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -123,16 +119,94 @@ class ChatModels:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def __call__(self, configuration: AgentConfiguration, now: datetime) -> BaseChatModel:
-        """Build a configuration's model; `now` is the clock of a scripted one."""
-        return build_chat_model(
-            configuration.model,
+    def __call__(self, configuration: AgentConfiguration, now: datetime) -> BuiltModels:
+        """Build a configuration's model and its fallbacks; `now` is the clock of a scripted one."""
+        return build_chat_models(
+            [configuration.model, *configuration.fallback_models],
             configuration.model_settings,
             api_keys=self.api_keys,
             endpoints=self.endpoints,
             script=configuration.script,
             now=now,
         )
+
+
+class BuiltModels(NamedTuple):
+    """Models by their `provider:model`, the preferred first, and a sentence for each left out."""
+
+    models: list[tuple[str, BaseChatModel]]
+    warnings: list[str]
+
+
+def build_chat_models(
+    specs: Sequence[str],
+    settings: Mapping[str, Any],
+    *,
+    api_keys: Mapping[str, str],
+    endpoints: Mapping[str, str],
+    script: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> BuiltModels:
+    """Build a model and its fallbacks; `settings` are those of the first.
+
+    A fallback of the same provider takes them all, its endpoint included; one of another provider
+    takes over what any model has (`_FOR_ANY_MODEL`) and uses its own key at its own address. Models
+    that lack a key or a package are left out with a warning; raises the first one's
+    SetupRequiredError where none is left, and InvalidInputError for a bad name or setting.
+    """
+    built = BuiltModels([], [])
+    missing: list[SetupRequiredError] = []
+    for spec in dict.fromkeys(specs):
+        try:
+            model = build_chat_model(
+                spec,
+                _settings_for(spec, specs[0], settings),
+                api_keys=api_keys,
+                endpoints=endpoints,
+                script=script,
+                now=now,
+            )
+        except SetupRequiredError as error:
+            missing.append(error)
+            built.warnings.append(f"The model {spec} was left out. {error.message}")
+        else:
+            built.models.append((spec, model))
+    if missing and not built.models:
+        raise missing[0]
+    return built
+
+
+def with_model(configuration: AgentConfiguration, model: str) -> AgentConfiguration:
+    """Return the agent on another model, with those of its settings that this one has.
+
+    Models that the agent falls back on at an endpoint are left out with a model of another
+    provider, which does not have the endpoint: they would be asked at their provider's own address.
+    """
+    given, provider = configuration.model_settings, parse_model(configuration.model)[0]
+    fallbacks = configuration.fallback_models
+    if "endpoint" in given and parse_model(model)[0] != provider:
+        fallbacks = tuple(spec for spec in fallbacks if parse_model(spec)[0] != provider)
+    settings = _settings_for(model, configuration.model, given)
+    return replace(configuration, model=model, model_settings=settings, fallback_models=fallbacks)
+
+
+def retry_policy(settings: Mapping[str, Any]) -> RetryPolicy:
+    """Return how often a model call is retried, by `max_retries` of a model's settings."""
+    retries = settings.get("max_retries")
+    return RetryPolicy() if retries is None else RetryPolicy(max_retries=int(retries))
+
+
+def _settings_for(spec: str, main: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of a fallback: nothing that its provider may not know or refuse."""
+    provider = parse_model(spec)[0]
+    if provider == parse_model(main)[0]:
+        return settings
+    allowed = _FOR_ANY_MODEL & _SETTINGS.get(provider, _COMMON)
+    taken = {name: value for name, value in settings.items() if name in allowed}
+    temperature = taken.get("temperature")
+    if isinstance(temperature, int | float) and temperature > _HIGHEST_TEMPERATURE_OF_ALL:
+        del taken["temperature"]
+    return taken
 
 
 def build_chat_model(
@@ -149,7 +223,7 @@ def build_chat_model(
     Raises InvalidInputError for a bad name, setting or script, and SetupRequiredError where a
     package or a key is missing. Keys in `api_keys` are by the names of providers and endpoints.
     """
-    provider, model = _parse_spec(spec)
+    provider, model = parse_model(spec)
     chosen = _parse_settings(provider, settings)
     if provider == SCRIPTED:
         return _scripted(model, script, now)
@@ -177,27 +251,15 @@ def _scripted(model: str, script: Mapping[str, Any] | None, now: datetime | None
         raise InvalidInputError("An agent with a scripted model needs a script.", field="script")
     if now is None:
         raise ValueError("A scripted model needs the time of its run.")
-    return ScriptedChatModel(script=validate_script(script), now=now, model_name=model)
+    return ScriptedChatModel(
+        script=_script(json.dumps(script, sort_keys=True)), now=now, model_name=model
+    )
 
 
-def _parse_spec(spec: str) -> tuple[str, str]:
-    named, colon, model = spec.strip().partition(":")
-    provider = named.strip().lower().replace("-", "_")
-    if not colon or not provider or not model.strip():
-        raise InvalidInputError(
-            f"The model {spec!r} is not of the form provider:model, "
-            f"such as anthropic:claude-sonnet-5.",
-            field="model",
-        )
-    if provider != SCRIPTED and provider not in PROVIDERS:
-        near = get_close_matches(provider, [*PROVIDERS, SCRIPTED], n=1)
-        hint = f" (perhaps {near[0]})" if near else ""
-        raise InvalidInputError(
-            f"There is no model provider {named!r}{hint}; "
-            f"there are {', '.join(sorted([*PROVIDERS, SCRIPTED]))}.",
-            field="model",
-        )
-    return provider, model.strip()
+@lru_cache(maxsize=128)
+def _script(text: str) -> Script:
+    """Return a script that was checked; the same text is the same script for every run."""
+    return validate_script(json.loads(text))
 
 
 def _parse_settings(provider: str, settings: Mapping[str, Any]) -> ModelSettings:
@@ -225,7 +287,9 @@ def _parse_settings(provider: str, settings: Mapping[str, Any]) -> ModelSettings
 
 
 def _options(provider: str, chosen: ModelSettings) -> dict[str, Any]:
-    options = chosen.model_dump(exclude_none=True, exclude={"stream", "endpoint"})
+    options = chosen.model_dump(exclude_none=True, exclude={"stream", "endpoint", "max_retries"})
+    if provider in _NO_RETRIES:
+        options["max_retries"] = _NO_RETRIES[provider]
     if chosen.stream is not None:
         options["disable_streaming"] = not chosen.stream
         if provider in {"anthropic", "openai"}:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+
+if TYPE_CHECKING:
+    from rota.domain.agents import AgentConfiguration
 
 app = typer.Typer(help="Agents: list, show, apply from a file.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
@@ -66,7 +69,11 @@ def show_agent(
     output.say(f"Model      {agent.model}")
     if agent.model_settings:
         output.say(f"Settings   {dict(agent.model_settings)}")
-    output.say(f"Steps      at most {agent.max_steps} model calls a run")
+    if agent.fallback_models:
+        output.say(f"Fallback   {', then '.join(agent.fallback_models)}")
+    output.say(f"Each run   {_limits(agent)}")
+    if agent.max_concurrency is not None:
+        output.say(f"At a time  at most {agent.max_concurrency} runs queued or running")
     output.say(f"Whose      {'shared' if agent.user_id is None else 'yours'}")
     if agent.system_prompt:
         output.say("Prompt")
@@ -108,3 +115,16 @@ def apply_file(
         return
     for change in applied:
         output.say(f"{change.kind} {change.name}: {change.change}")
+
+
+def _limits(agent: AgentConfiguration) -> str:
+    """Say what one run may use, or what is wrong with a row that was written past rota."""
+    from rota.cli.execution_texts import limits_in_words
+    from rota.domain.errors import InvalidInputError
+    from rota.domain.limits import Limits
+
+    try:
+        limits = Limits(steps=agent.max_steps).overridden_by(Limits.parse(agent.limits))
+    except InvalidInputError as error:
+        return f"cannot be read, so its runs fail: {error.message}"
+    return limits_in_words(limits)

@@ -18,12 +18,17 @@ from rota.cli import (
     calendars,
     connections,
     doctor,
+    limits,
     notifications,
+    prices,
     processes,
     results,
+    retention,
     runs,
     schedules,
+    tools,
     up,
+    usage,
 )
 from rota.cli import run as run_command
 from rota.cli.run import INTERRUPTED
@@ -42,12 +47,17 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("run")(run_command.run)
 app.add_typer(agents.app, name="agents")
+app.add_typer(tools.app, name="tools")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(calendars.app, name="calendars")
 app.add_typer(runs.app, name="runs")
 app.add_typer(results.app, name="results")
 app.add_typer(notifications.app, name="notifications")
 app.add_typer(connections.app, name="connections")
+app.add_typer(prices.app, name="prices")
+app.command("usage")(usage.usage)
+app.add_typer(retention.app, name="retention")
+app.add_typer(limits.app, name="limits")
 app.command("migrate")(processes.migrate)
 app.command("scheduler")(processes.scheduler)
 app.command("worker")(processes.worker)

@@ -67,19 +67,29 @@ def as_person(settings: Settings, work: Callable[[App, UserId], Awaitable[T]]) -
 
     Raises UnavailableError and SetupRequiredError where there is no database to work on.
     """
+
+    async def as_them(app: App) -> T:
+        return await work(app, await app.person())
+
+    return as_operator(settings, as_them)
+
+
+def as_operator(settings: Settings, work: Callable[[App], Awaitable[T]]) -> T:
+    """Open the database and do work that is nobody's own: whoever can open it is the operator.
+
+    Raises as `as_person`.
+    """
     from rota.bootstrap import database_server
     from rota.cli.logs import configure_logs
 
     configure_logs(settings)
     # Started outside of the event loop: it blocks, and Ctrl-C has to interrupt it.
     with database_server(settings, progress=progress) as server:
-        return asyncio.run(_as_person(settings, server, work))
+        return asyncio.run(_with_app(settings, server, work))
 
 
-async def _as_person(
-    settings: Settings, server: Server, work: Callable[[App, UserId], Awaitable[T]]
-) -> T:
+async def _with_app(settings: Settings, server: Server, work: Callable[[App], Awaitable[T]]) -> T:
     from rota.bootstrap import application
 
     async with application(settings, server) as app:
-        return await work(app, await app.person())
+        return await work(app)

@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from rota.cli.execution_options import (
+    IdleTime,
+    MaxCost,
+    MaxSteps,
+    MaxTime,
+    MaxTokens,
+    Model,
+    of_run,
+)
 from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
 from rota.settings import Settings
 
@@ -32,6 +41,12 @@ Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait 
 def run(
     agent: Annotated[str, typer.Argument(help="The agent's name.")],
     prompt: Annotated[str, typer.Argument(help="What it is told.")] = "",
+    model: Model = None,
+    max_time: MaxTime = None,
+    idle_time: IdleTime = None,
+    max_steps: MaxSteps = None,
+    max_tokens: MaxTokens = None,
+    max_cost: MaxCost = None,
     no_wait: NoWait = False,
     timeout: Timeout = 600,
     data_dir: DataDir = None,
@@ -39,10 +54,21 @@ def run(
     user: As = None,
     json: Json = False,
 ) -> None:
-    """Run an agent now and show its result."""
+    """Run an agent now and show its result.
+
+    The model and the limits are for this run, instead of the agent's own.
+    """
+    options = of_run(
+        model=model,
+        max_time=max_time,
+        idle_time=idle_time,
+        max_steps=max_steps,
+        max_tokens=max_tokens,
+        max_cost=max_cost,
+    )
     request_and_show(
         settings_from(data_dir, database_url, user),
-        lambda app, me: app.runs.request(me, agent, prompt),
+        lambda app, me: app.runs.request(me, agent, prompt, options),
         wait=not no_wait,
         timeout=timeout,
         as_json=json,

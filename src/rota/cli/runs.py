@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
+from rota.cli.run import NoWait, Timeout, request_and_show
 
 if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.domain.ids import UserId
+    from rota.store.journals import StepRow
     from rota.store.run_views import RunView
-    from rota.store.runs import StepRow
 
 app = typer.Typer(help="Runs: what runs, and what ran, step by step.", no_args_is_help=True)
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
@@ -20,7 +21,6 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginnin
 _STATUSES = ("waiting", "queued", "running", "finished", "cancelled")
 _OVER = frozenset({"finished", "cancelled"})
 _LOOK_EVERY = 0.5
-_SHOWN = 500
 
 
 @app.command("list")
@@ -38,7 +38,7 @@ def list_runs(
     json: Json = False,
 ) -> None:
     """List runs, the newest first."""
-    from rota.cli import output
+    from rota.cli import output, run_texts
     from rota.domain.errors import InvalidInputError
 
     if status not in {None, *_STATUSES}:
@@ -54,15 +54,16 @@ def list_runs(
         output.print_json(found)
         return
     output.table(
-        ["ID", "WHEN", "AGENT", "TRIGGER", "STATUS", "RESULT"],
+        ["ID", "WHEN", "AGENT", "TRIGGER", "STATUS", "RESULT", "TOKENS", "COST"],
         [
             (
                 output.short(run.id),
                 output.when(run.fire_time or run.created_at, zone),
                 run.schedule_name or run.agent_name,
                 run.trigger,
-                _status(run),
+                run_texts.status(run),
                 run.result_status or "-",
+                *run_texts.used(run),
             )
             for run in found
         ],
@@ -78,8 +79,8 @@ def show(
     user: As = None,
     json: Json = False,
 ) -> None:
-    """Show a run: where it stands, and each model and tool call, secrets replaced."""
-    from rota.cli import output
+    """Show a run: where it stands, what it used, and each call of it, secrets replaced."""
+    from rota.cli import output, run_texts
 
     async def work(app: App, me: UserId) -> tuple[str, RunView, tuple[StepRow, ...]]:
         return await app.schedules.zone(me), *await app.runs.get(me, run)
@@ -92,9 +93,10 @@ def show(
 
         output.print_json(asdict(found) | {"steps": [redact(asdict(step)) for step in steps]})
         return
-    _print_run(found, zone)
+    run_texts.print_run(found, zone)
     for step in steps:
-        _print_step(step)
+        run_texts.print_step(step)
+    run_texts.print_end(found, steps, zone)
 
 
 @app.command("tail")
@@ -104,27 +106,28 @@ def tail(
     database_url: DatabaseUrl = None,
     user: As = None,
 ) -> None:
-    """Follow a run: print its calls as they are made, until it is over."""
+    """Follow a run: print its calls as they are made, also attempts that fail, until it is over."""
     import asyncio
 
-    from rota.cli import output
+    from rota.cli import output, run_texts
 
     async def work(app: App, me: UserId) -> None:
         zone = await app.schedules.zone(me)
         found, steps = await app.runs.get(me, run)
-        _print_run(found, zone)
-        seen: dict[tuple[int, int], str] = {}
+        run_texts.print_run(found, zone)
+        seen: dict[tuple[int, int], tuple[str, int]] = {}
         while True:
             for step in steps:
-                key = (step.model_step, step.call_index)
-                if seen.get(key) != step.status:
-                    seen[key] = step.status
-                    _print_step(step)
+                _print_news(step, seen)
             if found.status in _OVER:
                 break
             await asyncio.sleep(_LOOK_EVERY)
             found, steps = await app.runs.get(me, run)
-        output.say(f"{_status(found)}{f', {found.result_status}' if found.result_status else ''}.")
+        run_texts.print_end(found, steps, zone)
+        ended = (
+            f"{run_texts.status(found)}{f', {found.result_status}' if found.result_status else ''}."
+        )
+        output.say(ended)
 
     as_person(settings_from(data_dir, database_url, user), work)
 
@@ -150,79 +153,35 @@ def cancel(
         output.say("Asked to stop; its worker stores what there is within two seconds.")
 
 
-def _status(run: RunView) -> str:
-    if run.status == "running" and run.cancel_requested_at is not None:
-        return "stopping"
-    return run.status
-
-
-def _print_run(run: RunView, zone: str) -> None:
-    from rota.cli import output
-
-    output.say(f"{run.schedule_name or run.agent_name}: {_status(run)}", style="bold")
-    lines = [
-        ("Run", str(run.id)),
-        ("Agent", run.agent_name),
-        ("Trigger", run.trigger),
-        ("Prompt", run.prompt or "(none)"),
-        ("Fire time", run.fire_time and output.moment(run.fire_time, zone)),
-        ("Created", output.moment(run.created_at, zone)),
-        ("Started", run.started_at and output.moment(run.started_at, zone)),
-        ("Ended", run.finished_at and output.moment(run.finished_at, zone)),
-        ("Attempt", str(run.attempt) if run.attempt > 1 else None),
-        ("Cancelled", run.cancel_reason),
-        ("Result", run.result_status),
-    ]
-    for name, said in lines:
-        if said:
-            output.say(f"{name:10} {said}")
-
-
-def _print_step(step: StepRow) -> None:
-    """Print one call: which, how it stands, how long it took, what went in and came out."""
-    from rota.cli import output
-
-    took = ""
-    if step.finished_at is not None:
-        took = f"  {(step.finished_at - step.started_at).total_seconds():.2f} s"
-    tokens = ""
-    if step.usage and any(step.usage.values()):
-        tokens = (
-            f"  {step.usage.get('input_tokens', 0)}+{step.usage.get('output_tokens', 0)} tokens"
-        )
-    place = f"{step.model_step}" if step.kind == "model" else f"{step.model_step}.{step.call_index}"
-    output.say()
-    output.say(f"{place:5} {step.kind} {step.name}: {step.status}{took}{tokens}", style="bold")
-    arguments = step.request.get("arguments")
-    if arguments:
-        output.say(f"      {_shown(arguments)}")
-    answer = step.error or _answer(step.response)
-    if answer:
-        output.say(f"      {answer}")
-
-
-def _answer(response: object) -> str:
-    from rota.domain.content import normalize_content
-
-    messages = response if isinstance(response, list) else [response]
-    texts: list[str] = []
-    for message in messages:
-        if isinstance(message, dict) and isinstance(data := message.get("data"), dict):
-            texts.append(normalize_content(data.get("content") or ""))
-            texts += [f"→ {call.get('name')}" for call in data.get("tool_calls") or ()]
-    return _shown(" ".join(text for text in texts if text)) if any(texts) else ""
-
-
-def _shown(value: object) -> str:
-    """Return a value on one line, secrets replaced, cut."""
-    import json
-
-    from rota.security.redaction import redact, redact_text
-
-    text = (
-        redact_text(value)
-        if isinstance(value, str)
-        else json.dumps(redact(value), ensure_ascii=False)
+@app.command("retry")
+def retry(
+    run: Run,
+    no_wait: NoWait = False,
+    timeout: Timeout = 600,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Run once more what a run that is over was asked: a new run, with the agent as it is now."""
+    request_and_show(
+        settings_from(data_dir, database_url, user),
+        lambda app, me: app.runs.retry(me, run),
+        wait=not no_wait,
+        timeout=timeout,
+        as_json=json,
     )
-    text = " ".join(text.split())
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _print_news(step: StepRow, seen: dict[tuple[int, int], tuple[str, int]]) -> None:
+    """Print what is new of a call: that it began or ended, or further attempts that failed."""
+    from rota.cli import run_texts
+
+    key, attempts = (step.model_step, step.call_index), step.attempts or ()
+    status, told = seen.get(key, ("", 0))
+    seen[key] = step.status, len(attempts)
+    if status != step.status:
+        run_texts.print_step(step, attempts_told=told)
+    else:
+        for attempt in attempts[told:]:
+            run_texts.print_attempt(attempt)

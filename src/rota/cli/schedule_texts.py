@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 from rota.cli import output
 
 if TYPE_CHECKING:
+    from rota.domain.run_options import Precheck
     from rota.domain.schedules import Schedule
     from rota.domain.timing import Timing
     from rota.services.explanations import Explanation
@@ -85,6 +87,49 @@ def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
     for name, said in lines:
         if said:
             output.say(f"{name:10} {said}")
+
+
+def print_options(schedule: Schedule) -> None:
+    """Print how a schedule's runs are executed, where it says so."""
+    from rota.cli.execution_texts import day_limits_in_words, limits_in_words
+    from rota.domain.contracts import OutputContract, parse_contract
+    from rota.domain.errors import InvalidInputError
+    from rota.domain.run_options import parse_run_options
+
+    try:
+        options = parse_run_options(schedule.options)
+        contract = parse_contract(options.output) if options.output else OutputContract()
+    except InvalidInputError as error:  # written past rota
+        output.say(f"Options    cannot be read, so its runs fail: {error.message}")
+        return
+    demanded = ["JSON that matches a schema"] if contract.schema is not None else []
+    demanded += [f"text under {', '.join(contract.sections)}"] if contract.sections else []
+    lines = [
+        ("Model", options.model),
+        ("Each run", limits_in_words(options.limits)),
+        ("Each day", day_limits_in_words(options.day_limits)),
+        *(
+            ("Checklist" if number == 1 else "", f"{number}. {item}")
+            for number, item in enumerate(options.checklist, start=1)
+        ),
+        ("Quiet", options.quiet and f"{options.quiet} is stored and not announced"),
+        ("Pre-check", options.precheck and _precheck(options.precheck)),
+        ("Answer", " and ".join(demanded)),
+        (
+            "Retries",
+            options.retries
+            and f"at most {options.retries}, later, of runs that failed for a passing reason",
+        ),
+    ]
+    for name, said in lines:
+        if said:
+            output.say(f"{name:10} {said}")
+
+
+def _precheck(check: Precheck) -> str:
+    name = check.name if check.kind == "tool" else f"callable:{check.name}"
+    asked = json.dumps(dict(check.arguments), ensure_ascii=False) if check.arguments else ""
+    return f"{name} {asked}".rstrip()
 
 
 def print_week(fires: Sequence[Sequence[Upcoming]], zone: str) -> None:

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli.execution_options import (
+    IdleTime,
+    MaxCost,
+    MaxSteps,
+    MaxTime,
+    MaxTokens,
+    Model,
+    of_run,
+)
 from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
 from rota.cli.run import NoWait, Timeout, request_and_show
+from rota.cli.schedule_changes import (
+    NEXT_FIRES,
+    Reference,
+    add_schedule,
+    change_and_show,
+    edit_schedule,
+    schedule_json,
+    wall_clock,
+)
 from rota.cli.schedule_options import (
     ActiveDays,
     ActiveHours,
     At,
-    CatchUp,
-    CatchUpWindow,
     DstGap,
     DstOverlap,
     End,
     Every,
     Except,
-    ExceptCalendar,
     Jitter,
-    MaxRuns,
     Overlap,
-    PauseAfterFailures,
     Start,
     When,
     Zone,
@@ -35,14 +47,9 @@ if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.domain.ids import RunId, UserId
     from rota.domain.schedules import Schedule
-    from rota.settings import Settings
     from rota.store.schedules import Occurrence
 
 app = typer.Typer(help="Schedules: what fires when.", no_args_is_help=True)
-Reference = Annotated[
-    str, typer.Argument(metavar="SCHEDULE", help="Its name, its id, or the beginning of its id.")
-]
-_NEXT = 5
 
 
 @app.command("list")
@@ -56,7 +63,7 @@ def list_schedules(
         settings_from(data_dir, database_url, user), lambda app, me: app.schedules.all(me)
     )
     if json:
-        output.print_json([_as_json(schedule) for schedule in found])
+        output.print_json([schedule_json(schedule) for schedule in found])
         return
     output.table(
         ["NAME", "AGENT", "RULE", "NEXT FIRE"],
@@ -65,154 +72,8 @@ def list_schedules(
     )
 
 
-@app.command("add")
-def add_schedule(
-    agent: Annotated[str, typer.Argument(help="The agent's name.")],
-    when: When = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", help="What the agent is told.")] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="The agent's name if left out.")
-    ] = None,
-    time_zone: Zone = None,
-    every: Every = None,
-    at: At = None,
-    start: Start = None,
-    end: End = None,
-    jitter: Jitter = None,
-    active_hours: ActiveHours = None,
-    active_days: ActiveDays = None,
-    excluded_days: Except = None,
-    dst_gap: DstGap = None,
-    dst_overlap: DstOverlap = None,
-    except_calendar: ExceptCalendar = None,
-    overlap: Overlap = None,
-    catch_up: CatchUp = None,
-    catch_up_window: CatchUpWindow = None,
-    max_runs: MaxRuns = None,
-    pause_after_failures: PauseAfterFailures = None,
-    paused: Annotated[bool, typer.Option("--paused", help="It begins when resumed.")] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
-) -> None:
-    """Add a schedule; it is read back in words, with its next fires and changes of the clock."""
-    from rota.domain.drafts import Draft
-    from rota.services.schedules import NewSchedule
-
-    draft = Draft(
-        when=when,
-        every=every,
-        at=tuple(at or ()),
-        start=start,
-        end=end,
-        jitter=jitter,
-        active_hours=active_hours,
-        active_days=active_days,
-        excluded_days=excluded_days,
-        dst_gap=dst_gap,
-        dst_overlap=dst_overlap,
-        overlap=overlap,
-        catch_up=catch_up,
-        catch_up_window=catch_up_window,
-        max_runs=max_runs,
-        pause_after_failures=pause_after_failures,
-    )
-    new = NewSchedule(
-        name=name or agent,
-        agent_name=agent,
-        draft=draft,
-        time_zone=time_zone,
-        prompt=prompt,
-        calendars=tuple(except_calendar or ()),
-        paused="it was added paused" if paused else None,
-    )
-    _change(
-        lambda app, me: app.schedules.add(me, new),
-        "Added",
-        settings_from(data_dir, database_url, user),
-        as_json=json,
-    )
-
-
-@app.command("edit")
-def edit_schedule(
-    schedule: Reference,
-    when: When = None,
-    agent: Annotated[str | None, typer.Option("--agent", help="Another agent.")] = None,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", help="Another prompt; 'none' for none.")
-    ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Another name.")] = None,
-    time_zone: Annotated[
-        str | None, typer.Option("--time-zone", help="Another zone; 'none' for your own.")
-    ] = None,
-    every: Every = None,
-    at: At = None,
-    start: Start = None,
-    end: End = None,
-    jitter: Jitter = None,
-    active_hours: ActiveHours = None,
-    active_days: ActiveDays = None,
-    excluded_days: Except = None,
-    dst_gap: DstGap = None,
-    dst_overlap: DstOverlap = None,
-    except_calendar: ExceptCalendar = None,
-    overlap: Overlap = None,
-    catch_up: CatchUp = None,
-    catch_up_window: CatchUpWindow = None,
-    max_runs: MaxRuns = None,
-    pause_after_failures: PauseAfterFailures = None,
-    revision: Annotated[
-        int | None,
-        typer.Option("--revision", help="Change nothing unless it is still at this revision."),
-    ] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
-) -> None:
-    """Change a schedule: what is left out stays, 'none' (or 0) takes a value away.
-
-    A changed rule is planned from now on: it never fires a time that has passed.
-    """
-    from rota.domain.drafts import Draft
-    from rota.services.schedules import ScheduleEdit
-
-    draft = Draft(
-        when=when,
-        every=every,
-        at=tuple(at or ()),
-        start=start,
-        end=end,
-        jitter=jitter,
-        active_hours=active_hours,
-        active_days=active_days,
-        excluded_days=excluded_days,
-        dst_gap=dst_gap,
-        dst_overlap=dst_overlap,
-        overlap=overlap,
-        catch_up=catch_up,
-        catch_up_window=catch_up_window,
-        max_runs=max_runs,
-        pause_after_failures=pause_after_failures,
-    )
-    calendars = tuple(c for c in except_calendar if c != "none") if except_calendar else None
-    edit = ScheduleEdit(
-        draft=draft,
-        name=name,
-        agent_name=agent,
-        prompt=prompt,
-        time_zone=time_zone,
-        calendars=calendars,
-        revision=revision,
-    )
-    _change(
-        lambda app, me: app.schedules.edit(me, schedule, edit),
-        "Changed",
-        settings_from(data_dir, database_url, user),
-        as_json=json,
-    )
+app.command("add")(add_schedule)
+app.command("edit")(edit_schedule)
 
 
 @app.command("show")
@@ -233,12 +94,13 @@ def show_schedule(
         found = await app.schedules.get(me, schedule)
         past = await app.schedules.occurrences(me, found, limit=limit)
         calendars = await app.schedules.calendars(me, found)
-        return found, app.schedules.next_fires(found.timing, _NEXT), past, calendars
+        return found, app.schedules.next_fires(found.timing, NEXT_FIRES), past, calendars
 
     found, fires, past, calendars = as_person(settings_from(data_dir, database_url, user), show)
     if json:
         output.print_json(
-            _as_json(found) | {"calendars": calendars, "next_fires": fires, "occurrences": past}
+            schedule_json(found)
+            | {"calendars": calendars, "next_fires": fires, "occurrences": past}
         )
         return
     zone = found.timing.time_zone
@@ -250,13 +112,14 @@ def show_schedule(
     output.say(f"Rule       {written}{schedule_texts.words(found)}")
     output.say(f"Time zone  {zone}{' (yours)' if found.follows_owner_zone else ''}")
     schedule_texts.print_limits(found, calendars)
+    schedule_texts.print_options(found)
     if found.state == "paused":
         output.say(f"Paused     {found.pause_note or '(no note)'}")
     elif found.state == "completed":
         output.say("Completed  It has no fire left.")
     else:
         schedule_texts.print_fires(fires, zone)
-        schedule_texts.print_clock_notes(found.timing, _now())
+        schedule_texts.print_clock_notes(found.timing, wall_clock())
     output.say()
     output.table(
         ["FIRE TIME", "OUTCOME", "RESULT", "REASON"],
@@ -287,7 +150,9 @@ def preview(
     excluded_days: Except = None,
     dst_gap: DstGap = None,
     dst_overlap: DstOverlap = None,
-    count: Annotated[int, typer.Option("--count", min=1, max=1000, help="So many fires.")] = _NEXT,
+    count: Annotated[
+        int, typer.Option("--count", min=1, max=1000, help="So many fires.")
+    ] = NEXT_FIRES,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     user: As = None,
@@ -307,7 +172,7 @@ def preview(
     if time_zone is None and (data_dir or database_url or user):
         settings = settings_from(data_dir, database_url, user)
         zone = as_person(settings, lambda app, me: app.schedules.zone(me))
-    now = _now()
+    now = wall_clock()
     draft = Draft(
         when=when,
         every=every,
@@ -485,7 +350,7 @@ def resume(
     user: As = None,
 ) -> None:
     """Resume a schedule: its next fire lies in the future, whatever was missed meanwhile."""
-    _change(
+    change_and_show(
         lambda app, me: app.schedules.resume(me, schedule, note),
         "Resumed",
         settings_from(data_dir, database_url, user),
@@ -515,6 +380,12 @@ def run_now(
     schedule: Reference,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Instead of its own.")] = None,
     overlap: Overlap = None,
+    model: Model = None,
+    max_time: MaxTime = None,
+    idle_time: IdleTime = None,
+    max_steps: MaxSteps = None,
+    max_tokens: MaxTokens = None,
+    max_cost: MaxCost = None,
     no_wait: NoWait = False,
     timeout: Timeout = 600,
     data_dir: DataDir = None,
@@ -522,14 +393,25 @@ def run_now(
     user: As = None,
     json: Json = False,
 ) -> None:
-    """Run a schedule now, under the same rules as at its time."""
+    """Run a schedule now, under the same rules as at its time.
+
+    The model and the limits are for this run, before those of the schedule.
+    """
     from rota.domain.drafts import Draft
 
     policy = Draft(overlap=overlap).policy().overlap if overlap is not None else None
+    options = of_run(
+        model=model,
+        max_time=max_time,
+        idle_time=idle_time,
+        max_steps=max_steps,
+        max_tokens=max_tokens,
+        max_cost=max_cost,
+    )
 
     async def request(app: App, me: UserId) -> RunId:
         found = await app.schedules.get(me, schedule)
-        return await app.runs.request_schedule(me, found.id, prompt, policy)
+        return await app.runs.request_schedule(me, found.id, prompt, policy, options)
 
     request_and_show(
         settings_from(data_dir, database_url, user),
@@ -540,47 +422,5 @@ def run_now(
     )
 
 
-def _change(
-    work: Callable[[App, UserId], Awaitable[Schedule]],
-    done: str,
-    settings: Settings,
-    *,
-    as_json: bool,
-) -> None:
-    """Change a schedule and read it back."""
-    from rota.cli import output, schedule_texts
-
-    async def change(app: App, me: UserId) -> tuple[Schedule, list[datetime]]:
-        schedule = await work(app, me)
-        return schedule, app.schedules.next_fires(schedule.timing, _NEXT)
-
-    schedule, fires = as_person(settings, change)
-    if as_json:
-        output.print_json(_as_json(schedule) | {"next_fires": fires})
-        return
-    output.say(f"{done} {schedule.name}: {schedule_texts.words(schedule)}.")
-    if schedule.state == "paused":
-        output.say(f"It is paused: {schedule.pause_note or '(no note)'}.")
-    schedule_texts.print_fires(fires, schedule.timing.time_zone)
-    schedule_texts.print_clock_notes(schedule.timing, _now())
-
-
-def _as_json(schedule: Schedule) -> dict[str, object]:
-    from dataclasses import asdict
-
-    from rota.cli import schedule_texts
-
-    fields = asdict(schedule)
-    fields |= fields.pop("timing") | fields.pop("policy")
-    return fields | {"state": schedule.state, "in_words": schedule_texts.words(schedule)}
-
-
 def _counted(count: int) -> str:
     return "1 fire time" if count == 1 else f"{count} fire times"
-
-
-def _now() -> datetime:
-    # The composition root's clock, without the seconds that importing it takes.
-    from datetime import UTC
-
-    return datetime.now(UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rota.domain.ids import AgentId, ToolId, UserId
@@ -43,3 +43,6 @@ class AgentConfiguration:
     script: Mapping[str, Any] | None
     max_steps: int
     tools: tuple[ToolDeclaration, ...] = ()
+    fallback_models: tuple[str, ...] = ()
+    limits: Mapping[str, Any] = field(default_factory=dict)  # domain/limits, as JSON
+    max_concurrency: int | None = None  # runs of it queued or running at a time; None: no limit

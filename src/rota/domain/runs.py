@@ -34,8 +34,9 @@ class RunStatus(StrEnum):
 NEXT: Final[Mapping[RunStatus, frozenset[RunStatus]]] = {
     RunStatus.WAITING: frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLED}),
     RunStatus.QUEUED: frozenset({RunStatus.WAITING, RunStatus.RUNNING, RunStatus.CANCELLED}),
-    # running → running is a new attempt after a worker died: it takes a new fencing token.
-    RunStatus.RUNNING: frozenset({RunStatus.RUNNING, RunStatus.FINISHED, RunStatus.CANCELLED}),
+    # running → running is a new attempt: its worker died, or handed it over. A run that is
+    # cancelled under way finishes, with what it has so far as its result.
+    RunStatus.RUNNING: frozenset({RunStatus.RUNNING, RunStatus.FINISHED}),
     RunStatus.FINISHED: frozenset(),
     RunStatus.CANCELLED: frozenset(),
 }
@@ -70,6 +71,9 @@ class Run:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    is_serial: bool = False
+    options: Mapping[str, Any] | None = None  # domain/run_options, of this run alone
+    retry_of: RunId | None = None
 
 
 @dataclass(frozen=True, slots=True)

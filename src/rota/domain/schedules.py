@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.fire_times import FireTimes
@@ -55,12 +55,12 @@ class Policy:
             raise InvalidInputError(
                 "The catch-up window lies between 0 and a year.", field="catch_up_window"
             )
-        for field, value in (
+        for name, value in (
             ("max_runs", self.max_runs),
             ("pause_after_failures", self.pause_after_failures),
         ):
             if value is not None and not 1 <= value < 2**31:
-                raise InvalidInputError(f"{field} is 1 or more, not {value}.", field=field)
+                raise InvalidInputError(f"{name} is 1 or more, not {value}.", field=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,7 @@ class Schedule:
     revision: int
     created_at: datetime
     uses_calendars: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)  # domain/run_options, as JSON
 
     def rule(self) -> FireTimes:
         """Return the parsed rule; raises InvalidInputError."""

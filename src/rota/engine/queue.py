@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Final, Self
 from uuid import UUID
 
+import psycopg
 from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
 from pgqueuer.adapters.persistence import qb
 from pgqueuer.adapters.persistence.queries import Queries
@@ -26,7 +27,9 @@ from psycopg import sql
 
 from rota.domain.errors import UnavailableError
 from rota.domain.ids import RunId
+from rota.domain.turns import BEGUN
 from rota.store.database import Connection, Database
+from rota.store.statements import statement
 
 ENTRYPOINT: Final = "rota.run"
 LEASE: Final = timedelta(seconds=10)
@@ -101,6 +104,7 @@ class QueueWorker:
                 try:
                     await handler(RunId(UUID((job.payload or b"").decode())))
                 except HandedOverError as error:
+                    await self._raise(job)
                     raise RetryRequested(reason="handed over") from error
 
             # PgQueuer notifies itself at start to see whether it hears. Its LISTEN goes by another
@@ -126,6 +130,12 @@ class QueueWorker:
                 stopper.cancel()
                 with suppress(asyncio.CancelledError):
                     await stopper
+
+    async def _raise(self, job: Job) -> None:
+        """Put a job that has begun before all others; where that fails it keeps its place."""
+        with suppress(psycopg.Error, UnavailableError):
+            async with self._database.connection() as conn:
+                await conn.execute(statement("raise_job"), {"job_id": job.id, "priority": BEGUN})
 
 
 class _SplitDriver(PsycopgDriver):

@@ -46,6 +46,10 @@ _ERROR_LIMIT: Final = 2_000
 _CONFIG_KEYS: Final = frozenset({"config", "run_manager", "callbacks"})
 
 
+_CALL_SCHEMAS: Final[dict[tuple[Any, str, str], Any]] = {}
+_MOST_SCHEMAS: Final = 500
+
+
 @dataclass(frozen=True, slots=True)
 class StepKey:
     """Where a tool call stands in its run: the model call that made it, and its place there."""
@@ -176,6 +180,19 @@ class GatedTool(BaseTool):
         """A stand-in with the inner function's annotations: ToolNode injects arguments by them."""
         inner = getattr(self._inner, "func", None) or getattr(self._inner, "coroutine", None)
         return _annotations_of(inner) if inner is not None else None
+
+    @property
+    def tool_call_schema(self) -> Any:
+        """The schema that a model sees; made once for all runs, as making it is slow."""
+        schema = self.args_schema
+        if schema is None or isinstance(schema, dict):
+            return super().tool_call_schema
+        key = (schema, self.name, self.description)
+        if (known := _CALL_SCHEMAS.get(key)) is None:
+            if len(_CALL_SCHEMAS) >= _MOST_SCHEMAS:
+                _CALL_SCHEMAS.clear()
+            known = _CALL_SCHEMAS[key] = super().tool_call_schema
+        return known
 
     @property
     def _injected_args_keys(self) -> frozenset[str]:

@@ -22,6 +22,7 @@ from rota.agents.templates import check_expression, check_template
 from rota.domain.drafts import Draft
 from rota.domain.errors import InvalidInputError
 from rota.domain.script import Script, parse_script
+from rota.services.agent_file_options import LimitsEntry, OptionFields, check_fallbacks
 
 LARGEST_FILE: Final = 1_000_000
 """Bytes; nobody writes more by hand."""
@@ -35,7 +36,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class ScheduleEntry(_Part):
+class ScheduleEntry(OptionFields):
     """A schedule of an agent in a file; `time_zone` left out follows the owner's zone."""
 
     name: str = Field(min_length=1, max_length=100)
@@ -97,7 +98,10 @@ class AgentEntry(_Part):
     model_settings: dict[str, Any] = Field(default_factory=dict)
     system_prompt: str = ""
     script: dict[str, Any] | None = None
+    fallback_models: tuple[str, ...] = Field(default=(), max_length=10, strict=False)
     max_steps: int = Field(default=25, ge=1, le=1000)
+    limits: LimitsEntry = LimitsEntry()
+    max_concurrency: int | None = Field(default=None, ge=1, le=1_000_000)
     tools: tuple[str, ...] = Field(default=(), strict=False)
     schedules: tuple[ScheduleEntry, ...] = Field(default=(), strict=False)
 
@@ -107,6 +111,12 @@ class AgentEntry(_Part):
         if len(set(tools)) != len(tools):
             raise ValueError("a tool is named twice")
         return tools
+
+    @model_validator(mode="after")
+    def _one_limit_of_steps(self) -> Self:
+        if self.limits.steps is not None and "max_steps" in self.model_fields_set:
+            raise ValueError("`max_steps` and `limits.steps` are two names for one thing")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,16 +192,24 @@ def _agent(
         said = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             said = "there is no such field"
+        elif first["type"] == "model_type":
+            said = "this is a mapping of names to values"
         raise _error(source, lines, said, (index, *first["loc"])) from error
     try:
         if agent.script is not None or agent.model.startswith("scripted:"):
             _check_templates(parse_script(agent.script))
     except InvalidInputError as error:
         raise _error(source, lines, error.message, (index, "script")) from error
+    try:
+        agent.limits.limits()
+        check_fallbacks(agent.fallback_models)
+    except InvalidInputError as error:
+        raise _error(source, lines, error.message, (index, *_path(error))) from error
     for number, schedule in enumerate(agent.schedules):
         try:
             schedule.draft().timing(schedule.time_zone or "UTC", now=now)
             schedule.draft().policy()
+            schedule.options()
         except InvalidInputError as error:
             place = _place(schedule, (index, "schedules", number), error)
             raise _error(source, lines, error.message, place) from error
@@ -204,7 +222,13 @@ def _place(entry: ScheduleEntry, at: Location, error: InvalidInputError) -> Loca
     field = names.get(error.field or "", error.field or "")
     if field in {"when", "cron", ""}:
         field = "cron" if entry.cron is not None else "when"
-    return (*at, field)
+    return (*at, *_path(error)) if "." in field else (*at, field)
+
+
+def _path(error: InvalidInputError) -> Location:
+    """Return the path of an error's field, which is written with dots."""
+    parts = (error.field or "").split(".")
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
 
 
 def _error(

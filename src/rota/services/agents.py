@@ -9,10 +9,11 @@ from difflib import get_close_matches
 from typing import Literal
 
 from rota.domain.agents import AgentConfiguration
-from rota.domain.errors import NotFoundError
+from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
 from rota.domain.schedules import Schedule
 from rota.services.agent_files import AgentEntry, AgentFile, ScheduleEntry
+from rota.services.option_checks import check_options
 from rota.store import agents as rows
 from rota.store import calendars as calendar_rows
 from rota.store import schedules as schedule_rows
@@ -62,6 +63,7 @@ class AgentService:
             for index, entry in enumerate(file.agents):
                 _check_tools(file, index, entry, known)
                 applied.append(await self._apply_agent(conn, user_id, entry))
+                await _check_options(conn, user_id, file, index, entry)
                 applied += await self._apply_schedules(conn, user_id, entry)
             return tuple(applied)
 
@@ -77,6 +79,9 @@ class AgentService:
             system_prompt=entry.system_prompt,
             script=entry.script,
             max_steps=entry.max_steps,
+            fallback_models=entry.fallback_models,
+            limits=entry.limits.limits().as_json(),
+            max_concurrency=entry.max_concurrency,
         )
         await rows.replace_agent_tools(conn, agent_id, entry.tools)
         after = await rows.fetch_agent(conn, entry.name, user_id)
@@ -108,6 +113,7 @@ class AgentService:
         zone = entry.time_zone or await users.fetch_time_zone(conn, user_id)
         timing = entry.draft().timing(zone, now=self._clock())
         policy = entry.draft().policy()
+        options = entry.options().as_json()
         if before is None:
             schedule_id = await schedule_rows.insert_schedule(
                 conn,
@@ -118,6 +124,7 @@ class AgentService:
                 time_zone=entry.time_zone,
                 timing=timing,
                 policy=policy,
+                options=options,
             )
             await calendar_rows.link_calendars(conn, schedule_id, entry.except_calendars)
             return "created"
@@ -133,6 +140,7 @@ class AgentService:
             time_zone=entry.time_zone,
             timing=timing,
             policy=policy,
+            options=options,
         )
         calendars = await calendar_rows.calendars_of_schedule(conn, before.id)
         await calendar_rows.link_calendars(conn, before.id, entry.except_calendars)
@@ -140,7 +148,23 @@ class AgentService:
         was = (before.agent_name, own_zone, before.prompt, before.timing, before.policy)
         same = was == (agent_name, entry.time_zone, entry.prompt, timing, policy)
         same = same and set(calendars) == set(entry.except_calendars)
+        same = same and before.options == options
         return "unchanged" if same else "updated"
+
+
+async def _check_options(
+    conn: Connection, user_id: UserId, file: AgentFile, index: int, entry: AgentEntry
+) -> None:
+    """Check what schedules ask of the agent that was just written, tools and all."""
+    agent = await rows.fetch_agent(conn, entry.name, user_id)
+    if agent is None:  # written in this very transaction
+        raise RuntimeError("an agent was written and is not there")
+    for number, schedule in enumerate(entry.schedules):
+        try:
+            check_options(schedule.options(), agent)
+        except InvalidInputError as error:
+            place = (index, "schedules", number, error.field or "")
+            raise file.error(error.message, place) from error
 
 
 def _check_tools(file: AgentFile, index: int, entry: AgentEntry, known: tuple[str, ...]) -> None:

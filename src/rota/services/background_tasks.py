@@ -6,24 +6,27 @@ No state in memory that matters: kill either at any moment and start it anywhere
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import psycopg
 import structlog
 
-from rota.domain.errors import ConflictError, UnavailableError
+from rota.domain.errors import UnavailableError
 from rota.domain.ids import RunId
 from rota.domain.runs import Outcome, Run
 from rota.domain.schedules import Schedule
-from rota.engine.agent_loop import AgentLoop
+from rota.engine.agent_loop import CANCEL_GRACE, Work
 from rota.engine.queue import HandedOverError, QueueWorker
+from rota.services.agent_sides import AgentSide, AgentSides
+from rota.services.intake import Taken
+from rota.services.journal_writer import FencedError
 from rota.services.periodic import cancel, first_of, repeat, reporting
-from rota.services.run_recorder import FencedError
 from rota.services.scheduled_execution_service import ScheduledExecutionService
 from rota.services.scheduler_loop import SchedulerLoop
 from rota.services.watch import CHECK_EVERY, SchedulerWatch
 from rota.store import runs as run_rows
-from rota.store import schedules as schedule_rows
 from rota.store.database import Database
 
 STOP_GRACE: Final = 3.0
@@ -34,13 +37,32 @@ SWEEP_EVERY: Final = 30.0
 CANCEL_CHECK_EVERY: Final = 1.0
 """Seconds after which a worker hears at the latest that a run of its own is to stop."""
 
+CANCELLED_WITHIN: Final = 0.75
+"""Seconds that a cancelled run has to store what it has; then another attempt does it."""
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _UnderWay:
+    """A run that this process executes; `stopped` says why it was told to stop."""
+
+    side: AgentSide
+    work: Work[None]
+    stopped: Literal["cancelled", "handed over"] | None = None
+
+    def stop(self, why: Literal["cancelled", "handed over"], *, grace: float) -> None:
+        """Cancel it, and give it up where it has not ended after `grace` seconds."""
+        if self.stopped is None:
+            self.stopped = why
+            self.work.cancel()
+            asyncio.get_running_loop().call_later(grace, self.work.done.cancel)
 
 
 class BackgroundTaskService:
     """Runs the scheduler and the worker of one process, either or both.
 
-    `database` belongs to the calling loop; `execution` and `agent_database` to that of `agents`.
+    `database` belongs to the calling loop; what executes runs has its own, on `sides`.
     """
 
     def __init__(
@@ -49,19 +71,15 @@ class BackgroundTaskService:
         *,
         scheduler_loop: SchedulerLoop,
         worker: QueueWorker,
-        execution: ScheduledExecutionService,
-        agent_database: Database,
-        agents: AgentLoop,
+        sides: AgentSides,
         watch: SchedulerWatch,
     ) -> None:
         self._database = database
         self._scheduler_loop = scheduler_loop
         self._worker = worker
-        self._execution = execution
-        self._agent_database = agent_database
-        self._agents = agents
+        self._sides = sides
         self._watch = watch
-        self._under_way: dict[RunId, asyncio.Event] = {}
+        self._under_way: dict[RunId, _UnderWay] = {}
 
     async def run_scheduler(self, stop: asyncio.Event) -> None:
         """Fire schedules until `stop` is set."""
@@ -73,95 +91,111 @@ class BackgroundTaskService:
 
     async def run_worker(self, stop: asyncio.Event) -> None:
         """Execute queued runs until `stop` is set, then hand over what is still under way."""
-        overdue = asyncio.Event()
         async with reporting(self._database, "worker"):
-            sweeper = asyncio.create_task(repeat(SWEEP_EVERY, self._sweep_notifications))
-            canceller = asyncio.create_task(repeat(CANCEL_CHECK_EVERY, self._check_cancelled))
-            watcher = asyncio.create_task(repeat(CHECK_EVERY, self._watch.check))
-            deadline = asyncio.create_task(_set_after(stop, overdue, STOP_GRACE))
+            helpers = (
+                asyncio.create_task(repeat(SWEEP_EVERY, self._sweep_notifications)),
+                asyncio.create_task(repeat(CANCEL_CHECK_EVERY, self._check_cancelled)),
+                asyncio.create_task(repeat(CHECK_EVERY, self._watch.check)),
+                asyncio.create_task(self._sides.watch(self._hand_over_side)),
+                asyncio.create_task(self._hand_over_after(stop)),
+            )
+            for helper in helpers:
+                helper.add_done_callback(_tell_of_its_end)
             try:
-                await self._keep_working(stop, overdue)
+                await self._keep_working(stop)
             finally:
-                await cancel(sweeper, canceller, watcher, deadline)
+                await cancel(*helpers)
 
-    async def _keep_working(self, stop: asyncio.Event, overdue: asyncio.Event) -> None:
-        async def handle(run_id: RunId) -> None:
-            await self._take_until(run_id, overdue)
-
+    async def _keep_working(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                await self._worker.run(handle, stop)
+                await self._worker.run(self._execute, stop)
             except (psycopg.OperationalError, UnavailableError) as error:
                 log.warning("worker_lost_database", error=str(error))
                 await first_of(stop, seconds=1.0)
 
-    async def _take_until(self, run_id: RunId, overdue: asyncio.Event) -> None:
-        """Take a run; end it when it is cancelled; hand it to another when the worker stops."""
-        cancelled = self._under_way.setdefault(run_id, asyncio.Event())
-        work = asyncio.ensure_future(self._agents.run(self._take(run_id)))
-        signals = [asyncio.ensure_future(event.wait()) for event in (cancelled, overdue)]
+    async def _execute(self, run_id: RunId) -> None:
+        """Execute a queued run; raises HandedOverError when another worker is to go on with it."""
+        side = self._sides.current
+        entry = _UnderWay(side, side.loop.begin(self._take(side.execution, run_id)))
+        self._under_way[run_id] = entry
         try:
-            await asyncio.wait({work, *signals}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()
-                return
-            work.cancel()
-            await asyncio.wait({work})
-            if cancelled.is_set():  # its result is stored, or will be by whoever takes it next
-                log.info("run_cancelled", run_id=str(run_id))
-                return
-            log.info("run_handed_over", run_id=str(run_id))
-            raise HandedOverError
+            await entry.work.done
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if entry.stopped is None and (task is None or task.cancelling()):
+                entry.work.cancel()
+                raise
+            # A cancelled run that did not end in time is another attempt's to end.
+            log.info("run_handed_over", run_id=str(run_id), why=entry.stopped)
+            raise HandedOverError from None
         finally:
-            self._under_way.pop(run_id, None)
-            await cancel(*signals, work)
+            if self._under_way.get(run_id) is entry:
+                del self._under_way[run_id]
+
+    async def _hand_over_after(self, stop: asyncio.Event) -> None:
+        """Hand over what is still under way a while after `stop`, for as long as there is some."""
+        await stop.wait()
+        while True:
+            await asyncio.sleep(STOP_GRACE)
+            self._hand_over(self._under_way.values())
+
+    def _hand_over_side(self, side: AgentSide) -> None:
+        self._hand_over([entry for entry in self._under_way.values() if entry.side is side])
+
+    def _hand_over(self, entries: Iterable[_UnderWay]) -> None:
+        for entry in entries:
+            entry.stop("handed over", grace=CANCEL_GRACE)
 
     async def _check_cancelled(self) -> None:
         if not self._under_way:
             return
         async with self._database.connection() as conn:
             for run_id in await run_rows.cancel_requests(conn, list(self._under_way)):
-                if (event := self._under_way.get(run_id)) is not None:
-                    event.set()
+                if (entry := self._under_way.get(run_id)) is not None:
+                    log.info("run_cancelled", run_id=str(run_id))
+                    entry.stop("cancelled", grace=CANCELLED_WITHIN)
 
-    async def _take(self, run_id: RunId) -> None:
+    async def _take(self, execution: ScheduledExecutionService, run_id: RunId) -> None:
         """Execute a queued run, on the agents' loop."""
-        async with self._agent_database.connection() as conn:
-            run = await run_rows.fetch_run(conn, run_id)
-            if run is None:  # its owner was deleted, and it with them
-                return
-            schedule = (
-                await schedule_rows.fetch_schedule(conn, run.schedule_id)
-                if run.schedule_id is not None
-                else None
-            )
+        taken = await execution.take(run_id)
+        if taken is None:  # over already, or its owner was deleted and it with them
+            return
         try:
-            await self._execute_scheduled_agent(schedule, run)
+            await self._execute_scheduled_agent(
+                taken.schedule, taken.run, taken=taken, execution=execution
+            )
         except FencedError:
             log.warning("run_fenced", run_id=str(run_id))
-        except ConflictError:
-            log.info("run_was_cancelled", run_id=str(run_id))
 
     async def _execute_scheduled_agent(
-        self, schedule: Schedule | None, run: Run | None = None
+        self,
+        schedule: Schedule | None,
+        run: Run | None = None,
+        *,
+        taken: Taken | None = None,
+        execution: ScheduledExecutionService | None = None,
     ) -> Outcome:
         """Hand a schedule's run to ScheduledExecutionService (SPEC-003, AC-9).
 
-        `schedule` is None for a run that belongs to none, or whose schedule was deleted since.
+        `schedule` is None for a run that belongs to none, or whose schedule was deleted since;
+        `taken` is the hold on the run, where there is one already.
         """
+        execution = execution or self._sides.current.execution
         if schedule is not None:
-            return await self._execution.execute(schedule, run)
+            return await execution.execute(schedule, run, taken=taken)
         if run is None:
             raise ValueError("a schedule or a run is needed")
-        return await self._execution.execute_run(run)
+        return await execution.execute_run(run, taken=taken)
 
     async def _sweep_notifications(self) -> None:
-        written = await self._agents.run(self._execution.write_missing_notifications())
+        side = self._sides.current
+        written = await side.loop.run(side.execution.write_missing_notifications())
         if written:
             log.info("late_notifications_written", count=written)
 
 
-async def _set_after(stop: asyncio.Event, overdue: asyncio.Event, seconds: float) -> None:
-    await stop.wait()
-    await asyncio.sleep(seconds)
-    overdue.set()
+def _tell_of_its_end(helper: asyncio.Task[None]) -> None:
+    """Nobody awaits a helper while the worker works: what broke it is to be read in the log."""
+    if not helper.cancelled() and (error := helper.exception()) is not None:
+        log.error("worker_helper_failed", exc_info=error)

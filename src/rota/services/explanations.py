@@ -30,6 +30,7 @@ Verdict = Literal[
     "not_a_fire_time",
     "did_not_exist",
     "ended",
+    "pruned",
 ]
 
 _MINUTE: Final = timedelta(minutes=1)
@@ -116,6 +117,9 @@ class ExplanationService:
             if objection is not None:
                 return "suppressed", (f"It will not fire: {objection}.",)
             return "upcoming", (f"It will fire in {_rounded(fire - now)}.",)
+        if then.next_fire_time is not None and then.next_fire_time > fire:
+            # A scheduler has gone past it, and left a row: each fire time has one.
+            return "pruned", ("What became of it is no longer kept.",)
         return _overdue(then, fire, now)
 
     async def _objection(

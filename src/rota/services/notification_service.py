@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from rota.domain.ids import NotificationId, RunId, UserId
 from rota.domain.notifications import TITLE_LIMIT, Category
 from rota.store import notifications as rows
 from rota.store.database import Connection, Database
+from rota.store.notifications import NewNotification
 
 _CUT_MARK: Final = "\n[…]"
 
@@ -37,22 +38,10 @@ class NotificationService:
         The body is cut at 10,000 code points, the title at 300; `metadata.body_length` keeps the
         original length of a body that was cut. Raises ValueError for an unknown category.
         """
-        shown = cut(storable_text(body), NOTIFICATION_BODY_LIMIT)
-        extra: dict[str, Any] = dict(metadata or {})
-        text = shown.text
-        if shown.truncated:
-            text = cut(text, NOTIFICATION_BODY_LIMIT - len(_CUT_MARK)).text + _CUT_MARK
-            extra["body_length"] = shown.original_length
+        new = draft(user_id, title, body, category=category, metadata=metadata, run_id=run_id)
         async with self._connection(conn) as connection:
-            return await rows.insert_notification(
-                connection,
-                user_id=user_id,
-                category=Category(category),
-                title=cut(" ".join(storable_text(title).split()), TITLE_LIMIT).text,
-                body=text,
-                metadata=storable_json(extra),
-                run_id=run_id,
-            )
+            (notification_id,) = await self.write(connection, [new])
+        return notification_id
 
     async def notify_pending_actions(
         self,
@@ -64,17 +53,16 @@ class NotificationService:
         conn: Connection | None = None,
     ) -> NotificationId:
         """Tell a person that `count` actions of a run wait for a decision."""
-        actions = "action waits" if count == 1 else "actions wait"
-        return await self.notify_user(
-            user_id,
-            f"{count} {actions} for your approval",
-            f"{agent_name} wants to do something that it may not do without your yes: "
-            f"{count} {actions}. Nothing has been done yet.",
-            category=Category.APPROVAL_NEEDED,
-            metadata={"pending_actions": count, "agent_name": agent_name},
-            run_id=run_id,
-            conn=conn,
-        )
+        new = draft_pending_actions(user_id, count, agent_name=agent_name, run_id=run_id)
+        async with self._connection(conn) as connection:
+            (notification_id,) = await self.write(connection, [new])
+        return notification_id
+
+    async def write(
+        self, conn: Connection, new: Sequence[NewNotification]
+    ) -> tuple[NotificationId, ...]:
+        """Store notifications in the caller's transaction and return their ids, in order."""
+        return await rows.insert_notifications(conn, new) if new else ()
 
     @asynccontextmanager
     async def _connection(self, conn: Connection | None) -> AsyncIterator[Connection]:
@@ -83,3 +71,45 @@ class NotificationService:
         else:
             async with self._database.transaction() as own:
                 yield own
+
+
+def draft(
+    user_id: UserId,
+    title: str,
+    body: str,
+    *,
+    category: Category = Category.INFO,
+    metadata: Mapping[str, Any] | None = None,
+    run_id: RunId | None = None,
+) -> NewNotification:
+    """Return a notification within its limits, to be written; see `notify_user`."""
+    shown = cut(storable_text(body), NOTIFICATION_BODY_LIMIT)
+    extra: dict[str, Any] = dict(metadata or {})
+    text = shown.text
+    if shown.truncated:
+        text = cut(text, NOTIFICATION_BODY_LIMIT - len(_CUT_MARK)).text + _CUT_MARK
+        extra["body_length"] = shown.original_length
+    return NewNotification(
+        user_id=user_id,
+        category=Category(category),
+        title=cut(" ".join(storable_text(title).split()), TITLE_LIMIT).text,
+        body=text,
+        metadata=storable_json(extra),
+        run_id=run_id,
+    )
+
+
+def draft_pending_actions(
+    user_id: UserId, count: int, *, agent_name: str, run_id: RunId | None = None
+) -> NewNotification:
+    """Return what tells a person that `count` actions of a run wait for a decision."""
+    actions = "action waits" if count == 1 else "actions wait"
+    return draft(
+        user_id,
+        f"{count} {actions} for your approval",
+        f"{agent_name} wants to do something that it may not do without your yes: "
+        f"{count} {actions}. Nothing has been done yet.",
+        category=Category.APPROVAL_NEEDED,
+        metadata={"pending_actions": count, "agent_name": agent_name},
+        run_id=run_id,
+    )

@@ -5,36 +5,36 @@ A finished step is durable within `FLUSH_AFTER`, and always before a tool that i
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final
 
-import structlog
-
-from rota.agents.journal import Step
+from rota.agents.journal import BEFORE, Step, StepStatus
 from rota.domain.approvals import Verdict
-from rota.domain.errors import RotaError
+from rota.domain.content import storable_text
+from rota.domain.ids import RunId
+from rota.domain.limits import Spent
 from rota.domain.runs import Run
 from rota.security.redaction import redact, redact_text
 from rota.security.tool_wrapper import StepKey, ToolCall, ToolOutcome
-from rota.store import runs as rows
-from rota.store.database import Connection, Database
-from rota.store.runs import AuditRow, Claim, StepRow
+from rota.services.journal_writer import FencedError, JournalWriter, Unwritten
+from rota.store import journals as rows
+from rota.store.database import Database
+from rota.store.journals import AuditRow, StepRow, UsageRow
+from rota.store.runs import Claim
 
-FLUSH_AFTER: Final = 0.1
-"""Seconds that a finished step may wait for others to be written with."""
-
-log = structlog.get_logger(__name__)
-
-
-class FencedError(RotaError):
-    """Another attempt has taken the run; this one must stop and may write nothing more."""
+YOURS: Final = "your"
+SCHEDULES: Final = "this schedule's"
+"""Whose day it is that something is counted on."""
 
 
 class RunRecorder:
-    """The step recorder and the approval ledger of one attempt."""
+    """The step recorder and the approval ledger of one attempt.
+
+    `day` is the day, in the owner's zone, that what the run uses is counted on.
+    """
 
     def __init__(
         self,
@@ -42,47 +42,82 @@ class RunRecorder:
         run: Run,
         claim: Claim,
         *,
-        earlier: tuple[StepRow, ...] = (),
+        day: date,
+        earlier: Sequence[StepRow] = (),
         clock: Callable[[], datetime],
+        writer: JournalWriter | None = None,
     ) -> None:
         self._database = database
         self._run = run
         self._claim = claim
+        self.day = day
         self._clock = clock
         self._earlier = {StepKey(s.model_step, s.call_index): _step(s) for s in earlier}
-        self._steps: dict[StepKey, Step] = {}
-        self._audit: list[AuditRow] = []
-        self._held: set[StepKey] = set()
-        self._snapshot: Mapping[str, Any] | None = None
-        self._writing = asyncio.Lock()
-        self._timer: asyncio.Task[None] | None = None
+        self._unwritten = Unwritten()
+        self._ended: dict[StepKey, list[AuditRow]] = {}
+        self._marks: dict[StepKey, StepStatus] = {}  # held, or of unknown outcome
+        self._writer = writer or JournalWriter(database)
+        self._is_lost = False
+        self.spent_today: Mapping[str, Spent] = {}
+
+    @property
+    def claim(self) -> Claim:
+        """The attempt that this records."""
+        return self._claim
 
     def recorded(self, key: StepKey) -> Step | None:
         """Return what an earlier attempt wrote under this key."""
         return self._earlier.get(key)
+
+    def recorded_tools(self) -> Sequence[Step]:
+        """Return the tool calls that earlier attempts wrote, in order, without pre-checks."""
+        return [
+            step
+            for key, step in sorted(self._earlier.items(), key=lambda item: _place(item[0]))
+            if step.kind == "tool" and key.model_step > BEFORE
+        ]
+
+    @property
+    def earlier_seconds(self) -> float:
+        """Active time of earlier attempts, as far as their journal tells."""
+        seconds, until = 0.0, None
+        for step in sorted(self._earlier.values(), key=lambda step: step.started_at):
+            if step.finished_at is None or (until is not None and step.finished_at <= until):
+                continue  # its time is that of calls made beside it
+            begun = step.started_at if until is None else max(step.started_at, until)
+            seconds += (step.finished_at - begun).total_seconds()
+            until = step.finished_at
+        return seconds
 
     def keep_snapshot(self, snapshot: Mapping[str, Any]) -> None:
         """Write what the attempt runs with, together with the first thing that it writes.
 
         An attempt that dies before that has left nothing that a later one could go on from.
         """
-        self._snapshot = snapshot
+        self._unwritten.snapshot = snapshot
 
     async def record(self, step: Step, *, durable: bool = False) -> None:
         """Write a step, now with `durable`, else soon; raises FencedError once the run is lost."""
-        if step.key in self._held and step.status == "finished":
-            step = replace(step, status="held")
-        self._steps[step.key] = step
+        if self._is_lost:
+            raise FencedError("Another attempt has taken this run.")
+        if step.status == "finished":
+            step = replace(step, status=self._marks.get(step.key, "finished"))
+        self._unwritten.steps[step.key] = step
+        if step.status != "started":
+            self._unwritten.audit += self._ended.pop(step.key, [])
+        if step.kind == "model" and step.status == "finished":
+            self._count(step)
         if durable:
             await self.flush()
         else:
-            self._flush_soon()
+            self._writer.soon(self)
 
     async def hold(self, call: ToolCall, verdict: Verdict) -> str:
         """Store a pending action with its audit row and return what the agent is told."""
         step = (call.step.model_step, call.step.call_index) if call.step is not None else None
         async with self._database.transaction() as conn:
-            await self._write_snapshot(conn)
+            if self._unwritten.snapshot is not None:
+                await rows.store_snapshots(conn, [(self._claim, self._unwritten.snapshot)])
             action_id = await rows.hold_action(
                 conn,
                 self._claim,
@@ -96,12 +131,11 @@ class RunRecorder:
             )
             if action_id is None:
                 raise FencedError("Another attempt has taken this run.")
-            await self._write_audit(
-                conn, [self._entry(call, verdict, "not_run", f"pending action {action_id}")]
-            )
-        self._snapshot = None
+            entry = self._entry(call, verdict, "not_run", f"pending action {action_id}")
+            await rows.insert_audit_logs(conn, [(self._run.id, entry)])
+        self._unwritten.snapshot = None
         if call.step is not None:
-            self._held.add(call.step)
+            self._marks[call.step] = "held"
         return (
             f"{call.tool_name} has not run: it needs the owner's approval ({verdict.reason}). "
             f"The request is stored as pending action {action_id} and runs if they approve. Go "
@@ -110,21 +144,31 @@ class RunRecorder:
 
     async def starting(self, call: ToolCall, verdict: Verdict) -> None:
         """Make the step and an audit row durable before an effect."""
-        self._audit.append(self._entry(call, verdict, "started", ""))
+        self._unwritten.audit.append(self._entry(call, verdict, "started", ""))
         await self.flush()
 
     async def finished(
         self, call: ToolCall, verdict: Verdict, outcome: ToolOutcome, detail: str
     ) -> None:
-        """Add an audit row."""
-        self._audit.append(self._entry(call, verdict, outcome, detail))
-        self._flush_soon()
+        """Add an audit row; a call of unknown outcome is marked in the journal too.
+
+        The row of a journalled call is written together with the end of its step: nothing says of
+        a call that it succeeded which a later attempt makes again.
+        """
+        entry = self._entry(call, verdict, outcome, detail)
+        if call.step is None:
+            self._unwritten.audit.append(entry)
+            self._writer.soon(self)
+            return
+        if outcome == "unknown":
+            self._marks[call.step] = "unknown"
+        self._ended.setdefault(call.step, []).append(entry)
 
     async def refused(self, tool_name: str, arguments: Mapping[str, Any], detail: str) -> None:
         """Add an audit row for a call that went round the gate."""
-        self._audit.append(
+        self._unwritten.audit.append(
             AuditRow(
-                tool_name=tool_name,
+                tool_name=storable_text(tool_name),
                 tier="unknown",
                 decision="refused",
                 outcome="not_run",
@@ -134,68 +178,64 @@ class RunRecorder:
                 called_at=self._clock(),
             )
         )
-        self._flush_soon()
+        self._writer.soon(self)
 
     async def flush(self) -> None:
         """Write everything collected so far; raises FencedError if the run is lost."""
-        async with self._writing:
-            if self._steps or self._audit:
-                async with self._database.transaction() as conn:
-                    await self.write_to(conn)
+        await self._writer.now(self)
 
-    async def write_to(self, conn: Connection) -> None:
-        """Write what is collected in the caller's transaction; raises FencedError."""
-        steps, audit, snapshot = list(self._steps.values()), self._audit, self._snapshot
-        self._steps, self._audit = {}, []
-        try:
-            await self._write_snapshot(conn)
-            self._snapshot = None
-            if steps:
-                await self._write_steps(conn, steps)
-            if audit:
-                await self._write_audit(conn, audit)
-        except BaseException:
-            self._steps = {step.key: step for step in steps} | self._steps
-            self._audit = audit + self._audit
-            self._snapshot = snapshot
-            raise
+    @property
+    def is_dirty(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._unwritten)
 
-    async def close(self) -> None:
-        """Stop the timer; what is not flushed stays unwritten."""
-        if self._timer is not None:
-            self._timer.cancel()
-            await asyncio.gather(self._timer, return_exceptions=True)
-            self._timer = None
+    def take(self) -> Unwritten:
+        """Take what is collected, to write it; `give_back` what was not."""
+        unwritten, self._unwritten = self._unwritten, Unwritten()
+        return unwritten
 
-    def _flush_soon(self) -> None:
-        if self._timer is None or self._timer.done():
-            self._timer = asyncio.create_task(self._flush_later())
+    def give_back(self, unwritten: Unwritten) -> None:
+        """Collect again what could not be written."""
+        self._unwritten = unwritten.before(self._unwritten)
 
-    async def _flush_later(self) -> None:
-        await asyncio.sleep(FLUSH_AFTER)
-        try:
-            await self.flush()
-        except FencedError:
-            log.warning("journal_fenced", run_id=str(self._run.id), attempt=self._claim.attempt)
-        except Exception as error:  # noqa: BLE001  kept in memory: the next flush, or the result's transaction, writes it or fails the run
-            log.warning("journal_flush_failed", run_id=str(self._run.id), error=str(error))
+    def counted(self, days: Mapping[tuple[Any, ...], Spent]) -> None:
+        """Take note of what the days have come to, where this run's use was just added."""
+        own, schedule_id = (self._run.user_id, self.day), self._run.schedule_id
+        spent = {YOURS: days.get((*own, None)), SCHEDULES: days.get((*own, schedule_id))}
+        self.spent_today = {
+            **self.spent_today,
+            **{whose: value for whose, value in spent.items() if value is not None},
+        }
 
-    async def _write_snapshot(self, conn: Connection) -> None:
-        if self._snapshot is not None:
-            await rows.store_snapshot(conn, self._claim, self._snapshot)
+    async def settle(self) -> None:
+        """Stop writing by oneself: wait for what is being written, begin nothing more."""
+        await self._writer.settle(self)
 
-    async def _write_steps(self, conn: Connection, steps: list[Step]) -> None:
-        held = await rows.upsert_steps(conn, self._claim, [_step_row(step) for step in steps])
-        if not held:
-            raise FencedError("Another attempt has taken this run.")
+    def lose(self) -> None:
+        """Take note that another attempt has the run: the next step that is recorded stops this."""
+        self._is_lost = True
 
-    async def _write_audit(self, conn: Connection, entries: list[AuditRow]) -> None:
-        await rows.insert_audit_logs(
-            conn,
-            user_id=self._run.user_id,
-            run_id=self._run.id,
-            agent_name=self._run.agent_name,
-            entries=entries,
+    def close(self) -> None:
+        """Write nothing more; what is not written by now stays unwritten."""
+        self._writer.forget(self)
+
+    @property
+    def run_id(self) -> RunId:
+        """The run that this records."""
+        return self._run.id
+
+    def _count(self, step: Step) -> None:
+        usage = step.usage or {}
+        used = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+        if not any(used) and not step.cost_usd:
+            return
+        self._unwritten.usage[step.key] = UsageRow(
+            self._run.user_id,
+            self.day,
+            self._run.schedule_id,
+            1,
+            *used,
+            step.cost_usd or Decimal(0),
         )
 
     def _entry(self, call: ToolCall, verdict: Verdict, outcome: str, detail: str) -> AuditRow:
@@ -206,32 +246,19 @@ class RunRecorder:
             outcome=outcome,
             arguments=call.redacted_arguments,
             arguments_hash=call.arguments_hash,
-            detail=redact_text(detail).replace("\0", "\ufffd"),
+            detail=storable_text(redact_text(detail)),
             called_at=self._clock(),
         )
 
 
-def _step_row(step: Step) -> StepRow:
-    return StepRow(
-        model_step=step.key.model_step,
-        call_index=step.key.call_index,
-        kind=step.kind,
-        name=step.name,
-        status=step.status,
-        tool_call_id=step.tool_call_id,
-        request=step.request,
-        response=step.response,
-        usage=step.usage,
-        error=step.error.replace("\0", "\ufffd") if step.error else None,
-        started_at=step.started_at,
-        finished_at=step.finished_at,
-    )
+def _place(key: StepKey) -> tuple[int, int]:
+    return key.call_index, key.model_step
 
 
 def _step(row: StepRow) -> Step:
     return Step(
         key=StepKey(row.model_step, row.call_index),
-        kind="model" if row.kind == "model" else "tool",
+        kind=row.kind,  # type: ignore[arg-type]  # the column's check allows these alone
         name=row.name,
         status=row.status,  # type: ignore[arg-type]  # the column's check allows these alone
         started_at=row.started_at,
@@ -239,6 +266,8 @@ def _step(row: StepRow) -> Step:
         request=row.request,
         response=row.response,
         usage=row.usage,
+        cost_usd=row.cost_usd,
+        attempts=tuple(row.attempts or ()),
         error=row.error,
         finished_at=row.finished_at,
     )

@@ -8,18 +8,23 @@ from datetime import timedelta
 from typing import Final
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.overlap import OverlapPolicy
+from rota.domain.run_options import RunOptions
+from rota.services.option_checks import check_options
 from rota.store import agents as agent_rows
+from rota.store import journals as journal_rows
 from rota.store import processes, run_views
 from rota.store import results as result_rows
 from rota.store import runs as run_rows
+from rota.store import schedules as schedule_rows
 from rota.store.database import Connection, Database
+from rota.store.journals import StepRow
 from rota.store.results import Result
 from rota.store.run_views import RunView
-from rota.store.runs import StepRow
 from rota.store.statements import statement
 
 SHORTEST_PREFIX: Final = 4
@@ -34,12 +39,28 @@ class RunService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def request(self, user_id: UserId, agent_name: str, prompt: str = "") -> RunId:
-        """Ask for a run now and return its id; raises NotFoundError for an unknown agent."""
+    async def request(
+        self,
+        user_id: UserId,
+        agent_name: str,
+        prompt: str = "",
+        options: RunOptions | None = None,
+    ) -> RunId:
+        """Ask for a run now and return its id.
+
+        Raises NotFoundError for an unknown agent, InvalidInputError for options that it cannot run
+        with.
+        """
         async with self._database.acting_as(user_id) as conn:
-            if await agent_rows.fetch_agent(conn, agent_name, user_id) is None:
+            agent = await agent_rows.fetch_agent(conn, agent_name, user_id)
+            if agent is None:
                 raise NotFoundError("agent", agent_name, hint="See `rota agents list`.")
-            return await _ask(conn, "request_run", {"agent_name": agent_name, "prompt": prompt})
+            check_options(options or RunOptions(), agent)
+            return await _ask(
+                conn,
+                "request_run",
+                {"agent_name": agent_name, "prompt": prompt, "options": _as_row(options)},
+            )
 
     async def request_schedule(
         self,
@@ -47,14 +68,16 @@ class RunService:
         schedule_id: ScheduleId,
         prompt: str | None = None,
         overlap: OverlapPolicy | None = None,
+        options: RunOptions | None = None,
     ) -> RunId:
         """Ask for a run of a schedule now, under its overlap policy or another one.
 
-        Raises NotFoundError, and ConflictError where the policy lets nothing start because a run
-        is under way.
+        `options` go before those of the schedule. Raises NotFoundError, InvalidInputError, and
+        ConflictError where the policy lets nothing start because a run is under way.
         """
         try:
             async with self._database.acting_as(user_id) as conn:
+                await _check_for_schedule(conn, user_id, schedule_id, options)
                 return await _ask(
                     conn,
                     "request_schedule_run",
@@ -62,6 +85,7 @@ class RunService:
                         "schedule_id": schedule_id,
                         "prompt": prompt,
                         "overlap": overlap.value if overlap is not None else None,
+                        "options": _as_row(options),
                     },
                 )
         except psycopg.errors.NoDataFound as error:
@@ -71,6 +95,22 @@ class RunService:
                 "A run of this schedule is under way, and its overlap policy is to skip. Wait for "
                 "it, or choose --overlap buffer_all, cancel_other or allow_all."
             ) from error
+
+    async def retry(self, user_id: UserId, reference: str) -> RunId:
+        """Ask for a new run of what an earlier one was asked, and return its id.
+
+        Raises NotFoundError, and ConflictError for a run that is not over.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            found = await _find(conn, reference)
+            if found.status not in {"finished", "cancelled"}:
+                raise ConflictError(
+                    f"The run is not over: it is {found.status}. Wait for it, or cancel it first."
+                )
+            try:
+                return await _ask(conn, "request_retry", {"run_id": found.id})
+            except psycopg.errors.NoDataFound as error:  # it went between the two looks
+                raise NotFoundError("run", reference, hint="See `rota runs list`.") from error
 
     async def wait(
         self,
@@ -118,7 +158,7 @@ class RunService:
         """Return a run and its steps by its id, or its beginning; raises NotFoundError."""
         async with self._database.acting_as(user_id) as conn:
             found = await _find(conn, reference)
-            return found, await run_rows.fetch_steps(conn, RunId(found.id))
+            return found, await journal_rows.fetch_steps(conn, RunId(found.id))
 
     async def cancel(self, user_id: UserId, reference: str, note: str = "") -> RunView:
         """Ask a run to stop and return it.
@@ -153,6 +193,25 @@ async def _find(conn: Connection, reference: str) -> RunView:
     if len(found) > 1:
         raise InvalidInputError(f"{reference!r} fits more than one run; write more of it.")
     return found[0]
+
+
+async def _check_for_schedule(
+    conn: Connection, user_id: UserId, schedule_id: ScheduleId, options: RunOptions | None
+) -> None:
+    """Check options against the agent of a schedule; where one is missing, others say so."""
+    if options is None or not options.asks_of_agent:
+        return
+    schedule = await schedule_rows.fetch_schedule(conn, schedule_id)
+    if schedule is None:
+        return
+    agent = await agent_rows.fetch_agent(conn, schedule.agent_name, user_id)
+    if agent is not None:
+        check_options(options, agent)
+
+
+def _as_row(options: RunOptions | None) -> Jsonb | None:
+    written = options.as_json() if options is not None else {}
+    return Jsonb(written) if written else None
 
 
 async def _ask(conn: Connection, name: str, parameters: dict[str, object]) -> RunId:

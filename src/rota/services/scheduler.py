@@ -30,7 +30,7 @@ from rota.domain.schedules import (
     plan_fires,
 )
 from rota.domain.timing import NamedDay
-from rota.engine.admission import AHEAD, admit
+from rota.engine.admission import AHEAD, Admission, admit
 from rota.services.incidents import IncidentService
 from rota.services.notification_service import NotificationService
 from rota.store import calendars
@@ -51,14 +51,21 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one look at the clock led to."""
+    """What one look at the clock led to.
+
+    `runs_waiting`, `queue_ran_low`, `admission_locked` are of the last admission (Admission).
+    `next_run_in`: seconds until the time of a run that waits for its time, None if there is none.
+    """
 
     planned: int
     fired: int
     missed: int
     admitted: int
     next_fire_at: datetime | None
-    runs_waiting: bool
+    runs_waiting: bool = False
+    queue_ran_low: bool = False
+    admission_locked: bool = False
+    next_run_in: float | None = None
 
 
 @dataclass(slots=True)
@@ -116,10 +123,21 @@ class Scheduler:
             async with self._database.transaction() as conn:
                 await self._incidents.on_time(conn, on_time)
             await self._incidents.announce()
+        last = Admission()
         if outlook.runs_waiting:
             async with self._database.transaction() as conn:
-                admitted += await admit(conn, ahead=self._ahead)
-        return Tick(planned, fired, missed, admitted, outlook.next_fire_at, outlook.runs_waiting)
+                last = await admit(conn, ahead=self._ahead)
+        return Tick(
+            planned,
+            fired,
+            missed,
+            admitted + last.count,
+            outlook.next_fire_at,
+            runs_waiting=last.runs_waiting,
+            queue_ran_low=last.ran_low,
+            admission_locked=last.locked,
+            next_run_in=outlook.next_run_in,
+        )
 
     async def _fire_all(self, now: datetime) -> tuple[list[_Batch], int]:
         """Fire whatever is due, a batch at a time; returns the batches, and the admissions."""
@@ -133,7 +151,7 @@ class Scheduler:
                 batch = await self._fire(conn, due, now)
                 batches.append(batch)
                 if batch.fires:
-                    admitted += await admit(conn, ahead=self._ahead)
+                    admitted += (await admit(conn, ahead=self._ahead)).count
             if len(due) < BATCH and batch.is_whole:  # others have what is left
                 break
         return batches, admitted

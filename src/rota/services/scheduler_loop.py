@@ -14,6 +14,7 @@ import structlog
 from rota.domain.errors import UnavailableError
 from rota.engine.admission import admit, requeue_lost
 from rota.services.periodic import cancel, first_of, repeat, reporting
+from rota.services.retention import LOOK_EVERY, RetentionService
 from rota.services.scheduler import Scheduler
 from rota.services.watch import PING_EVERY, SILENT_AFTER, DeadMansSwitch
 from rota.store.database import WAKE_CHANNEL, Database
@@ -29,7 +30,7 @@ ADMISSION_SLEEP: Final = 0.2
 """Seconds between looks while runs wait for room in the queue."""
 
 LOCKED_SLEEP: Final = 0.05
-"""Seconds between looks at a schedule that is due and locked by somebody else."""
+"""Seconds between looks at what somebody else has locked: a due schedule, or admission."""
 
 SWEEP_EVERY: Final = 30.0
 LOST_AFTER: Final = 60.0
@@ -48,11 +49,13 @@ class SchedulerLoop:
         *,
         clock: Callable[[], datetime],
         dead_mans_switch: DeadMansSwitch | None = None,
+        retention: RetentionService | None = None,
     ) -> None:
         self._database = database
         self._scheduler = scheduler
         self._clock = clock
         self._dead_mans_switch = dead_mans_switch
+        self._retention = retention
         self._ticked: float | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -69,13 +72,14 @@ class SchedulerLoop:
             listener = asyncio.create_task(self._listen(wake))
             sweeper = asyncio.create_task(repeat(SWEEP_EVERY, self._sweep_lost))
             pinger = asyncio.create_task(repeat(PING_EVERY / 4, self._ping))
+            pruner = asyncio.create_task(repeat(LOOK_EVERY, self._prune))
             try:
                 while not stop.is_set():
                     wake.clear()
                     delay = await self._tick(LONGEST_SLEEP if heard else UNHEARD_SLEEP)
                     await first_of(stop, wake, seconds=delay)
             finally:
-                await cancel(listener, sweeper, pinger)
+                await cancel(listener, sweeper, pinger, pruner)
 
     async def admit_only(self, stop: asyncio.Event) -> None:
         """Admit waiting runs until `stop` is set, and fire nothing."""
@@ -92,14 +96,20 @@ class SchedulerLoop:
             log.warning("scheduler_lost_database", error=str(error))
             return 1.0
         self._ticked = time.monotonic()
-        if tick.runs_waiting:
-            return ADMISSION_SLEEP
-        if tick.next_fire_at is None:
-            return longest
-        until = (tick.next_fire_at - self._clock()).total_seconds()
-        # What is due and was not taken is locked: by another scheduler, or by an editor.
-        soonest = 0.0 if tick.fired or tick.planned else LOCKED_SLEEP
-        return min(longest, max(until, soonest if until <= 0 else 0.0))
+        delays = [longest]
+        if tick.admission_locked:
+            delays.append(LOCKED_SLEEP)
+        elif tick.runs_waiting:
+            # Found half empty, the queue may run dry before the next look.
+            delays.append(0.0 if tick.queue_ran_low else ADMISSION_SLEEP)
+        if tick.next_run_in is not None:
+            delays.append(max(0.0, tick.next_run_in))
+        if tick.next_fire_at is not None:
+            until = (tick.next_fire_at - self._clock()).total_seconds()
+            # What is due and was not taken is locked: by another scheduler, or by an editor.
+            soonest = 0.0 if tick.fired or tick.planned else LOCKED_SLEEP
+            delays.append(max(until, soonest if until <= 0 else 0.0))
+        return min(delays)
 
     async def _listen(self, wake: asyncio.Event) -> None:
         """Set `wake` at each NOTIFY; reconnects for ever."""
@@ -121,6 +131,10 @@ class SchedulerLoop:
         ago = self._ticked_ago()
         if self._dead_mans_switch is not None and ago is not None and ago < SILENT_AFTER:
             await self._dead_mans_switch.ping()
+
+    async def _prune(self) -> None:
+        if self._retention is not None:
+            await self._retention.prune_hourly(self._clock())
 
     async def _sweep_lost(self) -> None:
         async with self._database.transaction() as conn:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import psycopg
 
+from rota.domain.agents import AgentConfiguration
 from rota.domain.cron import parse_zone
 from rota.domain.drafts import NONE, Draft
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId, ScheduleId, UserId
+from rota.domain.option_drafts import OptionDraft
 from rota.domain.overlap import OverlapPolicy
+from rota.domain.run_options import parse_run_options
 from rota.domain.schedules import Schedule
 from rota.domain.timing import Timing
 from rota.domain.written_time import parse_moment
+from rota.services.option_checks import check_options
 from rota.store import agents as agent_rows
 from rota.store import calendars as calendar_rows
 from rota.store import schedules as rows
@@ -49,6 +53,7 @@ class NewSchedule:
     prompt: str | None = None
     calendars: tuple[str, ...] = ()
     paused: str | None = None
+    options: OptionDraft = field(default_factory=OptionDraft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class ScheduleEdit:
     time_zone: str | None = None
     calendars: tuple[str, ...] | None = None
     revision: int | None = None
+    options: OptionDraft = field(default_factory=OptionDraft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +99,13 @@ class ScheduleService:
         """
         check_name(new.name)
         async with self._database.acting_as(user_id) as conn:
-            await _check_agent(conn, new.agent_name, user_id)
+            agent = await _require_agent(conn, new.agent_name, user_id)
             zone = new.time_zone or await users.fetch_time_zone(conn, user_id)
             timing = new.draft.timing(zone, now=self._clock())
             self._check_that_it_fires(timing)
             policy = new.draft.policy()
+            options = new.options.options()
+            check_options(options, agent)
             with _naming_conflicts(new.name):
                 async with conn.transaction():
                     schedule_id = await rows.insert_schedule(
@@ -109,6 +117,7 @@ class ScheduleService:
                         time_zone=new.time_zone,
                         timing=timing,
                         policy=policy,
+                        options=options.as_json(),
                         paused=new.paused,
                     )
             await calendar_rows.link_calendars(conn, schedule_id, new.calendars)
@@ -131,8 +140,7 @@ class ScheduleService:
                 )
             name = edit.name if edit.name is not None else found.name
             check_name(name)
-            if edit.agent_name is not None:
-                await _check_agent(conn, edit.agent_name, user_id)
+            options = await _edited_options(conn, user_id, found, edit)
             own_zone, zone = await _zones(conn, user_id, found, edit.time_zone)
             timing = edit.draft.timing(zone, now=self._clock(), before=found.timing)
             if timing != found.timing:
@@ -149,6 +157,7 @@ class ScheduleService:
                         time_zone=own_zone,
                         timing=timing,
                         policy=edit.draft.policy(found.policy),
+                        options=options,
                     )
             if edit.calendars is not None:
                 await calendar_rows.link_calendars(conn, found.id, edit.calendars)
@@ -332,9 +341,24 @@ async def _fetch(conn: Connection, schedule_id: ScheduleId) -> Schedule:
     return found
 
 
-async def _check_agent(conn: Connection, agent_name: str, user_id: UserId) -> None:
-    if await agent_rows.fetch_agent(conn, agent_name, user_id) is None:
+async def _require_agent(conn: Connection, agent_name: str, user_id: UserId) -> AgentConfiguration:
+    found = await agent_rows.fetch_agent(conn, agent_name, user_id)
+    if found is None:
         raise NotFoundError("agent", agent_name, hint="See `rota agents list`.")
+    return found
+
+
+async def _edited_options(
+    conn: Connection, user_id: UserId, found: Schedule, edit: ScheduleEdit
+) -> Mapping[str, Any]:
+    """Return the options to store, checked against the agent if they or the agent are changed."""
+    if edit.agent_name is None and not edit.options:
+        return found.options
+    options = edit.options.options(parse_run_options(found.options))
+    if edit.agent_name is not None or options.asks_of_agent:
+        agent = await _require_agent(conn, edit.agent_name or found.agent_name, user_id)
+        check_options(options, agent)
+    return options.as_json()
 
 
 async def _zones(

@@ -14,16 +14,30 @@ from rota.store.database import Connection
 from rota.store.statements import statement
 
 
+async def fetch_agents(
+    conn: Connection, wanted: Sequence[tuple[str, UserId]]
+) -> dict[tuple[str, UserId], AgentConfiguration]:
+    """Return active agents with their active tools, by (name, person).
+
+    A person's own agent comes before a shared one. Agents that are not there are left out.
+    """
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            statement("fetch_agents"),
+            {
+                "agent_names": [name for name, _ in wanted],
+                "user_ids": [user_id for _, user_id in wanted],
+            },
+        )
+        rows = await cursor.fetchall()
+    return {(row["wanted_name"], UserId(row["wanted_by"])): _agent(row) for row in rows}
+
+
 async def fetch_agent(
     conn: Connection, agent_name: str, user_id: UserId
 ) -> AgentConfiguration | None:
     """Return an active agent with its active tools: the person's own before a shared one."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            statement("fetch_agent"), {"agent_name": agent_name, "user_id": user_id}
-        )
-        row = await cursor.fetchone()
-    return _agent(row) if row is not None else None
+    return (await fetch_agents(conn, [(agent_name, user_id)])).get((agent_name, user_id))
 
 
 async def list_agents(conn: Connection, user_id: UserId) -> tuple[AgentConfiguration, ...]:
@@ -44,6 +58,9 @@ async def upsert_agent(
     system_prompt: str,
     script: Mapping[str, Any] | None,
     max_steps: int,
+    fallback_models: Sequence[str] = (),
+    limits: Mapping[str, Any] | None = None,
+    max_concurrency: int | None = None,
 ) -> tuple[AgentId, bool]:
     """Insert or replace an agent by (owner, name); returns its id and whether it is new."""
     cursor = await conn.execute(
@@ -57,6 +74,9 @@ async def upsert_agent(
             "system_prompt": system_prompt,
             "script": Jsonb(dict(script)) if script is not None else None,
             "max_steps": max_steps,
+            "fallback_models": list(fallback_models),
+            "limits": Jsonb(dict(limits or {})),
+            "max_concurrency": max_concurrency,
         },
     )
     row = await cursor.fetchone()
@@ -91,6 +111,9 @@ def _agent(row: Mapping[str, Any]) -> AgentConfiguration:
         system_prompt=row["system_prompt"],
         script=row["script"],
         max_steps=row["max_steps"],
+        fallback_models=tuple(row["fallback_models"]),
+        limits=row["limits"],
+        max_concurrency=row["max_concurrency"],
         tools=tuple(
             ToolDeclaration(
                 id=ToolId(tool["id"]),

@@ -33,7 +33,8 @@ class Database:
     """A pool of autocommit connections to one database, for one event loop.
 
     Without autocommit, `conn.transaction()` would be a savepoint and a local role would leak into
-    whatever runs next on the connection.
+    whatever runs next on the connection. `generic_plans` is for a pool that executes a few
+    statements over and over: planning them anew each time would cost as much as they do.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class Database:
         *,
         listen_url: str | None = None,
         prepared_statements: bool = True,
+        generic_plans: bool = False,
         min_size: int = 1,
         max_size: int = 10,
     ) -> None:
+        self._generic_plans = generic_plans and prepared_statements
         self.url = url
         self.listen_url = listen_url or url
         self._kwargs: dict[str, Any] = {
@@ -59,6 +62,7 @@ class Database:
             max_size=max_size,
             timeout=_CONNECT_TIMEOUT,
             open=False,
+            configure=self._configure,
             check=self._check,
             name="rota",
         )
@@ -80,6 +84,10 @@ class Database:
             yield self
         finally:
             await self._pool.close()
+
+    async def _configure(self, conn: Connection) -> None:
+        if self._generic_plans:
+            await conn.execute("SET plan_cache_mode = force_generic_plan")
 
     async def _check(self, conn: Connection) -> None:
         """Ask a lent connection whether it lives, unless it answered a moment ago.

@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
 from rota.domain.ids import NotificationId, RunId, UserId
 from rota.domain.notifications import Category, Notification
 from rota.store.database import Connection
+from rota.store.records import records, row_of
 from rota.store.statements import statement
 
 
-async def insert_notification(
-    conn: Connection,
-    *,
-    user_id: UserId,
-    category: Category,
-    title: str,
-    body: str,
-    metadata: Mapping[str, Any],
-    run_id: RunId | None,
-) -> NotificationId:
-    """Insert a notification and return its id."""
+@dataclass(frozen=True, slots=True)
+class NewNotification:
+    """A notification to write: texts that can be stored, within their limits."""
+
+    user_id: UserId
+    category: Category
+    title: str
+    body: str
+    metadata: Mapping[str, Any]
+    run_id: RunId | None
+
+
+async def insert_notifications(
+    conn: Connection, new: Sequence[NewNotification]
+) -> tuple[NotificationId, ...]:
+    """Insert notifications and return their ids, in their order."""
     cursor = await conn.execute(
-        statement("insert_notification"),
-        {
-            "user_id": user_id,
-            "category": category,
-            "title": title,
-            "body": body,
-            "metadata": Jsonb(dict(metadata)),
-            "run_id": run_id,
-        },
+        statement("insert_notifications"),
+        {"notifications": records(row_of(notification) for notification in new)},
     )
-    row = await cursor.fetchone()
-    if row is None:  # INSERT ... RETURNING of one row always returns it
-        raise RuntimeError("insert_notification returned no row")
-    return NotificationId(row[0])
+    return tuple(NotificationId(row[0]) for row in await cursor.fetchall())
 
 
 async def list_notifications(

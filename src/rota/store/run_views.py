@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -15,7 +17,11 @@ from rota.store.statements import statement
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One row of `agent_runs`, to be shown. Times are aware and in UTC."""
+    """One row of `agent_runs`, to be shown. Times are aware and in UTC.
+
+    `options` are this run's own. `model` and `limits` are those that its first attempt began with,
+    None before. `metadata` is its result's.
+    """
 
     id: UUID
     schedule_id: UUID | None
@@ -33,7 +39,14 @@ class RunView:
     finished_at: datetime | None
     cancel_requested_at: datetime | None
     cancel_reason: str | None
+    journal_pruned_at: datetime | None
     result_status: str | None
+    not_before: datetime | None
+    retry_of: UUID | None
+    options: Mapping[str, Any] | None
+    model: str | None
+    limits: Mapping[str, Any] | None
+    metadata: Mapping[str, Any] | None
 
 
 async def list_runs(

@@ -1,4 +1,4 @@
-"""Rows of runs: claimed with a fencing token, journalled, finished; each write checks it."""
+"""Rows of runs: claimed with a fencing token, finished only by whoever still holds it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from rota.domain.ids import ActionId, FencingToken, ResultId, RunId, ScheduleId, UserId
+from rota.domain.ids import FencingToken, ResultId, RunId, ScheduleId, UserId
+from rota.domain.limits import DayLimits
 from rota.domain.runs import ResultStatus, Run, RunStatus, Trigger
 from rota.store.database import Connection
+from rota.store.records import records
 from rota.store.statements import statement
 
 
@@ -29,35 +31,33 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class StepRow:
-    """One row of `agent_run_steps`, without its run."""
+class Ended:
+    """A run's end, to be stored. `snapshot` is kept where none was stored before."""
 
-    model_step: int
-    call_index: int
-    kind: str
-    name: str
-    status: str
-    tool_call_id: str | None
-    request: Mapping[str, Any]
-    response: Any
-    usage: Mapping[str, Any] | None
-    error: str | None
-    started_at: datetime
-    finished_at: datetime | None
+    claim: Claim
+    content: str
+    status: ResultStatus
+    duration_ms: int
+    metadata: Mapping[str, Any]
+    snapshot: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRow:
-    """One row of `audit_logs`, without its run."""
+class StoredResult:
+    """A result as it was stored; `pending` counts the actions that its run asked for."""
 
-    tool_name: str
-    tier: str
-    decision: str
-    outcome: str
-    arguments: Mapping[str, Any]
-    arguments_hash: str
-    detail: str
-    called_at: datetime
+    id: ResultId
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRun:
+    """A run, the hold on it, and what holds for its owner."""
+
+    run: Run
+    claim: Claim
+    owner_zone: str
+    day_limits: DayLimits
 
 
 async def fetch_run(conn: Connection, run_id: RunId) -> Run | None:
@@ -77,6 +77,11 @@ async def insert_run(
     prompt: str,
     trigger: Trigger,
     priority: int = 0,
+    fire_time: datetime | None = None,
+    options: Mapping[str, Any] | None = None,
+    not_before: datetime | None = None,
+    retry_of: RunId | None = None,
+    is_serial: bool = False,
 ) -> Run:
     """Insert a waiting run and return it."""
     async with conn.cursor(row_factory=dict_row) as cursor:
@@ -89,6 +94,11 @@ async def insert_run(
                 "prompt": prompt,
                 "trigger": trigger,
                 "priority": priority,
+                "fire_time": fire_time,
+                "options": Jsonb(dict(options)) if options is not None else None,
+                "not_before": not_before,
+                "retry_of": retry_of,
+                "is_serial": is_serial,
             },
         )
         row = await cursor.fetchone()
@@ -97,163 +107,68 @@ async def insert_run(
     return _run(row)
 
 
-async def claim_run(conn: Connection, run_id: RunId) -> Claim | None:
-    """Begin a new attempt; None for a run that is over."""
-    cursor = await conn.execute(statement("claim_run"), {"run_id": run_id})
-    row = await cursor.fetchone()
-    if row is None:
-        return None
-    return Claim(run_id, row[0], FencingToken(row[1]), row[2], row[3])
+async def insert_retry(
+    conn: Connection, run: Run, *, options: Mapping[str, Any], times: Sequence[datetime]
+) -> tuple[RunId, datetime] | None:
+    """Insert a later run of the same; `times` are for the first retry, the second, and so on.
 
-
-async def store_snapshot(conn: Connection, claim: Claim, snapshot: Mapping[str, Any]) -> None:
-    """Keep what the first attempt ran with."""
-    await conn.execute(
-        statement("store_snapshot"),
-        {"run_id": claim.run_id, "token": claim.token, "snapshot": Jsonb(dict(snapshot))},
-    )
-
-
-async def finish_run(
-    conn: Connection,
-    claim: Claim,
-    *,
-    content: str,
-    status: ResultStatus,
-    pending: int,
-    duration_ms: int,
-    metadata: Mapping[str, Any],
-) -> tuple[ResultId, datetime] | None:
-    """Store the result and end the run; None if this attempt no longer holds it."""
-    cursor = await conn.execute(
-        statement("finish_run"),
-        {
-            "run_id": claim.run_id,
-            "token": claim.token,
-            "content": content,
-            "status": status,
-            "pending": pending,
-            "duration_ms": duration_ms,
-            "metadata": Jsonb(dict(metadata)),
-        },
-    )
-    row = await cursor.fetchone()
-    return (ResultId(row[0]), row[1]) if row is not None else None
-
-
-async def upsert_steps(conn: Connection, claim: Claim, steps: Sequence[StepRow]) -> bool:
-    """Write steps; False, and nothing written, if this attempt no longer holds the run."""
-    cursor = await conn.execute(
-        statement("upsert_steps"),
-        {
-            "run_id": claim.run_id,
-            "token": claim.token,
-            "model_step": [s.model_step for s in steps],
-            "call_index": [s.call_index for s in steps],
-            "kind": [s.kind for s in steps],
-            "name": [s.name for s in steps],
-            "status": [s.status for s in steps],
-            "tool_call_id": [s.tool_call_id for s in steps],
-            "request": [Jsonb(dict(s.request)) for s in steps],
-            "response": [_json_or_null(s.response) for s in steps],
-            "usage": [_json_or_null(s.usage) for s in steps],
-            "error": [s.error for s in steps],
-            "started_at": [s.started_at for s in steps],
-            "finished_at": [s.finished_at for s in steps],
-        },
-    )
-    row = await cursor.fetchone()
-    return bool(row and row[0])
-
-
-async def fetch_steps(conn: Connection, run_id: RunId) -> tuple[StepRow, ...]:
-    """Return a run's journal in order."""
-    cursor = await conn.execute(statement("fetch_steps"), {"run_id": run_id})
-    return tuple(StepRow(*row) for row in await cursor.fetchall())
-
-
-async def insert_audit_logs(
-    conn: Connection,
-    *,
-    user_id: UserId,
-    run_id: RunId,
-    agent_name: str,
-    entries: Sequence[AuditRow],
-) -> None:
-    """Append to the audit log."""
-    await conn.execute(
-        statement("insert_audit_logs"),
-        {
-            "user_id": user_id,
-            "run_id": run_id,
-            "agent_name": agent_name,
-            "tool_name": [e.tool_name for e in entries],
-            "tier": [e.tier for e in entries],
-            "decision": [e.decision for e in entries],
-            "outcome": [e.outcome for e in entries],
-            "arguments": [Jsonb(dict(e.arguments)) for e in entries],
-            "arguments_hash": [e.arguments_hash for e in entries],
-            "detail": [e.detail for e in entries],
-            "called_at": [e.called_at for e in entries],
-        },
-    )
-
-
-async def hold_action(
-    conn: Connection,
-    claim: Claim,
-    *,
-    step: tuple[int, int] | None,
-    tool_name: str,
-    tool_version: int | None,
-    arguments: Mapping[str, Any],
-    arguments_hash: str,
-    risk: str,
-    reason: str,
-) -> ActionId | None:
-    """Store a pending action, once per step; None if this attempt no longer holds the run."""
-    model_step, call_index = step if step is not None else (None, None)
-    cursor = await conn.execute(
-        statement("hold_action"),
-        {
-            "run_id": claim.run_id,
-            "token": claim.token,
-            "model_step": model_step,
-            "call_index": call_index,
-            "tool_name": tool_name,
-            "tool_version": tool_version,
-            "arguments": Jsonb(dict(arguments)),
-            "arguments_hash": arguments_hash,
-            "risk": risk,
-            "reason": reason,
-        },
-    )
-    row = await cursor.fetchone()
-    return ActionId(row[0]) if row is not None else None
-
-
-async def count_pending_actions(conn: Connection, run_id: RunId) -> int:
-    """Return how many actions this run asked for."""
-    cursor = await conn.execute(statement("count_pending_actions"), {"run_id": run_id})
-    row = await cursor.fetchone()
-    return int(row[0]) if row is not None else 0
-
-
-async def admit_runs(conn: Connection, *, ahead: int) -> tuple[tuple[RunId, int], ...]:
-    """Queue waiting runs, round-robin by user, until `ahead` are queued and not yet running.
-
-    Returns (run, priority) in the order of their turns; the caller enqueues them in the same
-    transaction. Empty while another transaction is admitting.
+    Returns the run and when it is due, None where the schedule is gone.
     """
-    cursor = await conn.execute(statement("admit_runs"), {"ahead": ahead})
-    rows = sorted(await cursor.fetchall(), key=lambda row: row[2])
-    return tuple((RunId(row[0]), int(row[1])) for row in rows)
+    cursor = await conn.execute(
+        statement("insert_retry"),
+        {
+            "run_id": run.id,
+            "schedule_id": run.schedule_id,
+            "options": Jsonb(dict(options)),
+            "times": list(times),
+        },
+    )
+    row = await cursor.fetchone()
+    return (RunId(row[0]), row[1]) if row is not None else None
 
 
-async def runs_without_job(conn: Connection, *, older_than_seconds: float) -> tuple[RunId, ...]:
-    """Return runs that should be in the queue and are not: their job was lost or given up."""
-    cursor = await conn.execute(statement("runs_without_job"), {"seconds": older_than_seconds})
-    return tuple(RunId(row[0]) for row in await cursor.fetchall())
+async def claim_runs(conn: Connection, run_ids: Sequence[RunId]) -> dict[RunId, ClaimedRun]:
+    """Begin a new attempt of each; those that are over are left out."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement("claim_runs"), {"run_ids": list(run_ids)})
+        rows = await cursor.fetchall()
+    claimed: dict[RunId, ClaimedRun] = {}
+    for row in rows:
+        run = _run(row)
+        claim = Claim(
+            run.id,
+            row["attempt"],
+            FencingToken(row["fencing_token"]),
+            row["snapshot"],
+            row["cancel_reason"],
+        )
+        limits = DayLimits(row["day_tokens"], row["day_cost_usd"])
+        claimed[run.id] = ClaimedRun(run, claim, row["time_zone"], limits)
+    return claimed
+
+
+async def finish_runs(conn: Connection, ends: Sequence[Ended]) -> dict[RunId, StoredResult]:
+    """Store results and end their runs; runs that their attempt no longer holds are left out."""
+    cursor = await conn.execute(
+        statement("finish_runs"),
+        {
+            "ends": records(
+                {
+                    "run_id": end.claim.run_id,
+                    "token": end.claim.token,
+                    "content": end.content,
+                    "status": end.status,
+                    "duration_ms": end.duration_ms,
+                    "metadata": end.metadata,
+                    "snapshot": end.snapshot,
+                }
+                for end in ends
+            ),
+        },
+    )
+    return {
+        RunId(row[0]): StoredResult(ResultId(row[1]), row[2]) for row in await cursor.fetchall()
+    }
 
 
 async def cancel_requests(conn: Connection, run_ids: Sequence[RunId]) -> tuple[RunId, ...]:
@@ -293,8 +208,7 @@ def _run(row: Mapping[str, Any]) -> Run:
         created_at=row["created_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+        is_serial=row["is_serial"],
+        options=row["options"],
+        retry_of=RunId(row["retry_of"]) if row["retry_of"] is not None else None,
     )
-
-
-def _json_or_null(value: Any) -> Jsonb | None:
-    return Jsonb(value) if value is not None else None

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
 
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications import Category
@@ -35,13 +36,15 @@ class Fire:
 class Outlook:
     """The earliest fire of all schedules, and what else is to do.
 
-    `unplanned`: there are schedules to plan. `runs_waiting`: a run lacks only room in the queue.
-    `incident`: missed fires have not been told, or not recovered from.
+    `unplanned`: there are schedules to plan. `runs_waiting`: a run waits whose time has come.
+    `next_run_in`: seconds until the time of the next one that waits for its time. `incident`:
+    missed fires have not been told, or not recovered from.
     """
 
     next_fire_at: datetime | None
     unplanned: bool
     runs_waiting: bool
+    next_run_in: float | None
     incident: bool
 
 
@@ -210,12 +213,13 @@ async def insert_schedule(
     time_zone: str | None,
     timing: Timing,
     policy: Policy,
+    options: Mapping[str, Any],
     paused: str | None = None,
 ) -> ScheduleId:
     """Insert a schedule and return its id; raises UniqueViolation for a name that is taken.
 
-    `time_zone` is the schedule's own, None to follow its owner's; `paused` the note of one that
-    does not begin at once.
+    `time_zone` is the schedule's own, None to follow its owner's; `options` are domain/run_options
+    as JSON; `paused` is the note of one that does not begin at once.
     """
     cursor = await conn.execute(
         statement("insert_schedule"),
@@ -227,6 +231,7 @@ async def insert_schedule(
             "time_zone": time_zone,
             "is_active": paused is None,
             "pause_note": paused,
+            "options": Jsonb(dict(options)),
             **_columns(timing, policy),
         },
     )
@@ -246,6 +251,7 @@ async def update_schedule(
     time_zone: str | None,
     timing: Timing,
     policy: Policy,
+    options: Mapping[str, Any],
 ) -> None:
     """Change a schedule; a changed rule is planned anew from the present."""
     await conn.execute(
@@ -256,9 +262,18 @@ async def update_schedule(
             "agent_name": agent_name,
             "prompt": prompt,
             "time_zone": time_zone,
+            "options": Jsonb(dict(options)),
             **_columns(timing, policy),
         },
     )
+
+
+async def fetch_schedules(
+    conn: Connection, schedule_ids: Sequence[ScheduleId]
+) -> dict[ScheduleId, Schedule]:
+    """Return schedules by id; those that are gone are left out."""
+    found = await _schedules(conn, "fetch_schedules", {"schedule_ids": list(schedule_ids)})
+    return {schedule.id: schedule for schedule in found}
 
 
 async def list_schedules(conn: Connection) -> tuple[Schedule, ...]:
@@ -363,6 +378,7 @@ def schedule_from_row(row: Mapping[str, Any]) -> Schedule:
         revision=row["revision"],
         created_at=row["created_at"],
         uses_calendars=row["uses_calendars"],
+        options=row["options"],
     )
 
 

@@ -1,5 +1,5 @@
-SELECT model_step, call_index, kind, name, status, tool_call_id, request, response, usage, error,
-       started_at, finished_at
+SELECT model_step, call_index, kind, name, status, tool_call_id, request, response, usage,
+       cost_usd, attempts, error, started_at, finished_at
 FROM public.agent_run_steps
 WHERE run_id = %(run_id)s
 ORDER BY model_step, call_index

@@ -1,5 +1,6 @@
 SELECT DISTINCT ON (a.agent_name) a.id, a.user_id, a.agent_name, a.description, a.model, a.model_settings, a.system_prompt,
-       a.script, a.max_steps, coalesce(linked.tools, '[]'::jsonb) AS tools
+       a.script, a.max_steps, a.fallback_models, a.limits,
+       a.max_concurrency, coalesce(linked.tools, '[]'::jsonb) AS tools
 FROM public.agent_configurations AS a
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(

@@ -1,4 +1,4 @@
-SELECT r.id
+SELECT r.id, r.priority, CASE WHEN r.status = 'queued' THEN coalesce(r.turn, 0) END AS turn
 FROM public.agent_runs AS r
 WHERE r.status IN ('queued', 'running')
   AND coalesce(r.queued_at, r.created_at) < now() - make_interval(secs => %(seconds)s)

@@ -7,5 +7,5 @@ SET name = %(name)s, agent_name = %(agent_name)s, prompt = %(prompt)s, cron = %(
     active_days = %(active_days)s, excluded_days = %(excluded_days)s,
     overlap_policy = %(overlap_policy)s, catch_up = %(catch_up)s,
     catch_up_window_seconds = %(catch_up_window_seconds)s,
-    pause_after_failures = %(pause_after_failures)s
+    pause_after_failures = %(pause_after_failures)s, options = %(options)s
 WHERE id = %(schedule_id)s

@@ -1,0 +1,174 @@
+"""The options that say how runs are executed: of a schedule, or of a single run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from rota.domain.option_drafts import OptionDraft
+    from rota.domain.run_options import RunOptions
+
+_LARGEST_SCHEMA: Final = 1_000_000
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="MODEL", help="provider:model, instead of the agent's."),
+]
+MaxTime = Annotated[
+    str | None,
+    typer.Option("--max-time", metavar="LENGTH", help="How long one run may take (1h): 10m, 90s."),
+]
+IdleTime = Annotated[
+    str | None,
+    typer.Option(
+        "--idle-time",
+        metavar="LENGTH",
+        help="How long a run may go without any progress of a model or a tool (15m).",
+    ),
+]
+MaxSteps = Annotated[
+    str | None, typer.Option("--max-steps", metavar="N", help="Model calls that one run may make.")
+]
+MaxTokens = Annotated[
+    str | None,
+    typer.Option(
+        "--max-tokens", metavar="N", help="Tokens of one run, input and output: 200k, 1.5M."
+    ),
+]
+MaxCost = Annotated[
+    str | None, typer.Option("--max-cost", metavar="USD", help="US dollars of one run: 0.50.")
+]
+DayTokens = Annotated[
+    str | None,
+    typer.Option(
+        "--day-tokens", metavar="N", help="Tokens of all runs of this schedule in a day of yours."
+    ),
+]
+DayCost = Annotated[
+    str | None,
+    typer.Option(
+        "--day-cost", metavar="USD", help="US dollars of all runs of this schedule in such a day."
+    ),
+]
+Check = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--check",
+        metavar="TEXT",
+        help="An item of the checklist that the agent goes through. May be repeated.",
+    ),
+]
+QuietAnswer = Annotated[
+    str | None,
+    typer.Option(
+        "--quiet-answer",
+        metavar="TEXT",
+        help="The answer that is stored and not announced; OK with a checklist.",
+    ),
+]
+PrecheckOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precheck",
+        metavar="TOOL",
+        help="Ask this tool first, or callable:NAME; where it finds nothing, no model is asked.",
+    ),
+]
+PrecheckArgs = Annotated[
+    str | None,
+    typer.Option("--precheck-args", metavar="JSON", help="What the tool is called with: {...}."),
+]
+OutputSchema = Annotated[
+    str | None,
+    typer.Option(
+        "--output-schema",
+        metavar="FILE",
+        help="A JSON Schema that the answer has to match.",
+    ),
+]
+Section = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--section",
+        metavar="NAME",
+        help="A heading that the answer has to have text under. May be repeated.",
+    ),
+]
+Retries = Annotated[
+    str | None,
+    typer.Option(
+        "--retries",
+        metavar="N",
+        help="How often a run is run again, later, that failed for a passing reason.",
+    ),
+]
+
+
+def of_schedule(
+    *,
+    model: str | None,
+    max_time: str | None,
+    idle_time: str | None,
+    max_steps: str | None,
+    max_tokens: str | None,
+    max_cost: str | None,
+    day_tokens: str | None,
+    day_cost: str | None,
+    check: list[str] | None,
+    quiet_answer: str | None,
+    precheck: str | None,
+    precheck_args: str | None,
+    output_schema: str | None,
+    section: list[str] | None,
+    retries: str | None,
+) -> OptionDraft:
+    """Return a schedule's options as they were written; raises InvalidInputError for the file."""
+    from rota.domain.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
+
+    return OptionDraft(
+        model=model,
+        limits=LimitsDraft(max_time, idle_time, max_steps, max_tokens, max_cost),
+        day_limits=DayLimitsDraft(day_tokens, day_cost),
+        checklist=tuple(check) if check else None,
+        quiet_answer=quiet_answer,
+        precheck=precheck,
+        precheck_args=precheck_args,
+        output_schema=_schema(output_schema),
+        sections=tuple(section) if section else None,
+        retries=retries,
+    )
+
+
+def of_run(
+    *,
+    model: str | None,
+    max_time: str | None,
+    idle_time: str | None,
+    max_steps: str | None,
+    max_tokens: str | None,
+    max_cost: str | None,
+) -> RunOptions:
+    """Return the options of a single run; raises InvalidInputError."""
+    from rota.domain.option_drafts import LimitsDraft, OptionDraft
+
+    limits = LimitsDraft(max_time, idle_time, max_steps, max_tokens, max_cost)
+    return OptionDraft(model=model, limits=limits).for_one_run()
+
+
+def _schema(file: str | None) -> str | None:
+    """Return the text of the file, or 'none' as it is."""
+    from rota.domain.errors import InvalidInputError
+
+    if file is None or file == "none":
+        return file
+    try:
+        if Path(file).stat().st_size > _LARGEST_SCHEMA:
+            raise InvalidInputError(f"{file} is larger than {_LARGEST_SCHEMA} bytes.")
+        return Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{file} is not UTF-8 text.") from error
+    except OSError as error:
+        raise InvalidInputError(f"{file} cannot be read: {error.strerror}.") from error

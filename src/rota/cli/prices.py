@@ -1,0 +1,148 @@
+"""`rota prices`: what models cost, and what they cost you; the operator's commands."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
+
+if TYPE_CHECKING:
+    from rota.agents.prices import Quote
+    from rota.bootstrap import App
+    from rota.domain.prices import Price
+
+app = typer.Typer(help="Prices of models, in US dollars.", no_args_is_help=True)
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="provider:model, provider:*, or * for any model.")
+]
+_UNIT: Final = "US dollars per million tokens."
+
+
+@app.command("show")
+def show(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="provider:model")] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    json: Json = False,
+) -> None:
+    """Show what a model costs, and whose price it is; yours and all in use if left out."""
+    from rota.cli import output
+    from rota.domain.errors import NotFoundError
+
+    quotes = as_operator(
+        settings_from(data_dir, database_url),
+        lambda app: _quotes(app, model),
+    )
+    if model is not None and None in quotes.values():
+        raise NotFoundError("known price of", model, hint="`rota prices set` says what it costs.")
+    if json:
+        listed = [quote or {"model": name, "price": None} for name, quote in quotes.items()]
+        output.print_json(listed if model is None else listed[0])
+        return
+    output.table(
+        ["MODEL", "INPUT", "OUTPUT", "CACHED INPUT", "CACHE WRITE", "WHOSE"],
+        [_row(name, quote) for name, quote in quotes.items()],
+        empty="There are no prices of your own, and no agents.",
+    )
+    output.say(_UNIT)
+
+
+@app.command("set")
+def set_price(
+    model: Model,
+    input_usd: Annotated[str, typer.Option("--input", metavar="USD", help=_UNIT)],
+    output_usd: Annotated[str, typer.Option("--output", metavar="USD", help=_UNIT)],
+    cached_input: Annotated[
+        str | None,
+        typer.Option(
+            "--cached-input", metavar="USD", help="Input read from a cache; as --input if left out."
+        ),
+    ] = None,
+    cache_write: Annotated[
+        str | None,
+        typer.Option(
+            "--cache-write",
+            metavar="USD",
+            help="Input written to a cache; as --input if left out.",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Set what a model costs you: it comes before the price that rota knows."""
+    from rota.cli import output
+    from rota.domain.prices import Price, parse_usd
+
+    price = Price(
+        parse_usd(input_usd, "input"),
+        parse_usd(output_usd, "output"),
+        None if cached_input is None else parse_usd(cached_input, "cached_input"),
+        None if cache_write is None else parse_usd(cache_write, "cache_write"),
+    )
+
+    key, used = as_operator(
+        settings_from(data_dir, database_url), lambda app: _set(app, model, price)
+    )
+    output.say(f"Set {key}: {_number(price.input)} in, {_number(price.output)} out.")
+    if not used:
+        output.say("No agent uses such a model yet.")
+
+
+@app.command("remove")
+def remove(model: Model, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Remove a price of yours; what rota knows holds again."""
+    from rota.cli import output
+
+    key = as_operator(settings_from(data_dir, database_url), lambda app: app.prices.remove(model))
+    output.say(f"Removed your price of {key}.")
+
+
+async def _quotes(app: App, model: str | None) -> dict[str, Quote | None]:
+    from rota.agents.prices import PriceTable
+    from rota.bootstrap import clock
+    from rota.domain.prices import normal_model
+
+    own = await app.prices.overrides()
+    table = PriceTable(own)
+    wanted = [model] if model is not None else sorted({*own, *await app.prices.models_in_use()})
+    now = clock()
+    return {normal_model(name): table.quote(name, at=now) for name in wanted}
+
+
+async def _set(app: App, model: str, price: Price) -> tuple[str, bool]:
+    from rota.domain.prices import find_override
+
+    key = await app.prices.set(model, price)
+    used = [find_override(name, {key: price}) for name in await app.prices.models_in_use()]
+    return key, any(used)
+
+
+def _row(model: str, quote: Quote | None) -> tuple[str, ...]:
+    if quote is None:
+        return (model, "?", "?", "", "", "nobody's: no price is known")
+    price = quote.price
+    whose = {
+        "operator": f"yours ({quote.key})",
+        "free": "costs nothing",
+        "library": quote.key + (" (and more by length, time or request)" if quote.varies else ""),
+    }
+    return (
+        model,
+        _number(price.input),
+        _number(price.output),
+        _number(price.cached_input),
+        _number(price.cache_write),
+        whose[quote.source],
+    )
+
+
+def _number(amount: Decimal | None) -> str:
+    """Show an amount with two decimals at least; nothing where it is as other input."""
+    if amount is None:
+        return ""
+    exact = amount.normalize()
+    exponent = exact.as_tuple().exponent
+    return f"{exact:.2f}" if isinstance(exponent, int) and exponent >= -2 else f"{exact:f}"

@@ -1,0 +1,145 @@
+"""`rota retention`: what is kept for how long; the operator's commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
+
+if TYPE_CHECKING:
+    from rota.domain.retention import RetentionPolicy
+
+app = typer.Typer(help="What is kept, and for how long.", no_args_is_help=True)
+
+_WHAT: Final = {
+    "journal_days": "journals: the model and tool calls of runs that are over",
+    "run_days": "runs that are over, their results, and fire times",
+    "notification_days": "notifications",
+    "history_days": "earlier rules of schedules, closed incidents",
+    "queue_log_days": "the queue's log",
+}
+_ROWS: Final = {
+    "steps": "steps of journals",
+    "runs": "runs",
+    "results": "results",
+    "occurrences": "fire times",
+    "notifications": "notifications",
+    "schedule_changes": "earlier rules of schedules",
+    "incidents": "closed incidents",
+    "queue_log": "lines of the queue's log",
+}
+
+
+@app.command("show")
+def show(data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Json = False) -> None:
+    """Show what is kept for how long."""
+    from rota.cli import output
+
+    policy = as_operator(settings_from(data_dir, database_url), lambda app: app.retention.policy())
+    if json:
+        output.print_json(policy)
+    else:
+        _print(policy)
+
+
+@app.command("set")
+def set_days(
+    journal: Annotated[
+        str | None,
+        typer.Option("--journal-days", metavar="N|forever", help="Journals of runs that are over."),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run-days",
+            metavar="N|forever",
+            help="Runs that are over with their results, and fire times.",
+        ),
+    ] = None,
+    notification: Annotated[
+        str | None,
+        typer.Option("--notification-days", metavar="N|forever", help="Notifications."),
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            "--history-days",
+            metavar="N|forever",
+            help="Earlier rules of schedules, and closed incidents.",
+        ),
+    ] = None,
+    queue_log: Annotated[
+        str | None,
+        typer.Option("--queue-log-days", metavar="N|forever", help="The queue's log."),
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Change what is kept for how long: a number of days, or 'forever'. What is left out stays."""
+    from rota.domain.errors import InvalidInputError
+    from rota.domain.retention import Period, parse_days
+
+    written = {
+        Period.JOURNAL: journal,
+        Period.RUN: run,
+        Period.NOTIFICATION: notification,
+        Period.HISTORY: history,
+        Period.QUEUE_LOG: queue_log,
+    }
+    days = {
+        period: parse_days(text, period) for period, text in written.items() if text is not None
+    }
+    if not days:
+        raise InvalidInputError("Say what to change, as in --journal-days 14; --help lists all.")
+    _print(
+        as_operator(settings_from(data_dir, database_url), lambda app: app.retention.set(days)),
+    )
+
+
+@app.command("run")
+def run_now(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how much would go, and delete nothing.")
+    ] = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    json: Json = False,
+) -> None:
+    """Delete now what is older than it is kept; a scheduler does it each hour."""
+    from dataclasses import asdict
+
+    from rota.bootstrap import clock
+    from rota.cli import output
+
+    pruned = as_operator(
+        settings_from(data_dir, database_url),
+        lambda app: (
+            app.retention.count_prunable(clock()) if dry_run else app.retention.prune(clock())
+        ),
+    )
+    if json:
+        output.print_json(pruned)
+        return
+    output.table(
+        ["WHAT", "WOULD GO" if dry_run else "WENT"],
+        [(_ROWS[name], count) for name, count in asdict(pruned).items()],
+        empty="",
+    )
+
+
+def _print(policy: RetentionPolicy) -> None:
+    from dataclasses import asdict
+
+    from rota.cli import output
+    from rota.domain.retention import in_words
+
+    output.table(
+        ["OPTION", "KEPT FOR", "WHAT"],
+        [
+            (f"--{name.replace('_', '-')}", in_words(days), _WHAT[name])
+            for name, days in asdict(policy).items()
+        ],
+        empty="",
+    )

@@ -1,0 +1,132 @@
+"""`rota tools`: what agents may use, and what the operator declares of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
+
+if TYPE_CHECKING:
+    from rota.domain.agents import Tier
+    from rota.store.tools import DeclaredTool
+
+app = typer.Typer(help="Tools: what the operator declares of them.", no_args_is_help=True)
+
+
+class RiskOption(StrEnum):
+    """How bad it is if a call is wrong."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class TierOption(StrEnum):
+    """Whether calls wait for a person."""
+
+    AUTO = "auto"
+    REQUIRES_APPROVAL = "requires_approval"
+    USER_CONFIGURABLE = "user_configurable"
+
+
+@app.command("list")
+def list_tools(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Json = False
+) -> None:
+    """List the declared tools, and those of ROTA_TOOLS that are not declared yet."""
+    from rota.cli import output
+
+    settings = settings_from(data_dir, database_url)
+    found = as_operator(settings, lambda app: app.tools.all())
+    undeclared = sorted(set(settings.tools) - {tool.name for tool in found})
+    if json:
+        output.print_json({"declared": found, "undeclared": undeclared})
+        return
+    output.table(
+        ["NAME", "CHANGES THINGS", "REPEATABLE", "RISK", "A CALL", "SECONDS", "VERSION"],
+        [
+            (
+                tool.name,
+                "no" if tool.read_only else "yes",
+                "yes" if tool.read_only or tool.idempotent else "no",
+                tool.risk,
+                _a_call(tool),
+                f"{tool.timeout_seconds:g}",
+                tool.version,
+            )
+            for tool in found
+        ],
+        empty="No tool is declared.",
+    )
+    for name in undeclared:
+        output.say(f"{name} is registered in ROTA_TOOLS, but no agent can link it yet: declare it.")
+
+
+@app.command("declare")
+def declare(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As in ROTA_TOOLS.")],
+    read_only: Annotated[
+        bool | None,
+        typer.Option("--read-only/--changes", help="Whether a call leaves everything as it was."),
+    ] = None,
+    idempotent: Annotated[
+        bool | None,
+        typer.Option(
+            "--idempotent/--not-idempotent",
+            help="Whether a call made twice does no more than once: after a crash it is repeated.",
+        ),
+    ] = None,
+    risk: Annotated[
+        RiskOption | None, typer.Option("--risk", help="How bad a wrong call is.")
+    ] = None,
+    tier: Annotated[
+        TierOption | None,
+        typer.Option("--tier", help="Whether a call waits for approval, or its owner chooses."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="How long a call may take.")
+    ] = None,
+    description: Annotated[
+        str | None,
+        typer.Option("--description", help="What the model is told; '' for what the code says."),
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    json: Json = False,
+) -> None:
+    """Declare a tool, so that agents can link it, or change what is declared: the rest stays."""
+    from rota.cli import output
+    from rota.store.tools import ToolChange
+
+    settings = settings_from(data_dir, database_url)
+    change = ToolChange(
+        description=description,
+        read_only=read_only,
+        idempotent=idempotent,
+        risk=risk.value if risk else None,
+        default_tier=tier.value if tier else None,
+        timeout_seconds=timeout,
+    )
+    declared = as_operator(settings, lambda app: app.tools.declare(name, change))
+    if json:
+        output.print_json(declared)
+        return
+    tool = declared.tool
+    output.say(
+        f"{tool.name}: {declared.change}, version {tool.version}. It "
+        f"{'only reads' if tool.read_only else 'changes things'}; a call {_a_call(tool)}."
+    )
+
+
+def _a_call(tool: DeclaredTool) -> str:
+    if not tool.is_active:
+        return "is not possible: the tool is off"
+    said: dict[Tier, str] = {
+        "auto": "runs",
+        "requires_approval": "waits for approval",
+        "user_configurable": "waits for approval, unless its owner allows it",
+    }
+    return said[tool.default_tier]

@@ -1,0 +1,109 @@
+"""What the use of a model costs, by a price per token; and which of the operator's prices holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from rota.domain.errors import InvalidInputError
+
+ANY_MODEL: Final = "*"
+
+_MILLION: Final = Decimal(1_000_000)
+_HIGHEST: Final = Decimal(1_000_000)
+_FORM: Final = re.compile(r"[a-z][a-z0-9_]*:\S(?:.{0,198}\S)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens. What is None costs as much as other input.
+
+    `cached_input` is for input that the provider read from its cache, `cache_write` for input that
+    it wrote there.
+    """
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+
+    def cost(self, tokens: Tokens) -> Decimal:
+        """Return US dollars, exactly."""
+        cached = self.input if self.cached_input is None else self.cached_input
+        written = self.input if self.cache_write is None else self.cache_write
+        total = (
+            self.input * tokens.plain_input
+            + cached * tokens.cache_read
+            + written * (tokens.cache_write + tokens.cache_write_1h)
+            + self.output * tokens.output
+        )
+        return total / _MILLION
+
+
+FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens of one model call. `input` is all of the input, read from a cache or written to one.
+
+    `cache_write_1h` is what was written to keep for an hour, which some providers charge more for.
+    """
+
+    input: int
+    output: int
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+
+    @property
+    def plain_input(self) -> int:
+        """Input that no cache had to do with."""
+        return self.input - self.cache_read - self.cache_write - self.cache_write_1h
+
+
+def parse_price_key(text: str) -> str:
+    """Return what a price is for: `provider:model`, `provider:*`, or `*` for any model.
+
+    Providers are written as rows write them; case and hyphens do not matter in them. Raises
+    InvalidInputError.
+    """
+    if text.strip() == ANY_MODEL:
+        return ANY_MODEL
+    key = normal_model(text)
+    if not _FORM.fullmatch(key):
+        raise InvalidInputError(
+            f"{text!r} is not of the form provider:model, such as openai:gpt-5-mini, nor "
+            "provider:* or *.",
+            field="model",
+        )
+    return key
+
+
+def normal_model(spec: str) -> str:
+    """Return `provider:model` as prices are kept by it; what has no colon stays as it is."""
+    provider, colon, model = spec.strip().partition(":")
+    return f"{provider.strip().lower().replace('-', '_')}:{model.strip()}" if colon else spec
+
+
+def parse_usd(text: str, field: str) -> Decimal:
+    """Return a price in US dollars per million tokens; raises InvalidInputError."""
+    try:
+        amount = Decimal(text.strip())
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or not 0 <= amount <= _HIGHEST:
+        raise InvalidInputError(
+            f"{text!r} is no price: give US dollars per million tokens, such as 0.25.", field=field
+        )
+    return amount
+
+
+def find_override(model: str, overrides: Mapping[str, Price]) -> str | None:
+    """Return the key of the price that holds for `provider:model`, the most exact one first."""
+    exact = normal_model(model)
+    provider = exact.partition(":")[0]
+    return next((k for k in (exact, f"{provider}:*", ANY_MODEL) if k in overrides), None)

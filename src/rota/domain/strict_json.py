@@ -1,0 +1,104 @@
+"""JSON as strictly as RFC 8259 has it, from texts that nobody vouches for.
+
+Python's own reader takes NaN and infinity, keeps the last of two equal keys, and turns 1e999 into
+infinity. None of these is what its writer meant, so each is refused with a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Final, NoReturn
+
+DEEPEST: Final = 50
+"""How deeply lists and objects may be nested."""
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_MOST_DIGITS: Final = 308  # beyond lies infinity for everybody who reads numbers as doubles
+
+
+class NotJsonError(ValueError):
+    """A text is not JSON, by one sentence that says why and where."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+def read_json(text: str) -> Any:
+    """Return the value of a text that is one JSON value; raises NotJsonError.
+
+    A byte order mark at the beginning is passed over. Refused beside what is no JSON: a key that
+    an object has twice, numbers beyond the range of a double, halves of surrogate pairs (they are
+    not Unicode), and nesting of more than `DEEPEST`.
+    """
+    try:
+        value = json.loads(
+            text.removeprefix("\ufeff"),
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_int=_integer,
+            parse_float=_float,
+        )
+    except json.JSONDecodeError as error:
+        raise NotJsonError(
+            f"The JSON has a fault at line {error.lineno}, column {error.colno}: {error.msg}."
+        ) from error
+    except RecursionError as error:
+        raise NotJsonError(_TOO_DEEP) from error
+    _check(value)
+    return value
+
+
+_TOO_DEEP: Final = f"The JSON is nested more than {DEEPEST} deep."
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in made:
+            raise NotJsonError(f"The JSON has the key {_shown(key)} twice in one object.")
+        made[key] = value
+    return made
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise NotJsonError(f"The JSON holds {name}, which is not JSON.")
+
+
+def _integer(digits: str) -> int:
+    if len(digits.lstrip("-")) > _MOST_DIGITS:
+        raise NotJsonError(f"The JSON holds a number of more than {_MOST_DIGITS} digits.")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise NotJsonError(f"The JSON holds a number that is too large: {digits[:20]}.")
+    return number
+
+
+def _check(value: Any) -> None:
+    """Refuse what is nested too deeply, and text that is not Unicode."""
+    waiting: list[tuple[Any, int]] = [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if isinstance(item, str):
+            if _SURROGATE.search(item):
+                raise NotJsonError(f"The JSON holds half a surrogate pair in {_shown(item)}.")
+            continue
+        if not isinstance(item, dict | list):
+            continue
+        if depth > DEEPEST:
+            raise NotJsonError(_TOO_DEEP)
+        if isinstance(item, dict):
+            waiting += [(key, depth) for key in item]
+        inner = item.values() if isinstance(item, dict) else item
+        waiting += [(child, depth + 1) for child in inner]
+
+
+def _shown(text: str) -> str:
+    short = text if len(text) <= 40 else f"{text[:39]}…"
+    return ascii(short) if _SURROGATE.search(short) else repr(short)

@@ -1,0 +1,433 @@
+"""One attempt of a run: the agent is built afresh, gated, run within its limits, and ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+import psycopg
+import structlog
+
+from rota.agents.budget import Budget, DayBudget
+from rota.agents.callables import AS_PRECHECK, RunContext, check_by_tool, run_registered
+from rota.agents.journal import Journal, Progress
+from rota.agents.loader import (
+    AgentReply,
+    Messages,
+    ModelFactory,
+    Tools,
+    build_executor,
+    build_tools,
+    limits_of,
+    require_agent,
+    snapshot_of,
+    with_snapshot,
+)
+from rota.agents.models import with_model
+from rota.agents.prices import PriceTable, unknown_price
+from rota.agents.providers import CALLABLE
+from rota.agents.registered import RegisteredCallable
+from rota.agents.tools.context import ToolContext, ToolRegistry
+from rota.domain.agents import AgentConfiguration
+from rota.domain.approvals import judge
+from rota.domain.contracts import OutputContract, parse_contract
+from rota.domain.errors import (
+    InvalidInputError,
+    RotaError,
+    SetupRequiredError,
+    UnavailableError,
+)
+from rota.domain.heartbeats import is_nothing, with_checklist
+from rota.domain.ids import UserId
+from rota.domain.limits import DayLimits, LimitReachedError, Limits
+from rota.domain.run_options import Precheck, RunOptions, parse_run_options
+from rota.domain.runs import ResultStatus
+from rota.security.tool_wrapper import (
+    ApprovalContext,
+    GateGuard,
+    WrappedTools,
+    WrappingFailure,
+    wrap_tools_with_approval,
+)
+from rota.services import endings
+from rota.services.deadlines import Deadline
+from rota.services.endings import Ending
+from rota.services.intake import Taken
+from rota.services.journal_writer import FencedError
+from rota.services.run_recorder import SCHEDULES, YOURS, RunRecorder
+from rota.store import journals as journal_rows
+from rota.store import runs as run_rows
+from rota.store.database import Database
+
+MAX_ATTEMPTS: Final = 5
+"""A run whose worker died this often is given up: something in it kills workers."""
+
+UnwrappedTools = Literal["withhold", "allow"]
+ToolContextFactory = Callable[[UserId, Callable[[], datetime]], ToolContext]
+
+log = structlog.get_logger(__name__)
+
+
+class CancelledWithinError(Exception):
+    """The agent was cancelled, and nobody outside of it asked for that."""
+
+    def __init__(self) -> None:
+        super().__init__("a tool or a callable of the agent was cancelled, by none but itself")
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """What every attempt is made with.
+
+    `prices` are the operator's and the known ones; `callables` what the operator registered.
+    """
+
+    database: Database
+    registry: ToolRegistry
+    tool_context: ToolContextFactory
+    models: ModelFactory
+    clock: Callable[[], datetime]
+    prices: Callable[[], Awaitable[PriceTable]]
+    callables: Mapping[str, RegisteredCallable] = field(default_factory=dict)
+    unwrapped_tools: UnwrappedTools = "withhold"
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What an attempt has been given, as its first one had it."""
+
+    configuration: AgentConfiguration
+    options: RunOptions
+    contract: OutputContract | None
+    limits: Limits
+    now: datetime
+
+
+class Attempt:
+    """Runs a run that this process has taken, once."""
+
+    def __init__(self, bench: Workbench, taken: Taken, recorder: RunRecorder) -> None:
+        self._bench = bench
+        self._taken = taken
+        self._recorder = recorder
+        self.options = RunOptions()
+
+    async def run(self) -> Ending:
+        """Return how it ended; raises FencedError, and CancelledError where it is handed over."""
+        claim = self._taken.claim
+        if claim.attempt > MAX_ATTEMPTS:
+            progress = self._earlier_progress()
+            message = (
+                f"Given up after {MAX_ATTEMPTS} attempts: each time the worker that ran this "
+                "agent died before it finished."
+            )
+            return replace(endings.stopped_early(progress, message), progress=progress)
+        if claim.cancel_reason is not None:
+            progress = self._earlier_progress()
+            return replace(endings.cancelled(progress, claim.cancel_reason), progress=progress)
+        try:
+            setup = self._set_up()
+            journal, prices = await self._journal(setup)
+            unpriced = _unpriced(setup, journal.budget, prices)
+            if unpriced is not None:
+                return Ending(ResultStatus.ERROR, unpriced, extra={"setup_required": "price"})
+        except SetupRequiredError as error:
+            return endings.needs_setup(error)
+        except RotaError as error:
+            return Ending(ResultStatus.ERROR, error.message)
+        return await self._within_limits(setup, journal)
+
+    def _earlier_progress(self) -> Progress:
+        """Return what earlier attempts did, as far as their journal tells."""
+        return Journal(self._recorder, declarations={}, clock=self._bench.clock).catch_up()
+
+    def _set_up(self) -> _Setup:
+        run, snapshot = self._taken.run, self._taken.claim.snapshot
+        configuration = require_agent(self._taken.agent, run.agent_name)
+        if snapshot is not None:
+            configuration = with_snapshot(configuration, snapshot)
+            options = parse_run_options(snapshot.get("options"))
+        else:
+            schedule = self._taken.schedule
+            options = parse_run_options(schedule.options if schedule is not None else None)
+            options = options.overridden_by(parse_run_options(run.options))
+        self.options = options
+        if snapshot is None and options.model is not None:
+            configuration = with_model(configuration, options.model)
+        began = datetime.fromisoformat(snapshot["now"]) if snapshot else None
+        schedule = self._taken.schedule
+        zone = schedule.time_zone if schedule is not None else self._taken.owner_zone
+        now = (began or self._bench.clock()).astimezone(ZoneInfo(zone))
+        if snapshot is None:
+            self._recorder.keep_snapshot(snapshot_of(configuration, options, now))
+        return _Setup(
+            configuration,
+            options,
+            parse_contract(options.output) if options.output else None,
+            limits_of(configuration, options),
+            now,
+        )
+
+    async def _journal(self, setup: _Setup) -> tuple[Journal, PriceTable]:
+        prices = await self._bench.prices()
+        budget = Budget(setup.limits, await self._days(setup))
+        journal = Journal(
+            self._recorder,
+            declarations={tool.name: tool for tool in setup.configuration.tools},
+            clock=self._bench.clock,
+            budget=budget,
+            cost=lambda model, usage: prices.cost(model, usage, at=self._bench.clock()),
+        )
+        return journal, prices
+
+    async def _days(self, setup: _Setup) -> tuple[DayBudget, ...]:
+        """Return the day's limits that hold for this run, and what was used of them."""
+        limits: dict[str, DayLimits] = {
+            YOURS: self._taken.day_limits,
+            SCHEDULES: setup.options.day_limits if self._taken.schedule else DayLimits(),
+        }
+        if not any(limits.values()):
+            return ()
+        run = self._taken.run
+        async with self._bench.database.connection() as conn:
+            used = await journal_rows.fetch_usage(
+                conn, run.user_id, self._recorder.day, run.schedule_id
+            )
+        spent = {YOURS: used.get(None), SCHEDULES: used.get(run.schedule_id)}
+        return tuple(
+            DayBudget(whose, limit, spent[whose] or journal_rows.NOTHING)
+            for whose, limit in limits.items()
+            if limit
+        )
+
+    async def _within_limits(self, setup: _Setup, journal: Journal) -> Ending:
+        warnings: tuple[str, ...] = ()
+        try:
+            async with Deadline(setup.limits, used=self._recorder.earlier_seconds) as deadline:
+                journal.moved = deadline.moved
+                ending, warnings = await self._work(setup, journal)
+        except FencedError:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                ending = endings.failed(CancelledWithinError())
+            else:
+                reason = await self._cancel_reason()
+                if reason is None:  # handed over
+                    raise
+                task.uncancel()
+                ending = endings.cancelled(journal.catch_up(), reason)
+        except LimitReachedError as error:
+            ending = endings.limited(error, journal.catch_up())
+        except RotaError as error:
+            ending = endings.refused(error)
+        except Exception as error:  # noqa: BLE001  whatever a model client or graph raises is this run's result, never the worker's end
+            ending = endings.failed(error)
+            log.warning(
+                "agent_failed",
+                run_id=str(self._taken.run.id),
+                attempt=self._taken.claim.attempt,
+                error=ending.content,
+            )
+        return replace(
+            ending,
+            progress=journal.progress,
+            warnings=(*warnings, *journal.budget.warnings, *ending.warnings),
+            extra={"model": setup.configuration.model, **ending.extra},
+        )
+
+    async def _work(self, setup: _Setup, journal: Journal) -> tuple[Ending, tuple[str, ...]]:
+        """Build, gate and run the agent; returns its ending and what its owner is warned of."""
+        bench, configuration = self._bench, setup.configuration
+        tool_context = bench.tool_context(self._taken.run.user_id, lambda: setup.now)
+        is_callable = configuration.model.startswith(CALLABLE)
+        if is_callable:
+            executor = None
+            built = build_tools(configuration, registry=bench.registry, tool_context=tool_context)
+        else:
+            executor = build_executor(
+                configuration,
+                registry=bench.registry,
+                tool_context=tool_context,
+                models=bench.models,
+                now=setup.now,
+            )
+            built = executor.tools
+        context = ApprovalContext(
+            user_id=self._taken.run.user_id,
+            run_id=self._taken.run.id,
+            agent_name=self._taken.run.agent_name,
+            session_id=self._taken.run.session_id,
+            declarations={tool.name: tool for tool in configuration.tools},
+            ledger=self._recorder,
+            loop=asyncio.get_running_loop(),
+        )
+        wrapped = wrap_tools_with_approval(built, context)
+        admitted, warnings = self._unwrapped(wrapped, context)
+        tools: Tools = (*wrapped.tools, *admitted)
+        if executor is not None:
+            warnings = (*warnings, *executor.warnings)
+
+        def run_context() -> RunContext:
+            return RunContext.make(
+                context,
+                journal,
+                now=setup.now,
+                settings=configuration.model_settings,
+                tools=tools,
+            )
+
+        found: object = None
+        if setup.options.precheck is not None:
+            found = await self._precheck(setup.options.precheck, run_context, tools, journal)
+            if is_nothing(found):
+                return _nothing_to_do(setup.options), warnings
+        prompt = with_checklist(
+            self._taken.run.prompt, setup.options.checklist, setup.options.quiet
+        )
+        if found is not None:
+            prompt = f"{prompt}\n\nA check beforehand found:\n{found}".strip()
+
+        async def ask(said: str, earlier: Messages) -> AgentReply:
+            if executor is None:
+                registered = self._registered(configuration.model.removeprefix(CALLABLE))
+                asked = f"{prompt}\n\n{said}" if said != prompt else prompt
+                return AgentReply(await run_registered(registered, run_context(), asked), cut=False)
+            return await executor.ainvoke(
+                said,
+                tools=tools,
+                journal=journal,
+                guard=GateGuard(context, admitted),
+                now=setup.now,
+                instructions=setup.contract.instructions() if setup.contract else "",
+                earlier=earlier,
+            )
+
+        return await self._deliver(ask, prompt, setup, journal), warnings
+
+    async def _deliver(
+        self,
+        ask: Callable[[str, Messages], Awaitable[AgentReply]],
+        prompt: str,
+        setup: _Setup,
+        journal: Journal,
+    ) -> Ending:
+        """Ask for an answer, and once more if it is not what the schedule demands."""
+        contract, options = setup.contract, setup.options
+        reply = await ask(prompt, ())
+        problems = contract.check(reply.text) if contract is not None else ()
+        if contract is not None and problems and not reply.cut and not _is_quiet(reply, options):
+            reply = await ask(contract.correction(problems), reply.messages)
+            problems = contract.check(reply.text)
+        if reply.cut:
+            message = "The model's output limit cut the answer."
+            return endings.stopped_early(replace(journal.progress, texts=[reply.text]), message)
+        if problems and not _is_quiet(reply, options):
+            message = f"The answer is not what the schedule demands: {' '.join(problems)}"
+            ending = endings.stopped_early(replace(journal.progress, texts=[reply.text]), message)
+            return replace(ending, extra={**ending.extra, "contract": "missed"})
+        ending = endings.answered(reply.text, options)
+        if contract is not None:
+            ending = replace(ending, extra={**ending.extra, "contract": "met"})
+        return ending
+
+    async def _precheck(
+        self,
+        check: Precheck,
+        context: Callable[[], RunContext],
+        tools: Tools,
+        journal: Journal,
+    ) -> object:
+        """Return what a pre-check found. It may only read, and only what runs by itself."""
+        if check.kind == "callable":
+            registered = self._registered(check.name)
+            return await run_registered(
+                registered, context(), self._taken.run.prompt, key=AS_PRECHECK
+            )
+        tool = next((tool for tool in tools if tool.name == check.name), None)
+        declaration = next(
+            (d for d in self._taken.agent.tools if d.name == check.name)
+            if self._taken.agent is not None
+            else iter(()),
+            None,
+        )
+        if tool is None or declaration is None or not declaration.read_only:
+            raise InvalidInputError(
+                f"The pre-check {check.name!r} is not a tool of this agent that only reads.",
+                field="precheck",
+            )
+        verdict = judge(check.name, declaration)
+        if verdict.decision != "allowed":  # it would ask for approval at each beat
+            raise InvalidInputError(
+                f"The pre-check {check.name!r} does not run by itself: {verdict.reason}.",
+                field="precheck",
+            )
+        return await check_by_tool(journal, tool, check.arguments)
+
+    def _registered(self, name: str) -> RegisteredCallable:
+        found = self._bench.callables.get(name)
+        if found is None:
+            raise SetupRequiredError(
+                f"No callable is registered as {name!r}. The operator names it in ROTA_CALLABLES.",
+                what=f"callable:{name}",
+            )
+        return found
+
+    async def _cancel_reason(self) -> str | None:
+        """Return why somebody cancelled the run; None: nobody did, as far as can be known."""
+        try:
+            async with self._bench.database.connection() as conn:
+                return await run_rows.fetch_cancel_reason(conn, self._taken.run.id)
+        except (psycopg.Error, UnavailableError) as error:  # the next attempt looks again
+            log.warning("cancel_reason_unknown", run_id=str(self._taken.run.id), error=str(error))
+            return None
+
+    def _unwrapped(
+        self, wrapped: WrappedTools, context: ApprovalContext
+    ) -> tuple[Tools, tuple[str, ...]]:
+        """Decide on tools that could not be wrapped: readers run, others are withheld."""
+        admitted: list[WrappingFailure] = []
+        warnings: list[str] = []
+        for failure in wrapped.failures:
+            declaration = context.declarations.get(failure.tool_name)
+            reads_only = declaration is not None and declaration.read_only
+            log.warning(
+                "tool_wrapping_failed",
+                run_id=str(context.run_id),
+                tool=failure.tool_name,
+                error=failure.error,
+            )
+            if reads_only or self._bench.unwrapped_tools == "allow":
+                admitted.append(failure)
+                warnings.append(f"{failure.tool_name} ran without the approval system.")
+            else:
+                warnings.append(
+                    f"{failure.tool_name} was withheld: the approval system could not wrap it."
+                )
+        return tuple(failure.tool for failure in admitted), tuple(warnings)
+
+
+def _is_quiet(reply: AgentReply, options: RunOptions) -> bool:
+    return endings.answered(reply.text, options).quiet
+
+
+def _nothing_to_do(options: RunOptions) -> Ending:
+    """Return the ending of a run whose pre-check found nothing: stored, and not announced."""
+    return Ending(
+        ResultStatus.SUCCESS,
+        options.quiet or "OK",
+        quiet=True,
+        extra={"quiet": True, "precheck": "found nothing; the agent was not asked"},
+    )
+
+
+def _unpriced(setup: _Setup, budget: Budget, prices: PriceTable) -> str | None:
+    """Return why a limit in dollars cannot be kept, None where it can."""
+    models = [setup.configuration.model, *setup.configuration.fallback_models]
+    unknown = [model for model in models if not prices.knows(model)]
+    return unknown_price(unknown) if unknown and budget.counts_money else None

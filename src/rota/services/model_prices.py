@@ -1,0 +1,76 @@
+"""The operator's prices of models: they come before those that rota knows by itself."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from rota.domain.content import storable_text
+from rota.domain.errors import NotFoundError
+from rota.domain.prices import Price, parse_price_key
+from rota.store import model_prices as rows
+from rota.store.database import Database
+from rota.store.model_prices import ModelPrice
+
+if TYPE_CHECKING:
+    from rota.agents.prices import PriceTable
+
+_FRESH_FOR: Final = 30.0
+"""Seconds after which a worker reads the operator's prices again."""
+
+
+class ModelPriceService:
+    """Acts as the backend: prices are the operator's, and no person's."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> tuple[ModelPrice, ...]:
+        """Return the operator's prices by model."""
+        async with self._database.connection() as conn:
+            return await rows.list_prices(conn)
+
+    async def overrides(self) -> dict[str, Price]:
+        """Return the operator's prices as a price table takes them."""
+        return {row.model: row.price for row in await self.all()}
+
+    async def set(self, model: str, price: Price) -> str:
+        """Write the price of `provider:model`, `provider:*` or `*`; return it as it is kept.
+
+        Raises InvalidInputError.
+        """
+        key = parse_price_key(storable_text(model))
+        async with self._database.transaction() as conn:
+            await rows.upsert_price(conn, key, price)
+        return key
+
+    async def remove(self, model: str) -> str:
+        """Delete a price of the operator's; raises NotFoundError and InvalidInputError."""
+        key = parse_price_key(storable_text(model))
+        async with self._database.transaction() as conn:
+            if not await rows.delete_price(conn, key):
+                raise NotFoundError("price of your own for", key, hint="See `rota prices show`.")
+        return key
+
+    async def models_in_use(self) -> tuple[str, ...]:
+        """Return the models that anybody's active agents name."""
+        async with self._database.connection() as conn:
+            return await rows.list_models_in_use(conn)
+
+
+class CurrentPrices:
+    """The prices that a worker counts with: the operator's of at most half a minute ago."""
+
+    def __init__(self, prices: ModelPriceService) -> None:
+        self._prices = prices
+        self._table: PriceTable | None = None
+        self._read_at = 0.0
+
+    async def __call__(self) -> PriceTable:
+        """Return the price table; the first one takes half a second to build."""
+        from rota.agents.prices import PriceTable  # noqa: PLC0415  half a second of import
+
+        if self._table is None or time.monotonic() - self._read_at > _FRESH_FOR:
+            self._read_at = time.monotonic()
+            self._table = PriceTable(await self._prices.overrides())
+        return self._table

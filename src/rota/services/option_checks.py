@@ -1,0 +1,64 @@
+"""What an agent can be asked for beside its prompt: another model, and a check beforehand."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from rota.agents.providers import CALLABLE, SCRIPTED, parse_model
+from rota.domain.agents import AgentConfiguration
+from rota.domain.approvals import judge
+from rota.domain.errors import InvalidInputError
+from rota.domain.run_options import Precheck, RunOptions
+
+
+def check_options(options: RunOptions, agent: AgentConfiguration) -> None:
+    """Raise InvalidInputError for a model, or a pre-check, that this agent cannot run with.
+
+    Whether a callable is registered is not looked at: each worker knows its own.
+    """
+    if options.model is not None:
+        _check_model(options.model, agent)
+    if options.precheck is not None and options.precheck.kind == "tool":
+        _check_tool(options.precheck, agent)
+
+
+def _check_model(model: str, agent: AgentConfiguration) -> None:
+    if agent.model.startswith(CALLABLE):
+        raise InvalidInputError(
+            f"{agent.agent_name} is the operator's own code ({agent.model}); it has no model that "
+            "could be chosen.",
+            field="model",
+        )
+    if model.startswith(CALLABLE):
+        raise InvalidInputError(
+            f"{model} is the operator's own code, which an agent is made of; it cannot stand in "
+            "for a model.",
+            field="model",
+        )
+    provider, _ = parse_model(model)
+    if provider == SCRIPTED and agent.script is None:
+        raise InvalidInputError(
+            f"{agent.agent_name} has no script, so no scripted model can run it.", field="model"
+        )
+
+
+def _check_tool(check: Precheck, agent: AgentConfiguration) -> None:
+    tool = next((tool for tool in agent.tools if tool.name == check.name), None)
+    if tool is None:
+        readers = [tool.name for tool in agent.tools if tool.read_only]
+        near = get_close_matches(check.name, readers, n=1) or readers
+        hint = f"it may be {' or '.join(near)}" if near else "it has no tool that only reads"
+        raise InvalidInputError(
+            f"{agent.agent_name} has no tool {check.name!r} for a pre-check; {hint}.",
+            field="precheck",
+        )
+    if not tool.read_only:
+        raise InvalidInputError(
+            f"{check.name} changes things; a pre-check may only read.", field="precheck"
+        )
+    verdict = judge(check.name, tool)
+    if verdict.decision != "allowed":
+        raise InvalidInputError(
+            f"{check.name} cannot be a pre-check, which runs by itself: {verdict.reason}.",
+            field="precheck",
+        )

@@ -1,0 +1,75 @@
+"""Declarations of tools: the operator's, for everybody. What is declared decides what may run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from rota.domain.content import storable_text
+from rota.domain.errors import InvalidInputError
+from rota.store import tools as rows
+from rota.store.database import Database
+from rota.store.tools import Change, DeclaredTool, ToolChange
+
+LONGEST_TIMEOUT: Final = 86_400
+"""Seconds."""
+
+LONGEST_DESCRIPTION: Final = 2_000
+"""Characters: it is sent to the model with each call."""
+
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A tool as it stands after it was declared, and what that changed."""
+
+    tool: DeclaredTool
+    change: Change
+
+
+class ToolService:
+    """Acts as the backend: tools are nobody's own, and people may only read them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> tuple[DeclaredTool, ...]:
+        """Return all declared tools, by name."""
+        async with self._database.connection() as conn:
+            return await rows.list_tools(conn)
+
+    async def declare(self, name: str, change: ToolChange) -> Declared:
+        """Declare a tool, or change what is declared of it; raises InvalidInputError.
+
+        A new one that nothing is said of changes things, must not be repeated, is of high risk,
+        requires approval and may take 60 seconds. Its version counts the changes.
+        """
+        _check(name, change)
+        async with self._database.transaction() as conn:
+            made = await rows.declare_tool(conn, name, change)
+            tool = await rows.fetch_tool(conn, name)
+        if tool is None:  # it was written, and is locked, in this very transaction
+            raise RuntimeError("declare_tool left no row")
+        return Declared(tool, made)
+
+
+def _check(name: str, change: ToolChange) -> None:
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"A tool's name is of 1 to 64 letters, digits, - and _; not {name[:80]!r}.",
+            field="name",
+        )
+    seconds = change.timeout_seconds
+    if seconds is not None and not 0 < seconds <= LONGEST_TIMEOUT:
+        raise InvalidInputError(
+            f"A tool may take from more than 0 to {LONGEST_TIMEOUT} seconds.",
+            field="timeout_seconds",
+        )
+    said = change.description or ""
+    if len(said) > LONGEST_DESCRIPTION or storable_text(said) != said:
+        raise InvalidInputError(
+            f"A tool's description is a text of at most {LONGEST_DESCRIPTION} characters.",
+            field="description",
+        )

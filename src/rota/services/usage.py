@@ -1,0 +1,28 @@
+"""What a person's runs have used, day by day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from rota.domain.ids import UserId
+from rota.store import usage as rows
+from rota.store import users
+from rota.store.database import Database
+from rota.store.usage import UsageView
+
+
+class UsageService:
+    """Acts as the person, so row-level security decides what exists for them."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def latest(self, user_id: UserId, *, days: int) -> tuple[UsageView, ...]:
+        """Return what was used in the latest days of the person's zone, today's included."""
+        async with self._database.acting_as(user_id) as conn:
+            zone = ZoneInfo(await users.fetch_time_zone(conn, user_id))
+            today = self._clock().astimezone(zone).date()
+            return await rows.list_usage(conn, user_id, after=today - timedelta(days=days))

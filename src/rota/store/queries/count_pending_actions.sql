@@ -1,1 +1,0 @@
-SELECT count(*) FROM public.pending_actions WHERE run_id = %(run_id)s

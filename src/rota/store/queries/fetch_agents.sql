@@ -1,0 +1,30 @@
+-- For each wanted (name, person): the person's own active agent, before a shared one.
+SELECT w.agent_name AS wanted_name, w.user_id AS wanted_by, a.*
+FROM unnest(%(agent_names)s::text[], %(user_ids)s::uuid[]) AS w (agent_name, user_id)
+CROSS JOIN LATERAL (
+    SELECT a.id, a.user_id, a.agent_name, a.description, a.model, a.model_settings,
+           a.system_prompt, a.script, a.max_steps, a.fallback_models, a.limits,
+           a.max_concurrency,
+           coalesce(linked.tools, '[]'::jsonb) AS tools
+    FROM public.agent_configurations AS a
+    LEFT JOIN LATERAL (
+        SELECT jsonb_agg(
+            jsonb_build_object(
+                'id', t.id, 'name', t.name, 'description', t.description, 'version', t.version,
+                'read_only', t.read_only, 'idempotent', t.idempotent, 'risk', t.risk,
+                'default_tier', t.default_tier, 'timeout_seconds', t.timeout_seconds,
+                'preference', p.preference
+            ) ORDER BY l.position, t.name
+        ) AS tools
+        FROM public.agent_tools AS l
+        JOIN public.tools AS t ON t.id = l.tool_id AND t.is_active
+        LEFT JOIN public.user_tool_preferences AS p
+            ON p.tool_id = t.id AND p.user_id = w.user_id
+        WHERE l.agent_id = a.id AND l.is_active
+    ) AS linked ON true
+    WHERE a.agent_name = w.agent_name
+      AND a.is_active
+      AND (a.user_id = w.user_id OR a.user_id IS NULL)
+    ORDER BY a.user_id NULLS LAST
+    LIMIT 1
+) AS a

@@ -1,0 +1,1 @@
+SELECT journal_days, run_days, notification_days, history_days, queue_log_days FROM rota.retention

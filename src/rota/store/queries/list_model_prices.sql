@@ -1,0 +1,3 @@
+SELECT model, input_usd, output_usd, cached_input_usd, cache_write_usd, updated_at
+FROM public.model_prices
+ORDER BY model

@@ -1,0 +1,4 @@
+SELECT name, description, version, read_only, idempotent, risk, default_tier,
+       timeout_seconds::double precision AS timeout_seconds, is_active
+FROM public.tools
+ORDER BY name

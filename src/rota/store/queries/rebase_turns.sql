@@ -1,0 +1,17 @@
+-- Turns grow for as long as there is no pause. Begin them anew, in runs and jobs alike, in the
+-- classes that have come too far.
+WITH bases AS (
+    SELECT sign(priority) AS class, min(turn) AS turn FROM public.agent_runs
+    WHERE status = 'queued' GROUP BY sign(priority) HAVING min(turn) > %(above)s
+), moved AS (
+    UPDATE public.agent_runs AS r
+    SET turn = r.turn - b.turn
+    FROM bases AS b
+    WHERE sign(r.priority) = b.class
+      AND (r.status = 'queued' OR (r.status = 'running' AND r.queued_at IS NOT NULL))
+    RETURNING r.id, r.status, b.turn AS by
+)
+UPDATE rota.pgqueuer AS q
+SET priority = q.priority + m.by
+FROM moved AS m
+WHERE q.dedupe_key = m.id::text AND q.status = 'queued' AND m.status = 'queued'

@@ -1,0 +1,1 @@
+SELECT public.request_retry(%(run_id)s)

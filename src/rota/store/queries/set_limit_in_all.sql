@@ -1,0 +1,1 @@
+UPDATE rota.limits SET max_concurrency = %(max_concurrency)s

@@ -1,0 +1,47 @@
+"""The benchmarks run, and find nothing lost: small, and nothing is said of how long it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+async def figures_of(name, *arguments):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, FOLDER / f"{name}.py", *arguments, "--json", stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return json.loads(output)
+
+
+@pytest.mark.timeout(300)  # it starts servers, and processes that import LangChain
+async def test_herd_leaves_everything_of_each_run():
+    figures = await figures_of(
+        "herd",
+        *("--agent", "scripted", "--schedules", "6", "--workers", "1"),
+        *("--no-peers", "--no-ungrouped"),
+    )
+
+    assert figures["results"] == 6
+    faults = {name: figures[name] for name in ("lost", "duplicated", "errors", "incomplete")}
+    assert faults == {"lost": 0, "duplicated": 0, "errors": 0, "incomplete": 0}
+    assert figures["ungrouped_runs_per_second"] is None
+    assert figures["peers"] == []
+
+
+@pytest.mark.timeout(300)  # as above
+async def test_overhead_counts_each_way_of_running():
+    figures = await figures_of("overhead", "--agents", "callable", "--runs", "6", "--settling", "0")
+
+    assert [case["grouped"] for case in figures["cases"]] == [False, False, True]
+    for case in figures["cases"]:
+        assert case["runs"] == 6
+        assert (case["lost"], case["incomplete"]) == (0, 0)
+    assert figures["cases"][0]["savepoints_per_run"] == 1

@@ -1,0 +1,237 @@
+"""Tools from the command line: declared, listed, and registered as the howto says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rota.cli.main import app
+from rota.domain.errors import InvalidInputError
+from rota.services.agent_files import parse_agent_file
+from rota.services.agents import AgentService
+from rota.services.tools import ToolService
+from rota.store.tools import ToolChange
+from tests.services.harness import clock
+
+HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "own-tools.md"
+UNKNOWN = {
+    "name": "mine",
+    "description": "",
+    "version": 1,
+    "read_only": False,
+    "idempotent": False,
+    "risk": "high",
+    "default_tier": "requires_approval",
+    "timeout_seconds": 60,
+    "is_active": True,
+}
+
+
+@pytest.fixture
+def rota(database_url, monkeypatch):
+    """Run a command as the operator: no person is named."""
+    monkeypatch.setenv("ROTA_DATABASE_URL", database_url)
+    monkeypatch.setenv("ROTA_SECRET_KEY", "00" * 32)
+
+    async def run(*arguments):
+        result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+        if isinstance(result.exception, SystemExit):
+            return result.stderr
+        if result.exception is not None:
+            raise result.exception
+        return json.loads(result.stdout) if "--json" in arguments else result.stdout
+
+    return run
+
+
+async def test_a_tool_that_nothing_is_said_of_is_taken_at_its_worst(rota):
+    declared = await rota("tools", "declare", "mine", "--json")
+
+    assert declared == {"tool": UNKNOWN, "change": "created"}
+    said = await rota("tools", "declare", "mine")
+    assert said == "mine: unchanged, version 1. It changes things; a call waits for approval.\n"
+
+
+async def test_declaring_anew_changes_what_is_said_and_counts_the_version(rota):
+    first = ["--read-only", "--idempotent", "--risk", "low", "--tier", "auto", "--timeout", "2.5"]
+    await rota("tools", "declare", "mine", *first, "--description", "Looks.")
+
+    again = await rota("tools", "declare", "mine", *first, "--json")
+    changed = await rota("tools", "declare", "mine", "--changes", "--risk", "medium", "--json")
+    back = await rota("tools", "declare", "mine", "--not-idempotent", "--description", "", "--json")
+
+    assert (again["change"], again["tool"]["version"]) == ("unchanged", 1)
+    assert changed == {
+        "change": "updated",
+        "tool": UNKNOWN
+        | {"version": 2, "idempotent": True, "risk": "medium", "default_tier": "auto"}
+        | {"timeout_seconds": 2.5, "description": "Looks."},
+    }
+    assert back["tool"]["version"] == 3
+    assert (back["tool"]["idempotent"], back["tool"]["description"]) == (False, "")
+    listed = (await rota("tools", "list", "--json"))["declared"]
+    assert [tool for tool in listed if tool["name"] == "mine"] == [back["tool"]]
+
+
+async def test_list_shows_built_in_tools_and_what_is_not_declared_yet(rota, monkeypatch):
+    monkeypatch.setenv("ROTA_TOOLS", "mine=house:mine mail_search2=house:search")
+    await rota("tools", "declare", "mine", "--tier", "user_configurable")
+
+    said = await rota("tools", "list")
+
+    assert re.search(r"^mail_search +no +yes +low +runs +60 +1 *$", said, re.MULTILINE)
+    assert re.search(r"^mine +yes +no +high +waits .* unless its owner allows", said, re.MULTILINE)
+    assert "mail_search2 is registered in ROTA_TOOLS, but no agent can link it yet" in said
+    assert (await rota("tools", "list", "--json"))["undeclared"] == ["mail_search2"]
+
+
+async def test_a_tool_that_was_switched_off_stays_off_and_shows_it(rota, owner):
+    await owner.execute("UPDATE tools SET is_active = false WHERE name = 'mail_search'")
+
+    said = await rota("tools", "declare", "mail_search", "--timeout", "30")
+
+    assert "updated, version 2" in said
+    assert "the tool is off" in said
+    listed = (await rota("tools", "list", "--json"))["declared"]
+    assert [tool["is_active"] for tool in listed if tool["name"] == "mail_search"] == [False]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["not a name"],
+        ["n" * 65],
+        [""],
+        ["näme"],
+        ["mine\n"],
+        ["mine", "--timeout", "0"],
+        ["mine", "--timeout", "-1"],
+        ["mine", "--timeout", "nan"],
+        ["mine", "--timeout", "inf"],
+        ["mine", "--timeout", "86401"],
+        ["mine", "--description", "x" * 2_001],
+        ["mine", "--description", "\ud800"],
+    ],
+)
+async def test_what_cannot_be_meant_is_refused_and_nothing_is_written(rota, arguments):
+    before = await rota("tools", "list", "--json")
+
+    with pytest.raises(InvalidInputError):
+        await rota("tools", "declare", *arguments)
+
+    assert await rota("tools", "list", "--json") == before
+
+
+@pytest.mark.parametrize("option", ["--risk", "--tier"])
+async def test_words_that_are_none_are_refused(rota, option):
+    assert "is not one of" in await rota("tools", "declare", "mine", option, "none")
+
+
+async def test_two_who_declare_at_once_count_two_versions(database):
+    tools = ToolService(database)
+    await tools.declare("mine", ToolChange())
+
+    await asyncio.gather(
+        *(tools.declare("mine", ToolChange(timeout_seconds=n)) for n in range(1, 9))
+    )
+
+    assert [tool.version for tool in await tools.all() if tool.name == "mine"] == [9]
+
+
+async def test_a_declared_tool_can_be_linked_and_no_other(database, alice):
+    agents = AgentService(database, clock=clock)
+    file = parse_agent_file(
+        "{name: a, model: 'openai:x', tools: [mine]}", source="a.yaml", now=clock()
+    )
+    with pytest.raises(InvalidInputError, match="no tool 'mine'"):
+        await agents.apply(alice, file)
+
+    await ToolService(database).declare("mine", ToolChange(read_only=True))
+    await agents.apply(alice, file)
+
+    (tool,) = (await agents.get(alice, "a")).tools
+    assert (tool.name, tool.read_only, tool.default_tier) == ("mine", True, "requires_approval")
+
+
+# -- As a person does it
+
+
+@pytest.fixture
+def environment(database_url, alice):
+    return os.environ | {
+        "ROTA_DATABASE_URL": database_url,
+        "ROTA_USER": "alice@example.com",
+        "ROTA_SECRET_KEY": "00" * 32,
+        "COLUMNS": "200",
+    }
+
+
+def rota_process(environment, *arguments, folder=None):
+    return subprocess.run(
+        [sys.executable, "-m", "rota", *arguments],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+async def test_the_howto_works_word_by_word(environment, tmp_path, owner, alice):
+    text = HOWTO.read_text(encoding="utf-8").replace("/srv/rota-tools", str(tmp_path))
+    blocks = re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+    for language, file in (("python", "house.py"), ("yaml", "disk.yaml")):
+        (code,) = [block for kind, block in blocks if kind == language]
+        (tmp_path / file).write_text(code, encoding="utf-8")
+    said = []
+    for line in "".join(block for kind, block in blocks if kind == "sh").splitlines():
+        command, *arguments = shlex.split(line)
+        if command == "export":
+            name, _, value = arguments[0].partition("=")
+            environment[name] = value
+            continue
+        assert command == "rota"
+        finished = await asyncio.to_thread(rota_process, environment, *arguments, folder=tmp_path)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        said.append(finished.stdout)
+
+    assert "disk_free: created, version 1. It only reads; a call runs." in said[0]
+    assert "waits for approval, unless its owner allows it" in said[1]
+    assert re.search(r"^write_note +yes +no +medium", said[2], re.MULTILINE)
+    assert re.search(r"[\d.]+ % of the disk is free\.", said[-1])
+    assert "1 action(s) wait for your approval" in said[-1]
+    notes = tmp_path / f"{alice}.txt"
+    assert not notes.exists()  # the note waits
+
+    await owner.execute(
+        "INSERT INTO user_tool_preferences (user_id, tool_id, preference)"
+        " SELECT %s, id, 'auto' FROM tools WHERE name = 'write_note'",
+        [alice],
+    )
+
+    finished = await asyncio.to_thread(rota_process, environment, "run", "disk-watch")
+
+    assert finished.returncode == 0, finished.stderr
+    (line,) = notes.read_text(encoding="utf-8").splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d [\d.]+ % free", line)
+
+
+@pytest.mark.parametrize("command", [("worker",), ("run", "anything")])
+def test_a_worker_does_not_start_with_tools_that_cannot_be_loaded(environment, command):
+    environment["ROTA_TOOLS"] = "mine=nowhere_to_be_found:tool"
+
+    finished = rota_process(environment, *command)
+
+    assert finished.returncode == 6
+    assert finished.stderr.startswith("ROTA_TOOLS, entry mine=nowhere_to_be_found:tool: ")
+    assert "Traceback" not in finished.stderr

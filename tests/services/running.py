@@ -1,0 +1,104 @@
+"""Runs by hand: made, claimed, spoilt, and executed by a worker of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from rota.domain.ids import UserId
+from rota.domain.runs import Run, Trigger
+from rota.engine.admission import admit
+from rota.engine.queue import QueueWorker
+from rota.services.agent_sides import AgentSides
+from rota.services.background_tasks import BackgroundTaskService
+from rota.services.incidents import IncidentService
+from rota.services.notification_service import NotificationService
+from rota.services.scheduler_loop import SchedulerLoop
+from rota.services.watch import SchedulerWatch
+from rota.store import runs as run_rows
+from rota.store.database import Database
+from tests.services.harness import Workshop, clock
+
+
+async def until(condition: Callable[[], Awaitable[Any]], *, seconds: float = 30.0) -> Any:
+    """Return what a condition comes to, once it is true."""
+    async with asyncio.timeout(seconds):
+        while not (found := await condition()):
+            await asyncio.sleep(0.02)
+    return found
+
+
+async def make_run(
+    workshop: Workshop,
+    agent_name: str = "watcher",
+    *,
+    user: UserId | None = None,
+    trigger: Trigger = Trigger.MANUAL,
+    **columns: Any,
+) -> Run:
+    """Insert a waiting run."""
+    async with workshop.database.transaction() as conn:
+        return await run_rows.insert_run(
+            conn,
+            user_id=user or workshop.user,
+            schedule_id=columns.pop("schedule_id", None),
+            agent_name=agent_name,
+            prompt=columns.pop("prompt", "Look."),
+            trigger=trigger,
+            **columns,
+        )
+
+
+async def queue_runs(database: Database) -> int:
+    """Admit what waits."""
+    async with database.transaction() as conn:
+        return (await admit(conn)).count
+
+
+async def limit_agent(workshop: Workshop, *, shared: bool = False, **limits: Any) -> None:
+    """Set the limits of every agent; `shared` makes them the operator's."""
+    await workshop.owner.execute(
+        "UPDATE agent_configurations SET limits = %s, user_id = CASE WHEN %s THEN NULL"
+        " ELSE user_id END",
+        [json.dumps(limits), shared],
+    )
+
+
+@asynccontextmanager
+async def working(
+    workshop: Workshop, url: str, *, blocked_after: float = 10.0, **options: Any
+) -> AsyncIterator[AgentSides]:
+    """Execute what is queued for the life of the block, as a worker's process does."""
+    sides = workshop.sides(url, blocked_after=blocked_after, **options)
+    await sides.open()
+    notifications = NotificationService(workshop.database)
+    incidents = IncidentService(workshop.database, notifications)
+    tasks = BackgroundTaskService(
+        workshop.database,
+        scheduler_loop=SchedulerLoop(workshop.database, workshop.scheduler(), clock=clock),
+        worker=QueueWorker(workshop.database, concurrency=20),
+        sides=sides,
+        watch=SchedulerWatch(workshop.database, incidents, operator=None),
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(tasks.run_worker(stop))
+    try:
+        yield sides
+    finally:
+        stop.set()
+        await running
+        await sides.close()
+
+
+async def results(workshop: Workshop, count: int = 1, *, seconds: float = 30.0) -> list[Any]:
+    """Wait for so many results and return them, by run."""
+
+    async def enough() -> list[Any]:
+        rows = await workshop.rows("agent_execution_results", "created_at")
+        return rows if len(rows) >= count else []
+
+    found: list[Any] = await until(enough, seconds=seconds)
+    return found
