@@ -288,7 +288,7 @@ async def test_commit_that_was_made_and_not_heard_of_is_not_counted_twice(worksh
         async with behind(workshop, database_url) as (proxy, cut_off):
             service = cut_off.service(models=models)
             taken = await service.take(run.id)
-            proxy.cut_after = b"COMMIT"
+            proxy.cut_after = b"agent_run_steps"
             task = asyncio.create_task(service.execute_run(run, taken=taken))
             await all_in_wait(workshop, 1)
 
@@ -309,8 +309,11 @@ async def test_commit_that_was_made_and_not_heard_of_is_not_counted_twice(worksh
     assert (days["model_calls"], days["input_tokens"], days["output_tokens"]) == (3, 33, 21)
 
 
-async def test_database_that_goes_away_in_mid_group_loses_no_run(workshop, database_url):
+async def test_database_that_goes_away_in_mid_group_loses_no_run(
+    workshop, database_url, monkeypatch
+):
     """Each is stored once: by this attempt, or by the one that follows it."""
+    monkeypatch.setattr("rota.store.database._CONNECT_TIMEOUT", 4.0)  # waited for twice
     await workshop.agent(WAIT, tools=["wait"])
     async with behind(workshop, database_url) as (proxy, cut_off):
         runs, tasks = await twenty_at_once(cut_off, cut_off.service())

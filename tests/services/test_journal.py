@@ -9,6 +9,7 @@ import pytest
 from rota.domain.runs import ResultStatus
 from rota.store import runs as run_rows
 from tests.services.harness import ANSWER
+from tests.services.running import make_run, until
 
 CALLS = [
     {"calls": [{"tool": "look", "args": {"query": "a"}}]},
@@ -166,6 +167,30 @@ async def test_run_that_kills_its_workers_is_given_up(workshop):
 
     assert outcome.status is ResultStatus.ERROR
     assert "Given up after 5 attempts" in outcome.content
+
+
+async def test_run_that_stopping_workers_hand_over_is_never_given_up(workshop):
+    """Seven deployments in a row, each while it runs."""
+    await workshop.agent({"steps": CALLS[2:], "answer": "Done."}, tools=["wait"])
+    service = workshop.service()
+    schedule = await workshop.schedule()
+    run = await make_run(workshop, schedule_id=schedule.id)
+    for n in range(7):
+        workshop.toolbox.gate = asyncio.Event()
+        attempt = asyncio.create_task(service.execute(schedule, run))
+
+        async def there(calls=n + 1):
+            return len(workshop.toolbox.calls) == calls
+
+        await until(there)
+        attempt.cancel()
+        await asyncio.gather(attempt, return_exceptions=True)
+    workshop.toolbox.gate.set()
+
+    outcome = await service.execute(schedule, run)
+
+    assert (outcome.status, outcome.metadata["attempt"]) == (ResultStatus.SUCCESS, 8)
+    assert (await workshop.row("agent_runs"))["hand_overs"] == 7
 
 
 async def test_identical_parallel_calls_are_journalled_apart(workshop):

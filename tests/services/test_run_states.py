@@ -24,7 +24,7 @@ from rota.services.run_recorder import RunRecorder
 from rota.services.runs import RunService
 from rota.store import journals as journal_rows
 from rota.store import runs as run_rows
-from rota.store.journals import UsageRow
+from rota.store.journals import JournalRows, UsageRow
 from rota.store.runs import Ended
 from tests.services.harness import ANSWER, clock
 from tests.services.running import make_run
@@ -307,17 +307,16 @@ async def test_days_are_added_up_in_one_order(workshop, bob):
     """Two writers that add to the same days in other orders do not lock each other out."""
 
     days = [date(2026, 1, 1) + timedelta(days=n) for n in range(20)]
-    rows = [
-        UsageRow(user, day, None, 1, 1, 1, Decimal(1))
-        for user in (workshop.user, bob)
-        for day in days
-    ]
+    used = [UsageRow(1, day, None, 1, 1, 1, Decimal(1)) for day in days]
 
-    async def add(ordered):
-        for _ in range(15):
-            async with workshop.database.transaction() as conn:
-                await journal_rows.add_usage(conn, ordered)
+    async def add(order):
+        mine, theirs = await make_run(workshop), await make_run(workshop, user=bob)
+        async with workshop.database.connection() as conn:
+            claims = await run_rows.claim_runs(conn, [mine.id, theirs.id])
+            journals = [JournalRows(found.claim, usage=used[::order]) for found in claims.values()]
+            for _ in range(15):
+                await journal_rows.write_journals(conn, journals[::order])
 
-    await asyncio.gather(*(add(rows if n % 2 else rows[::-1]) for n in range(6)))
+    await asyncio.gather(*(add(1 if n % 2 else -1) for n in range(6)))
 
     assert {row["model_calls"] for row in await workshop.rows("usage_days")} == {90}

@@ -138,7 +138,9 @@ def storable_json(value: object) -> Any:
 
 
 def _storable(value: object, above: tuple[int, ...]) -> Any:
-    if not isinstance(value, Mapping | list | tuple | set | frozenset):
+    if type(value) is str:  # most of what comes, and asking whether it is a Mapping takes long
+        return storable_text(value)
+    if value is None or not isinstance(value, Mapping | list | tuple | set | frozenset):
         return _storable_scalar(value)
     if id(value) in above or len(above) >= _DEEPEST_JSON:
         return "[nested too deeply]"
@@ -175,6 +177,8 @@ def _storable_float(value: float) -> float | str:
 
 
 def _json_key(key: object) -> str:
+    if type(key) is str:
+        return storable_text(key)
     if key is None:
         return "null"
     return str(key).lower() if isinstance(key, bool) else str(_storable_scalar(key))

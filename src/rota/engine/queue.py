@@ -121,6 +121,8 @@ class QueueWorker:
                     max_concurrent_tasks=self._concurrency,
                     heartbeat_timeout=self._lease,
                     shutdown_on_listener_failure=heard,
+                    # Statistics that nothing of ours reads would grow without end.
+                    log_aggregation_interval=timedelta(0),
                 )
             except FailingListenerError as error:
                 raise UnavailableError(

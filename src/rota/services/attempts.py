@@ -64,7 +64,10 @@ from rota.store import runs as run_rows
 from rota.store.database import Database
 
 MAX_ATTEMPTS: Final = 5
-"""A run whose worker died this often is given up: something in it kills workers."""
+"""A run whose worker died this often is given up: something in it kills workers.
+
+Workers that stopped and handed it over do not count.
+"""
 
 UnwrappedTools = Literal["withhold", "allow"]
 ToolContextFactory = Callable[[UserId, Callable[[], datetime]], ToolContext]
@@ -119,7 +122,7 @@ class Attempt:
     async def run(self) -> Ending:
         """Return how it ended; raises FencedError, and CancelledError where it is handed over."""
         claim = self._taken.claim
-        if claim.attempt > MAX_ATTEMPTS:
+        if claim.attempt - claim.hand_overs > MAX_ATTEMPTS:
             progress = self._earlier_progress()
             message = (
                 f"Given up after {MAX_ATTEMPTS} attempts: each time the worker that ran this "
@@ -227,7 +230,7 @@ class Attempt:
         except RotaError as error:
             ending = endings.refused(error)
         except Exception as error:  # noqa: BLE001  whatever a model client or graph raises is this run's result, never the worker's end
-            ending = endings.failed(error)
+            ending = endings.failed(error, callable_name=_callable_name(setup.configuration))
             log.warning(
                 "agent_failed",
                 run_id=str(self._taken.run.id),
@@ -410,6 +413,12 @@ class Attempt:
                     f"{failure.tool_name} was withheld: the approval system could not wrap it."
                 )
         return tuple(failure.tool for failure in admitted), tuple(warnings)
+
+
+def _callable_name(configuration: AgentConfiguration) -> str | None:
+    """Return the name of the callable that this agent is, None for a model's."""
+    named = configuration.model.removeprefix(CALLABLE)
+    return named if named != configuration.model else None
 
 
 def _is_quiet(reply: AgentReply, options: RunOptions) -> bool:

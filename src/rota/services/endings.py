@@ -73,11 +73,14 @@ def refused(error: RotaError) -> Ending:
     return Ending(ResultStatus.ERROR, error.message)
 
 
-def failed(error: Exception) -> Ending:
-    """Return the ending for what a model's client, a graph or a callable raised."""
+def failed(error: Exception, *, callable_name: str | None = None) -> Ending:
+    """Return the ending for what a model's client raised, or the callable of this name."""
     failure = classify_model_error(error)
     content = redact_text(failure.message)
-    if failure.kind == "authentication":
+    if callable_name is not None:
+        # Whose key was refused, nobody knows: a callable talks to whom it likes.
+        content = f"The callable {callable_name} failed: {_said(error)}"
+    elif failure.kind == "authentication":
         return Ending(
             ResultStatus.ERROR,
             content,
@@ -167,6 +170,10 @@ def notices_of(
             )
         )
     return notices
+
+
+def _said(error: Exception) -> str:
+    return redact_text(f"{type(error).__name__}: {error}")[:2_000].rstrip(".") + "."
 
 
 def has_failed(outcome: Outcome) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from rota.domain.errors import UnavailableError
+from rota.store.database import despite_deadlocks
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -100,7 +102,7 @@ class Groups(Generic[T, R]):
 
     async def _done(self, items: Sequence[T]) -> Sequence[R]:
         try:
-            outcomes = await self._work(items)
+            outcomes = await despite_deadlocks(partial(self._work, items))
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():

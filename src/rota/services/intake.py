@@ -6,16 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from rota.domain.agents import AgentConfiguration
-from rota.domain.ids import RunId, UserId
+from rota.domain.ids import RunId
 from rota.domain.limits import DayLimits
 from rota.domain.runs import Run, Trigger
 from rota.domain.schedules import Schedule
 from rota.services.groups import Groups
-from rota.store import agents as agent_rows
 from rota.store import journals as journal_rows
 from rota.store import runs as run_rows
-from rota.store import schedules as schedule_rows
 from rota.store.database import Connection, Database
+from rota.store.intake import take_runs
 from rota.store.journals import StepRow
 from rota.store.runs import Claim, ClaimedRun
 
@@ -73,17 +72,13 @@ class Intake:
         return replace(taken, schedule=schedule)
 
     async def _take_all(self, run_ids: Sequence[RunId]) -> Sequence[Taken | None]:
-        async with self._database.transaction() as conn:
+        # No transaction: should the reads fail, a claim that stays costs no more than an attempt.
+        async with self._database.pipelined() as conn:
             return await self._taken(conn, run_ids)
 
     async def _taken(self, conn: Connection, run_ids: Sequence[RunId]) -> list[Taken | None]:
-        claimed = await run_rows.claim_runs(conn, sorted(set(run_ids)))
-        runs = [found.run for found in claimed.values()]
-        schedule_ids = {run.schedule_id for run in runs if run.schedule_id is not None}
-        schedules = (
-            await schedule_rows.fetch_schedules(conn, sorted(schedule_ids)) if schedule_ids else {}
-        )
-        agents = await _agents(conn, {(run.agent_name, run.user_id) for run in runs})
+        rows = await take_runs(conn, sorted(set(run_ids)))
+        claimed = dict(rows.claimed)
         taken: list[Taken | None] = []
         for run_id in run_ids:
             found = claimed.pop(run_id, None)  # a run that is asked for twice is taken once
@@ -91,25 +86,19 @@ class Intake:
                 taken.append(None)
                 continue
             run = found.run
-            schedule = schedules.get(run.schedule_id) if run.schedule_id is not None else None
+            schedule = rows.schedules.get(run.schedule_id) if run.schedule_id is not None else None
             taken.append(
                 Taken(
                     run,
                     found.claim,
                     found.owner_zone,
                     schedule,
-                    agents.get((run.agent_name, run.user_id)),
+                    rows.agents.get((run.agent_name, run.user_id)),
                     found.day_limits,
                     await _earlier(conn, found),
                 )
             )
         return taken
-
-
-async def _agents(
-    conn: Connection, wanted: set[tuple[str, UserId]]
-) -> dict[tuple[str, UserId], AgentConfiguration]:
-    return await agent_rows.fetch_agents(conn, sorted(wanted)) if wanted else {}
 
 
 async def _earlier(conn: Connection, found: ClaimedRun) -> tuple[StepRow, ...]:

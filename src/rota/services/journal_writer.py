@@ -13,12 +13,12 @@ import structlog
 from rota.agents.journal import Step
 from rota.domain.content import storable_json, storable_text
 from rota.domain.errors import RotaError
-from rota.domain.limits import Spent
 from rota.security.tool_wrapper import StepKey
 from rota.services.groups import GROUP_SIZE, Groups
 from rota.store import journals as rows
-from rota.store.database import Connection, Database
-from rota.store.journals import AuditRow, StepRow, UsageRow
+from rota.store.database import Database
+from rota.store.journals import AuditRow, JournalRows, StepRow, UsageRow
+from rota.store.runs import Claim
 
 if TYPE_CHECKING:
     from rota.services.run_recorder import RunRecorder
@@ -45,6 +45,16 @@ class Unwritten:
     def __bool__(self) -> bool:
         return bool(self.steps or self.audit or self.usage)
 
+    def rows(self, claim: Claim) -> JournalRows:
+        """Return it as rows."""
+        return JournalRows(
+            claim,
+            self.snapshot,
+            [step_row(step) for step in self.steps.values()],
+            self.audit,
+            list(self.usage.values()),
+        )
+
     def before(self, later: Unwritten) -> Unwritten:
         """Return this, followed by what was collected later."""
         return Unwritten(
@@ -60,7 +70,7 @@ class JournalWriter:
 
     def __init__(self, database: Database, *, group_size: int = GROUP_SIZE) -> None:
         self._database = database
-        self._groups: Groups[RunRecorder, None] = Groups(
+        self._groups: Groups[RunRecorder, bool] = Groups(
             self._write_all, size=group_size, more_to_come=lambda _waiting: False
         )
         self._dirty: dict[RunRecorder, None] = {}
@@ -80,7 +90,7 @@ class JournalWriter:
         self._dirty.pop(recorder, None)
         if recorder in self._settled:
             raise FencedError("This run is over.")
-        await self._groups.submit(recorder)
+        await self._submit(recorder)
 
     async def settle(self, recorder: RunRecorder) -> None:
         """Write nothing more for this one, and wait for what is being written.
@@ -106,9 +116,13 @@ class JournalWriter:
             self._flushing.add(task)
             task.add_done_callback(self._flushing.discard)
 
+    async def _submit(self, recorder: RunRecorder) -> None:
+        if not await self._groups.submit(recorder):
+            raise FencedError("Another attempt has taken this run.")
+
     async def _flush(self, recorder: RunRecorder) -> None:
         try:
-            await self._groups.submit(recorder)
+            await self._submit(recorder)
         except FencedError:
             recorder.lose()
             log.warning("journal_fenced", run_id=str(recorder.run_id))
@@ -116,67 +130,30 @@ class JournalWriter:
             log.warning("journal_flush_failed", run_id=str(recorder.run_id), error=str(error))
             self.soon(recorder)
 
-    async def _write_all(self, recorders: Sequence[RunRecorder]) -> Sequence[None]:
+    async def _write_all(self, recorders: Sequence[RunRecorder]) -> Sequence[bool]:
+        """Write; returns of each whether its attempt still holds its run."""
         journals = {
             recorder: recorder.take()
             for recorder in dict.fromkeys(recorders)
             if recorder.is_dirty and recorder not in self._settled
         }
-        if journals:
-            self._writing = set(journals)
-            try:
-                async with self._database.transaction() as conn:
-                    days = await write_journals(conn, journals)
-            except BaseException:
-                for recorder, unwritten in journals.items():
-                    recorder.give_back(unwritten)
-                raise
-            finally:
-                self._writing = set()
-            for recorder in journals:
-                recorder.counted(days)
-        return [None] * len(recorders)
-
-
-async def write_journals(
-    conn: Connection, journals: Mapping[RunRecorder, Unwritten]
-) -> dict[tuple[Any, ...], Spent]:
-    """Write what attempts have collected, in the caller's transaction.
-
-    Returns what the days have come to. Raises FencedError if one of them has lost its run; then
-    the caller rolls back.
-    """
-    snapshots = [
-        (recorder.claim, unwritten.snapshot)
-        for recorder, unwritten in journals.items()
-        if unwritten.snapshot is not None
-    ]
-    if snapshots:
-        await rows.store_snapshots(conn, snapshots)
-    held = await rows.write_steps(
-        conn,
-        [
-            (recorder.claim, [step_row(step) for step in unwritten.steps.values()])
-            for recorder, unwritten in journals.items()
-        ],
-    )
-    if len(held) < len(journals):
-        raise FencedError("Another attempt has taken this run.")
-    audit = [
-        (recorder.run_id, entry)
-        for recorder, unwritten in journals.items()
-        for entry in unwritten.audit
-    ]
-    if audit:
-        await rows.insert_audit_logs(conn, audit)
-    usage = [
-        row
-        for recorder, unwritten in journals.items()
-        for key, row in unwritten.usage.items()
-        # A write whose commit was cut off may have been one all the same.
-        if key.model_step not in held[recorder.run_id]
-    ]
-    return dict(await rows.add_usage(conn, usage)) if usage else {}
+        if not journals:
+            return [True] * len(recorders)
+        self._writing = set(journals)
+        try:
+            async with self._database.connection() as conn:  # one statement: a transaction
+                written = await rows.write_journals(
+                    conn, [unwritten.rows(r.claim) for r, unwritten in journals.items()]
+                )
+        except BaseException:
+            for recorder, unwritten in journals.items():
+                recorder.give_back(unwritten)
+            raise
+        finally:
+            self._writing = set()
+        for recorder in journals:
+            recorder.counted(written.days)
+        return [r not in journals or r.run_id in written.held for r in recorders]
 
 
 def step_row(step: Step) -> StepRow:

@@ -7,7 +7,8 @@ within five milliseconds; one that cannot be stored fails alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,7 +16,6 @@ from typing import Any, Final
 import structlog
 
 from rota.domain.content import RESULT_CONTENT_LIMIT, cut, storable_text
-from rota.domain.ids import RunId
 from rota.domain.notifications import Category
 from rota.domain.run_options import MOST_RETRIES, RunOptions
 from rota.domain.runs import Outcome, ResultStatus, Run, Trigger
@@ -23,9 +23,10 @@ from rota.domain.schedules import Schedule
 from rota.security.redaction import redact_text
 from rota.services.endings import Ending, metadata_of, notices_of
 from rota.services.groups import GROUP_SIZE, GROUP_WAIT, Groups
-from rota.services.journal_writer import FencedError, Unwritten, write_journals
+from rota.services.journal_writer import FencedError, Unwritten
 from rota.services.notification_service import NotificationService, draft
 from rota.services.run_recorder import RunRecorder
+from rota.store import journals as journal_rows
 from rota.store import results as result_rows
 from rota.store import runs as run_rows
 from rota.store import schedules as schedule_rows
@@ -88,8 +89,7 @@ class ResultWriter:
         await asyncio.gather(*(finished.recorder.settle() for finished in group))
         unwritten = {finished.recorder: finished.recorder.take() for finished in group}
         try:
-            async with self._database.transaction() as conn:
-                outcomes = await self._write(conn, group, unwritten)
+            outcomes = await self._store(group, unwritten)
         except BaseException:
             for recorder, collected in unwritten.items():
                 recorder.give_back(collected)
@@ -105,18 +105,39 @@ class ResultWriter:
             )
         return outcomes
 
+    async def _store(
+        self, group: Sequence[Finished], unwritten: Mapping[RunRecorder, Unwritten]
+    ) -> list[Outcome]:
+        """Store a group; only where notifications fail is a savepoint for each worth its price."""
+        try:
+            async with self._database.transaction() as conn:
+                outcomes, notices = await self._write(conn, group, unwritten)
+                with _telling():
+                    await self._notifications.write(conn, [n for own in notices for n in own])
+                return outcomes
+        except _UntoldError as error:
+            log.warning("notifications_failed", count=len(group), error=_said(error.reason))
+        async with self._database.transaction() as conn:
+            outcomes, notices = await self._write(conn, group, unwritten)
+            return [
+                await self._notify_alone(conn, outcome, own)
+                for outcome, own in zip(outcomes, notices, strict=True)
+            ]
+
     async def _write(
         self,
         conn: Connection,
         group: Sequence[Finished],
         unwritten: Mapping[RunRecorder, Unwritten],
-    ) -> list[Outcome]:
+    ) -> tuple[list[Outcome], list[list[NewNotification]]]:
+        """Write all but the notifications; returns these with the outcomes."""
         # Schedules' rows before runs', as schedulers lock them, and each kind in one order.
         ordered = sorted(group, key=lambda finished: str(finished.run.schedule_id))
         pauses = {finished.run.id: await self._pause(conn, finished) for finished in ordered}
-        await write_journals(
-            conn, {recorder: replace(u, snapshot=None) for recorder, u in unwritten.items()}
-        )
+        journals = [replace(u.rows(r.claim), snapshot=None) for r, u in unwritten.items()]
+        written = await journal_rows.write_journals(conn, journals)
+        if len(written.held) < len(group):
+            raise FencedError("Another attempt has taken this run.")
         ends = [
             await self._ended(conn, finished, unwritten[finished.recorder]) for finished in group
         ]
@@ -137,7 +158,21 @@ class ResultWriter:
             )
             for finished, end in zip(group, ends, strict=True)
         ]
-        return await self._notify(conn, group, outcomes, pauses)
+        notices = [
+            [
+                *notices_of(
+                    outcome,
+                    finished.run.user_id,
+                    finished.schedule.name if finished.schedule else None,
+                    finished.schedule.result_category
+                    if finished.schedule
+                    else Category.AGENT_RESULT,
+                ),
+                *pauses[finished.run.id],
+            ]
+            for finished, outcome in zip(group, outcomes, strict=True)
+        ]
+        return outcomes, notices
 
     async def _ended(self, conn: Connection, finished: Finished, unwritten: Unwritten) -> Ended:
         ending, schedule = finished.ending, finished.schedule
@@ -207,41 +242,6 @@ class ResultWriter:
             )
         ]
 
-    async def _notify(
-        self,
-        conn: Connection,
-        group: Sequence[Finished],
-        outcomes: Sequence[Outcome],
-        more: Mapping[RunId, Sequence[NewNotification]],
-    ) -> list[Outcome]:
-        """Notify in a savepoint: where that fails the result is kept, and says so."""
-        notices = [
-            [
-                *notices_of(
-                    outcome,
-                    finished.run.user_id,
-                    finished.schedule.name if finished.schedule else None,
-                    finished.schedule.result_category
-                    if finished.schedule
-                    else Category.AGENT_RESULT,
-                ),
-                *more[finished.run.id],
-            ]
-            for finished, outcome in zip(group, outcomes, strict=True)
-        ]
-        if len(group) > 1:
-            try:
-                async with conn.transaction():
-                    await self._notifications.write(conn, [n for own in notices for n in own])
-            except Exception as error:  # noqa: BLE001  told of one by one, below
-                log.warning("notifications_failed", count=len(group), error=_said(error))
-            else:
-                return list(outcomes)
-        return [
-            await self._notify_alone(conn, outcome, own)
-            for outcome, own in zip(outcomes, notices, strict=True)
-        ]
-
     async def _notify_alone(
         self, conn: Connection, outcome: Outcome, notices: Sequence[NewNotification]
     ) -> Outcome:
@@ -254,6 +254,22 @@ class ResultWriter:
             await result_rows.note_notification_error(conn, outcome.result_id, text)
             return replace(outcome, metadata={**outcome.metadata, "notification_error": text})
         return outcome
+
+
+class _UntoldError(Exception):
+    """Notifications could not be written."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _UntoldError(error) from error
 
 
 def _counts(finished: Finished) -> bool:

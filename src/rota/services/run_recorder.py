@@ -22,7 +22,7 @@ from rota.security.tool_wrapper import StepKey, ToolCall, ToolOutcome
 from rota.services.journal_writer import FencedError, JournalWriter, Unwritten
 from rota.store import journals as rows
 from rota.store.database import Database
-from rota.store.journals import AuditRow, StepRow, UsageRow
+from rota.store.journals import AuditRow, JournalRows, StepRow, UsageRow
 from rota.store.runs import Claim
 
 YOURS: Final = "your"
@@ -116,8 +116,6 @@ class RunRecorder:
         """Store a pending action with its audit row and return what the agent is told."""
         step = (call.step.model_step, call.step.call_index) if call.step is not None else None
         async with self._database.transaction() as conn:
-            if self._unwritten.snapshot is not None:
-                await rows.store_snapshots(conn, [(self._claim, self._unwritten.snapshot)])
             action_id = await rows.hold_action(
                 conn,
                 self._claim,
@@ -132,7 +130,8 @@ class RunRecorder:
             if action_id is None:
                 raise FencedError("Another attempt has taken this run.")
             entry = self._entry(call, verdict, "not_run", f"pending action {action_id}")
-            await rows.insert_audit_logs(conn, [(self._run.id, entry)])
+            journal = JournalRows(self._claim, self._unwritten.snapshot, audit=[entry])
+            await rows.write_journals(conn, [journal])
         self._unwritten.snapshot = None
         if call.step is not None:
             self._marks[call.step] = "held"
@@ -230,7 +229,7 @@ class RunRecorder:
         if not any(used) and not step.cost_usd:
             return
         self._unwritten.usage[step.key] = UsageRow(
-            self._run.user_id,
+            step.key.model_step,
             self.day,
             self._run.schedule_id,
             1,

@@ -34,6 +34,7 @@ from rota.services.notification_service import NotificationService
 from rota.services.result_writer import Finished, ResultWriter
 from rota.services.run_recorder import RunRecorder
 from rota.store import results as result_rows
+from rota.store import runs as run_rows
 from rota.store.database import Database
 from rota.store.results import Result
 
@@ -149,7 +150,7 @@ class ScheduledExecutionService:
             try:
                 ending = await attempt.run()
             except asyncio.CancelledError:  # handed over: what is journalled so far stays
-                await asyncio.shield(_flush_quietly(recorder))
+                await asyncio.shield(self._hand_over(recorder))
                 raise
             duration_ms = round((time.perf_counter() - started) * 1000)
             return await self._writer.store(
@@ -166,6 +167,17 @@ class ScheduledExecutionService:
         finally:
             self._under_way -= 1
             recorder.close()
+
+    async def _hand_over(self, recorder: RunRecorder) -> None:
+        """Write what is journalled so far; an attempt that lost the run has nothing to write."""
+        try:
+            await recorder.flush()
+            async with self._database.connection() as conn:
+                await run_rows.count_hand_over(conn, recorder.claim)
+        except FencedError:
+            return
+        except (psycopg.Error, RotaError) as error:
+            log.warning("journal_flush_failed", run_id=str(recorder.run_id), error=str(error))
 
     async def _stored_outcome(self, run_id: RunId) -> Outcome:
         async with self._database.connection() as conn:
@@ -187,13 +199,3 @@ def _outcome_of(result: Result) -> Outcome:
         duration_ms=result.execution_duration_ms,
         metadata=result.metadata,
     )
-
-
-async def _flush_quietly(recorder: RunRecorder) -> None:
-    """Write what is journalled so far; an attempt that lost the run has nothing left to write."""
-    try:
-        await recorder.flush()
-    except FencedError:
-        return
-    except (psycopg.Error, RotaError) as error:
-        log.warning("journal_flush_failed", run_id=str(recorder.run_id), error=str(error))

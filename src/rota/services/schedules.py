@@ -27,7 +27,7 @@ from rota.store import agents as agent_rows
 from rota.store import calendars as calendar_rows
 from rota.store import schedules as rows
 from rota.store import users
-from rota.store.database import Connection, Database
+from rota.store.database import Connection, Database, despite_deadlocks
 from rota.store.schedules import Occurrence
 from rota.store.statements import statement
 
@@ -211,10 +211,15 @@ class ScheduleService:
         Its results stay. Runs under way end as they would; runs that wait for their turn are
         cancelled.
         """
-        async with self._database.acting_as(user_id) as conn:
-            found = await self._find(conn, reference)
-            await rows.delete_schedule(conn, found.id)
-            return found
+
+        async def delete() -> Schedule:
+            async with self._database.acting_as(user_id) as conn:
+                found = await self._find(conn, reference)
+                await rows.delete_schedule(conn, found.id)
+                return found
+
+        # A result that is being stored locks its run before its schedule; this, the other way.
+        return await despite_deadlocks(delete)
 
     async def backfill_times(
         self, user_id: UserId, reference: str, start: str, end: str

@@ -14,37 +14,24 @@ from rota.store.database import Connection
 from rota.store.statements import statement
 
 
-async def fetch_agents(
-    conn: Connection, wanted: Sequence[tuple[str, UserId]]
-) -> dict[tuple[str, UserId], AgentConfiguration]:
-    """Return active agents with their active tools, by (name, person).
-
-    A person's own agent comes before a shared one. Agents that are not there are left out.
-    """
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            statement("fetch_agents"),
-            {
-                "agent_names": [name for name, _ in wanted],
-                "user_ids": [user_id for _, user_id in wanted],
-            },
-        )
-        rows = await cursor.fetchall()
-    return {(row["wanted_name"], UserId(row["wanted_by"])): _agent(row) for row in rows}
-
-
 async def fetch_agent(
     conn: Connection, agent_name: str, user_id: UserId
 ) -> AgentConfiguration | None:
     """Return an active agent with its active tools: the person's own before a shared one."""
-    return (await fetch_agents(conn, [(agent_name, user_id)])).get((agent_name, user_id))
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            statement("fetch_agents"),
+            {"agent_names": [agent_name], "user_ids": [user_id], "run_ids": []},
+        )
+        row = await cursor.fetchone()
+    return agent_from_row(row) if row is not None else None
 
 
 async def list_agents(conn: Connection, user_id: UserId) -> tuple[AgentConfiguration, ...]:
     """Return the active agents that a person can run, by name; own ones hide shared ones."""
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(statement("list_agents"), {"user_id": user_id})
-        return tuple(_agent(row) for row in await cursor.fetchall())
+        return tuple(agent_from_row(row) for row in await cursor.fetchall())
 
 
 async def upsert_agent(
@@ -100,7 +87,8 @@ async def tool_names(conn: Connection) -> tuple[str, ...]:
     return tuple(name for (name,) in await cursor.fetchall())
 
 
-def _agent(row: Mapping[str, Any]) -> AgentConfiguration:
+def agent_from_row(row: Mapping[str, Any]) -> AgentConfiguration:
+    """Make the value from a row of `agent_configurations` with its `tools`."""
     return AgentConfiguration(
         id=AgentId(row["id"]),
         user_id=UserId(row["user_id"]) if row["user_id"] is not None else None,

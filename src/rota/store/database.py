@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -20,6 +20,8 @@ from rota.store.statements import statement
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
+T = TypeVar("T")
+
 WAKE_CHANNEL: Final = "rota_wake"
 """NOTIFY channel of the triggers: payload `schedules` (to plan) or `runs` (to admit)."""
 
@@ -27,6 +29,22 @@ CHECKED_FOR: Final = 1.0
 """Seconds that a connection of the pool counts as alive after it answered."""
 
 _CONNECT_TIMEOUT: Final = 10.0
+
+_DEADLOCKS: Final = 3
+"""How often a transaction is tried: whoever comes second waits for the first, and passes."""
+
+_RECONNECT_ROUND: Final = 3.0
+"""Seconds after which the pool's pauses between attempts to connect, which double, begin anew."""
+
+
+async def despite_deadlocks(work: Callable[[], Awaitable[T]]) -> T:
+    """Do a transaction, and again where Postgres ended it so that another one could go on."""
+    for _ in range(_DEADLOCKS - 1):
+        try:
+            return await work()
+        except psycopg.errors.DeadlockDetected:
+            continue
+    return await work()
 
 
 class Database:
@@ -48,6 +66,7 @@ class Database:
         max_size: int = 10,
     ) -> None:
         self._generic_plans = generic_plans and prepared_statements
+        self._pipelines = prepared_statements and psycopg.Pipeline.is_supported()
         self.url = url
         self.listen_url = listen_url or url
         self._kwargs: dict[str, Any] = {
@@ -64,6 +83,8 @@ class Database:
             open=False,
             configure=self._configure,
             check=self._check,
+            reconnect_timeout=_RECONNECT_ROUND,
+            reconnect_failed=AsyncConnectionPool.check,
             name="rota",
         )
         self._checked: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
@@ -111,6 +132,19 @@ class Database:
             raise UnavailableError(
                 "The database did not answer in time.", service="database"
             ) from error
+
+    @asynccontextmanager
+    async def pipelined(self) -> AsyncIterator[Connection]:
+        """Lend a connection whose statements go out together once an answer is waited for.
+
+        Behind a transaction pooler, which may not carry that, they go one by one.
+        """
+        async with self.connection() as conn:
+            if not self._pipelines:
+                yield conn
+                return
+            async with conn.pipeline():
+                yield conn
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

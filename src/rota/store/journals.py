@@ -5,7 +5,7 @@ Each write names the attempt that makes it, and writes nothing once another atte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -60,9 +60,9 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """What model calls used on a day of the owner's zone."""
+    """What the model call of a step used, on a day of the owner's zone."""
 
-    user_id: UserId
+    model_step: int
     day: date
     schedule_id: ScheduleId | None
     model_calls: int
@@ -71,70 +71,63 @@ class UsageRow:
     cost_usd: Decimal
 
 
-async def store_snapshots(
-    conn: Connection, snapshots: Sequence[tuple[Claim, Mapping[str, Any]]]
-) -> None:
-    """Keep what the first attempts ran with."""
-    await conn.execute(
-        statement("store_snapshots"),
-        {
-            "snapshots": records(
-                {"run_id": claim.run_id, "token": claim.token, "snapshot": snapshot}
-                for claim, snapshot in snapshots
-            )
-        },
-    )
+@dataclass(frozen=True, slots=True)
+class JournalRows:
+    """What an attempt has to write. The snapshot is kept where none was stored before."""
+
+    claim: Claim
+    snapshot: Mapping[str, Any] | None = None
+    steps: Sequence[StepRow] = ()
+    audit: Sequence[AuditRow] = ()
+    usage: Sequence[UsageRow] = ()
 
 
-async def write_steps(
-    conn: Connection, journals: Iterable[tuple[Claim, Sequence[StepRow]]]
-) -> dict[RunId, frozenset[int]]:
-    """Write steps of several runs; returns the runs that their attempts still hold.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The runs that their attempts still hold, and what the days that were added to come to.
 
-    With each the model steps whose use the same attempt had written before. Of runs that are not
-    held nothing is written.
+    A day in all has no schedule.
     """
-    journals = list(journals)
+
+    held: frozenset[RunId]
+    days: Mapping[tuple[UserId, date, ScheduleId | None], Spent]
+
+
+async def write_journals(conn: Connection, journals: Sequence[JournalRows]) -> Written:
+    """Write what attempts have collected; of a run that its attempt lost nothing is written."""
     cursor = await conn.execute(
-        statement("write_steps"),
+        statement("write_journals"),
         {
-            "holders": [claim.run_id for claim, _ in journals],
-            "tokens": [claim.token for claim, _ in journals],
+            "journals": records(
+                {"run_id": j.claim.run_id, "token": j.claim.token, "snapshot": j.snapshot}
+                for j in journals
+            ),
             "steps": records(
-                {"run_id": claim.run_id, **row_of(step)}
-                for claim, steps in journals
-                for step in steps
+                {"run_id": j.claim.run_id, **row_of(step)} for j in journals for step in j.steps
+            ),
+            "audit": records(
+                {"run_id": j.claim.run_id, **row_of(entry)} for j in journals for entry in j.audit
+            ),
+            "usage": records(
+                {"run_id": j.claim.run_id, **row_of(used)} for j in journals for used in j.usage
             ),
         },
     )
-    return {RunId(row[0]): frozenset(row[1]) for row in await cursor.fetchall()}
+    rows = await cursor.fetchall()
+    return Written(
+        held=frozenset(RunId(row[0]) for row in rows if row[0] is not None),
+        days={
+            (UserId(row[1]), row[2], ScheduleId(row[3]) if row[3] else None): Spent(row[4], row[5])
+            for row in rows
+            if row[0] is None
+        },
+    )
 
 
 async def fetch_steps(conn: Connection, run_id: RunId) -> tuple[StepRow, ...]:
     """Return a run's journal in order."""
     cursor = await conn.execute(statement("fetch_steps"), {"run_id": run_id})
     return tuple(StepRow(*row) for row in await cursor.fetchall())
-
-
-async def insert_audit_logs(conn: Connection, entries: Sequence[tuple[RunId, AuditRow]]) -> None:
-    """Append to the audit log."""
-    await conn.execute(
-        statement("insert_audit_logs"),
-        {"entries": records({"run_id": run_id, **row_of(entry)} for run_id, entry in entries)},
-    )
-
-
-async def add_usage(
-    conn: Connection, rows: Sequence[UsageRow]
-) -> dict[tuple[UserId, date, ScheduleId | None], Spent]:
-    """Add to the days; returns what each day comes to, in all (None) and by schedule."""
-    cursor = await conn.execute(
-        statement("add_usage"), {"usage": records(row_of(row) for row in rows)}
-    )
-    return {
-        (UserId(row[0]), row[1], ScheduleId(row[2]) if row[2] else None): Spent(row[3], row[4])
-        for row in await cursor.fetchall()
-    }
 
 
 async def fetch_usage(

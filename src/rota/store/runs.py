@@ -21,13 +21,14 @@ from rota.store.statements import statement
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An attempt's hold on a run."""
+    """An attempt's hold on a run. `hand_overs` counts the earlier ones that stopped on purpose."""
 
     run_id: RunId
     attempt: int
     token: FencingToken
     snapshot: Mapping[str, Any] | None
     cancel_reason: str | None = None  # somebody asked it to stop before this attempt began
+    hand_overs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +132,27 @@ async def claim_runs(conn: Connection, run_ids: Sequence[RunId]) -> dict[RunId, 
     """Begin a new attempt of each; those that are over are left out."""
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(statement("claim_runs"), {"run_ids": list(run_ids)})
-        rows = await cursor.fetchall()
-    claimed: dict[RunId, ClaimedRun] = {}
-    for row in rows:
-        run = _run(row)
-        claim = Claim(
-            run.id,
-            row["attempt"],
-            FencingToken(row["fencing_token"]),
-            row["snapshot"],
-            row["cancel_reason"],
-        )
-        limits = DayLimits(row["day_tokens"], row["day_cost_usd"])
-        claimed[run.id] = ClaimedRun(run, claim, row["time_zone"], limits)
-    return claimed
+        return {row["id"]: claimed_from_row(row) for row in await cursor.fetchall()}
+
+
+def claimed_from_row(row: Mapping[str, Any]) -> ClaimedRun:
+    """Make the value from a row of `claim_runs`."""
+    run = _run(row)
+    claim = Claim(
+        run.id,
+        row["attempt"],
+        FencingToken(row["fencing_token"]),
+        row["snapshot"],
+        row["cancel_reason"],
+        row["hand_overs"],
+    )
+    limits = DayLimits(row["day_tokens"], row["day_cost_usd"])
+    return ClaimedRun(run, claim, row["time_zone"], limits)
+
+
+async def count_hand_over(conn: Connection, claim: Claim) -> None:
+    """Count an attempt that stopped so that another worker goes on, if it still holds its run."""
+    await conn.execute(statement("count_hand_over"), {"run_id": claim.run_id, "token": claim.token})
 
 
 async def finish_runs(conn: Connection, ends: Sequence[Ended]) -> dict[RunId, StoredResult]:

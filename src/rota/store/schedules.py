@@ -268,14 +268,6 @@ async def update_schedule(
     )
 
 
-async def fetch_schedules(
-    conn: Connection, schedule_ids: Sequence[ScheduleId]
-) -> dict[ScheduleId, Schedule]:
-    """Return schedules by id; those that are gone are left out."""
-    found = await _schedules(conn, "fetch_schedules", {"schedule_ids": list(schedule_ids)})
-    return {schedule.id: schedule for schedule in found}
-
-
 async def list_schedules(conn: Connection) -> tuple[Schedule, ...]:
     """Return the schedules that the transaction's person sees, by name."""
     return await _schedules(conn, "list_schedules", {})

@@ -1,6 +1,11 @@
--- For each wanted (name, person): the person's own active agent, before a shared one.
+-- For each wanted (name, person), and those of runs: the person's own active agent, before a
+-- shared one.
 SELECT w.agent_name AS wanted_name, w.user_id AS wanted_by, a.*
-FROM unnest(%(agent_names)s::text[], %(user_ids)s::uuid[]) AS w (agent_name, user_id)
+FROM (
+    SELECT * FROM unnest(%(agent_names)s::text[], %(user_ids)s::uuid[])
+    UNION
+    SELECT r.agent_name, r.user_id FROM public.agent_runs AS r WHERE r.id = ANY (%(run_ids)s)
+) AS w (agent_name, user_id)
 CROSS JOIN LATERAL (
     SELECT a.id, a.user_id, a.agent_name, a.description, a.model, a.model_settings,
            a.system_prompt, a.script, a.max_steps, a.fallback_models, a.limits,

@@ -3,4 +3,4 @@ SELECT s.*, coalesce(s.time_zone, u.time_zone, 'UTC') AS resolved_time_zone,
            AS uses_calendars
 FROM public.agent_schedules AS s
 LEFT JOIN public.user_settings AS u ON u.user_id = s.user_id
-WHERE s.id = ANY (%(schedule_ids)s)
+WHERE s.id IN (SELECT r.schedule_id FROM public.agent_runs AS r WHERE r.id = ANY (%(run_ids)s))
