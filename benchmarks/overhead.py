@@ -7,10 +7,10 @@ groups (ROTA_GROUP_SIZE=1) at the least concurrency there is, where the queue ha
 one; without groups at a usual one; and with groups. Each has a server of its own, one `rota
 scheduler` and one `rota worker`, warm. CPU is that of scheduler, workers and PostgreSQL; the bare
 agent's is that of a process that does nothing else.
-Transaction ids are what the server gave out: one for each transaction that writes, and one for each
-savepoint that writes, which are told apart. Commits are the server's own count, those of reading
-transactions among them. What an idle system takes in the same time is measured first and taken
-off. Exit status 1 if a result is missing, doubled, an error or incomplete.
+Transaction ids are what the server gave out, one for each transaction that writes. Commits are the
+server's own count, those of reading transactions among them. What an idle system takes in the same
+time is measured first and taken off. Exit status 1 if a result is missing, doubled, an error or
+incomplete.
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ class Overhead:
     beyond_ms: float | None
     bare_cached_cpu_ms_per_run: float | None  # with one graph for all runs, as rota has it
     beyond_cached_ms: float | None
-    writing_transactions_per_run: float  # transaction ids: with savepoints that write
-    savepoints_per_run: float  # that much of it
+    writing_transactions_per_run: float
     commits_per_run: float  # with transactions that only read
     idle: Idle
 
@@ -149,7 +148,6 @@ def _case(
         bare_cached_cpu_ms_per_run=cached if is_agent else None,
         beyond_cached_ms=round(cpu.total_ms - cached, 2) if cpu and is_agent else None,
         writing_transactions_per_run=round(own.transaction_ids / runs, 2),
-        savepoints_per_run=round(found.savepoints / runs, 2),
         commits_per_run=round(commits.without(idle).commits / runs, 2),
         idle=Idle(
             cpu_ms_per_second=idle.cpu_per_second(),

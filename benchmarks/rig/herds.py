@@ -122,7 +122,6 @@ class Found:
     seconds: float  # from the due instant to the commit of the last result
     lag_p50_ms: float
     lag_p99_ms: float
-    savepoints: int  # that wrote notifications: they take transaction ids and are no commits
 
     @property
     def faults(self) -> int:
@@ -319,12 +318,6 @@ def _found(conn: psycopg.Connection[Any], due: datetime | None, kind: Kind) -> F
         seconds=max(row[4] for row in done),
         lag_p50_ms=round(1000 * percentile(lags, 0.5), 1),
         lag_p99_ms=round(1000 * percentile(lags, 0.99), 1),
-        savepoints=_one(
-            conn,
-            "SELECT count(DISTINCT n.xmin::text) FROM notifications AS n"
-            " JOIN agent_runs AS r ON r.id = n.run_id"
-            " JOIN agent_schedules AS s ON s.id = r.schedule_id AND s.name LIKE 'herd-%'",
-        ),
     )
 
 

@@ -44,4 +44,4 @@ async def test_overhead_counts_each_way_of_running():
     for case in figures["cases"]:
         assert case["runs"] == 6
         assert (case["lost"], case["incomplete"]) == (0, 0)
-    assert figures["cases"][0]["savepoints_per_run"] == 1
+        assert case["writing_transactions_per_run"] > 0

@@ -131,6 +131,22 @@ async def test_owner_hears_of_it_once_at_the_last(workshop):
     assert await service.write_missing_notifications() == 0
 
 
+async def test_run_that_a_person_asks_for_again_is_tried_as_often_as_the_first(workshop):
+    schedule = await setting(workshop)
+    run = await fired(workshop, schedule, options={"retries": 1})
+    with OpenAIServer(*[BUSY] * 3) as server:
+        service = workshop.service(models=on(server))
+        await service.execute(schedule, run)
+        last = await the_retry(workshop)
+        await service.execute(schedule, last)
+        assert await waiting(workshop) == []
+        async with workshop.database.acting_as(workshop.user) as conn:
+            await conn.execute("SELECT public.request_retry(%s)", [last.id])
+        outcome = await service.execute(schedule, await the_retry(workshop))
+
+    assert "retry_at" in outcome.metadata
+
+
 async def test_fire_counts_once_however_often_it_was_tried(workshop):
     schedule = await setting(workshop, retries=1, pause_after_failures=2)
     with OpenAIServer(*[BUSY] * 4) as server:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from rota.agents.journal import Step
+from rota.agents.steps import Step
 from rota.domain.agents import ToolDeclaration
 from rota.domain.approvals import judge
 from rota.domain.errors import ConflictError

@@ -19,9 +19,10 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import PrivateAttr
 
 from rota.agents.graph_trace import OWN_TOOL, GraphTrace
-from rota.agents.journal import BEFORE, MODEL_CALL, Journal, Step
+from rota.agents.journal import Journal
 from rota.agents.providers import CALLABLE
 from rota.agents.registered import AsyncFunction, Graph, GraphFactory, RegisteredCallable
+from rota.agents.steps import BEFORE, MODEL_CALL, Step
 from rota.domain.content import normalize_content, storable_json
 from rota.domain.errors import InvalidInputError, NotFoundError, RotaError
 from rota.domain.ids import RunId, UserId

@@ -14,7 +14,8 @@ from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from rota.agents.journal import Journal, Step
+from rota.agents.journal import Journal
+from rota.agents.steps import Step
 from rota.domain.approvals import judge
 from rota.domain.errors import RotaError
 from rota.security.tool_wrapper import ApprovalContext

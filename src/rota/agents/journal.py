@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, Literal, Protocol, TypeVar, cast
+from typing import Any, Protocol
 
 from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
 from langchain_core.messages import (
@@ -23,12 +23,13 @@ from langchain_core.messages import (
     message_to_dict,
     messages_from_dict,
 )
-from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
 from rota.agents.budget import Budget
+from rota.agents.messages import index_of, name_calls, storable_messages, usage_of
 from rota.agents.prices import unknown_price
+from rota.agents.steps import MODEL_CALL, Progress, Step, StepRecorder
 from rota.domain.agents import ToolDeclaration
 from rota.domain.approvals import judge
 from rota.domain.content import normalize_content, storable_json
@@ -43,43 +44,8 @@ from rota.security.tool_wrapper import (
     canonical_arguments,
 )
 
-MODEL_CALL: Final = -1
-"""`call_index` of a model call; its tool calls count from 0."""
-
-_SAID: Final = ("content", "tool_calls", "additional_kwargs")
-"""What of a message is sent to a provider."""
-
-BEFORE: Final = 0
-"""`model_step` of what happens before the first model call: a pre-check."""
-
-M = TypeVar("M", bound=BaseMessage)
-
-StepKind = Literal["model", "tool", "callable"]
-StepStatus = Literal["started", "finished", "failed", "held", "unknown"]
 CostOf = Callable[[str, Mapping[str, Any]], Decimal | None]
 """What a model call cost in US dollars, by the model's name and LangChain's usage."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One journalled call. `request` holds redacted arguments and their hash.
-
-    `attempts` are the failed attempts of a model call, `cost_usd` None where no price is known.
-    """
-
-    key: StepKey
-    kind: StepKind
-    name: str
-    status: StepStatus
-    started_at: datetime
-    tool_call_id: str | None = None
-    request: Mapping[str, Any] = field(default_factory=dict)
-    response: Any = None
-    usage: Mapping[str, Any] | None = None
-    cost_usd: Decimal | None = None
-    attempts: tuple[Mapping[str, Any], ...] = ()
-    error: str | None = None
-    finished_at: datetime | None = None
 
 
 class Ask(Protocol):
@@ -96,67 +62,8 @@ class Ask(Protocol):
         ...
 
 
-class StepRecorder(Protocol):
-    """Where steps are kept. `recorded` are those of earlier attempts.
-
-    `spent_today` is what the database had counted when a step was last written, by whose day it is.
-    """
-
-    spent_today: Mapping[str, Spent]
-
-    def recorded(self, key: StepKey) -> Step | None:
-        """Return what an earlier attempt wrote under this key."""
-        ...
-
-    def recorded_tools(self) -> Sequence[Step]:
-        """Return the tool calls that earlier attempts wrote, in order, without pre-checks."""
-        ...
-
-    async def record(self, step: Step, *, durable: bool = False) -> None:
-        """Write a step; with `durable` it is in the database before this returns."""
-        ...
-
-
 class ReplayMismatchError(RotaError):
     """A later attempt asked for another call than the one recorded at the same place."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """What a run has done so far, for its result's metadata and for a partial result."""
-
-    model_calls: int = 0
-    tool_calls: int = 0
-    replayed: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: Decimal | None = Decimal(0)  # None: of some call no price is known
-    failed_calls: int = 0
-    texts: list[str] = field(default_factory=list)
-    stop_reason: str | None = None
-
-    def add(self, message: AIMessage) -> None:
-        """Count a model's answer."""
-        self.model_calls += 1
-        if text := normalize_content(message.content):
-            self.texts.append(text)
-        metadata = message.response_metadata
-        reason = (
-            metadata.get("stop_reason")
-            or metadata.get("finish_reason")
-            or metadata.get("done_reason")
-            or (metadata.get("incomplete_details") or {}).get("reason")
-        )
-        self.stop_reason = str(reason) if reason else None
-
-    def spend(self, usage: Mapping[str, Any], cost: Decimal | None) -> None:
-        """Count the tokens and the cost of a model call."""
-        self.input_tokens += usage.get("input_tokens", 0)
-        self.output_tokens += usage.get("output_tokens", 0)
-        if cost is None or self.cost_usd is None:
-            self.cost_usd = None
-        else:
-            self.cost_usd += cost
 
 
 class Journal:
@@ -220,10 +127,10 @@ class Journal:
             )
             raise
         self.alive()
-        _name_calls(response.result, self._model_step)
-        usage = _usage(request.messages, response.result)
+        name_calls(response.result, self._model_step)
+        usage = usage_of(request.messages, response.result)
         cost = self._cost(name, usage)
-        said, response.result = _storable(response.result)
+        said, response.result = storable_messages(response.result)
         self._count(response.result, usage, cost)
         await self._recorder.record(
             replace(
@@ -273,7 +180,7 @@ class Journal:
     ) -> ToolMessage | Command[Any]:
         """Answer from the journal, or run the tool and write its answer down."""
         call = request.tool_call
-        key = StepKey(self._model_step, _index_of(request))
+        key = StepKey(self._model_step, index_of(request))
 
         async def work() -> ToolMessage | Command[Any]:
             return await handler(request)
@@ -342,7 +249,7 @@ class Journal:
     ) -> None:
         """Write down what such a call answered and used."""
         self.alive()
-        usage = _usage(asked, answers)
+        usage = usage_of(asked, answers)
         cost = self._cost(step.name, usage)
         self._count(answers, usage, cost)
         await self._recorder.record(
@@ -447,7 +354,7 @@ class Journal:
             self.alive()
         response = None
         if isinstance(answer, ToolMessage):
-            (response,), (answer,) = _storable([answer])
+            (response,), (answer,) = storable_messages([answer])
         await self._recorder.record(
             replace(step, status="finished", response=response, finished_at=self._clock())
         )
@@ -508,70 +415,6 @@ class Journal:
         self.progress.spend(usage, cost)
         tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
         self.budget.add(Spent(tokens, cost or Decimal(0)), counted_today=counted_today)
-
-
-def _storable(messages: Sequence[M]) -> tuple[list[dict[str, Any]], list[M]]:
-    """Return messages as they are stored, and as a later attempt will read them.
-
-    What cannot be stored cannot be sent to a provider either: half a surrogate pair, for one.
-    """
-    given = [message_to_dict(message) for message in messages]
-    stored: list[dict[str, Any]] = storable_json(given)
-    if all(
-        s["data"].get(k) == g["data"].get(k)
-        for s, g in zip(stored, given, strict=True)
-        for k in _SAID
-    ):
-        return stored, list(messages)
-    return stored, [cast("M", message) for message in messages_from_dict(stored)]
-
-
-def _name_calls(messages: Sequence[BaseMessage], model_step: int) -> None:
-    """Give tool calls the ids that some providers omit: LangGraph answers by them."""
-    for message in messages:
-        if isinstance(message, AIMessage):
-            for index, call in enumerate(message.tool_calls):
-                if not call["id"]:
-                    call["id"] = f"rota_{model_step}_{index}"
-
-
-def _index_of(request: ToolCallRequest) -> int:
-    """Return the call's place among those of the model message that asked for it."""
-    models = [m for m in request.state["messages"] if isinstance(m, AIMessage)]
-    calls = models[-1].tool_calls if models else []
-    same = [i for i, c in enumerate(calls) if c is request.tool_call]
-    if not same:  # rebuilt by LangGraph on the way: find it by id, then by name and arguments
-        same = [i for i, c in enumerate(calls) if c["id"] and c["id"] == request.tool_call["id"]]
-    if len(same) != 1:
-        same = [
-            i
-            for i, c in enumerate(calls)
-            if (c["id"], c["name"], c["args"])
-            == (request.tool_call["id"], request.tool_call["name"], request.tool_call["args"])
-        ] or [0]
-    return same[0]
-
-
-def _usage(question: Sequence[BaseMessage], answer: Sequence[BaseMessage]) -> dict[str, Any]:
-    """Return the tokens that the provider tells, else an estimate: limits hold all the same."""
-    told = _usage_of(answer)
-    if told is not None:
-        return told
-    asked = count_tokens_approximately(question)
-    said = count_tokens_approximately(answer)
-    return {
-        "input_tokens": asked,
-        "output_tokens": said,
-        "total_tokens": asked + said,
-        "estimated": True,
-    }
-
-
-def _usage_of(answers: Sequence[BaseMessage]) -> dict[str, Any] | None:
-    for message in answers:
-        if isinstance(message, AIMessage) and message.usage_metadata is not None:
-            return dict(message.usage_metadata)
-    return None
 
 
 def _said(error: BaseException) -> str:

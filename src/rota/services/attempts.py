@@ -14,7 +14,7 @@ import structlog
 
 from rota.agents.budget import Budget, DayBudget
 from rota.agents.callables import AS_PRECHECK, RunContext, check_by_tool, run_registered
-from rota.agents.journal import Journal, Progress
+from rota.agents.journal import Journal
 from rota.agents.loader import (
     AgentReply,
     Messages,
@@ -31,6 +31,7 @@ from rota.agents.models import with_model
 from rota.agents.prices import PriceTable, unknown_price
 from rota.agents.providers import CALLABLE
 from rota.agents.registered import RegisteredCallable
+from rota.agents.steps import Progress
 from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.domain.agents import AgentConfiguration
 from rota.domain.approvals import judge

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, assert_never
 
-from rota.agents.journal import Progress
 from rota.agents.models import classify_model_error
+from rota.agents.steps import Progress
 from rota.domain.content import storable_json
 from rota.domain.errors import RotaError, SetupRequiredError
 from rota.domain.heartbeats import is_quiet

@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 import structlog
 
-from rota.agents.journal import Step
+from rota.agents.steps import Step
 from rota.domain.content import storable_json, storable_text
 from rota.domain.errors import RotaError
 from rota.security.tool_wrapper import StepKey

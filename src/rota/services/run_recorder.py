@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from rota.agents.journal import BEFORE, Step, StepStatus
+from rota.agents.steps import BEFORE, Step, StepStatus
 from rota.domain.approvals import Verdict
 from rota.domain.content import storable_text
 from rota.domain.ids import RunId
