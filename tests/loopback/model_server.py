@@ -174,6 +174,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
 
+    def end_headers(self) -> None:
+        # Providers' clients are kept, and their connections with them: open ones would outlive the
+        # test's event loop, and be complained of in whichever test runs when they are collected.
+        self.send_header("connection", "close")
+        super().end_headers()
+
     def log_message(self, *args: object) -> None:
         pass
 
