@@ -1,5 +1,5 @@
-"""Real PostgreSQL for every test: one server a run, one migrated template a process, one database
-a test. Nothing leaves the machine."""
+"""Real PostgreSQL for every test: one server a run, one migrated template a process, and a clean
+database a test. Nothing leaves the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rota.domain.ids import UserId
 from rota.store.database import Database
 from rota.store.migrations import migrate
 from tests import postgres
-from tests.postgres import TestServer
+from tests.postgres import Lender, TestServer
 
 KEPT = {postgres.OWN_SERVER, "ROTA_REQUIRE_POSTGRES15", "ROTA_TEST_MAILBOXES"}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -76,10 +76,18 @@ def empty_database(postgres_server: TestServer) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def lender(postgres_server: TestServer, migrated_template: str) -> Iterator[Lender]:
+    """What lends migrated databases."""
+    made = postgres_server.lender(migrated_template)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def migrated_database(postgres_server: TestServer, migrated_template: str) -> Iterator[str]:
-    """Name of a database with the schema."""
-    with postgres_server.database(template=migrated_template) as name:
+def migrated_database(lender: Lender) -> Iterator[str]:
+    """Name of a database with the schema, and with the rows that it begins with."""
+    with lender.database() as name:
         yield name
 
 
