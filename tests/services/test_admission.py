@@ -15,6 +15,7 @@ from rota.engine.admission import admit, requeue_lost
 from rota.engine.queue import HandedOverError, QueueWorker
 from rota.services.runs import RunService
 from rota.services.scheduler_loop import ADMISSION_SLEEP, LOCKED_SLEEP, SchedulerLoop
+from rota.store.statements import statement
 from tests.services.harness import clock
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)
@@ -686,3 +687,25 @@ async def test_due_fire_is_not_late_for_runs_that_wait_for_room(workshop):
     await loop._tick(15.0)
 
     assert await loop._tick(15.0) == pytest.approx(0.05)
+
+
+async def test_first_of_a_schedules_line_is_looked_up_and_not_sorted_for(workshop):
+    """Ten thousand missed fires of one schedule: sorted for each of them, that takes minutes."""
+    await workshop.schedule()
+    crowd = (
+        "INSERT INTO agent_runs (user_id, agent_name, trigger, schedule_id, is_serial, fire_time)"
+        " SELECT user_id, agent_name, 'catch_up', id, true, now() + n * interval '1 s'"
+        " FROM agent_schedules, generate_series(1, 10000) AS n"
+    )
+    await workshop.owner.execute(crowd)
+    await workshop.owner.execute("DELETE FROM agent_runs")  # the table is larger than what is in it
+    await workshop.owner.execute(crowd)
+    async with workshop.database.transaction() as conn:
+        await conn.execute(statement("lock_admission"))
+        cursor = await conn.execute(b"EXPLAIN " + statement("admit_runs"), {"ahead": 1_000})
+        plan = "\n".join(row[0] for row in await cursor.fetchall())
+
+    first_of_line = plan.partition("SubPlan 8\n")[2].partition("SubPlan 9\n")[0]
+    assert "agent_runs_serial_idx" in first_of_line, plan
+    assert "Sort" not in first_of_line, plan
+    assert (await admitted(workshop)).count == 1
