@@ -15,6 +15,9 @@ from rota.domain.ids import UserId
 from rota.sample import sample_mailbox_path
 from rota.security.encryption import Cipher, load_key
 from rota.services.agents import AgentService
+from rota.services.approval_rules import RuleService
+from rota.services.approval_times import ApprovalTimes
+from rota.services.approvals import ApprovalService
 from rota.services.calendars import CalendarService
 from rota.services.connections import ConnectionService
 from rota.services.explanations import ExplanationService
@@ -75,6 +78,8 @@ class App:
     usage: UsageService
     retention: RetentionService
     limits: LimitService
+    approvals: ApprovalService
+    rules: RuleService
 
     async def person(self) -> UserId:
         """Return whom commands act as: the sole owner of an embedded server, else `--as`.
@@ -168,6 +173,7 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
             )
         notifications = NotificationService(database)
         schedules = ScheduleService(database, clock=clock)
+        approvals = ApprovalService(database, _cipher(settings))
         yield App(
             settings=settings,
             server=server,
@@ -185,6 +191,8 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
             usage=UsageService(database, clock=clock),
             retention=RetentionService(database),
             limits=LimitService(database),
+            approvals=approvals,
+            rules=RuleService(database, approvals, clock=clock),
         )
 
 
@@ -198,6 +206,7 @@ def scheduler_loop(app: App) -> SchedulerLoop:
         clock=clock,
         dead_mans_switch=DeadMansSwitch(app.database, url=url) if url else None,
         retention=app.retention,
+        approval_times=ApprovalTimes(app.database, app.notifications),
     )
 
 
@@ -272,6 +281,7 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
             unwrapped_tools=settings.unwrapped_tools,
             callables=callables,
             group_size=settings.group_size,
+            cipher=_cipher(settings),
         )
         return AgentSide(loop, execution, stack.aclose)
 
@@ -291,6 +301,33 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
         )
     finally:
         await sides.close()
+
+
+def tool_definition(settings: Settings, name: str) -> str:
+    """Return the hash of a registered tool as its code is now.
+
+    Raises SetupRequiredError for one that is not registered, InvalidInputError for one that cannot
+    be described.
+    """
+    # LangChain takes seconds to import, and most commands never look at a tool.
+    import httpx  # noqa: PLC0415  as said above
+
+    from rota.agents.definitions import hash_of  # noqa: PLC0415  as said above
+    from rota.agents.registered import tool_registry  # noqa: PLC0415  as said above
+    from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as said above
+
+    async def secret(service: str) -> str:
+        raise SetupRequiredError("The tool is only looked at.", what=service)
+
+    context = ToolContext(
+        user_id=UserId(UUID(int=0)),
+        now=clock,
+        secret=secret,
+        mail_folder=lambda: mail_path(settings),
+        http=httpx.AsyncClient(),
+        endpoints=settings.endpoints,
+    )
+    return hash_of(tool_registry(settings.tools).build(name, context))
 
 
 def remember_mail(settings: Settings, path: Path) -> None:

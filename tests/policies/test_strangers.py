@@ -43,6 +43,10 @@ SCHEDULE = frozenset(
     " jitter_seconds active_hours active_days excluded_days overlap_policy catch_up"
     " pause_after_failures options".split()
 )
+RULE = frozenset(
+    "user_id effect tool agent_name schedule_id attendance conditions risk note tool_version"
+    " expires_at uses_left from_action".split()
+)
 TABLES: dict[str, Expected] = {
     "agent_configurations": Expected(
         inserts=AGENT | {"user_id"},
@@ -63,6 +67,7 @@ TABLES: dict[str, Expected] = {
         deletes=True,
         key="tool_id",
     ),
+    "approval_rules": Expected(inserts=RULE, deletes=True, new={"effect": "allow", "tool": "t"}),
     "user_settings": Expected(
         inserts=frozenset({"user_id", "time_zone"}),
         updates=frozenset({"time_zone"}),
@@ -101,7 +106,7 @@ TABLES: dict[str, Expected] = {
     "usage_days": Expected(key="user_id"),
     "notifications": Expected(updates=frozenset({"read_at"})),
     "user_channels": Expected(deletes=True),
-    "pending_actions": Expected(),
+    "pending_actions": Expected(hidden=frozenset({"sealed_arguments", "executing_token"})),
     "audit_logs": Expected(),
     "model_prices": Expected(everybody_reads=True, key="model"),
     "connections": Expected(deletes=True, hidden=frozenset({"secret", "key_id"})),
@@ -170,6 +175,12 @@ async def rows(owner, alice) -> dict[str, Any]:
             " VALUES (%s, %s, 'auto') RETURNING tool_id",
             alice,
             tool,
+        ),
+        "approval_rules": await insert(
+            "INSERT INTO approval_rules (user_id, effect, tool, schedule_id)"
+            " VALUES (%s, 'allow', 't', %s) RETURNING id",
+            alice,
+            schedule,
         ),
         "user_settings": await insert(
             "INSERT INTO user_settings (user_id) VALUES (%s) RETURNING user_id", alice
@@ -601,3 +612,59 @@ async def test_nobody_writes_past_rota_a_calendar_that_cannot_be_listed(
     statement = "UPDATE calendars SET covers_until = %s::date WHERE id = %s"
     with pytest.raises(psycopg.errors.CheckViolation):
         await attempt(database, alice, statement, [value, rows["calendars"]])
+
+
+async def test_rules_of_the_operator_are_read_by_whom_they_are_for_and_written_by_none(
+    database, owner, alice, bob
+):
+    await owner.execute(
+        "INSERT INTO approval_rules (effect, tool, for_user) VALUES ('deny', 'a', NULL),"
+        " ('deny', 'b', %s)",
+        [alice],
+    )
+    assert await attempt(database, alice, "SELECT 1 FROM approval_rules") == 2
+    assert await attempt(database, bob, "SELECT 1 FROM approval_rules") == 1
+    assert await attempt(database, alice, "DELETE FROM approval_rules") == 0
+    for statement in (
+        "UPDATE approval_rules SET effect = 'allow'",
+        "INSERT INTO approval_rules (effect, tool) VALUES ('allow', '*')",
+        "INSERT INTO approval_rules (user_id, effect, tool) VALUES (NULL, 'allow', '*')",
+        "INSERT INTO approval_rules (effect, tool, for_user) VALUES ('allow', '*', auth.uid())",
+    ):
+        with pytest.raises(DENIED):
+            await attempt(database, alice, statement)
+
+
+async def test_a_rule_cannot_name_somebody_elses_schedule(database, rows, alice, bob):
+    insert = (
+        "INSERT INTO approval_rules (user_id, effect, tool, schedule_id)"
+        " VALUES (auth.uid(), 'deny', 't', %s)"
+    )
+    assert await attempt(database, alice, insert, [rows["agent_schedules"]]) == 1
+    with pytest.raises(DENIED):
+        await attempt(database, bob, insert, [rows["agent_schedules"]])
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("expires_at", "infinity"),
+        ("expires_at", "12026-01-01Z"),
+        ("conditions", "{}"),
+        ("conditions", "null"),
+        ("uses_left", -1),
+        ("tool", "a b"),
+        ("tool", "*x"),
+        ("attendance", "never"),
+    ],
+)
+async def test_a_rule_holds_nothing_that_stops_a_worker(database, alice, column, value):
+    statement = sql.SQL(
+        "INSERT INTO approval_rules (user_id, effect, {0}) VALUES (auth.uid(), 'allow', %s)"
+        if column == "tool"
+        else "INSERT INTO approval_rules (user_id, effect, tool, {0})"
+        " VALUES (auth.uid(), 'allow', 't', %s)"
+    ).format(sql.Identifier(column))
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await attempt(database, alice, statement, [value])

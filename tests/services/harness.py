@@ -24,6 +24,7 @@ from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.schedules import Schedule
 from rota.engine.agent_loop import AgentLoop
+from rota.security.encryption import Cipher
 from rota.services.agent_sides import AgentSide, AgentSides
 from rota.services.incidents import IncidentService
 from rota.services.model_prices import CurrentPrices, ModelPriceService
@@ -34,6 +35,7 @@ from rota.store import schedules as schedule_rows
 from rota.store.database import Database
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
+CIPHER = Cipher(b"k" * 32)
 ANSWER = {"steps": [], "answer": "All quiet."}
 
 
@@ -244,7 +246,7 @@ class Workshop:
             models=_built(models) if models is not None else ChatModels(),
             clock=clock,
             prices=CurrentPrices(ModelPriceService(self.database)),
-            **options,
+            **{"cipher": CIPHER} | options,
         )
 
     def sides(self, url: str, *, blocked_after: float = 10.0, **options: Any) -> AgentSides:

@@ -289,7 +289,10 @@ async def test_run_whose_action_is_not_settled_stays_whole(workshop, retention, 
     assert await retention.prune(NOW) == Pruned()
     assert await counts(workshop) == before
 
-    await workshop.owner.execute("UPDATE pending_actions SET status = 'refused'")
+    await workshop.owner.execute(
+        "UPDATE pending_actions SET status = CASE status WHEN 'pending' THEN 'refused'"
+        " ELSE 'failed' END"
+    )
     assert await retention.prune(NOW) == Pruned(steps=2, runs=1, results=1)
 
 

@@ -86,7 +86,7 @@ async def test_claim(workshop, status):
     run = await in_status(workshop, status)
     async with workshop.database.transaction() as conn:
         claimed = await run_rows.claim_runs(conn, [run.id])
-    if status in {RunStatus.FINISHED, RunStatus.CANCELLED}:
+    if status in {RunStatus.SUSPENDED, RunStatus.FINISHED, RunStatus.CANCELLED}:
         assert claimed == {}
         assert await status_of(workshop, run) is status
     else:
@@ -132,10 +132,13 @@ async def test_cancel_request(workshop, status):
 
     view = await service.cancel(workshop.user, str(run.id), note="enough")
 
-    running = status is RunStatus.RUNNING
-    assert view.status == (RunStatus.RUNNING if running else RunStatus.CANCELLED)
+    after = {
+        RunStatus.RUNNING: RunStatus.RUNNING,
+        RunStatus.SUSPENDED: RunStatus.WAITING,  # for a worker, to end with what it has
+    }.get(status, RunStatus.CANCELLED)
+    assert view.status == after
     assert (await workshop.row("agent_runs"))["cancel_reason"] == "enough"
-    if running:
+    if after is not RunStatus.CANCELLED:
         await service.cancel(workshop.user, str(run.id), note="once more")
         assert (await workshop.row("agent_runs"))["cancel_reason"] == "enough"
 
@@ -162,6 +165,9 @@ async def test_next_attempt_after_a_hand_over(workshop, status):
             assert await service.take(run.id) is None
             with pytest.raises(ConflictError):  # there is no result of this run, made up as it is
                 await service.execute_run(run)
+            assert await status_of(workshop, run) is status
+        case RunStatus.SUSPENDED:  # it waits for a decision, and no worker
+            assert await service.take(run.id) is None
             assert await status_of(workshop, run) is status
         case _:
             outcome = await service.execute_run(run)

@@ -17,16 +17,17 @@ from rota.domain.agents import ToolDeclaration
 from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import ToolId
 from rota.domain.runs import Trigger
+from rota.security.hashing import arguments_hash
+from rota.security.sealing import unseal_arguments
 from rota.security.tool_wrapper import (
     ApprovalContext,
     GatedTool,
     GateGuard,
-    arguments_hash,
     wrap_tools_with_approval,
 )
 from rota.services.run_recorder import RunRecorder
 from rota.store import runs as run_rows
-from tests.services.harness import clock
+from tests.services.harness import CIPHER, clock
 
 
 @pytest.fixture
@@ -46,7 +47,9 @@ async def recorder(workshop):
             trigger=Trigger.MANUAL,
         )
         claim = (await run_rows.claim_runs(conn, [run.id]))[run.id].claim
-    made = RunRecorder(workshop.database, run, claim, day=clock().date(), clock=clock)
+    made = RunRecorder(
+        workshop.database, run, claim, day=clock().date(), clock=clock, cipher=CIPHER
+    )
     yield made
     await made.flush()
     made.close()
@@ -323,7 +326,13 @@ async def test_secrets_are_redacted_in_the_audit_log_and_kept_for_the_execution(
         "amount": 1,
         "api_key": "[redacted]",
     }
-    assert (await workshop.row("pending_actions"))["arguments"]["api_key"] == "hush"
+    action = await workshop.row("pending_actions")
+    assert action["arguments"] == {"amount": 1, "api_key": "[redacted]"}
+    assert b"hush" not in bytes(action["sealed_arguments"])
+    assert unseal_arguments(bytes(action["sealed_arguments"]), CIPHER, action["id"]) == {
+        "amount": 1,
+        "api_key": "hush",
+    }
 
 
 class _Talker(GenericFakeChatModel):

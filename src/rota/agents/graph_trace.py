@@ -16,7 +16,6 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 
 from rota.agents.journal import Journal
 from rota.agents.steps import Step
-from rota.domain.approvals import judge
 from rota.domain.errors import RotaError
 from rota.security.tool_wrapper import ApprovalContext
 
@@ -106,10 +105,12 @@ class _Guard(BaseCallbackHandler):
         if metadata is not None and metadata.get(OWN_TOOL):
             return
         name = str((serialized or {}).get("name") or "a tool")
-        verdict = judge(name, self._approval.declarations.get(name))
-        if verdict.decision == "allowed":
-            return
         arguments: Mapping[str, Any] = inputs or {"input": input_str}
+        declaration = self._approval.declarations.get(name)
+        verdict = self._approval.policy.judge(name, declaration, arguments)
+        # Nothing here can count the uses of a rule, so one that counts them lets nothing run.
+        if verdict.decision == "allowed" and verdict.uses is None:
+            return
         asyncio.run_coroutine_threadsafe(
             _refused(self._approval, name, arguments), self._approval.loop
         )

@@ -31,16 +31,15 @@ from rota.agents.messages import index_of, name_calls, storable_messages, usage_
 from rota.agents.prices import unknown_price
 from rota.agents.steps import MODEL_CALL, Progress, Step, StepRecorder
 from rota.domain.agents import ToolDeclaration
-from rota.domain.approvals import judge
 from rota.domain.content import normalize_content, storable_json
-from rota.domain.errors import InvalidInputError, RotaError
+from rota.domain.errors import InvalidInputError, RotaError, SuspendedError
 from rota.domain.limits import Spent
+from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact, redact_text
 from rota.security.tool_wrapper import (
     CURRENT_STEP,
     GatedTool,
     StepKey,
-    arguments_hash,
     canonical_arguments,
 )
 
@@ -98,6 +97,7 @@ class Journal:
 
         Raises LimitReachedError where the run has nothing left to spend.
         """
+        self.check_parked()
         if (replayed := self._replay_model_call()) is not None:
             self.alive()
             return ModelResponse(result=replayed)
@@ -147,6 +147,11 @@ class Journal:
         )
         self.budget.set_days(self._recorder.spent_today)
         return response
+
+    def check_parked(self) -> None:
+        """Raise SuspendedError where a call waits without which the run does not go on."""
+        if self._recorder.parked:
+            raise SuspendedError
 
     def alive(self, seconds: float | None = None) -> None:
         """Give a sign of life; silence may last `seconds`, or as long as a tool under way may."""
@@ -211,18 +216,30 @@ class Journal:
             return answer
 
         answer = await self._call_tool(key, tool.name, call_id, arguments, work, tool=tool)
+        if key in self._recorder.parked:
+            raise SuspendedError
         if not isinstance(answer, ToolMessage):
             raise RotaError(f"{tool.name} answers with a command of a graph; there is no graph.")
         if answer.status == "error":
             raise ToolException(normalize_content(answer.content))
         return normalize_content(answer.content)
 
+    async def try_call(
+        self, tool: BaseTool, arguments: Mapping[str, Any], *, key: StepKey
+    ) -> str | None:
+        """Call a gated tool as `own_call` does; None where it fails, which its ledger records."""
+        try:
+            return await self.own_call(tool, arguments, key=key)
+        except ToolException:
+            return None
+
     def own_step(self, key: StepKey, name: str) -> Step:
         """Return a step of a callable's own, begun now."""
         return Step(key, "callable", name, "started", self._clock())
 
     async def keep(self, step: Step) -> None:
-        """Write a step down as finished now."""
+        """Write a step down as finished now; raises SuspendedError where a call of it waits."""
+        self.check_parked()
         await self._recorder.record(replace(step, status="finished", finished_at=self._clock()))
 
     async def fail(self, step: Step, error: BaseException) -> None:
@@ -238,6 +255,7 @@ class Journal:
         Raises LimitReachedError, and InvalidInputError where a limit in dollars holds and the
         model's price is not known.
         """
+        self.check_parked()
         if self.budget.counts_money and self._cost(name, {}) is None:
             raise InvalidInputError(unknown_price([name]), field="limits.cost_usd")
         self.budget.step()
@@ -320,7 +338,7 @@ class Journal:
             request={"arguments": redact(arguments), "arguments_hash": fingerprint},
         )
         declaration = self._declarations.get(name)
-        if isinstance(tool, GatedTool) and judge(name, declaration).decision != "allowed":
+        if isinstance(tool, GatedTool) and tool.forecast(arguments).decision != "allowed":
             step = replace(step, request={**step.request, "waits": True})
         if declaration is None or not declaration.read_only:
             await self._recorder.record(step, durable=True)
@@ -353,7 +371,8 @@ class Journal:
             self._may_be_silent.pop(key, None)
             self.alive()
         response = None
-        if isinstance(answer, ToolMessage):
+        # A call that the run parks for is answered by a later attempt.
+        if isinstance(answer, ToolMessage) and key not in self._recorder.parked:
             (response,), (answer,) = storable_messages([answer])
         await self._recorder.record(
             replace(step, status="finished", response=response, finished_at=self._clock())
@@ -412,6 +431,7 @@ class Journal:
         for message in messages:
             if isinstance(message, AIMessage):
                 self.progress.add(message)
+                self._recorder.said(normalize_content(message.content))
         self.progress.spend(usage, cost)
         tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
         self.budget.add(Spent(tokens, cost or Decimal(0)), counted_today=counted_today)

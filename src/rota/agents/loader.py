@@ -12,11 +12,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool
 
+from rota.agents.definitions import as_it_is
 from rota.agents.graph import GraphContext, graph
 from rota.agents.journal import Journal
 from rota.agents.models import BuiltModels, retry_policy
 from rota.agents.tools.context import ToolContext, ToolRegistry
-from rota.domain.agents import AgentConfiguration
+from rota.domain.agents import AgentConfiguration, ToolDeclaration
 from rota.domain.content import normalize_content
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import UserId
@@ -59,8 +60,13 @@ class AgentExecutor:
 
     configuration: AgentConfiguration
     models: tuple[tuple[str, BaseChatModel], ...]
-    tools: tuple[BaseTool, ...]
+    built: BuiltTools
     warnings: tuple[str, ...] = ()
+
+    @property
+    def tools(self) -> tuple[BaseTool, ...]:
+        """Its tools, not wrapped yet."""
+        return self.built.tools
 
     async def ainvoke(
         self,
@@ -144,24 +150,42 @@ def build_executor(
 ) -> AgentExecutor:
     """Build an agent's models and tools; raises SetupRequiredError, InvalidInputError."""
     built = models(configuration, now)
-    return AgentExecutor(
-        configuration,
-        tuple(built.models),
-        build_tools(configuration, registry=registry, tool_context=tool_context),
-        tuple(built.warnings),
-    )
+    tools = build_tools(configuration, registry=registry, tool_context=tool_context)
+    return AgentExecutor(configuration, tuple(built.models), tools, tuple(built.warnings))
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltTools:
+    """An agent's tools, not wrapped yet, and what holds for each as it is now."""
+
+    tools: Tools
+    declarations: Mapping[str, ToolDeclaration]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the owner is told: of tools that changed since the operator declared them."""
+        return tuple(
+            f"{name} is not as the operator declared it any more: its calls wait for approval "
+            "until it is declared again."
+            for name, declaration in self.declarations.items()
+            if declaration.is_changed
+        )
 
 
 def build_tools(
     configuration: AgentConfiguration, *, registry: ToolRegistry, tool_context: ToolContext
-) -> tuple[BaseTool, ...]:
+) -> BuiltTools:
     """Build an agent's tools, not wrapped yet; raises SetupRequiredError."""
     tools = tuple(registry.build(tool.name, tool_context) for tool in configuration.tools)
-    return tuple(
-        tool.model_copy(update={"description": declaration.description})
-        if declaration.description
-        else tool
-        for tool, declaration in zip(tools, configuration.tools, strict=True)
+    pairs = list(zip(tools, configuration.tools, strict=True))
+    return BuiltTools(
+        tuple(
+            tool.model_copy(update={"description": declaration.description})
+            if declaration.description
+            else tool
+            for tool, declaration in pairs
+        ),
+        {declaration.name: as_it_is(declaration, tool) for tool, declaration in pairs},
     )
 
 

@@ -151,7 +151,8 @@ class ScriptedChatModel(BaseChatModel):
         ]
         bound = options.get("bound_tools")
         unbound = sorted({tool for tool, _ in asked} - set(bound)) if bound is not None else []
-        return self._says("", "tool_calls", calls, {"unbound_tools": unbound} if unbound else {})
+        text = render(step.say, turn.variables, what=f"say of step {index}") if step.say else ""
+        return self._says(text, "tool_calls", calls, {"unbound_tools": unbound} if unbound else {})
 
     def _answer(self, turn: _Turn) -> AIMessage:
         return self._says(render(self.script.answer, turn.variables, what="answer"), "stop")
@@ -219,6 +220,7 @@ def validate_script(value: object) -> Script:
     """Read a script and compile its templates; raises InvalidInputError naming the place."""
     script = parse_script(value)
     for index, step in enumerate(script.steps):
+        check_template(step.say, what=f"say of step {index}")
         for number, call in enumerate(step.calls):
             place = f"step {index} call {number}"
             if call.for_each is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -53,6 +54,15 @@ class StepRecorder(Protocol):
     """
 
     spent_today: Mapping[str, Spent]
+
+    @property
+    def parked(self) -> AbstractSet[StepKey]:
+        """Calls that wait for a decision without which the run does not go on."""
+        ...
+
+    def said(self, text: str) -> None:
+        """Take note of what the agent says beside the calls that come next."""
+        ...
 
     def recorded(self, key: StepKey) -> Step | None:
         """Return what an earlier attempt wrote under this key."""

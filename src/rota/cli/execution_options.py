@@ -41,6 +41,13 @@ MaxTokens = Annotated[
 MaxCost = Annotated[
     str | None, typer.Option("--max-cost", metavar="USD", help="US dollars of one run: 0.50.")
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Call only tools that read; show what else would run, wait or be refused.",
+    ),
+]
 DayTokens = Annotated[
     str | None,
     typer.Option(
@@ -106,6 +113,31 @@ Retries = Annotated[
     ),
 ]
 
+Approvals = Annotated[
+    str | None,
+    typer.Option(
+        "--approvals",
+        metavar="queue|suspend",
+        help="While a call waits for a yes, the agent goes on (queue), or its run parks (suspend).",
+    ),
+]
+ApprovalsExpire = Annotated[
+    str | None,
+    typer.Option(
+        "--approvals-expire",
+        metavar="LENGTH",
+        help="How long a call waits for a yes; 24h where nothing else is said.",
+    ),
+]
+ApprovalsRemind = Annotated[
+    str | None,
+    typer.Option(
+        "--approvals-remind",
+        metavar="LENGTH",
+        help="Tell its owner once more when a call has waited for so long.",
+    ),
+]
+
 
 def of_schedule(
     *,
@@ -124,6 +156,9 @@ def of_schedule(
     output_schema: str | None,
     section: list[str] | None,
     retries: str | None,
+    approvals: str | None,
+    approvals_expire: str | None,
+    approvals_remind: str | None,
 ) -> OptionDraft:
     """Return a schedule's options as they were written; raises InvalidInputError for the file."""
     from rota.domain.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
@@ -139,6 +174,9 @@ def of_schedule(
         output_schema=_schema(output_schema),
         sections=tuple(section) if section else None,
         retries=retries,
+        approvals=approvals,
+        approvals_expire=approvals_expire,
+        approvals_remind=approvals_remind,
     )
 
 
@@ -150,12 +188,15 @@ def of_run(
     max_steps: str | None,
     max_tokens: str | None,
     max_cost: str | None,
+    dry_run: bool = False,
 ) -> RunOptions:
     """Return the options of a single run; raises InvalidInputError."""
+    from dataclasses import replace
+
     from rota.domain.option_drafts import LimitsDraft, OptionDraft
 
     limits = LimitsDraft(max_time, idle_time, max_steps, max_tokens, max_cost)
-    return OptionDraft(model=model, limits=limits).for_one_run()
+    return replace(OptionDraft(model=model, limits=limits).for_one_run(), dry_run=dry_run)
 
 
 def _schema(file: str | None) -> str | None:

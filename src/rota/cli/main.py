@@ -15,6 +15,7 @@ import typer
 import rota
 from rota.cli import (
     agents,
+    approvals,
     calendars,
     connections,
     doctor,
@@ -51,6 +52,7 @@ app.add_typer(tools.app, name="tools")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(calendars.app, name="calendars")
 app.add_typer(runs.app, name="runs")
+app.add_typer(approvals.app, name="approvals")
 app.add_typer(results.app, name="results")
 app.add_typer(notifications.app, name="notifications")
 app.add_typer(connections.app, name="connections")

@@ -99,6 +99,8 @@ def show_result(result: Result, *, as_json: bool) -> None:
         output.say(f"Cut: it was {result.metadata['original_length']} characters long.")
     if result.pending_actions_created:
         output.say(
-            f"{result.pending_actions_created} action(s) wait for your approval.", style="yellow"
+            f"It asked for your approval of {result.pending_actions_created} action(s): see "
+            "`rota approvals list`.",
+            style="yellow",
         )
     output.say(f"Result {result.id} of run {result.run_id}", style="dim")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from rota.cli.execution_options import (
+    DryRun,
     IdleTime,
     MaxCost,
     MaxSteps,
@@ -47,6 +48,7 @@ def run(
     max_steps: MaxSteps = None,
     max_tokens: MaxTokens = None,
     max_cost: MaxCost = None,
+    dry_run: DryRun = False,
     no_wait: NoWait = False,
     timeout: Timeout = 600,
     data_dir: DataDir = None,
@@ -65,6 +67,7 @@ def run(
         max_steps=max_steps,
         max_tokens=max_tokens,
         max_cost=max_cost,
+        dry_run=dry_run,
     )
     request_and_show(
         settings_from(data_dir, database_url, user),

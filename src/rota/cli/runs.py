@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Runs: what runs, and what ran, step by step.", no_args_is_help=True)
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
 
-_STATUSES = ("waiting", "queued", "running", "finished", "cancelled")
+_STATUSES = ("waiting", "queued", "running", "suspended", "finished", "cancelled")
 _OVER = frozenset({"finished", "cancelled"})
 _LOOK_EVERY = 0.5
 
@@ -116,11 +116,15 @@ def tail(
         found, steps = await app.runs.get(me, run)
         run_texts.print_run(found, zone)
         seen: dict[tuple[int, int], tuple[str, int]] = {}
+        parked = False
         while True:
             for step in steps:
                 _print_news(step, seen)
             if found.status in _OVER:
                 break
+            if found.status == "suspended" and not parked:
+                output.say("It waits for your decision: see `rota approvals list`.")
+            parked = found.status == "suspended"
             await asyncio.sleep(_LOOK_EVERY)
             found, steps = await app.runs.get(me, run)
         run_texts.print_end(found, steps, zone)

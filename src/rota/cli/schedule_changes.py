@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from rota.cli.execution_options import (
+    Approvals,
+    ApprovalsExpire,
+    ApprovalsRemind,
     Check,
     DayCost,
     DayTokens,
@@ -100,6 +103,9 @@ def add_schedule(
     output_schema: OutputSchema = None,
     section: Section = None,
     retries: Retries = None,
+    approvals: Approvals = None,
+    approvals_expire: ApprovalsExpire = None,
+    approvals_remind: ApprovalsRemind = None,
     paused: Annotated[bool, typer.Option("--paused", help="It begins when resumed.")] = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -144,6 +150,9 @@ def add_schedule(
         output_schema=output_schema,
         section=section,
         retries=retries,
+        approvals=approvals,
+        approvals_expire=approvals_expire,
+        approvals_remind=approvals_remind,
     )
     new = NewSchedule(
         name=name or agent,
@@ -205,6 +214,9 @@ def edit_schedule(
     output_schema: OutputSchema = None,
     section: Section = None,
     retries: Retries = None,
+    approvals: Approvals = None,
+    approvals_expire: ApprovalsExpire = None,
+    approvals_remind: ApprovalsRemind = None,
     revision: Annotated[
         int | None,
         typer.Option("--revision", help="Change nothing unless it is still at this revision."),
@@ -255,6 +267,9 @@ def edit_schedule(
         output_schema=output_schema,
         section=section,
         retries=retries,
+        approvals=approvals,
+        approvals_expire=approvals_expire,
+        approvals_remind=approvals_remind,
     )
     calendars = tuple(c for c in except_calendar if c != "none") if except_calendar else None
     edit = ScheduleEdit(

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from rota.cli import output
 
 if TYPE_CHECKING:
-    from rota.domain.run_options import Precheck
+    from rota.domain.run_options import Precheck, RunOptions
     from rota.domain.schedules import Schedule
     from rota.domain.timing import Timing
     from rota.services.explanations import Explanation
@@ -120,10 +120,30 @@ def print_options(schedule: Schedule) -> None:
             options.retries
             and f"at most {options.retries}, later, of runs that failed for a passing reason",
         ),
+        ("Approvals", _approvals(options)),
     ]
     for name, said in lines:
         if said:
             output.say(f"{name:10} {said}")
+
+
+def _approvals(options: RunOptions) -> str | None:
+    from rota.domain.actions import ActionMode
+    from rota.domain.intervals import length_in_words
+
+    said = []
+    match options.approvals:
+        case ActionMode.SUSPEND:
+            said.append("a run parks until its calls are decided")
+        case ActionMode.QUEUE:
+            said.append("the agent goes on meanwhile")
+    if options.approvals_expire is not None:
+        waits = length_in_words(timedelta(seconds=options.approvals_expire))
+        said.append(f"a call waits for {waits}")
+    if options.approvals_remind is not None:
+        waits = length_in_words(timedelta(seconds=options.approvals_remind))
+        said.append(f"you are reminded after {waits}")
+    return "; ".join(said) or None
 
 
 def _precheck(check: Precheck) -> str:

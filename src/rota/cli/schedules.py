@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rota.cli.execution_options import (
+    DryRun,
     IdleTime,
     MaxCost,
     MaxSteps,
@@ -386,6 +387,7 @@ def run_now(
     max_steps: MaxSteps = None,
     max_tokens: MaxTokens = None,
     max_cost: MaxCost = None,
+    dry_run: DryRun = False,
     no_wait: NoWait = False,
     timeout: Timeout = 600,
     data_dir: DataDir = None,
@@ -407,6 +409,7 @@ def run_now(
         max_steps=max_steps,
         max_tokens=max_tokens,
         max_cost=max_cost,
+        dry_run=dry_run,
     )
 
     async def request(app: App, me: UserId) -> RunId:

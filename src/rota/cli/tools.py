@@ -11,6 +11,7 @@ from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_f
 
 if TYPE_CHECKING:
     from rota.domain.agents import Tier
+    from rota.settings import Settings
     from rota.store.tools import DeclaredTool
 
 app = typer.Typer(help="Tools: what the operator declares of them.", no_args_is_help=True)
@@ -93,12 +94,29 @@ def declare(
         str | None,
         typer.Option("--description", help="What the model is told; '' for what the code says."),
     ] = None,
+    hints: Annotated[
+        str | None,
+        typer.Option(
+            "--hints",
+            metavar="JSON",
+            help='What the tool says of itself, {"destructiveHint": true}: only makes it stricter.',
+        ),
+    ] = None,
+    pin: Annotated[
+        bool | None,
+        typer.Option(
+            "--pin/--no-pin",
+            help="Whether its calls wait once its name, description or schema change.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     json: Json = False,
 ) -> None:
     """Declare a tool, so that agents can link it, or change what is declared: the rest stays."""
     from rota.cli import output
+    from rota.domain.json_text import json_object
+    from rota.domain.tool_hints import parse_hints
     from rota.store.tools import ToolChange
 
     settings = settings_from(data_dir, database_url)
@@ -109,6 +127,8 @@ def declare(
         risk=risk.value if risk else None,
         default_tier=tier.value if tier else None,
         timeout_seconds=timeout,
+        annotations=parse_hints(json_object(hints, "The hints", "hints")) if hints else None,
+        definition_hash=_definition(settings, name, pin=pin),
     )
     declared = as_operator(settings, lambda app: app.tools.declare(name, change))
     if json:
@@ -119,6 +139,15 @@ def declare(
         f"{tool.name}: {declared.change}, version {tool.version}. It "
         f"{'only reads' if tool.read_only else 'changes things'}; a call {_a_call(tool)}."
     )
+
+
+def _definition(settings: Settings, name: str, *, pin: bool | None) -> str | None:
+    """Return the hash that a tool is pinned to, '' to unpin it, None to leave it as it is."""
+    from rota.bootstrap import tool_definition
+
+    if pin is None:
+        return None
+    return tool_definition(settings, name) if pin else ""
 
 
 def _a_call(tool: DeclaredTool) -> str:

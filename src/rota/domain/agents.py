@@ -15,7 +15,11 @@ Risk = Literal["low", "medium", "high"]
 
 @dataclass(frozen=True, slots=True)
 class ToolDeclaration:
-    """What the operator declares of a tool; `preference` is the run's owner's, if any."""
+    """What the operator declares of a tool; `preference` is the run's owner's, if any.
+
+    `definition_hash` is that of the tool as it was declared, None where it is not pinned;
+    `current_hash` that of a pinned tool as it was built, and `is_changed` says that it is another.
+    """
 
     id: ToolId
     name: str
@@ -27,6 +31,9 @@ class ToolDeclaration:
     default_tier: Tier
     timeout_seconds: float
     preference: Preference | None = None
+    definition_hash: str | None = None
+    current_hash: str | None = None
+    is_changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

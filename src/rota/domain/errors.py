@@ -72,3 +72,13 @@ class MigrationError(RotaError):
     """The schema cannot be brought up to date as things stand."""
 
     exit_code = 7
+
+
+class SuspendedError(RotaError):
+    """A run is parked: a call of it waits for its owner's decision."""
+
+    exit_code = 10
+
+    def __init__(self) -> None:
+        """Say what is to be done."""
+        super().__init__("The run waits for a decision of its owner: see `rota approvals list`.")

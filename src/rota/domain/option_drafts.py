@@ -10,10 +10,12 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from rota.domain.actions import ActionMode
 from rota.domain.content import storable_json
 from rota.domain.contracts import parse_contract
 from rota.domain.drafts import NONE
 from rota.domain.errors import InvalidInputError
+from rota.domain.json_text import json_object
 from rota.domain.limits import DayLimits, Limits, parse_money
 from rota.domain.run_options import Precheck, RunOptions, parse_run_options
 from rota.domain.written_time import parse_duration
@@ -89,6 +91,9 @@ class OptionDraft:
     output_schema: str | None = None
     sections: tuple[str, ...] | None = None
     retries: str | None = None
+    approvals: str | None = None
+    approvals_expire: str | None = None
+    approvals_remind: str | None = None
 
     def __bool__(self) -> bool:
         return self != OptionDraft()
@@ -110,6 +115,13 @@ class OptionDraft:
                 precheck=self._precheck(was.precheck),
                 output=self._output(was.output or {}),
                 retries=_count(self.retries, "retries", was.retries),
+                approvals=_mode(self.approvals, was.approvals),
+                approvals_expire=_seconds(
+                    self.approvals_expire, "approvals_expire", was.approvals_expire
+                ),
+                approvals_remind=_seconds(
+                    self.approvals_remind, "approvals_remind", was.approvals_remind
+                ),
             )
         )
 
@@ -146,7 +158,7 @@ class OptionDraft:
             arguments = (
                 {}
                 if self.precheck_args.strip() == NONE
-                else _json_object(self.precheck_args, "The arguments of a pre-check", "precheck")
+                else json_object(self.precheck_args, "The arguments of a pre-check", "precheck")
             )
         called = name.removeprefix(CALLABLE)
         return Precheck("tool" if called == name else "callable", called, arguments)
@@ -156,7 +168,7 @@ class OptionDraft:
         if self.output_schema is not None:
             output.pop("schema", None)
             if self.output_schema.strip() != NONE:
-                output["schema"] = _json_object(
+                output["schema"] = json_object(
                     self.output_schema, "The schema of an answer", "output.schema"
                 )
         if self.sections is not None:
@@ -195,6 +207,11 @@ def _list(items: tuple[str, ...] | None, before: tuple[str, ...]) -> tuple[str, 
     return () if [item.strip() for item in items] in ([], [NONE]) else items
 
 
+def _mode(text: str | None, before: ActionMode | None) -> ActionMode | None:
+    written = _text(text, before.value if before else None)
+    return parse_run_options({"approvals": written}).approvals
+
+
 def _seconds(text: str | None, place: str, before: int | None) -> int | None:
     if text is None:
         return before
@@ -230,17 +247,3 @@ def _money(text: str | None, place: str, before: Decimal | None) -> Decimal | No
             field=place,
         )
     return parse_money(found[1], where=place) if Decimal(found[1]) else None
-
-
-def _json_object(text: str, what: str, place: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{what} cannot be read as JSON: {error}.", field=place) from error
-    if not isinstance(value, dict):
-        raise InvalidInputError(f"{what} is a JSON object, {{...}}.", field=place)
-    return value
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"there is no {name} in JSON")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
+from rota.domain.actions import LONGEST_WAIT, ActionMode
 from rota.domain.errors import InvalidInputError
 from rota.domain.limits import DayLimits, Limits
 
@@ -23,6 +24,10 @@ _NAMES: Final = frozenset(
         "precheck",
         "output",
         "retries",
+        "approvals",
+        "approvals_expire",
+        "approvals_remind",
+        "dry_run",
     }
 )
 
@@ -45,7 +50,9 @@ class RunOptions:
     """What a schedule, or one run, asks for beside its prompt. None and empty: nothing.
 
     `output` is an output contract as JSON (domain/contracts). `retries` is how often a run that
-    failed for a passing reason is run again, later.
+    failed for a passing reason is run again, later. `approvals` is what the agent does while a call
+    waits for a yes, `approvals_expire` the seconds that it waits at most, `approvals_remind` those
+    after which its owner is told once more. In a `dry_run` only tools that read are called.
     """
 
     model: str | None = None
@@ -56,11 +63,15 @@ class RunOptions:
     precheck: Precheck | None = None
     output: Mapping[str, Any] | None = None
     retries: int | None = None
+    approvals: ActionMode | None = None
+    approvals_expire: int | None = None
+    approvals_remind: int | None = None
+    dry_run: bool = False
 
     @property
     def asks_of_agent(self) -> bool:
         """Whether these options hold only for agents of some kind, or with some tool."""
-        return self.model is not None or self.precheck is not None
+        return self.model is not None or self.precheck is not None or self.dry_run
 
     @property
     def quiet(self) -> str | None:
@@ -78,6 +89,10 @@ class RunOptions:
             precheck=other.precheck or self.precheck,
             output=other.output or self.output,
             retries=self.retries if other.retries is None else other.retries,
+            approvals=other.approvals or self.approvals,
+            approvals_expire=other.approvals_expire or self.approvals_expire,
+            approvals_remind=other.approvals_remind or self.approvals_remind,
+            dry_run=other.dry_run or self.dry_run,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -91,6 +106,10 @@ class RunOptions:
             "precheck": self.precheck.as_json() if self.precheck else None,
             "output": dict(self.output) if self.output else None,
             "retries": self.retries,
+            "approvals": self.approvals.value if self.approvals else None,
+            "approvals_expire": self.approvals_expire,
+            "approvals_remind": self.approvals_remind,
+            "dry_run": self.dry_run or None,
         }
         return {name: value for name, value in values.items() if value or value == 0}
 
@@ -125,6 +144,10 @@ def parse_run_options(value: object) -> RunOptions:
         model=_model(value.get("model")),
         quiet_answer=_quiet(value.get("quiet_answer")),
         retries=_retries(value.get("retries")),
+        approvals=_approvals(value.get("approvals")),
+        approvals_expire=_wait(value, "approvals_expire"),
+        approvals_remind=_wait(value, "approvals_remind"),
+        dry_run=_dry_run(value.get("dry_run")),
     )
 
 
@@ -181,6 +204,34 @@ def _precheck(value: object) -> Precheck | None:
         "any.",
         field="precheck",
     )
+
+
+def _approvals(value: object) -> ActionMode | None:
+    if value is None:
+        return None
+    try:
+        return ActionMode(str(value))
+    except ValueError:
+        modes = " or ".join(mode.value for mode in ActionMode)
+        raise InvalidInputError(f"approvals is {modes}.", field="approvals") from None
+
+
+def _wait(values: Mapping[str, Any], name: str) -> int | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    most = round(LONGEST_WAIT.total_seconds())
+    if isinstance(value, bool) or not isinstance(value, int) or not 60 <= value <= most:
+        raise InvalidInputError(
+            f"{name} is from 60 seconds to {LONGEST_WAIT.days} days.", field=name
+        )
+    return value
+
+
+def _dry_run(value: object) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise InvalidInputError("dry_run is true or false.", field="dry_run")
+    return bool(value)
 
 
 def _retries(value: object) -> int | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from rota.domain.ids import FencingToken, ResultId, RunId, ScheduleId, UserId
+from rota.domain.ids import ActionId, FencingToken, ResultId, RunId, ScheduleId, UserId
 
 
 class Trigger(StrEnum):
@@ -19,6 +19,7 @@ class Trigger(StrEnum):
     MANUAL = "manual"
     BACKFILL = "backfill"
     RETRY = "retry"
+    ACTION = "action"  # it executes an approved action, and nothing else
 
 
 class RunStatus(StrEnum):
@@ -27,6 +28,7 @@ class RunStatus(StrEnum):
     WAITING = "waiting"
     QUEUED = "queued"
     RUNNING = "running"
+    SUSPENDED = "suspended"
     FINISHED = "finished"
     CANCELLED = "cancelled"
 
@@ -36,7 +38,9 @@ NEXT: Final[Mapping[RunStatus, frozenset[RunStatus]]] = {
     RunStatus.QUEUED: frozenset({RunStatus.WAITING, RunStatus.RUNNING, RunStatus.CANCELLED}),
     # running → running is a new attempt: its worker died, or handed it over. A run that is
     # cancelled under way finishes, with what it has so far as its result.
-    RunStatus.RUNNING: frozenset({RunStatus.RUNNING, RunStatus.FINISHED}),
+    RunStatus.RUNNING: frozenset({RunStatus.RUNNING, RunStatus.SUSPENDED, RunStatus.FINISHED}),
+    # It holds no worker, and goes on once what it asked for is decided, or it is cancelled.
+    RunStatus.SUSPENDED: frozenset({RunStatus.WAITING}),
     RunStatus.FINISHED: frozenset(),
     RunStatus.CANCELLED: frozenset(),
 }
@@ -74,6 +78,7 @@ class Run:
     is_serial: bool = False
     options: Mapping[str, Any] | None = None  # domain/run_options, of this run alone
     retry_of: RunId | None = None
+    action_id: ActionId | None = None  # the approved action that it executes
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@
                     "args": {"id": "{{ item.id }}"}}]}],
      "answer": "{{ by_tool.mail_get_message | length }} messages since last week."}
 
-Every step is one message of the model; its calls are made side by side. Texts in `args` are Jinja
-templates (a text that is one `{{ expression }}` keeps the value's type), `for_each` is a Jinja
-expression for a list and makes one call per `item` of it, up to `limit`; a step that comes to no
-call is passed over. Templates see `prompt`, `now`, `results` (of all calls so far, JSON parsed),
-`by_tool` (the same by the tool's name), and `failures` (of `tool` and `message`).
+Every step is one message of the model, its text in `say`; its calls are made side by side. Texts in
+`args` are Jinja templates (a text that is one `{{ expression }}` keeps the value's type),
+`for_each` is a Jinja expression for a list and makes one call per `item` of it, up to `limit`; a
+step that comes to no call is passed over. Templates see `prompt`, `now`, `results` (of all calls so
+far, JSON parsed), `by_tool` (the same by the tool's name), and `failures` (of `tool` and
+`message`).
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Step(_Part):
     """One answer of the model: calls, or an error; after a pause, if `sleep_ms` is given."""
 
     calls: tuple[Call, ...] = Field(default=(), max_length=MOST_CALLS, strict=False)
+    say: Template = ""
     error: str | None = Field(default=None, min_length=1, max_length=10_000)
     sleep_ms: int = Field(default=0, ge=0, le=600_000)
 
@@ -52,6 +54,8 @@ class Step(_Part):
     def _does_one_thing(self) -> Step:
         if self.calls and self.error is not None:
             raise ValueError("a step makes calls or raises an error, not both")
+        if self.say and not self.calls:
+            raise ValueError("what a step says stands beside its calls; `answer` stands alone")
         if not (self.calls or self.error is not None or self.sleep_ms):
             raise ValueError("a step needs calls, an error or sleep_ms")
         return self

@@ -8,11 +8,11 @@ Enforcement sits in `_run` and `_arun`, which every public way of running a Lang
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol, TypeVar, get_type_hints
 
 import rfc8785
@@ -24,13 +24,16 @@ from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 from pydantic import PrivateAttr
+from pydantic.errors import PydanticUserError
 from pydantic_core import to_jsonable_python
 
 from rota.domain.agents import ToolDeclaration
-from rota.domain.approvals import Verdict, judge
+from rota.domain.approvals import Verdict
 from rota.domain.content import storable_json
 from rota.domain.errors import RotaError, SetupRequiredError
 from rota.domain.ids import RunId, UserId
+from rota.security.call_policy import CallPolicy, Rehearsed
+from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact, redact_text
 
 ToolOutcome = Literal["succeeded", "failed", "not_run", "unknown"]
@@ -71,6 +74,7 @@ class ToolCall:
     arguments_hash: str
     step: StepKey | None
     declaration: ToolDeclaration | None
+    schema: Mapping[str, Any] | None = None  # of a held call: JSON Schema of its arguments
 
     @property
     def read_only(self) -> bool:
@@ -84,11 +88,27 @@ class ToolCall:
         return redacted
 
 
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A held call that was approved, and that this attempt alone may run, with these arguments."""
+
+    arguments: Mapping[str, Any]
+    reason: str
+    note: str = ""  # for the agent, beside the answer
+
+
 class ApprovalLedger(Protocol):
     """Where calls are written down: pending actions and the audit log."""
 
-    async def hold(self, call: ToolCall, verdict: Verdict) -> str:
-        """Store a pending action, durably, and return what the agent is told."""
+    def was_held(self, call: ToolCall) -> bool:
+        """Return whether an earlier attempt held this call: then only its action decides."""
+        ...
+
+    async def hold(self, call: ToolCall, verdict: Verdict) -> str | Permit:
+        """Store a pending action, durably, and return what the agent is told.
+
+        Where its owner has approved it by now, and the call may run here, return a permit.
+        """
         ...
 
     async def starting(self, call: ToolCall, verdict: Verdict) -> None:
@@ -96,13 +116,22 @@ class ApprovalLedger(Protocol):
         ...
 
     async def finished(
-        self, call: ToolCall, verdict: Verdict, outcome: ToolOutcome, detail: str
+        self,
+        call: ToolCall,
+        verdict: Verdict,
+        outcome: ToolOutcome,
+        detail: str,
+        response: object = None,
     ) -> None:
-        """Record how an allowed call ended."""
+        """Record how an allowed call ended, and what a successful one answered."""
         ...
 
     async def refused(self, tool_name: str, arguments: Mapping[str, Any], detail: str) -> None:
         """Record a call that tried to go round the gate."""
+        ...
+
+    async def rehearsed(self, call: ToolCall, verdict: Verdict) -> None:
+        """Record a call that a dry run judged and did not make."""
         ...
 
 
@@ -110,6 +139,7 @@ class ApprovalLedger(Protocol):
 class ApprovalContext:
     """Whose calls these are, what is declared of the tools, and where calls are written down.
 
+    `policy` judges them; without one given, by what is declared alone.
     `loop` is the event loop that `ledger` lives on; a synchronous call from another thread is
     handed to it, one on the loop's own thread is refused, because it could only deadlock.
     """
@@ -121,6 +151,7 @@ class ApprovalContext:
     declarations: Mapping[str, ToolDeclaration]
     ledger: ApprovalLedger
     loop: asyncio.AbstractEventLoop
+    policy: CallPolicy = field(default_factory=CallPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,41 +238,133 @@ class GatedTool(BaseTool):
         self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
     ) -> Any:
         call = self._describe(args, kwargs)
-        verdict = judge(self.name, call.declaration)
+        verdict, answer = await self._decide(call)
         ledger = self._context.ledger
-        if verdict.decision != "allowed":
-            return self._as_response(await ledger.hold(call, verdict))
+        note = ""
+        if answer is not None:
+            if isinstance(answer, str):
+                return self._as_response(answer)
+            if (denied := self._denied(call, answer)) is not None:
+                await ledger.finished(call, denied, "failed", denied.reason)
+                return self._as_response(f"{self.name} did not run: {denied.reason}.")
+            verdict, note = replace(verdict, decision="allowed", reason=answer.reason), answer.note
+            args, kwargs = self._with(answer.arguments, args, kwargs)
         if not call.read_only:
             await ledger.starting(call, verdict)
         passed = _accepted(self._inner._arun, config, run_manager) | kwargs  # noqa: SLF001  `ainvoke` would lose artifacts
         limit = call.declaration.timeout_seconds if call.declaration else DEFAULT_TIMEOUT
         try:
             async with asyncio.timeout(limit):
-                response = await self._inner._arun(*args, **passed)  # noqa: SLF001  as above
+                with _inside():
+                    response = await self._inner._arun(*args, **passed)  # noqa: SLF001  as above
         except asyncio.CancelledError:
             await asyncio.shield(ledger.finished(call, verdict, "unknown", "cancelled"))
             raise
         except _FAILURES as error:
             raise await self._failed(call, verdict, error, limit) from error
-        await ledger.finished(call, verdict, "succeeded", "")
-        return response
+        await ledger.finished(call, verdict, "succeeded", "", response)
+        return self._noted(response, note)
 
     def _run(
         self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
     ) -> Any:
         call = self._describe(args, kwargs)
-        verdict = judge(self.name, call.declaration)
+        verdict, answer = self._on_loop(self._decide(call))
         ledger = self._context.ledger
-        if verdict.decision != "allowed":
-            return self._as_response(self._on_loop(ledger.hold(call, verdict)))
+        note = ""
+        if answer is not None:
+            if isinstance(answer, str):
+                return self._as_response(answer)
+            if (denied := self._denied(call, answer)) is not None:
+                self._on_loop(ledger.finished(call, denied, "failed", denied.reason))
+                return self._as_response(f"{self.name} did not run: {denied.reason}.")
+            verdict, note = replace(verdict, decision="allowed", reason=answer.reason), answer.note
+            args, kwargs = self._with(answer.arguments, args, kwargs)
         if not call.read_only:
             self._on_loop(ledger.starting(call, verdict))
         passed = _accepted(self._inner._run, config, run_manager) | kwargs  # noqa: SLF001  as in _arun
         try:
-            response = self._inner._run(*args, **passed)  # noqa: SLF001  as in _arun
+            with _inside():
+                response = self._inner._run(*args, **passed)  # noqa: SLF001  as in _arun
         except _FAILURES as error:
             raise self._on_loop(self._failed(call, verdict, error, None)) from error
-        self._on_loop(ledger.finished(call, verdict, "succeeded", ""))
+        self._on_loop(ledger.finished(call, verdict, "succeeded", "", response))
+        return self._noted(response, note)
+
+    def forecast(self, given: Mapping[str, Any]) -> Verdict:
+        """Say what becomes of a call, by the rules as they were read last; counts no use.
+
+        `given` is what a model asks for. It is judged as the tool will get it where the tool takes
+        it like this, else as it is.
+        """
+        context = self._context
+        declaration = context.declarations.get(self.name)
+        arguments: Mapping[str, Any] = {}
+        if context.policy.looks_at_arguments(self.name):
+            try:
+                arguments = self._describe(*self._to_args_and_kwargs(dict(given), None)).arguments
+            except Exception:  # noqa: BLE001  a foreign schema raises what it likes; the call itself will say
+                arguments = canonical_arguments(given)
+        verdict = context.policy.judge(self.name, declaration, arguments)
+        if context.policy.is_dry_run and not (declaration and declaration.read_only):
+            return replace(verdict, decision="held")
+        return verdict
+
+    async def _decide(self, call: ToolCall) -> tuple[Verdict, str | Permit | None]:
+        """Judge a call; with the verdict, what to answer instead of running it, or a permit."""
+        policy, ledger = self._context.policy, self._context.ledger
+        if policy.is_dry_run:
+            verdict = policy.judge(self.name, call.declaration, call.arguments)
+            if verdict.decision == "allowed" and call.read_only:
+                return verdict, None
+            rehearsed = Rehearsed(self.name, call.redacted_arguments, verdict)
+            policy.rehearsed.append(rehearsed)
+            await ledger.rehearsed(call, verdict)
+            return verdict, rehearsed.told()
+        if ledger.was_held(call):
+            await policy.refresh()  # what was approved may be denied by now
+            verdict = policy.judge(self.name, call.declaration, call.arguments)
+        else:
+            verdict = await policy.decide(self.name, call.declaration, call.arguments)
+            if verdict.decision == "allowed":
+                return verdict, None
+        held = replace(call, schema=argument_schema(self))
+        return verdict, await ledger.hold(held, verdict)
+
+    def _denied(self, call: ToolCall, permit: Permit) -> Verdict | None:
+        """Return the verdict on approved arguments that a rule denies; they may be edited ones."""
+        verdict = self._context.policy.judge(self.name, call.declaration, permit.arguments)
+        return verdict if verdict.decision == "refused" else None
+
+    def _with(
+        self, arguments: Mapping[str, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what the tool is called with: what was approved, and what was injected.
+
+        Raises ToolException where the tool takes no such arguments (any more).
+        """
+        hidden = self._injected_args_keys | _CONFIG_KEYS | _hidden_by_schema(self)
+        injected = {key: value for key, value in kwargs.items() if key in hidden}
+        inner = self._inner
+        try:
+            if args and "args" in arguments:  # a tool of one string takes it by position
+                return tuple(arguments["args"]), injected
+            parsed = inner._parse_input({**arguments, **injected}, None)  # noqa: SLF001  as `run` does with what a model sends
+        except ValueError as error:
+            raise ToolException(
+                f"{self.name} does not take the arguments that were approved: "
+                f"{redact_text(str(error))[:_ERROR_LIMIT]}"
+            ) from error
+        if not isinstance(parsed, dict):
+            return (parsed,), injected
+        return self._inner._to_args_and_kwargs({**parsed, **injected}, None)  # noqa: SLF001  as above
+
+    def _noted(self, response: Any, note: str) -> Any:
+        """Put a note to the agent before a text that answers it."""
+        if note and isinstance(response, str):
+            return f"{note}\n\n{response}"
+        if note and isinstance(response, tuple) and response and isinstance(response[0], str):
+            return (f"{note}\n\n{response[0]}", *response[1:])
         return response
 
     def _describe(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ToolCall:
@@ -288,6 +411,16 @@ class GatedTool(BaseTool):
                 "checked; it did not run."
             )
         return asyncio.run_coroutine_threadsafe(work, self._context.loop).result()
+
+
+@contextmanager
+def _inside() -> Iterator[None]:
+    """Give calls that a tool makes no place of their own: its own place is that of its call."""
+    token = CURRENT_STEP.set(None)
+    try:
+        yield
+    finally:
+        CURRENT_STEP.reset(token)
 
 
 def wrap_tools_with_approval(tools: Sequence[BaseTool], context: ApprovalContext) -> WrappedTools:
@@ -370,11 +503,6 @@ def canonical_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return value
 
 
-def arguments_hash(arguments: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON (RFC 8785) of arguments, in hexadecimal."""
-    return hashlib.sha256(rfc8785.dumps(dict(arguments))).hexdigest()
-
-
 def _hidden_by_schema(tool: BaseTool) -> frozenset[str]:
     schema = tool.args_schema
     if schema is None or isinstance(schema, dict):
@@ -383,6 +511,19 @@ def _hidden_by_schema(tool: BaseTool) -> frozenset[str]:
     if isinstance(visible, dict):
         return frozenset()
     return frozenset(_fields(schema)) - frozenset(_fields(visible))
+
+
+def argument_schema(tool: BaseTool) -> Mapping[str, Any] | None:
+    """Return the JSON Schema of what a model may pass, None where the tool has none."""
+    schema = tool.tool_call_schema
+    if isinstance(schema, dict):
+        return schema
+    try:
+        made = schema.model_json_schema if hasattr(schema, "model_json_schema") else schema.schema
+        stored: Mapping[str, Any] = storable_json(made())
+    except (ValueError, TypeError, PydanticUserError):  # of a type that JSON Schema cannot say
+        return None
+    return stored
 
 
 def _fields(schema: Any) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from rota.agents.providers import parse_model
 from rota.domain.errors import InvalidInputError
 from rota.domain.limits import DayLimits, Limits
-from rota.domain.option_drafts import DayLimitsDraft, LimitsDraft, checked
+from rota.domain.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft, checked
 from rota.domain.run_options import RunOptions, parse_run_options
 
 
@@ -64,9 +64,15 @@ class OptionFields(_Part):
     precheck: dict[str, Any] | None = None
     output: dict[str, Any] | None = None
     retries: int | None = None
+    approvals: str | None = None
+    approvals_expire: str | None = None
+    approvals_remind: str | None = None
 
     def options(self) -> RunOptions:
         """Return the options; raises InvalidInputError naming the place."""
+        waits = OptionDraft(
+            approvals_expire=self.approvals_expire, approvals_remind=self.approvals_remind
+        ).options()
         return checked(
             parse_run_options(
                 {
@@ -78,6 +84,9 @@ class OptionFields(_Part):
                     "precheck": self.precheck,
                     "output": self.output,
                     "retries": self.retries,
+                    "approvals": self.approvals,
+                    "approvals_expire": waits.approvals_expire,
+                    "approvals_remind": waits.approvals_remind,
                 }
             )
         )

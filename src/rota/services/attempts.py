@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,9 @@ from rota.agents.budget import Budget, DayBudget
 from rota.agents.callables import AS_PRECHECK, RunContext, check_by_tool, run_registered
 from rota.agents.journal import Journal
 from rota.agents.loader import (
+    AgentExecutor,
     AgentReply,
+    BuiltTools,
     Messages,
     ModelFactory,
     Tools,
@@ -33,13 +35,13 @@ from rota.agents.providers import CALLABLE
 from rota.agents.registered import RegisteredCallable
 from rota.agents.steps import Progress
 from rota.agents.tools.context import ToolContext, ToolRegistry
-from rota.domain.agents import AgentConfiguration
-from rota.domain.approvals import judge
+from rota.domain.agents import AgentConfiguration, ToolDeclaration
 from rota.domain.contracts import OutputContract, parse_contract
 from rota.domain.errors import (
     InvalidInputError,
     RotaError,
     SetupRequiredError,
+    SuspendedError,
     UnavailableError,
 )
 from rota.domain.heartbeats import is_nothing, with_checklist
@@ -47,6 +49,8 @@ from rota.domain.ids import UserId
 from rota.domain.limits import DayLimits, LimitReachedError, Limits
 from rota.domain.run_options import Precheck, RunOptions, parse_run_options
 from rota.domain.runs import ResultStatus
+from rota.security.call_policy import CallPolicy
+from rota.security.encryption import Cipher
 from rota.security.tool_wrapper import (
     ApprovalContext,
     GateGuard,
@@ -55,10 +59,13 @@ from rota.security.tool_wrapper import (
     wrap_tools_with_approval,
 )
 from rota.services import endings
+from rota.services.action_runs import ActionRun
 from rota.services.deadlines import Deadline
 from rota.services.endings import Ending
 from rota.services.intake import Taken
 from rota.services.journal_writer import FencedError
+from rota.services.option_checks import NO_DRY_RUN
+from rota.services.run_policies import policy_of
 from rota.services.run_recorder import SCHEDULES, YOURS, RunRecorder
 from rota.store import journals as journal_rows
 from rota.store import runs as run_rows
@@ -87,7 +94,8 @@ class CancelledWithinError(Exception):
 class Workbench:
     """What every attempt is made with.
 
-    `prices` are the operator's and the known ones; `callables` what the operator registered.
+    `prices` are the operator's and the known ones; `callables` what the operator registered;
+    `cipher` keeps secret arguments of held calls.
     """
 
     database: Database
@@ -98,6 +106,7 @@ class Workbench:
     prices: Callable[[], Awaitable[PriceTable]]
     callables: Mapping[str, RegisteredCallable] = field(default_factory=dict)
     unwrapped_tools: UnwrappedTools = "withhold"
+    cipher: Cipher | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +128,23 @@ class Attempt:
         self._taken = taken
         self._recorder = recorder
         self.options = RunOptions()
+        self.policy = CallPolicy()
+        self._declarations: dict[str, ToolDeclaration] = {}
 
     async def run(self) -> Ending:
-        """Return how it ended; raises FencedError, and CancelledError where it is handed over."""
+        """Return how it ended.
+
+        Raises FencedError, SuspendedError where the run parks, and CancelledError where it is
+        handed on.
+        """
+        ending = await self._run()
+        if self.options.dry_run:
+            return endings.rehearsed(ending, self.policy.rehearsed)
+        if self._taken.run.action_id is not None:
+            return await self._action_run().closed(ending)
+        return ending
+
+    async def _run(self) -> Ending:
         claim = self._taken.claim
         if claim.attempt - claim.hand_overs > MAX_ATTEMPTS:
             progress = self._earlier_progress()
@@ -145,6 +168,9 @@ class Attempt:
             return Ending(ResultStatus.ERROR, error.message)
         return await self._within_limits(setup, journal)
 
+    def _action_run(self) -> ActionRun:
+        return ActionRun(self._bench.database, self._bench.cipher, self._taken.run)
+
     def _earlier_progress(self) -> Progress:
         """Return what earlier attempts did, as far as their journal tells."""
         return Journal(self._recorder, declarations={}, clock=self._bench.clock).catch_up()
@@ -160,6 +186,12 @@ class Attempt:
             options = parse_run_options(schedule.options if schedule is not None else None)
             options = options.overridden_by(parse_run_options(run.options))
         self.options = options
+        held = self._recorder.held
+        held.mode = options.approvals or held.mode
+        if options.approvals_expire is not None:
+            held.expires_after = timedelta(seconds=options.approvals_expire)
+        if options.approvals_remind is not None:
+            held.remind_after = timedelta(seconds=options.approvals_remind)
         if snapshot is None and options.model is not None:
             configuration = with_model(configuration, options.model)
         began = datetime.fromisoformat(snapshot["now"]) if snapshot else None
@@ -179,9 +211,10 @@ class Attempt:
     async def _journal(self, setup: _Setup) -> tuple[Journal, PriceTable]:
         prices = await self._bench.prices()
         budget = Budget(setup.limits, await self._days(setup))
+        self._declarations.update({tool.name: tool for tool in setup.configuration.tools})
         journal = Journal(
             self._recorder,
-            declarations={tool.name: tool for tool in setup.configuration.tools},
+            declarations=self._declarations,
             clock=self._bench.clock,
             budget=budget,
             cost=lambda model, usage: prices.cost(model, usage, at=self._bench.clock()),
@@ -226,11 +259,15 @@ class Attempt:
                     raise
                 task.uncancel()
                 ending = endings.cancelled(journal.catch_up(), reason)
+        except SuspendedError:
+            raise
         except LimitReachedError as error:
             ending = endings.limited(error, journal.catch_up())
         except RotaError as error:
+            journal.check_parked()
             ending = endings.refused(error)
         except Exception as error:  # noqa: BLE001  whatever a model client or graph raises is this run's result, never the worker's end
+            journal.check_parked()  # the agent's own code made another error of the suspension
             ending = endings.failed(error, callable_name=_callable_name(setup.configuration))
             log.warning(
                 "agent_failed",
@@ -248,32 +285,24 @@ class Attempt:
     async def _work(self, setup: _Setup, journal: Journal) -> tuple[Ending, tuple[str, ...]]:
         """Build, gate and run the agent; returns its ending and what its owner is warned of."""
         bench, configuration = self._bench, setup.configuration
-        tool_context = bench.tool_context(self._taken.run.user_id, lambda: setup.now)
-        is_callable = configuration.model.startswith(CALLABLE)
-        if is_callable:
-            executor = None
-            built = build_tools(configuration, registry=bench.registry, tool_context=tool_context)
-        else:
-            executor = build_executor(
-                configuration,
-                registry=bench.registry,
-                tool_context=tool_context,
-                models=bench.models,
-                now=setup.now,
-            )
-            built = executor.tools
+        executor, built = self._build(setup)
+        # The journal has the same mapping: what holds for a tool is known once it is built.
+        self._declarations.update(built.declarations)
+        self.policy = policy_of(bench.database, self._taken, bench.clock, setup.options)
         context = ApprovalContext(
             user_id=self._taken.run.user_id,
             run_id=self._taken.run.id,
             agent_name=self._taken.run.agent_name,
             session_id=self._taken.run.session_id,
-            declarations={tool.name: tool for tool in configuration.tools},
+            declarations=self._declarations,
             ledger=self._recorder,
             loop=asyncio.get_running_loop(),
+            policy=self.policy,
         )
-        wrapped = wrap_tools_with_approval(built, context)
+        wrapped = wrap_tools_with_approval(built.tools, context)
         admitted, warnings = self._unwrapped(wrapped, context)
         tools: Tools = (*wrapped.tools, *admitted)
+        warnings = (*warnings, *built.warnings)
         if executor is not None:
             warnings = (*warnings, *executor.warnings)
 
@@ -286,6 +315,8 @@ class Attempt:
                 tools=tools,
             )
 
+        if self._taken.run.action_id is not None:
+            return await self._action_run().execute(tools, journal), warnings
         found: object = None
         if setup.options.precheck is not None:
             found = await self._precheck(setup.options.precheck, run_context, tools, journal)
@@ -314,6 +345,25 @@ class Attempt:
 
         return await self._deliver(ask, prompt, setup, journal), warnings
 
+    def _build(self, setup: _Setup) -> tuple[AgentExecutor | None, BuiltTools]:
+        """Build the agent and its tools; one that is the operator's own code has tools alone."""
+        bench, configuration = self._bench, setup.configuration
+        tool_context = bench.tool_context(self._taken.run.user_id, lambda: setup.now)
+        if configuration.model.startswith(CALLABLE):
+            if setup.options.dry_run:
+                raise InvalidInputError(NO_DRY_RUN, field="dry_run")
+            return None, build_tools(
+                configuration, registry=bench.registry, tool_context=tool_context
+            )
+        executor = build_executor(
+            configuration,
+            registry=bench.registry,
+            tool_context=tool_context,
+            models=bench.models,
+            now=setup.now,
+        )
+        return executor, executor.built
+
     async def _deliver(
         self,
         ask: Callable[[str, Messages], Awaitable[AgentReply]],
@@ -324,9 +374,11 @@ class Attempt:
         """Ask for an answer, and once more if it is not what the schedule demands."""
         contract, options = setup.contract, setup.options
         reply = await ask(prompt, ())
+        journal.check_parked()
         problems = contract.check(reply.text) if contract is not None else ()
         if contract is not None and problems and not reply.cut and not _is_quiet(reply, options):
             reply = await ask(contract.correction(problems), reply.messages)
+            journal.check_parked()
             problems = contract.check(reply.text)
         if reply.cut:
             message = "The model's output limit cut the answer."
@@ -349,23 +401,20 @@ class Attempt:
     ) -> object:
         """Return what a pre-check found. It may only read, and only what runs by itself."""
         if check.kind == "callable":
+            if self.policy.is_dry_run:
+                return "(Nothing is known: a dry run does not call the operator's own code.)"
             registered = self._registered(check.name)
             return await run_registered(
                 registered, context(), self._taken.run.prompt, key=AS_PRECHECK
             )
         tool = next((tool for tool in tools if tool.name == check.name), None)
-        declaration = next(
-            (d for d in self._taken.agent.tools if d.name == check.name)
-            if self._taken.agent is not None
-            else iter(()),
-            None,
-        )
+        declaration = self._declarations.get(check.name)
         if tool is None or declaration is None or not declaration.read_only:
             raise InvalidInputError(
                 f"The pre-check {check.name!r} is not a tool of this agent that only reads.",
                 field="precheck",
             )
-        verdict = judge(check.name, declaration)
+        verdict = self.policy.judge(check.name, declaration, check.arguments)
         if verdict.decision != "allowed":  # it would ask for approval at each beat
             raise InvalidInputError(
                 f"The pre-check {check.name!r} does not run by itself: {verdict.reason}.",
@@ -406,7 +455,8 @@ class Attempt:
                 tool=failure.tool_name,
                 error=failure.error,
             )
-            if reads_only or self._bench.unwrapped_tools == "allow":
+            is_let_in = self._bench.unwrapped_tools == "allow" and not self.policy.is_dry_run
+            if reads_only or is_let_in:
                 admitted.append(failure)
                 warnings.append(f"{failure.tool_name} ran without the approval system.")
             else:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import psycopg
 import structlog
 
-from rota.domain.errors import UnavailableError
+from rota.domain.errors import SuspendedError, UnavailableError
 from rota.domain.ids import RunId
 from rota.domain.runs import Outcome, Run
 from rota.domain.schedules import Schedule
@@ -167,6 +167,8 @@ class BackgroundTaskService:
             )
         except FencedError:
             log.warning("run_fenced", run_id=str(run_id))
+        except SuspendedError:
+            return  # its owner decides how it goes on
 
     async def _execute_scheduled_agent(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,6 +18,7 @@ from rota.domain.limits import LimitReachedError
 from rota.domain.notifications import Category
 from rota.domain.run_options import RunOptions
 from rota.domain.runs import Outcome, ResultStatus, Run
+from rota.security.call_policy import Rehearsed
 from rota.security.redaction import redact_text
 from rota.services.notification_service import draft, draft_pending_actions
 from rota.store.notifications import NewNotification
@@ -107,6 +109,32 @@ def cancelled(progress: Progress, reason: str) -> Ending:
     """Return the ending of a run that somebody cancelled."""
     ending = stopped_early(progress, f"Cancelled: {reason}.")
     return replace(ending, extra={**ending.extra, "cancelled": reason})
+
+
+def rehearsed(ending: Ending, calls: Sequence[Rehearsed]) -> Ending:
+    """Return the ending of a dry run: what its calls would have come to, and no consequences.
+
+    An answer of a form that the schedule demands stays as it is; the metadata has all of it.
+    """
+    content = ending.content
+    if "contract" not in ending.extra:
+        lines = [
+            f"- {call.tool_name} would {call.as_json()['would']} ({call.verdict.reason}; risk "
+            f"{call.verdict.risk}): {json.dumps(call.arguments, ensure_ascii=False)}"
+            for call in calls
+        ]
+        said = "Dry run: nothing was done."
+        if lines:
+            said = f"{said} These calls were not made:"
+        content = "\n".join([said, *lines, "", content])
+    return replace(
+        ending,
+        content=content,
+        pause_note=None,
+        quiet=False,
+        passing=False,
+        extra={**ending.extra, "dry_run": [call.as_json() for call in calls]},
+    )
 
 
 def metadata_of(run: Run, claim: Claim, ending: Ending, now: datetime) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from rota.domain.agents import AgentConfiguration
-from rota.domain.ids import RunId
+from rota.domain.ids import RunId, ScheduleId
 from rota.domain.limits import DayLimits
+from rota.domain.rules import Rule
 from rota.domain.runs import Run, Trigger
 from rota.domain.schedules import Schedule
 from rota.services.groups import Groups
@@ -24,7 +25,8 @@ class Taken:
     """A run that this process holds, with its rows as they were when it took it.
 
     `schedule` is None for a run that belongs to none (any more), `agent` where there is none of
-    that name. `earlier` is the journal of earlier attempts.
+    that name. `earlier` is the journal of earlier attempts. `rules` are those on its calls, judged
+    as of `policy_schedule_id` and `unattended`.
     """
 
     run: Run
@@ -34,6 +36,14 @@ class Taken:
     agent: AgentConfiguration | None
     day_limits: DayLimits = field(default_factory=DayLimits)
     earlier: tuple[StepRow, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    policy_schedule_id: ScheduleId | None = None
+    unattended: bool = True
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether an earlier attempt of the run began as a dry run."""
+        return bool((self.claim.snapshot or {}).get("options", {}).get("dry_run"))
 
 
 class Intake:
@@ -96,6 +106,9 @@ class Intake:
                     rows.agents.get((run.agent_name, run.user_id)),
                     found.day_limits,
                     await _earlier(conn, found),
+                    found.rules,
+                    found.policy_schedule_id,
+                    found.unattended,
                 )
             )
         return taken

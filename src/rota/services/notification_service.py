@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from rota.domain.content import NOTIFICATION_BODY_LIMIT, cut, storable_json, storable_text
-from rota.domain.ids import NotificationId, RunId, UserId
+from rota.domain.ids import ActionId, NotificationId, RunId, UserId
 from rota.domain.notifications import TITLE_LIMIT, Category
 from rota.store import notifications as rows
 from rota.store.database import Connection, Database
@@ -95,6 +95,27 @@ def draft(
         title=cut(" ".join(storable_text(title).split()), TITLE_LIMIT).text,
         body=text,
         metadata=storable_json(extra),
+        run_id=run_id,
+    )
+
+
+def draft_unknown_outcome(
+    user_id: UserId,
+    tool_name: str,
+    action_id: ActionId,
+    *,
+    agent_name: str,
+    run_id: RunId | None = None,
+) -> NewNotification:
+    """Return what asks a person whether an approved action took effect."""
+    return draft(
+        user_id,
+        f"Did {tool_name} take effect?",
+        f"{agent_name} ran {tool_name} with your approval, and ended before the tool answered. It "
+        "may have taken effect, and is not repeated by itself. Look, then say what happened: "
+        f"`rota approvals settle {str(action_id)[:8]} happened|did-not|again`.",
+        category=Category.APPROVAL_NEEDED,
+        metadata={"action_id": str(action_id), "agent_name": agent_name},
         run_id=run_id,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from typing import Final
 
 from rota.agents.providers import CALLABLE, SCRIPTED, parse_model
 from rota.domain.agents import AgentConfiguration
@@ -10,12 +11,18 @@ from rota.domain.approvals import judge
 from rota.domain.errors import InvalidInputError
 from rota.domain.run_options import Precheck, RunOptions
 
+NO_DRY_RUN: Final = (
+    "A dry run cannot hold back an agent that is the operator's own code: it may act without tools."
+)
+
 
 def check_options(options: RunOptions, agent: AgentConfiguration) -> None:
     """Raise InvalidInputError for a model, or a pre-check, that this agent cannot run with.
 
     Whether a callable is registered is not looked at: each worker knows its own.
     """
+    if options.dry_run and agent.model.startswith(CALLABLE):
+        raise InvalidInputError(NO_DRY_RUN, field="dry_run")
     if options.model is not None:
         _check_model(options.model, agent)
     if options.precheck is not None and options.precheck.kind == "tool":

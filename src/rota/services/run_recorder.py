@@ -6,23 +6,25 @@ A finished step is durable within `FLUSH_AFTER`, and always before a tool that i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from rota.agents.steps import BEFORE, Step, StepStatus
-from rota.domain.approvals import Verdict
+from rota.domain.approvals import Decision, Verdict
 from rota.domain.content import storable_text
 from rota.domain.ids import RunId
 from rota.domain.limits import Spent
 from rota.domain.runs import Run
+from rota.security.encryption import Cipher
 from rota.security.redaction import redact, redact_text
-from rota.security.tool_wrapper import StepKey, ToolCall, ToolOutcome
-from rota.services.journal_writer import FencedError, JournalWriter, Unwritten
-from rota.store import journals as rows
+from rota.security.tool_wrapper import Permit, StepKey, ToolCall, ToolOutcome
+from rota.services.held_calls import HeldCalls
+from rota.services.journal_writer import FencedError, JournalWriter, Unwritten, step_row
 from rota.store.database import Database
-from rota.store.journals import AuditRow, JournalRows, StepRow, UsageRow
+from rota.store.journals import AuditRow, StepRow, UsageRow
 from rota.store.runs import Claim
 
 YOURS: Final = "your"
@@ -46,6 +48,7 @@ class RunRecorder:
         earlier: Sequence[StepRow] = (),
         clock: Callable[[], datetime],
         writer: JournalWriter | None = None,
+        cipher: Cipher | None = None,
     ) -> None:
         self._database = database
         self._run = run
@@ -57,7 +60,10 @@ class RunRecorder:
         self._ended: dict[StepKey, list[AuditRow]] = {}
         self._marks: dict[StepKey, StepStatus] = {}  # held, or of unknown outcome
         self._writer = writer or JournalWriter(database)
+        self._begun: dict[StepKey, Step] = {}  # tool calls under way
+        self._waits: set[StepKey] = set()  # those held although they were begun as calls that run
         self._is_lost = False
+        self.held = HeldCalls(database, run, claim, cipher)
         self.spent_today: Mapping[str, Spent] = {}
 
     @property
@@ -102,8 +108,13 @@ class RunRecorder:
             raise FencedError("Another attempt has taken this run.")
         if step.status == "finished":
             step = replace(step, status=self._marks.get(step.key, "finished"))
+        if step.key in self._waits:
+            step = _waiting(step)
         self._unwritten.steps[step.key] = step
+        if step.kind == "tool" and step.status == "started":
+            self._begun[step.key] = step
         if step.status != "started":
+            self._begun.pop(step.key, None)
             self._unwritten.audit += self._ended.pop(step.key, [])
         if step.kind == "model" and step.status == "finished":
             self._count(step)
@@ -112,34 +123,50 @@ class RunRecorder:
         else:
             self._writer.soon(self)
 
-    async def hold(self, call: ToolCall, verdict: Verdict) -> str:
-        """Store a pending action with its audit row and return what the agent is told."""
-        step = (call.step.model_step, call.step.call_index) if call.step is not None else None
-        async with self._database.transaction() as conn:
-            action_id = await rows.hold_action(
-                conn,
-                self._claim,
-                step=step,
-                tool_name=call.tool_name,
-                tool_version=call.declaration.version if call.declaration else None,
-                arguments=call.arguments,
-                arguments_hash=call.arguments_hash,
-                risk=verdict.risk,
-                reason=verdict.reason,
-            )
-            if action_id is None:
-                raise FencedError("Another attempt has taken this run.")
-            entry = self._entry(call, verdict, "not_run", f"pending action {action_id}")
-            journal = JournalRows(self._claim, self._unwritten.snapshot, audit=[entry])
-            await rows.write_journals(conn, [journal])
-        self._unwritten.snapshot = None
-        if call.step is not None:
-            self._marks[call.step] = "held"
-        return (
-            f"{call.tool_name} has not run: it needs the owner's approval ({verdict.reason}). "
-            f"The request is stored as pending action {action_id} and runs if they approve. Go "
-            "on without its result, do not ask for it again, and say in your answer that it waits."
+    @property
+    def parked(self) -> AbstractSet[StepKey]:
+        """Calls that wait for a decision without which the run does not go on."""
+        return self.held.parked
+
+    def said(self, text: str) -> None:
+        """Take note of what the agent says beside the calls that come next."""
+        self.held.account = text
+
+    def was_held(self, call: ToolCall) -> bool:
+        """Return whether only an action decides on this call."""
+        if self._run.action_id is not None:
+            return True
+        if call.step is None:
+            return False
+        # A call that is under way as one that waits is not to run on a rule that was read since:
+        # a later attempt would take it for one that never ran.
+        steps = (self._earlier.get(call.step), self._begun.get(call.step))
+        return any(step is not None and step.request.get("waits") for step in steps)
+
+    async def hold(self, call: ToolCall, verdict: Verdict) -> str | Permit:
+        """Store a pending action and return what the agent is told, or a permit to run it."""
+
+        def entry(decision: Decision, detail: str) -> AuditRow:
+            return self._entry(call, replace(verdict, decision=decision), "not_run", detail)
+
+        answer = await self.held.hold(
+            call,
+            verdict,
+            snapshot=self._unwritten.snapshot,
+            entry=entry,
+            steps=self._marked(call.step),
         )
+        self._unwritten.snapshot = None
+        is_denied = verdict.decision == "refused"
+        if isinstance(answer, str) and call.step is not None and not is_denied:
+            self._marks[call.step] = "held"
+        return answer
+
+    async def rehearsed(self, call: ToolCall, verdict: Verdict) -> None:
+        """Add an audit row for a call that a dry run did not make."""
+        entry = self._entry(call, verdict, "not_run", f"dry run: {verdict.reason}")
+        self._unwritten.audit.append(entry)
+        self._writer.soon(self)
 
     async def starting(self, call: ToolCall, verdict: Verdict) -> None:
         """Make the step and an audit row durable before an effect."""
@@ -147,13 +174,19 @@ class RunRecorder:
         await self.flush()
 
     async def finished(
-        self, call: ToolCall, verdict: Verdict, outcome: ToolOutcome, detail: str
+        self,
+        call: ToolCall,
+        verdict: Verdict,
+        outcome: ToolOutcome,
+        detail: str,
+        response: object = None,
     ) -> None:
         """Add an audit row; a call of unknown outcome is marked in the journal too.
 
         The row of a journalled call is written together with the end of its step: nothing says of
         a call that it succeeded which a later attempt makes again.
         """
+        await self.held.ended(call, outcome, detail, response)
         entry = self._entry(call, verdict, outcome, detail)
         if call.step is None:
             self._unwritten.audit.append(entry)
@@ -223,6 +256,19 @@ class RunRecorder:
         """The run that this records."""
         return self._run.id
 
+    def _marked(self, key: StepKey | None) -> Sequence[StepRow]:
+        """Return the step of a call that is held although it was begun as one that runs, marked.
+
+        It is written with what is held: a later attempt must not take it for one that ran.
+        """
+        begun = self._begun.get(key) if key is not None else None
+        if key is None or begun is None or begun.request.get("waits"):
+            return ()
+        self._waits.add(key)
+        if key in self._unwritten.steps:
+            self._unwritten.steps[key] = _waiting(begun)
+        return [step_row(_waiting(begun))]
+
     def _count(self, step: Step) -> None:
         usage = step.usage or {}
         used = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
@@ -248,6 +294,10 @@ class RunRecorder:
             detail=storable_text(redact_text(detail)),
             called_at=self._clock(),
         )
+
+
+def _waiting(step: Step) -> Step:
+    return replace(step, request={**step.request, "waits": True})
 
 
 def _place(key: StepKey) -> tuple[int, int]:

@@ -10,10 +10,11 @@ from typing import Final
 import psycopg
 from psycopg.types.json import Jsonb
 
-from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, SuspendedError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.overlap import OverlapPolicy
 from rota.domain.run_options import RunOptions
+from rota.domain.runs import RunStatus
 from rota.services.option_checks import check_options
 from rota.store import agents as agent_rows
 from rota.store import journals as journal_rows
@@ -122,19 +123,23 @@ class RunService:
     ) -> Result | None:
         """Wait for a run's result, as the person; None when `limit` is over first.
 
-        `meanwhile` is awaited between looks, to show progress. Raises ConflictError for a run that
-        was cancelled before it began: it has no result.
+        `meanwhile` is awaited between looks, to show progress. Raises SuspendedError for a run that
+        waits for a decision, and ConflictError for one that was cancelled before it began: it has
+        no result.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit.total_seconds()
         while loop.time() < deadline:
             async with self._database.acting_as(user_id) as conn:
                 result = await result_rows.fetch_result_of_run(conn, run_id)
-                reason = await run_rows.fetch_cancelled(conn, run_id) if result is None else None
+                stands = await run_rows.fetch_standstill(conn, run_id) if result is None else None
             if result is not None:
                 return result
-            if reason is not None:
-                raise ConflictError(f"The run was cancelled before it began: {reason}.")
+            match stands:
+                case (RunStatus.SUSPENDED, _):
+                    raise SuspendedError
+                case (RunStatus.CANCELLED, reason):
+                    raise ConflictError(f"The run was cancelled before it began: {reason}.")
             if meanwhile is not None:
                 await meanwhile()
             await asyncio.sleep(_POLL)

@@ -20,11 +20,13 @@ from rota.agents.loader import ModelFactory
 from rota.agents.prices import PriceTable
 from rota.agents.registered import RegisteredCallable
 from rota.agents.tools.context import ToolRegistry
-from rota.domain.errors import ConflictError, RotaError
+from rota.domain.actions import MOST_REQUESTS, ActionStatus
+from rota.domain.errors import ConflictError, RotaError, SuspendedError
 from rota.domain.ids import ResultId, RunId, UserId
 from rota.domain.notifications import Category
 from rota.domain.runs import Outcome, ResultStatus, Run
 from rota.domain.schedules import Schedule
+from rota.security.encryption import Cipher
 from rota.services.attempts import Attempt, ToolContextFactory, UnwrappedTools, Workbench
 from rota.services.endings import notices_of
 from rota.services.groups import GROUP_SIZE
@@ -33,6 +35,7 @@ from rota.services.journal_writer import FencedError, JournalWriter
 from rota.services.notification_service import NotificationService
 from rota.services.result_writer import Finished, ResultWriter
 from rota.services.run_recorder import RunRecorder
+from rota.store import actions as action_rows
 from rota.store import results as result_rows
 from rota.store import runs as run_rows
 from rota.store.database import Database
@@ -57,6 +60,7 @@ class ScheduledExecutionService:
         callables: Mapping[str, RegisteredCallable] | None = None,
         unwrapped_tools: UnwrappedTools = "withhold",
         group_size: int = GROUP_SIZE,
+        cipher: Cipher | None = None,
     ) -> None:
         self._database = database
         self._notifications = notifications
@@ -69,6 +73,7 @@ class ScheduledExecutionService:
             prices=prices,
             callables=callables or {},
             unwrapped_tools=unwrapped_tools,
+            cipher=cipher,
         )
         self._journals = JournalWriter(database, group_size=group_size)
         self._taking = 0
@@ -93,8 +98,8 @@ class ScheduledExecutionService:
         `run` is the run that the scheduler made; without one a manual run is made. `taken` is the
         hold on it, where the caller has taken it already. A run that is over already is not
         repeated: its stored outcome is returned. Agent failures are outcomes, not exceptions;
-        raises FencedError when another attempt has taken the run, and UnavailableError when the
-        database is gone.
+        raises SuspendedError when the run parks for a decision, FencedError when another attempt
+        has taken the run, and UnavailableError when the database is gone.
         """
         if run is None:
             return await self._execute(await self._intake.take_new(schedule))
@@ -140,9 +145,12 @@ class ScheduledExecutionService:
             taken.run,
             taken.claim,
             day=day,
-            earlier=taken.earlier,
+            # Nothing that a dry run did need be kept from happening twice: it begins anew, and
+            # tells of all its calls.
+            earlier=() if taken.is_dry_run else taken.earlier,
             clock=self._bench.clock,
             writer=self._journals,
+            cipher=self._bench.cipher,
         )
         attempt = Attempt(self._bench, taken, recorder)
         self._under_way += 1
@@ -151,6 +159,9 @@ class ScheduledExecutionService:
                 ending = await attempt.run()
             except asyncio.CancelledError:  # handed over: what is journalled so far stays
                 await asyncio.shield(self._hand_over(recorder))
+                raise
+            except SuspendedError:
+                await self._suspend(taken.run, recorder)
                 raise
             duration_ms = round((time.perf_counter() - started) * 1000)
             return await self._writer.store(
@@ -167,6 +178,25 @@ class ScheduledExecutionService:
         finally:
             self._under_way -= 1
             recorder.close()
+
+    async def _suspend(self, run: Run, recorder: RunRecorder) -> None:
+        """Park a run, and tell its owner what it waits for."""
+        await recorder.flush()
+        async with self._database.transaction() as conn:
+            if (is_parked := await run_rows.suspend_run(conn, recorder.claim)) is None:
+                raise FencedError("Another attempt has taken this run.")
+            pending = await action_rows.list_actions(
+                conn, statuses=[ActionStatus.PENDING], run_id=run.id, limit=MOST_REQUESTS
+            )
+            if pending:
+                await self._notifications.notify_pending_actions(
+                    run.user_id,
+                    len(pending),
+                    agent_name=run.agent_name,
+                    run_id=run.id,
+                    conn=conn,
+                )
+        log.info("run_suspended", run_id=str(run.id), parked=is_parked, pending=len(pending))
 
     async def _hand_over(self, recorder: RunRecorder) -> None:
         """Write what is journalled so far; an attempt that lost the run has nothing to write."""

@@ -13,6 +13,8 @@ import structlog
 
 from rota.domain.errors import UnavailableError
 from rota.engine.admission import admit, requeue_lost
+from rota.services.approval_times import LOOK_EVERY as EXPIRE_EVERY
+from rota.services.approval_times import ApprovalTimes
 from rota.services.periodic import cancel, first_of, repeat, reporting
 from rota.services.retention import LOOK_EVERY, RetentionService
 from rota.services.scheduler import Scheduler
@@ -50,12 +52,14 @@ class SchedulerLoop:
         clock: Callable[[], datetime],
         dead_mans_switch: DeadMansSwitch | None = None,
         retention: RetentionService | None = None,
+        approval_times: ApprovalTimes | None = None,
     ) -> None:
         self._database = database
         self._scheduler = scheduler
         self._clock = clock
         self._dead_mans_switch = dead_mans_switch
         self._retention = retention
+        self._approval_times = approval_times
         self._ticked: float | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -73,13 +77,14 @@ class SchedulerLoop:
             sweeper = asyncio.create_task(repeat(SWEEP_EVERY, self._sweep_lost))
             pinger = asyncio.create_task(repeat(PING_EVERY / 4, self._ping))
             pruner = asyncio.create_task(repeat(LOOK_EVERY, self._prune))
+            expirer = asyncio.create_task(repeat(EXPIRE_EVERY, self._expire))
             try:
                 while not stop.is_set():
                     wake.clear()
                     delay = await self._tick(LONGEST_SLEEP if heard else UNHEARD_SLEEP)
                     await first_of(stop, wake, seconds=delay)
             finally:
-                await cancel(listener, sweeper, pinger, pruner)
+                await cancel(listener, sweeper, pinger, pruner, expirer)
 
     async def admit_only(self, stop: asyncio.Event) -> None:
         """Admit waiting runs until `stop` is set, and fire nothing."""
@@ -135,6 +140,10 @@ class SchedulerLoop:
     async def _prune(self) -> None:
         if self._retention is not None:
             await self._retention.prune_hourly(self._clock())
+
+    async def _expire(self) -> None:
+        if self._approval_times is not None:
+            await self._approval_times.look()
 
     async def _sweep_lost(self) -> None:
         async with self._database.transaction() as conn:

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from rota.domain.agents import AgentConfiguration, ToolDeclaration
 from rota.domain.ids import AgentId, ToolId, UserId
+from rota.domain.tool_hints import hints_in, tightened
 from rota.store.database import Connection
 from rota.store.statements import statement
 
@@ -32,6 +33,18 @@ async def list_agents(conn: Connection, user_id: UserId) -> tuple[AgentConfigura
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(statement("list_agents"), {"user_id": user_id})
         return tuple(agent_from_row(row) for row in await cursor.fetchall())
+
+
+async def fetch_declaration(
+    conn: Connection, tool_name: str, user_id: UserId
+) -> ToolDeclaration | None:
+    """Return what is declared of an active tool, with a person's preference, or None."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            statement("fetch_declaration"), {"name": tool_name, "user_id": user_id}
+        )
+        row = await cursor.fetchone()
+    return _declaration(row) if row is not None else None
 
 
 async def upsert_agent(
@@ -102,19 +115,24 @@ def agent_from_row(row: Mapping[str, Any]) -> AgentConfiguration:
         fallback_models=tuple(row["fallback_models"]),
         limits=row["limits"],
         max_concurrency=row["max_concurrency"],
-        tools=tuple(
-            ToolDeclaration(
-                id=ToolId(tool["id"]),
-                name=tool["name"],
-                description=tool["description"],
-                version=tool["version"],
-                read_only=tool["read_only"],
-                idempotent=tool["idempotent"],
-                risk=tool["risk"],
-                default_tier=tool["default_tier"],
-                timeout_seconds=float(tool["timeout_seconds"]),
-                preference=tool["preference"],
-            )
-            for tool in row["tools"]
-        ),
+        tools=tuple(_declaration(tool) for tool in row["tools"]),
     )
+
+
+def _declaration(tool: Mapping[str, Any]) -> ToolDeclaration:
+    """Return what is declared of a tool, made stricter by what it says of itself."""
+    declared = ToolDeclaration(
+        id=ToolId(tool["id"]),
+        name=tool["name"],
+        description=tool["description"],
+        version=tool["version"],
+        read_only=tool["read_only"],
+        idempotent=tool["idempotent"],
+        risk=tool["risk"],
+        default_tier=tool["default_tier"],
+        timeout_seconds=float(tool["timeout_seconds"]),
+        preference=tool["preference"],
+        definition_hash=tool["definition_hash"],
+    )
+    hints = hints_in(tool["annotations"])
+    return tightened(declared, hints) if hints else declared

@@ -11,9 +11,11 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from rota.domain.ids import FencingToken, ResultId, RunId, ScheduleId, UserId
+from rota.domain.ids import ActionId, FencingToken, ResultId, RunId, ScheduleId, UserId
 from rota.domain.limits import DayLimits
+from rota.domain.rules import Rule
 from rota.domain.runs import ResultStatus, Run, RunStatus, Trigger
+from rota.store.approval_rules import rule_from_row
 from rota.store.database import Connection
 from rota.store.records import records
 from rota.store.statements import statement
@@ -53,12 +55,19 @@ class StoredResult:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRun:
-    """A run, the hold on it, and what holds for its owner."""
+    """A run, the hold on it, and what holds for its owner.
+
+    `rules` are those on its calls. Of a run that executes an action, `policy_schedule_id` and
+    `unattended` are those of the run that asked for it.
+    """
 
     run: Run
     claim: Claim
     owner_zone: str
     day_limits: DayLimits
+    rules: tuple[Rule, ...] = ()
+    policy_schedule_id: ScheduleId | None = None
+    unattended: bool = True
 
 
 async def fetch_run(conn: Connection, run_id: RunId) -> Run | None:
@@ -147,12 +156,36 @@ def claimed_from_row(row: Mapping[str, Any]) -> ClaimedRun:
         row["hand_overs"],
     )
     limits = DayLimits(row["day_tokens"], row["day_cost_usd"])
-    return ClaimedRun(run, claim, row["time_zone"], limits)
+    return ClaimedRun(
+        run,
+        claim,
+        row["time_zone"],
+        limits,
+        tuple(rule_from_row(rule) for rule in row["rules"] or ()),
+        row["policy_schedule_id"],
+        unattended=row["policy_trigger"] != Trigger.MANUAL,
+    )
 
 
 async def count_hand_over(conn: Connection, claim: Claim) -> None:
     """Count an attempt that stopped so that another worker goes on, if it still holds its run."""
     await conn.execute(statement("count_hand_over"), {"run_id": claim.run_id, "token": claim.token})
+
+
+async def suspend_run(conn: Connection, claim: Claim) -> bool | None:
+    """Park a run that its attempt holds, until nothing of it is pending.
+
+    Returns whether it is parked, False where all was decided meanwhile and it waits for a worker
+    again, None where the attempt no longer holds it.
+    """
+    cursor = await conn.execute(
+        statement("suspend_run"), {"run_id": claim.run_id, "token": claim.token}
+    )
+    if await cursor.fetchone() is None:
+        return None
+    cursor = await conn.execute(statement("resume_run"), {"run_id": claim.run_id})
+    row = await cursor.fetchone()
+    return row is None or not row[0]
 
 
 async def finish_runs(conn: Connection, ends: Sequence[Ended]) -> dict[RunId, StoredResult]:
@@ -185,11 +218,11 @@ async def cancel_requests(conn: Connection, run_ids: Sequence[RunId]) -> tuple[R
     return tuple(RunId(row[0]) for row in await cursor.fetchall())
 
 
-async def fetch_cancelled(conn: Connection, run_id: RunId) -> str | None:
-    """Return why a run was cancelled before it began, None if it was not."""
-    cursor = await conn.execute(statement("fetch_cancelled"), {"run_id": run_id})
+async def fetch_standstill(conn: Connection, run_id: RunId) -> tuple[RunStatus, str] | None:
+    """Return whether a run without a result is cancelled or suspended, and why it was cancelled."""
+    cursor = await conn.execute(statement("fetch_standstill"), {"run_id": run_id})
     row = await cursor.fetchone()
-    return (row[0] or "no reason was given") if row is not None else None
+    return (RunStatus(row[0]), row[1] or "no reason was given") if row is not None else None
 
 
 async def fetch_cancel_reason(conn: Connection, run_id: RunId) -> str | None:
@@ -219,4 +252,5 @@ def _run(row: Mapping[str, Any]) -> Run:
         is_serial=row["is_serial"],
         options=row["options"],
         retry_of=RunId(row["retry_of"]) if row["retry_of"] is not None else None,
+        action_id=ActionId(row["action_id"]) if row["action_id"] is not None else None,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from rota.domain.agents import Risk, Tier
 from rota.store.database import Connection
@@ -16,7 +18,11 @@ Change = Literal["created", "updated", "unchanged"]
 
 @dataclass(frozen=True, slots=True)
 class DeclaredTool:
-    """A tool as it is declared. One that is not active is linked by no agent."""
+    """A tool as it is declared. One that is not active is linked by no agent.
+
+    `annotations` are hints that make it stricter; `definition_hash` that of the tool that was
+    declared, None where it is not pinned.
+    """
 
     name: str
     description: str
@@ -27,11 +33,13 @@ class DeclaredTool:
     default_tier: Tier
     timeout_seconds: float
     is_active: bool
+    annotations: Mapping[str, Any] = field(default_factory=dict)
+    definition_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolChange:
-    """What is declared anew of a tool; None leaves it as it is."""
+    """What is declared anew of a tool; None leaves it as it is, '' unpins it."""
 
     description: str | None = None
     read_only: bool | None = None
@@ -39,6 +47,8 @@ class ToolChange:
     risk: Risk | None = None
     default_tier: Tier | None = None
     timeout_seconds: float | None = None
+    annotations: Mapping[str, bool] | None = None
+    definition_hash: str | None = None
 
 
 async def list_tools(conn: Connection) -> tuple[DeclaredTool, ...]:
@@ -57,7 +67,10 @@ async def fetch_tool(conn: Connection, name: str) -> DeclaredTool | None:
 
 async def declare_tool(conn: Connection, name: str, change: ToolChange) -> Change:
     """Insert a tool or change its declaration, counting its version up; says which it was."""
-    cursor = await conn.execute(statement("declare_tool"), {"name": name, **asdict(change)})
+    hints = Jsonb(dict(change.annotations)) if change.annotations is not None else None
+    cursor = await conn.execute(
+        statement("declare_tool"), {**asdict(change), "name": name, "annotations": hints}
+    )
     row = await cursor.fetchone()
     if row is None:
         return "unchanged"

@@ -16,10 +16,38 @@ WITH wanted AS (
 )
 SELECT c.id, c.user_id, c.schedule_id, c.fire_time, c.agent_name, c.prompt, c.trigger, c.status,
        c.session_id, c.attempt, c.fencing_token, c.created_at, c.started_at, c.finished_at,
-       c.is_serial, c.options, c.retry_of, c.snapshot, c.hand_overs,
+       c.is_serial, c.options, c.retry_of, c.snapshot, c.hand_overs, c.action_id,
        CASE WHEN c.cancel_requested_at IS NOT NULL
             THEN coalesce(c.cancel_reason, 'it was cancelled') END AS cancel_reason,
-       coalesce(u.time_zone, 'UTC') AS time_zone, l.day_tokens, l.day_cost_usd
+       coalesce(u.time_zone, 'UTC') AS time_zone, l.day_tokens, l.day_cost_usd,
+       asked.trigger AS policy_trigger, asked.schedule_id AS policy_schedule_id,
+       (SELECT jsonb_agg(
+            jsonb_build_object(
+                'id', p.id, 'user_id', p.user_id, 'effect', p.effect, 'tool', p.tool,
+                'for_user', p.for_user, 'agent_name', p.agent_name,
+                'schedule_id', p.schedule_id, 'attendance', p.attendance,
+                'conditions', p.conditions::text, 'risk', p.risk, 'note', p.note,
+                'tool_version', p.tool_version, 'expires_at', p.expires_at,
+                'uses_left', p.uses_left, 'from_action', p.from_action,
+                'created_at', p.created_at
+            ) ORDER BY p.user_id NULLS FIRST, p.created_at, p.id)
+        FROM public.approval_rules AS p
+        WHERE (p.user_id = c.user_id
+               OR (p.user_id IS NULL AND (p.for_user IS NULL OR p.for_user = c.user_id)))
+          AND (p.agent_name IS NULL OR p.agent_name = c.agent_name)
+          AND (p.schedule_id IS NULL OR p.schedule_id = asked.schedule_id)
+          AND (p.expires_at IS NULL OR p.expires_at > now())) AS rules
 FROM claimed AS c
 LEFT JOIN public.user_settings AS u ON u.user_id = c.user_id
 CROSS JOIN LATERAL rota.limits_of(c.user_id) AS l
+-- An approved action is judged as the run was that asked for it.
+LEFT JOIN LATERAL (
+    SELECT o.trigger, o.schedule_id
+    FROM public.pending_actions AS a
+    JOIN public.agent_runs AS o ON o.id = a.run_id
+    WHERE a.id = c.action_id
+) AS origin ON c.action_id IS NOT NULL
+CROSS JOIN LATERAL (
+    SELECT coalesce(origin.trigger, c.trigger) AS trigger,
+           coalesce(origin.schedule_id, c.schedule_id) AS schedule_id
+) AS asked

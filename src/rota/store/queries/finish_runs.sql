@@ -15,7 +15,9 @@ INSERT INTO public.agent_execution_results
     (user_id, schedule_id, run_id, agent_name, prompt, result_content, status,
      pending_actions_created, execution_duration_ms, metadata)
 SELECT e.user_id, e.schedule_id, e.id, e.agent_name, e.prompt, e.content, e.status,
-       (SELECT count(*) FROM public.pending_actions AS p WHERE p.run_id = e.id),
+       -- Those that the run waited for are decided by now.
+       (SELECT count(*) FROM public.pending_actions AS p
+        WHERE p.run_id = e.id AND p.mode = 'queue'),
        e.duration_ms, e.metadata
 FROM ended AS e
 RETURNING run_id, id, pending_actions_created

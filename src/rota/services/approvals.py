@@ -1,0 +1,257 @@
+"""Decisions on pending actions, for every channel that a person decides by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import psycopg
+import rfc8785
+
+from rota.domain.actions import ActionStatus, PendingAction
+from rota.domain.content import cut, storable_json, storable_text
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from rota.domain.ids import UserId
+from rota.domain.json_schemas import JsonSchema
+from rota.security.encryption import Cipher
+from rota.security.hashing import arguments_hash
+from rota.security.redaction import redact
+from rota.security.sealing import seal_arguments
+from rota.store import actions as rows
+from rota.store.database import Connection, Database, despite_deadlocks
+
+SHORTEST_PREFIX: Final = 4
+"""Characters of an action's id that are enough, if they fit one alone."""
+
+OPEN: Final = (ActionStatus.PENDING, ActionStatus.UNKNOWN)
+"""What a person is asked about."""
+
+_OF_AN_ID: Final = frozenset("0123456789abcdef-")
+
+Outcome = Literal["happened", "did_not", "again"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """An action after a decision on it, or why there was none."""
+
+    action: PendingAction
+    problem: str | None = None
+
+
+class ApprovalService:
+    """Lists, decides and settles actions as the person whose they are."""
+
+    def __init__(self, database: Database, cipher: Cipher) -> None:
+        self._database = database
+        self._cipher = cipher
+
+    async def all(
+        self, user_id: UserId, *, statuses: Sequence[ActionStatus] | None = OPEN, limit: int = 50
+    ) -> tuple[PendingAction, ...]:
+        """Return the person's actions, newest first; those that they are asked about by default."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.list_actions(conn, statuses=statuses, limit=limit)
+
+    async def get(self, user_id: UserId, reference: str) -> PendingAction:
+        """Return an action by its id, or its beginning; raises NotFoundError."""
+        async with self._database.acting_as(user_id) as conn:
+            return await _find(conn, reference)
+
+    async def approve(
+        self, user_id: UserId, reference: str, *, version: int | None = None, via: str
+    ) -> PendingAction:
+        """Approve an action: it runs once. `version` is that of the arguments that were shown.
+
+        Raises NotFoundError, and ConflictError where it was decided, expired or edited meanwhile.
+        """
+        return await self._decide(user_id, reference, "approve", version=version, via=via)
+
+    async def refuse(
+        self,
+        user_id: UserId,
+        reference: str,
+        reason: str = "",
+        *,
+        version: int | None = None,
+        via: str,
+    ) -> PendingAction:
+        """Refuse an action, with a reason that its agent reads as a quotation; raises likewise."""
+        said = cut(storable_text(reason.strip()), 1_000).text
+        return await self._decide(
+            user_id, reference, "refuse", version=version, reason=said, via=via
+        )
+
+    async def edit(
+        self,
+        user_id: UserId,
+        reference: str,
+        arguments: Mapping[str, Any],
+        *,
+        version: int | None = None,
+        via: str,
+    ) -> PendingAction:
+        """Replace the arguments of a pending action, which stays pending as a new version.
+
+        Raises InvalidInputError where the tool's schema does not take them, NotFoundError, and
+        ConflictError as `approve` does.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            action = await _find(conn, reference)
+        if action.status is not ActionStatus.PENDING or version not in {None, action.version}:
+            raise _conflict(action)
+        given = _checked(action, arguments)
+        shown = redact(given)
+        sealed = seal_arguments(given, self._cipher, action.id) if shown != given else None
+        async with self._database.transaction() as conn:
+            made = await rows.edit(
+                conn,
+                action,
+                arguments=shown,
+                sealed_arguments=sealed,
+                arguments_hash=arguments_hash(given),
+            )
+            if made is not None:
+                await rows.record(
+                    conn,
+                    action.id,
+                    "edited",
+                    "not_run",
+                    actor=str(user_id),
+                    origin=via,
+                    detail=f"version {made}",
+                )
+        async with self._database.acting_as(user_id) as conn:
+            now = await _find(conn, str(action.id))
+        if made is None:
+            raise _conflict(now)
+        return now
+
+    async def settle(
+        self, user_id: UserId, reference: str, outcome: Outcome, *, via: str
+    ) -> PendingAction:
+        """Say what became of an action of unknown outcome; `again` runs it once more.
+
+        Raises NotFoundError, and ConflictError where its outcome is known.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            action = await _find(conn, reference)
+            try:
+                async with conn.transaction():
+                    await rows.settle(conn, action.id, outcome, via)
+            except psycopg.errors.ObjectNotInPrerequisiteState as error:
+                raise ConflictError(
+                    f"Nobody asks what became of it: it is {error.diag.message_primary}."
+                ) from error
+            return await _find(conn, str(action.id))
+
+    async def decide_all(
+        self,
+        user_id: UserId,
+        references: Sequence[str],
+        decision: Literal["approve", "refuse"],
+        reason: str = "",
+        *,
+        via: str,
+    ) -> tuple[Decided, ...]:
+        """Decide on several, each by itself: what cannot be decided any more stops no other.
+
+        All of them are looked up first; raises NotFoundError and InvalidInputError before anything
+        is decided.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            found = [await _find(conn, reference) for reference in references]
+        decided: list[Decided] = []
+        for action in {action.id: action for action in found}.values():
+            try:
+                made = await self._decide(
+                    user_id,
+                    str(action.id),
+                    decision,
+                    version=action.version,
+                    reason=reason,
+                    via=via,
+                )
+                decided.append(Decided(made))
+            except ConflictError as error:
+                decided.append(Decided(action, error.message))
+        return tuple(decided)
+
+    async def _decide(
+        self,
+        user_id: UserId,
+        reference: str,
+        decision: Literal["approve", "refuse"],
+        *,
+        version: int | None,
+        reason: str = "",
+        via: str,
+    ) -> PendingAction:
+        async def decide() -> PendingAction:
+            async with self._database.acting_as(user_id) as conn:
+                action = await _find(conn, reference)
+                try:
+                    async with conn.transaction():
+                        await rows.decide(
+                            conn,
+                            action.id,
+                            decision,
+                            version=action.version if version is None else version,
+                            reason=reason,
+                            via=via,
+                        )
+                except psycopg.errors.ObjectNotInPrerequisiteState as error:
+                    now = await _find(conn, str(action.id))
+                    raise _conflict(now, error.diag.message_primary) from error
+                return await _find(conn, str(action.id))
+
+        return await despite_deadlocks(decide)
+
+
+def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return edited arguments as they are stored; raises InvalidInputError."""
+    given: dict[str, Any] = storable_json(arguments)
+    try:
+        rfc8785.dumps(dict(arguments))
+    except (rfc8785.CanonicalizationError, ValueError) as error:
+        raise InvalidInputError(
+            f"The arguments cannot be written as JSON: {error}.", field="arguments"
+        ) from error
+    if given != arguments:
+        raise InvalidInputError(
+            "The arguments have characters that cannot be stored.", field="arguments"
+        )
+    if action.argument_schema is None:
+        raise InvalidInputError(
+            f"{action.tool_name} has no schema to hold arguments to: refuse it with a reason, and "
+            "the agent may ask again.",
+            field="arguments",
+        )
+    # A misspelt name would be dropped by the tool, and what runs would not be what was meant.
+    schema = JsonSchema({"additionalProperties": False, **action.argument_schema})
+    if problems := schema.problems(given):
+        raise InvalidInputError(
+            f"{action.tool_name} does not take that: {' '.join(problems)}", field="arguments"
+        )
+    return given
+
+
+def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
+    if (said or action.status.value) == "edited" or action.status is ActionStatus.PENDING:
+        if said == "expired":
+            return ConflictError("Its time is over: nobody decided before it expired.")
+        return ConflictError("It was edited since it was shown; look at it again.")
+    via = f", by {action.decided_via}" if action.decided_via else ""
+    return ConflictError(f"It is not pending any more: it is {action.status.value}{via}.")
+
+
+async def _find(conn: Connection, reference: str) -> PendingAction:
+    prefix = reference.lower()
+    is_one = len(prefix) >= SHORTEST_PREFIX and not set(prefix) - _OF_AN_ID
+    found = await rows.list_actions(conn, prefix=prefix, limit=2) if is_one else ()
+    if not found:
+        raise NotFoundError("action", reference, hint="See `rota approvals list`.")
+    if len(found) > 1:
+        raise InvalidInputError(f"{reference!r} fits more than one action; write more of it.")
+    return found[0]

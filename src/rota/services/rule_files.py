@@ -1,0 +1,166 @@
+"""Rules as people give them: on the command line, or several in a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import yaml
+
+from rota.domain.errors import InvalidInputError
+from rota.domain.ids import ScheduleId, UserId
+from rota.domain.rule_texts import parse_condition
+from rota.domain.rules import EFFECTS, RuleDraft
+from rota.domain.written_time import parse_duration, parse_moment
+
+LARGEST_FILE: Final = 1_000_000
+MOST_RULES: Final = 500
+
+_NAMES: Final = frozenset(
+    {*EFFECTS, "when", "agent", "schedule", "user", "runs", "risk", "note", "expires", "uses"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleEntry:
+    """A rule in words: schedule and person by name, its end as a length of time or a moment."""
+
+    effect: str
+    tool: str
+    when: tuple[str, ...] = ()
+    agent: str | None = None
+    schedule: str | None = None
+    user: str | None = None
+    runs: str = "any"
+    risk: str | None = None
+    note: str = ""
+    expires: str | None = None
+    uses: int | None = None
+
+    def draft(
+        self,
+        *,
+        now: datetime,
+        zone: ZoneInfo,
+        schedule_id: ScheduleId | None = None,
+        for_user: UserId | None = None,
+    ) -> RuleDraft:
+        """Return the rule, with what its names stand for; raises InvalidInputError."""
+        return RuleDraft(
+            effect=self.effect,  # type: ignore[arg-type]  # `checked` looks
+            tool=self.tool,
+            conditions=tuple(parse_condition(text) for text in self.when),
+            agent_name=self.agent,
+            schedule_id=schedule_id,
+            for_user=for_user,
+            attendance=self.runs,  # type: ignore[arg-type]  # as above
+            risk=self.risk,  # type: ignore[arg-type]  # as above
+            note=self.note.strip(),
+            expires_at=self._end(now, zone),
+            uses_left=self.uses,
+        ).checked()
+
+    def _end(self, now: datetime, zone: ZoneInfo) -> datetime | None:
+        if self.expires is None:
+            return None
+        if "-" in self.expires or ":" in self.expires or self.expires in {"today", "tomorrow"}:
+            return parse_moment(self.expires, zone, now=now, field="expires", alone="future")
+        return now + parse_duration(self.expires, field="expires")
+
+
+def read_rule_file(path: Path) -> tuple[RuleEntry, ...]:
+    """Read a file of rules; raises InvalidInputError that names the place."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InvalidInputError(f"{path} is larger than {LARGEST_FILE} bytes.")
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path} is not UTF-8 text.") from error
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
+    return parse_rules(text, source=path.name)
+
+
+def parse_rules(text: str, *, source: str) -> tuple[RuleEntry, ...]:
+    """Read a YAML list of rules; raises InvalidInputError that names the rule and what is wrong."""
+    try:
+        value = yaml.load(text, Loader=_OnceLoader)  # noqa: S506  it is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InvalidInputError(
+            f"{source}:{line}: {error.problem or 'this is not YAML'}.", line=line
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{source}: this is not YAML: {error}") from error
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_RULES:
+        raise InvalidInputError(f"{source}: it is a list of 1 to {MOST_RULES} rules.")
+    return tuple(_entry(item, f"{source}: rule {n}") for n, item in enumerate(value, 1))
+
+
+def _entry(item: object, where: str) -> RuleEntry:
+    if not isinstance(item, Mapping):
+        raise InvalidInputError(f"{where}: a rule is a mapping, such as `allow: send_email`.")
+    for name in item:
+        if name not in _NAMES:
+            raise InvalidInputError(
+                f"{where}: there is no field {str(name)[:60]!r}; there are "
+                f"{', '.join(sorted(_NAMES))}."
+            )
+    effects = [effect for effect in EFFECTS if effect in item]
+    if len(effects) != 1:
+        raise InvalidInputError(f"{where}: it has one of {', '.join(EFFECTS)}, with a tool's name.")
+    when = item.get("when", [])
+    when = [when] if isinstance(when, str) else when
+    if not isinstance(when, list) or not all(isinstance(text, str) for text in when):
+        raise InvalidInputError(f"{where}: `when` is a list of conditions, each a text.")
+    uses = item.get("uses")
+    if uses is not None and (isinstance(uses, bool) or not isinstance(uses, int)):
+        raise InvalidInputError(f"{where}: `uses` is a number.")
+    return RuleEntry(
+        effect=effects[0],
+        tool=_text(item, effects[0], where) or "",
+        when=tuple(when),
+        agent=_text(item, "agent", where),
+        schedule=_text(item, "schedule", where),
+        user=_text(item, "user", where),
+        runs=_text(item, "runs", where) or "any",
+        risk=_text(item, "risk", where),
+        note=_text(item, "note", where) or "",
+        expires=_text(item, "expires", where),
+        uses=uses,
+    )
+
+
+def _text(item: Mapping[str, Any], name: str, where: str) -> str | None:
+    value = item.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise InvalidInputError(f"{where}: `{name}` is a text; put it in quotes.")
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Reads YAML in which no name stands twice, and none for another: no aliases, no merging."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Refuse aliases: a few lines of them grow to millions of values."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML has no types
+            raise yaml.composer.ComposerError(
+                None, None, "write it out instead of `*`", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  as PyYAML has it
+        """Refuse a name that stands twice: whoever reads the file may see the other one."""
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen or key_node.tag == "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key_node.value!r} stands here twice", key_node.start_mark
+                )
+            seen.add(str(key_node.value))
+        return super().construct_mapping(node, deep)

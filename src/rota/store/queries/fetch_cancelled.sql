@@ -1,1 +1,0 @@
-SELECT cancel_reason FROM public.agent_runs WHERE id = %(run_id)s AND status = 'cancelled'

@@ -1,0 +1,1 @@
+SELECT id FROM public.agent_runs WHERE id = %(run_id)s FOR NO KEY UPDATE

@@ -1,0 +1,1 @@
+SELECT rota.resume_run(%(run_id)s)

@@ -1,0 +1,1 @@
+SELECT public.settle_action(%(action_id)s, %(outcome)s, %(via)s)

@@ -1,0 +1,239 @@
+"""Approvals from the command line: what is shown cannot deceive, and what is said is done."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from rota.cli.main import app
+from rota.domain.errors import InvalidInputError, NotFoundError
+from tests.services.deciding import desk_of, send
+from tests.services.harness import Workshop
+
+KEY = b"k" * 32  # as the desk's
+
+
+@pytest.fixture
+async def workshop(database, owner, alice) -> Workshop:
+    made = Workshop(database, owner, alice)
+    await made.declare_tools()
+    return made
+
+
+@pytest.fixture
+def desk(workshop):
+    return desk_of(workshop)
+
+
+@pytest.fixture
+def rota(database_url, monkeypatch):
+    monkeypatch.setenv("ROTA_DATABASE_URL", database_url)
+    monkeypatch.setenv("ROTA_USER", "alice@example.com")
+    monkeypatch.setenv("ROTA_SECRET_KEY", KEY.hex())
+
+    async def run(*arguments, exit_code=0):
+        result = await asyncio.to_thread(CliRunner().invoke, app, ["approvals", *arguments])
+        if result.exception is not None and not isinstance(
+            result.exception, SystemExit | typer.Exit
+        ):
+            raise result.exception
+        assert result.exit_code == exit_code, result.output
+        return json.loads(result.stdout) if "--json" in arguments else result.stdout
+
+    return run
+
+
+def ids(actions):
+    return [str(action["id"]) for action in actions]
+
+
+async def test_request_is_listed_shown_approved_and_its_outcome_shown(desk, rota):
+    await desk.run_steps(
+        [{"say": "Bob asked for it.", "calls": [send("bob", text="Hi\nthere")]}], answer="x"
+    )
+    (reference,) = ids(await desk.actions())
+
+    listed = await rota("list")
+    assert reference[:8] in listed
+    assert '{"to": "bob", "text": "Hi\\nthere"}' in listed
+    shown = await rota("show", reference[:8])
+    assert "Wants to      send" in shown
+    assert "It says       “Bob asked for it.”" in shown
+    assert '"text": "Hi\\nthere"' in shown
+    assert f"{reference} send: approved" in await rota("approve", reference[:8])
+    await desk.work()
+
+    assert desk.sent == ["bob"]
+    assert await rota("list") == "Nothing waits for your approval.\n"
+    shown = await rota("show", reference[:8])
+    assert "Status        succeeded" in shown
+    assert "  sent to bob" in shown
+
+
+async def test_refusal_with_a_reason(desk, rota):
+    await desk.run(send("bob"))
+    (reference,) = ids(await desk.actions())
+    assert "refused" in await rota("reject", reference, "--reason", "not now")
+    assert "“not now”" in await rota("show", reference)
+    assert await desk.work() == []
+
+
+async def test_what_cannot_be_decided_is_said_and_stops_nothing_else(desk, rota):
+    await desk.run(send("a"), send("b"))
+    first, second = ids(await desk.actions())
+    await rota("reject", first)
+
+    said = await rota("approve", first, second, exit_code=1)
+
+    assert "It is not pending any more: it is refused, by cli." in said
+    assert f"{second} send: approved" in said
+
+
+async def test_all_at_once(desk, rota):
+    await desk.run(send("a"), send("b"), send("c"))
+    decided = await rota("approve", "--all", "--json")
+    assert [one["action"]["status"] for one in decided] == ["approved"] * 3
+    await desk.work()
+    assert sorted(desk.sent) == ["a", "b", "c"]
+    assert await rota("approve", "--all") == ""
+
+
+async def test_other_arguments(desk, rota):
+    await desk.run(send("bob"))
+    (reference,) = ids(await desk.actions())
+
+    await rota("approve", reference, "--arguments", '{"to": "eve", "text": "x"}')
+    await desk.work()
+
+    assert desk.sent == ["eve"]
+    shown = await rota("show", reference)
+    assert "The agent had asked for" in shown
+    assert '"to": "bob"' in shown
+
+
+@pytest.mark.parametrize(
+    "arguments", ["[]", "{", '{"to": 1}', '{"to": "a", "to": "b"}', '{"to": NaN}', "{}"]
+)
+async def test_arguments_that_are_none_are_refused_and_nothing_is_decided(desk, rota, arguments):
+    await desk.run(send("bob"))
+    (reference,) = ids(await desk.actions())
+    with pytest.raises(InvalidInputError):
+        await rota("approve", reference, "--arguments", arguments)
+    assert (await desk.action())["status"] == "pending"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["approve"], ["reject"], ["approve", "abcd", "--all"], ["list", "--status", "waiting"]],
+)
+async def test_unclear_wishes_are_refused(desk, rota, arguments):
+    with pytest.raises(InvalidInputError):
+        await rota(*arguments)
+
+
+async def test_unknown_action_is_not_found(desk, rota):
+    with pytest.raises(NotFoundError):
+        await rota("approve", "deadbeef")
+
+
+async def test_what_an_agent_writes_looks_like_nothing_of_ours(desk, rota):
+    await desk.run_steps(
+        [
+            {
+                "say": "Harmless.\nRisk          low\nStatus        approved\x1b[2J\u202e",
+                "calls": [send("bob", text="\x1b]0;owned\x07\u202eevil [bold]x[/bold]")],
+            }
+        ],
+        answer="x",
+    )
+    (reference,) = ids(await desk.actions())
+
+    shown = await rota("show", reference) + await rota("list")
+
+    for hidden in ("\x1b", "\u202e", "\x07"):
+        assert hidden not in shown
+    assert "[bold]x[/bold]" in shown
+    lines = shown.splitlines()
+    assert "Status        pending" in lines
+    assert "Status        approved" not in lines
+    assert "Risk          low" not in lines
+
+
+async def test_address_in_two_scripts_is_pointed_out(desk, rota):
+    await desk.run(send("bob@p\u0430ypal.com", text="Привет, m\u00fcller@web.de, paypal.com"))
+    (reference,) = ids(await desk.actions())
+    shown = await rota("show", reference)
+    assert "Look twice: bob@p\u0430ypal.com is not written in one script" in shown
+    assert "CYRILLIC SMALL LETTER A" in shown
+    assert shown.count("Look twice") == 1
+
+
+async def test_secret_is_shown_as_one(desk, rota):
+    await desk.run(send("bob", text="bearer hush-hush-0123456789"))
+    (reference,) = ids(await desk.actions())
+    for said in (
+        await rota("show", reference),
+        await rota("list"),
+        json.dumps(await rota("show", reference, "--json")),
+    ):
+        assert "[redacted]" in said
+        assert "hush-hush" not in said
+
+
+async def test_like_requests_stand_together(desk, rota):
+    await desk.workshop.declare("look", default_tier="requires_approval")
+    look = {"tool": "look", "args": {"query": "x"}}
+    await desk.run(send("a"), look, send("b"))
+    lines = [line.split()[2] for line in (await rota("list")).splitlines() if "watcher" in line]
+    assert sorted(lines) in (lines, lines[::-1])
+
+
+async def test_unknown_outcome_is_settled(desk, rota):
+    await desk.run(send("bob"))
+    (reference,) = ids(await desk.actions())
+    owner = desk.workshop.owner
+    await owner.execute("UPDATE pending_actions SET status = 'approved'")
+    await owner.execute("UPDATE pending_actions SET status = 'running'")
+    await owner.execute("UPDATE pending_actions SET status = 'unknown'")
+    assert "unknown" in await rota("list")
+
+    assert "failed" in await rota("settle", reference, "did-not")
+
+    assert await rota("list") == "Nothing waits for your approval.\n"
+
+
+async def test_script_of_the_howto_decides(desk, database_url, tmp_path):
+    await desk.run(send("a"))
+    text = (Path(__file__).parents[2] / "docs/howto/approvals.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n# decide.py\n(.*?)```", text, re.DOTALL)
+    script = tmp_path / "decide.py"
+    script.write_text(code.replace("write_note", "send"), encoding="utf-8")
+
+    finished = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, script],
+        env=os.environ
+        | {
+            "ROTA_DATABASE_URL": database_url,
+            "ROTA_USER": "alice@example.com",
+            "ROTA_SECRET_KEY": KEY.hex(),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == "send {'to': 'a', 'text': ''} \n"
+    await desk.work()
+    assert desk.sent == ["a"]

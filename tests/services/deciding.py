@@ -1,0 +1,169 @@
+"""Runs whose calls wait for a person, and the person: real rows, real agents, real decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rota.domain.errors import ConflictError, SuspendedError
+from rota.domain.runs import Outcome, ResultStatus
+from rota.services.approval_times import ApprovalTimes
+from rota.services.approvals import ApprovalService
+from rota.services.notification_service import NotificationService
+from rota.services.scheduled_execution_service import ScheduledExecutionService
+from rota.store import runs as run_rows
+from tests.services.harness import CIPHER, Workshop
+from tests.services.running import make_run
+
+SUSPEND = {"approvals": "suspend"}
+
+
+@dataclass
+class Desk:
+    """Executes what waits, as one worker does, and decides as its owner."""
+
+    workshop: Workshop
+    service: ScheduledExecutionService
+    approvals: ApprovalService
+    times: ApprovalTimes
+    tools: tuple[str, ...] = ("look", "send", "boom", "wait")
+    last: Outcome | None = field(default=None)
+
+    async def run(self, *calls: Any, mode: str = "queue", answer: str = "", **columns: Any) -> Any:
+        """Run an agent that makes these calls in one step, and answers with their results."""
+        steps = [{"calls": [dict(call) for call in calls]}]
+        return await self.run_steps(steps, mode=mode, answer=answer, **columns)
+
+    async def run_steps(
+        self, steps: list[Any], *, mode: str = "queue", answer: str = "", **columns: Any
+    ) -> Any:
+        """Run an agent that goes through these steps; returns the run's id."""
+        if not any(
+            row["agent_name"] == "watcher"
+            for row in await self.workshop.rows("agent_configurations")
+        ):
+            await self.workshop.agent(
+                {"steps": steps, "answer": answer or "{{ results | join(' / ') }}"},
+                tools=self.tools,
+            )
+        options = {"approvals": mode, **columns.pop("options", {})}
+        run = await make_run(self.workshop, options=options, **columns)
+        await self.work()
+        return run.id
+
+    async def work(self, service: ScheduledExecutionService | None = None) -> list[Outcome]:
+        """Execute what waits, until nothing does."""
+        done = []
+        while waiting := await self._waiting():
+            try:
+                self.last = await (service or self.service).execute_run(waiting[0])
+                done.append(self.last)
+            except SuspendedError:
+                continue
+        return done
+
+    async def _waiting(self) -> list[Any]:
+        rows = await self.workshop.rows("agent_runs", "created_at")
+        async with self.workshop.database.connection() as conn:
+            return [
+                await run_rows.fetch_run(conn, row["id"])
+                for row in rows
+                if row["status"] == "waiting"
+            ]
+
+    async def fetch(self, run_id: Any) -> Any:
+        """Return a run as it is now."""
+        async with self.workshop.database.connection() as conn:
+            return await run_rows.fetch_run(conn, run_id)
+
+    async def action(self) -> dict[str, Any]:
+        """Return the only action."""
+        return await self.workshop.row("pending_actions")
+
+    async def actions(self) -> list[dict[str, Any]]:
+        """Return all actions in the order of their calls."""
+        return await self.workshop.rows("pending_actions", "model_step, call_index, created_at")
+
+    async def approve(self, action: Any = None, **options: Any) -> Any:
+        """Approve an action, the only one by default."""
+        found = action or await self.action()
+        return await self.approvals.approve(
+            self.workshop.user, str(found["id"]), **{"via": "cli"} | options
+        )
+
+    async def refuse(self, action: Any = None, reason: str = "", **options: Any) -> Any:
+        """Refuse an action, the only one by default."""
+        found = action or await self.action()
+        return await self.approvals.refuse(
+            self.workshop.user, str(found["id"]), reason, **{"via": "cli"} | options
+        )
+
+    async def edit(self, arguments: Any, action: Any = None, **options: Any) -> Any:
+        """Edit the arguments of an action, the only one by default."""
+        found = action or await self.action()
+        return await self.approvals.edit(
+            self.workshop.user, str(found["id"]), arguments, **{"via": "cli"} | options
+        )
+
+    async def settle(self, outcome: Any, action: Any = None) -> Any:
+        """Say what became of an action, the only one by default."""
+        found = action or await self.action()
+        return await self.approvals.settle(self.workshop.user, str(found["id"]), outcome, via="cli")
+
+    async def result(self, run_id: Any) -> dict[str, Any]:
+        """Return the result of a run."""
+        found = [
+            row
+            for row in await self.workshop.rows("agent_execution_results")
+            if row["run_id"] == run_id
+        ]
+        assert len(found) == 1, found
+        return found[0]
+
+    async def status(self, run_id: Any) -> str:
+        """Return where a run stands."""
+        (found,) = [row for row in await self.workshop.rows("agent_runs") if row["id"] == run_id]
+        status: str = found["status"]
+        return status
+
+    async def decisions(self) -> list[tuple[str, str]]:
+        """Return what the audit log says of the actions: decisions and outcomes, in order."""
+        rows = await self.workshop.rows("audit_logs", "id")
+        return [(row["decision"], row["outcome"]) for row in rows]
+
+    @property
+    def sent(self) -> list[Any]:
+        """To whom `send` has really sent."""
+        return [value for name, value in self.workshop.toolbox.calls if name == "send"]
+
+
+def desk_of(workshop: Workshop, **options: Any) -> Desk:
+    """Return a desk with services of its own."""
+    notifications = NotificationService(workshop.database)
+    return Desk(
+        workshop,
+        workshop.service(**options),
+        ApprovalService(workshop.database, CIPHER),
+        ApprovalTimes(workshop.database, notifications),
+    )
+
+
+def send(to: str = "bob", **args: Any) -> dict[str, Any]:
+    """Return a scripted call that needs approval."""
+    return {"tool": "send", "args": {"to": to, **args}}
+
+
+def look(query: str = "a") -> dict[str, Any]:
+    """Return a scripted call that needs none."""
+    return {"tool": "look", "args": {"query": query}}
+
+
+async def outcome_of(decision: Any) -> str:
+    """Return the status that a decision made, or the sentence that refused it."""
+    try:
+        return str((await decision).status.value)
+    except ConflictError as error:
+        return error.message
+
+
+__all__ = ["SUSPEND", "Desk", "ResultStatus", "desk_of", "look", "outcome_of", "send"]
