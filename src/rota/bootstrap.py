@@ -18,6 +18,9 @@ from rota.services.agents import AgentService
 from rota.services.approval_rules import RuleService
 from rota.services.approval_times import ApprovalTimes
 from rota.services.approvals import ApprovalService
+from rota.services.audit import AuditService
+from rota.services.audit_checkpoints import Checkpoints
+from rota.services.audit_sealing import AuditSealer
 from rota.services.calendars import CalendarService
 from rota.services.connections import ConnectionService
 from rota.services.explanations import ExplanationService
@@ -79,6 +82,7 @@ class App:
     retention: RetentionService
     limits: LimitService
     approvals: ApprovalService
+    audit: AuditService
     rules: RuleService
 
     async def person(self) -> UserId:
@@ -189,8 +193,9 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
             results=ResultService(database),
             prices=ModelPriceService(database),
             usage=UsageService(database, clock=clock),
-            retention=RetentionService(database),
+            retention=RetentionService(database, Checkpoints(_cipher(settings))),
             limits=LimitService(database),
+            audit=AuditService(database, Checkpoints(_cipher(settings))),
             approvals=approvals,
             rules=RuleService(database, approvals, clock=clock),
         )
@@ -207,6 +212,7 @@ def scheduler_loop(app: App) -> SchedulerLoop:
         dead_mans_switch=DeadMansSwitch(app.database, url=url) if url else None,
         retention=app.retention,
         approval_times=ApprovalTimes(app.database, app.notifications),
+        audit_sealer=AuditSealer(app.database),
     )
 
 

@@ -17,6 +17,7 @@ DEFAULTS = {
     "notification_days": 365,
     "history_days": 365,
     "queue_log_days": 7,
+    "audit_days": None,
 }
 NOTHING = {
     "steps": 0,
@@ -27,6 +28,7 @@ NOTHING = {
     "schedule_changes": 0,
     "incidents": 0,
     "queue_log": 0,
+    "audit": 0,
 }
 
 
@@ -79,11 +81,13 @@ async def test_what_is_kept_is_shown_and_set(rota):
         "--notification-days": "365 days",
         "--history-days": "365 days",
         "--queue-log-days": "7 days",
+        "--audit-days": "forever",
     }
 
     said = await rota(
         *("set", "--journal-days", "1", "--run-days", "forever", "--notification-days", "90"),
         *("--history-days", "Forever", "--queue-log-days", "2"),
+        *("--audit-days", "3650"),
     )
 
     assert {name: days.strip() for name, days in table(said).items()} == {
@@ -92,6 +96,7 @@ async def test_what_is_kept_is_shown_and_set(rota):
         "--notification-days": "90 days",
         "--history-days": "forever",
         "--queue-log-days": "2 days",
+        "--audit-days": "3650 days",
     }
     assert await rota("show", "--json") == {
         "journal_days": 1,
@@ -99,6 +104,7 @@ async def test_what_is_kept_is_shown_and_set(rota):
         "notification_days": 90,
         "history_days": None,
         "queue_log_days": 2,
+        "audit_days": 3650,
     }
 
 
@@ -139,6 +145,7 @@ async def test_a_dry_run_says_what_would_go_and_a_run_what_went(rota, old_run, o
         "earlier rules of schedules": "0",
         "closed incidents": "0",
         "lines of the queue's log": "0",
+        "entries of the audit log": "0",
     }
     assert await rota("run", "--dry-run", "--json") == going
 

@@ -33,9 +33,9 @@ async def test_every_key_that_a_deletion_follows_has_an_index(owner):
     cursor = await owner.execute(UNINDEXED, {"tables": tables})
     assert await cursor.fetchall() == []
 
-    await owner.execute("DROP INDEX audit_logs_run_idx")
+    await owner.execute("DROP INDEX notifications_run_idx")
     cursor = await owner.execute(UNINDEXED, {"tables": tables})
-    assert await cursor.fetchall() == [("audit_logs.audit_logs_run_id_fkey",)]
+    assert await cursor.fetchall() == [("notifications.notifications_run_id_fkey",)]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,7 @@ async def test_every_key_that_a_deletion_follows_has_an_index(owner):
         "notification_days = 36501",
         "history_days = 0",
         "queue_log_days = 0",
+        "audit_days = 0",
         "journal_days = 366",
         "run_days = 29",
         "journal_days = NULL",

@@ -108,6 +108,9 @@ TABLES: dict[str, Expected] = {
     "user_channels": Expected(deletes=True),
     "pending_actions": Expected(hidden=frozenset({"sealed_arguments", "executing_token"})),
     "audit_logs": Expected(),
+    "audit_chains": Expected(),
+    "audit_blocks": Expected(key="chain_id"),
+    "audit_checkpoints": Expected(key="chain_id"),
     "model_prices": Expected(everybody_reads=True, key="model"),
     "connections": Expected(deletes=True, hidden=frozenset({"secret", "key_id"})),
 }
@@ -140,6 +143,7 @@ async def rows(owner, alice) -> dict[str, Any]:
         schedule,
     )
     await owner.execute("UPDATE agent_schedules SET cron = '0 8 * * *' WHERE id = %s", [schedule])
+    chain = await insert("INSERT INTO audit_chains (user_id) VALUES (%s) RETURNING id", alice)
     calendar, kept = [
         await insert("INSERT INTO calendars (user_id, name) VALUES (%s, %s) RETURNING id", alice, n)
         for n in ("free", "kept")
@@ -235,6 +239,19 @@ async def rows(owner, alice) -> dict[str, Any]:
             " arguments_hash, called_at) VALUES (%s, 'a', 't', 'auto', 'allowed', 'succeeded',"
             " 'x', now()) RETURNING id",
             alice,
+        ),
+        "audit_chains": chain,
+        "audit_blocks": await insert(
+            "INSERT INTO audit_blocks (chain_id, seq, previous, hash, row_ids, contents, digests,"
+            " sealed_at) VALUES (%s, 1, sha256('a'), sha256('b'), '{}', '', '', now())"
+            " RETURNING chain_id",
+            chain,
+        ),
+        "audit_checkpoints": await insert(
+            "INSERT INTO audit_checkpoints (chain_id, through_seq, hash, row_count, sealed_at,"
+            " pruned_at, key_id, signature) VALUES (%s, 1, sha256('a'), 1, now(), now(), 'k',"
+            " sha256('b')) RETURNING chain_id",
+            chain,
         ),
         "model_prices": await insert(
             "INSERT INTO model_prices (model, input_usd, output_usd) VALUES ('a:b', 1, 2)"
@@ -542,10 +559,41 @@ async def test_catalogue_holds_no_hole(owner):
 
 
 async def test_audit_log_is_append_only_for_the_backend(database, rows):
-    for statement in ("UPDATE audit_logs SET detail = 'x'", "DELETE FROM audit_logs"):
+    for statement in (
+        "UPDATE audit_logs SET detail = 'x'",
+        "UPDATE audit_logs SET user_id = NULL",
+        "DELETE FROM audit_logs",
+        "TRUNCATE audit_logs",
+        "UPDATE audit_blocks SET hash = previous",
+        "DELETE FROM audit_blocks",
+        "TRUNCATE audit_blocks",
+        "UPDATE audit_chains SET user_id = NULL",
+        "UPDATE audit_chains SET salt = gen_random_uuid()",
+        "DELETE FROM audit_chains",
+        "INSERT INTO audit_checkpoints SELECT * FROM audit_checkpoints",
+        "UPDATE audit_checkpoints SET row_count = 0",
+        "DELETE FROM audit_checkpoints",
+        "UPDATE rota.audit_sealed SET audit_id = 0",
+        "DELETE FROM rota.audit_sealed",
+        "DELETE FROM rota.audit_cursor",
+    ):
         async with database.connection() as conn:
             with pytest.raises(DENIED):
                 await conn.execute(statement)
+
+
+async def test_nobody_but_the_backend_seals_or_prunes_the_audit_log(database, rows, alice, bob):
+    for statement in (
+        "SELECT rota.prune_audit(gen_random_uuid(), 1, 1, now(), 'k', sha256('x'))",
+        "SELECT * FROM rota.audit_cursor",
+        "INSERT INTO rota.audit_sealed (audit_id) VALUES (1)",
+        "INSERT INTO audit_blocks SELECT * FROM audit_blocks",
+        "INSERT INTO audit_logs OVERRIDING SYSTEM VALUE SELECT * FROM audit_logs",
+        "INSERT INTO audit_chains (user_id) VALUES (auth.uid())",
+    ):
+        for who in (alice, bob, None):
+            with pytest.raises(DENIED):
+                await attempt(database, who, statement)
 
 
 async def test_claims_that_are_no_json_let_nobody_in(database, alice):

@@ -16,6 +16,7 @@ import rota
 from rota.cli import (
     agents,
     approvals,
+    audit,
     calendars,
     connections,
     doctor,
@@ -53,6 +54,7 @@ app.add_typer(schedules.app, name="schedules")
 app.add_typer(calendars.app, name="calendars")
 app.add_typer(runs.app, name="runs")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(audit.app, name="audit")
 app.add_typer(results.app, name="results")
 app.add_typer(notifications.app, name="notifications")
 app.add_typer(connections.app, name="connections")

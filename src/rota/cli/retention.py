@@ -19,6 +19,7 @@ _WHAT: Final = {
     "notification_days": "notifications",
     "history_days": "earlier rules of schedules, closed incidents",
     "queue_log_days": "the queue's log",
+    "audit_days": "the audit log",
 }
 _ROWS: Final = {
     "steps": "steps of journals",
@@ -29,6 +30,7 @@ _ROWS: Final = {
     "schedule_changes": "earlier rules of schedules",
     "incidents": "closed incidents",
     "queue_log": "lines of the queue's log",
+    "audit": "entries of the audit log",
 }
 
 
@@ -74,6 +76,14 @@ def set_days(
         str | None,
         typer.Option("--queue-log-days", metavar="N|forever", help="The queue's log."),
     ] = None,
+    audit: Annotated[
+        str | None,
+        typer.Option(
+            "--audit-days",
+            metavar="N|forever",
+            help="The audit log; a signed checkpoint stands for what went.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -87,6 +97,7 @@ def set_days(
         Period.NOTIFICATION: notification,
         Period.HISTORY: history,
         Period.QUEUE_LOG: queue_log,
+        Period.AUDIT: audit,
     }
     days = {
         period: parse_days(text, period) for period, text in written.items() if text is not None

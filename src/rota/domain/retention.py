@@ -25,6 +25,7 @@ class Period(StrEnum):
     NOTIFICATION = "notification_days"
     HISTORY = "history_days"
     QUEUE_LOG = "queue_log_days"
+    AUDIT = "audit_days"
 
 
 class Kind(StrEnum):
@@ -37,6 +38,7 @@ class Kind(StrEnum):
     RUNS = "runs"
     OCCURRENCES = "occurrences"
     QUEUE_LOG = "queue_log"
+    AUDIT = "audit"
 
 
 PERIOD_OF: Final[Mapping[Kind, Period]] = {
@@ -47,6 +49,7 @@ PERIOD_OF: Final[Mapping[Kind, Period]] = {
     Kind.RUNS: Period.RUN,
     Kind.OCCURRENCES: Period.RUN,
     Kind.QUEUE_LOG: Period.QUEUE_LOG,
+    Kind.AUDIT: Period.AUDIT,
 }
 
 
@@ -59,6 +62,7 @@ class RetentionPolicy:
     notification_days: int | None
     history_days: int | None
     queue_log_days: int | None
+    audit_days: int | None
 
     def changed(self, days: Mapping[Period, int | None]) -> RetentionPolicy:
         """Return the policy with other days; raises InvalidInputError for one that cannot be."""
@@ -96,6 +100,7 @@ class Pruned:
     schedule_changes: int = 0
     incidents: int = 0
     queue_log: int = 0
+    audit: int = 0
 
     def __add__(self, other: Pruned) -> Pruned:
         return Pruned(

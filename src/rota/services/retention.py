@@ -11,9 +11,11 @@ from typing import Final
 import structlog
 
 from rota.domain.retention import Kind, Period, Pruned, RetentionPolicy
+from rota.services.audit_checkpoints import Checkpoints
 from rota.store import processes
 from rota.store import retention as rows
-from rota.store.database import Database
+from rota.store.database import Connection, Database
+from rota.store.retention import Batch
 
 PRUNE_EVERY: Final = 3_600.0
 """Seconds between two prunings, however many schedulers run."""
@@ -25,7 +27,8 @@ BATCH: Final = 1_000
 """Rows that a transaction deletes at most."""
 
 RUNS_BATCH: Final = 100
-"""Runs that a transaction takes the journals of, or deletes: each brings rows of its own."""
+"""Runs that a transaction takes the journals of, or deletes, or blocks of the audit log: each
+brings rows of its own."""
 
 _PAUSE: Final = 0.02
 """Seconds between two transactions: nobody waits for a pruning, so it makes room for the rest."""
@@ -37,9 +40,15 @@ class RetentionService:
     """Acts as the backend: what is kept is the operator's to say, and no person's."""
 
     def __init__(
-        self, database: Database, *, batch: int = BATCH, runs_batch: int = RUNS_BATCH
+        self,
+        database: Database,
+        checkpoints: Checkpoints,
+        *,
+        batch: int = BATCH,
+        runs_batch: int = RUNS_BATCH,
     ) -> None:
         self._database = database
+        self._checkpoints = checkpoints
         self._batch = batch
         self._runs_batch = runs_batch
 
@@ -88,7 +97,8 @@ class RetentionService:
         return pruned
 
     async def _prune(self, kind: Kind, now: datetime) -> Pruned:
-        limit = self._runs_batch if kind in {Kind.JOURNALS, Kind.RUNS} else self._batch
+        with_more = {Kind.JOURNALS, Kind.RUNS, Kind.AUDIT}
+        limit = self._runs_batch if kind in with_more else self._batch
         pruned = Pruned()
         since: datetime | None = None
         while True:
@@ -96,11 +106,20 @@ class RetentionService:
                 before = (await rows.fetch_policy(conn)).before(kind, now)
                 if before is None:
                     return pruned
-                batch = await rows.prune(
-                    conn, kind, since=since, before=before, now=now, limit=limit
-                )
+                if kind is Kind.AUDIT:
+                    batch = await self._prune_audit(conn, before=before, now=now, limit=limit)
+                else:
+                    batch = await rows.prune(
+                        conn, kind, since=since, before=before, now=now, limit=limit
+                    )
             pruned += batch.pruned
             if batch.found < limit:
                 return pruned
             since = batch.latest
             await asyncio.sleep(_PAUSE)
+
+    async def _prune_audit(
+        self, conn: Connection, *, before: datetime, now: datetime, limit: int
+    ) -> Batch:
+        gone = await self._checkpoints.prune(conn, before=before, now=now, limit=limit)
+        return Batch(gone.blocks, None, Pruned(audit=gone.entries))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
+from uuid import uuid4
 
 from rota.agents.steps import BEFORE, Step, StepStatus
 from rota.domain.approvals import Decision, Verdict
@@ -200,6 +201,7 @@ class RunRecorder:
         """Add an audit row for a call that went round the gate."""
         self._unwritten.audit.append(
             AuditRow(
+                entry_key=uuid4(),
                 tool_name=storable_text(tool_name),
                 tier="unknown",
                 decision="refused",
@@ -285,6 +287,7 @@ class RunRecorder:
 
     def _entry(self, call: ToolCall, verdict: Verdict, outcome: str, detail: str) -> AuditRow:
         return AuditRow(
+            entry_key=uuid4(),
             tool_name=call.tool_name,
             tier=verdict.tier,
             decision=verdict.decision,

@@ -15,6 +15,7 @@ from rota.domain.errors import UnavailableError
 from rota.engine.admission import admit, requeue_lost
 from rota.services.approval_times import LOOK_EVERY as EXPIRE_EVERY
 from rota.services.approval_times import ApprovalTimes
+from rota.services.audit_sealing import SEAL_EVERY, AuditSealer
 from rota.services.periodic import cancel, first_of, repeat, reporting
 from rota.services.retention import LOOK_EVERY, RetentionService
 from rota.services.scheduler import Scheduler
@@ -53,6 +54,7 @@ class SchedulerLoop:
         dead_mans_switch: DeadMansSwitch | None = None,
         retention: RetentionService | None = None,
         approval_times: ApprovalTimes | None = None,
+        audit_sealer: AuditSealer | None = None,
     ) -> None:
         self._database = database
         self._scheduler = scheduler
@@ -60,6 +62,7 @@ class SchedulerLoop:
         self._dead_mans_switch = dead_mans_switch
         self._retention = retention
         self._approval_times = approval_times
+        self._audit_sealer = audit_sealer
         self._ticked: float | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -78,13 +81,14 @@ class SchedulerLoop:
             pinger = asyncio.create_task(repeat(PING_EVERY / 4, self._ping))
             pruner = asyncio.create_task(repeat(LOOK_EVERY, self._prune))
             expirer = asyncio.create_task(repeat(EXPIRE_EVERY, self._expire))
+            sealer = asyncio.create_task(repeat(SEAL_EVERY, self._seal))
             try:
                 while not stop.is_set():
                     wake.clear()
                     delay = await self._tick(LONGEST_SLEEP if heard else UNHEARD_SLEEP)
                     await first_of(stop, wake, seconds=delay)
             finally:
-                await cancel(listener, sweeper, pinger, pruner, expirer)
+                await cancel(listener, sweeper, pinger, pruner, expirer, sealer)
 
     async def admit_only(self, stop: asyncio.Event) -> None:
         """Admit waiting runs until `stop` is set, and fire nothing."""
@@ -144,6 +148,10 @@ class SchedulerLoop:
     async def _expire(self) -> None:
         if self._approval_times is not None:
             await self._approval_times.look()
+
+    async def _seal(self) -> None:
+        if self._audit_sealer is not None:
+            await self._audit_sealer.seal(self._clock())
 
     async def _sweep_lost(self) -> None:
         async with self._database.transaction() as conn:

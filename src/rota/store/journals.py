@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
@@ -46,8 +47,9 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One row of `audit_logs`, without its run."""
+    """One row of `audit_logs`, without its run. Written twice under one key, it is one row."""
 
+    entry_key: UUID
     tool_name: str
     tier: str
     decision: str

@@ -75,6 +75,7 @@ async def count_prunable(conn: Connection, policy: RetentionPolicy, now: datetim
                 "notifications": policy.before(Kind.NOTIFICATIONS, now),
                 "history": policy.before(Kind.SCHEDULE_CHANGES, now),
                 "queue_log": policy.before(Kind.QUEUE_LOG, now),
+                "audit": policy.before(Kind.AUDIT, now),
             },
         )
         found = await cursor.fetchone()

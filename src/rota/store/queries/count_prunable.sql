@@ -26,4 +26,6 @@ SELECT (SELECT count(*) FROM public.agent_run_steps AS s JOIN journals AS j ON s
         WHERE i.closed_at < %(history)s::timestamptz) AS incidents,
        (SELECT count(*) FROM rota.pgqueuer_log AS l
         WHERE l.created < %(queue_log)s::timestamptz
-          AND NOT EXISTS (SELECT FROM rota.pgqueuer AS j WHERE j.id = l.job_id)) AS queue_log
+          AND NOT EXISTS (SELECT FROM rota.pgqueuer AS j WHERE j.id = l.job_id)) AS queue_log,
+       (SELECT coalesce(sum(cardinality(b.row_ids)), 0)::bigint FROM public.audit_blocks AS b
+        WHERE b.sealed_at < %(audit)s::timestamptz) AS audit

@@ -32,17 +32,20 @@ WITH holders AS MATERIALIZED (
         started_at = excluded.started_at, finished_at = excluded.finished_at
 ), audit AS (
     INSERT INTO public.audit_logs
-        (user_id, run_id, agent_name, tool_name, tier, decision, outcome, arguments,
+        (user_id, run_id, entry_key, agent_name, tool_name, tier, decision, outcome, arguments,
          arguments_hash, detail, called_at)
-    SELECT h.user_id, h.id, h.agent_name, e.tool_name, e.tier, e.decision, e.outcome, e.arguments,
-           e.arguments_hash, e.detail, e.called_at
+    SELECT h.user_id, h.id, e.entry_key, h.agent_name, e.tool_name, e.tier, e.decision, e.outcome,
+           e.arguments, e.arguments_hash, e.detail, e.called_at
     FROM ROWS FROM (jsonb_to_recordset(%(audit)s::jsonb) AS (
-        run_id uuid, tool_name text, tier text, decision text, outcome text, arguments jsonb,
-        arguments_hash text, detail text, called_at timestamptz)) WITH ORDINALITY AS e
-        (run_id, tool_name, tier, decision, outcome, arguments, arguments_hash, detail, called_at,
-         place)
+        run_id uuid, entry_key uuid, tool_name text, tier text, decision text, outcome text,
+        arguments jsonb, arguments_hash text, detail text, called_at timestamptz))
+        WITH ORDINALITY AS e
+        (run_id, entry_key, tool_name, tier, decision, outcome, arguments, arguments_hash, detail,
+         called_at, place)
     JOIN holders AS h ON h.id = e.run_id
     ORDER BY e.place
+    -- What was written, though the answer to its commit was lost, is not written again.
+    ON CONFLICT (run_id, entry_key) DO NOTHING
 ), days AS (
     -- To the day in all, and to that of the schedule.
     INSERT INTO public.usage_days AS d

@@ -1,0 +1,217 @@
+"""Whether a chain is what was sealed: recomputes it block by block, and says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from rota.domain.audit import (
+    DIGEST_BYTES,
+    AuditEntry,
+    Block,
+    Chain,
+    Checkpoint,
+    Covered,
+    Head,
+    digest,
+    instant,
+    person_hash,
+)
+from rota.domain.errors import InvalidInputError
+
+LATE: Final = timedelta(hours=1)
+"""An entry that is sealed longer after the time that it gives deserves a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it was sealed. Block and entry are None where it is the chain's."""
+
+    chain_id: UUID
+    text: str
+    block: int | None = None
+    entry: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What became of checking one chain; in order if there is no problem.
+
+    `pruned` entries, of blocks up to `pruned_through`, are vouched for by the checkpoint alone;
+    `blanked` ones were their person's, who was deleted; `late` ones were sealed an hour or more
+    after the time that they give; `unsealed` ones are to be sealed within seconds. `seen` are the
+    heads that were looked for and are there.
+    """
+
+    head: Head
+    blocks: int
+    entries: int
+    pruned: int
+    pruned_through: int
+    blanked: int
+    late: tuple[int, ...]
+    unsealed: int
+    seen: frozenset[bytes]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What became of checking chains, and heads that were exported earlier."""
+
+    chains: tuple[Verified, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(slots=True)
+class ChainCheck:
+    """Checks one chain: `block` for each of its blocks in order, then `end`.
+
+    `is_signed` says of a checkpoint whether its signature is this installation's.
+    """
+
+    chain: Chain
+    checkpoint: Checkpoint | None
+    is_signed: Callable[[Checkpoint], bool]
+    wanted: frozenset[bytes] = frozenset()
+    problems: list[Problem] = field(default_factory=list)
+    _at: Head = field(init=False)
+    _blocks: int = 0
+    _entries: int = 0
+    _blanked: int = 0
+    _late: list[int] = field(default_factory=list)
+    _seen: set[bytes] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Begin at the chain's beginning, or at what was pruned of it."""
+        chain = self.chain
+        if chain.user_id is not None and (
+            chain.salt is None or person_hash(chain.salt, chain.user_id) != chain.person_hash
+        ):
+            self._problem("the chain was made for somebody else, or its beginning was changed")
+        self._at = Head(chain.id, 0, chain.genesis)
+        if self.checkpoint is not None:
+            if not self.is_signed(self.checkpoint):
+                self._problem(
+                    "the signature of the checkpoint is not by this rota's key: what was pruned "
+                    "cannot be told from what was cut off"
+                )
+            self._at = Head(chain.id, self.checkpoint.through_seq, self.checkpoint.hash)
+        self._arrive()
+
+    def block(self, block: Block, entries: Mapping[int, AuditEntry]) -> None:
+        """Check the next block against the entries that are there of those that it covers."""
+        if block.seq != self._at.seq + 1:
+            self._missing(self._at.seq + 1, block.seq - 1)
+        elif block.previous != self._at.hash:
+            self._problem("it does not follow from the block before it", block=block.seq)
+        is_whole = block.computed_hash() == block.hash
+        if not is_whole:
+            self._problem("the block was changed", block=block.seq)
+        for covered in block.covers:
+            found = entries.get(covered.id)
+            text = self._difference(covered, found)
+            if text is not None:
+                self._problem(text, block=block.seq, entry=covered.id)
+            elif is_whole and found is not None and _is_late(found, block):
+                self._late.append(found.id)
+        self._at = Head(self.chain.id, block.seq, block.hash)
+        self._arrive()
+        self._blocks += 1
+        self._entries += len(block.covers)
+
+    def end(self, left_out: Iterable[int], unsealed: int, past_end: int = 0) -> Verified:
+        """Return what was found.
+
+        `left_out` are entries that are in no block although everything up to them is sealed;
+        `past_end` is how many blocks there are past the chain's own end.
+        """
+        for entry in left_out:
+            self._problem(
+                "it is in no block, though everything up to it is sealed: it was put in afterwards,"
+                " or taken from somebody else, or its block was deleted",
+                entry=entry,
+            )
+        if self._at != self.chain.end:
+            if self._at.seq < self.chain.length:
+                self._missing(self._at.seq + 1, self.chain.length)
+            else:
+                self._problem("the chain's own account of its last block was changed")
+        if past_end:
+            self._problem("there are blocks past the chain's end", block=self.chain.length + 1)
+        return Verified(
+            head=self._at,
+            blocks=self._blocks,
+            entries=self._entries,
+            pruned=self.checkpoint.row_count if self.checkpoint is not None else 0,
+            pruned_through=self.checkpoint.through_seq if self.checkpoint is not None else 0,
+            blanked=self._blanked,
+            late=tuple(self._late),
+            unsealed=unsealed,
+            seen=frozenset(self._seen),
+            problems=tuple(self.problems),
+        )
+
+    def _difference(self, covered: Covered, found: AuditEntry | None) -> str | None:
+        if found is None:
+            return "the entry was deleted, or given to somebody else"
+        if found.user_id != self.chain.user_id:
+            return "the entry was given to somebody else"
+        if digest(found.content()) != covered.content:
+            if not (self.chain.is_forgotten and found.is_blank):
+                return "the entry's content was changed"
+            self._blanked += 1
+        if digest(found.record(covered.content)) != covered.digest:
+            return "the entry was changed"
+        return None
+
+    def _arrive(self) -> None:
+        if self._at.hash in self.wanted:
+            self._seen.add(self._at.hash)
+
+    def _missing(self, first: int, last: int) -> None:
+        if last < first:
+            self._problem("the numbers of the blocks do not follow one another", block=last + 1)
+        elif first == last:
+            self._problem("the block is missing", block=first)
+        else:
+            self._problem(f"blocks {first} to {last} are missing", block=first)
+
+    def _problem(self, text: str, *, block: int | None = None, entry: int | None = None) -> None:
+        self.problems.append(Problem(self.chain.id, text, block, entry))
+
+
+def missing_heads(heads: Iterable[Head], chains: Iterable[Verified]) -> tuple[Problem, ...]:
+    """Return which of the heads are not there, and were not pruned with what a checkpoint has.
+
+    A head whose `seq` is 0 is that of any chain.
+    """
+    checked = list(chains)
+    seen = {head for chain in checked for head in chain.seen}
+    pruned_through = {chain.head.chain_id: chain.pruned_through for chain in checked}
+    return tuple(
+        Problem(
+            head.chain_id,
+            f"the head {head.hash.hex()} is not there: the chain was cut off or rewritten",
+        )
+        for head in heads
+        if head.hash not in seen and not 0 < head.seq < pruned_through.get(head.chain_id, 0)
+    )
+
+
+def _is_late(entry: AuditEntry, block: Block) -> bool:
+    return instant(block.sealed_at) - instant(entry.created_at) >= LATE
+
+
+def bytes_of_hash(text: str) -> bytes:
+    """Read 64 hexadecimal digits; raises InvalidInputError."""
+    try:
+        found = bytes.fromhex(text.strip())
+    except ValueError:
+        found = b""
+    if len(found) != DIGEST_BYTES:
+        raise InvalidInputError("A head is 64 hexadecimal digits, as `rota audit head` writes it.")
+    return found

@@ -1,0 +1,192 @@
+"""Reading, checking and exporting the audit log: one's own, or as the operator everybody's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from rota.domain.audit import NOBODYS, AuditEntry, Block, Chain, Checkpoint, Head
+from rota.domain.audit_checks import ChainCheck, Verification, Verified, missing_heads
+from rota.domain.ids import UserId
+from rota.services.audit_checkpoints import Checkpoints
+from rota.store import audit as rows
+from rota.store.audit import LeftOut
+from rota.store.database import Connection, Database
+
+
+class AuditService:
+    """`user_id` None: as the operator, of everybody."""
+
+    def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
+        self._database = database
+        self._checkpoints = checkpoints
+
+    async def entries(
+        self,
+        user_id: UserId,
+        *,
+        run: str | None = None,
+        tool: str | None = None,
+        since: datetime | None = None,
+        limit: int = 50,
+    ) -> tuple[AuditEntry, ...]:
+        """Return a person's entries, newest first; `run` is the beginning of a run's id."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.list_entries(
+                conn, run=run.lower() if run else None, tool=tool, since=since, limit=limit
+            )
+
+    async def heads(self, user_id: UserId | None) -> tuple[Head, ...]:
+        """Return the last block of each chain that has one."""
+        async with self._reading(user_id) as conn:
+            return tuple(c.end for c in await rows.list_chains(conn) if c.length)
+
+    async def verify(self, user_id: UserId | None, *, heads: Sequence[Head] = ()) -> Verification:
+        """Recompute chains, and compare them with what is stored.
+
+        Each of `heads`, which were exported earlier, must be there; one whose `seq` is 0, in
+        whichever chain.
+        """
+        wanted = frozenset(head.hash for head in heads)
+        async with self._reading(user_id) as conn:
+            chains = await rows.list_chains(conn)
+            without = await rows.people_without_chain(conn) if user_id is None else ()
+        if user_id is not None and not chains:
+            without = (user_id,)
+        verified = [await self._verify_chain(user_id, chain, wanted) for chain in chains]
+        verified += [await self._verify_without_chain(user_id, person) for person in without]
+        return Verification(
+            tuple(verified),
+            (
+                *(problem for chain in verified for problem in chain.problems),
+                *missing_heads(heads, verified),
+            ),
+        )
+
+    async def export(self, user_id: UserId | None) -> AsyncIterator[dict[str, Any]]:
+        """Yield chains as JSON objects: the chain, its entries and blocks in order, its head.
+
+        With the recipe in docs/explanation/audit.md they are checked without rota.
+        """
+        async with self._reading(user_id) as conn:
+            for chain in await rows.list_chains(conn):
+                checkpoint = await rows.fetch_checkpoint(conn, chain.id)
+                yield _chain_line(chain)
+                if checkpoint is not None:
+                    yield _checkpoint_line(checkpoint)
+                last = chain.end
+                async for block in _blocks(conn, chain):
+                    for line in _block_lines(block, await _entries(conn, block)):
+                        yield line
+                    last = Head(chain.id, block.seq, block.hash)
+                yield head_line(last)
+
+    def _reading(self, user_id: UserId | None) -> AbstractAsyncContextManager[Connection]:
+        if user_id is None:
+            return self._database.transaction()
+        return self._database.acting_as(user_id)
+
+    async def _verify_chain(
+        self, user_id: UserId | None, chain: Chain, wanted: frozenset[bytes]
+    ) -> Verified:
+        """Check a chain; once more where it was pruned, or its person deleted, meanwhile."""
+        while True:
+            async with self._database.connection() as conn:
+                cursor = await rows.fetch_cursor(conn)  # first: what it says is sealed by then
+            async with self._reading(user_id) as conn:
+                (chain,) = await rows.list_chains(conn, chain.id)
+                checkpoint = await rows.fetch_checkpoint(conn, chain.id)
+                check = ChainCheck(chain, checkpoint, self._checkpoints.is_signed, wanted)
+                async for block in _blocks(conn, chain):
+                    check.block(block, {e.id: e for e in await _entries(conn, block)})
+                left_out: tuple[LeftOut, ...] = ()
+                if not chain.is_forgotten:
+                    left_out = await rows.find_left_out(
+                        conn, chain.user_id, None if chain.id == NOBODYS else chain.id, cursor
+                    )
+                past_end = await rows.count_past_end(conn, chain.id)
+                again = await rows.list_chains(conn, chain.id)
+                is_steady = [c.user_id for c in again] == [
+                    chain.user_id
+                ] and await rows.fetch_checkpoint(conn, chain.id) == checkpoint
+            if is_steady:
+                late = [entry.id for entry in left_out if entry.is_late]
+                return check.end(late, len(left_out) - len(late), past_end)
+
+    async def _verify_without_chain(self, user_id: UserId | None, person: UserId) -> Verified:
+        """Check somebody who has no chain: none of their entries may be as old as sealed ones."""
+        async with self._database.connection() as conn:
+            cursor = await rows.fetch_cursor(conn)
+        async with self._reading(user_id) as conn:
+            left_out = await rows.find_left_out(conn, person, None, cursor)
+        nothing = Chain(uuid4(), None, None, None, 0, None)
+        late = [entry.id for entry in left_out if entry.is_late]
+        return ChainCheck(nothing, None, self._checkpoints.is_signed).end(
+            late, len(left_out) - len(late)
+        )
+
+
+async def _blocks(conn: Connection, chain: Chain) -> AsyncIterator[Block]:
+    after = 0
+    while found := await rows.list_blocks(conn, chain.id, after=after, through=chain.length):
+        for block in found:
+            yield block
+        after = found[-1].seq
+
+
+async def _entries(conn: Connection, block: Block) -> tuple[AuditEntry, ...]:
+    return await rows.fetch_entries(conn, [covered.id for covered in block.covers])
+
+
+def _chain_line(chain: Chain) -> dict[str, Any]:
+    return {
+        "type": "chain",
+        "chain": str(chain.id),
+        "person": chain.person_hash.hex() if chain.person_hash is not None else None,
+        "user_id": str(chain.user_id) if chain.user_id is not None else None,
+        "salt": chain.salt,
+    }
+
+
+def _checkpoint_line(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "type": "checkpoint",
+        "chain": str(checkpoint.chain_id),
+        "through_seq": checkpoint.through_seq,
+        "hash": checkpoint.hash.hex(),
+        "row_count": checkpoint.row_count,
+        "sealed_at": checkpoint.sealed_at,
+        "pruned_at": checkpoint.pruned_at,
+        "key_id": checkpoint.key_id,
+        "signature": checkpoint.signature.hex(),
+    }
+
+
+def _block_lines(block: Block, entries: tuple[AuditEntry, ...]) -> Iterator[dict[str, Any]]:
+    there = {entry.id: entry for entry in entries}
+    for covered in block.covers:
+        if (entry := there.get(covered.id)) is not None:
+            yield {"type": "entry", **entry.record(covered.content), "of": dict(entry.content())}
+    yield {
+        "type": "block",
+        "chain": str(block.chain_id),
+        "seq": block.seq,
+        "previous": block.previous.hex(),
+        "ids": [covered.id for covered in block.covers],
+        "rows": [covered.digest.hex() for covered in block.covers],
+        "sealed_at": block.sealed_at,
+        "hash": block.hash.hex(),
+    }
+
+
+def head_line(head: Head) -> dict[str, Any]:
+    """Return a head as it is exported."""
+    return {
+        "type": "head",
+        "chain": str(head.chain_id),
+        "seq": head.seq,
+        "hash": head.hash.hex(),
+    }

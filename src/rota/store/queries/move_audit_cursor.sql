@@ -1,0 +1,3 @@
+UPDATE rota.audit_cursor
+SET sealed = %(sealed)s::pg_snapshot,
+    server = (SELECT system_identifier FROM pg_control_system())

@@ -1,0 +1,1 @@
+SELECT to_jsonb(%(at)s::timestamptz AT TIME ZONE 'UTC') #>> '{}'

@@ -1,0 +1,685 @@
+"""The audit log's chains: what is sealed when, and that whatever is changed afterwards is found."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rota.domain.audit import NOBODYS, Head, canonical
+from rota.domain.errors import SetupRequiredError
+from rota.domain.retention import Period
+from rota.security.encryption import Cipher
+from rota.services.audit import AuditService
+from rota.services.audit_checkpoints import Checkpoints
+from rota.services.audit_sealing import AuditSealer
+from rota.services.retention import RetentionService
+from rota.store.database import Database
+from tests.services.harness import CIPHER
+
+DAY = timedelta(days=1)
+LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+INSERT = (
+    "INSERT INTO audit_logs (user_id, run_id, agent_name, tool_name, tier, decision, outcome,"
+    " arguments, arguments_hash, detail, actor, origin, called_at)"
+    " VALUES (%s, %s, 'watcher', %s, 'auto', 'allowed', 'succeeded', %s, 'abc', %s, %s, 'worker',"
+    " now()) RETURNING id"
+)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Log:
+    """Writes entries as the backend does, seals, verifies, and tampers as the tables' owner."""
+
+    def __init__(self, database: Database, owner) -> None:
+        self.database = database
+        self.owner = owner
+        self.sealer = AuditSealer(database)
+        self.service = AuditService(database, Checkpoints(CIPHER))
+
+    async def write(self, user, tool="send", *, conn=None, actor="agent", **arguments) -> int:
+        values = [user, uuid4(), tool, json.dumps(arguments), f"to {arguments}", actor]
+        if conn is not None:
+            return (await (await conn.execute(INSERT, values)).fetchone())[0]
+        async with self.database.connection() as lent:
+            return (await (await lent.execute(INSERT, values)).fetchone())[0]
+
+    async def seal(self, at: datetime | None = None) -> int:
+        return await self.sealer.seal(at or now())
+
+    async def sealed(self, user, blocks=3, each=2, at: datetime | None = None) -> list[int]:
+        """Write blocks of entries and return the entries' ids."""
+        ids = []
+        for block in range(blocks):
+            ids += [
+                await self.write(user, to="a@b.c", number=block * each + n) for n in range(each)
+            ]
+            await self.seal(at)
+        return ids
+
+    async def problems(self, user, *heads) -> list[str]:
+        found = await self.service.verify(user, heads=heads)
+        return [
+            " ".join(
+                [
+                    *([f"block {p.block}"] if p.block else []),
+                    *([f"entry {p.entry}"] if p.entry else []),
+                    p.text,
+                ]
+            )
+            for p in found.problems
+        ]
+
+    async def fetch(self, query, *values):
+        return await (await self.owner.execute(query, values)).fetchall()
+
+
+@pytest.fixture
+def log(database, owner) -> Log:
+    return Log(database, owner)
+
+
+async def test_chain_of_what_was_written_is_in_order(log, alice, bob):
+    await log.sealed(alice)
+    await log.write(bob)
+    await log.write(None)
+    await log.seal()
+    await log.write(alice)
+
+    (own,) = (await log.service.verify(alice)).chains
+    everybody = await log.service.verify(None)
+
+    assert (own.blocks, own.entries, own.unsealed, own.problems) == (3, 6, 1, ())
+    assert everybody.problems == ()
+    assert sorted(chain.entries for chain in everybody.chains) == [1, 1, 6]
+
+
+async def test_nothing_to_seal_writes_nothing(log, alice):
+    await log.sealed(alice, blocks=1)
+    before = await log.fetch("SELECT xmin::text, ctid::text FROM rota.audit_cursor")
+
+    assert await log.seal() == 0
+
+    assert await log.fetch("SELECT count(*) FROM audit_blocks") == [(1,)]
+    assert await log.fetch("SELECT xmin::text, ctid::text FROM rota.audit_cursor") == before
+
+
+async def test_entry_that_commits_late_is_sealed_all_the_same(log, database, alice):
+    """Its id is smaller than that of one that was committed, and sealed, long before it."""
+    async with database.connection() as other, database.connection() as first:
+        async with first.transaction():
+            early = await log.write(alice, conn=first)  # takes its id, and does not commit
+            async with other.transaction():
+                late = await log.write(alice, conn=other)
+            assert early < late
+            await log.seal()
+            assert await log.problems(alice) == []
+        await log.seal()
+
+    assert await log.problems(alice) == []
+    covered = await log.fetch("SELECT row_ids FROM audit_blocks ORDER BY seq")
+    assert covered == [([late],), ([early],)]
+
+
+async def test_entry_of_a_savepoint_belongs_to_the_transaction_around_it(log, database, alice):
+    async with database.connection() as conn, conn.transaction():
+        async with conn.transaction():
+            await log.write(alice, conn=conn)
+        await log.seal()
+        assert await log.fetch("SELECT count(*) FROM audit_blocks") == [(0,)]
+    assert await log.seal() == 1
+
+
+async def test_many_sealers_seal_each_entry_once(log, database, alice, bob):
+    for number in range(60):
+        await log.write((alice, bob, None)[number % 3])
+    sealers = [AuditSealer(database, batch=7) for _ in range(4)]
+
+    counts = await asyncio.gather(*(sealer.seal(now()) for sealer in sealers))
+    counts.append(await log.seal())
+
+    assert sum(counts) == 60
+    assert await log.problems(None) == []
+
+
+async def test_each_entry_of_many_transactions_at_once_is_sealed_once(log, database, alice):
+    """Transactions begin, write, roll back and commit in any order between the looks."""
+    async with AsyncExitStack() as stack:
+        open_ones = [await stack.enter_async_context(database.connection()) for _ in range(6)]
+        for conn in open_ones:
+            await conn.execute("BEGIN")
+        kept = 0
+        for step in range(40):
+            conn = open_ones[(step * 5) % 6]
+            await log.write(alice, conn=conn)
+            if step % 3 == 0:
+                commits = step % 2 == 0
+                await conn.execute("COMMIT" if commits else "ROLLBACK")
+                await conn.execute("BEGIN")
+            if step % 4 == 1:
+                await log.seal()
+                assert await log.problems(alice) == []
+        for conn in open_ones:
+            await conn.execute("COMMIT")
+        await log.seal()
+        ((kept,),) = await log.fetch("SELECT count(*) FROM audit_logs")
+
+    (own,) = (await log.service.verify(alice)).chains
+    assert (own.entries, own.unsealed, own.problems) == (kept, 0, ())
+    assert kept > 10
+
+
+async def test_interrupted_sealing_is_gone_on_with(log, database, alice):
+    for _ in range(7):
+        await log.write(alice)
+    small = AuditSealer(database, batch=2)
+    await log.owner.execute(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF NEW.seq = 3 THEN RAISE 'no'; END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER fail BEFORE INSERT ON audit_blocks FOR EACH ROW EXECUTE FUNCTION fail()"
+    )
+    with pytest.raises(psycopg.errors.RaiseException):
+        await small.seal(now())
+    await log.owner.execute("DROP TRIGGER fail ON audit_blocks")
+
+    assert await small.seal(now()) == 3
+    assert await log.problems(alice) == []
+
+
+async def test_sealing_on_another_server_begins_anew_and_seals_nothing_twice(log, alice):
+    """As after a dump was restored: transactions there have smaller numbers."""
+    await log.sealed(alice)
+    await log.owner.execute(
+        "UPDATE rota.audit_cursor SET server = 1, sealed = '9000000000:9000000000:'"
+    )
+    new = await log.write(alice)
+    old = await log.write(alice)  # not sealed before the dump was made
+    await log.owner.execute("UPDATE audit_logs SET written_in = '8000000000' WHERE id = %s", [old])
+    assert await log.problems(alice) == []
+
+    assert await log.seal() == 2
+
+    assert await log.problems(alice) == []
+    assert await log.fetch("SELECT row_ids FROM audit_blocks ORDER BY seq DESC LIMIT 1") == [
+        ([new, old],)
+    ]
+    assert await log.seal() == 0
+
+
+COLUMNS = {
+    "run_id": "gen_random_uuid()",
+    "action_id": "gen_random_uuid()",
+    "agent_name": "'another'",
+    "tool_name": "'look'",
+    "tier": "'unknown'",
+    "decision": "'held'",
+    "outcome": "'failed'",
+    "arguments": """'{"to": "x@y.z", "number": 2}'""",
+    "arguments_hash": "'abd'",
+    "detail": "'nothing of note'",
+    "actor": "'rota'",
+    "origin": "'cli'",
+    "called_at": "called_at - interval '1 microsecond'",
+    "created_at": "created_at + interval '1 day'",
+    "written_in": "'3'",
+    "entry_key": "gen_random_uuid()",
+    "user_id": "%(bob)s",
+}
+
+
+async def test_edit_of_each_column_is_found_and_named(log, alice, bob):
+    entries = await log.sealed(alice, blocks=len(COLUMNS), each=1)
+    assert await log.problems(alice) == []
+
+    for entry, (column, value) in zip(entries, COLUMNS.items(), strict=True):
+        await log.owner.execute(
+            f"UPDATE audit_logs SET {column} = {value} WHERE id = {entry}", {"bob": bob}
+        )
+
+    for user in (alice, None):
+        problems = await log.problems(user)
+        for place, entry in enumerate(entries, start=1):
+            assert any(p.startswith(f"block {place} entry {entry} ") for p in problems), place
+
+
+async def test_every_column_has_its_edit(owner):
+    cursor = await owner.execute(
+        "SELECT column_name FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND table_name = 'audit_logs'"
+    )
+    assert {name for (name,) in await cursor.fetchall()} == {*COLUMNS, "id"}
+
+
+async def test_edits_that_no_clock_can_show_are_found(log, alice):
+    first, second, *_ = await log.sealed(alice)
+    await log.owner.execute(f"UPDATE audit_logs SET called_at = 'infinity' WHERE id = {first}")
+    await log.owner.execute(
+        f"UPDATE audit_logs SET created_at = '0044-03-15 BC' WHERE id = {second}"
+    )
+
+    assert len(await log.problems(alice)) == 2
+
+
+@pytest.mark.parametrize("place", [0, 3, 5])
+async def test_deleted_entry_is_found_and_named(log, alice, place):
+    entry = (await log.sealed(alice))[place]
+
+    await log.owner.execute("DELETE FROM audit_logs WHERE id = %s", [entry])
+
+    (problem,) = await log.problems(alice)
+    assert problem.startswith(f"block {place // 2 + 1} entry {entry} the entry was deleted")
+
+
+async def test_entry_put_in_behind_the_seal_is_found(log, alice):
+    first, *_ = await log.sealed(alice)
+    (taken,) = await log.fetch("SELECT written_in::text FROM audit_logs WHERE id = %s", first)
+
+    entry = await log.write(alice)
+    await log.owner.execute(
+        "UPDATE audit_logs SET written_in = %s::xid8 WHERE id = %s", [taken[0], entry]
+    )
+
+    (problem,) = await log.problems(alice)
+    assert problem.startswith(f"entry {entry} it is in no block")
+
+
+async def test_entry_that_says_that_it_is_still_to_come_is_found(log, alice):
+    await log.sealed(alice)
+    entry = await log.write(alice)
+    await log.owner.execute(
+        "UPDATE audit_logs SET written_in = '9000000000' WHERE id = %s", [entry]
+    )
+    await log.seal()
+
+    (problem,) = await log.problems(alice)
+    assert problem.startswith(f"entry {entry} it is in no block")
+
+
+async def test_entry_with_a_time_long_past_is_pointed_out(log, alice):
+    entry = await log.write(alice)
+    await log.owner.execute("UPDATE audit_logs SET created_at = now() - interval '2 hours'")
+    await log.seal()
+
+    (own,) = (await log.service.verify(alice)).chains
+
+    assert (own.late, own.problems) == ((entry,), ())
+
+
+SWAP_TWO_ENTRIES = (
+    "WITH a AS (SELECT * FROM audit_logs ORDER BY id LIMIT 2)"
+    " UPDATE audit_logs AS l SET arguments = o.arguments, detail = o.detail"
+    " FROM a, a AS o WHERE l.id = a.id AND o.id <> a.id"
+)
+SWAP_TWO_BLOCKS = (
+    "UPDATE audit_blocks SET seq = seq + 10 WHERE seq IN (2, 3);"
+    "UPDATE audit_blocks SET seq = 15 - seq WHERE seq > 10"
+)
+
+
+@pytest.mark.parametrize(
+    ("tampering", "found"),
+    [
+        ("DELETE FROM audit_blocks WHERE seq = 1", "block 1 the block is missing"),
+        ("DELETE FROM audit_blocks WHERE seq = 2", "block 2 the block is missing"),
+        ("DELETE FROM audit_blocks WHERE seq = 4", "block 4 the block is missing"),
+        ("DELETE FROM audit_blocks WHERE seq > 2", "block 3 blocks 3 to 4 are missing"),
+        ("UPDATE audit_blocks SET seq = 9 WHERE seq = 4", "there are blocks past"),
+        ("UPDATE audit_blocks SET sealed_at = 'infinity' WHERE seq = 2", "block 2 the block was"),
+        ("UPDATE audit_blocks SET previous = hash WHERE seq = 3", "block 3 it does not follow"),
+        ("UPDATE audit_blocks SET hash = previous WHERE seq = 3", "block 3 the block was changed"),
+        ("UPDATE audit_blocks SET row_ids = row_ids[:1] WHERE seq = 2", "in no block"),
+        ("UPDATE audit_blocks SET row_ids = row_ids || 9 WHERE seq = 2", "block 2 the block was"),
+        ("UPDATE audit_blocks SET digests = contents WHERE seq = 2", "block 2 the block was"),
+        ("UPDATE audit_blocks SET contents = digests WHERE seq = 2", "content was changed"),
+        ("UPDATE audit_blocks SET contents = '' WHERE seq = 2", "content was changed"),
+        ("UPDATE audit_chains SET salt = gen_random_uuid() WHERE length > 0", "somebody else"),
+        ("UPDATE audit_chains SET person_hash = sha256('x') WHERE length > 0", "somebody else"),
+        ("UPDATE audit_chains SET head = sha256('x') WHERE length > 0", "own account"),
+        ("UPDATE audit_chains SET length = 3 WHERE length > 0", "blocks past the chain's end"),
+        # Two entries, and then two blocks, change places.
+        (SWAP_TWO_ENTRIES, "block 1 entry"),
+        (
+            "UPDATE audit_blocks SET row_ids = ARRAY[row_ids[2], row_ids[1]] WHERE seq = 2",
+            "block 2 entry",
+        ),
+        (SWAP_TWO_BLOCKS, "block 2 it does not follow"),
+    ],
+)
+async def test_tampering_with_the_chain_is_found(log, alice, tampering, found):
+    await log.sealed(alice, blocks=4)
+    assert await log.problems(None) == []
+
+    for statement in tampering.split(";"):
+        await log.owner.execute(statement)
+
+    assert any(found in problem for problem in await log.problems(alice))
+    assert any(found in problem for problem in await log.problems(None))
+
+
+async def test_whole_chain_that_is_gone_is_found(log, alice):
+    await log.sealed(alice)
+    await log.owner.execute("DELETE FROM audit_blocks")
+    await log.owner.execute("DELETE FROM audit_chains WHERE user_id IS NOT NULL")
+
+    assert len(await log.problems(alice)) == 6
+    assert len(await log.problems(None)) == 6
+
+
+async def cut_the_tail(log: Log) -> None:
+    """Cut as whoever owns the tables can, leaving nothing that contradicts it."""
+    await log.owner.execute(
+        "DELETE FROM audit_logs WHERE id IN"
+        " (SELECT unnest(row_ids) FROM audit_blocks WHERE seq = 3)"
+    )
+    await log.owner.execute("DELETE FROM audit_blocks WHERE seq = 3")
+    await log.owner.execute(
+        "UPDATE audit_chains AS c SET length = 2, head = b.hash"
+        " FROM audit_blocks AS b WHERE b.chain_id = c.id AND b.seq = 2"
+    )
+
+
+async def test_tail_that_was_cut_cleanly_is_seen_by_an_exported_head_alone(log, alice):
+    await log.sealed(alice, blocks=2)
+    (earlier,) = await log.service.heads(alice)
+    await log.sealed(alice, blocks=1)
+    (head,) = await log.service.heads(alice)
+    anonymous = Head(NOBODYS, 0, head.hash)
+    assert await log.problems(alice, head, anonymous, earlier) == []
+
+    await cut_the_tail(log)
+
+    assert await log.problems(alice) == []
+    assert await log.problems(alice, earlier) == []
+    for user in (alice, None):
+        for kept in (head, anonymous):
+            (problem,) = await log.problems(user, kept)
+            assert problem.startswith(f"the head {head.hash.hex()} is not there")
+
+
+async def test_chain_goes_on_after_what_was_tampered_with_and_still_shows_it(log, alice):
+    await log.sealed(alice)
+    await log.owner.execute("DELETE FROM audit_blocks WHERE seq = 3")
+
+    await log.sealed(alice, blocks=1)
+
+    problems = await log.problems(alice)
+    assert problems[0] == "block 3 the block is missing"
+    assert [p.partition(" it is in no block")[0] for p in problems[1:]] == ["entry 5", "entry 6"]
+
+
+async def test_deleted_person_leaves_an_intact_chain_and_nothing_personal(log, alice, bob):
+    await log.write(alice, to="secret@example.com", actor=str(alice))
+    await log.sealed(alice)
+    await log.sealed(bob, blocks=1)
+    await log.write(alice, to="unsealed@example.com")
+    (head,) = await log.service.heads(alice)
+
+    await log.owner.execute("DELETE FROM auth.users WHERE id = %s", [alice])
+
+    assert await log.problems(None, head) == []
+    found = await log.service.verify(None, heads=[head])
+    assert sum(chain.blanked for chain in found.chains) == 7
+    await log.seal()
+    assert await log.problems(None, head) == []
+    left = json.dumps(
+        [
+            await log.fetch(f"SELECT to_jsonb(t) FROM {table} AS t WHERE {where}")
+            for table, where in {
+                "audit_logs": "user_id IS NULL",
+                "audit_chains": "user_id IS NULL",
+                "audit_blocks": "true",
+            }.items()
+        ]
+    )
+    for personal in (str(alice), "example.com", "a@b.c", "watcher"):
+        assert personal not in left
+    assert await log.problems(bob) == []
+
+
+async def test_deleted_persons_entry_is_guarded_still(log, alice):
+    entry, *_ = await log.sealed(alice)
+    await log.owner.execute("DELETE FROM auth.users WHERE id = %s", [alice])
+
+    await log.owner.execute("UPDATE audit_logs SET outcome = 'failed' WHERE id = %s", [entry])
+    assert f"entry {entry} " in (await log.problems(None))[0]
+    await log.owner.execute("UPDATE audit_logs SET outcome = 'succeeded' WHERE id = %s", [entry])
+    await log.owner.execute("UPDATE audit_logs SET detail = 'x' WHERE id = %s", [entry])
+    assert f"entry {entry} " in (await log.problems(None))[0]
+
+
+async def test_blanking_the_entry_of_somebody_who_is_there_is_found(log, alice):
+    entry, *_ = await log.sealed(alice)
+
+    await log.owner.execute("UPDATE audit_logs SET user_id = NULL WHERE id = %s", [entry])
+
+    assert f"entry {entry} " in (await log.problems(None))[0]
+
+
+async def test_deletion_and_sealing_at_once_leave_an_intact_chain(log, database, alice, bob):
+    """Whoever comes second waits; then entries are in the one chain or in the other."""
+    await log.sealed(alice, blocks=1)
+    for _ in range(3):
+        await log.write(alice)
+    async with database.connection() as conn, conn.transaction():
+        await conn.execute("SELECT FROM audit_chains FOR NO KEY UPDATE")
+        deletion = asyncio.create_task(
+            log.owner.execute("DELETE FROM auth.users WHERE id = %s", [alice])
+        )
+        while not await waiting(conn):
+            await asyncio.sleep(0.01)
+        sealing = asyncio.create_task(log.seal())
+        while await waiting(conn) < 2:
+            await asyncio.sleep(0.01)
+    await deletion
+    await sealing
+    await log.seal()
+
+    assert await log.problems(None) == []
+
+
+async def waiting(conn) -> int:
+    cursor = await conn.execute(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " OR NOT granted AND locktype = 'transactionid'"
+    )
+    return (await cursor.fetchone())[0]
+
+
+@pytest.fixture
+def retention(database) -> RetentionService:
+    return RetentionService(database, Checkpoints(CIPHER))
+
+
+async def test_pruned_chain_begins_at_a_signed_checkpoint(log, retention, alice, bob):
+    old = await log.sealed(alice, at=LONG_AGO)
+    (old_head,) = await log.service.heads(alice)
+    young = await log.sealed(alice, blocks=1)
+    await log.sealed(bob, blocks=1)
+    (head,) = await log.service.heads(alice)
+    assert (await retention.prune(now())).audit == 0
+    await retention.set({Period.AUDIT: 365})
+    assert (await retention.count_prunable(now())).audit == len(old)
+
+    assert (await retention.prune(now())).audit == len(old)
+
+    found = await log.service.verify(alice, heads=[head, old_head])
+    assert found.problems == ()
+    assert (found.chains[0].pruned, found.chains[0].entries) == (6, 2)
+    left = await log.fetch("SELECT id FROM audit_logs WHERE user_id = %s ORDER BY id", alice)
+    assert [row[0] for row in left] == young
+    assert await log.problems(None) == []
+    assert (await retention.prune(now())).audit == 0
+
+
+async def test_second_pruning_goes_on_from_the_first(log, database, alice):
+    await log.sealed(alice, blocks=5, at=LONG_AGO)
+    small = RetentionService(database, Checkpoints(CIPHER), runs_batch=2)
+    await small.set({Period.AUDIT: 365})
+    (early,) = await log.fetch("SELECT chain_id, hash FROM audit_blocks WHERE seq = 2")
+
+    assert (await small.prune(now())).audit == 10
+
+    assert await log.problems(alice) == []
+    assert await log.problems(alice, Head(early[0], 2, early[1])) == []  # pruned, as signed
+    assert await log.fetch("SELECT through_seq, row_count FROM audit_checkpoints") == [(5, 10)]
+    await log.sealed(alice, blocks=1)
+    assert await log.problems(alice) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "row_count = row_count + 1",
+        "hash = sha256('x')",
+        "through_seq = 2",
+        "pruned_at = now()",
+        "sealed_at = now()",
+        "key_id = 'another'",
+        "signature = sha256('x')",
+    ],
+)
+async def test_forged_checkpoint_is_found(log, retention, alice, change):
+    await log.sealed(alice, at=LONG_AGO)
+    await log.sealed(alice, blocks=1)
+    await retention.set({Period.AUDIT: 365})
+    await retention.prune(now())
+    assert await log.problems(alice) == []
+
+    await log.owner.execute(f"UPDATE audit_checkpoints SET {change}")
+
+    assert "signature of the checkpoint" in (await log.problems(alice))[0]
+
+
+async def test_checkpoint_of_another_key_is_not_taken_for_ones_own(log, retention, alice):
+    await log.sealed(alice, at=LONG_AGO)
+    await retention.set({Period.AUDIT: 365})
+    await retention.prune(now())
+    other = AuditService(log.database, Checkpoints(Cipher(b"o" * 32)))
+
+    assert "signature" in (await other.verify(alice)).problems[0].text
+
+
+async def test_audit_log_is_not_pruned_without_a_key(log, database, alice):
+    await log.sealed(alice, at=LONG_AGO)
+    keyless = RetentionService(database, Checkpoints(None))
+    await keyless.set({Period.AUDIT: 365})
+
+    with pytest.raises(SetupRequiredError, match="ROTA_SECRET_KEY"):
+        await keyless.prune(now())
+
+    assert await log.fetch("SELECT count(*) FROM audit_logs") == [(6,)]
+
+
+async def test_backend_cannot_prune_what_is_kept(log, retention, database, alice):
+    await log.sealed(alice, at=LONG_AGO)
+    await log.sealed(alice, blocks=1)
+    prune = "SELECT rota.prune_audit(chain_id, seq, %s, now(), 'k', sha256('x')) FROM audit_blocks"
+    async with database.connection() as conn:
+        with pytest.raises(psycopg.errors.ObjectInUse):  # no policy
+            await conn.execute(prune + " WHERE seq = 3", [6])
+        await retention.set({Period.AUDIT: 365})
+        with pytest.raises(psycopg.errors.ObjectInUse):  # too young
+            await conn.execute(prune + " WHERE seq = 4", [8])
+        with pytest.raises(psycopg.errors.DataException):  # a wrong count
+            await conn.execute(prune + " WHERE seq = 3", [5])
+        with pytest.raises(psycopg.errors.ObjectInUse):
+            await conn.execute(
+                "SELECT rota.prune_audit(%s, 99, 0, now(), 'k', sha256('x'))", [NOBODYS]
+            )
+    assert await log.problems(alice) == []
+
+
+def check_export(lines: list[dict]) -> str:
+    """Check an exported chain with nothing of rota's, by docs/explanation/audit.md; its head."""
+
+    def sha(value: object) -> str:
+        return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
+
+    chain = lines[0]
+    previous = sha({"chain": chain["chain"], "person": chain["person"]})
+    rows: list[str] = []
+    for line in lines[1:]:
+        if line["type"] == "checkpoint":
+            previous = line["hash"]
+        if line["type"] == "entry":
+            entry = {name: line[name] for name in line if name not in {"type", "of"}}
+            assert chain["user_id"] is None or sha(line["of"]) == entry["content"]
+            rows.append(sha(entry))
+        if line["type"] == "block":
+            assert line["rows"] == rows
+            assert line["previous"] == previous
+            names = ("chain", "previous", "rows", "sealed_at", "seq")
+            previous = sha({name: line[name] for name in names})
+            assert line["hash"] == previous
+            rows = []
+    assert lines[-1]["hash"] == previous
+    return previous
+
+
+async def test_export_is_checked_without_rota(log, retention, alice, bob):
+    await log.sealed(alice, at=LONG_AGO)
+    await log.write(alice, text='Ünï"\\\n\x7f\u2028 \U0001f600', big=2**70, small=1.10)
+    await log.seal()
+    await log.sealed(bob, blocks=1)
+    (head,) = await log.service.heads(alice)
+
+    async def exported(user):
+        return [json.loads(json.dumps(line)) async for line in log.service.export(user)]
+
+    assert check_export(await exported(alice)) == head.hash.hex()
+    await retention.set({Period.AUDIT: 365})
+    await retention.prune(now())
+    assert check_export(await exported(alice)) == head.hash.hex()
+    everybody = await exported(None)
+    starts = [n for n, line in enumerate(everybody) if line["type"] == "chain"]
+    heads = {
+        check_export(everybody[start:end])
+        for start, end in zip(starts, [*starts[1:], len(everybody)], strict=True)
+    }
+    assert {h.hash.hex() for h in await log.service.heads(None)} <= heads
+    await log.owner.execute("DELETE FROM auth.users WHERE id = %s", [alice])
+    chains = [line["chain"] for line in await exported(None) if line["type"] == "head"]
+    assert str(head.chain_id) in chains
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["arguments", "detail", "entry_key", "id"]),
+        st.one_of(texts, st.none(), st.integers(-(2**53) + 1, 2**53 - 1), st.lists(texts)),
+    )
+)
+def test_what_is_hashed_is_canonical_json(value):
+    assert canonical(value) == rfc8785.dumps(value)
+
+
+async def test_own_entries_are_listed_newest_first(log, database, alice, bob):
+    await log.write(alice, "look")
+    second = await log.write(alice, "send")
+    await log.write(bob, "send")
+
+    listed = await log.service.entries(alice)
+    assert [entry.tool_name for entry in listed] == ["send", "look"]
+    assert [e.id for e in await log.service.entries(alice, tool="send")] == [second]
+    assert [e.id for e in await log.service.entries(alice, limit=1)] == [second]
+    run = listed[0].run_id
+    assert [e.id for e in await log.service.entries(alice, run=run[:8].upper())] == [second]
+    assert await log.service.entries(alice, since=now() + DAY) == ()
+    assert len(await log.service.entries(alice, since=now() - DAY)) == 2
+    assert UUID(run)
+    assert listed[0].called <= now()
