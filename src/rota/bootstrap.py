@@ -23,6 +23,7 @@ from rota.services.audit_checkpoints import Checkpoints
 from rota.services.audit_sealing import AuditSealer
 from rota.services.calendars import CalendarService
 from rota.services.connections import ConnectionService
+from rota.services.deputies import DeputyService
 from rota.services.explanations import ExplanationService
 from rota.services.incidents import IncidentService
 from rota.services.limits import LimitService
@@ -82,6 +83,7 @@ class App:
     retention: RetentionService
     limits: LimitService
     approvals: ApprovalService
+    deputies: DeputyService
     audit: AuditService
     rules: RuleService
 
@@ -197,6 +199,7 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
             limits=LimitService(database),
             audit=AuditService(database, Checkpoints(_cipher(settings))),
             approvals=approvals,
+            deputies=DeputyService(database),
             rules=RuleService(database, approvals, clock=clock),
         )
 

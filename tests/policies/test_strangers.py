@@ -107,6 +107,7 @@ TABLES: dict[str, Expected] = {
     "notifications": Expected(updates=frozenset({"read_at"})),
     "user_channels": Expected(deletes=True),
     "pending_actions": Expected(hidden=frozenset({"sealed_arguments", "executing_token"})),
+    "approval_deputies": Expected(key="user_id"),
     "audit_logs": Expected(),
     "audit_chains": Expected(),
     "audit_blocks": Expected(key="chain_id"),
@@ -143,6 +144,7 @@ async def rows(owner, alice) -> dict[str, Any]:
         schedule,
     )
     await owner.execute("UPDATE agent_schedules SET cron = '0 8 * * *' WHERE id = %s", [schedule])
+    carl = await insert("INSERT INTO auth.users (email) VALUES ('carl@example.com') RETURNING id")
     chain = await insert("INSERT INTO audit_chains (user_id) VALUES (%s) RETURNING id", alice)
     calendar, kept = [
         await insert("INSERT INTO calendars (user_id, name) VALUES (%s, %s) RETURNING id", alice, n)
@@ -239,6 +241,12 @@ async def rows(owner, alice) -> dict[str, Any]:
             " arguments_hash, called_at) VALUES (%s, 'a', 't', 'auto', 'allowed', 'succeeded',"
             " 'x', now()) RETURNING id",
             alice,
+        ),
+        "approval_deputies": await insert(
+            "INSERT INTO approval_deputies (user_id, deputy_id, user_name, deputy_name)"
+            " VALUES (%s, %s, 'alice', 'carl') RETURNING user_id",
+            alice,
+            carl,
         ),
         "audit_chains": chain,
         "audit_blocks": await insert(

@@ -84,6 +84,11 @@ class Desk:
         """Return all actions in the order of their calls."""
         return await self.workshop.rows("pending_actions", "model_step, call_index, created_at")
 
+    async def actions_for(self, tool: str, *, agent: str) -> list[dict[str, Any]]:
+        """Return an agent's actions for one tool."""
+        found = await self.actions()
+        return [a for a in found if (a["tool_name"], a["agent_name"]) == (tool, agent)]
+
     async def approve(self, action: Any = None, **options: Any) -> Any:
         """Approve an action, the only one by default."""
         found = action or await self.action()

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rota.security.redaction import REDACTED, redact, redact_text
+from rota.domain.content import REDACTED
+from rota.security.redaction import redact, redact_text
 
 SECRETS = [
     "sk-" + "a1B2" * 8,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rota.cli import approval_policy
+from rota.cli import approval_deputies, approval_policy
 from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
 from rota.settings import Settings
 
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from rota.domain.actions import PendingAction
     from rota.domain.ids import UserId
     from rota.domain.rules import Rule
+    from rota.domain.triage import Precedents
     from rota.services.approvals import Decided
 
 app = typer.Typer(
     help="Approvals: what agents want to do, and may not without a yes.", no_args_is_help=True
 )
 app.add_typer(approval_policy.app, name="policy")
+app.add_typer(approval_deputies.app, name="deputies")
 Action = Annotated[str, typer.Argument(metavar="ACTION", help="Its id, or the beginning of it.")]
 Actions = Annotated[
     list[str] | None,
@@ -31,6 +34,58 @@ Actions = Annotated[
 All = Annotated[bool, typer.Option("--all", help="All that are pending.")]
 
 _VIA = "cli"
+
+
+class RiskOption(StrEnum):
+    """The highest risk that is meant."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+Like = Annotated[
+    str | None,
+    typer.Option(
+        "--like",
+        metavar="ACTION",
+        help="All that are pending of this one's agent, for the same tool.",
+    ),
+]
+UpTo = Annotated[RiskOption, typer.Option("--up-to", help="Only those of this risk at most.")]
+OfAgent = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's.")]
+OfTool = Annotated[str | None, typer.Option("--tool", metavar="NAME", help="Only for this tool.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Which:
+    """Which requests are decided on: those named, all that are pending, or all like one."""
+
+    actions: list[str] | None
+    every: bool
+    like: str | None
+    up_to: RiskOption
+
+    def check(self) -> None:
+        from rota.domain.errors import InvalidInputError
+
+        if [bool(self.actions), self.every, self.like is not None].count(True) != 1:
+            raise InvalidInputError("Name the requests, or say --all, or --like one of them.")
+        if self.actions and self.up_to is not RiskOption.HIGH:
+            raise InvalidInputError("--up-to goes with --all and --like.")
+
+    async def references(self, app: App, me: UserId) -> list[str]:
+        from rota.domain.actions import ActionStatus
+
+        if self.actions:
+            return self.actions
+        if self.like is not None:
+            found = await app.approvals.like(me, self.like, up_to=self.up_to.value)
+        else:
+            found = await app.approvals.all(
+                me, statuses=[ActionStatus.PENDING], up_to=self.up_to.value, limit=1_000
+            )
+        return [str(action.id) for action in found]
 
 
 class OutcomeOption(StrEnum):
@@ -47,16 +102,23 @@ def list_approvals(
         str | None,
         typer.Option("--status", help="Only of this status, or `all`; else what waits for you."),
     ] = None,
+    agent: OfAgent = None,
+    tool: OfTool = None,
+    up_to: UpTo = RiskOption.HIGH,
+    grouped: Annotated[
+        bool, typer.Option("--grouped", help="One line for all that are alike.")
+    ] = False,
     limit: Limit = 50,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     user: As = None,
     json: Json = False,
 ) -> None:
-    """List what waits for your decision, the newest first, like requests together."""
+    """List what waits for your decision, the riskiest first, like requests together."""
     from rota.cli import approval_texts, output
     from rota.domain.actions import ActionStatus
     from rota.domain.errors import InvalidInputError
+    from rota.domain.triage import groups
     from rota.services.approvals import OPEN
 
     statuses: tuple[ActionStatus, ...] | None = OPEN
@@ -71,14 +133,21 @@ def list_approvals(
 
     async def work(app: App, me: UserId) -> tuple[str, tuple[PendingAction, ...]]:
         return await app.schedules.zone(me), await app.approvals.all(
-            me, statuses=statuses, limit=limit
+            me,
+            statuses=statuses,
+            agent_name=agent,
+            tool_name=tool,
+            up_to=up_to.value,
+            limit=limit,
         )
 
     zone, found = as_person(settings_from(data_dir, database_url, user), work)
     if json:
-        output.print_json(found)
-        return
-    approval_texts.print_list(found, zone)
+        output.print_json(groups(found) if grouped else found)
+    elif grouped:
+        approval_texts.print_groups(found, zone)
+    else:
+        approval_texts.print_list(found, zone)
 
 
 @app.command("show")
@@ -92,20 +161,35 @@ def show(
     """Show a request: which call, with what arguments, why it waits, what became of it."""
     from rota.cli import approval_texts, output
 
-    async def work(app: App, me: UserId) -> tuple[str, PendingAction]:
-        return await app.schedules.zone(me), await app.approvals.get(me, action)
+    async def work(app: App, me: UserId) -> tuple[UserId, str, PendingAction, Precedents, int]:
+        from rota.bootstrap import clock
 
-    zone, found = as_person(settings_from(data_dir, database_url, user), work)
+        found = await app.approvals.get(me, action)
+        precedents = await app.approvals.precedents(me, found, clock())
+        alike = await app.approvals.like(me, str(found.id))
+        others = [one for one in alike if one.id != found.id]
+        return me, await app.schedules.zone(me), found, precedents, len(others)
+
+    me, zone, found, precedents, like = as_person(settings_from(data_dir, database_url, user), work)
     if json:
-        output.print_json(found)
+        output.print_json(
+            {
+                **asdict(found),
+                "signals": found.signals,
+                "precedents": precedents,
+                "like": like,
+            }
+        )
         return
-    approval_texts.print_action(found, zone)
+    approval_texts.print_action(found, zone, precedents, me, like)
 
 
 @app.command("approve")
 def approve(
     actions: Actions = None,
     every: All = False,
+    like: Like = None,
+    up_to: UpTo = RiskOption.HIGH,
     arguments: Annotated[
         str | None,
         typer.Option(
@@ -142,14 +226,15 @@ def approve(
     if (only is not None or lasts is not None) and not always:
         raise InvalidInputError("--only and --for go with --always.")
     if always:
-        if actions is None or len(actions) != 1 or every or arguments is not None:
+        if actions is None or len(actions) != 1 or every or like or arguments is not None:
             raise InvalidInputError("--always is for one request, as it is: name it.")
         _approve_always(actions[0], only, lasts, data_dir, database_url, user, json=json)
         return
     if arguments is None:
-        _decide(actions, "approve", "", every, data_dir, database_url, user, json=json)
+        which = _Which(actions, every=every, like=like, up_to=up_to)
+        _decide(which, "approve", "", data_dir, database_url, user, json=json)
         return
-    if actions is None or len(actions) != 1 or every:
+    if actions is None or len(actions) != 1 or every or like:
         raise InvalidInputError("Arguments are for one request: name it.")
     (reference,) = actions
     given = _json_object(arguments)
@@ -171,6 +256,8 @@ def approve(
 def reject(
     actions: Actions = None,
     every: All = False,
+    like: Like = None,
+    up_to: UpTo = RiskOption.HIGH,
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why; the agent reads it.")
     ] = "",
@@ -180,7 +267,8 @@ def reject(
     json: Json = False,
 ) -> None:
     """Refuse requests: none of them runs."""
-    _decide(actions, "refuse", reason, every, data_dir, database_url, user, json=json)
+    which = _Which(actions, every=every, like=like, up_to=up_to)
+    _decide(which, "refuse", reason, data_dir, database_url, user, json=json)
 
 
 @app.command("settle")
@@ -243,27 +331,19 @@ def _approve_always(
 
 
 def _decide(
-    actions: list[str] | None,
+    which: _Which,
     decision: Literal["approve", "refuse"],
     reason: str,
-    every: bool,
     data_dir: DataDir,
     database_url: DatabaseUrl,
     user: As,
     *,
     json: bool,
 ) -> None:
-    from rota.domain.actions import ActionStatus
-    from rota.domain.errors import InvalidInputError
-
-    if bool(actions) == every:
-        raise InvalidInputError("Name the requests, or say --all.")
+    which.check()
 
     async def work(app: App, me: UserId) -> tuple[Decided, ...]:
-        references = list(actions or ())
-        if every:
-            pending = await app.approvals.all(me, statuses=[ActionStatus.PENDING], limit=1_000)
-            references = [str(action.id) for action in pending]
+        references = await which.references(app, me)
         return await app.approvals.decide_all(me, references, decision, reason, via=_VIA)
 
     _carry_out(settings_from(data_dir, database_url, user), work, json=json)

@@ -134,7 +134,15 @@ ApprovalsRemind = Annotated[
     typer.Option(
         "--approvals-remind",
         metavar="LENGTH",
-        help="Tell its owner once more when a call has waited for so long.",
+        help="Tell its owner once more, and their deputies, when a call has waited for so long.",
+    ),
+]
+ApprovalsMost = Annotated[
+    str | None,
+    typer.Option(
+        "--approvals-most",
+        metavar="N",
+        help="How many approvals one run may ask for: 20 where nothing else is said, at most 100.",
     ),
 ]
 
@@ -159,6 +167,7 @@ def of_schedule(
     approvals: str | None,
     approvals_expire: str | None,
     approvals_remind: str | None,
+    approvals_most: str | None,
 ) -> OptionDraft:
     """Return a schedule's options as they were written; raises InvalidInputError for the file."""
     from rota.domain.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
@@ -177,6 +186,7 @@ def of_schedule(
         approvals=approvals,
         approvals_expire=approvals_expire,
         approvals_remind=approvals_remind,
+        approvals_most=approvals_most,
     )
 
 

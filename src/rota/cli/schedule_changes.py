@@ -11,6 +11,7 @@ import typer
 from rota.cli.execution_options import (
     Approvals,
     ApprovalsExpire,
+    ApprovalsMost,
     ApprovalsRemind,
     Check,
     DayCost,
@@ -106,6 +107,7 @@ def add_schedule(
     approvals: Approvals = None,
     approvals_expire: ApprovalsExpire = None,
     approvals_remind: ApprovalsRemind = None,
+    approvals_most: ApprovalsMost = None,
     paused: Annotated[bool, typer.Option("--paused", help="It begins when resumed.")] = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
@@ -153,6 +155,7 @@ def add_schedule(
         approvals=approvals,
         approvals_expire=approvals_expire,
         approvals_remind=approvals_remind,
+        approvals_most=approvals_most,
     )
     new = NewSchedule(
         name=name or agent,
@@ -217,6 +220,7 @@ def edit_schedule(
     approvals: Approvals = None,
     approvals_expire: ApprovalsExpire = None,
     approvals_remind: ApprovalsRemind = None,
+    approvals_most: ApprovalsMost = None,
     revision: Annotated[
         int | None,
         typer.Option("--revision", help="Change nothing unless it is still at this revision."),
@@ -270,6 +274,7 @@ def edit_schedule(
         approvals=approvals,
         approvals_expire=approvals_expire,
         approvals_remind=approvals_remind,
+        approvals_most=approvals_most,
     )
     calendars = tuple(c for c in except_calendar if c != "none") if except_calendar else None
     edit = ScheduleEdit(

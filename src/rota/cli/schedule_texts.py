@@ -143,6 +143,8 @@ def _approvals(options: RunOptions) -> str | None:
     if options.approvals_remind is not None:
         waits = length_in_words(timedelta(seconds=options.approvals_remind))
         said.append(f"you are reminded after {waits}")
+    if options.approvals_most is not None:
+        said.append(f"a run may ask for {options.approvals_most}")
     return "; ".join(said) or None
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, assert_never
 
 from rota.domain.agents import Risk
 from rota.domain.ids import ActionId, RunId, UserId
-from rota.domain.lookalikes import lookalikes
+from rota.domain.signals import Signal, signals
 
 EXPIRES_AFTER: Final = timedelta(hours=24)
 """How long an action waits for a decision where nothing else is set."""
@@ -21,7 +21,16 @@ WARNED_BEFORE: Final = timedelta(hours=2)
 """How long before its end a person is told that an action expires; at most half of its time."""
 
 MOST_REQUESTS: Final = 20
-"""Actions that one run may ask for; what it wants beyond is refused at once."""
+"""Actions that one run may ask for where nothing else is set; more are refused at once."""
+
+MOST_REQUESTS_SET: Final = 100
+"""How many may be set at most: a person looks at each."""
+
+MOST_REFUSALS: Final = 3
+"""Refusals of a tool's calls in one run after which nobody is asked about that tool any more."""
+
+MOST_WAITING: Final = 200
+"""Requests of one agent that may wait for one person, over all of its runs."""
 
 LONGEST_ACCOUNT: Final = 2_000
 LONGEST_REASON: Final = 1_000
@@ -81,11 +90,22 @@ NEXT: Final[Mapping[ActionStatus, frozenset[ActionStatus]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What a run asked for, in brief: for a notice. `account` is the agent's, untrusted."""
+
+    id: ActionId
+    tool_name: str
+    risk: Risk
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
 class PendingAction:
     """One row of `pending_actions`, as its owner sees it. Times are aware and in UTC.
 
     `arguments` are redacted where `is_sealed`: then all of them are kept encrypted. `version`
     counts edits; `proposed_arguments` is what the agent asked for where somebody edited it.
+    `escalated_at` is when its owner's deputies were told, `decided_by` who decided.
     """
 
     id: ActionId
@@ -112,11 +132,13 @@ class PendingAction:
     result: str | None
     proposed_arguments: Mapping[str, Any] | None
     argument_schema: Mapping[str, Any] | None
+    escalated_at: datetime | None
+    decided_by: UserId | None
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def signals(self) -> tuple[Signal, ...]:
         """What a person should look at twice in the arguments."""
-        return lookalikes(self.arguments)
+        return signals(self.arguments)
 
 
 def told_of(action: PendingAction) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from rota.domain.ids import AgentId, ToolId, UserId
 
 Tier = Literal["auto", "requires_approval", "user_configurable"]
 Preference = Literal["auto", "requires_approval"]
 Risk = Literal["low", "medium", "high"]
+
+RISKS: Final[tuple[Risk, ...]] = ("low", "medium", "high")
+"""From the least on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, assert_never
+from typing import Any, Literal, assert_never
 
-from rota.domain.agents import Risk, Tier, ToolDeclaration
+from rota.domain.agents import RISKS, Risk, Tier, ToolDeclaration
 from rota.domain.conditions import Condition, Held
 from rota.domain.ids import RuleId, ScheduleId, UserId
-from rota.domain.rules import RISKS, Effect, Rule
+from rota.domain.rules import Effect, Rule
 
 Decision = Literal["allowed", "held", "refused"]
 
@@ -257,7 +257,4 @@ def _risk(declaration: ToolDeclaration | None, found: Sequence[Found]) -> Risk:
         for one in found
         if one.finding == "applies" and one.rule.draft.risk is not None
     ]
-    return max(said, key=_RISK_ORDER.index)
-
-
-_RISK_ORDER: Final = tuple(RISKS)
+    return max(said, key=RISKS.index)

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+REDACTED: Final = "[redacted]"
+"""What stands for a secret wherever something is stored for people to read, or shown."""
+
 RESULT_CONTENT_LIMIT: Final = 50_000
 """Characters (Unicode code points) of a stored result."""
 

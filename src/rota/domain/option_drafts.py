@@ -94,6 +94,7 @@ class OptionDraft:
     approvals: str | None = None
     approvals_expire: str | None = None
     approvals_remind: str | None = None
+    approvals_most: str | None = None
 
     def __bool__(self) -> bool:
         return self != OptionDraft()
@@ -122,6 +123,7 @@ class OptionDraft:
                 approvals_remind=_seconds(
                     self.approvals_remind, "approvals_remind", was.approvals_remind
                 ),
+                approvals_most=_count(self.approvals_most, "approvals_most", was.approvals_most),
             )
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
-from rota.domain.agents import Risk
+from rota.domain.agents import RISKS, Risk
 from rota.domain.conditions import Condition
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ActionId, RuleId, ScheduleId, UserId
@@ -18,7 +18,6 @@ Attendance = Literal["any", "unattended", "interactive"]
 
 EFFECTS: Final[tuple[str, ...]] = get_args(Effect)
 ATTENDANCES: Final[tuple[str, ...]] = get_args(Attendance)
-RISKS: Final[tuple[str, ...]] = get_args(Risk)
 
 MOST_CONDITIONS: Final = 50
 LONGEST_NOTE: Final = 300

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from rota.domain.actions import LONGEST_WAIT, ActionMode
+from rota.domain.actions import LONGEST_WAIT, MOST_REQUESTS_SET, ActionMode
 from rota.domain.errors import InvalidInputError
 from rota.domain.limits import DayLimits, Limits
 
@@ -27,6 +27,7 @@ _NAMES: Final = frozenset(
         "approvals",
         "approvals_expire",
         "approvals_remind",
+        "approvals_most",
         "dry_run",
     }
 )
@@ -52,7 +53,8 @@ class RunOptions:
     `output` is an output contract as JSON (domain/contracts). `retries` is how often a run that
     failed for a passing reason is run again, later. `approvals` is what the agent does while a call
     waits for a yes, `approvals_expire` the seconds that it waits at most, `approvals_remind` those
-    after which its owner is told once more. In a `dry_run` only tools that read are called.
+    after which its owner is told once more, `approvals_most` how many a run may ask for. In a
+    `dry_run` only tools that read are called.
     """
 
     model: str | None = None
@@ -66,6 +68,7 @@ class RunOptions:
     approvals: ActionMode | None = None
     approvals_expire: int | None = None
     approvals_remind: int | None = None
+    approvals_most: int | None = None
     dry_run: bool = False
 
     @property
@@ -92,6 +95,7 @@ class RunOptions:
             approvals=other.approvals or self.approvals,
             approvals_expire=other.approvals_expire or self.approvals_expire,
             approvals_remind=other.approvals_remind or self.approvals_remind,
+            approvals_most=other.approvals_most or self.approvals_most,
             dry_run=other.dry_run or self.dry_run,
         )
 
@@ -109,6 +113,7 @@ class RunOptions:
             "approvals": self.approvals.value if self.approvals else None,
             "approvals_expire": self.approvals_expire,
             "approvals_remind": self.approvals_remind,
+            "approvals_most": self.approvals_most,
             "dry_run": self.dry_run or None,
         }
         return {name: value for name, value in values.items() if value or value == 0}
@@ -147,6 +152,7 @@ def parse_run_options(value: object) -> RunOptions:
         approvals=_approvals(value.get("approvals")),
         approvals_expire=_wait(value, "approvals_expire"),
         approvals_remind=_wait(value, "approvals_remind"),
+        approvals_most=_most_requests(value.get("approvals_most")),
         dry_run=_dry_run(value.get("dry_run")),
     )
 
@@ -224,6 +230,16 @@ def _wait(values: Mapping[str, Any], name: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 60 <= value <= most:
         raise InvalidInputError(
             f"{name} is from 60 seconds to {LONGEST_WAIT.days} days.", field=name
+        )
+    return value
+
+
+def _most_requests(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_REQUESTS_SET:
+        raise InvalidInputError(
+            f"approvals_most is from 1 to {MOST_REQUESTS_SET}.", field="approvals_most"
         )
     return value
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-REDACTED: Final = "[redacted]"
+from rota.domain.content import REDACTED
 
 _SECRET_KEY: Final = re.compile(
     r"(?i)^(.*[_-])?(passw(or)?d|passphrase|secret|token|api[_-]?key|authorization|cookie"

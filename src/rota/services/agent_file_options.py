@@ -67,6 +67,7 @@ class OptionFields(_Part):
     approvals: str | None = None
     approvals_expire: str | None = None
     approvals_remind: str | None = None
+    approvals_most: int | None = None
 
     def options(self) -> RunOptions:
         """Return the options; raises InvalidInputError naming the place."""
@@ -87,6 +88,7 @@ class OptionFields(_Part):
                     "approvals": self.approvals,
                     "approvals_expire": waits.approvals_expire,
                     "approvals_remind": waits.approvals_remind,
+                    "approvals_most": self.approvals_most,
                 }
             )
         )

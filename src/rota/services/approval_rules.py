@@ -15,10 +15,10 @@ from rota.domain.approvals import Circumstances, Weighed, weigh
 from rota.domain.argument_paths import EVERYTHING
 from rota.domain.argument_tests import ONLY
 from rota.domain.conditions import Condition
+from rota.domain.content import REDACTED
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId, ScheduleId, UserId
 from rota.domain.rules import ALWAYS_LASTS, Rule, RuleDraft
-from rota.security.redaction import REDACTED
 from rota.services.approvals import ApprovalService
 from rota.store import agents as agent_rows
 from rota.store import approval_rules as rows
@@ -143,6 +143,8 @@ class RuleService:
                 f"Such a rule lasts from a minute to {ALWAYS_LASTS.days} days.", field="for"
             )
         action = await self._approvals.get(user_id, reference)
+        if action.user_id != user_id:
+            raise ConflictError("A deputy decides on the request alone; rules are its owner's.")
         now = self._clock()
         draft = RuleDraft(
             effect="allow",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -19,6 +20,7 @@ from rota.services.notification_service import (
 from rota.store import actions as rows
 from rota.store.actions import ActionOf
 from rota.store.database import Database, despite_deadlocks
+from rota.store.deputies import Deputy, list_deputies_of
 from rota.store.notifications import NewNotification
 
 LOOK_EVERY: Final = 5.0
@@ -26,6 +28,7 @@ LOOK_EVERY: Final = 5.0
 
 _RUNS_AT_ONCE: Final = 500
 _NAMED: Final = 10
+_WAITING: Final = "Nothing happens until you decide: `rota approvals list`."
 _CLOSED: Final = {
     ActionStatus.WITHDRAWN: ("withdrawn", "not_run"),
     ActionStatus.FAILED: ("approved", "not_run"),
@@ -80,22 +83,18 @@ class ApprovalTimes:
     async def _warn(self) -> None:
         async with self._database.transaction() as conn:
             soon = await rows.warn(conn, WARNED_BEFORE)
-            await self._notifications.write(
-                conn,
-                _notices(
-                    soon,
-                    "will expire soon",
-                    "Decide with `rota approvals list`, or they do not run.",
-                ),
-            )
             late = await rows.remind(conn)
+            people = {action.user_id for action in (*soon, *late)}
+            deputies = await list_deputies_of(conn, people) if people else ()
+            advice = "Decide with `rota approvals list`, or they do not run."
             await self._notifications.write(
                 conn,
-                _notices(
-                    late,
-                    "still waiting",
-                    "Nothing happens until you decide: `rota approvals list`.",
-                ),
+                [
+                    *_notices(soon, "will expire soon", advice),
+                    *_escalated(soon, deputies, "will expire soon", advice),
+                    *_notices(late, "still waiting", _WAITING),
+                    *_escalated(late, deputies, "still waiting", _WAITING),
+                ],
             )
 
     async def _close_left(self) -> None:
@@ -133,6 +132,19 @@ class ApprovalTimes:
                     ),
                 ],
             )
+
+
+def _escalated(
+    actions: Sequence[ActionOf], deputies: Sequence[Deputy], what: str, advice: str
+) -> list[NewNotification]:
+    """Return a notification for each deputy of the actions' owners, who may decide from now on."""
+    notices = []
+    for deputy in deputies:
+        own = [action for action in actions if action.user_id == deputy.user_id]
+        for notice in _notices(own, f"of {deputy.user_name} {what}", advice):
+            body = f"{deputy.user_name} has not decided, and you may in their place. {notice.body}"
+            notices.append(replace(notice, user_id=deputy.deputy_id, body=body))
+    return notices
 
 
 def _notices(actions: Sequence[ActionOf], what: str, advice: str) -> list[NewNotification]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import psycopg
 import rfc8785
 
 from rota.domain.actions import ActionStatus, PendingAction
+from rota.domain.agents import RISKS, Risk
 from rota.domain.content import cut, storable_json, storable_text
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
 from rota.domain.json_schemas import JsonSchema
+from rota.domain.triage import Precedents
 from rota.security.encryption import Cipher
 from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact
@@ -48,11 +51,51 @@ class ApprovalService:
         self._cipher = cipher
 
     async def all(
-        self, user_id: UserId, *, statuses: Sequence[ActionStatus] | None = OPEN, limit: int = 50
+        self,
+        user_id: UserId,
+        *,
+        statuses: Sequence[ActionStatus] | None = OPEN,
+        agent_name: str | None = None,
+        tool_name: str | None = None,
+        up_to: Risk = "high",
+        limit: int = 50,
     ) -> tuple[PendingAction, ...]:
-        """Return the person's actions, newest first; those that they are asked about by default."""
+        """Return a person's actions, newest first; those that they are asked about by default.
+
+        Also those of others that were passed on to them as a deputy. `up_to` is the highest risk.
+        """
         async with self._database.acting_as(user_id) as conn:
-            return await rows.list_actions(conn, statuses=statuses, limit=limit)
+            return await rows.list_actions(
+                conn,
+                statuses=statuses,
+                agent_name=agent_name,
+                tool_name=tool_name,
+                risks=RISKS[: RISKS.index(up_to) + 1],
+                limit=limit,
+            )
+
+    async def like(
+        self, user_id: UserId, reference: str, *, up_to: Risk = "high", limit: int = 1_000
+    ) -> tuple[PendingAction, ...]:
+        """Return what is pending like one action, itself among them: of its agent, for its tool.
+
+        Raises NotFoundError.
+        """
+        action = await self.get(user_id, reference)
+        found = await self.all(
+            user_id,
+            statuses=[ActionStatus.PENDING],
+            agent_name=action.agent_name,
+            tool_name=action.tool_name,
+            up_to=up_to,
+            limit=limit,
+        )
+        return tuple(one for one in found if one.user_id == action.user_id)
+
+    async def precedents(self, user_id: UserId, action: PendingAction, now: datetime) -> Precedents:
+        """Return how the person's requests like this one were decided in the last 90 days."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.count_precedents(conn, action, now)
 
     async def get(self, user_id: UserId, reference: str) -> PendingAction:
         """Return an action by its id, or its beginning; raises NotFoundError."""
@@ -202,11 +245,19 @@ class ApprovalService:
                             via=via,
                         )
                 except psycopg.errors.ObjectNotInPrerequisiteState as error:
-                    now = await _find(conn, str(action.id))
+                    now = await _now(conn, action)
                     raise _conflict(now, error.diag.message_primary) from error
+                except psycopg.errors.NoDataFound as error:  # not their deputy any more
+                    raise NotFoundError("action", reference) from error
                 return await _find(conn, str(action.id))
 
         return await despite_deadlocks(decide)
+
+
+async def _now(conn: Connection, action: PendingAction) -> PendingAction:
+    """Return an action as it is by now; as it was, where a deputy does not see it any more."""
+    found = await rows.list_actions(conn, prefix=str(action.id), limit=1)
+    return found[0] if found else action
 
 
 def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,12 +289,13 @@ def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, A
 
 
 def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
-    if (said or action.status.value) == "edited" or action.status is ActionStatus.PENDING:
-        if said == "expired":
-            return ConflictError("Its time is over: nobody decided before it expired.")
+    status = said or action.status.value
+    if action.status is ActionStatus.PENDING and status in {"edited", "pending"}:
         return ConflictError("It was edited since it was shown; look at it again.")
+    if action.status is ActionStatus.PENDING and status == "expired":
+        return ConflictError("Its time is over: nobody decided before it expired.")
     via = f", by {action.decided_via}" if action.decided_via else ""
-    return ConflictError(f"It is not pending any more: it is {action.status.value}{via}.")
+    return ConflictError(f"It is not pending any more: it is {status}{via}.")
 
 
 async def _find(conn: Connection, reference: str) -> PendingAction:

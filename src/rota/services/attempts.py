@@ -192,6 +192,8 @@ class Attempt:
             held.expires_after = timedelta(seconds=options.approvals_expire)
         if options.approvals_remind is not None:
             held.remind_after = timedelta(seconds=options.approvals_remind)
+        if options.approvals_most is not None:
+            held.most_requests = options.approvals_most
         if snapshot is None and options.model is not None:
             configuration = with_model(configuration, options.model)
         began = datetime.fromisoformat(snapshot["now"]) if snapshot else None

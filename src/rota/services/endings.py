@@ -10,6 +10,7 @@ from typing import Any, Final, assert_never
 
 from rota.agents.models import classify_model_error
 from rota.agents.steps import Progress
+from rota.domain.actions import Request
 from rota.domain.content import storable_json
 from rota.domain.errors import RotaError, SetupRequiredError
 from rota.domain.heartbeats import is_quiet
@@ -167,12 +168,16 @@ def metadata_of(run: Run, claim: Claim, ending: Ending, now: datetime) -> dict[s
 
 
 def notices_of(
-    outcome: Outcome, user_id: UserId, schedule_name: str | None, category: Category
+    outcome: Outcome,
+    user_id: UserId,
+    schedule_name: str | None,
+    category: Category,
+    requests: Sequence[Request] = (),
 ) -> list[NewNotification]:
     """Return what a person is told of a result.
 
     A quiet answer is not announced, unless something waits for a yes or went wrong on the way; nor
-    is a failure that is tried again by itself.
+    is a failure that is tried again by itself. `requests` are what waits, the riskiest first.
     """
     notices: list[NewNotification] = []
     quiet = bool(outcome.metadata.get("quiet")) and not outcome.metadata.get("warnings")
@@ -195,6 +200,7 @@ def notices_of(
                 outcome.pending_actions_created,
                 agent_name=outcome.agent_name,
                 run_id=outcome.run_id,
+                requests=requests,
             )
         )
     return notices

@@ -18,7 +18,9 @@ import structlog
 from rota.domain.actions import (
     EXPIRES_AFTER,
     LONGEST_ACCOUNT,
+    MOST_REFUSALS,
     MOST_REQUESTS,
+    MOST_WAITING,
     ActionMode,
     ActionStatus,
     PendingAction,
@@ -30,6 +32,7 @@ from rota.domain.content import RESULT_CONTENT_LIMIT, cut, normalize_content, st
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId
 from rota.domain.runs import Run
+from rota.domain.signals import raised, signals
 from rota.security.encryption import Cipher
 from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact, redact_text
@@ -65,6 +68,7 @@ class HeldCalls:
     mode: ActionMode = ActionMode.QUEUE
     expires_after: timedelta = EXPIRES_AFTER
     remind_after: timedelta | None = None
+    most_requests: int = MOST_REQUESTS
     account: str = ""
     parked: set[StepKey] = field(default_factory=set)
     _executing: dict[StepKey | None, ActionId] = field(default_factory=dict)
@@ -96,9 +100,7 @@ class HeldCalls:
                 found = await rows.fetch_to_execute(conn, run_id=self.run.id, step=step)
             if found is not None:
                 return await self._go_on(conn, call, verdict, found)
-            requests = await rows.find_requests(
-                conn, self.run.id, call.tool_name, call.arguments_hash
-            )
+            requests = await rows.find_requests(conn, self.run, call.tool_name, call.arguments_hash)
             is_denied = verdict.decision == "refused"
             if step is None and requests.waits_already is not None and not is_denied:
                 return waits(call.tool_name, requests.waits_already, verdict.reason)
@@ -256,12 +258,23 @@ class HeldCalls:
                 f"The owner refused this very call of {call.tool_name} before; it did not run and "
                 "is not asked for again."
             )
-        if requests.count >= MOST_REQUESTS:
-            return (
-                f"{call.tool_name} did not run: this run has asked for {requests.count} approvals, "
-                "and that is the most. End with what you have."
+        reason = None
+        if requests.refusals >= MOST_REFUSALS:
+            reason = (
+                f"the owner has refused {requests.refusals} calls of it in this run. Nobody is "
+                "asked about it any more: go on without it."
             )
-        return None
+        elif requests.count >= self.most_requests:
+            reason = (
+                f"this run has asked for {requests.count} approvals, and that is the most. End "
+                "with what you have."
+            )
+        elif requests.waiting >= MOST_WAITING:
+            reason = (
+                f"{requests.waiting} requests of yours wait for the owner already. End with what "
+                "you have, and say so."
+            )
+        return f"{call.tool_name} did not run: {reason}" if reason is not None else None
 
     def _new(self, call: ToolCall, verdict: Verdict, step: tuple[int, int] | None) -> NewAction:
         action_id = ActionId(uuid.uuid4())
@@ -287,7 +300,7 @@ class HeldCalls:
             sealed_arguments=sealed,
             arguments_hash=call.arguments_hash,
             argument_schema=call.schema,
-            risk=verdict.risk,
+            risk=raised(verdict.risk, signals(shown)),
             reason=verdict.reason,
             account=cut(redact_text(storable_text(self.account)), LONGEST_ACCOUNT).text,
             mode=self.mode if step is not None else ActionMode.QUEUE,

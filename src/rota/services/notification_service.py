@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from rota.domain.actions import Request
 from rota.domain.content import NOTIFICATION_BODY_LIMIT, cut, storable_json, storable_text
 from rota.domain.ids import ActionId, NotificationId, RunId, UserId
 from rota.domain.notifications import TITLE_LIMIT, Category
@@ -14,6 +15,8 @@ from rota.store.database import Connection, Database
 from rota.store.notifications import NewNotification
 
 _CUT_MARK: Final = "\n[…]"
+_NAMED: Final = 10
+_LONGEST_ACCOUNT: Final = 200
 
 
 class NotificationService:
@@ -50,10 +53,13 @@ class NotificationService:
         *,
         agent_name: str,
         run_id: RunId | None = None,
+        requests: Sequence[Request] = (),
         conn: Connection | None = None,
     ) -> NotificationId:
-        """Tell a person that `count` actions of a run wait for a decision."""
-        new = draft_pending_actions(user_id, count, agent_name=agent_name, run_id=run_id)
+        """Tell a person that `count` actions of a run wait for a decision, and which."""
+        new = draft_pending_actions(
+            user_id, count, agent_name=agent_name, run_id=run_id, requests=requests
+        )
         async with self._connection(conn) as connection:
             (notification_id,) = await self.write(connection, [new])
         return notification_id
@@ -121,16 +127,41 @@ def draft_unknown_outcome(
 
 
 def draft_pending_actions(
-    user_id: UserId, count: int, *, agent_name: str, run_id: RunId | None = None
+    user_id: UserId,
+    count: int,
+    *,
+    agent_name: str,
+    run_id: RunId | None = None,
+    requests: Sequence[Request] = (),
 ) -> NewNotification:
-    """Return what tells a person that `count` actions of a run wait for a decision."""
+    """Return what tells a person that `count` actions of a run wait for a decision.
+
+    `requests` are those actions, the riskiest first; a few of them are named.
+    """
     actions = "action waits" if count == 1 else "actions wait"
+    named = [_in_brief(request) for request in requests[:_NAMED]]
+    said = (
+        f"{agent_name} wants to do something that it may not do without your yes: {count} "
+        f"{actions}. Nothing has been done yet."
+    )
+    more = [f"and {count - _NAMED} more"] if count > _NAMED and named else []
     return draft(
         user_id,
         f"{count} {actions} for your approval",
-        f"{agent_name} wants to do something that it may not do without your yes: "
-        f"{count} {actions}. Nothing has been done yet.",
+        "\n".join([said, *named, *more]),
         category=Category.APPROVAL_NEEDED,
-        metadata={"pending_actions": count, "agent_name": agent_name},
+        metadata={
+            "pending_actions": count,
+            "agent_name": agent_name,
+            **({"risk": requests[0].risk} if requests else {}),
+            **({"action_ids": [str(r.id) for r in requests[:_NAMED]]} if requests else {}),
+        },
         run_id=run_id,
     )
+
+
+def _in_brief(request: Request) -> str:
+    """Name a request on one line. What its agent says of it stands in quotes, in one line too."""
+    said = " ".join(request.account.split())
+    quoted = f": it says \u201c{cut(said, _LONGEST_ACCOUNT).text}\u201d" if said else ""
+    return f"- {request.tool_name}, {request.risk} risk, {str(request.id)[:8]}{quoted}"

@@ -26,6 +26,7 @@ from rota.services.groups import GROUP_SIZE, GROUP_WAIT, Groups
 from rota.services.journal_writer import FencedError, Unwritten
 from rota.services.notification_service import NotificationService, draft
 from rota.services.run_recorder import RunRecorder
+from rota.store import actions as action_rows
 from rota.store import journals as journal_rows
 from rota.store import results as result_rows
 from rota.store import runs as run_rows
@@ -158,6 +159,8 @@ class ResultWriter:
             )
             for finished, end in zip(group, ends, strict=True)
         ]
+        asking = [outcome.run_id for outcome in outcomes if outcome.pending_actions_created]
+        requests = await action_rows.requests_of(conn, asking) if asking else {}
         notices = [
             [
                 *notices_of(
@@ -167,6 +170,7 @@ class ResultWriter:
                     finished.schedule.result_category
                     if finished.schedule
                     else Category.AGENT_RESULT,
+                    requests.get(outcome.run_id, ()),
                 ),
                 *pauses[finished.run.id],
             ]

@@ -20,7 +20,6 @@ from rota.agents.loader import ModelFactory
 from rota.agents.prices import PriceTable
 from rota.agents.registered import RegisteredCallable
 from rota.agents.tools.context import ToolRegistry
-from rota.domain.actions import MOST_REQUESTS, ActionStatus
 from rota.domain.errors import ConflictError, RotaError, SuspendedError
 from rota.domain.ids import ResultId, RunId, UserId
 from rota.domain.notifications import Category
@@ -125,6 +124,7 @@ class ScheduledExecutionService:
         """Write notifications that failed when their results were stored; returns how many."""
         async with self._database.transaction() as conn:
             missing = await result_rows.claim_unnotified(conn, limit=limit)
+            requests = await action_rows.requests_of(conn, [RunId(r.run_id) for r in missing])
             for result in missing:
                 await self._notifications.write(
                     conn,
@@ -133,6 +133,7 @@ class ScheduledExecutionService:
                         UserId(result.user_id),
                         result.schedule_name,
                         Category(result.result_category),
+                        requests.get(RunId(result.run_id), ()),
                     ),
                 )
         return len(missing)
@@ -185,15 +186,14 @@ class ScheduledExecutionService:
         async with self._database.transaction() as conn:
             if (is_parked := await run_rows.suspend_run(conn, recorder.claim)) is None:
                 raise FencedError("Another attempt has taken this run.")
-            pending = await action_rows.list_actions(
-                conn, statuses=[ActionStatus.PENDING], run_id=run.id, limit=MOST_REQUESTS
-            )
+            pending = (await action_rows.requests_of(conn, [run.id])).get(run.id, ())
             if pending:
                 await self._notifications.notify_pending_actions(
                     run.user_id,
                     len(pending),
                     agent_name=run.agent_name,
                     run_id=run.id,
+                    requests=pending,
                     conn=conn,
                 )
         log.info("run_suspended", run_id=str(run.id), parked=is_parked, pending=len(pending))

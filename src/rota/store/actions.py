@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,9 +11,17 @@ from typing import Any, Literal
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from rota.domain.actions import ActionMode, ActionStatus, PendingAction
+from rota.domain.actions import (
+    MOST_WAITING,
+    ActionMode,
+    ActionStatus,
+    PendingAction,
+    Request,
+)
 from rota.domain.agents import Risk
 from rota.domain.ids import ActionId, RunId, UserId
+from rota.domain.runs import Run
+from rota.domain.triage import HISTORY_DAYS, Precedents
 from rota.store.database import Connection
 from rota.store.runs import Claim
 from rota.store.statements import statement
@@ -71,11 +80,18 @@ class ActionOf:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What a run has asked for so far, beside a call that is like some of it."""
+    """What a run has asked for so far, beside a call that is like some of it.
+
+    `was_refused` is whether this very call was, `refusals` how many of its tool were;
+    `waits_already` is a pending one that another tool made, not a model message; `waiting` is how
+    many of the agent's requests wait for its owner in all, up to `MOST_WAITING`.
+    """
 
     count: int
     was_refused: bool
     waits_already: ActionId | None
+    refusals: int
+    waiting: int
 
 
 async def lock_held_run(conn: Connection, claim: Claim) -> bool:
@@ -118,21 +134,25 @@ async def fetch_to_execute(
 
 
 async def find_requests(
-    conn: Connection, run_id: RunId, tool_name: str, arguments_hash: str
+    conn: Connection, run: Run, tool_name: str, arguments_hash: str
 ) -> Requests:
-    """Return what a run has asked for.
-
-    `was_refused` is whether this very call was; `waits_already` is a pending one that another tool
-    made, not a model message.
-    """
+    """Return what a run has asked for."""
     cursor = await conn.execute(
         statement("find_requests_of_run"),
-        {"run_id": run_id, "tool_name": tool_name, "arguments_hash": arguments_hash},
+        {
+            "run_id": run.id,
+            "user_id": run.user_id,
+            "agent_name": run.agent_name,
+            "tool_name": tool_name,
+            "arguments_hash": arguments_hash,
+            "most": MOST_WAITING,
+        },
     )
     row = await cursor.fetchone()
     if row is None:  # an aggregate returns one row
-        return Requests(0, was_refused=False, waits_already=None)
-    return Requests(row[0], bool(row[1]), ActionId(row[2]) if row[2] is not None else None)
+        raise RuntimeError("find_requests_of_run returned no row")
+    waits_already = ActionId(row[2]) if row[2] is not None else None
+    return Requests(row[0], row[1], waits_already, refusals=row[3], waiting=row[4])
 
 
 async def withdraw_like(
@@ -250,6 +270,9 @@ async def list_actions(
     statuses: Sequence[ActionStatus] | None = None,
     run_id: RunId | None = None,
     prefix: str | None = None,
+    agent_name: str | None = None,
+    tool_name: str | None = None,
+    risks: Sequence[Risk] | None = None,
     limit: int,
 ) -> tuple[PendingAction, ...]:
     """Return the actions that the transaction's person sees, newest first."""
@@ -260,10 +283,41 @@ async def list_actions(
                 "statuses": [s.value for s in statuses] if statuses is not None else None,
                 "run_id": run_id,
                 "prefix": prefix,
+                "agent_name": agent_name,
+                "tool_name": tool_name,
+                "risks": list(risks) if risks is not None else None,
                 "limit": limit,
             },
         )
         return tuple(_action(row) for row in await cursor.fetchall())
+
+
+async def requests_of(
+    conn: Connection, run_ids: Sequence[RunId]
+) -> dict[RunId, tuple[Request, ...]]:
+    """Return what waits of each of some runs, the riskiest first."""
+    found: defaultdict[RunId, list[Request]] = defaultdict(list)
+    cursor = await conn.execute(statement("list_requests_of_runs"), {"run_ids": list(run_ids)})
+    for run_id, action_id, tool_name, risk, account in await cursor.fetchall():
+        found[RunId(run_id)].append(Request(ActionId(action_id), tool_name, risk, account))
+    return {run_id: tuple(requests) for run_id, requests in found.items()}
+
+
+async def count_precedents(conn: Connection, action: PendingAction, now: datetime) -> Precedents:
+    """Return how people decided on what this agent asked of this tool in the last 90 days."""
+    cursor = await conn.execute(
+        statement("count_precedents"),
+        {
+            "user_id": action.user_id,
+            "agent_name": action.agent_name,
+            "tool_name": action.tool_name,
+            "since": now - timedelta(days=HISTORY_DAYS),
+        },
+    )
+    row = await cursor.fetchone()
+    if row is None:  # an aggregate returns one row
+        raise RuntimeError("count_precedents returned no row")
+    return Precedents(approved=row[0], refused=row[1])
 
 
 async def decide(
@@ -427,4 +481,6 @@ def _action(row: Mapping[str, Any]) -> PendingAction:
         result=row["result"],
         proposed_arguments=row["proposed_arguments"],
         argument_schema=row["argument_schema"],
+        escalated_at=at("escalated_at"),
+        decided_by=UserId(row["decided_by"]) if row["decided_by"] is not None else None,
     )

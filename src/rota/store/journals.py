@@ -12,9 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
-from rota.domain.ids import ActionId, RunId, ScheduleId, UserId
+from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.limits import Spent
 from rota.store.database import Connection
 from rota.store.records import records, row_of
@@ -143,36 +141,3 @@ async def fetch_usage(
         ScheduleId(row[0]) if row[0] else None: Spent(row[1], row[2])
         for row in await cursor.fetchall()
     }
-
-
-async def hold_action(
-    conn: Connection,
-    claim: Claim,
-    *,
-    step: tuple[int, int] | None,
-    tool_name: str,
-    tool_version: int | None,
-    arguments: Mapping[str, Any],
-    arguments_hash: str,
-    risk: str,
-    reason: str,
-) -> ActionId | None:
-    """Store a pending action, once per step; None if this attempt no longer holds the run."""
-    model_step, call_index = step if step is not None else (None, None)
-    cursor = await conn.execute(
-        statement("hold_action"),
-        {
-            "run_id": claim.run_id,
-            "token": claim.token,
-            "model_step": model_step,
-            "call_index": call_index,
-            "tool_name": tool_name,
-            "tool_version": tool_version,
-            "arguments": Jsonb(dict(arguments)),
-            "arguments_hash": arguments_hash,
-            "risk": risk,
-            "reason": reason,
-        },
-    )
-    row = await cursor.fetchone()
-    return ActionId(row[0]) if row is not None else None

@@ -1,10 +1,17 @@
--- How much a run has asked for; whether this very call was refused; whether one waits already that
--- no model message asked for, but another tool.
+-- How much a run has asked for; whether this very call was refused, and how often the tool was;
+-- whether one waits already that no model message asked for, but another tool; and how much of what
+-- this agent asked for waits in all.
 SELECT count(*) AS asked,
-       bool_or(a.status = 'refused' AND a.tool_name = %(tool_name)s
-               AND a.arguments_hash = %(arguments_hash)s) AS was_refused,
+       count(*) FILTER (WHERE a.status = 'refused' AND a.tool_name = %(tool_name)s
+               AND a.arguments_hash = %(arguments_hash)s) > 0 AS was_refused,
        min(a.id::text) FILTER (WHERE a.status = 'pending' AND a.model_step IS NULL
                AND a.tool_name = %(tool_name)s AND a.arguments_hash = %(arguments_hash)s)::uuid
-           AS waits_already
+           AS waits_already,
+       count(*) FILTER (WHERE a.status = 'refused' AND a.tool_name = %(tool_name)s) AS refusals,
+       (SELECT count(*) FROM (
+            SELECT FROM public.pending_actions AS w
+            WHERE w.user_id = %(user_id)s AND w.agent_name = %(agent_name)s
+              AND w.status = 'pending'
+            LIMIT %(most)s) AS w) AS waiting
 FROM public.pending_actions AS a
 WHERE a.run_id = %(run_id)s

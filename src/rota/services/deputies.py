@@ -1,0 +1,55 @@
+"""Deputies: who may decide on requests that their owner did not decide in time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rota.domain.errors import InvalidInputError, NotFoundError
+from rota.domain.ids import UserId
+from rota.store import deputies as rows
+from rota.store.database import Database
+from rota.store.deputies import Deputy
+
+LONGEST_NAME: Final = 320
+
+
+class DeputyService:
+    """Acts as the backend: who stands in for whom is the operator's to say."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> tuple[Deputy, ...]:
+        """Return who stands in for whom."""
+        async with self._database.transaction() as conn:
+            return await rows.list_deputies(conn)
+
+    async def of(self, user_id: UserId) -> tuple[Deputy, ...]:
+        """Return who stands in for a person, and for whom they do, as that person."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.list_deputies(conn)
+
+    async def add(
+        self, user_id: UserId, deputy_id: UserId, *, user_name: str, deputy_name: str
+    ) -> None:
+        """Let somebody decide what another does not decide in time.
+
+        The names are what each is told of the other. Raises InvalidInputError.
+        """
+        if user_id == deputy_id:
+            raise InvalidInputError("Nobody stands in for themselves.", field="deputy")
+        for name in (user_name, deputy_name):
+            if not 0 < len(name) <= LONGEST_NAME:
+                raise InvalidInputError(
+                    f"A name has 1 to {LONGEST_NAME} characters.", field="deputy"
+                )
+        async with self._database.transaction() as conn:
+            await rows.insert_deputy(conn, Deputy(user_id, deputy_id, user_name, deputy_name))
+
+    async def remove(self, user_id: UserId, deputy_id: UserId) -> None:
+        """Take that back, from now on; raises NotFoundError."""
+        async with self._database.transaction() as conn:
+            if not await rows.delete_deputy(conn, user_id, deputy_id):
+                raise NotFoundError(
+                    "deputy", str(deputy_id), hint="See `rota approvals deputies list`."
+                )

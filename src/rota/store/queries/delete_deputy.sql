@@ -1,0 +1,3 @@
+DELETE FROM public.approval_deputies
+WHERE user_id = %(user_id)s AND deputy_id = %(deputy_id)s
+RETURNING deputy_id
