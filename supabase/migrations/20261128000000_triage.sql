@@ -20,7 +20,8 @@ CREATE POLICY reads_own ON public.approval_deputies FOR SELECT TO authenticated
 
 ALTER TABLE public.pending_actions
     -- Its owner did not decide in time: from now on their deputies may.
-    ADD COLUMN escalated_at timestamptz;
+    ADD COLUMN escalated_at timestamptz,
+    ADD COLUMN proposed_hash text; -- of what the agent asked for, where a person edited it
 GRANT SELECT (escalated_at) ON public.pending_actions TO authenticated;
 CREATE INDEX pending_actions_waiting_idx ON public.pending_actions (user_id, agent_name)
     WHERE status = 'pending';
@@ -117,3 +118,48 @@ BEGIN
     RETURN action.status;
 END
 $$;
+
+-- What only a person does, the backend does not, though it may write the table: it neither approves,
+-- refuses nor settles, and what is not pending any more keeps its arguments. The functions above act as
+-- the owner of the table, as whoever has the owner's password may.
+CREATE FUNCTION rota.keep_decisions_to_people() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = ''
+AS $$
+BEGIN
+    IF pg_catalog.pg_has_role(
+        current_user,
+        (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = TG_RELID), 'USAGE') THEN
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.status <> 'pending' THEN
+            RAISE EXCEPTION 'an action begins as pending' USING ERRCODE = 'insufficient_privilege';
+        END IF;
+        RETURN NEW;
+    END IF;
+    IF (NEW.status IN ('approved', 'refused') OR OLD.status = 'unknown')
+        AND NEW.status <> OLD.status THEN
+        RAISE EXCEPTION 'only a person decides on an action'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF (NEW.decided_by, NEW.decided_via) IS DISTINCT FROM (OLD.decided_by, OLD.decided_via)
+        AND NEW.decided_by IS NOT NULL THEN
+        RAISE EXCEPTION 'only a person decides on an action'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF (NEW.user_id, NEW.tool_name, NEW.tool_version, NEW.definition_hash, NEW.arguments,
+        NEW.sealed_arguments, NEW.arguments_hash)
+        IS DISTINCT FROM
+        (OLD.user_id, OLD.tool_name, OLD.tool_version, OLD.definition_hash, OLD.arguments,
+         OLD.sealed_arguments, OLD.arguments_hash)
+        AND (OLD.status <> 'pending' OR NEW.version <> OLD.version + 1) THEN
+        RAISE EXCEPTION 'what was asked for is not changed behind the person who decides'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION rota.keep_decisions_to_people() FROM PUBLIC, anon, authenticated;
+CREATE TRIGGER keep_decisions_to_people BEFORE INSERT OR UPDATE ON public.pending_actions
+    FOR EACH ROW EXECUTE FUNCTION rota.keep_decisions_to_people();

@@ -106,7 +106,9 @@ TABLES: dict[str, Expected] = {
     "usage_days": Expected(key="user_id"),
     "notifications": Expected(updates=frozenset({"read_at"})),
     "user_channels": Expected(deletes=True),
-    "pending_actions": Expected(hidden=frozenset({"sealed_arguments", "executing_token"})),
+    "pending_actions": Expected(
+        hidden=frozenset({"sealed_arguments", "executing_token", "proposed_hash"})
+    ),
     "approval_deputies": Expected(key="user_id"),
     "audit_logs": Expected(),
     "audit_chains": Expected(),

@@ -227,7 +227,9 @@ async def test_edited_arguments_are_judged_too(desk, rules):
 
     assert desk.sent == []
     assert (await desk.action())["status"] == "failed"
-    assert "send did not run" in (await desk.result(run_id))["result_content"]
+    assert (
+        "did not run: It is not allowed any more" in (await desk.result(run_id))["result_content"]
+    )
 
 
 async def test_rules_are_read_afresh_at_each_attempt(desk, rules, paid):

@@ -283,7 +283,9 @@ async def test_deputy_is_none_any_more_once_removed(desk, deputies, escalated, b
 
 
 async def test_deputy_edits_within_the_schema_and_the_audit_names_them(desk, escalated, bob):
-    edited = await desk.approvals.edit(bob, str(escalated["id"]), {"to": "dora"}, via="cli")
+    edited = await desk.approvals.edit(
+        bob, str(escalated["id"]), {"to": "dora", "text": ""}, via="cli"
+    )
     await desk.approvals.approve(bob, str(edited.id), version=edited.version, via="cli")
     await desk.work()
 

@@ -11,8 +11,8 @@ from langchain_core.tools import BaseTool
 from rota.domain.agents import ToolDeclaration
 from rota.domain.errors import InvalidInputError
 from rota.domain.tool_hints import hints_in, tightened
+from rota.security.call_arguments import argument_schema
 from rota.security.hashing import definition_hash
-from rota.security.tool_wrapper import argument_schema
 
 _KNOWN: Final[dict[tuple[Any, str, str, tuple[tuple[str, bool], ...]], str]] = {}
 _MOST_KNOWN: Final = 500

@@ -7,10 +7,12 @@ the run's context, and a call that has none there is refused.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
@@ -44,6 +46,20 @@ class GraphContext:
     random: Callable[[], float]
 
 
+_RUN: Final[ContextVar[GraphContext | None]] = ContextVar("rota_run", default=None)
+"""Not the graph's own context: a tool gets that in its runtime, and a run's journal is not its."""
+
+
+@contextmanager
+def within(run: GraphContext) -> Iterator[None]:
+    """Run the graph for one run."""
+    token = _RUN.set(run)
+    try:
+        yield
+    finally:
+        _RUN.reset(token)
+
+
 class RunMiddleware(AgentMiddleware[Any, Any, Any]):
     """Puts the run's own model, prompt and tools in place, and journals every call.
 
@@ -56,7 +72,7 @@ class RunMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Ask the run's model, or replay its answer."""
-        run = _context(request.runtime)
+        run = _run()
         if (answer := _direct_answer(request.messages, run.tools)) is not None:
             return ModelResponse(result=[answer])
         asked = request.override(
@@ -72,7 +88,7 @@ class RunMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
         """Run the run's own tool of that name, through the guard, or replay its answer."""
-        run = _context(request.runtime)
+        run = _run()
         own = run.tools.get(request.tool_call["name"])
 
         async def guarded(asked: ToolCallRequest) -> ToolMessage | Command[Any]:
@@ -139,9 +155,7 @@ class _NoModel(BaseChatModel):
 @cache
 def graph() -> CompiledStateGraph[Any, Any, Any, Any]:
     """Return the graph that runs any tools, whoever they belong to."""
-    return create_agent(
-        _NoModel(), tools=[], middleware=[RunMiddleware()], context_schema=GraphContext
-    )
+    return create_agent(_NoModel(), tools=[], middleware=[RunMiddleware()])
 
 
 def _direct_answer(
@@ -169,8 +183,8 @@ def _no_such_tool(request: ToolCallRequest, tools: Mapping[str, BaseTool]) -> To
     )
 
 
-def _context(runtime: Any) -> GraphContext:
-    context = getattr(runtime, "context", None)
-    if not isinstance(context, GraphContext):
+def _run() -> GraphContext:
+    run = _RUN.get()
+    if run is None:
         raise TypeError("the graph was run without a run's context")
-    return context
+    return run

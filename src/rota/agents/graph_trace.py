@@ -107,8 +107,11 @@ class _Guard(BaseCallbackHandler):
         name = str((serialized or {}).get("name") or "a tool")
         arguments: Mapping[str, Any] = inputs or {"input": input_str}
         declaration = self._approval.declarations.get(name)
-        verdict = self._approval.policy.judge(name, declaration, arguments)
-        # Nothing here can count the uses of a rule, so one that counts them lets nothing run.
+        judge = self._approval.policy.judge
+        # What is known here are the arguments before the tool's schema reads them, so no condition
+        # on them lets a call run: it has to be allowed whatever they are. Nor can uses be counted.
+        verdicts = [judge(name, declaration, said) for said in (arguments, {})]
+        verdict = next((v for v in verdicts if v.decision != "allowed"), verdicts[0])
         if verdict.decision == "allowed" and verdict.uses is None:
             return
         asyncio.run_coroutine_threadsafe(

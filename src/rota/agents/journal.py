@@ -34,13 +34,13 @@ from rota.domain.agents import ToolDeclaration
 from rota.domain.content import normalize_content, storable_json
 from rota.domain.errors import InvalidInputError, RotaError, SuspendedError
 from rota.domain.limits import Spent
+from rota.security.call_arguments import canonical_arguments
 from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact, redact_text
 from rota.security.tool_wrapper import (
     CURRENT_STEP,
     GatedTool,
     StepKey,
-    canonical_arguments,
 )
 
 CostOf = Callable[[str, Mapping[str, Any]], Decimal | None]
@@ -195,12 +195,18 @@ class Journal:
         )
 
     async def own_call(
-        self, tool: BaseTool, arguments: Mapping[str, Any], *, key: StepKey | None = None
+        self,
+        tool: BaseTool,
+        arguments: Mapping[str, Any],
+        *,
+        key: StepKey | None = None,
+        is_held: bool = False,
     ) -> str:
         """Call a gated tool without a model: for a pre-check, or a callable. Returns its text.
 
         Without a `key` the call is known by what it asks for: a later attempt finds it again in
-        whatever order it asks. Raises ToolException where the tool fails.
+        whatever order it asks. One that `is_held` is an action's to decide, whatever the tool may
+        do by itself. Raises ToolException where the tool fails.
         """
         key = key or self._own_key(tool.name, arguments)
         call_id = f"rota_{key.model_step}_{key.call_index}"
@@ -215,7 +221,9 @@ class Journal:
                 raise TypeError(f"{tool.name} answered a tool call with {type(answer).__name__}")
             return answer
 
-        answer = await self._call_tool(key, tool.name, call_id, arguments, work, tool=tool)
+        answer = await self._call_tool(
+            key, tool.name, call_id, arguments, work, tool=tool, is_held=is_held
+        )
         if key in self._recorder.parked:
             raise SuspendedError
         if not isinstance(answer, ToolMessage):
@@ -224,12 +232,12 @@ class Journal:
             raise ToolException(normalize_content(answer.content))
         return normalize_content(answer.content)
 
-    async def try_call(
+    async def approved_call(
         self, tool: BaseTool, arguments: Mapping[str, Any], *, key: StepKey
     ) -> str | None:
-        """Call a gated tool as `own_call` does; None where it fails, which its ledger records."""
+        """Call a gated tool as was approved; None where it fails, which its ledger records."""
         try:
-            return await self.own_call(tool, arguments, key=key)
+            return await self.own_call(tool, arguments, key=key, is_held=True)
         except ToolException:
             return None
 
@@ -316,6 +324,7 @@ class Journal:
         work: Callable[[], Awaitable[ToolMessage | Command[Any]]],
         *,
         tool: BaseTool | None,
+        is_held: bool = False,
     ) -> ToolMessage | Command[Any]:
         self.progress.tool_calls += 1
         try:
@@ -338,7 +347,13 @@ class Journal:
             request={"arguments": redact(arguments), "arguments_hash": fingerprint},
         )
         declaration = self._declarations.get(name)
-        if isinstance(tool, GatedTool) and tool.forecast(arguments).decision != "allowed":
+        # What was held once is an action's to decide, whatever its tool may do by now.
+        was_held = earlier is not None and bool(earlier.request.get("waits"))
+        if (
+            is_held
+            or was_held
+            or (isinstance(tool, GatedTool) and tool.forecast(arguments).decision != "allowed")
+        ):
             step = replace(step, request={**step.request, "waits": True})
         if declaration is None or not declaration.read_only:
             await self._recorder.record(step, durable=True)

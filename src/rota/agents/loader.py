@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool
 
 from rota.agents.definitions import as_it_is
-from rota.agents.graph import GraphContext, graph
+from rota.agents.graph import GraphContext, graph, within
 from rota.agents.journal import Journal
 from rota.agents.models import BuiltModels, retry_policy
 from rota.agents.tools.context import ToolContext, ToolRegistry
@@ -84,7 +84,7 @@ class AgentExecutor:
         `now` is aware and in the owner's zone: the agent is told what time it is. `instructions`
         are added to its prompt; `earlier` is a conversation to go on with.
         """
-        context = GraphContext(
+        run = GraphContext(
             models=list(self.models),
             retries=retry_policy(self.configuration.model_settings),
             system_prompt=_system_prompt(self.configuration, now, instructions),
@@ -95,11 +95,11 @@ class AgentExecutor:
         )
         each, besides = _GRAPH_STEPS
         steps = journal.budget.limits.steps or self.configuration.max_steps
-        state = await graph().ainvoke(
-            {"messages": [*earlier, HumanMessage(prompt)]},
-            config={"recursion_limit": each * steps + besides},
-            context=context,
-        )
+        with within(run):
+            state = await graph().ainvoke(
+                {"messages": [*earlier, HumanMessage(prompt)]},
+                config={"recursion_limit": each * steps + besides},
+            )
         messages = tuple(state["messages"])
         last = messages[-1]
         cut = isinstance(last, AIMessage) and journal.progress.stop_reason in _CUT_REASONS

@@ -32,6 +32,12 @@ MOST_REFUSALS: Final = 3
 MOST_WAITING: Final = 200
 """Requests of one agent that may wait for one person, over all of its runs."""
 
+LARGEST_REQUEST: Final = 200_000
+"""Characters of a held call's arguments as JSON."""
+
+APPROVAL_LASTS: Final = timedelta(days=7)
+"""An approved action that nobody began within this time fails: it may not be right any more."""
+
 LONGEST_ACCOUNT: Final = 2_000
 LONGEST_REASON: Final = 1_000
 

@@ -16,6 +16,13 @@ from typing import Any, Final
 REDACTED: Final = "[redacted]"
 """What stands for a secret wherever something is stored for people to read, or shown."""
 
+
+class SecretText(str):
+    """A text that its own schema declares a secret: it is used, and shown as `REDACTED`."""
+
+    __slots__ = ()
+
+
 RESULT_CONTENT_LIMIT: Final = 50_000
 """Characters (Unicode code points) of a stored result."""
 

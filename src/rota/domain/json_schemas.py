@@ -32,6 +32,19 @@ _MOST_EXPLAINED: Final = 50_000  # looks; each may leave an error, which takes 1
 _MOST_COPIED: Final = 1_000_000  # values that errors copy, in half a microsecond each
 
 
+_COMPOSED: Final = frozenset({"allOf", "anyOf", "oneOf", "$ref", "if", "patternProperties"})
+
+
+def closed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a schema of an object that takes no names but its own, where it can be told which.
+
+    One that says itself whether it takes others is left as it is.
+    """
+    if "additionalProperties" in schema or "properties" not in schema or _COMPOSED & set(schema):
+        return schema
+    return {**schema, "additionalProperties": False}
+
+
 class JsonSchema:
     """A schema of draft 2020-12 that can be checked safely, `format` included.
 

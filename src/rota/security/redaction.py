@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rota.domain.content import REDACTED
+from rota.domain.content import REDACTED, SecretText
 
 _SECRET_KEY: Final = re.compile(
     r"(?i)^(.*[_-])?(passw(or)?d|passphrase|secret|token|api[_-]?key|authorization|cookie"
@@ -36,6 +36,8 @@ def redact_text(text: str) -> str:
 
 def redact(value: Any) -> Any:
     """Return a JSON value with secrets replaced: by their key's name, and by their form."""
+    if isinstance(value, SecretText):
+        return REDACTED
     if isinstance(value, str):
         return redact_text(value)
     if isinstance(value, Mapping):

@@ -15,7 +15,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol, TypeVar, get_type_hints
 
-import rfc8785
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ToolCallRequest
 from langchain_core.messages import ToolMessage
@@ -24,14 +23,12 @@ from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 from pydantic import PrivateAttr
-from pydantic.errors import PydanticUserError
-from pydantic_core import to_jsonable_python
 
 from rota.domain.agents import ToolDeclaration
 from rota.domain.approvals import Verdict
-from rota.domain.content import storable_json
 from rota.domain.errors import RotaError, SetupRequiredError
 from rota.domain.ids import RunId, UserId
+from rota.security.call_arguments import ArgumentForm, argument_schema, canonical_arguments
 from rota.security.call_policy import CallPolicy, Rehearsed
 from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact, redact_text
@@ -42,11 +39,7 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds that an undeclared tool may take once approved."""
 
-_FAILURES: Final = (Exception, SystemExit, KeyboardInterrupt)
-"""Any failure of a tool is a message to the model; one that calls `sys.exit` ends no worker."""
-
 _ERROR_LIMIT: Final = 2_000
-_CONFIG_KEYS: Final = frozenset({"config", "run_manager", "callbacks"})
 
 
 _CALL_SCHEMAS: Final[dict[tuple[Any, str, str], Any]] = {}
@@ -67,14 +60,23 @@ CURRENT_STEP: ContextVar[StepKey | None] = ContextVar("rota_current_step", defau
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call about to be judged. `arguments` are validated, JSON, and without injected values."""
+    """A call about to be judged. `arguments` are validated, JSON, and without injected values.
+
+    Of a call to be held: `schema` is the JSON Schema of its arguments, `ready` makes the tool ready
+    for those that were approved and returns why it cannot, `later_problem` is why it could not run
+    without its agent.
+    """
 
     tool_name: str
     arguments: Mapping[str, Any]
     arguments_hash: str
     step: StepKey | None
     declaration: ToolDeclaration | None
-    schema: Mapping[str, Any] | None = None  # of a held call: JSON Schema of its arguments
+    schema: Mapping[str, Any] | None = None
+    ready: Callable[[Mapping[str, Any]], str | None] = field(
+        default=lambda _: "nothing can run it", repr=False
+    )
+    later_problem: Callable[[], str | None] = field(default=lambda: None, repr=False)
 
     @property
     def read_only(self) -> bool:
@@ -90,11 +92,25 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """A held call that was approved, and that this attempt alone may run, with these arguments."""
+    """A held call that was approved, and that this attempt alone may run; its tool is ready."""
 
-    arguments: Mapping[str, Any]
     reason: str
     note: str = ""  # for the agent, beside the answer
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A call on its way through the gate: an answer instead of running it, or what it runs with.
+
+    `note` is for the agent, beside the tool's answer.
+    """
+
+    call: ToolCall
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    verdict: Verdict = field(init=False)
+    answer: str | None = None
+    note: str = ""
 
 
 class ApprovalLedger(Protocol):
@@ -181,9 +197,11 @@ class GatedTool(BaseTool):
 
     _inner: BaseTool = PrivateAttr()
     _context: ApprovalContext = PrivateAttr()
+    _gated_name: str = PrivateAttr()
+    _form: ArgumentForm = PrivateAttr()
 
     def __init__(self, inner: BaseTool, context: ApprovalContext) -> None:
-        """Wrap `inner`; raises TypeError for a tool that is wrapped already."""
+        """Wrap `inner`; raises TypeError for a tool that is wrapped already, or cannot be."""
         if isinstance(inner, GatedTool):
             raise TypeError(f"{inner.name} is wrapped already")
         super().__init__(
@@ -200,6 +218,13 @@ class GatedTool(BaseTool):
         )
         self._inner = inner
         self._context = context
+        self._gated_name = inner.name
+        self._form = ArgumentForm(inner, self.args_schema, self.tool_call_schema)
+
+    @property
+    def gated_name(self) -> str:
+        """The name that it was wrapped under: rules go by it, whoever calls it otherwise later."""
+        return self._gated_name
 
     @property
     def context(self) -> ApprovalContext:
@@ -235,61 +260,49 @@ class GatedTool(BaseTool):
         return self._inner._to_args_and_kwargs(tool_input, tool_call_id)  # noqa: SLF001  a tool of one string takes it by position
 
     async def _arun(
-        self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
+        self, /, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
     ) -> Any:
-        call = self._describe(args, kwargs)
-        verdict, answer = await self._decide(call)
-        ledger = self._context.ledger
-        note = ""
-        if answer is not None:
-            if isinstance(answer, str):
-                return self._as_response(answer)
-            if (denied := self._denied(call, answer)) is not None:
-                await ledger.finished(call, denied, "failed", denied.reason)
-                return self._as_response(f"{self.name} did not run: {denied.reason}.")
-            verdict, note = replace(verdict, decision="allowed", reason=answer.reason), answer.note
-            args, kwargs = self._with(answer.arguments, args, kwargs)
-        if not call.read_only:
-            await ledger.starting(call, verdict)
-        passed = _accepted(self._inner._arun, config, run_manager) | kwargs  # noqa: SLF001  `ainvoke` would lose artifacts
+        entry = self._describe(args, kwargs)
+        call = entry.call
+        await self._enter(entry)
+        if entry.answer is not None:
+            return self._as_response(entry.answer)
+        ledger, inner = self._context.ledger, self._inner
+        passed = _accepted(inner._arun, config, run_manager) | entry.kwargs  # noqa: SLF001  `ainvoke` would lose artifacts
         limit = call.declaration.timeout_seconds if call.declaration else DEFAULT_TIMEOUT
         try:
             async with asyncio.timeout(limit):
                 with _inside():
-                    response = await self._inner._arun(*args, **passed)  # noqa: SLF001  as above
+                    response = await inner._arun(*entry.args, **passed)  # noqa: SLF001  as above
         except asyncio.CancelledError:
-            await asyncio.shield(ledger.finished(call, verdict, "unknown", "cancelled"))
+            await asyncio.shield(ledger.finished(call, entry.verdict, "unknown", "cancelled"))
             raise
-        except _FAILURES as error:
-            raise await self._failed(call, verdict, error, limit) from error
-        await ledger.finished(call, verdict, "succeeded", "", response)
-        return self._noted(response, note)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            raise await self._failed(call, entry.verdict, error, limit) from error
+        await ledger.finished(call, entry.verdict, "succeeded", "", response)
+        return self._noted(response, entry.note)
 
     def _run(
-        self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
+        self, /, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
     ) -> Any:
-        call = self._describe(args, kwargs)
-        verdict, answer = self._on_loop(self._decide(call))
-        ledger = self._context.ledger
-        note = ""
-        if answer is not None:
-            if isinstance(answer, str):
-                return self._as_response(answer)
-            if (denied := self._denied(call, answer)) is not None:
-                self._on_loop(ledger.finished(call, denied, "failed", denied.reason))
-                return self._as_response(f"{self.name} did not run: {denied.reason}.")
-            verdict, note = replace(verdict, decision="allowed", reason=answer.reason), answer.note
-            args, kwargs = self._with(answer.arguments, args, kwargs)
-        if not call.read_only:
-            self._on_loop(ledger.starting(call, verdict))
-        passed = _accepted(self._inner._run, config, run_manager) | kwargs  # noqa: SLF001  as in _arun
+        entry = self._describe(args, kwargs)
+        call = entry.call
+        self._on_loop(self._enter(entry))
+        if entry.answer is not None:
+            return self._as_response(entry.answer)
+        ledger, inner = self._context.ledger, self._inner
+        passed = _accepted(inner._run, config, run_manager) | entry.kwargs  # noqa: SLF001  as in _arun
         try:
             with _inside():
-                response = self._inner._run(*args, **passed)  # noqa: SLF001  as in _arun
-        except _FAILURES as error:
-            raise self._on_loop(self._failed(call, verdict, error, None)) from error
-        self._on_loop(ledger.finished(call, verdict, "succeeded", "", response))
-        return self._noted(response, note)
+                response = inner._run(*entry.args, **passed)  # noqa: SLF001  as in _arun
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            raise self._on_loop(self._failed(call, entry.verdict, error, None)) from error
+        self._on_loop(ledger.finished(call, entry.verdict, "succeeded", "", response))
+        return self._noted(response, entry.note)
 
     def forecast(self, given: Mapping[str, Any]) -> Verdict:
         """Say what becomes of a call, by the rules as they were read last; counts no use.
@@ -298,66 +311,77 @@ class GatedTool(BaseTool):
         it like this, else as it is.
         """
         context = self._context
-        declaration = context.declarations.get(self.name)
+        declaration = context.declarations.get(self._gated_name)
         arguments: Mapping[str, Any] = {}
-        if context.policy.looks_at_arguments(self.name):
+        if context.policy.looks_at_arguments(self._gated_name):
             try:
-                arguments = self._describe(*self._to_args_and_kwargs(dict(given), None)).arguments
+                arguments = self._form.written(*self._to_args_and_kwargs(dict(given), None))
             except Exception:  # noqa: BLE001  a foreign schema raises what it likes; the call itself will say
                 arguments = canonical_arguments(given)
-        verdict = context.policy.judge(self.name, declaration, arguments)
+        verdict = context.policy.judge(self._gated_name, declaration, arguments)
         if context.policy.is_dry_run and not (declaration and declaration.read_only):
             return replace(verdict, decision="held")
         return verdict
 
-    async def _decide(self, call: ToolCall) -> tuple[Verdict, str | Permit | None]:
+    async def _enter(self, entry: _Entry) -> None:
+        """Judge a call, hold it where it has to wait, and make durable that it begins.
+
+        Sets the answer where it does not run, else what the tool is to be called with.
+        """
+        call, ledger = entry.call, self._context.ledger
+        entry.verdict, answer = await self._decide(entry)
+        if isinstance(answer, str):
+            entry.answer = answer
+            return
+        if isinstance(answer, Permit):
+            entry.verdict = replace(entry.verdict, decision="allowed", reason=answer.reason)
+            entry.note = answer.note
+        if not call.read_only:
+            await ledger.starting(call, entry.verdict)
+
+    async def _decide(self, entry: _Entry) -> tuple[Verdict, str | Permit | None]:
         """Judge a call; with the verdict, what to answer instead of running it, or a permit."""
-        policy, ledger = self._context.policy, self._context.ledger
+        call, policy, ledger = entry.call, self._context.policy, self._context.ledger
+        name = self._gated_name
         if policy.is_dry_run:
-            verdict = policy.judge(self.name, call.declaration, call.arguments)
+            verdict = policy.judge(name, call.declaration, call.arguments)
             if verdict.decision == "allowed" and call.read_only:
                 return verdict, None
-            rehearsed = Rehearsed(self.name, call.redacted_arguments, verdict)
+            rehearsed = Rehearsed(name, call.redacted_arguments, verdict)
             policy.rehearsed.append(rehearsed)
             await ledger.rehearsed(call, verdict)
             return verdict, rehearsed.told()
         if ledger.was_held(call):
             await policy.refresh()  # what was approved may be denied by now
-            verdict = policy.judge(self.name, call.declaration, call.arguments)
+            verdict = policy.judge(name, call.declaration, call.arguments)
         else:
-            verdict = await policy.decide(self.name, call.declaration, call.arguments)
+            verdict = await policy.decide(name, call.declaration, call.arguments)
             if verdict.decision == "allowed":
                 return verdict, None
-        held = replace(call, schema=argument_schema(self))
+        held = replace(
+            call,
+            schema=argument_schema(self),
+            ready=lambda approved: self._ready(entry, approved),
+            later_problem=lambda: self._form.later_problem(call.arguments, entry.args),
+        )
         return verdict, await ledger.hold(held, verdict)
 
-    def _denied(self, call: ToolCall, permit: Permit) -> Verdict | None:
-        """Return the verdict on approved arguments that a rule denies; they may be edited ones."""
-        verdict = self._context.policy.judge(self.name, call.declaration, permit.arguments)
-        return verdict if verdict.decision == "refused" else None
+    def _ready(self, entry: _Entry, approved: Mapping[str, Any]) -> str | None:
+        """Set what the tool is called with for approved arguments; return why it cannot be.
 
-    def _with(
-        self, arguments: Mapping[str, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return what the tool is called with: what was approved, and what was injected.
-
-        Raises ToolException where the tool takes no such arguments (any more).
+        What an agent asked for runs as it was read then; what its owner wrote is read once.
         """
-        hidden = self._injected_args_keys | _CONFIG_KEYS | _hidden_by_schema(self)
-        injected = {key: value for key, value in kwargs.items() if key in hidden}
-        inner = self._inner
+        call = entry.call
+        verdict = self._context.policy.judge(self._gated_name, call.declaration, approved)
+        if verdict.decision == "refused":
+            return f"It is not allowed any more: {verdict.reason}."
+        if arguments_hash(approved) == call.arguments_hash:
+            return None
         try:
-            if args and "args" in arguments:  # a tool of one string takes it by position
-                return tuple(arguments["args"]), injected
-            parsed = inner._parse_input({**arguments, **injected}, None)  # noqa: SLF001  as `run` does with what a model sends
-        except ValueError as error:
-            raise ToolException(
-                f"{self.name} does not take the arguments that were approved: "
-                f"{redact_text(str(error))[:_ERROR_LIMIT]}"
-            ) from error
-        if not isinstance(parsed, dict):
-            return (parsed,), injected
-        return self._inner._to_args_and_kwargs({**parsed, **injected}, None)  # noqa: SLF001  as above
+            entry.args, entry.kwargs = self._form.read(approved, entry.args, entry.kwargs)
+        except ToolException as error:
+            return f"{error}."
+        return None
 
     def _noted(self, response: Any, note: str) -> Any:
         """Put a note to the agent before a text that answers it."""
@@ -367,19 +391,18 @@ class GatedTool(BaseTool):
             return (f"{note}\n\n{response[0]}", *response[1:])
         return response
 
-    def _describe(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ToolCall:
-        hidden = self._injected_args_keys | _CONFIG_KEYS | _hidden_by_schema(self)
-        shown = {key: value for key, value in kwargs.items() if key not in hidden}
-        if args:
-            shown["args"] = list(args)
-        arguments = canonical_arguments(shown)
-        return ToolCall(
-            tool_name=self.name,
+    def _describe(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Entry:
+        own = self._form.detached(kwargs)
+        arguments = self._form.written(args, own)
+        name = self._gated_name
+        call = ToolCall(
+            tool_name=name,
             arguments=arguments,
             arguments_hash=arguments_hash(arguments),
             step=CURRENT_STEP.get(),
-            declaration=self._context.declarations.get(self.name),
+            declaration=self._context.declarations.get(name),
         )
+        return _Entry(call, args, own)
 
     def _as_response(self, message: str) -> Any:
         if self.response_format == "content_and_artifact":
@@ -456,7 +479,8 @@ class GateGuard(AgentMiddleware[Any, Any, Any]):
         if tool is None:  # a name that no tool has: ToolNode answers with an error message
             return True
         if isinstance(tool, GatedTool):
-            return tool.context is self._context
+            names = {tool.name, tool.gated_name, request.tool_call["name"]}
+            return tool.context is self._context and len(names) == 1
         return any(tool is admitted for admitted in self._admitted)
 
     def wrap_tool_call(
@@ -489,48 +513,6 @@ class GateGuard(AgentMiddleware[Any, Any, Any]):
         )
 
 
-def canonical_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments as storable JSON; raises ToolException for what has no JSON form."""
-    try:
-        value = storable_json(to_jsonable_python(dict(arguments), serialize_unknown=True))
-        rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, ValueError, RecursionError) as error:
-        raise ToolException(
-            f"The arguments cannot be written as JSON ({error}); the tool did not run."
-        ) from error
-    if not isinstance(value, dict):
-        raise ToolException("The arguments are not an object; the tool did not run.")
-    return value
-
-
-def _hidden_by_schema(tool: BaseTool) -> frozenset[str]:
-    schema = tool.args_schema
-    if schema is None or isinstance(schema, dict):
-        return frozenset()
-    visible = tool.tool_call_schema
-    if isinstance(visible, dict):
-        return frozenset()
-    return frozenset(_fields(schema)) - frozenset(_fields(visible))
-
-
-def argument_schema(tool: BaseTool) -> Mapping[str, Any] | None:
-    """Return the JSON Schema of what a model may pass, None where the tool has none."""
-    schema = tool.tool_call_schema
-    if isinstance(schema, dict):
-        return schema
-    try:
-        made = schema.model_json_schema if hasattr(schema, "model_json_schema") else schema.schema
-        stored: Mapping[str, Any] = storable_json(made())
-    except (ValueError, TypeError, PydanticUserError):  # of a type that JSON Schema cannot say
-        return None
-    return stored
-
-
-def _fields(schema: Any) -> Mapping[str, Any]:
-    fields: Mapping[str, Any] | None = getattr(schema, "model_fields", None)
-    return fields if fields is not None else schema.__fields__  # a schema of pydantic 1
-
-
 def _accepted(
     function: Callable[..., Any], config: RunnableConfig, run_manager: Any
 ) -> dict[str, Any]:
@@ -555,11 +537,13 @@ def _annotations_of(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _describe_failure(error: BaseException, limit: float | None) -> str:
     if isinstance(error, TimeoutError) and limit is not None:
-        text = f"The tool did not answer within {limit:g} s."
-    elif isinstance(error, ToolException | RotaError):
+        return f"The tool did not answer within {limit:g} s."
+    try:
         text = str(error)
-    else:
-        text = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001  a foreign error may not know what to say of itself
+        text = ""
+    if not isinstance(error, ToolException | RotaError):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return redact_text(text)[:_ERROR_LIMIT] or type(error).__name__
 
 

@@ -48,7 +48,7 @@ class ActionRun:
                     ResultStatus.ERROR,
                     f"{action.agent_name} does not have the tool {action.tool_name} any more.",
                 )
-            answer = await journal.try_call(tool, unseal(found, self.cipher), key=_PLACE)
+            answer = await journal.approved_call(tool, unseal(found, self.cipher), key=_PLACE)
             log.info("action_executed", action_id=str(action.id), answered=answer is not None)
         return self._ending(await self._fetch() or found)
 

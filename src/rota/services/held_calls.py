@@ -16,7 +16,9 @@ from typing import Any
 import structlog
 
 from rota.domain.actions import (
+    APPROVAL_LASTS,
     EXPIRES_AFTER,
+    LARGEST_REQUEST,
     LONGEST_ACCOUNT,
     MOST_REFUSALS,
     MOST_REQUESTS,
@@ -190,10 +192,10 @@ class HeldCalls:
         action = found.action
         arguments, problem = self._arguments(found)
         if problem is None:
-            problem = _changed_since(found, call, verdict)
+            problem = _changed_since(found, call, verdict) or call.ready(arguments)
         if problem is None and await rows.start(conn, action, self.claim):
             await rows.record(conn, action.id, "approved", "started", actor="rota", origin="worker")
-            return self._permit(call, action, arguments)
+            return self._permit(call, action)
         if problem is None:  # settled by somebody else between the two statements
             return told_of(action)
         await rows.end(conn, action.id, ActionStatus.APPROVED, ActionStatus.FAILED, result=problem)
@@ -212,10 +214,14 @@ class HeldCalls:
         idempotent = call.declaration is not None and (
             call.declaration.idempotent or call.declaration.read_only
         )
-        if idempotent and await rows.take_over(conn, action.id, self.claim):
-            arguments, problem = self._arguments(found)
-            if problem is None:
-                return self._permit(call, action, arguments)
+        arguments, problem = self._arguments(found)
+        if (
+            idempotent
+            and problem is None
+            and call.ready(arguments) is None
+            and await rows.take_over(conn, action.id, self.claim)
+        ):
+            return self._permit(call, action)
         note = "The worker that ran it ended before the tool answered."
         await rows.end(conn, action.id, ActionStatus.RUNNING, ActionStatus.UNKNOWN, result=note)
         await rows.record(
@@ -224,9 +230,7 @@ class HeldCalls:
         await self._ask(conn, call, action.id)
         return told_of(action)
 
-    def _permit(
-        self, call: ToolCall, action: PendingAction, arguments: Mapping[str, Any]
-    ) -> Permit:
+    def _permit(self, call: ToolCall, action: PendingAction) -> Permit:
         self._executing[call.step] = action.id
         note = ""
         if action.proposed_arguments is not None:
@@ -234,7 +238,7 @@ class HeldCalls:
                 "The owner changed the arguments before approving; it ran with "
                 f"{json.dumps(action.arguments, ensure_ascii=False)}"
             )
-        return Permit(arguments, f"its owner approved it, action {action.id}", note)
+        return Permit(f"its owner approved it, action {action.id}", note)
 
     def _arguments(self, found: ActionToExecute) -> tuple[Mapping[str, Any], str | None]:
         """Return the arguments to run with, and what is wrong with them: they are those shown."""
@@ -269,12 +273,21 @@ class HeldCalls:
                 f"this run has asked for {requests.count} approvals, and that is the most. End "
                 "with what you have."
             )
+        elif (size := _size(call.arguments)) > LARGEST_REQUEST:
+            reason = f"its arguments have {size:,} characters, more than anybody can look at."
+        elif (later := self._later_problem(call)) is not None:
+            reason = f"it needs approval, and cannot run later by itself: {later}."
         elif requests.waiting >= MOST_WAITING:
             reason = (
                 f"{requests.waiting} requests of yours wait for the owner already. End with what "
                 "you have, and say so."
             )
         return f"{call.tool_name} did not run: {reason}" if reason is not None else None
+
+    def _later_problem(self, call: ToolCall) -> str | None:
+        """Return why an action of this call could not run once approved, if its run goes on."""
+        is_later = self.mode is ActionMode.QUEUE or call.step is None
+        return call.later_problem() if is_later else None
 
     def _new(self, call: ToolCall, verdict: Verdict, step: tuple[int, int] | None) -> NewAction:
         action_id = ActionId(uuid.uuid4())
@@ -335,6 +348,10 @@ def unseal(found: ActionToExecute, cipher: Cipher | None) -> Mapping[str, Any]:
     return unseal_arguments(found.sealed_arguments, cipher, found.action.id)
 
 
+def _size(arguments: Mapping[str, Any]) -> int:
+    return len(json.dumps(dict(arguments), ensure_ascii=False))
+
+
 def _is_of(action: PendingAction, call: ToolCall) -> bool:
     """Return whether a call is the one that was asked for; edited arguments are the owner's."""
     if action.tool_name != call.tool_name:
@@ -347,6 +364,8 @@ def _changed_since(found: ActionToExecute, call: ToolCall, verdict: Verdict) -> 
     action, declaration = found.action, call.declaration
     if verdict.decision == "refused":
         return f"It is not allowed any more: {verdict.reason}."
+    if found.is_stale:
+        return f"It was approved more than {APPROVAL_LASTS.days} days ago; ask again."
     version = declaration.version if declaration is not None else None
     definition = declaration.current_hash if declaration is not None else None
     if (version, definition) != (action.tool_version, found.definition_hash):

@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from rota.domain.actions import (
+    APPROVAL_LASTS,
     MOST_WAITING,
     ActionMode,
     ActionStatus,
@@ -33,13 +34,14 @@ class ActionToExecute:
 
     `sealed_arguments` are all of the arguments, encrypted; None where those shown are all.
     `executing_token` is that of the attempt that began it last. `definition_hash` is that of a
-    pinned tool when the call was held.
+    pinned tool when the call was held. `is_stale`: it was approved too long ago to be begun now.
     """
 
     action: PendingAction
     sealed_arguments: bytes | None
     executing_token: int | None
     definition_hash: str | None = None
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ async def fetch_to_execute(
                 "run_id": run_id,
                 "model_step": model_step,
                 "call_index": call_index,
+                "lasts": APPROVAL_LASTS,
             },
         )
         row = await cursor.fetchone()
@@ -130,6 +133,7 @@ async def fetch_to_execute(
         bytes(sealed) if sealed is not None else None,
         row["executing_token"],
         row["definition_hash"],
+        bool(row["is_stale"]),
     )
 
 

@@ -3,7 +3,7 @@
 -- this agent asked for waits in all.
 SELECT count(*) AS asked,
        count(*) FILTER (WHERE a.status = 'refused' AND a.tool_name = %(tool_name)s
-               AND a.arguments_hash = %(arguments_hash)s) > 0 AS was_refused,
+               AND %(arguments_hash)s IN (a.arguments_hash, a.proposed_hash)) > 0 AS was_refused,
        min(a.id::text) FILTER (WHERE a.status = 'pending' AND a.model_step IS NULL
                AND a.tool_name = %(tool_name)s AND a.arguments_hash = %(arguments_hash)s)::uuid
            AS waits_already,
