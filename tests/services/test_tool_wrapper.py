@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Annotated, Any
 
 import pytest
@@ -11,6 +12,7 @@ from langchain.agents.middleware import AgentMiddleware
 from langchain.tools import InjectedState, ToolRuntime
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import StructuredTool, Tool, ToolException, tool
 
 from rota.domain.agents import ToolDeclaration
@@ -108,20 +110,52 @@ IN_THREAD = {
     "invoke": lambda t: t.invoke(ARGS),
     "run": lambda t: t.run(ARGS),
     "batch": lambda t: t.batch([ARGS])[0],
+    "batch_as_completed": lambda t: next(iter(t.batch_as_completed([ARGS])))[1],
     "stream": lambda t: next(iter(t.stream(ARGS))),
+    "transform": lambda t: next(iter(t.transform(iter([ARGS])))),
     "_run": lambda t: t._run(amount=100, to="eve", config={}),
 }
 ON_LOOP = {
     "ainvoke": lambda t: t.ainvoke(ARGS),
     "arun": lambda t: t.arun(ARGS),
     "abatch": lambda t: _first(t.abatch([ARGS])),
+    "abatch_as_completed": lambda t: _first_completed(t.abatch_as_completed([ARGS])),
     "astream": lambda t: _first_of_stream(t.astream(ARGS)),
+    "atransform": lambda t: _first_of_stream(t.atransform(_stream_of(ARGS))),
+    "astream_events": lambda t: _last_event(t.astream_events(ARGS)),
     "_arun": lambda t: t._arun(amount=100, to="eve", config={}),
+    "with_retry": lambda t: t.with_retry().ainvoke(ARGS),
+    "with_fallbacks": lambda t: t.with_fallbacks([t]).ainvoke(ARGS),
+    "with_config": lambda t: t.with_config(tags=["x"]).ainvoke(ARGS),
+    "bind": lambda t: t.bind().ainvoke(ARGS),
+    "map": lambda t: _first(t.map().ainvoke([ARGS])),
+    "pipe": lambda t: (RunnableLambda(lambda given: given) | t).ainvoke(ARGS),
+    "copy": lambda t: copy.copy(t).ainvoke(ARGS),
+    "model_copy": lambda t: t.model_copy().ainvoke(ARGS),
+    "a tool call": lambda t: _content(t.ainvoke(CALL)),
 }
+CALL = {"name": "pay", "args": ARGS, "id": "call-1", "type": "tool_call"}
 
 
 async def _first(batch):
     return (await batch)[0]
+
+
+async def _content(answer):
+    return (await answer).content
+
+
+async def _first_completed(answers):
+    found = [answer async for _, answer in answers]  # to its end, as a reader does
+    return found[0]
+
+
+async def _stream_of(value):
+    yield value
+
+
+async def _last_event(events):
+    return [event async for event in events][-1]["data"]["output"]
 
 
 async def _first_of_stream(stream):
