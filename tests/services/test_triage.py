@@ -7,13 +7,18 @@ from datetime import timedelta
 
 import pytest
 
+from rota.agents.loader import ACCOUNT_WANTED
+from rota.agents.models import ChatModels
 from rota.domain.actions import MOST_REFUSALS, MOST_WAITING, ActionStatus
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.services.approval_rules import RuleService
 from rota.services.deputies import DeputyService
 from rota.store import users
+from tests.loopback.model_server import Says
+from tests.loopback.openai import OpenAIServer
 from tests.services.deciding import desk_of, outcome_of, send
 from tests.services.harness import clock
+from tests.services.running import make_run
 
 
 @pytest.fixture
@@ -327,3 +332,24 @@ async def test_deputies_that_cannot_be_are_refused(desk, deputies, bob):
 
     assert [d.deputy_name for d in await deputies.all()] == ["Bob"]
     assert [d.deputy_name for d in await deputies.of(bob)] == ["Bob"]
+
+
+# The agent's account
+
+
+@pytest.mark.parametrize(("tools", "is_told"), [(["look", "send"], True), (["look"], False)])
+async def test_agent_that_may_have_to_ask_is_told_to_say_why(workshop, tools, is_told):
+    await workshop.agent(
+        model="openai:gpt-4o-mini", model_settings={"endpoint": "local"}, tools=tools
+    )
+    why = "Bob asked for the figures this morning."
+    replies = [Says(why, (("send", {"to": "bob"}),)), Says("Done.")] if is_told else [Says("Done.")]
+    with OpenAIServer(*replies) as server:
+        desk = desk_of(workshop, models=ChatModels(endpoints={"local": server.url}))
+        await make_run(workshop)
+        await desk.work()
+        prompt = str(server.requests[0].body["messages"][0]["content"])
+
+    assert (ACCOUNT_WANTED in prompt) is is_told
+    if is_told:
+        assert (await desk.action())["account"] == why

@@ -35,6 +35,11 @@ Messages = Sequence[BaseMessage]
 
 _CUT_REASONS: Final = frozenset({"max_tokens", "length", "max_output_tokens", "MAX_TOKENS"})
 
+ACCOUNT_WANTED: Final = (
+    "Some of your calls may need your owner's approval. Beside such a call, say in one sentence "
+    "why you want it: your owner reads that before they decide."
+)
+
 _GRAPH_STEPS: Final = (4, 10)
 """Steps of the graph for each model call, and besides: the budget counts model calls."""
 
@@ -87,7 +92,9 @@ class AgentExecutor:
         run = GraphContext(
             models=list(self.models),
             retries=retry_policy(self.configuration.model_settings),
-            system_prompt=_system_prompt(self.configuration, now, instructions),
+            system_prompt=_system_prompt(
+                self.configuration, now, instructions, _account_wanted(self.built.declarations)
+            ),
             tools={tool.name: tool for tool in tools},
             journal=journal,
             guard=guard,
@@ -235,8 +242,15 @@ def limits_of(configuration: AgentConfiguration, options: RunOptions) -> Limits:
     return own.overridden_by(options.limits)
 
 
-def _system_prompt(configuration: AgentConfiguration, now: datetime, instructions: str) -> str:
+def _system_prompt(configuration: AgentConfiguration, now: datetime, *more: str) -> str:
     clock = f"It is {now:%A, %Y-%m-%d %H:%M} ({now.tzname() or 'UTC'})."
-    return "\n\n".join(
-        part for part in (configuration.system_prompt.strip(), clock, instructions) if part
+    return "\n\n".join(part for part in (configuration.system_prompt.strip(), clock, *more) if part)
+
+
+def _account_wanted(declarations: Mapping[str, ToolDeclaration]) -> str:
+    """Return what an agent is told that may have to ask: its owner reads why."""
+    may_wait = any(
+        not declaration.read_only or declaration.default_tier != "auto"
+        for declaration in declarations.values()
     )
+    return ACCOUNT_WANTED if may_wait else ""
