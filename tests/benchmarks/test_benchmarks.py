@@ -45,3 +45,13 @@ async def test_overhead_counts_each_way_of_running():
         assert case["runs"] == 6
         assert (case["lost"], case["incomplete"]) == (0, 0)
         assert case["writing_transactions_per_run"] > 0
+
+
+@pytest.mark.timeout(300)  # as above
+async def test_approvals_execute_each_yes_once():
+    figures = await figures_of("approvals", "--runs", "4", "--entries", "100")
+
+    assert [case["mode"] for case in figures["asking"]] == ["none", "queue", "suspend"]
+    for case in figures["deciding"]:
+        assert (case["executed"], case["lost"], case["doubled"]) == (4, 0, 0)
+    assert [case["rules"] for case in figures["judging"]] == [0, 1, 10, 100, 500]
