@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 
 from rota.domain.actions import ActionStatus
 from rota.domain.errors import ConflictError, SuspendedError
-from rota.engine.admission import admit
+from rota.engine.admission import admit, requeue_lost
 from rota.services.runs import RunService
 from rota.store import runs as run_rows
 from tests.services.deciding import SUSPEND, desk_of, look, outcome_of, send
@@ -81,6 +81,28 @@ async def test_parked_run_holds_no_worker_and_no_job(workshop, database_url, des
 
         await until(finished)
     assert desk.sent == ["bob"]
+
+
+async def test_decision_at_the_instant_of_parking_has_a_job_of_its_own(workshop, desk):
+    """The job that parked the run is still there, about to be logged as done."""
+    await workshop.agent({"steps": PAY_THEN_LOOK, "answer": "x"}, tools=["look", "send"])
+    run = await make_run(workshop, options=SUSPEND)
+    await queue_runs(workshop.database)
+    await workshop.owner.execute("UPDATE rota.pgqueuer SET status = 'picked'")
+    with pytest.raises(SuspendedError):
+        await desk.service.execute_run(run)
+    await desk.approve()
+    await queue_runs(workshop.database)
+
+    jobs = await workshop.rows("rota.pgqueuer", "id")
+    assert [job["status"] for job in jobs] == ["picked", "queued"]
+    assert {job["payload"] for job in jobs} == {str(run.id).encode()}
+
+    await workshop.owner.execute(
+        "UPDATE agent_runs SET queued_at = now() - interval '1 hour' WHERE id = %s", [run.id]
+    )
+    async with workshop.database.transaction() as conn:
+        assert await requeue_lost(conn, older_than_seconds=60) == 0  # it is not lost
 
 
 async def test_refusal_and_its_reason_reach_the_agent(desk):

@@ -11,11 +11,15 @@ from rota.store.statements import statement
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A run and its place in the fair order; `turn` is None where the run has begun already."""
+    """A run and its place in the fair order; `turn` is None where the run has begun already.
+
+    `attempt` counts the attempts that it has had.
+    """
 
     run_id: RunId
     priority: int
     turn: int | None
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ async def admit_runs(conn: Connection, *, ahead: int) -> Round:
     """
     cursor = await conn.execute(statement("admit_runs"), {"ahead": ahead})
     rows = await cursor.fetchall()
-    turns = tuple(Turn(RunId(row[3]), row[4], row[5]) for row in rows if row[3] is not None)
+    turns = tuple(Turn(RunId(row[3]), *row[4:7]) for row in rows if row[3] is not None)
     return Round(turns, int(rows[0][0]), rows[0][1], rows[0][2])
 
 
@@ -59,4 +63,4 @@ async def rebase_turns(conn: Connection, *, above: int) -> None:
 async def runs_without_job(conn: Connection, *, older_than_seconds: float) -> tuple[Turn, ...]:
     """Return runs that should be in the queue and are not: their job was lost or given up."""
     cursor = await conn.execute(statement("runs_without_job"), {"seconds": older_than_seconds})
-    return tuple(Turn(RunId(row[0]), row[1], row[2]) for row in await cursor.fetchall())
+    return tuple(Turn(RunId(row[0]), *row[1:4]) for row in await cursor.fetchall())

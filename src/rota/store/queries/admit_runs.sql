@@ -107,7 +107,7 @@ WITH RECURSIVE under_way AS MATERIALIZED (
     SET status = 'queued', queued_at = now(), turn = c.turn
     FROM chosen AS c
     WHERE r.id = c.id AND r.status = 'waiting'
-    RETURNING r.id, r.priority, c.turn, c.place
+    RETURNING r.id, r.priority, c.turn, c.place, r.attempt
 ), found AS (
     SELECT (SELECT places FROM room) AS places,
            coalesce(bool_or(is_within_limits AND NOT has_room), false)
@@ -116,7 +116,7 @@ WITH RECURSIVE under_way AS MATERIALIZED (
            coalesce(bool_or(NOT is_within_limits), false) AS passed_over
     FROM judged
 )
-SELECT f.places, f.lack_room, f.passed_over, a.id, a.priority, a.turn
+SELECT f.places, f.lack_room, f.passed_over, a.id, a.priority, a.turn, a.attempt
 FROM found AS f
 LEFT JOIN admitted AS a ON true
 ORDER BY a.place

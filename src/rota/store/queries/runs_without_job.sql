@@ -1,10 +1,11 @@
-SELECT r.id, r.priority, CASE WHEN r.status = 'queued' THEN coalesce(r.turn, 0) END AS turn
+SELECT r.id, r.priority, CASE WHEN r.status = 'queued' THEN coalesce(r.turn, 0) END AS turn,
+       r.attempt
 FROM public.agent_runs AS r
 WHERE r.status IN ('queued', 'running')
   AND coalesce(r.queued_at, r.created_at) < now() - make_interval(secs => %(seconds)s)
   AND r.queued_at IS NOT NULL
   AND NOT EXISTS (
       SELECT FROM rota.pgqueuer AS q
-      WHERE q.dedupe_key = r.id::text AND q.status IN ('queued', 'picked')
+      WHERE split_part(q.dedupe_key, ':', 1) = r.id::text AND q.status IN ('queued', 'picked')
   )
 LIMIT 1000
