@@ -665,3 +665,63 @@ async def test_call_that_was_edited_and_then_refused_is_not_asked_for_again(desk
     assert await desk.status(run_id) == "finished"
     assert len(await desk.actions()) == 1
     assert "refused this very call" in (await desk.result(run_id))["result_content"]
+
+
+# Agents within
+
+
+async def test_subagent_in_a_tool_meets_the_gate_and_its_call_is_asked_for_once(workshop):
+    """A tool that runs an agent of its own, with the run's gated tools."""
+
+    async def report(context, _prompt):
+        gated_send = context.tools["send"].gated
+
+        @tool
+        async def ask(question: str) -> str:
+            """Ask an agent."""
+            agent = agent_calling("send", {"to": "eve"}, [gated_send], [])
+            return (await run(agent)).content
+
+        return await ask.ainvoke({"question": "x"})
+
+    await workshop.agent(model="callable:report", tools=["send"])
+    desk = desk_of(workshop, callables={"report": AsyncFunction("report", report)})
+    await make_run(workshop)
+    await desk.work()
+
+    assert desk.sent == []
+    await desk.approve()
+    await desk.work()
+    assert desk.sent == ["eve"]
+
+
+async def test_graphs_own_tool_is_not_let_run_by_a_condition_on_what_it_has_not_read_yet(
+    workshop, effects
+):
+    """What LangChain tells of the call are the arguments before their schema reads them."""
+
+    class Aliased(BaseModel):
+        amount: int = Field(alias="n")
+
+    own = pays(effects, Aliased)
+    own.name = "free"
+
+    async def report(context, _prompt):
+        return str(
+            await own.ainvoke(
+                {"amount": 1, "n": 5_000}, config={"callbacks": context.trace().callbacks}
+            )
+        )
+
+    await declare(workshop, "free", "user_configurable")
+    await workshop.agent(model="callable:report", tools=["free"])
+    desk = custom_desk(workshop, own, callables={"report": AsyncFunction("report", report)})
+    rules = RuleService(workshop.database, desk.approvals, clock=clock)
+    await rules.add(
+        workshop.user, [RuleDraft("allow", "free", (parse_condition("amount under 10"),))]
+    )
+    made = await make_run(workshop)
+    await desk.work()
+
+    assert effects == []
+    assert "may not run without approval" in (await desk.result(made.id))["result_content"]

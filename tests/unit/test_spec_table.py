@@ -1,4 +1,4 @@
-"""docs/reference/spec-003.md names files and tests; each of them exists."""
+"""The tables of docs/reference name files and tests; each of them exists."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "reference" / "spec-003.md"
+CASES = ROOT / "docs" / "reference" / "approval-cases.md"
 NAMED = re.compile(r"`((?:src|tests|supabase)/[^`]+)`")
 SPEC_TESTS = (
     "test_execute_success",
@@ -25,7 +26,8 @@ SPEC_TESTS = (
 
 
 def references() -> list[str]:
-    return sorted(set(NAMED.findall(TABLE.read_text(encoding="utf-8"))))
+    texts = (table.read_text(encoding="utf-8") for table in (TABLE, CASES))
+    return sorted({name for text in texts for name in NAMED.findall(text)})
 
 
 @pytest.mark.parametrize("reference", references())
@@ -52,8 +54,21 @@ def test_table_holds_every_line_of_the_spec():
     assert text.count("test_step_") == 5
 
 
-def test_every_row_says_where():
-    rows = [line for line in TABLE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+def test_each_case_of_approvals_names_a_test_of_its_own():
+    rows = [
+        line
+        for line in CASES.read_text(encoding="utf-8").splitlines()
+        if line.startswith("|") and not line.startswith(("| Case ", "|---"))
+    ]
+    named = [NAMED.findall(row)[-1] for row in rows]
+    assert len(rows) >= 40
+    assert len(set(named)) == len(named)
+    assert all("::test_" in name for name in named)
+
+
+@pytest.mark.parametrize("table", [TABLE, CASES], ids=lambda table: table.stem)
+def test_every_row_says_where(table):
+    rows = [line for line in table.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     for row in rows:
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert all(cells), row
