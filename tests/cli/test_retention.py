@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.domain.errors import InvalidInputError
+from tests.services.auditing import LONG_AGO, Log
 
 DEFAULTS = {
     "journal_days": 30,
@@ -29,6 +30,7 @@ NOTHING = {
     "incidents": 0,
     "queue_log": 0,
     "audit": 0,
+    "audit_refused": 0,
 }
 
 
@@ -174,3 +176,14 @@ async def test_run_whose_journal_is_gone_says_when_it_went(rota, old_run, monkey
     assert run["result_status"] == "success"
     assert json.loads(shown.stdout)["steps"] == []
     assert json.loads(shown.stdout)["journal_pruned_at"] is not None
+
+
+async def test_chain_of_the_audit_log_that_was_not_pruned_is_told_of(rota, database, owner, alice):
+    log = Log(database, owner)
+    await log.sealed(alice, at=LONG_AGO)
+    await owner.execute("UPDATE audit_logs SET outcome = 'failed'")
+    await rota("set", "--audit-days", "365")
+
+    said = await rota("run")
+
+    assert "not what was sealed: 1." in said

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.services.harness import Workshop
+from rota.services.audit_checkpoints import Checkpoints
+from rota.services.retention import RetentionService
+from tests.services.auditing import Log
+from tests.services.harness import CIPHER, Workshop
 
 
 @pytest.fixture
@@ -10,3 +13,13 @@ async def workshop(database, owner, alice) -> Workshop:
     made = Workshop(database, owner, alice)
     await made.declare_tools()
     return made
+
+
+@pytest.fixture
+def log(database, owner) -> Log:
+    return Log(database, owner)
+
+
+@pytest.fixture
+def retention(database) -> RetentionService:
+    return RetentionService(database, Checkpoints(CIPHER))

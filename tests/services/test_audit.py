@@ -6,8 +6,7 @@ import asyncio
 import hashlib
 import json
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -16,79 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rota.domain.audit import NOBODYS, Head, canonical
-from rota.domain.errors import SetupRequiredError
 from rota.domain.retention import Period
-from rota.security.encryption import Cipher
-from rota.services.audit import AuditService
-from rota.services.audit_checkpoints import Checkpoints
 from rota.services.audit_sealing import AuditSealer
-from rota.services.retention import RetentionService
-from rota.store.database import Database
-from tests.services.harness import CIPHER
-
-DAY = timedelta(days=1)
-LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
-INSERT = (
-    "INSERT INTO audit_logs (user_id, run_id, agent_name, tool_name, tier, decision, outcome,"
-    " arguments, arguments_hash, detail, actor, origin, called_at)"
-    " VALUES (%s, %s, 'watcher', %s, 'auto', 'allowed', 'succeeded', %s, 'abc', %s, %s, 'worker',"
-    " now()) RETURNING id"
-)
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Log:
-    """Writes entries as the backend does, seals, verifies, and tampers as the tables' owner."""
-
-    def __init__(self, database: Database, owner) -> None:
-        self.database = database
-        self.owner = owner
-        self.sealer = AuditSealer(database)
-        self.service = AuditService(database, Checkpoints(CIPHER))
-
-    async def write(self, user, tool="send", *, conn=None, actor="agent", **arguments) -> int:
-        values = [user, uuid4(), tool, json.dumps(arguments), f"to {arguments}", actor]
-        if conn is not None:
-            return (await (await conn.execute(INSERT, values)).fetchone())[0]
-        async with self.database.connection() as lent:
-            return (await (await lent.execute(INSERT, values)).fetchone())[0]
-
-    async def seal(self, at: datetime | None = None) -> int:
-        return await self.sealer.seal(at or now())
-
-    async def sealed(self, user, blocks=3, each=2, at: datetime | None = None) -> list[int]:
-        """Write blocks of entries and return the entries' ids."""
-        ids = []
-        for block in range(blocks):
-            ids += [
-                await self.write(user, to="a@b.c", number=block * each + n) for n in range(each)
-            ]
-            await self.seal(at)
-        return ids
-
-    async def problems(self, user, *heads) -> list[str]:
-        found = await self.service.verify(user, heads=heads)
-        return [
-            " ".join(
-                [
-                    *([f"block {p.block}"] if p.block else []),
-                    *([f"entry {p.entry}"] if p.entry else []),
-                    p.text,
-                ]
-            )
-            for p in found.problems
-        ]
-
-    async def fetch(self, query, *values):
-        return await (await self.owner.execute(query, values)).fetchall()
-
-
-@pytest.fixture
-def log(database, owner) -> Log:
-    return Log(database, owner)
+from tests.services.auditing import DAY, LONG_AGO, Log, now
 
 
 async def test_chain_of_what_was_written_is_in_order(log, alice, bob):
@@ -496,110 +425,6 @@ async def waiting(conn) -> int:
         " OR NOT granted AND locktype = 'transactionid'"
     )
     return (await cursor.fetchone())[0]
-
-
-@pytest.fixture
-def retention(database) -> RetentionService:
-    return RetentionService(database, Checkpoints(CIPHER))
-
-
-async def test_pruned_chain_begins_at_a_signed_checkpoint(log, retention, alice, bob):
-    old = await log.sealed(alice, at=LONG_AGO)
-    (old_head,) = await log.service.heads(alice)
-    young = await log.sealed(alice, blocks=1)
-    await log.sealed(bob, blocks=1)
-    (head,) = await log.service.heads(alice)
-    assert (await retention.prune(now())).audit == 0
-    await retention.set({Period.AUDIT: 365})
-    assert (await retention.count_prunable(now())).audit == len(old)
-
-    assert (await retention.prune(now())).audit == len(old)
-
-    found = await log.service.verify(alice, heads=[head, old_head])
-    assert found.problems == ()
-    assert (found.chains[0].pruned, found.chains[0].entries) == (6, 2)
-    left = await log.fetch("SELECT id FROM audit_logs WHERE user_id = %s ORDER BY id", alice)
-    assert [row[0] for row in left] == young
-    assert await log.problems(None) == []
-    assert (await retention.prune(now())).audit == 0
-
-
-async def test_second_pruning_goes_on_from_the_first(log, database, alice):
-    await log.sealed(alice, blocks=5, at=LONG_AGO)
-    small = RetentionService(database, Checkpoints(CIPHER), runs_batch=2)
-    await small.set({Period.AUDIT: 365})
-    (early,) = await log.fetch("SELECT chain_id, hash FROM audit_blocks WHERE seq = 2")
-
-    assert (await small.prune(now())).audit == 10
-
-    assert await log.problems(alice) == []
-    assert await log.problems(alice, Head(early[0], 2, early[1])) == []  # pruned, as signed
-    assert await log.fetch("SELECT through_seq, row_count FROM audit_checkpoints") == [(5, 10)]
-    await log.sealed(alice, blocks=1)
-    assert await log.problems(alice) == []
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "row_count = row_count + 1",
-        "hash = sha256('x')",
-        "through_seq = 2",
-        "pruned_at = now()",
-        "sealed_at = now()",
-        "key_id = 'another'",
-        "signature = sha256('x')",
-    ],
-)
-async def test_forged_checkpoint_is_found(log, retention, alice, change):
-    await log.sealed(alice, at=LONG_AGO)
-    await log.sealed(alice, blocks=1)
-    await retention.set({Period.AUDIT: 365})
-    await retention.prune(now())
-    assert await log.problems(alice) == []
-
-    await log.owner.execute(f"UPDATE audit_checkpoints SET {change}")
-
-    assert "signature of the checkpoint" in (await log.problems(alice))[0]
-
-
-async def test_checkpoint_of_another_key_is_not_taken_for_ones_own(log, retention, alice):
-    await log.sealed(alice, at=LONG_AGO)
-    await retention.set({Period.AUDIT: 365})
-    await retention.prune(now())
-    other = AuditService(log.database, Checkpoints(Cipher(b"o" * 32)))
-
-    assert "signature" in (await other.verify(alice)).problems[0].text
-
-
-async def test_audit_log_is_not_pruned_without_a_key(log, database, alice):
-    await log.sealed(alice, at=LONG_AGO)
-    keyless = RetentionService(database, Checkpoints(None))
-    await keyless.set({Period.AUDIT: 365})
-
-    with pytest.raises(SetupRequiredError, match="ROTA_SECRET_KEY"):
-        await keyless.prune(now())
-
-    assert await log.fetch("SELECT count(*) FROM audit_logs") == [(6,)]
-
-
-async def test_backend_cannot_prune_what_is_kept(log, retention, database, alice):
-    await log.sealed(alice, at=LONG_AGO)
-    await log.sealed(alice, blocks=1)
-    prune = "SELECT rota.prune_audit(chain_id, seq, %s, now(), 'k', sha256('x')) FROM audit_blocks"
-    async with database.connection() as conn:
-        with pytest.raises(psycopg.errors.ObjectInUse):  # no policy
-            await conn.execute(prune + " WHERE seq = 3", [6])
-        await retention.set({Period.AUDIT: 365})
-        with pytest.raises(psycopg.errors.ObjectInUse):  # too young
-            await conn.execute(prune + " WHERE seq = 4", [8])
-        with pytest.raises(psycopg.errors.DataException):  # a wrong count
-            await conn.execute(prune + " WHERE seq = 3", [5])
-        with pytest.raises(psycopg.errors.ObjectInUse):
-            await conn.execute(
-                "SELECT rota.prune_audit(%s, 99, 0, now(), 'k', sha256('x'))", [NOBODYS]
-            )
-    assert await log.problems(alice) == []
 
 
 def check_export(lines: list[dict]) -> str:

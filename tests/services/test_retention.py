@@ -641,8 +641,8 @@ async def test_what_is_old_is_found_by_an_index(database, kind, index):
 
 
 def test_every_count_has_its_kind():
-    """`runs` counts results and fire times too, and `journals` steps."""
+    """`runs` counts results and fire times too, `journals` steps, and `audit` what it left."""
     assert {f.name for f in fields(Pruned)} == {
         *(kind.value for kind in Kind if kind is not Kind.JOURNALS),
-        *("steps", "results"),
+        *("steps", "results", "audit_refused"),
     }

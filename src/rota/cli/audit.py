@@ -225,12 +225,7 @@ def _print(found: Verification, heads: tuple[Head, ...]) -> None:
     from rota.cli import output
 
     for problem in found.problems[:_SHOWN]:
-        place = ", ".join(
-            f"{what} {number}"
-            for what, number in (("block", problem.block), ("entry", problem.entry))
-            if number is not None
-        )
-        output.say(f"{place or f'chain {problem.chain_id}'}: {problem.text}")
+        output.say(problem.in_words())
     if len(found.problems) > _SHOWN:
         output.say(f"... and {len(found.problems) - _SHOWN} more; --json has all.")
 

@@ -135,9 +135,14 @@ def run_now(
         return
     output.table(
         ["WHAT", "WOULD GO" if dry_run else "WENT"],
-        [(_ROWS[name], count) for name, count in asdict(pruned).items()],
+        [(_ROWS[name], count) for name, count in asdict(pruned).items() if name in _ROWS],
         empty="",
     )
+    if pruned.audit_refused:
+        output.say(
+            f"Chains of the audit log that were not pruned, as they are not what was sealed: "
+            f"{pruned.audit_refused}. See `rota audit verify --all`."
+        )
 
 
 def _print(policy: RetentionPolicy) -> None:

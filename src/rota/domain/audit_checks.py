@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -34,6 +34,12 @@ class Problem:
     text: str
     block: int | None = None
     entry: int | None = None
+
+    def in_words(self) -> str:
+        """Name the place, and say what is wrong there."""
+        places = (("block", self.block), ("entry", self.entry))
+        place = ", ".join(f"{what} {number}" for what, number in places if number is not None)
+        return f"{place or f'chain {self.chain_id}'}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +108,14 @@ class ChainCheck:
             self._at = Head(chain.id, self.checkpoint.through_seq, self.checkpoint.hash)
         self._arrive()
 
-    def block(self, block: Block, entries: Mapping[int, AuditEntry]) -> None:
+    @property
+    def at(self) -> Head:
+        """The last block that was checked, or what was pruned last."""
+        return self._at
+
+    def block(self, block: Block, entries: Iterable[AuditEntry]) -> None:
         """Check the next block against the entries that are there of those that it covers."""
+        there = {entry.id: entry for entry in entries}
         if block.seq != self._at.seq + 1:
             self._missing(self._at.seq + 1, block.seq - 1)
         elif block.previous != self._at.hash:
@@ -112,7 +124,7 @@ class ChainCheck:
         if not is_whole:
             self._problem("the block was changed", block=block.seq)
         for covered in block.covers:
-            found = entries.get(covered.id)
+            found = there.get(covered.id)
             text = self._difference(covered, found)
             if text is not None:
                 self._problem(text, block=block.seq, entry=covered.id)

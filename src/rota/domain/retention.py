@@ -90,7 +90,10 @@ class RetentionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Rows that a pruning deleted, or would delete."""
+    """Rows that a pruning deleted, or would delete.
+
+    `audit_refused` are chains of the audit log that keep all they have, as they are not in order.
+    """
 
     steps: int = 0
     runs: int = 0
@@ -101,6 +104,7 @@ class Pruned:
     incidents: int = 0
     queue_log: int = 0
     audit: int = 0
+    audit_refused: int = 0
 
     def __add__(self, other: Pruned) -> Pruned:
         return Pruned(

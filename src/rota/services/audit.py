@@ -78,8 +78,8 @@ class AuditService:
                 if checkpoint is not None:
                     yield _checkpoint_line(checkpoint)
                 last = chain.end
-                async for block in _blocks(conn, chain):
-                    for line in _block_lines(block, await _entries(conn, block)):
+                async for block, entries in rows.walk_blocks(conn, chain.id, through=chain.length):
+                    for line in _block_lines(block, entries):
                         yield line
                     last = Head(chain.id, block.seq, block.hash)
                 yield head_line(last)
@@ -100,8 +100,8 @@ class AuditService:
                 (chain,) = await rows.list_chains(conn, chain.id)
                 checkpoint = await rows.fetch_checkpoint(conn, chain.id)
                 check = ChainCheck(chain, checkpoint, self._checkpoints.is_signed, wanted)
-                async for block in _blocks(conn, chain):
-                    check.block(block, {e.id: e for e in await _entries(conn, block)})
+                async for block, entries in rows.walk_blocks(conn, chain.id, through=chain.length):
+                    check.block(block, entries)
                 left_out: tuple[LeftOut, ...] = ()
                 if not chain.is_forgotten:
                     left_out = await rows.find_left_out(
@@ -127,18 +127,6 @@ class AuditService:
         return ChainCheck(nothing, None, self._checkpoints.is_signed).end(
             late, len(left_out) - len(late)
         )
-
-
-async def _blocks(conn: Connection, chain: Chain) -> AsyncIterator[Block]:
-    after = 0
-    while found := await rows.list_blocks(conn, chain.id, after=after, through=chain.length):
-        for block in found:
-            yield block
-        after = found[-1].seq
-
-
-async def _entries(conn: Connection, block: Block) -> tuple[AuditEntry, ...]:
-    return await rows.fetch_entries(conn, [covered.id for covered in block.covers])
 
 
 def _chain_line(chain: Chain) -> dict[str, Any]:

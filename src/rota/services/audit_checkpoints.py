@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
-from rota.domain.audit import Checkpoint
+import structlog
+
+from rota.domain.audit import Checkpoint, Head
+from rota.domain.audit_checks import ChainCheck
 from rota.domain.errors import SetupRequiredError
 from rota.security.encryption import Cipher
 from rota.security.signing import is_signed, sign
@@ -16,13 +21,16 @@ from rota.store.database import Connection
 
 _PURPOSE: Final = "audit checkpoint"
 
+log = structlog.get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
-    """How much went."""
+    """How much was found and not refused, and the chains that were: they are not in order."""
 
-    blocks: int
-    entries: int
+    blocks: int = 0
+    entries: int = 0
+    refused: tuple[UUID, ...] = ()
 
 
 class Checkpoints:
@@ -32,17 +40,59 @@ class Checkpoints:
         self._cipher = cipher
 
     async def prune(
-        self, conn: Connection, *, before: datetime, now: datetime, limit: int
+        self,
+        conn: Connection,
+        *,
+        before: datetime,
+        now: datetime,
+        limit: int,
+        without: Collection[UUID] = (),
     ) -> Pruning:
         """Delete blocks that were sealed before `before`, the oldest first, with their entries.
 
-        About `limit` blocks, in the caller's transaction. Raises SetupRequiredError without a key.
+        About `limit` blocks, in the caller's transaction, and of no chain that is in `without`. A
+        chain of which anything that would go is not what was sealed is refused: a signature says
+        that it was in order. Raises SetupRequiredError without a key.
         """
-        found = await rows.find_prunable(conn, before=before, now=now, limit=limit)
-        entries = 0
-        for one in found:
-            entries += await rows.prune(conn, self._signed(one))
-        return Pruning(sum(one.block_count for one in found), entries)
+        await rows.lock_pruning(conn)  # first: what is found is still there
+        pruning = Pruning()
+        for one in await rows.find_prunable(
+            conn, before=before, now=now, limit=limit, without=without
+        ):
+            checkpoint = self._signed(one)
+            problem = await self._problem(conn, one)
+            if problem is not None:
+                log.warning("audit_chain_not_pruned", chain=str(one.chain_id), problem=problem)
+                pruning = replace(pruning, refused=(*pruning.refused, one.chain_id))
+                continue
+            pruning = replace(
+                pruning,
+                blocks=pruning.blocks + one.block_count,
+                entries=pruning.entries + await rows.prune(conn, checkpoint),
+            )
+        return pruning
+
+    async def _problem(self, conn: Connection, found: Prunable) -> str | None:
+        """Return why a chain is not what was sealed, as far as it is to go; None: it is."""
+        while True:
+            (chain,) = await rows.list_chains(conn, found.chain_id)
+            earlier = await rows.fetch_checkpoint(conn, chain.id)
+            check = ChainCheck(chain, earlier, self.is_signed)
+            counted = earlier.row_count if earlier is not None else 0
+            async for block, entries in rows.walk_blocks(conn, chain.id, through=found.through_seq):
+                check.block(block, entries)
+                counted += len(block.covers)
+            if [c.user_id for c in await rows.list_chains(conn, chain.id)] == [chain.user_id]:
+                break  # else its person was deleted meanwhile
+        if check.problems:
+            return check.problems[0].in_words()
+        if check.at != Head(chain.id, found.through_seq, found.hash):
+            return f"block {found.through_seq} is not the last one of those that would go"
+        if found.through_seq > chain.length:
+            return "there are blocks past the chain's end"
+        if counted != found.rows_in_all:
+            return f"its blocks cover {counted} entries, not {found.rows_in_all}"
+        return None
 
     def is_signed(self, checkpoint: Checkpoint) -> bool:
         """Return whether a checkpoint is as it was signed, with this key."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableSet
 from dataclasses import asdict
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -101,13 +102,16 @@ class RetentionService:
         limit = self._runs_batch if kind in with_more else self._batch
         pruned = Pruned()
         since: datetime | None = None
+        refused: set[UUID] = set()  # chains of the audit log that are not in order
         while True:
             async with self._database.transaction() as conn:
                 before = (await rows.fetch_policy(conn)).before(kind, now)
                 if before is None:
                     return pruned
                 if kind is Kind.AUDIT:
-                    batch = await self._prune_audit(conn, before=before, now=now, limit=limit)
+                    batch = await self._prune_audit(
+                        conn, refused, before=before, now=now, limit=limit
+                    )
                 else:
                     batch = await rows.prune(
                         conn, kind, since=since, before=before, now=now, limit=limit
@@ -119,7 +123,18 @@ class RetentionService:
             await asyncio.sleep(_PAUSE)
 
     async def _prune_audit(
-        self, conn: Connection, *, before: datetime, now: datetime, limit: int
+        self,
+        conn: Connection,
+        refused: MutableSet[UUID],
+        *,
+        before: datetime,
+        now: datetime,
+        limit: int,
     ) -> Batch:
-        gone = await self._checkpoints.prune(conn, before=before, now=now, limit=limit)
-        return Batch(gone.blocks, None, Pruned(audit=gone.entries))
+        gone = await self._checkpoints.prune(
+            conn, before=before, now=now, limit=limit, without=refused
+        )
+        refused |= frozenset(gone.refused)
+        # What was refused took the place of others: there may be more.
+        found = limit if gone.refused else gone.blocks
+        return Batch(found, None, Pruned(audit=gone.entries, audit_refused=len(gone.refused)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
@@ -197,6 +197,17 @@ async def list_blocks(
     return tuple(_block(row) for row in await cursor.fetchall())
 
 
+async def walk_blocks(
+    conn: Connection, chain_id: UUID, *, through: int
+) -> AsyncIterator[tuple[Block, tuple[AuditEntry, ...]]]:
+    """Yield a chain's blocks in order, with those of the entries that they cover that are there."""
+    after = 0
+    while found := await list_blocks(conn, chain_id, after=after, through=through):
+        for block in found:
+            yield block, await fetch_entries(conn, [covered.id for covered in block.covers])
+        after = found[-1].seq
+
+
 async def count_past_end(conn: Connection, chain_id: UUID) -> int:
     """Return how many blocks a chain has that come after its last."""
     return int(await _value(conn, "count_audit_blocks_past_end", {"chain_id": chain_id}))
@@ -218,12 +229,21 @@ async def written_time(conn: Connection, at: datetime) -> str:
     return str(await _value(conn, "written_time", {"at": at}))
 
 
+async def lock_pruning(conn: Connection) -> None:
+    """Become the one who prunes until the transaction's end."""
+    await conn.execute(statement("lock_audit_pruning"))
+
+
 async def find_prunable(
-    conn: Connection, *, before: datetime, now: datetime, limit: int
+    conn: Connection, *, before: datetime, now: datetime, limit: int, without: Collection[UUID] = ()
 ) -> tuple[Prunable, ...]:
-    """Return what of the chains was sealed before `before`, up to about `limit` blocks in all."""
+    """Return what of the chains was sealed before `before`, up to about `limit` blocks in all.
+
+    `without` are chains that are passed over.
+    """
     cursor = await conn.execute(
-        statement("find_prunable_audit"), {"before": before, "now": now, "limit": limit}
+        statement("find_prunable_audit"),
+        {"before": before, "now": now, "limit": limit, "without": list(without)},
     )
     return tuple(
         Prunable(row[0], row[1], bytes(row[2]), *row[3:]) for row in await cursor.fetchall()

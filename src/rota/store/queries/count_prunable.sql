@@ -28,4 +28,7 @@ SELECT (SELECT count(*) FROM public.agent_run_steps AS s JOIN journals AS j ON s
         WHERE l.created < %(queue_log)s::timestamptz
           AND NOT EXISTS (SELECT FROM rota.pgqueuer AS j WHERE j.id = l.job_id)) AS queue_log,
        (SELECT coalesce(sum(cardinality(b.row_ids)), 0)::bigint FROM public.audit_blocks AS b
-        WHERE b.sealed_at < %(audit)s::timestamptz) AS audit
+        WHERE b.sealed_at < %(audit)s::timestamptz
+          AND NOT EXISTS (SELECT FROM public.audit_blocks AS k
+                          WHERE k.chain_id = b.chain_id AND k.seq < b.seq
+                            AND k.sealed_at >= %(audit)s::timestamptz)) AS audit
