@@ -9,7 +9,15 @@ ALTER TABLE public.audit_logs
     ADD COLUMN entry_key uuid NOT NULL DEFAULT gen_random_uuid(),
     -- The transaction that wrote it. Ids are handed out before the commit, so "greater than the last
     -- that was sealed" would miss what commits late; "not visible when we sealed" does not.
-    ADD COLUMN written_in xid8 NOT NULL DEFAULT pg_current_xact_id();
+    ADD COLUMN written_in xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    DROP CONSTRAINT audit_logs_decision_check,
+    ADD CONSTRAINT audit_logs_decision_check CHECK (
+        decision IN ('allowed', 'held', 'refused', 'approved', 'edited', 'expired', 'withdrawn',
+                     'settled', 'forgotten')),
+    -- Times that every reader can write down, in any zone.
+    ADD CONSTRAINT audit_logs_times_check CHECK (
+        called_at >= '2000-01-01 00:00+00' AND called_at < '9999-12-31 00:00+00'
+        AND created_at >= '2000-01-01 00:00+00' AND created_at < '9999-12-31 00:00+00');
 DROP INDEX public.audit_logs_run_idx;
 CREATE UNIQUE INDEX audit_logs_entry_idx ON public.audit_logs (run_id, entry_key);
 CREATE INDEX audit_logs_written_idx ON public.audit_logs (written_in, id);
@@ -115,12 +123,19 @@ CREATE TRIGGER blank_entry BEFORE UPDATE OF user_id ON public.audit_logs
     WHEN (OLD.user_id IS NOT NULL AND NEW.user_id IS NULL)
     EXECUTE FUNCTION rota.blank_audit_entry();
 
+-- Nobody's log says when a chain lost its person: whoever takes one from somebody who is there
+-- leaves that in it, or a chain without it.
 CREATE FUNCTION rota.forget_audit_person() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = ''
 AS $$
 BEGIN
     NEW.salt := NULL;
+    INSERT INTO public.audit_logs
+        (agent_name, tool_name, tier, decision, outcome, arguments, arguments_hash, detail,
+         called_at, actor, origin)
+    VALUES ('', 'audit', 'unknown', 'forgotten', 'not_run', jsonb_build_object('chain', OLD.id), '',
+            'the person of chain ' || OLD.id || ' was deleted', now(), 'rota', 'database');
     RETURN NEW;
 END
 $$;

@@ -11,9 +11,13 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.domain.errors import InvalidInputError
+from rota.domain.retention import Period
+from rota.services.audit_checkpoints import Checkpoints
 from rota.services.audit_sealing import AuditSealer
+from rota.services.retention import RetentionService
+from tests.services.auditing import LONG_AGO, Log
 from tests.services.deciding import desk_of, look, send
-from tests.services.harness import Workshop, clock
+from tests.services.harness import CIPHER, Workshop, clock
 
 
 @pytest.fixture
@@ -83,24 +87,89 @@ async def test_chain_in_order(desk, rota):
 
 
 async def test_head_is_found_again_and_a_foreign_one_is_not(desk, rota, tmp_path):
-    head = (await rota("head")).strip()
-    assert len(bytes.fromhex(head)) == 32
+    line = await rota("head")
+    assert json.loads(line).keys() == {"type", "chain", "seq", "hash"}
+    head = json.loads(line)["hash"]
     assert "the head is there" in await rota("verify", "--head", head)
-    file = tmp_path / "head.txt"
-    file.write_text(head)
+    assert "the head is there" in await rota("verify", "--head", line)
+    file = tmp_path / "head.jsonl"
+    file.write_text(line)
     await desk.run(send("eve"))
     await AuditSealer(desk.workshop.database).seal(clock())
     assert "the head is there" in await rota("verify", "--head", str(file))
-    listed = tmp_path / "heads.jsonl"
-    listed.write_text(await rota("head", "--all"))
-    assert "the head is there" in await rota("verify", "--all", "--head", str(listed))
+    file.write_text(await rota("head", "--all"))
+    assert "the head is there" in await rota("verify", "--all", "--head", str(file))
+    file.write_text(await rota("head", "--json"))
+    assert "the head is there" in await rota("verify", "--head", str(file))
+    file.write_text(f"{head}\n\n{line}{head}\n")
+    assert "all 3 heads are there" in await rota("verify", "--head", str(file))
+    file.write_text(await rota("export"))
+    assert "the head is there" in await rota("verify", "--head", str(file))
     assert "NOT in order" in await rota("verify", "--head", "00" * 32, exit_code=1)
 
 
-@pytest.mark.parametrize("head", ["zz", "abc", "{", '{"type": "head"}', "[1]"])
-async def test_what_is_no_head_is_named(desk, rota, head):
+async def test_head_that_was_pruned_is_told_of(desk, rota, database):
+    early = await rota("head")
+    owner = desk.workshop.owner
+    await owner.execute("DELETE FROM audit_blocks")
+    await owner.execute("DELETE FROM audit_logs")
+    await owner.execute("UPDATE audit_chains SET length = 0, head = NULL")
+    await owner.execute("DELETE FROM rota.audit_sealed")
+    log = Log(database, owner)
+    await log.sealed(desk.workshop.user, blocks=3, at=LONG_AGO)
+    retention = RetentionService(database, Checkpoints(CIPHER))
+    await retention.set({Period.AUDIT: 365})
+    await retention.prune(clock())
+
+    said = await rota("verify", "--head", early)
+
+    assert "was pruned; it cannot be checked any more" in said
+    assert "the head is there" not in said
+
+
+HEAD = '{{"type": "head", "chain": {chain}, "seq": {seq}, "hash": {hash}}}'
+CHAIN, HASH = '"5437576d-68f7-4509-92ce-6785ddb6da44"', f'"{"00" * 32}"'
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *("", "zz", "abc", "{", '{"type": "head"}', "[1]", "[]", "[[1]]", "null", "[" * 5_000),
+        *("a" * 300, "head-2026-11-23.txt", "a\0b", "/", '{"type": "entry"}'),
+        HEAD.format(chain=5, seq=1, hash=HASH),
+        HEAD.format(chain='"no id"', seq=1, hash=HASH),
+        HEAD.format(chain=CHAIN, seq="null", hash=HASH),
+        HEAD.format(chain=CHAIN, seq="true", hash=HASH),
+        HEAD.format(chain=CHAIN, seq=0, hash=HASH),
+        HEAD.format(chain=CHAIN, seq=1, hash=5),
+        HEAD.format(chain=CHAIN, seq=1, hash='"00"'),
+    ],
+)
+async def test_what_is_no_head_is_named(desk, rota, tmp_path, head):
     with pytest.raises(InvalidInputError):
         await rota("verify", "--head", head)
+    file = tmp_path / "head.txt"
+    file.write_text(head)
+    with pytest.raises(InvalidInputError, match=r"head\.txt"):
+        await rota("verify", "--head", str(file))
+
+
+async def test_file_that_is_not_there_or_no_text_is_named(desk, rota, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"There is no file .*x\.txt, and it is no head"):
+        await rota("verify", "--head", str(tmp_path / "x.txt"))
+    file = tmp_path / "head.bin"
+    file.write_bytes(b"\xff\xfe\x00abc")
+    with pytest.raises(InvalidInputError, match="not a text"):
+        await rota("verify", "--head", str(file))
+
+
+async def test_heads_of_everybody_are_for_verify_with_all(desk, rota):
+    await Log(desk.workshop.database, desk.workshop.owner).sealed(None, blocks=1)
+    with pytest.raises(InvalidInputError, match="--all"):
+        await rota("verify", "--head", await rota("head", "--all"))
+    assert "all 2 heads are there" in await rota(
+        "verify", "--all", "--head", await rota("head", "--all")
+    )
 
 
 async def test_edited_entry_is_named(desk, rota):
@@ -118,7 +187,7 @@ async def test_edited_entry_is_named(desk, rota):
 
 
 async def test_cut_tail_is_found_by_the_head(desk, rota):
-    head = (await rota("head")).strip()
+    head = await rota("head")
     owner = desk.workshop.owner
     await owner.execute("DELETE FROM audit_blocks")
     assert "NOT in order" in await rota("verify", "--head", head, exit_code=1)
@@ -126,9 +195,7 @@ async def test_cut_tail_is_found_by_the_head(desk, rota):
 
 async def test_export_ends_with_the_head(desk, rota):
     lines = [json.loads(line) for line in (await rota("export")).splitlines()]
-    head = (await rota("head")).strip()
-    assert lines[-1]["type"] == "head"
-    assert lines[-1]["hash"] == head
+    assert lines[-1] == json.loads(await rota("head"))
     assert len(lines) > 3
 
 
@@ -136,3 +203,24 @@ async def test_nothing_sealed_yet(workshop, rota):
     assert await rota("head") == ""
     assert "In order" in await rota("verify")
     assert await rota("list") == "There is no entry.\n"
+
+
+async def test_time_that_no_calendar_has_is_listed_as_it_stands(desk, rota):
+    owner = desk.workshop.owner
+    await owner.execute("ALTER TABLE audit_logs DROP CONSTRAINT audit_logs_times_check")
+    await owner.execute("UPDATE audit_logs SET called_at = 'infinity'")
+    assert "infinity" in await rota("list")
+
+
+async def test_chains_of_deleted_people_are_counted(desk, rota):
+    owner = desk.workshop.owner
+    await owner.execute("INSERT INTO auth.users (email) VALUES ('bob@example.com')")
+    await owner.execute(
+        "INSERT INTO audit_logs (user_id, agent_name, tool_name, tier, decision, outcome,"
+        " arguments_hash, called_at) SELECT id, 'a', 't', 'auto', 'allowed', 'succeeded', '', now()"
+        " FROM auth.users WHERE email = 'bob@example.com'"
+    )
+    await AuditSealer(desk.workshop.database).seal(clock())
+    assert "deleted" not in await rota("verify", "--all")
+    await owner.execute("DELETE FROM auth.users WHERE email = 'bob@example.com'")
+    assert "chains of people who were deleted: 1" in await rota("verify", "--all")

@@ -14,7 +14,9 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.domain.audit import NOBODYS, Head, canonical
+from rota.domain.audit import NOBODYS, canonical
+from rota.domain.audit_heads import BareHead
+from rota.domain.errors import InvalidInputError
 from rota.domain.retention import Period
 from rota.services.audit_sealing import AuditSealer
 from tests.services.auditing import DAY, LONG_AGO, Log, now
@@ -193,12 +195,41 @@ async def test_every_column_has_its_edit(owner):
 
 async def test_edits_that_no_clock_can_show_are_found(log, alice):
     first, second, *_ = await log.sealed(alice)
+    await log.owner.execute("ALTER TABLE audit_logs DROP CONSTRAINT audit_logs_times_check")
     await log.owner.execute(f"UPDATE audit_logs SET called_at = 'infinity' WHERE id = {first}")
     await log.owner.execute(
         f"UPDATE audit_logs SET created_at = '0044-03-15 BC' WHERE id = {second}"
     )
 
     assert len(await log.problems(alice)) == 2
+
+
+ODD_TIMES = ["infinity", "-infinity", "0044-03-15 BC", "1999-12-31", "9999-12-31", "12000-01-01"]
+
+
+@pytest.mark.parametrize("column", ["called_at", "created_at"])
+@pytest.mark.parametrize("time", ODD_TIMES)
+async def test_entry_of_another_age_is_not_taken(log, alice, column, time):
+    entry = await log.write(alice)
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await log.owner.execute(f"UPDATE audit_logs SET {column} = '{time}' WHERE id = {entry}")
+
+
+@pytest.mark.parametrize("time", ODD_TIMES)
+async def test_readers_go_on_where_an_entry_is_of_another_age(log, alice, time):
+    """Whoever owns the table can drop what it checks."""
+    entry = await log.write(alice)
+    await log.owner.execute("ALTER TABLE audit_logs DROP CONSTRAINT audit_logs_times_check")
+    await log.owner.execute("UPDATE audit_logs SET called_at = %s, created_at = %s", [time, time])
+    await log.seal()
+
+    (own,) = (await log.service.verify(alice)).chains
+    (listed,) = await log.service.entries(alice)
+
+    assert (own.problems, own.late) == ((), (entry,))
+    assert listed.called is None
+    assert [line async for line in log.service.export(alice)]
 
 
 @pytest.mark.parametrize("place", [0, 3, 5])
@@ -324,7 +355,7 @@ async def test_tail_that_was_cut_cleanly_is_seen_by_an_exported_head_alone(log, 
     (earlier,) = await log.service.heads(alice)
     await log.sealed(alice, blocks=1)
     (head,) = await log.service.heads(alice)
-    anonymous = Head(NOBODYS, 0, head.hash)
+    anonymous = BareHead(head.hash)
     assert await log.problems(alice, head, anonymous, earlier) == []
 
     await cut_the_tail(log)
@@ -335,6 +366,30 @@ async def test_tail_that_was_cut_cleanly_is_seen_by_an_exported_head_alone(log, 
         for kept in (head, anonymous):
             (problem,) = await log.problems(user, kept)
             assert problem.startswith(f"the head {head.hash.hex()} is not there")
+
+
+async def test_head_of_a_chain_that_is_gone_is_missed(log, alice):
+    await log.sealed(alice)
+    (head,) = await log.service.heads(alice)
+    await log.owner.execute("DELETE FROM audit_logs")
+    await log.owner.execute("DELETE FROM audit_blocks")
+    await log.owner.execute("DELETE FROM audit_chains WHERE id = %s", [head.chain_id])
+
+    (problem,) = await log.problems(None, head)
+    assert "is not there" in problem
+    with pytest.raises(InvalidInputError, match="--all"):
+        await log.service.verify(alice, heads=[head])
+
+
+async def test_head_of_somebody_else_is_for_the_operator_to_check(log, alice, bob):
+    await log.sealed(alice)
+    await log.sealed(bob)
+    heads = await log.service.heads(None)
+
+    with pytest.raises(InvalidInputError, match="--all"):
+        await log.service.verify(alice, heads=heads)
+    found = await log.service.verify(None, heads=heads)
+    assert (found.problems, found.heads_there) == ((), 2)
 
 
 async def test_chain_goes_on_after_what_was_tampered_with_and_still_shows_it(log, alice):
@@ -394,6 +449,57 @@ async def test_blanking_the_entry_of_somebody_who_is_there_is_found(log, alice):
     await log.owner.execute("UPDATE audit_logs SET user_id = NULL WHERE id = %s", [entry])
 
     assert f"entry {entry} " in (await log.problems(None))[0]
+
+
+async def forget(log: Log, person) -> None:
+    """Take a chain from its person as whoever owns the tables can, and blank it by that."""
+    await log.owner.execute("UPDATE audit_chains SET user_id = NULL WHERE user_id = %s", [person])
+    await log.owner.execute("UPDATE audit_logs SET user_id = NULL WHERE user_id = %s", [person])
+
+
+async def test_chain_that_loses_its_person_is_told_of_in_nobodys_log(log, alice, bob):
+    await log.sealed(alice)
+    await log.sealed(bob)
+    await log.owner.execute("DELETE FROM auth.users WHERE id = %s", [bob])
+    await forget(log, alice)  # who is there
+    await log.seal()
+
+    found = await log.service.verify(None)
+
+    assert found.problems == ()  # so far it looks as it does when somebody is deleted
+    assert sum(chain.is_forgotten for chain in found.chains) == 2  # but one was deleted
+    told = await log.fetch(
+        "SELECT c.id::text = a.arguments ->> 'chain', position(c.id::text IN a.detail) > 0,"
+        " a.outcome, a.actor, a.origin, a.called_at > now() - interval '1 minute'"
+        " FROM audit_logs AS a JOIN audit_chains AS c ON c.id::text = a.arguments ->> 'chain'"
+        " WHERE a.user_id IS NULL AND a.decision = 'forgotten'"
+    )
+    assert told == [(True, True, "not_run", "rota", "database", True)] * 2
+
+
+async def test_chain_that_was_taken_from_its_person_behind_the_trigger_is_found(log, alice, bob):
+    await log.sealed(alice)
+    await log.sealed(bob)
+    await log.owner.execute("DELETE FROM auth.users WHERE id = %s", [bob])
+    await log.seal()
+    await log.owner.execute("ALTER TABLE audit_chains DISABLE TRIGGER forget_person")
+    await forget(log, alice)
+
+    (problem,) = (await log.service.verify(None)).problems
+
+    assert problem.text.startswith("the chain was taken from its person")
+
+
+async def test_deleting_what_tells_of_a_lost_person_is_found(log, alice):
+    await log.sealed(alice)
+    await forget(log, alice)
+    await log.seal()
+    await log.owner.execute("DELETE FROM audit_logs WHERE decision = 'forgotten'")
+
+    problems = await log.problems(None)
+
+    assert any("the chain was taken from its person" in problem for problem in problems)
+    assert any("the entry was deleted" in problem for problem in problems)
 
 
 async def test_deletion_and_sealing_at_once_leave_an_intact_chain(log, database, alice, bob):
@@ -470,11 +576,13 @@ async def test_export_is_checked_without_rota(log, retention, alice, bob):
     assert check_export(await exported(alice)) == head.hash.hex()
     everybody = await exported(None)
     starts = [n for n, line in enumerate(everybody) if line["type"] == "chain"]
-    heads = {
-        check_export(everybody[start:end])
+    exports = [
+        everybody[start:end]
         for start, end in zip(starts, [*starts[1:], len(everybody)], strict=True)
-    }
-    assert {h.hash.hex() for h in await log.service.heads(None)} <= heads
+    ]
+    heads = {check_export(lines) for lines in exports if len(lines) > 1}
+    assert {h.hash.hex() for h in await log.service.heads(None)} == heads
+    assert [lines[0]["chain"] for lines in exports if len(lines) == 1] == [str(NOBODYS)]
     await log.owner.execute("DELETE FROM auth.users WHERE id = %s", [alice])
     chains = [line["chain"] for line in await exported(None) if line["type"] == "head"]
     assert str(head.chain_id) in chains

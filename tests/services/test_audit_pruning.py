@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from rota.domain.audit import NOBODYS, Head
+from rota.domain.audit_heads import BareHead
 from rota.domain.errors import SetupRequiredError
 from rota.domain.retention import Period, Pruned
 from rota.security.encryption import Cipher
@@ -44,15 +45,47 @@ async def test_second_pruning_goes_on_from_the_first(log, database, alice):
     await log.sealed(alice, blocks=5, at=LONG_AGO)
     small = RetentionService(database, Checkpoints(CIPHER), runs_batch=2)
     await small.set({Period.AUDIT: 365})
-    (early,) = await log.fetch("SELECT chain_id, hash FROM audit_blocks WHERE seq = 2")
 
     assert (await small.prune(now())).audit == 10
 
     assert await log.problems(alice) == []
-    assert await log.problems(alice, Head(early[0], 2, early[1])) == []  # pruned, as signed
     assert await log.fetch("SELECT through_seq, row_count FROM audit_checkpoints") == [(5, 10)]
     await log.sealed(alice, blocks=1)
     assert await log.problems(alice) == []
+
+
+async def test_head_that_was_pruned_does_not_count_as_there(log, retention, alice):
+    await log.sealed(alice, blocks=2, at=LONG_AGO)
+    (early,) = await log.service.heads(alice)
+    await log.sealed(alice, blocks=1, at=LONG_AGO)
+    (last_pruned,) = await log.service.heads(alice)
+    await log.sealed(alice, blocks=1)
+    (young,) = await log.service.heads(alice)
+    await retention.set({Period.AUDIT: 365})
+    await retention.prune(now())
+    made_up = Head(early.chain_id, 3, b"x" * 32)
+
+    for user in (alice, None):
+        found = await log.service.verify(user, heads=[early, last_pruned, young])
+
+        assert (found.problems, found.heads_there) == ((), 2)
+        assert found.notes == (
+            f"the head {early.hash.hex()} was pruned; it cannot be checked any more",
+        )
+        (problem,) = await log.problems(user, made_up)  # of the block that the checkpoint names
+        assert "is not there" in problem
+
+
+async def test_bare_hash_that_may_have_been_pruned_is_not_called_cut_off(log, retention, alice):
+    await log.sealed(alice, blocks=1, at=LONG_AGO)
+    (early,) = await log.service.heads(alice)
+    await log.sealed(alice, blocks=1, at=LONG_AGO)
+    await retention.set({Period.AUDIT: 365})
+    await retention.prune(now())
+
+    (problem,) = await log.problems(alice, BareHead(early.hash))
+
+    assert problem.endswith("was not found; it may have been pruned")
 
 
 @pytest.mark.parametrize(
@@ -206,6 +239,28 @@ async def test_deleted_persons_chain_is_pruned(log, retention, alice):
     await retention.set({Period.AUDIT: 365})
 
     assert await retention.prune(now()) == Pruned(audit=6)
+
+
+async def test_pruning_of_what_tells_of_a_deleted_person_raises_no_alarm(
+    log, retention, alice, bob
+):
+    await log.sealed(alice, at=LONG_AGO)
+    await log.owner.execute("DELETE FROM auth.users WHERE id = %s", [alice])
+    await log.seal(LONG_AGO + DAY)
+    await log.sealed(bob, at=LONG_AGO + 2 * DAY)
+    await retention.set({Period.AUDIT: 365})
+
+    await retention.prune(now())
+
+    assert await log.fetch("SELECT count(*) FROM audit_logs") == [(0,)]
+    assert await log.problems(None) == []
+    # One that was taken from somebody since is found still.
+    await log.sealed(bob)
+    await log.owner.execute("ALTER TABLE audit_chains DISABLE TRIGGER forget_person")
+    await log.owner.execute("UPDATE audit_chains SET user_id = NULL")
+    await log.owner.execute("UPDATE audit_logs SET user_id = NULL")
+    (problem,) = await log.problems(None)
+    assert problem.startswith("the chain was taken from its person")
 
 
 async def test_prunings_at_once_take_turns(log, database, retention, alice, bob):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from rota.bootstrap import App
-    from rota.domain.audit import AuditEntry, Head
-    from rota.domain.audit_checks import Verification
+    from rota.domain.audit import AuditEntry
     from rota.domain.ids import UserId
     from rota.settings import Settings
 
@@ -36,9 +34,6 @@ Everybody = Annotated[
 ]
 
 T = TypeVar("T")
-
-_SHOWN: Final = 20
-"""Problems that are printed; --json has all."""
 
 
 @app.command("list")
@@ -83,7 +78,7 @@ def list_entries(
         [
             (
                 entry.id,
-                output.when(entry.called, zone),
+                output.when(entry.called, zone) if entry.called else entry.called_at,
                 entry.agent_name,
                 entry.tool_name,
                 entry.decision,
@@ -105,7 +100,7 @@ def verify(
         typer.Option(
             "--head",
             metavar="FILE|HEX",
-            help="A head that was exported earlier: it has to be there still.",
+            help="Heads that were kept: they have to be there still.",
         ),
     ] = None,
     everybody: Everybody = False,
@@ -116,17 +111,18 @@ def verify(
 ) -> None:
     """Recompute the chain; exit status 1 where anything is not as it was sealed."""
     from rota.cli import output
+    from rota.cli.audit_texts import heads_of, print_verification, written
 
-    heads = _heads(head) if head is not None else ()
+    heads = heads_of(head) if head is not None else ()
     found = _do(
         settings_from(data_dir, database_url, user),
         lambda app, whose: app.audit.verify(whose, heads=heads),
         everybody=everybody,
     )
     if json:
-        output.print_json(_written(found))
+        output.print_json(written(found))
     else:
-        _print(found, heads)
+        print_verification(found, heads)
     if found.problems:
         raise typer.Exit(1)
 
@@ -139,7 +135,7 @@ def show_head(
     user: As = None,
     json: Json = False,
 ) -> None:
-    """Print the head of the chain: keep it elsewhere, and `verify --head` shows if it was cut."""
+    """Print the chain's head as a JSON line: kept elsewhere, `verify --head` shows a cut by it."""
     import json as jsons
 
     from rota.cli import output
@@ -152,12 +148,10 @@ def show_head(
     )
     if json:
         output.print_json([head_line(one) for one in found])
-    elif everybody:
-        for one in found:
-            print(jsons.dumps(head_line(one)))
-    elif found:
-        print(found[0].hash.hex())
-    else:
+        return
+    for one in found:
+        print(jsons.dumps(head_line(one)))
+    if not found:
         output.warn("Nothing is sealed yet.")
 
 
@@ -188,91 +182,3 @@ def _do(
     if everybody:
         return as_operator(settings, lambda app: work(app, None))
     return as_person(settings, work)
-
-
-def _heads(given: str) -> tuple[Head, ...]:
-    """Read a head, or those of a file: hexadecimal, or JSON lines as `head` or `export` write."""
-    import json as jsons
-    from uuid import UUID
-
-    from rota.domain.audit import NOBODYS, Head
-    from rota.domain.audit_checks import bytes_of_hash
-    from rota.domain.errors import InvalidInputError
-
-    path = Path(given)
-    text = (path.read_text(encoding="utf-8") if path.is_file() else given).strip()
-    if not text.startswith(("{", "[")):
-        return (Head(NOBODYS, 0, bytes_of_hash(text)),)
-    try:
-        listed = (
-            jsons.loads(text)
-            if text.startswith("[")
-            else [jsons.loads(line) for line in text.splitlines()]
-        )
-        heads = tuple(
-            Head(UUID(one["chain"]), int(one["seq"]), bytes_of_hash(one["hash"]))
-            for one in listed
-            if one["type"] == "head"
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidInputError(f"{given} holds no head as `rota audit head` writes it.") from error
-    if not heads:
-        raise InvalidInputError(f"{given} holds no head.")
-    return heads
-
-
-def _print(found: Verification, heads: tuple[Head, ...]) -> None:
-    from rota.cli import output
-
-    for problem in found.problems[:_SHOWN]:
-        output.say(problem.in_words())
-    if len(found.problems) > _SHOWN:
-        output.say(f"... and {len(found.problems) - _SHOWN} more; --json has all.")
-
-    def total(name: str) -> int:
-        return sum(getattr(chain, name) for chain in found.chains)
-
-    chains = sum(1 for chain in found.chains if chain.blocks or chain.pruned)
-    kept = (("entries", total("entries")), ("blocks", total("blocks")), ("chains", chains))
-    said = [", ".join(f"{name}: {count}" for name, count in kept)]
-    if total("pruned"):
-        said.append(f"{total('pruned')} entries were pruned, as a signed checkpoint says")
-    if total("blanked"):
-        said.append(f"{total('blanked')} belonged to people who were deleted, and are blank")
-    late = sum(len(chain.late) for chain in found.chains)
-    if late:
-        said.append(f"{late} were sealed an hour or more after the time that they give")
-    if total("unsealed"):
-        said.append(f"{total('unsealed')} are not sealed yet")
-    output.say("; ".join(said) + ".")
-    if found.problems:
-        count = len(found.problems)
-        output.say(f"NOT in order: {count} problem{'' if count == 1 else 's'}.", style="bold red")
-    elif heads:
-        output.say("In order, and the head is there.", style="green")
-    else:
-        output.say(
-            "In order. Without --head, a chain that was cut or rewritten whole looks so too."
-        )
-
-
-def _written(found: Verification) -> dict[str, object]:
-    from dataclasses import asdict
-
-    from rota.services.audit import head_line
-
-    return {
-        "problems": [asdict(problem) for problem in found.problems],
-        "chains": [
-            {
-                "head": head_line(chain.head),
-                "blocks": chain.blocks,
-                "entries": chain.entries,
-                "pruned": chain.pruned,
-                "blanked": chain.blanked,
-                "late": list(chain.late),
-                "unsealed": chain.unsealed,
-            }
-            for chain in found.chains
-        ],
-    }

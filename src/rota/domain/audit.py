@@ -22,6 +22,10 @@ NOBODYS: Final = UUID(int=0)
 
 DIGEST_BYTES: Final = 32
 
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
+"""What an entry gives as its time is from then and before then: in any zone, it has a date."""
+
 _NAMELESS: Final = frozenset({"agent", "rota", "operator", "person"})
 
 Hashable: TypeAlias = Mapping[str, "str | int | list[str] | None"]
@@ -51,8 +55,8 @@ class AuditEntry:
     entry_key: str
 
     @property
-    def called(self) -> datetime:
-        """When the call was made, or the decision taken."""
+    def called(self) -> datetime | None:
+        """When the call was made, or the decision taken; None where that is no time."""
         return instant(self.called_at)
 
     @property
@@ -236,6 +240,13 @@ def block_after(end: Head, entries: tuple[AuditEntry, ...], sealed_at: str) -> B
     )
 
 
-def instant(text: str) -> datetime:
-    """Return the instant that a time of an entry or a block gives."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+def instant(text: str) -> datetime | None:
+    """Return the instant that a time of an entry or a block gives; None for one of another age.
+
+    The table takes none before 2000, and no infinite one; whoever owns it can change that.
+    """
+    try:
+        found = datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return found if EARLIEST <= found < LATEST else None

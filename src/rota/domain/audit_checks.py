@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 from rota.domain.audit import (
-    DIGEST_BYTES,
     AuditEntry,
     Block,
     Chain,
@@ -20,7 +19,6 @@ from rota.domain.audit import (
     instant,
     person_hash,
 )
-from rota.domain.errors import InvalidInputError
 
 LATE: Final = timedelta(hours=1)
 """An entry that is sealed longer after the time that it gives deserves a look."""
@@ -28,9 +26,12 @@ LATE: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is not as it was sealed. Block and entry are None where it is the chain's."""
+    """Something that is not as it was sealed. Block and entry are None where it is the chain's.
 
-    chain_id: UUID
+    `chain_id` is None of a head of which the chain is not known.
+    """
+
+    chain_id: UUID | None
     text: str
     block: int | None = None
     entry: int | None = None
@@ -39,7 +40,9 @@ class Problem:
         """Name the place, and say what is wrong there."""
         places = (("block", self.block), ("entry", self.entry))
         place = ", ".join(f"{what} {number}" for what, number in places if number is not None)
-        return f"{place or f'chain {self.chain_id}'}: {self.text}"
+        if not place and self.chain_id is not None:
+            place = f"chain {self.chain_id}"
+        return f"{place}: {self.text}" if place else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,12 @@ class Verified:
     `pruned` entries, of blocks up to `pruned_through`, are vouched for by the checkpoint alone;
     `blanked` ones were their person's, who was deleted; `late` ones were sealed an hour or more
     after the time that they give; `unsealed` ones are to be sealed within seconds. `seen` are the
-    heads that were looked for and are there.
+    heads that were looked for and are there. `sealed_at` is the last of the blocks'.
     """
 
     head: Head
+    is_forgotten: bool
+    sealed_at: str | None
     blocks: int
     entries: int
     pruned: int
@@ -66,10 +71,15 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What became of checking chains, and heads that were exported earlier."""
+    """What became of checking chains, and of looking for heads that were kept.
+
+    `notes` are what deserves to be said and is no problem.
+    """
 
     chains: tuple[Verified, ...]
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+    heads_there: int = 0
 
 
 @dataclass(slots=True)
@@ -85,6 +95,7 @@ class ChainCheck:
     wanted: frozenset[bytes] = frozenset()
     problems: list[Problem] = field(default_factory=list)
     _at: Head = field(init=False)
+    _sealed_at: str | None = None
     _blocks: int = 0
     _entries: int = 0
     _blanked: int = 0
@@ -132,6 +143,7 @@ class ChainCheck:
                 self._late.append(found.id)
         self._at = Head(self.chain.id, block.seq, block.hash)
         self._arrive()
+        self._sealed_at = block.sealed_at
         self._blocks += 1
         self._entries += len(block.covers)
 
@@ -156,6 +168,8 @@ class ChainCheck:
             self._problem("there are blocks past the chain's end", block=self.chain.length + 1)
         return Verified(
             head=self._at,
+            is_forgotten=self.chain.is_forgotten,
+            sealed_at=self._sealed_at,
             blocks=self._blocks,
             entries=self._entries,
             pruned=self.checkpoint.row_count if self.checkpoint is not None else 0,
@@ -196,34 +210,34 @@ class ChainCheck:
         self.problems.append(Problem(self.chain.id, text, block, entry))
 
 
-def missing_heads(heads: Iterable[Head], chains: Iterable[Verified]) -> tuple[Problem, ...]:
-    """Return which of the heads are not there, and were not pruned with what a checkpoint has.
+def taken_from_their_people(
+    chains: Iterable[Verified], told: Collection[str], nobodys: Checkpoint | None
+) -> tuple[Problem, ...]:
+    """Return which chains have no person although nobody's log does not say that one was deleted.
 
-    A head whose `seq` is 0 is that of any chain.
+    `told` are the ids of those of which it does. What was pruned of nobody's log may have told of
+    chains that have nothing younger.
     """
-    checked = list(chains)
-    seen = {head for chain in checked for head in chain.seen}
-    pruned_through = {chain.head.chain_id: chain.pruned_through for chain in checked}
+    pruned_until = instant(nobodys.sealed_at) if nobodys is not None else None
+
+    def may_have_been_told(chain: Verified) -> bool:
+        if pruned_until is None:
+            return False
+        last = instant(chain.sealed_at) if chain.sealed_at is not None else None
+        return chain.blocks == 0 or (last is not None and last <= pruned_until)
+
     return tuple(
         Problem(
-            head.chain_id,
-            f"the head {head.hash.hex()} is not there: the chain was cut off or rewritten",
+            chain.head.chain_id,
+            "the chain was taken from its person: nobody's log does not say that they were deleted",
         )
-        for head in heads
-        if head.hash not in seen and not 0 < head.seq < pruned_through.get(head.chain_id, 0)
+        for chain in chains
+        if chain.is_forgotten
+        and str(chain.head.chain_id) not in told
+        and not may_have_been_told(chain)
     )
 
 
 def _is_late(entry: AuditEntry, block: Block) -> bool:
-    return instant(block.sealed_at) - instant(entry.created_at) >= LATE
-
-
-def bytes_of_hash(text: str) -> bytes:
-    """Read 64 hexadecimal digits; raises InvalidInputError."""
-    try:
-        found = bytes.fromhex(text.strip())
-    except ValueError:
-        found = b""
-    if len(found) != DIGEST_BYTES:
-        raise InvalidInputError("A head is 64 hexadecimal digits, as `rota audit head` writes it.")
-    return found
+    sealed, created = instant(block.sealed_at), instant(entry.created_at)
+    return sealed is None or created is None or sealed - created >= LATE

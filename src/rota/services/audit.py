@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from rota.domain.audit import NOBODYS, AuditEntry, Block, Chain, Checkpoint, Head
-from rota.domain.audit_checks import ChainCheck, Verification, Verified, missing_heads
+from rota.domain.audit_checks import (
+    ChainCheck,
+    Problem,
+    Verification,
+    Verified,
+    taken_from_their_people,
+)
+from rota.domain.audit_heads import KeptHead, look_for, strange_heads
+from rota.domain.errors import InvalidInputError
 from rota.domain.ids import UserId
 from rota.services.audit_checkpoints import Checkpoints
 from rota.store import audit as rows
@@ -44,32 +53,48 @@ class AuditService:
         async with self._reading(user_id) as conn:
             return tuple(c.end for c in await rows.list_chains(conn) if c.length)
 
-    async def verify(self, user_id: UserId | None, *, heads: Sequence[Head] = ()) -> Verification:
+    async def verify(
+        self, user_id: UserId | None, *, heads: Sequence[KeptHead] = ()
+    ) -> Verification:
         """Recompute chains, and compare them with what is stored.
 
-        Each of `heads`, which were exported earlier, must be there; one whose `seq` is 0, in
-        whichever chain.
+        Each of `heads`, which were kept elsewhere, must be there, or have been pruned. Raises
+        InvalidInputError for one of a chain that is somebody else's.
         """
         wanted = frozenset(head.hash for head in heads)
         async with self._reading(user_id) as conn:
             chains = await rows.list_chains(conn)
             without = await rows.people_without_chain(conn) if user_id is None else ()
-        if user_id is not None and not chains:
-            without = (user_id,)
+        if user_id is not None:
+            without = () if chains else (user_id,)
+            if strange := strange_heads(heads, [chain.id for chain in chains]):
+                raise InvalidInputError(
+                    f"The chain {strange[0].chain_id} of a head is not yours, or is gone: whoever "
+                    "may open the database checks everybody's with --all.",
+                    field="head",
+                )
         verified = [await self._verify_chain(user_id, chain, wanted) for chain in chains]
         verified += [await self._verify_without_chain(user_id, person) for person in without]
+        taken: tuple[Problem, ...] = ()
+        if user_id is None:
+            async with self._database.transaction() as conn:  # last: they may be deleted meanwhile
+                told = await rows.forgotten_chains(conn)
+                nobodys = await rows.fetch_checkpoint(conn, NOBODYS)
+            taken = taken_from_their_people(verified, told, nobodys)
+        found = look_for(heads, verified)
+        of_chains = [problem for chain in verified for problem in chain.problems]
         return Verification(
-            tuple(verified),
-            (
-                *(problem for chain in verified for problem in chain.problems),
-                *missing_heads(heads, verified),
-            ),
+            chains=tuple(verified),
+            problems=(*of_chains, *taken, *found.problems),
+            notes=found.notes,
+            heads_there=found.there,
         )
 
     async def export(self, user_id: UserId | None) -> AsyncIterator[dict[str, Any]]:
         """Yield chains as JSON objects: the chain, its entries and blocks in order, its head.
 
-        With the recipe in docs/explanation/audit.md they are checked without rota.
+        One without a block has no head. With the recipe in docs/explanation/audit.md
+        they are checked without rota.
         """
         async with self._reading(user_id) as conn:
             for chain in await rows.list_chains(conn):
@@ -82,7 +107,8 @@ class AuditService:
                     for line in _block_lines(block, entries):
                         yield line
                     last = Head(chain.id, block.seq, block.hash)
-                yield head_line(last)
+                if last.seq:
+                    yield head_line(last)
 
     def _reading(self, user_id: UserId | None) -> AbstractAsyncContextManager[Connection]:
         if user_id is None:
@@ -124,9 +150,8 @@ class AuditService:
             left_out = await rows.find_left_out(conn, person, None, cursor)
         nothing = Chain(uuid4(), None, None, None, 0, None)
         late = [entry.id for entry in left_out if entry.is_late]
-        return ChainCheck(nothing, None, self._checkpoints.is_signed).end(
-            late, len(left_out) - len(late)
-        )
+        check = ChainCheck(nothing, None, self._checkpoints.is_signed)
+        return replace(check.end(late, len(left_out) - len(late)), is_forgotten=False)
 
 
 def _chain_line(chain: Chain) -> dict[str, Any]:

@@ -167,6 +167,12 @@ async def people_without_chain(conn: Connection) -> tuple[UserId, ...]:
     return tuple(UserId(row[0]) for row in await cursor.fetchall())
 
 
+async def forgotten_chains(conn: Connection) -> frozenset[str]:
+    """Return the ids of the chains of which nobody's log says that their person was deleted."""
+    cursor = await conn.execute(statement("list_forgotten_audit_chains"))
+    return frozenset([row[0] for row in await cursor.fetchall()])
+
+
 async def fetch_checkpoint(conn: Connection, chain_id: UUID) -> Checkpoint | None:
     """Return what was pruned of a chain."""
     cursor = await conn.execute(statement("fetch_audit_checkpoint"), {"chain_id": chain_id})
