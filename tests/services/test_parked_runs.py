@@ -118,6 +118,24 @@ async def test_refusal_and_its_reason_reach_the_agent(desk):
     assert desk.sent == []
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_secret_in_a_reason_is_stored_nowhere(desk, at_once):
+    await desk.run(send("bob"))
+    reason = "not with password: hunter2"
+    if at_once:
+        action = await desk.action()
+        await desk.approvals.decide_all(
+            desk.workshop.user, [str(action["id"])], "refuse", reason, via="cli"
+        )
+    else:
+        await desk.refuse(reason=reason)
+
+    stored = [await desk.action(), *await desk.workshop.rows("audit_logs")]
+
+    assert "hunter2" not in repr(stored)
+    assert (await desk.action())["decision_reason"] == "not with password: [redacted]"
+
+
 async def test_reason_is_quoted_to_the_agent_as_a_text(desk):
     """What a person writes, or pastes, is no instruction in the place of one."""
     run_id = await desk.run_steps(PAY_THEN_LOOK, mode="suspend")

@@ -19,7 +19,7 @@ from rota.domain.json_schemas import JsonSchema
 from rota.domain.triage import Precedents
 from rota.security.encryption import Cipher
 from rota.security.hashing import arguments_hash
-from rota.security.redaction import redact
+from rota.security.redaction import redact, redact_text
 from rota.security.sealing import seal_arguments
 from rota.store import actions as rows
 from rota.store.database import Connection, Database, despite_deadlocks
@@ -121,9 +121,8 @@ class ApprovalService:
         via: str,
     ) -> PendingAction:
         """Refuse an action, with a reason that its agent reads as a quotation; raises likewise."""
-        said = cut(storable_text(reason.strip()), 1_000).text
         return await self._decide(
-            user_id, reference, "refuse", version=version, reason=said, via=via
+            user_id, reference, "refuse", version=version, reason=_said(reason), via=via
         )
 
     async def edit(
@@ -213,7 +212,7 @@ class ApprovalService:
                     str(action.id),
                     decision,
                     version=action.version,
-                    reason=reason,
+                    reason=_said(reason),
                     via=via,
                 )
                 decided.append(Decided(made))
@@ -258,6 +257,11 @@ async def _now(conn: Connection, action: PendingAction) -> PendingAction:
     """Return an action as it is by now; as it was, where a deputy does not see it any more."""
     found = await rows.list_actions(conn, prefix=str(action.id), limit=1)
     return found[0] if found else action
+
+
+def _said(reason: str) -> str:
+    """Return a reason as it is stored, and as the agent and the audit log have it."""
+    return cut(redact_text(storable_text(reason.strip())), 1_000).text
 
 
 def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, Any]:
