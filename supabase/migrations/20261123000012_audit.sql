@@ -67,7 +67,8 @@ CREATE TABLE public.audit_checkpoints (
 CREATE TABLE rota.audit_cursor (
     is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
     sealed pg_snapshot,
-    server bigint -- pg_control_system().system_identifier
+    server bigint, -- pg_control_system().system_identifier
+    stuck uuid[] NOT NULL DEFAULT '{}' -- chains that could not be sealed
 );
 INSERT INTO rota.audit_cursor DEFAULT VALUES;
 CREATE TABLE rota.audit_sealed (audit_id bigint PRIMARY KEY); -- no entry is sealed twice

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from rota.domain.audit_checks import Verification
 from rota.services.audit import AuditService
 from rota.services.audit_checkpoints import Checkpoints
 from rota.services.audit_sealing import AuditSealer
@@ -55,8 +56,11 @@ class Log:
             await self.seal(at)
         return ids
 
+    async def verify(self, user, *heads) -> Verification:
+        return await self.service.verify(user, now=now(), heads=heads)
+
     async def problems(self, user, *heads) -> list[str]:
-        found = await self.service.verify(user, heads=heads)
+        found = await self.verify(user, *heads)
         return [
             " ".join(
                 [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from contextlib import AsyncExitStack
 from uuid import UUID
 
 import psycopg
@@ -18,7 +17,6 @@ from rota.domain.audit import NOBODYS, canonical
 from rota.domain.audit_heads import BareHead
 from rota.domain.errors import InvalidInputError
 from rota.domain.retention import Period
-from rota.services.audit_sealing import AuditSealer
 from tests.services.auditing import DAY, LONG_AGO, Log, now
 
 
@@ -29,124 +27,12 @@ async def test_chain_of_what_was_written_is_in_order(log, alice, bob):
     await log.seal()
     await log.write(alice)
 
-    (own,) = (await log.service.verify(alice)).chains
-    everybody = await log.service.verify(None)
+    (own,) = (await log.verify(alice)).chains
+    everybody = await log.verify(None)
 
     assert (own.blocks, own.entries, own.unsealed, own.problems) == (3, 6, 1, ())
     assert everybody.problems == ()
     assert sorted(chain.entries for chain in everybody.chains) == [1, 1, 6]
-
-
-async def test_nothing_to_seal_writes_nothing(log, alice):
-    await log.sealed(alice, blocks=1)
-    before = await log.fetch("SELECT xmin::text, ctid::text FROM rota.audit_cursor")
-
-    assert await log.seal() == 0
-
-    assert await log.fetch("SELECT count(*) FROM audit_blocks") == [(1,)]
-    assert await log.fetch("SELECT xmin::text, ctid::text FROM rota.audit_cursor") == before
-
-
-async def test_entry_that_commits_late_is_sealed_all_the_same(log, database, alice):
-    """Its id is smaller than that of one that was committed, and sealed, long before it."""
-    async with database.connection() as other, database.connection() as first:
-        async with first.transaction():
-            early = await log.write(alice, conn=first)  # takes its id, and does not commit
-            async with other.transaction():
-                late = await log.write(alice, conn=other)
-            assert early < late
-            await log.seal()
-            assert await log.problems(alice) == []
-        await log.seal()
-
-    assert await log.problems(alice) == []
-    covered = await log.fetch("SELECT row_ids FROM audit_blocks ORDER BY seq")
-    assert covered == [([late],), ([early],)]
-
-
-async def test_entry_of_a_savepoint_belongs_to_the_transaction_around_it(log, database, alice):
-    async with database.connection() as conn, conn.transaction():
-        async with conn.transaction():
-            await log.write(alice, conn=conn)
-        await log.seal()
-        assert await log.fetch("SELECT count(*) FROM audit_blocks") == [(0,)]
-    assert await log.seal() == 1
-
-
-async def test_many_sealers_seal_each_entry_once(log, database, alice, bob):
-    for number in range(60):
-        await log.write((alice, bob, None)[number % 3])
-    sealers = [AuditSealer(database, batch=7) for _ in range(4)]
-
-    counts = await asyncio.gather(*(sealer.seal(now()) for sealer in sealers))
-    counts.append(await log.seal())
-
-    assert sum(counts) == 60
-    assert await log.problems(None) == []
-
-
-async def test_each_entry_of_many_transactions_at_once_is_sealed_once(log, database, alice):
-    """Transactions begin, write, roll back and commit in any order between the looks."""
-    async with AsyncExitStack() as stack:
-        open_ones = [await stack.enter_async_context(database.connection()) for _ in range(6)]
-        for conn in open_ones:
-            await conn.execute("BEGIN")
-        kept = 0
-        for step in range(40):
-            conn = open_ones[(step * 5) % 6]
-            await log.write(alice, conn=conn)
-            if step % 3 == 0:
-                commits = step % 2 == 0
-                await conn.execute("COMMIT" if commits else "ROLLBACK")
-                await conn.execute("BEGIN")
-            if step % 4 == 1:
-                await log.seal()
-                assert await log.problems(alice) == []
-        for conn in open_ones:
-            await conn.execute("COMMIT")
-        await log.seal()
-        ((kept,),) = await log.fetch("SELECT count(*) FROM audit_logs")
-
-    (own,) = (await log.service.verify(alice)).chains
-    assert (own.entries, own.unsealed, own.problems) == (kept, 0, ())
-    assert kept > 10
-
-
-async def test_interrupted_sealing_is_gone_on_with(log, database, alice):
-    for _ in range(7):
-        await log.write(alice)
-    small = AuditSealer(database, batch=2)
-    await log.owner.execute(
-        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN IF NEW.seq = 3 THEN RAISE 'no'; END IF; RETURN NEW; END $$;"
-        "CREATE TRIGGER fail BEFORE INSERT ON audit_blocks FOR EACH ROW EXECUTE FUNCTION fail()"
-    )
-    with pytest.raises(psycopg.errors.RaiseException):
-        await small.seal(now())
-    await log.owner.execute("DROP TRIGGER fail ON audit_blocks")
-
-    assert await small.seal(now()) == 3
-    assert await log.problems(alice) == []
-
-
-async def test_sealing_on_another_server_begins_anew_and_seals_nothing_twice(log, alice):
-    """As after a dump was restored: transactions there have smaller numbers."""
-    await log.sealed(alice)
-    await log.owner.execute(
-        "UPDATE rota.audit_cursor SET server = 1, sealed = '9000000000:9000000000:'"
-    )
-    new = await log.write(alice)
-    old = await log.write(alice)  # not sealed before the dump was made
-    await log.owner.execute("UPDATE audit_logs SET written_in = '8000000000' WHERE id = %s", [old])
-    assert await log.problems(alice) == []
-
-    assert await log.seal() == 2
-
-    assert await log.problems(alice) == []
-    assert await log.fetch("SELECT row_ids FROM audit_blocks ORDER BY seq DESC LIMIT 1") == [
-        ([new, old],)
-    ]
-    assert await log.seal() == 0
 
 
 COLUMNS = {
@@ -224,7 +110,7 @@ async def test_readers_go_on_where_an_entry_is_of_another_age(log, alice, time):
     await log.owner.execute("UPDATE audit_logs SET called_at = %s, created_at = %s", [time, time])
     await log.seal()
 
-    (own,) = (await log.service.verify(alice)).chains
+    (own,) = (await log.verify(alice)).chains
     (listed,) = await log.service.entries(alice)
 
     assert (own.problems, own.late) == ((), (entry,))
@@ -272,7 +158,7 @@ async def test_entry_with_a_time_long_past_is_pointed_out(log, alice):
     await log.owner.execute("UPDATE audit_logs SET created_at = now() - interval '2 hours'")
     await log.seal()
 
-    (own,) = (await log.service.verify(alice)).chains
+    (own,) = (await log.verify(alice)).chains
 
     assert (own.late, own.problems) == ((entry,), ())
 
@@ -378,7 +264,7 @@ async def test_head_of_a_chain_that_is_gone_is_missed(log, alice):
     (problem,) = await log.problems(None, head)
     assert "is not there" in problem
     with pytest.raises(InvalidInputError, match="--all"):
-        await log.service.verify(alice, heads=[head])
+        await log.verify(alice, head)
 
 
 async def test_head_of_somebody_else_is_for_the_operator_to_check(log, alice, bob):
@@ -387,8 +273,8 @@ async def test_head_of_somebody_else_is_for_the_operator_to_check(log, alice, bo
     heads = await log.service.heads(None)
 
     with pytest.raises(InvalidInputError, match="--all"):
-        await log.service.verify(alice, heads=heads)
-    found = await log.service.verify(None, heads=heads)
+        await log.verify(alice, *heads)
+    found = await log.verify(None, *heads)
     assert (found.problems, found.heads_there) == ((), 2)
 
 
@@ -413,7 +299,7 @@ async def test_deleted_person_leaves_an_intact_chain_and_nothing_personal(log, a
     await log.owner.execute("DELETE FROM auth.users WHERE id = %s", [alice])
 
     assert await log.problems(None, head) == []
-    found = await log.service.verify(None, heads=[head])
+    found = await log.verify(None, head)
     assert sum(chain.blanked for chain in found.chains) == 7
     await log.seal()
     assert await log.problems(None, head) == []
@@ -464,7 +350,7 @@ async def test_chain_that_loses_its_person_is_told_of_in_nobodys_log(log, alice,
     await forget(log, alice)  # who is there
     await log.seal()
 
-    found = await log.service.verify(None)
+    found = await log.verify(None)
 
     assert found.problems == ()  # so far it looks as it does when somebody is deleted
     assert sum(chain.is_forgotten for chain in found.chains) == 2  # but one was deleted
@@ -485,7 +371,7 @@ async def test_chain_that_was_taken_from_its_person_behind_the_trigger_is_found(
     await log.owner.execute("ALTER TABLE audit_chains DISABLE TRIGGER forget_person")
     await forget(log, alice)
 
-    (problem,) = (await log.service.verify(None)).problems
+    (problem,) = (await log.verify(None)).problems
 
     assert problem.text.startswith("the chain was taken from its person")
 

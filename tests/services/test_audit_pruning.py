@@ -32,7 +32,7 @@ async def test_pruned_chain_begins_at_a_signed_checkpoint(log, retention, alice,
 
     assert (await retention.prune(now())).audit == len(old)
 
-    found = await log.service.verify(alice, heads=[head, old_head])
+    found = await log.verify(alice, head, old_head)
     assert found.problems == ()
     assert (found.chains[0].pruned, found.chains[0].entries) == (6, 2)
     left = await log.fetch("SELECT id FROM audit_logs WHERE user_id = %s ORDER BY id", alice)
@@ -66,7 +66,7 @@ async def test_head_that_was_pruned_does_not_count_as_there(log, retention, alic
     made_up = Head(early.chain_id, 3, b"x" * 32)
 
     for user in (alice, None):
-        found = await log.service.verify(user, heads=[early, last_pruned, young])
+        found = await log.verify(user, early, last_pruned, young)
 
         assert (found.problems, found.heads_there) == ((), 2)
         assert found.notes == (
@@ -118,7 +118,7 @@ async def test_checkpoint_of_another_key_is_not_taken_for_ones_own(log, retentio
     await retention.prune(now())
     other = AuditService(log.database, Checkpoints(Cipher(b"o" * 32)))
 
-    assert "signature" in (await other.verify(alice)).problems[0].text
+    assert "signature" in (await other.verify(alice, now=now())).problems[0].text
 
 
 async def test_audit_log_is_not_pruned_without_a_key(log, database, alice):

@@ -110,13 +110,14 @@ def verify(
     json: Json = False,
 ) -> None:
     """Recompute the chain; exit status 1 where anything is not as it was sealed."""
+    from rota.bootstrap import clock
     from rota.cli import output
     from rota.cli.audit_texts import heads_of, print_verification, written
 
     heads = heads_of(head) if head is not None else ()
     found = _do(
         settings_from(data_dir, database_url, user),
-        lambda app, whose: app.audit.verify(whose, heads=heads),
+        lambda app, whose: app.audit.verify(whose, now=clock(), heads=heads),
         everybody=everybody,
     )
     if json:

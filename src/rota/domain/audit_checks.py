@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -22,6 +22,9 @@ from rota.domain.audit import (
 
 LATE: Final = timedelta(hours=1)
 """An entry that is sealed longer after the time that it gives deserves a look."""
+
+WAITS: Final = timedelta(minutes=5)
+"""An entry that waits longer to be sealed deserves a look: where a scheduler runs, none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Verified:
     `pruned` entries, of blocks up to `pruned_through`, are vouched for by the checkpoint alone;
     `blanked` ones were their person's, who was deleted; `late` ones were sealed an hour or more
     after the time that they give; `unsealed` ones are to be sealed within seconds. `seen` are the
-    heads that were looked for and are there. `sealed_at` is the last of the blocks'.
+    heads that were looked for and are there. `sealed_at` is the last of the blocks',
+    `unsealed_since` the time that the first one of the entries gives that are to be sealed.
     """
 
     head: Head
@@ -65,6 +69,7 @@ class Verified:
     blanked: int
     late: tuple[int, ...]
     unsealed: int
+    unsealed_since: datetime | None
     seen: frozenset[bytes]
     problems: tuple[Problem, ...]
 
@@ -147,11 +152,19 @@ class ChainCheck:
         self._blocks += 1
         self._entries += len(block.covers)
 
-    def end(self, left_out: Iterable[int], unsealed: int, past_end: int = 0) -> Verified:
+    def end(
+        self,
+        left_out: Iterable[int],
+        unsealed: Collection[str] = (),
+        *,
+        past_end: int = 0,
+        is_stuck: bool = False,
+    ) -> Verified:
         """Return what was found.
 
         `left_out` are entries that are in no block although everything up to them is sealed;
-        `past_end` is how many blocks there are past the chain's own end.
+        `unsealed` are the times of those that are to be sealed; `past_end` is how many blocks
+        there are past the chain's own end; `is_stuck` says that the chain could not be sealed.
         """
         for entry in left_out:
             self._problem(
@@ -166,6 +179,9 @@ class ChainCheck:
                 self._problem("the chain's own account of its last block was changed")
         if past_end:
             self._problem("there are blocks past the chain's end", block=self.chain.length + 1)
+        if is_stuck and unsealed:
+            self._problem(f"the chain cannot be sealed: {len(unsealed)} entries wait for it")
+        waiting = [time for text in unsealed if (time := instant(text)) is not None]
         return Verified(
             head=self._at,
             is_forgotten=self.chain.is_forgotten,
@@ -176,7 +192,8 @@ class ChainCheck:
             pruned_through=self.checkpoint.through_seq if self.checkpoint is not None else 0,
             blanked=self._blanked,
             late=tuple(self._late),
-            unsealed=unsealed,
+            unsealed=len(unsealed),
+            unsealed_since=min(waiting, default=None),
             seen=frozenset(self._seen),
             problems=tuple(self.problems),
         )
@@ -208,6 +225,15 @@ class ChainCheck:
 
     def _problem(self, text: str, *, block: int | None = None, entry: int | None = None) -> None:
         self.problems.append(Problem(self.chain.id, text, block, entry))
+
+
+def waiting_for_a_scheduler(chains: Iterable[Verified], now: datetime) -> tuple[str, ...]:
+    """Say since when entries wait to be sealed, where that is long."""
+    times = [chain.unsealed_since for chain in chains if chain.unsealed_since is not None]
+    if not times or now - min(times) <= WAITS:
+        return ()
+    since = f"{min(times):%Y-%m-%d %H:%M} UTC"
+    return (f"entries have not been sealed since {since}: does a scheduler run?",)
 
 
 def taken_from_their_people(

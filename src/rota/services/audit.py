@@ -16,6 +16,7 @@ from rota.domain.audit_checks import (
     Verification,
     Verified,
     taken_from_their_people,
+    waiting_for_a_scheduler,
 )
 from rota.domain.audit_heads import KeptHead, look_for, strange_heads
 from rota.domain.errors import InvalidInputError
@@ -54,14 +55,13 @@ class AuditService:
             return tuple(c.end for c in await rows.list_chains(conn) if c.length)
 
     async def verify(
-        self, user_id: UserId | None, *, heads: Sequence[KeptHead] = ()
+        self, user_id: UserId | None, *, now: datetime, heads: Sequence[KeptHead] = ()
     ) -> Verification:
         """Recompute chains, and compare them with what is stored.
 
         Each of `heads`, which were kept elsewhere, must be there, or have been pruned. Raises
         InvalidInputError for one of a chain that is somebody else's.
         """
-        wanted = frozenset(head.hash for head in heads)
         async with self._reading(user_id) as conn:
             chains = await rows.list_chains(conn)
             without = await rows.people_without_chain(conn) if user_id is None else ()
@@ -73,20 +73,24 @@ class AuditService:
                     "may open the database checks everybody's with --all.",
                     field="head",
                 )
+        wanted = frozenset(head.hash for head in heads)
         verified = [await self._verify_chain(user_id, chain, wanted) for chain in chains]
         verified += [await self._verify_without_chain(user_id, person) for person in without]
-        taken: tuple[Problem, ...] = ()
+        beside: tuple[Problem, ...] = ()
         if user_id is None:
+            if NOBODYS not in {chain.id for chain in chains}:
+                verified.append(await self._verify_without_chain(None, None))
+                beside = (Problem(NOBODYS, "the chain of what is nobody's was deleted"),)
             async with self._database.transaction() as conn:  # last: they may be deleted meanwhile
                 told = await rows.forgotten_chains(conn)
                 nobodys = await rows.fetch_checkpoint(conn, NOBODYS)
-            taken = taken_from_their_people(verified, told, nobodys)
+            beside += taken_from_their_people(verified, told, nobodys)
         found = look_for(heads, verified)
         of_chains = [problem for chain in verified for problem in chain.problems]
         return Verification(
             chains=tuple(verified),
-            problems=(*of_chains, *taken, *found.problems),
-            notes=found.notes,
+            problems=(*of_chains, *beside, *found.problems),
+            notes=(*found.notes, *waiting_for_a_scheduler(verified, now)),
             heads_there=found.there,
         )
 
@@ -139,19 +143,27 @@ class AuditService:
                     chain.user_id
                 ] and await rows.fetch_checkpoint(conn, chain.id) == checkpoint
             if is_steady:
-                late = [entry.id for entry in left_out if entry.is_late]
-                return check.end(late, len(left_out) - len(late), past_end)
+                return check.end(
+                    *_split(left_out), past_end=past_end, is_stuck=chain.id in cursor.stuck
+                )
 
-    async def _verify_without_chain(self, user_id: UserId | None, person: UserId) -> Verified:
-        """Check somebody who has no chain: none of their entries may be as old as sealed ones."""
+    async def _verify_without_chain(
+        self, user_id: UserId | None, person: UserId | None
+    ) -> Verified:
+        """Check somebody, or nobody, who has no chain: no entry may be as old as sealed ones."""
         async with self._database.connection() as conn:
             cursor = await rows.fetch_cursor(conn)
         async with self._reading(user_id) as conn:
             left_out = await rows.find_left_out(conn, person, None, cursor)
-        nothing = Chain(uuid4(), None, None, None, 0, None)
-        late = [entry.id for entry in left_out if entry.is_late]
+        nothing = Chain(uuid4() if person is not None else NOBODYS, None, None, None, 0, None)
         check = ChainCheck(nothing, None, self._checkpoints.is_signed)
-        return replace(check.end(late, len(left_out) - len(late)), is_forgotten=False)
+        return replace(check.end(*_split(left_out)), is_forgotten=False)
+
+
+def _split(left_out: Sequence[LeftOut]) -> tuple[list[int], list[str]]:
+    """Return which entries are in no block that should be, and the times of those that wait."""
+    late = [entry.id for entry in left_out if entry.is_late]
+    return late, [entry.created_at for entry in left_out if not entry.is_late]
 
 
 def _chain_line(chain: Chain) -> dict[str, Any]:

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import psycopg
+import structlog
+
 from rota.domain.audit import NOBODYS, AuditEntry, block_after
+from rota.domain.ids import UserId
 from rota.store import audit as rows
 from rota.store.audit import Unsealed
 from rota.store.database import Connection, Database
@@ -23,13 +28,28 @@ SEAL_EVERY: Final = 1.0
 BATCH: Final = 2_000
 """Entries that are sealed in one transaction at most."""
 
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Look:
+    """What a look could not seal: how many entries, and whose chains cannot be."""
+
+    left: int = 0
+    stuck: set[UserId | None] = field(default_factory=set)
+
 
 class AuditSealer:
-    """Acts as the backend. Any number of processes may seal: one at a time does."""
+    """Acts as the backend. Any number of processes may seal: one at a time does.
+
+    A chain that cannot be sealed holds up no other. It is tried again at each look, which begin
+    where the last one did that left nothing.
+    """
 
     def __init__(self, database: Database, *, batch: int = BATCH) -> None:
         self._database = database
         self._batch = batch
+        self._told: set[UserId | None] = set()  # whose chains the log has said to be stuck
 
     async def seal(self, now: datetime) -> int:
         """Seal all that was committed by now; returns how many entries that was.
@@ -40,21 +60,65 @@ class AuditSealer:
         async with self._database.connection() as conn:
             cursor = await rows.fetch_cursor(conn)
         sealed, after = 0, None
+        look = _Look()
         while cursor.may_be_more:
             async with self._database.transaction() as conn:
                 if not await rows.lock_sealing(conn):
                     break
                 found = await rows.find_unsealed(conn, cursor.sealed, after, limit=self._batch)
-                if found:
-                    await self._seal(conn, found, now)
-                if len(found) < self._batch:
+                sealed += await self._seal_what_can_be(conn, found, now, look)
+                if len(found) < self._batch and not look.left:
                     # Each look saw all that the first one did: so much is sealed, at the least.
                     await rows.move_cursor(conn, cursor.visible)
-            sealed += len(found)
+                elif len(found) < self._batch:
+                    await rows.mark_stuck(conn, look.stuck)
             if len(found) < self._batch:
+                self._told &= look.stuck
                 break
             after = found[-1]
         return sealed
+
+    async def _seal_what_can_be(
+        self, conn: Connection, unsealed: Sequence[Unsealed], now: datetime, look: _Look
+    ) -> int:
+        """Seal entries, of each person by themselves where that fails for all of them at once."""
+        if await self._try(conn, unsealed, now) is None:
+            return len(unsealed)
+        sealed = 0
+        for owner in {entry.user_id: None for entry in unsealed}:
+            own = [entry for entry in unsealed if entry.user_id == owner]
+            error = await self._try(conn, own, now)
+            if error is None:
+                sealed += len(own)
+                continue
+            look.left += len(own)
+            if isinstance(error, psycopg.errors.ForeignKeyViolation):
+                continue  # somebody is being deleted: what they leave is nobody's by the next look
+            look.stuck.add(owner)
+            if owner not in self._told:
+                self._told.add(owner)
+                log.error(
+                    "audit_chain_not_sealed",
+                    user=str(owner) if owner is not None else None,
+                    error=str(error),
+                    hint="rota audit verify --all",
+                )
+        return sealed
+
+    async def _try(
+        self, conn: Connection, unsealed: Sequence[Unsealed], now: datetime
+    ) -> psycopg.Error | None:
+        """Seal entries; returns why that could not be, with nothing of it done."""
+        if not unsealed:
+            return None
+        try:
+            async with conn.transaction():
+                await self._seal(conn, unsealed, now)
+        except psycopg.OperationalError:  # the database is away, or another one was in the way
+            raise
+        except psycopg.Error as error:
+            return error
+        return None
 
     async def _seal(self, conn: Connection, unsealed: Sequence[Unsealed], now: datetime) -> None:
         people = sorted({entry.user_id for entry in unsealed if entry.user_id is not None})

@@ -40,12 +40,18 @@ async def cancel(*tasks: asyncio.Future[Any]) -> None:
 
 
 async def repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do something now and every so often; a database that is away is waited for."""
+    """Do something now and every so often, whatever becomes of it: a failure is logged.
+
+    A database that is away is waited for.
+    """
     while True:
         try:
             await work()
         except (psycopg.Error, UnavailableError) as error:
             log.warning("background_task_failed", error=str(error))
+        except Exception:
+            # Nobody awaits these: one that ended would seal, prune or expire nothing, unseen.
+            log.exception("background_task_failed")
         await asyncio.sleep(seconds)
 
 

@@ -32,12 +32,14 @@ class Cursor:
     """How far sealing has come, as snapshots of the server's transactions.
 
     Everything visible in `sealed` is sealed; None: nothing is known of it on this server.
-    Everything visible in `visible` can be sealed now.
+    Everything visible in `visible` can be sealed now. `stuck` are chains that could not be sealed
+    when that was tried last.
     """
 
     sealed: str | None
     visible: str
     may_be_more: bool
+    stuck: frozenset[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class LeftOut:
 
     id: int
     is_late: bool
+    created_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,24 @@ async def fetch_cursor(conn: Connection) -> Cursor:
     row = await (await conn.execute(statement("fetch_audit_cursor"))).fetchone()
     if row is None:  # the migration writes it, and rota may not delete it
         raise RuntimeError("rota.audit_cursor has no row")
-    return Cursor(*row)
+    sealed, visible, may_be_more, stuck = row
+    return Cursor(sealed, visible, may_be_more, frozenset(stuck))
 
 
 async def move_cursor(conn: Connection, sealed: str) -> None:
     """Take note that everything visible in this snapshot is sealed."""
     await conn.execute(statement("move_audit_cursor"), {"sealed": sealed})
+
+
+async def mark_stuck(conn: Connection, owners: Collection[UserId | None]) -> None:
+    """Take note whose chains could not be sealed; None: nobody's."""
+    await conn.execute(
+        statement("mark_audit_stuck"),
+        {
+            "user_ids": [owner for owner in owners if owner is not None],
+            "nobodys": NOBODYS if None in owners else None,
+        },
+    )
 
 
 async def find_unsealed(
@@ -105,8 +120,10 @@ async def find_unsealed(
 
 
 async def ensure_chains(conn: Connection, user_ids: Iterable[UserId]) -> None:
-    """Make the chains of people that have none."""
-    await conn.execute(statement("ensure_audit_chains"), {"user_ids": list(user_ids)})
+    """Make the chains of people that have none, and nobody's where that is gone."""
+    await conn.execute(
+        statement("ensure_audit_chains"), {"user_ids": list(user_ids), "nobodys": NOBODYS}
+    )
 
 
 async def lock_chains(conn: Connection, user_ids: Iterable[UserId]) -> tuple[Chain, ...]:

@@ -4,7 +4,8 @@ SELECT a.id,
        coalesce(pg_visible_in_snapshot(a.written_in, %(sealed)s::pg_snapshot)
                 OR (%(sealed)s::pg_snapshot IS NOT NULL
                     AND a.written_in >= pg_snapshot_xmax(pg_current_snapshot())), false)
-           AS is_late
+           AS is_late,
+       to_jsonb(a.created_at AT TIME ZONE 'UTC') #>> '{}' AS created_at
 FROM public.audit_logs AS a
 WHERE a.user_id IS NOT DISTINCT FROM %(user_id)s::uuid
   AND NOT EXISTS (

@@ -1,3 +1,3 @@
 UPDATE rota.audit_cursor
-SET sealed = %(sealed)s::pg_snapshot,
+SET sealed = %(sealed)s::pg_snapshot, stuck = '{}',
     server = (SELECT system_identifier FROM pg_control_system())
