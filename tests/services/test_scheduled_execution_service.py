@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import psycopg
 import pytest
@@ -231,6 +232,25 @@ async def test_the_operator_may_allow_unwrapped_tools(workshop, monkeypatch):
 
     assert workshop.toolbox.calls == [("send", "bob@example.com")]
     assert "send ran without the approval system" in outcome.metadata["warnings"][0]
+    assert [
+        (row["tool_name"], row["tier"], row["decision"], row["outcome"])
+        for row in await workshop.rows("audit_logs", "id")
+    ] == [("send", "unknown", "allowed", "started"), ("send", "unknown", "allowed", "succeeded")]
+
+
+async def test_unwrapped_reader_before_the_agent_leaves_entries_too(workshop, monkeypatch):
+    """A pre-check is called without the graph, and without the guard in it."""
+    _unwrappable(workshop, monkeypatch, "look")
+    await workshop.agent(ANSWER, tools=["look"])
+    options = {"precheck": {"tool": "look", "arguments": {"query": "new"}}}
+
+    await workshop.service().execute(await workshop.schedule(options=json.dumps(options)))
+
+    assert workshop.toolbox.calls == [("look", "new")]
+    assert [
+        (row["tool_name"], row["outcome"], row["arguments"])
+        for row in await workshop.rows("audit_logs", "id")
+    ] == [("look", "started", {"query": "new"}), ("look", "succeeded", {"query": "new"})]
 
 
 class _Unreachable(NotificationService):

@@ -434,6 +434,128 @@ async def test_guard_refuses_a_tool_of_another_run(workshop, context, recorder, 
     assert effects == []
 
 
+async def entries(workshop, recorder):
+    await recorder.flush()
+    names = ("tool_name", "tier", "decision", "outcome", "detail")
+    rows = await workshop.rows("audit_logs", "id")
+    return [(*(row[name] for name in names), row["arguments"]) for row in rows]
+
+
+async def invoke(agent, *, in_thread):
+    """Run an agent on the loop, or synchronously in a thread; returns what its tool answered."""
+    if not in_thread:
+        return await run(agent)
+    state = await asyncio.to_thread(agent.invoke, {"messages": [HumanMessage("go")]})
+    return next(m for m in state["messages"] if m.type == "tool")
+
+
+OUTSIDE = "not behind the approval gate"
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_call_of_an_admitted_tool_leaves_entries(
+    workshop, context, recorder, in_thread, fails
+):
+    @tool
+    def look(where: str, password: str) -> str:
+        """Look."""
+        if fails:
+            raise ToolException("no password=hunter2 here")
+        return "seen"
+
+    look.handle_tool_error = fails
+    args = {"where": "x", "password": "hunter2"}
+    agent = agent_calling("look", args, [look], [GateGuard(context, [look])])
+
+    message = await invoke(agent, in_thread=in_thread)
+
+    shown = {"where": "x", "password": "[redacted]"}
+    assert message.status == ("error" if fails else "success")
+    assert await entries(workshop, recorder) == [
+        ("look", "unknown", "allowed", "started", OUTSIDE, shown),
+        ("look", "unknown", "allowed", "failed" if fails else "succeeded", OUTSIDE, shown),
+    ]
+
+
+async def test_admitted_tool_that_is_cancelled_leaves_an_entry(workshop, context, recorder):
+    begun = asyncio.Event()
+
+    @tool
+    async def look() -> str:
+        """Look for ever."""
+        begun.set()
+        await asyncio.Event().wait()
+        return ""
+
+    looking = asyncio.create_task(
+        run(agent_calling("look", {}, [look], [GateGuard(context, [look])]))
+    )
+    await begun.wait()
+    assert [entry[3] for entry in await entries(workshop, recorder)] == ["started"]
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+
+    (_, ended) = await entries(workshop, recorder)
+    assert (ended[3], ended[4]) == ("unknown", f"{OUTSIDE}: cancelled")
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_call_of_a_tool_that_is_not_there_leaves_an_entry(
+    workshop, context, recorder, in_thread
+):
+    free = gated(Tool.from_function(lambda _: "x", "free", "Free."), context)
+    agent = agent_calling("nosuch", {"x": 1, "otp": 5}, [free], [GateGuard(context)])
+
+    message = await invoke(agent, in_thread=in_thread)
+
+    assert message.status == "error"
+    assert await entries(workshop, recorder) == [
+        (
+            "nosuch",
+            "unknown",
+            "refused",
+            "not_run",
+            "the agent has no such tool",
+            {"x": 1, "otp": "[redacted]"},
+        )
+    ]
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+@pytest.mark.parametrize("handled", [False, True])
+async def test_arguments_that_a_tool_does_not_take_leave_an_entry(
+    workshop, context, recorder, effects, in_thread, handled
+):
+    inner = pay_tool(effects)
+    inner.handle_validation_error = handled
+    args = {"amount": "many", "token": "hunter2"}
+    agent = agent_calling("pay", args, [gated(inner, context)], [GateGuard(context)])
+
+    message = await invoke(agent, in_thread=in_thread)
+
+    assert message.status == "error"
+    assert effects == []
+    assert await entries(workshop, recorder) == [
+        (
+            "pay",
+            "unknown",
+            "refused",
+            "not_run",
+            "its arguments are not what the tool takes",
+            {"amount": "many", "token": "[redacted]"},
+        )
+    ]
+
+
+async def test_forecast_of_arguments_that_a_tool_does_not_take_leaves_none(
+    workshop, context, recorder, effects
+):
+    gated(pay_tool(effects), context).forecast({"amount": "many"})
+    assert await entries(workshop, recorder) == []
+
+
 async def test_sync_agent_in_a_thread_is_held_too(context, effects):
     agent = agent_calling(
         "pay",

@@ -41,6 +41,7 @@ from rota.security.tool_wrapper import (
     CURRENT_STEP,
     GatedTool,
     StepKey,
+    recording_unwrapped,
 )
 
 CostOf = Callable[[str, Mapping[str, Any]], Decimal | None]
@@ -211,12 +212,20 @@ class Journal:
         key = key or self._own_key(tool.name, arguments)
         call_id = f"rota_{key.model_step}_{key.call_index}"
 
-        async def work() -> ToolMessage:
-            answer = await tool.ainvoke(
+        async def answered() -> Any:
+            return await tool.ainvoke(
                 {"name": tool.name, "args": dict(arguments), "id": call_id, "type": "tool_call"},
                 # Whoever traces the caller's graph is not to hear of it twice.
                 config={"callbacks": []},
             )
+
+        async def work() -> ToolMessage:
+            if isinstance(tool, GatedTool):
+                answer = await answered()
+            else:  # no guard is round it
+                answer = await recording_unwrapped(
+                    self._recorder, tool.name, canonical_arguments(arguments), answered
+                )
             if not isinstance(answer, ToolMessage):
                 raise TypeError(f"{tool.name} answered a tool call with {type(answer).__name__}")
             return answer

@@ -72,6 +72,12 @@ class StepRecorder(Protocol):
         """Return the tool calls that earlier attempts wrote, in order, without pre-checks."""
         ...
 
+    async def unwrapped(
+        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str = ""
+    ) -> None:
+        """Record that a call of a tool that runs without the gate begins, or ended."""
+        ...
+
     async def record(self, step: Step, *, durable: bool = False) -> None:
         """Write a step; with `durable` it is in the database before this returns."""
         ...

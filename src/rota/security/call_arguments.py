@@ -44,13 +44,15 @@ _EXACT: Final = 2**53
 class ArgumentForm:
     """How one tool takes arguments: by its `schema`, of which a model sees the `visible` part.
 
+    `hidden` are the names of what LangChain injects, and no model says.
+
     Raises TypeError for a tool with an argument of a name that LangChain keeps for itself.
     """
 
     def __init__(self, tool: BaseTool, schema: Any, visible: Any) -> None:
         self._tool = tool
         self._names = given_names(schema)
-        self._hidden = frozenset(getattr(tool, "_injected_args_keys", frozenset())) | (
+        self.hidden: Final = frozenset(getattr(tool, "_injected_args_keys", frozenset())) | (
             frozenset(_fields(schema)) - frozenset(_fields(visible))
         )
         self._takes_id = frozenset(_id_names(schema))
@@ -68,7 +70,7 @@ class ArgumentForm:
         """
         try:
             return {
-                name: value if name in self._hidden else copy.deepcopy(value)
+                name: value if name in self.hidden else copy.deepcopy(value)
                 for name, value in kwargs.items()
             }
         except Exception as error:
@@ -82,7 +84,7 @@ class ArgumentForm:
         shown: dict[str, Any] = {
             self._names.get(name, name): value
             for name, value in kwargs.items()
-            if name not in self._hidden
+            if name not in self.hidden
         }
         if args:
             shown["args"] = list(args)
@@ -100,7 +102,7 @@ class ArgumentForm:
 
         Raises ToolException where the tool does not read exactly these out of them.
         """
-        injected = {name: value for name, value in kwargs.items() if name in self._hidden}
+        injected = {name: value for name, value in kwargs.items() if name in self.hidden}
         if args and "args" in arguments:  # a tool of one string takes it by position
             return tuple(arguments["args"]), injected
         call_id = next((injected[n] for n in self._takes_id if n in injected), "rota")
@@ -124,7 +126,7 @@ class ArgumentForm:
         try:
             self.read(arguments, args, {})
         except ToolException as error:
-            if self._hidden - self._takes_id:
+            if self.hidden - self._takes_id:
                 return f"{self._tool.name} needs what only a running agent can give it"
             return str(error)
         return None

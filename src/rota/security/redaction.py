@@ -87,10 +87,8 @@ def redact_text(text: str) -> str:
 
 
 def _redact(value: Any, levels: int) -> Any:
-    if isinstance(value, SecretText):
-        return REDACTED
     if isinstance(value, str):
-        return _redact_text(value, levels)
+        return REDACTED if isinstance(value, SecretText) else _redact_text(value, levels)
     if not isinstance(value, Mapping | list | tuple):
         return value
     if levels == 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -146,6 +147,12 @@ class ApprovalLedger(Protocol):
         """Record a call that tried to go round the gate."""
         ...
 
+    async def unwrapped(
+        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str = ""
+    ) -> None:
+        """Record that a call of a tool that runs without the gate begins (durably), or ended."""
+        ...
+
     async def rehearsed(self, call: ToolCall, verdict: Verdict) -> None:
         """Record a call that a dry run judged and did not make."""
         ...
@@ -199,6 +206,7 @@ class GatedTool(BaseTool):
     _context: ApprovalContext = PrivateAttr()
     _gated_name: str = PrivateAttr()
     _form: ArgumentForm = PrivateAttr()
+    _rejected: list[dict[str, Any]] = PrivateAttr(default_factory=list)
 
     def __init__(self, inner: BaseTool, context: ApprovalContext) -> None:
         """Wrap `inner`; raises TypeError for a tool that is wrapped already, or cannot be."""
@@ -257,7 +265,33 @@ class GatedTool(BaseTool):
     def _to_args_and_kwargs(
         self, tool_input: str | dict[str, Any], tool_call_id: str | None
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return self._inner._to_args_and_kwargs(tool_input, tool_call_id)  # noqa: SLF001  a tool of one string takes it by position
+        try:
+            return self._inner._to_args_and_kwargs(tool_input, tool_call_id)  # noqa: SLF001  a tool of one string takes it by position
+        except Exception:
+            given = tool_input if isinstance(tool_input, dict) else {"input": tool_input}
+            self._rejected.append(_shown(given, self._form.hidden))
+            raise
+
+    async def arun(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run the tool as LangChain does; arguments that it does not take leave an entry too."""
+        try:
+            return await super().arun(tool_input, *args, **kwargs)
+        finally:
+            while self._rejected:
+                await self._reject(self._rejected.pop())
+
+    def run(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run the tool as LangChain does; as `arun`."""
+        try:
+            return super().run(tool_input, *args, **kwargs)
+        finally:
+            while self._rejected:
+                self._on_loop(self._reject(self._rejected.pop()))
+
+    async def _reject(self, given: Mapping[str, Any]) -> None:
+        await self._context.ledger.refused(
+            self._gated_name, given, "its arguments are not what the tool takes"
+        )
 
     async def _arun(
         self, /, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
@@ -315,7 +349,8 @@ class GatedTool(BaseTool):
         arguments: Mapping[str, Any] = {}
         if context.policy.looks_at_arguments(self._gated_name):
             try:
-                arguments = self._form.written(*self._to_args_and_kwargs(dict(given), None))
+                parsed = self._inner._to_args_and_kwargs(dict(given), None)  # noqa: SLF001  as a call is parsed
+                arguments = self._form.written(*parsed)
             except Exception:  # noqa: BLE001  a foreign schema raises what it likes; the call itself will say
                 arguments = canonical_arguments(given)
         verdict = context.policy.judge(self._gated_name, declaration, arguments)
@@ -392,8 +427,12 @@ class GatedTool(BaseTool):
         return response
 
     def _describe(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Entry:
-        own = self._form.detached(kwargs)
-        arguments = self._form.written(args, own)
+        try:
+            own = self._form.detached(kwargs)
+            arguments = self._form.written(args, own)
+        except ToolException:
+            self._rejected.append(_shown(kwargs, self._form.hidden))
+            raise
         name = self._gated_name
         call = ToolCall(
             tool_name=name,
@@ -423,17 +462,22 @@ class GatedTool(BaseTool):
         return error if isinstance(error, SetupRequiredError) else ToolException(message)
 
     def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is self._context.loop or not self._context.loop.is_running():
-            work.close()
-            raise ToolException(
-                f"{self.name} was called synchronously where only an asynchronous call can be "
-                "checked; it did not run."
-            )
-        return asyncio.run_coroutine_threadsafe(work, self._context.loop).result()
+        return _on_loop(self._context, self.name, work)
+
+
+def _on_loop(context: ApprovalContext, tool_name: str, work: Coroutine[Any, Any, T]) -> T:
+    """Await on the ledger's loop what another thread wants; raises ToolException on its own."""
+    try:
+        running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+    except RuntimeError:
+        running = None
+    if running is context.loop or not context.loop.is_running():
+        work.close()
+        raise ToolException(
+            f"{tool_name} was called synchronously where only an asynchronous call can be "
+            "checked; it did not run."
+        )
+    return asyncio.run_coroutine_threadsafe(work, context.loop).result()
 
 
 @contextmanager
@@ -474,13 +518,17 @@ class GateGuard(AgentMiddleware[Any, Any, Any]):
         self._context = context
         self._admitted = tuple(admitted)
 
-    def _may_run(self, request: ToolCallRequest) -> bool:
+    def _why_not(self, request: ToolCallRequest) -> str | None:
+        """Return why a call does not run; None: it does."""
         tool = request.tool
-        if tool is None:  # a name that no tool has: ToolNode answers with an error message
-            return True
-        if isinstance(tool, GatedTool):
+        if tool is None:  # ToolNode answers with an error message
+            return "the agent has no such tool"
+        if isinstance(tool, GatedTool) and tool.context is self._context:
             names = {tool.name, tool.gated_name, request.tool_call["name"]}
-            return tool.context is self._context and len(names) == 1
+            return None if len(names) == 1 else "the tool was renamed"
+        return None if self._is_admitted(tool) else "the tool is not behind the approval gate"
+
+    def _is_admitted(self, tool: BaseTool | None) -> bool:
         return any(tool is admitted for admitted in self._admitted)
 
     def wrap_tool_call(
@@ -489,10 +537,25 @@ class GateGuard(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]],
     ) -> ToolMessage | Command[Any]:
         """Refuse or pass on a synchronous call."""
-        if self._may_run(request):
-            return handler(request)
-        asyncio.run_coroutine_threadsafe(self._record(request), self._context.loop).result()
-        return _refusal(request)
+        name, arguments = request.tool_call["name"], _shown(request.tool_call["args"])
+        try:
+            if (why := self._why_not(request)) is not None:
+                _on_loop(self._context, name, self._refuse(request, why))
+                return handler(request) if request.tool is None else _refusal(request)
+            if not self._is_admitted(request.tool):
+                return handler(request)
+            ledger = self._context.ledger
+            _on_loop(self._context, name, ledger.unwrapped(name, arguments, "started"))
+        except ToolException as error:  # called on the ledger's own loop
+            return _error(request, str(error))
+        try:
+            answer = handler(request)
+        except BaseException as error:
+            failure = _describe_failure(error, None)
+            _on_loop(self._context, name, ledger.unwrapped(name, arguments, "failed", failure))
+            raise
+        _on_loop(self._context, name, ledger.unwrapped(name, arguments, _outcome(answer)))
+        return answer
 
     async def awrap_tool_call(
         self,
@@ -500,17 +563,65 @@ class GateGuard(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
         """Refuse or pass on an asynchronous call."""
-        if self._may_run(request):
+        if (why := self._why_not(request)) is not None:
+            await self._refuse(request, why)
+            return await handler(request) if request.tool is None else _refusal(request)
+        if not self._is_admitted(request.tool):
             return await handler(request)
-        await self._record(request)
-        return _refusal(request)
-
-    async def _record(self, request: ToolCallRequest) -> None:
-        await self._context.ledger.refused(
+        return await recording_unwrapped(
+            self._context.ledger,
             request.tool_call["name"],
-            canonical_arguments(request.tool_call["args"]),
-            "the tool is not behind the approval gate",
+            _shown(request.tool_call["args"]),
+            lambda: handler(request),
         )
+
+    async def _refuse(self, request: ToolCallRequest, why: str) -> None:
+        call = request.tool_call
+        await self._context.ledger.refused(call["name"], _shown(call["args"]), why)
+
+
+class UnwrappedLedger(Protocol):
+    """Where calls of tools that run without the gate are written down."""
+
+    async def unwrapped(
+        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str = ""
+    ) -> None:
+        """See ApprovalLedger."""
+        ...
+
+
+async def recording_unwrapped(
+    ledger: UnwrappedLedger,
+    tool_name: str,
+    arguments: Mapping[str, Any],
+    work: Callable[[], Awaitable[T]],
+) -> T:
+    """Call a tool that is not behind the gate, and record that it began and how it ended."""
+    await ledger.unwrapped(tool_name, arguments, "started")
+    try:
+        answer = await work()
+    except asyncio.CancelledError:
+        await asyncio.shield(ledger.unwrapped(tool_name, arguments, "unknown", "cancelled"))
+        raise
+    except BaseException as error:
+        failure = _describe_failure(error, None)
+        await ledger.unwrapped(tool_name, arguments, "failed", failure)
+        raise
+    await ledger.unwrapped(tool_name, arguments, _outcome(answer))
+    return answer
+
+
+def _outcome(answer: object) -> ToolOutcome:
+    failed = isinstance(answer, ToolMessage) and answer.status == "error"
+    return "failed" if failed else "succeeded"
+
+
+def _shown(arguments: Mapping[str, Any], hidden: AbstractSet[str] = frozenset()) -> dict[str, Any]:
+    """Return arguments for an entry, without injected ones; none where they have no JSON form."""
+    try:
+        return canonical_arguments({k: v for k, v in arguments.items() if k not in hidden})
+    except ToolException:
+        return {}
 
 
 def _accepted(
@@ -549,9 +660,15 @@ def _describe_failure(error: BaseException, limit: float | None) -> str:
 
 def _refusal(request: ToolCallRequest) -> ToolMessage:
     name = request.tool_call["name"]
+    return _error(
+        request, f"{name} was refused: it is not behind the approval gate. It did not run."
+    )
+
+
+def _error(request: ToolCallRequest, text: str) -> ToolMessage:
     return ToolMessage(
-        content=f"{name} was refused: it is not behind the approval gate. It did not run.",
-        name=name,
+        content=text,
+        name=request.tool_call["name"],
         tool_call_id=request.tool_call["id"] or "",
         status="error",
     )

@@ -198,17 +198,36 @@ class RunRecorder:
         self._ended.setdefault(call.step, []).append(entry)
 
     async def refused(self, tool_name: str, arguments: Mapping[str, Any], detail: str) -> None:
-        """Add an audit row for a call that went round the gate."""
+        """Add an audit row for a call that does not run: it went round the gate, or is no call."""
+        self._outside(tool_name, arguments, "refused", "not_run", detail)
+
+    async def unwrapped(
+        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str = ""
+    ) -> None:
+        """Add an audit row for a call that runs without the gate, durable before it begins."""
+        text = f"not behind the approval gate{': ' if detail else ''}{detail}"
+        self._outside(tool_name, arguments, "allowed", outcome, text)
+        if outcome == "started":
+            await self.flush()
+
+    def _outside(
+        self,
+        tool_name: str,
+        arguments: Mapping[str, Any],
+        decision: Decision,
+        outcome: str,
+        detail: str,
+    ) -> None:
         self._unwritten.audit.append(
             AuditRow(
                 entry_key=uuid4(),
                 tool_name=storable_text(tool_name),
                 tier="unknown",
-                decision="refused",
-                outcome="not_run",
+                decision=decision,
+                outcome=outcome,
                 arguments=redact(arguments),
                 arguments_hash="",
-                detail=detail,
+                detail=storable_text(redact_text(detail)),
                 called_at=self._clock(),
             )
         )
