@@ -189,6 +189,11 @@ async def put_a_block_past_the_end(log: Log) -> None:
     )
 
 
+async def delete_the_chain(log: Log) -> None:
+    await log.owner.execute("ALTER TABLE audit_blocks DROP CONSTRAINT audit_blocks_chain_id_fkey")
+    await log.owner.execute("DELETE FROM audit_chains WHERE length > 0")
+
+
 @pytest.mark.parametrize(
     ("tamper", "sealed_at", "said"),
     [
@@ -198,12 +203,14 @@ async def put_a_block_past_the_end(log: Log) -> None:
         (delete_an_entry, LONG_AGO, "the entry was deleted"),
         (delete_a_block, LONG_AGO, "block 2: the block is missing"),
         (put_a_block_past_the_end, LONG_AGO, "past the chain's end"),
+        (delete_the_chain, LONG_AGO, "the chain was deleted"),
     ],
 )
 async def test_chain_that_is_not_what_was_sealed_is_not_pruned(
     log, retention, alice, bob, tamper, sealed_at, said
 ):
     await log.sealed(alice, at=sealed_at)
+    (chain,) = await log.fetch("SELECT id::text FROM audit_chains WHERE user_id = %s", alice)
     await tamper(log)
     await log.sealed(bob, blocks=1, at=LONG_AGO)
     await retention.set({Period.AUDIT: 365})
@@ -217,8 +224,7 @@ async def test_chain_that_is_not_what_was_sealed_is_not_pruned(
     assert await log.fetch("SELECT row_count FROM audit_checkpoints") == [(2,)]
     (warning,) = [line for line in logs if line["event"] == "audit_chain_not_pruned"]
     assert said in warning["problem"]
-    chain = await log.fetch("SELECT id::text FROM audit_chains WHERE user_id = %s", alice)
-    assert chain == [(warning["chain"],)]
+    assert warning["chain"] == chain[0]
 
 
 async def test_chain_is_not_pruned_on_from_a_checkpoint_that_is_forged(log, retention, alice):

@@ -75,7 +75,10 @@ class Checkpoints:
     async def _problem(self, conn: Connection, found: Prunable) -> str | None:
         """Return why a chain is not what was sealed, as far as it is to go; None: it is."""
         while True:
-            (chain,) = await rows.list_chains(conn, found.chain_id)
+            chains = await rows.list_chains(conn, found.chain_id)
+            if not chains:
+                return "the chain was deleted"
+            (chain,) = chains
             earlier = await rows.fetch_checkpoint(conn, chain.id)
             check = ChainCheck(chain, earlier, self.is_signed)
             counted = earlier.row_count if earlier is not None else 0
