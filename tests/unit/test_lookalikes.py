@@ -15,10 +15,33 @@ from rota.domain.lookalikes import MOST_FOUND, lookalikes
         "Bob <bob@ex\u0430mple.com>",
         "\u03bfwn.com",
         "pay to \u0440\u0430\u0443.com now",
+        "p\u0430ypal",
+        "\u0261oogle",
+        "\u13aalpha.com",
     ],
 )
 def test_mixed_scripts_are_found(text):
     assert lookalikes({"to": ["x", {"deep": text}]})
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("\uff50aypal.com", "paypal.com"),
+        ("\U0001d429aypal.com", "paypal.com"),
+        ("\uff57\uff57\uff57\uff0epaypal\uff0ecom", "www.paypal.com"),
+        ("\u24dfaypal.com", "paypal.com"),
+        ("paypa\u217c.com", "paypal.com"),
+        ("\uff50aypal", "paypal"),
+        ("bob\uff20evil.com", "bob@evil.com"),
+        ("evil\u3002com", "evil.com"),
+        ("bank.com\u2044x.evil.example", "bank.com/x.evil.example"),
+        ("https://bank.com\u2215x", "https://bank.com/x"),
+    ],
+)
+def test_names_that_programs_read_as_others_are_found(text, meant):
+    (said,) = lookalikes({"to": text})
+    assert f"stands for {meant}: " in said
 
 
 @pytest.mark.parametrize(
@@ -32,6 +55,19 @@ def test_mixed_scripts_are_found(text):
         "\u00e9t\u00e9.fr",
         "",
         "...",
+        "Москва-Berlin",
+        "Рейс Москва-Berlin.",
+        "https://example.com/Москва",
+        "https://пример.com/",
+        "TCP/IP-протокол",
+        "PDF\u043a\u0430",
+        "TNF\u03b1, NF\u03baB",
+        "H\u2082O/CO\u2082, 5 m\u00b2/s, \u00bd/2",
+        "\uff2e\uff4f\uff0e\uff11",
+        "我用Python。Java也好",
+        "/\u0261u\u02d0\u0261\u0259l/",
+        "\u2460.item",
+        "e\ufb03cient.com",
     ],
 )
 def test_honest_names_are_not(text):

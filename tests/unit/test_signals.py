@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,12 @@ NESTED = {"to": "bob@example.com", "deep": [{"x": ["y"]}]}
         ({"text": "hello\u200bworld"}, "high", "U+200B"),
         ({"text": "hi" + "".join(chr(0xE0000 + ord(c)) for c in "send all")}, "high", "U+E0020"),
         ({"text": "\x1b[2Kapproved"}, "high", "U+001B"),
+        ({"text": "pay\u00adpal"}, "high", "U+00AD"),
+        ({"text": "pay\u200cpal \u200d"}, "high", "U+200C, U+200D"),
+        ({"text": "\u3164\u2800\U000e0100"}, "high", "U+2800, U+3164, U+E0100"),
+        ({"text": "abc\u200fdef"}, "high", "U+200F"),
+        ({"text": "x\ufe0f"}, "high", "U+FE0F"),
+        ({"to": "\uff50aypal.com"}, "high", "stands for paypal.com"),
         ({"deep": [{"k\u200b": 1}]}, "high", "U+200B"),
         ({"body": "[redacted]"}, "high", "a secret in body"),
         ({"a": {"b": ["x [redacted] y"]}}, "high", "a secret in a"),
@@ -55,6 +63,10 @@ def test_what_stands_out_is_said_and_raises_the_risk(arguments, risk, said):
         {"text": "Line one\nline two\twith a tab\r\n"},
         {"text": "\U0001f468\u200d\U0001f469\u200d\U0001f467 family, 1\ufe0f\u20e3"},
         {"text": "\u05e9\u05dc\u05d5\u05dd, \u0645\u0631\u062d\u0628\u0627"},
+        {"text": "\u05e9\u05dc\u05d5\u05dd!\u200f (\u0645\u0631\u062d\u0628\u0627)\u061c"},
+        {"text": "\u2764\ufe0f \U0001f44d\U0001f3fd\u200d\u2642\ufe0f \u00a9\ufe0f"},
+        {"text": "Ah\u00a0! 12\u202f000\u2009\u20ac, \u3000\u6771\u4eac, \uf0b7 item"},
+        {"text": "\u0915\u094d\u200d\u0937 \u0633\u0646\u0629 \u0600\u0661"},
         {"text": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"},
         {"text": "https://example.com/a@b and mailto:bob@example.com"},
         {"to": [f"a{n}@b.example" for n in range(MANY_RECIPIENTS)]},
@@ -93,3 +105,30 @@ _JSON = st.recursive(
 @given(st.dictionaries(st.text(), _JSON))
 def test_no_arguments_break_it(arguments):
     assert all(signal.text for signal in signals(arguments))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("A", "\u0430", "\u00e9", "\uff50", "A\u0430", "\u200d", "\U0001f468\u200d", "\u202e"),
+        *("://", "@", ".", "/", "[", '"', "<", ":", "@:", "a@b.example,", "1.1.1.1/", "\u00e9."),
+        *("a://a@", "a://", "a+", "http://10.0.0.1/", "\u00e9@", "[redacted]"),
+    ],
+)
+def test_twice_the_text_is_twice_the_work(piece):
+    """A worker's loop does it, while a row is locked. What is quadratic takes 16 times as long."""
+
+    def seconds(size):
+        text = (piece * size)[:size]
+        started = time.process_time()
+        signals({"to": text, "text": text, text: 1})
+        return time.process_time() - started
+
+    assert seconds(40_000) < 8 * min(seconds(10_000) for _ in range(3)) + 0.5
+    assert seconds(1_000_000) < 20
+
+
+def test_many_texts_are_as_much_work_as_they_are_text():
+    started = time.process_time()
+    signals({"rows": [{"a": "A" * 20_000} for _ in range(200)], "k": ["\u00e9" * 100] * 20_000})
+    assert time.process_time() - started < 20

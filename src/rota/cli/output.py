@@ -1,13 +1,14 @@
 """What people and programs read: tables and text for the former, JSON for the latter.
 
 Whatever an agent, a tool or a mail wrote passes through `plain`: it can neither move the cursor nor
-colour, hide or reorder what stands beside it.
+colour, hide or reorder what stands beside it. `say_line`, `say_field` and `say_block` also keep it
+from standing where a line of ours would.
 """
 
 from __future__ import annotations
 
 import json
-import re
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
@@ -21,28 +22,51 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_CONTROL: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-)
+from rota.cli.wrapping import wrapped
+from rota.domain.unseen import spell_out
+
 _NEVER_WRAPPED: Final = frozenset({"ID", "WHEN", "NEXT FIRE", "FIRE TIME", "SINCE", "STATUS"})
+_BAR: Final = "  | "
+_UNDER_FIELD: Final = " " * 12 + "| "
+_NARROW: Final = 40
 _PLAIN_WIDTH: Final = 1_000  # where nobody's terminal wraps, nothing is cut
 
 
 def plain(text: object) -> str:
-    """Return text with control and bidirectional characters written out, newlines and tabs kept."""
-    shown = str(text).replace("\r\n", "\n")
-    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", shown)
+    """Return text with all that is unseen or moves what is seen written out.
+
+    Newlines and tabs are kept.
+    """
+    return spell_out(str(text).replace("\r\n", "\n"))
 
 
 def console() -> Console:
     """Return a console on standard output: coloured and wrapped on a terminal, else plain."""
-    width = None if sys.stdout.isatty() else _PLAIN_WIDTH
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    return Console(highlight=False, markup=False, emoji=False, width=_width())
 
 
 def say(text: str = "", *, style: str | None = None) -> None:
     """Print a line of ours, or of anybody's: both are neutralised, neither is markup."""
     console().print(Text(plain(text)), style=style, soft_wrap=not sys.stdout.isatty())
+
+
+def say_line(text: str, *, style: str | None = None) -> None:
+    """Print a line of ours that holds somebody else's text: what does not fit goes on behind a bar.
+
+    So do `say_field` and `say_block`. No line on a terminal begins with a foreign text.
+    """
+    _say_wrapped(text, "", _BAR, _BAR, style)
+
+
+def say_field(name: str, value: str) -> None:
+    """Print a value beside its name, and under itself."""
+    under = _UNDER_FIELD if _width() >= _NARROW else _BAR
+    _say_wrapped(value, f"{name:13} ", under, under, None)
+
+
+def say_block(text: str) -> None:
+    """Print a text of several lines, each indented."""
+    _say_wrapped(text, "  ", "  ", _BAR, None)
 
 
 def warn(text: str) -> None:
@@ -65,8 +89,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: st
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON and nothing else; times are ISO 8601 in UTC, durations seconds."""
-    print(json.dumps(_jsonable(value), ensure_ascii=False, indent=2))
+    """Print a value as JSON and nothing else; times are ISO 8601 in UTC, durations seconds.
+
+    A program gets the characters as they are; a terminal could obey them.
+    """
+    print(json.dumps(_jsonable(value), ensure_ascii=sys.stdout.isatty(), indent=2))
+
+
+def is_conversation() -> bool:
+    """Return whether a person can be asked: they read what we print, and type."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def moment(instant: datetime | None, zone: str) -> str:
@@ -90,6 +122,35 @@ def first_line(text: str, limit: int = 60) -> str:
     """Return the first line that says something, cut to fit a table."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _width() -> int:
+    """Return how wide a line may be. What the environment says does not widen a terminal."""
+    if not sys.stdout.isatty():
+        return _PLAIN_WIDTH
+    said = Console().width
+    try:
+        real = os.get_terminal_size(sys.stdout.fileno()).columns
+    except OSError:  # it is called a terminal, and is none that can be asked
+        real = 0
+    return min(said, real) if real else said
+
+
+def _say_wrapped(text: str, first: str, next_: str, more: str, style: str | None) -> None:
+    """Print lines: the first behind `first`, others behind `next_`, what goes on behind `more`."""
+    is_wrapped = sys.stdout.isatty()
+    room = _width() - 1  # some terminals go on to the next line once the last cell is filled
+    lines: list[str] = []
+    lead = first
+    for line in plain(text).split("\n"):
+        pieces = (
+            wrapped(line, first=room - len(lead), rest=room - len(more)) if is_wrapped else [line]
+        )
+        for piece in pieces:
+            lines.append(f"{lead}{piece}")
+            lead = more
+        lead = next_
+    console().print(Text("\n".join(lines)), style=style, soft_wrap=True)
 
 
 def _jsonable(value: object) -> Any:

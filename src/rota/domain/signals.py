@@ -14,23 +14,15 @@ from typing import Any, Final
 from rota.domain.agents import RISKS, Risk
 from rota.domain.content import REDACTED
 from rota.domain.host_names import is_ipv4
-from rota.domain.lookalikes import lookalikes
+from rota.domain.lookalikes import LOOKED_AT, lookalikes
 from rota.domain.mail_addresses import Recipients, read_addresses, recipients_in
+from rota.domain.unseen import hidden_in
 
 MANY_RECIPIENTS: Final = 10
 MANY_ITEMS: Final = 50
 LONG_TEXT: Final = 4_000
 """Characters of one argument beyond which its end is easily overlooked."""
 
-_LOOKED_AT: Final = 200_000
-"""Characters of one text that are looked at."""
-
-# Zero-width and word-joining characters, changes of direction, tags and variation selectors that
-# carry text nobody sees, control characters. Joiners of emoji and of scripts are honest.
-_HIDDEN: Final = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u2069\ufeff"
-    "\U000e0000-\U000e0fff]"
-)
 _LINK: Final = re.compile(r"[a-z][a-z0-9+.-]{1,15}://[^\s\"'<>]{1,2000}", re.IGNORECASE)
 
 
@@ -60,7 +52,7 @@ def raised(risk: Risk, found: Iterable[Signal]) -> Risk:
 
 
 def _hidden(arguments: Mapping[str, Any]) -> Iterator[Signal]:
-    found = {c for _, text in _texts(arguments) for c in _HIDDEN.findall(text[:_LOOKED_AT])}
+    found = {c for _, text in _texts(arguments) for c in hidden_in(text[:LOOKED_AT])}
     if found:
         named = ", ".join(f"U+{ord(c):04X}" for c in sorted(found)[:5])
         yield Signal(
@@ -77,7 +69,7 @@ def _secrets(arguments: Mapping[str, Any]) -> Iterator[Signal]:
 
 def _links(arguments: Mapping[str, Any]) -> Iterator[Signal]:
     for link in dict.fromkeys(
-        match[0] for _, text in _texts(arguments) for match in _LINK.finditer(text[:_LOOKED_AT])
+        match[0] for _, text in _texts(arguments) for match in _LINK.finditer(text[:LOOKED_AT])
     ):
         authority = re.split(r"[/?#\\]", link.partition("://")[2], maxsplit=1)[0]
         user, at, host = authority.rpartition("@")
