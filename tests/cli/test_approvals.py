@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from rota.cli.main import app
-from rota.domain.errors import InvalidInputError, NotFoundError
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from tests.services.deciding import desk_of, send
 from tests.services.harness import Workshop
 
@@ -120,6 +120,40 @@ async def test_other_arguments(desk, rota):
     assert '"to": "bob"' in shown
 
 
+@pytest.mark.parametrize("command", ["approve", "reject"])
+async def test_version_that_was_not_on_the_screen_is_not_decided_on(desk, rota, command):
+    await desk.run(send("bob"))
+    (reference,) = ids(await desk.actions())
+    shown = await rota("show", reference)
+    assert "Version       1\n" in shown
+    assert f"rota approvals {command} {reference} --version 1\n" in shown
+    await desk.edit({"to": "eve", "text": ""})
+
+    with pytest.raises(ConflictError, match="at version 2"):
+        await rota(command, reference, "--version", "1")
+    assert (await desk.action())["status"] == "pending"
+
+    shown = await rota("show", reference)
+    assert "Version       2, changed since the agent asked" in shown
+    assert f"rota approvals {command} {reference} --version 2\n" in shown
+    await rota(command, reference, "--version", "2")
+    assert (await desk.action())["status"] in {"approved", "refused"}
+
+
+@pytest.mark.parametrize("more", [["--arguments", '{"to": "x", "text": ""}'], ["--always"]])
+async def test_nor_is_it_changed_or_made_a_rule(desk, rota, more):
+    await desk.run(send("bob"))
+    (reference,) = ids(await desk.actions())
+    await desk.edit({"to": "eve", "text": ""})
+
+    with pytest.raises(ConflictError):
+        await rota("approve", reference, "--version", "1", *more)
+
+    action = await desk.action()
+    assert (action["status"], action["version"]) == ("pending", 2)
+    assert await desk.workshop.rows("approval_rules") == []
+
+
 @pytest.mark.parametrize(
     "arguments", ["[]", "{", '{"to": 1}', '{"to": "a", "to": "b"}', '{"to": NaN}', "{}"]
 )
@@ -133,7 +167,17 @@ async def test_arguments_that_are_none_are_refused_and_nothing_is_decided(desk, 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["approve"], ["reject"], ["approve", "abcd", "--all"], ["list", "--status", "waiting"]],
+    [
+        ["approve"],
+        ["reject"],
+        ["approve", "abcd", "--all"],
+        ["list", "--status", "waiting"],
+        ["approve", "--all", "--version", "1"],
+        ["approve", "abcd", "abce", "--version", "1"],
+        ["reject", "--like", "abcd", "--version", "1"],
+        ["approve", "abcd", "--up-to", "low"],
+        ["approve", "--all", "--like", "abcd"],
+    ],
 )
 async def test_unclear_wishes_are_refused(desk, rota, arguments):
     with pytest.raises(InvalidInputError):

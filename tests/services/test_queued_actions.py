@@ -377,6 +377,19 @@ async def test_edited_action_runs_with_what_the_owner_wrote(desk):
     assert {r["arguments_hash"] for r in rows[1:]} == {rows[1]["arguments_hash"]}
 
 
+async def test_what_is_edited_after_it_was_listed_is_not_approved(desk):
+    await desk.run(send("bob"), send("carl"))
+    listed = await desk.approvals.all(desk.workshop.user)
+    bob, _ = await desk.actions()
+    await desk.edit({"to": "eve", "text": ""}, bob)
+
+    await desk.approvals.decide_on(desk.workshop.user, listed, "approve", via="cli")
+    await desk.work()
+
+    assert desk.sent == ["carl"]
+    assert (await desk.actions())[0]["status"] == "pending"
+
+
 @pytest.mark.parametrize("decision", ["approve", "refuse"])
 async def test_decision_on_what_was_edited_meanwhile_is_refused(desk, decision):
     await desk.run(send("bob"))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rota.bootstrap import App, Server
     from rota.domain.ids import UserId
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 DataDir = Annotated[
@@ -86,6 +87,33 @@ def as_operator(settings: Settings, work: Callable[[App], Awaitable[T]]) -> T:
     # Started outside of the event loop: it blocks, and Ctrl-C has to interrupt it.
     with database_server(settings, progress=progress) as server:
         return asyncio.run(_with_app(settings, server, work))
+
+
+def as_person_between(
+    settings: Settings,
+    look: Callable[[App, UserId], Awaitable[S]],
+    ask: Callable[[S], None],
+    work: Callable[[App, UserId, S], Awaitable[T]],
+) -> T:
+    """Look something up, `ask` about it, and do the work unless that raises; as `as_person`.
+
+    No event loop runs meanwhile: whoever is asked may take their time, or press Ctrl-C.
+    """
+    from rota.bootstrap import database_server
+    from rota.cli.logs import configure_logs
+
+    async def looked(app: App) -> S:
+        return await look(app, await app.person())
+
+    configure_logs(settings)
+    with database_server(settings, progress=progress) as server:
+        seen = asyncio.run(_with_app(settings, server, looked))
+        ask(seen)
+
+        async def worked(app: App) -> T:
+            return await work(app, await app.person(), seen)
+
+        return asyncio.run(_with_app(settings, server, worked))
 
 
 async def _with_app(settings: Settings, server: Server, work: Callable[[App], Awaitable[T]]) -> T:

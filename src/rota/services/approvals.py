@@ -202,10 +202,35 @@ class ApprovalService:
         All of them are looked up first; raises NotFoundError and InvalidInputError before anything
         is decided.
         """
+        found = await self.named(user_id, references)
+        return await self.decide_on(user_id, found, decision, reason, via=via)
+
+    async def named(
+        self, user_id: UserId, references: Sequence[str], *, version: int | None = None
+    ) -> tuple[PendingAction, ...]:
+        """Return actions by their ids, or their beginnings, each once.
+
+        Raises NotFoundError, and ConflictError where one is not at `version`.
+        """
         async with self._database.acting_as(user_id) as conn:
             found = [await _find(conn, reference) for reference in references]
+        for action in found:
+            if version not in {None, action.version}:
+                raise _conflict(action)
+        return tuple({action.id: action for action in found}.values())
+
+    async def decide_on(
+        self,
+        user_id: UserId,
+        actions: Sequence[PendingAction],
+        decision: Literal["approve", "refuse"],
+        reason: str = "",
+        *,
+        via: str,
+    ) -> tuple[Decided, ...]:
+        """Decide on actions as they were shown, each by itself, as `decide_all` does."""
         decided: list[Decided] = []
-        for action in {action.id: action for action in found}.values():
+        for action in actions:
             try:
                 made = await self._decide(
                     user_id,
@@ -216,7 +241,7 @@ class ApprovalService:
                     via=via,
                 )
                 decided.append(Decided(made))
-            except ConflictError as error:
+            except (ConflictError, NotFoundError) as error:
                 decided.append(Decided(action, error.message))
         return tuple(decided)
 
@@ -295,7 +320,9 @@ def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, A
 def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
     status = said or action.status.value
     if action.status is ActionStatus.PENDING and status in {"edited", "pending"}:
-        return ConflictError("It was edited since it was shown; look at it again.")
+        return ConflictError(
+            f"It was edited since it was shown; look at it again, at version {action.version}."
+        )
     if action.status is ActionStatus.PENDING and status == "expired":
         return ConflictError("Its time is over: nobody decided before it expired.")
     via = f", by {action.decided_via}" if action.decided_via else ""
