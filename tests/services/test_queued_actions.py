@@ -10,7 +10,12 @@ import psycopg
 import pytest
 
 from rota.domain.actions import MOST_REQUESTS, NEXT, ActionStatus
-from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from rota.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    SetupRequiredError,
+)
 from rota.services.approvals import ApprovalService
 from tests.services.deciding import desk_of, look, outcome_of, send
 from tests.services.harness import CIPHER
@@ -430,6 +435,71 @@ async def test_edit_that_the_tool_does_not_take_is_refused(desk, arguments, said
 
     action = await desk.action()
     assert (action["version"], action["arguments"]["to"]) == (1, "bob")
+
+
+async def test_secret_that_was_shown_as_one_stays_through_an_edit(desk):
+    await desk.run(send(f"bearer {SECRET}", text="Hello"))
+    shown = (await desk.action())["arguments"]
+    assert shown == {"to": "[redacted]", "text": "Hello"}
+
+    edited = await desk.edit({**shown, "text": "Bye"})
+    edited = await desk.edit({**shown, "text": "Bye, Bob"})
+    await desk.approve(version=edited.version)
+    await desk.work()
+
+    assert edited.arguments == {"to": "[redacted]", "text": "Bye, Bob"}
+    assert desk.sent == [f"bearer {SECRET}"]
+    shown = json.dumps(
+        [await desk.workshop.rows(t) for t in ("audit_logs", "notifications", "pending_actions")],
+        default=str,
+    )
+    assert SECRET not in shown
+
+
+async def test_secret_is_replaced_by_another(desk):
+    await desk.run(send(f"bearer {SECRET}"))
+    await desk.edit({"to": "bearer other-secret-9876543210", "text": ""})
+    await desk.approve()
+    await desk.work()
+    assert desk.sent == ["bearer other-secret-9876543210"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"to": "[redacted]", "text": ""},
+        {"to": "bob", "text": "see [redacted], please"},
+        {"to": "[redacted]", "text": "[redacted]"},
+    ],
+)
+async def test_mark_that_stands_for_no_secret_is_refused(desk, arguments):
+    await desk.run(send("bob", text=f"see bearer {SECRET}"))
+
+    with pytest.raises(InvalidInputError, match=r"\[redacted\] stands for a secret only where"):
+        await desk.edit(arguments)
+
+    assert (await desk.action())["version"] == 1
+
+
+async def test_secret_of_another_request_is_not_put_back(desk):
+    await desk.run(send("bob", text=f"bearer {SECRET}"), send("eve", text=f"bearer {SECRET}"))
+    bob, eve = await desk.actions()
+    await column(desk, "sealed_arguments", eve["sealed_arguments"], action=bob)
+
+    with pytest.raises(SetupRequiredError):
+        await desk.edit({"to": "carl", "text": "[redacted]"}, bob)
+
+
+async def test_what_was_shown_is_left_out_only_where_it_is_the_default(desk):
+    await desk.run(send("bob", text="Hello"), send("carl"))
+    hello, silent = await desk.actions()
+
+    with pytest.raises(InvalidInputError, match="text was in the request, and is left out"):
+        await desk.edit({"to": "eve"}, hello)
+    edited = await desk.edit({"to": "eve"}, silent)
+
+    assert edited.arguments == {"to": "eve", "text": ""}
+    assert [a["version"] for a in await desk.actions()] == [1, 2]
 
 
 async def test_edit_after_the_decision_changes_nothing(desk):

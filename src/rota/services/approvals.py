@@ -12,6 +12,7 @@ import rfc8785
 
 from rota.domain.actions import ActionStatus, PendingAction
 from rota.domain.agents import RISKS, Risk
+from rota.domain.argument_edits import holds_redaction, with_left_out, with_secrets
 from rota.domain.content import cut, storable_json, storable_text
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
@@ -20,7 +21,7 @@ from rota.domain.triage import Precedents
 from rota.security.encryption import Cipher
 from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact, redact_text
-from rota.security.sealing import seal_arguments
+from rota.security.sealing import seal_arguments, unseal_arguments
 from rota.store import actions as rows
 from rota.store.database import Connection, Database, despite_deadlocks
 
@@ -136,17 +137,20 @@ class ApprovalService:
     ) -> PendingAction:
         """Replace the arguments of a pending action, which stays pending as a new version.
 
-        Raises InvalidInputError where the tool's schema does not take them, NotFoundError, and
-        ConflictError as `approve` does.
+        A redaction mark that is left where it was shown means the secret that it stands for. What
+        was shown may be left out where it is the tool's default.
+
+        Raises InvalidInputError where it is not clear what is meant, or the tool's schema does not
+        take it, NotFoundError, and ConflictError as `approve` does.
         """
         async with self._database.acting_as(user_id) as conn:
             action = await _find(conn, reference)
         if action.status is not ActionStatus.PENDING or version not in {None, action.version}:
             raise _conflict(action)
-        given = _checked(action, arguments)
-        shown = redact(given)
-        sealed = seal_arguments(given, self._cipher, action.id) if shown != given else None
         async with self._database.transaction() as conn:
+            given = _checked(action, await self._meant(conn, action, arguments))
+            shown = redact(given)
+            sealed = seal_arguments(given, self._cipher, action.id) if shown != given else None
             made = await rows.edit(
                 conn,
                 action,
@@ -169,6 +173,25 @@ class ApprovalService:
         if made is None:
             raise _conflict(now)
         return now
+
+    async def _meant(
+        self, conn: Connection, action: PendingAction, arguments: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Return edited arguments with the secrets of the version that was shown."""
+        if not holds_redaction(arguments):
+            return arguments
+        found = await rows.fetch_to_execute(conn, action_id=action.id)
+        if found is None or found.action.version != action.version:
+            raise _conflict(found.action if found is not None else action)
+        original = (
+            unseal_arguments(found.sealed_arguments, self._cipher, action.id)
+            if found.sealed_arguments is not None
+            else action.arguments
+        )
+        if arguments_hash(original) != action.arguments_hash:
+            raise ConflictError("The stored arguments are not those that were asked for.")
+        meant: Mapping[str, Any] = with_secrets(arguments, action.arguments, original)
+        return meant
 
     async def settle(
         self, user_id: UserId, reference: str, outcome: Outcome, *, via: str
@@ -314,7 +337,7 @@ def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, A
         raise InvalidInputError(
             f"{action.tool_name} does not take that: {' '.join(problems)}", field="arguments"
         )
-    return given
+    return with_left_out(given, action.arguments, action.argument_schema)
 
 
 def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
