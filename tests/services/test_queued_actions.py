@@ -724,7 +724,8 @@ async def test_person_whose_account_is_gone_decides_nothing(desk):
 # An agent that will not take no for an answer
 
 
-async def test_same_call_after_a_refusal_is_refused_at_once(desk):
+@pytest.mark.parametrize("edited", [False, True])
+async def test_same_call_after_a_refusal_is_refused_at_once(desk, edited):
     """Asked again in a later step of the same run, while the owner is at the screen."""
     desk.workshop.toolbox.gate = asyncio.Event()
     await desk.workshop.agent(
@@ -743,6 +744,8 @@ async def test_same_call_after_a_refusal_is_refused_at_once(desk):
     async with asyncio.timeout(10):
         while ("wait", None) not in desk.workshop.toolbox.calls:
             await asyncio.sleep(0.01)
+    if edited:
+        await desk.edit({"to": "carl", "text": ""})
     await desk.refuse()
     desk.workshop.toolbox.gate.set()
     await working
