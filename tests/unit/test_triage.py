@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -86,10 +87,20 @@ def test_a_group_says_what_is_alike_and_what_differs():
     assert group.differing == ("to", "cc")
 
 
-def test_what_is_equal_in_python_alone_is_not_the_same():
-    (group,) = groups([request(arguments={"n": 1}), request(arguments={"n": True})])
+@pytest.mark.parametrize(
+    ("one", "other"), [(1, True), (1, 1.0), ([1], [1, 2]), ({"a": [0]}, {"a": [False]}), ({}, [])]
+)
+def test_what_is_equal_in_python_alone_is_not_the_same(one, other):
+    (group,) = groups([request(arguments={"n": one}), request(arguments={"n": other})])
 
     assert group.differing == ("n",)
+
+
+@pytest.mark.parametrize("value", [None, 1, "x", [1, {"a": None}], {"a": {"b": [0.5]}}])
+def test_what_is_equal_is_the_same_however_deep(value):
+    (group,) = groups([request(arguments={"n": json.loads(json.dumps(value))}) for _ in range(3)])
+
+    assert group.same == {"n": value}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,15 +82,22 @@ def _group(actions: Sequence[PendingAction]) -> Group:
     same = {
         name: value
         for name, value in first.arguments.items()
-        if all(name in a.arguments and _text(a.arguments[name]) == _text(value) for a in others)
+        if all(name in a.arguments and _is_same(a.arguments[name], value) for a in others)
     }
     names = dict.fromkeys(name for action in actions for name in action.arguments)
     return Group(tuple(actions), same, tuple(name for name in names if name not in same))
 
 
-def _text(value: Any) -> str:
-    """Write a JSON value so that equal texts are equal values: to Python, 1 and true are equal."""
-    return json.dumps(value, sort_keys=True)
+def _is_same(one: Any, other: Any) -> bool:
+    """Compare JSON values, of megabytes perhaps; to Python, 1 and true are equal."""
+    if type(one) is not type(other):
+        return False
+    match one:
+        case Mapping():
+            return one.keys() == other.keys() and all(_is_same(one[k], other[k]) for k in one)
+        case list():
+            return len(one) == len(other) and all(map(_is_same, one, other))
+    return bool(one == other)
 
 
 def _urgency(action: PendingAction) -> tuple[object, ...]:
