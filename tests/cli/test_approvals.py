@@ -11,15 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from rota.cli.main import app
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from tests.cli.approving import KEY, ids, terminal_of_alice
 from tests.services.deciding import desk_of, send
 from tests.services.harness import Workshop
-
-KEY = b"k" * 32  # as the desk's
 
 
 @pytest.fixture
@@ -36,24 +32,7 @@ def desk(workshop):
 
 @pytest.fixture
 def rota(database_url, monkeypatch):
-    monkeypatch.setenv("ROTA_DATABASE_URL", database_url)
-    monkeypatch.setenv("ROTA_USER", "alice@example.com")
-    monkeypatch.setenv("ROTA_SECRET_KEY", KEY.hex())
-
-    async def run(*arguments, exit_code=0):
-        result = await asyncio.to_thread(CliRunner().invoke, app, ["approvals", *arguments])
-        if result.exception is not None and not isinstance(
-            result.exception, SystemExit | typer.Exit
-        ):
-            raise result.exception
-        assert result.exit_code == exit_code, result.output
-        return json.loads(result.stdout) if "--json" in arguments else result.stdout
-
-    return run
-
-
-def ids(actions):
-    return [str(action["id"]) for action in actions]
+    return terminal_of_alice(database_url, monkeypatch)
 
 
 async def test_request_is_listed_shown_approved_and_its_outcome_shown(desk, rota):

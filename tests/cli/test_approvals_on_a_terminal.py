@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
+from tests.cli.approving import KEY
 from tests.cli.terminal import on_terminal
 from tests.services.deciding import desk_of, send
 from tests.services.harness import Workshop
 
-KEY = b"k" * 32  # as the desk's
 PAD = " " * 400
 LABELS = ("Risk          low", "Status        approved", "Wants to      look")
 OURS = (

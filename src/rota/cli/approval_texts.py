@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 from rota.cli import output
 from rota.domain.actions import ActionStatus
@@ -14,10 +17,12 @@ from rota.domain.triage import HISTORY_DAYS, groups
 if TYPE_CHECKING:
     from rota.domain.actions import PendingAction
     from rota.domain.ids import UserId
-    from rota.domain.triage import Precedents
+    from rota.domain.triage import Group, Precedents
     from rota.services.approvals import Decided
 
 _LONGEST_CELL = 60
+_WIDE: Final = 100
+_NARROW: Final = 60
 
 
 def print_list(
@@ -27,91 +32,92 @@ def print_list(
 
     `names` are those of others.
     """
-    whose = any(action.user_id != me for action in found)
-    output.table(
-        [
-            "ID",
-            *(["WHOSE"] if whose else []),
-            "AGENT",
-            "WANTS TO",
-            "WITH",
-            "RISK",
-            "STATUS",
-            "UNTIL",
-        ],
-        [
-            (
-                output.short(action.id),
-                *([_owner(action, me, names)] if whose else []),
-                action.agent_name,
-                action.tool_name,
-                _cell(action.arguments),
-                action.risk,
-                action.status.value,
-                output.when(action.expires_at, zone)
-                if action.status is ActionStatus.PENDING
-                else "-",
-            )
-            for group in groups(found)
-            for action in group.actions
-        ],
-        empty="Nothing waits for your approval.",
-    )
+    sorts = groups(found)
+    columns: dict[str, list[str]] = {
+        "ID": [output.short(a.id) for g in sorts for a in g.actions],
+        **_whose(sorts, me, names, each=True),
+        "AGENT": [a.agent_name for g in sorts for a in g.actions],
+        "WANTS TO": [a.tool_name for g in sorts for a in g.actions],
+        "WITH": [_cell(a.arguments) for g in sorts for a in g.actions],
+        "RISK": [a.risk for g in sorts for a in g.actions],
+        "STATUS": [a.status.value for g in sorts for a in g.actions],
+        "UNTIL": [_until(a.status, a.expires_at, zone) for g in sorts for a in g.actions],
+    }
+    _print(columns)
 
 
 def print_groups(
     found: Sequence[PendingAction], zone: str, me: UserId, names: Mapping[UserId, str]
 ) -> None:
     """Print one line for all requests that are alike: how many, and in what they differ."""
-    whose = any(action.user_id != me for action in found)
-    output.table(
-        [
-            "FIRST",
-            "COUNT",
-            *(["WHOSE"] if whose else []),
-            *("AGENT", "WANTS TO", "ALIKE IN", "DIFFERING", "RISK", "STATUS", "UNTIL"),
-        ],
-        [
-            (
-                output.short(group.first.id),
-                len(group.actions),
-                *([_owner(group.first, me, names)] if whose else []),
-                group.first.agent_name,
-                group.first.tool_name,
-                _cell(group.same) if group.same else "-",
-                ", ".join(group.differing) or "-",
-                group.risk,
-                group.first.status.value,
-                output.when(group.until, zone)
-                if group.first.status is ActionStatus.PENDING
-                else "-",
-            )
-            for group in groups(found)
-        ],
-        empty="Nothing waits for your approval.",
-    )
+    sorts = groups(found)
+    columns: dict[str, list[str]] = {
+        "FIRST": [output.short(g.first.id) for g in sorts],
+        "COUNT": [str(len(g.actions)) for g in sorts],
+        **_whose(sorts, me, names, each=False),
+        "AGENT": [g.first.agent_name for g in sorts],
+        "WANTS TO": [g.first.tool_name for g in sorts],
+        "ALIKE IN": [_cell(g.same) if g.same else "-" for g in sorts],
+        "DIFFER IN": [", ".join(g.differing) or "-" for g in sorts],
+        "RISK": [g.risk for g in sorts],
+        "STATUS": [g.first.status.value for g in sorts],
+        "UNTIL": [_until(g.first.status, g.until, zone) for g in sorts],
+    }
+    _print(columns)
 
 
 def print_to_approve(
     found: Sequence[PendingAction], me: UserId, names: Mapping[UserId, str]
 ) -> None:
     """Print what a yes would approve, before it is asked for."""
-    whose = any(action.user_id != me for action in found)
-    output.table(
-        ["ID", *(["WHOSE"] if whose else []), "WANTS TO", "WITH", "RISK", "VERSION"],
-        [
-            (
-                output.short(action.id),
-                *([_owner(action, me, names)] if whose else []),
-                action.tool_name,
-                _cell(action.arguments),
-                action.risk,
-                f"{action.version}, changed" if action.version > 1 else action.version,
-            )
-            for group in groups(found)
-            for action in group.actions
-        ],
-        empty="Nothing waits for your approval.",
+    sorts = groups(found)
+    listed = [action for group in sorts for action in group.actions]
+    columns: dict[str, list[str]] = {
+        "ID": [output.short(a.id) for a in listed],
+        **_whose(sorts, me, names, each=True),
+        "WANTS TO": [a.tool_name for a in listed],
+        "WITH": [_cell(a.arguments) for a in listed],
+        "RISK": [a.risk for a in listed],
+    }
+    if any(a.version > 1 for a in listed):
+        columns["VERSION"] = [f"{a.version}{', changed' * (a.version > 1)}" for a in listed]
+    _print(columns)
+
+
+def _print(columns: dict[str, list[str]]) -> None:
+    """Print columns; on a terminal, without those that say least where there is no room."""
+    if (width := output.terminal_width()) is not None:
+        if width < _WIDE and set(columns.get("STATUS", ())) == {ActionStatus.PENDING.value}:
+            del columns["STATUS"]
+        if width < _NARROW:
+            columns = {n: c for n, c in columns.items() if n not in {"AGENT", "UNTIL"}}
+    rows = zip(*columns.values(), strict=True)
+    output.table(list(columns), rows, empty="Nothing waits for your approval.")
+
+
+def _whose(
+    sorts: Sequence[Group], me: UserId, names: Mapping[UserId, str], *, each: bool
+) -> dict[str, list[str]]:
+    """Return the column that says whose requests these are, none where all are mine."""
+    if all(group.first.user_id == me for group in sorts):
+        return {}
+    owners = [
+        "you" if (owner := group.first.user_id) == me else names.get(owner, str(owner))
+        for group in sorts
+        for _ in (group.actions if each else group.actions[:1])
+    ]
+    return {"WHOSE": owners}
+
+
+def _until(status: ActionStatus, instant: datetime, zone: str) -> str:
+    if status is not ActionStatus.PENDING:
+        return "-"
+    width = output.terminal_width()
+    is_brief = width is not None and width < _WIDE
+    return (
+        f"{instant.astimezone(ZoneInfo(zone)):%d %b %H:%M}"
+        if is_brief
+        else output.when(instant, zone)
     )
 
 
@@ -185,9 +191,11 @@ def _print_advice(shown: Shown) -> None:
         output.say_field("Always yes", f"rota approvals approve {exactly} --always")
         output.say_field("", "makes a rule of exactly this call, where the operator lets you.")
     if like:
-        waits = "waits" if like == 1 else "wait"
-        output.say_line(f"{like} more like it {waits}: rota approvals list --grouped")
-        output.say_field("To approve all", f"rota approvals approve --like {name}")
+        output.say_field("Like it", f"{like} more {'waits' if like == 1 else 'wait'}.")
+        output.say_field(
+            "To see all", f"rota approvals list --tool {shlex.quote(action.tool_name)}"
+        )
+        output.say_field("All of them", f"rota approvals approve --like {name}")
 
 
 def print_decided(decided: Sequence[Decided]) -> None:
@@ -228,15 +236,12 @@ def _beginning(value: Any, room: _Room) -> Any:
             for name, item in value.items():
                 if room.left < 0:
                     break
-                kept[_beginning(name, room)] = _beginning(item, room)
+                room.left -= len(name)
+                kept[name[: _LONGEST_CELL + 1]] = _beginning(item, room)
             return kept
         case list() | tuple():
             return [_beginning(item, room) for item in value if room.left >= 0]
     return value
-
-
-def _owner(action: PendingAction, me: UserId, names: Mapping[UserId, str]) -> str:
-    return "you" if action.user_id == me else names.get(action.user_id, str(action.user_id))
 
 
 def _version(action: PendingAction) -> str:

@@ -25,7 +25,9 @@ from rich.text import Text
 from rota.cli.wrapping import wrapped
 from rota.domain.unseen import spell_out
 
-_NEVER_WRAPPED: Final = frozenset({"ID", "WHEN", "NEXT FIRE", "FIRE TIME", "SINCE", "STATUS"})
+_NEVER_WRAPPED: Final = frozenset(
+    {"ID", "FIRST", "COUNT", "RISK", "UNTIL", "WHEN", "NEXT FIRE", "FIRE TIME", "SINCE", "STATUS"}
+)
 _BAR: Final = "  | "
 _UNDER_FIELD: Final = " " * 12 + "| "
 _NARROW: Final = 40
@@ -94,6 +96,11 @@ def print_json(value: object) -> None:
     A program gets the characters as they are; a terminal could obey them.
     """
     print(json.dumps(_jsonable(value), ensure_ascii=sys.stdout.isatty(), indent=2))
+
+
+def terminal_width() -> int | None:
+    """Return how wide the terminal is, None where we do not print to one."""
+    return _width() if sys.stdout.isatty() else None
 
 
 def is_conversation() -> bool:

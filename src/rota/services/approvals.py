@@ -198,7 +198,7 @@ class ApprovalService:
     ) -> PendingAction:
         """Say what became of an action of unknown outcome; `again` runs it once more.
 
-        Raises NotFoundError, and ConflictError where its outcome is known.
+        Raises NotFoundError, and ConflictError where its outcome is known, or for a deputy.
         """
         async with self._database.acting_as(user_id) as conn:
             action = await _find(conn, reference)
@@ -209,6 +209,8 @@ class ApprovalService:
                 raise ConflictError(
                     f"Nobody asks what became of it: it is {error.diag.message_primary}."
                 ) from error
+            except psycopg.errors.NoDataFound as error:  # a deputy sees it, and no more
+                raise ConflictError("What became of it is its owner's to say.") from error
             return await _find(conn, str(action.id))
 
     async def decide_all(
@@ -239,7 +241,11 @@ class ApprovalService:
             found = [await _find(conn, reference) for reference in references]
         for action in found:
             if version not in {None, action.version}:
-                raise _conflict(action)
+                if action.status is not ActionStatus.PENDING:
+                    raise _conflict(action)
+                raise ConflictError(
+                    f"It is at version {action.version}, not {version}; look at it again."
+                )
         return tuple({action.id: action for action in found}.values())
 
     async def decide_on(
@@ -343,9 +349,7 @@ def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, A
 def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
     status = said or action.status.value
     if action.status is ActionStatus.PENDING and status in {"edited", "pending"}:
-        return ConflictError(
-            f"It was edited since it was shown; look at it again, at version {action.version}."
-        )
+        return ConflictError("It was edited since it was shown; look at it again.")
     if action.status is ActionStatus.PENDING and status == "expired":
         return ConflictError("Its time is over: nobody decided before it expired.")
     via = f", by {action.decided_via}" if action.decided_via else ""

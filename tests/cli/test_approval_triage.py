@@ -1,0 +1,147 @@
+"""Many requests from the command line: together, narrowed, with what helps to decide."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from rota.domain.triage import ROUTINE
+from tests.cli.approving import ids, terminal_of_alice
+from tests.services.deciding import desk_of, send
+from tests.services.harness import Workshop
+
+
+@pytest.fixture
+async def desk(database, owner, alice):
+    workshop = Workshop(database, owner, alice)
+    await workshop.declare_tools()
+    return desk_of(workshop)
+
+
+@pytest.fixture
+def rota(database_url, monkeypatch):
+    return terminal_of_alice(database_url, monkeypatch)
+
+
+@pytest.fixture
+async def mixed(desk):
+    """Two mails of low risk, one of high risk, and something else of another tool."""
+    await desk.workshop.declare("send", risk="low")
+    await desk.workshop.declare("look", default_tier="requires_approval", risk="medium")
+    await desk.run(
+        send("ann", text="Hello"),
+        send("b\u043eb.example", text="Hello"),
+        send("carl", text="Hello"),
+        {"tool": "look", "args": {"query": "x"}},
+    )
+    found = {a["arguments"].get("to", "look"): str(a["id"]) for a in await desk.actions()}
+    return {"ann": found["ann"], "carl": found["carl"], "look": found["look"]} | {
+        "risky": found["b\u043eb.example"]
+    }
+
+
+def rows(said):
+    """The lines below the head of a table, as words."""
+    return [line.split() for line in said.splitlines()[1:]]
+
+
+async def test_like_requests_are_one_line_of_what_is_alike_and_what_differs(desk, rota, mixed):
+    mails, look = (await rota("list", "--grouped")).splitlines()[1:]
+
+    assert mails.split()[:4] == [mixed["risky"], "3", "watcher", "send"]
+    assert '{"text": "Hello"}' in mails
+    assert re.search(r"}  to +high +pending", mails)
+    assert look.split()[:4] == [mixed["look"], "1", "watcher", "look"]
+    first, second = await rota("list", "--grouped", "--json")
+    assert [len(group["actions"]) for group in (first, second)] == [3, 1]
+    assert (first["same"], first["differing"]) == ({"text": "Hello"}, ["to"])
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ([], ["risky", "ann", "carl", "look"]),
+        (["--tool", "look"], ["look"]),
+        (["--tool", "nothing"], []),
+        (["--agent", "watcher", "--tool", "send"], ["risky", "ann", "carl"]),
+        (["--agent", "other"], []),
+        (["--up-to", "medium"], ["look", "ann", "carl"]),
+        (["--up-to", "low"], ["ann", "carl"]),
+    ],
+)
+async def test_list_is_narrowed(desk, rota, mixed, options, names):
+    listed = ids(await rota("list", *options, "--json"))
+    assert sorted(listed) == sorted(mixed[name] for name in names)
+    shown = rows(await rota("list", *options)) if names else []
+    assert sorted(row[0] for row in shown) == sorted(listed)
+    risks = ["high", "medium", "low"]
+    first = [min((w for w in row if w in risks), key=risks.index) for row in shown]
+    assert first == [] or first[0] == min(first, key=risks.index), "the riskiest come first"
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--like", "carl"], ["risky", "ann", "carl"]),
+        (["--like", "risky", "--up-to", "low"], ["ann", "carl"]),
+        (["--like", "look"], ["look"]),
+        (["--all", "--up-to", "medium"], ["ann", "carl", "look"]),
+    ],
+)
+@pytest.mark.parametrize(("command", "status"), [("approve", "approved"), ("reject", "refused")])
+async def test_those_that_are_meant_are_decided_and_no_others(
+    desk, rota, mixed, options, names, command, status
+):
+    await rota(command, *(mixed.get(option, option) for option in options))
+
+    decided = {str(a["id"]) for a in await desk.actions() if a["status"] == status}
+    assert decided == {mixed[name] for name in names}
+    assert {a["status"] for a in await desk.actions()} <= {status, "pending"}
+
+
+async def test_show_says_what_stands_out_and_what_is_like_it(desk, rota, mixed):
+    shown = await rota("show", mixed["risky"])
+
+    assert "Risk          high\n" in shown
+    assert "Look twice: b\u043eb.example is not written in one script" in shown
+    assert "Like it       2 more wait.\n" in shown
+    assert f"All of them   rota approvals approve --like {mixed['risky']}\n" in shown
+    assert "Always yes" not in shown
+    assert "Like it" not in await rota("show", mixed["look"])
+    told = await rota("show", mixed["risky"], "--json")
+    assert told["like"] == 2
+    assert told["signals"][0]["risk"] == "high"
+    assert told["precedents"] == {"approved": 0, "refused": 0}
+    assert told["whose"] is None
+
+
+async def test_show_says_how_it_went_before_and_names_the_rule_that_may_be_made(desk, rota):
+    await desk.run(*(send(f"a{n}") for n in range(ROUTINE)), send("next"))
+    *before, last = ids(await desk.actions())
+    await rota("approve", *before)
+
+    shown = await rota("show", last)
+
+    assert f"{ROUTINE} of watcher's calls of send were approved, and 0 refused." in shown
+    assert f"Always yes    rota approvals approve {last} --version 1 --always\n" in shown
+    await desk.run(send("refused"))
+    await rota("reject", ids(await desk.actions())[-1])
+    shown = await rota("show", last)
+    assert f"{ROUTINE} of watcher's calls of send were approved, and 1 refused." in shown
+    assert "Always yes" not in shown
+
+
+async def test_megabytes_of_arguments_are_listed_and_shown(desk, rota):
+    await desk.run(send("bob"), send("ann"))
+    for action in await desk.actions():
+        await desk.workshop.owner.execute(
+            "UPDATE pending_actions SET arguments = jsonb_build_object('to', 'x', 'text',"
+            " repeat('\u00e9 \u202e', 1000000)) WHERE id = %s",
+            [action["id"]],
+        )
+
+    listed = await rota("list")
+    assert max(map(len, listed.splitlines())) < 300
+    assert "3,000,000 characters" in await rota("show", str(action["id"]))
+    assert len(await rota("list", "--grouped")) < 1_000
