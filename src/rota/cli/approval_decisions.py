@@ -67,7 +67,9 @@ class Which:
     def needs_a_yes(self, found: tuple[PendingAction, ...]) -> bool:
         """Whether somebody may approve here what they have not seen: many, or changed since."""
         if self.actions:
-            return self.version is None and any(action.version > 1 for action in found)
+            return self.version is None and any(
+                action.version > 1 and action.status == "pending" for action in found
+            )
         return bool(found)
 
 
