@@ -195,6 +195,22 @@ async def test_secret_by_its_type_is_hidden_and_runs(desk, attempts, effects):
     assert effects[0]["phrase"].get_secret_value() == "open sesame"
 
 
+@pytest.mark.parametrize("phrase", ["[redacted]", "open barley"])
+async def test_secret_by_its_type_stays_hidden_through_an_edit(workshop, effects, phrase):
+    await declare(workshop, "pay")
+    desk = custom_desk(workshop, pays(effects, Secret))
+    await desk.run({"tool": "pay", "args": {"amount": 1, "phrase": "open sesame"}})
+
+    edited = await desk.edit({"amount": 2, "phrase": phrase})
+    await desk.approve()
+    await desk.work()
+
+    assert edited.arguments == {"amount": 2, "phrase": "[redacted]"}
+    said = "open sesame" if phrase == "[redacted]" else phrase
+    assert effects[0]["phrase"].get_secret_value() == said
+    assert said not in str([await workshop.rows(t) for t in ("pending_actions", "audit_logs")])
+
+
 async def test_default_that_is_another_each_time_never_runs_with_what_nobody_saw(
     desk, attempts, effects
 ):

@@ -54,6 +54,15 @@ def test_mark_that_may_stand_for_another_secret_is_refused(change, place):
     assert refused.value.message.startswith(f"{place}: ")
 
 
+def test_what_was_hidden_need_not_be_a_text_nor_its_name_be_shown():
+    original = {"pin": 1234, "deep": {"bearer abcdefgh": {"x": 1}}, "codes": [1, 2]}
+    shown = {"pin": "[redacted]", "deep": {"[redacted]": {"x": 1}}, "codes": "[redacted]"}
+
+    assert with_secrets({**shown, "n": 2}, shown, original) == {**original, "n": 2}
+    with pytest.raises(InvalidInputError, match=r"^deep: "):
+        with_secrets({**shown, "deep": {"[redacted]": {"x": 2}}}, shown, original)
+
+
 def test_what_the_agent_wrote_like_a_mark_is_what_was_shown():
     said = {"text": "write [redacted] here"}
     assert with_secrets(said, said, said) == said

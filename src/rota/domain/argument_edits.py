@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rota.domain.content import REDACTED
+from rota.domain.content import REDACTED, SecretText
 from rota.domain.errors import InvalidInputError
 from rota.domain.json_schemas import JsonSchema
 
@@ -18,7 +18,7 @@ _DEEPEST: Final = 10
 
 
 def holds_redaction(value: Any) -> bool:
-    """Return whether a mark stands for a secret somewhere in a JSON value."""
+    """Return whether a mark stands for a secret somewhere in a JSON value, names among it."""
     waiting = [value]
     while waiting:
         match waiting.pop():
@@ -26,7 +26,7 @@ def holds_redaction(value: Any) -> bool:
                 if REDACTED in text:
                     return True
             case Mapping() as mapping:
-                waiting += mapping.values()
+                waiting += [*mapping.values(), *mapping.keys()]
             case list() | tuple() as items:
                 waiting += items
     return False
@@ -42,10 +42,10 @@ def with_secrets(given: Any, shown: Any, original: Any, *, place: str = "") -> A
     """
     if not holds_redaction(given):
         return given
-    if isinstance(given, str):
-        if given == shown and isinstance(original, str):
-            return original
-    elif all(isinstance(value, Mapping) for value in (given, shown, original)):
+    if original is not None and _is_same(given, shown):
+        return original
+    kinds = (given, shown, original)
+    if all(isinstance(value, Mapping) for value in kinds) and not any(REDACTED in k for k in given):
         return {
             name: with_secrets(
                 value,
@@ -55,9 +55,7 @@ def with_secrets(given: Any, shown: Any, original: Any, *, place: str = "") -> A
             )
             for name, value in given.items()
         }
-    elif all(isinstance(value, list) for value in (given, shown, original)) and len(given) >= len(
-        shown
-    ) == len(original):
+    if all(isinstance(v, list) for v in kinds) and len(given) >= len(shown) == len(original):
         put_back = []
         for number, value in enumerate(given):
             before = number < len(shown) and _is_same(value, shown[number])
@@ -66,6 +64,26 @@ def with_secrets(given: Any, shown: Any, original: Any, *, place: str = "") -> A
             put_back.append(original[number] if before else value)
         return put_back
     raise _stands_for_nothing(place)
+
+
+def with_declared_secrets(given: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments with those as secrets that the schema says are: a new value is one too."""
+    fields = _fields(schema, schema)
+    return {
+        name: SecretText(value)
+        if isinstance(value, str) and _is_declared_secret(fields.get(name))
+        else value
+        for name, value in given.items()
+    }
+
+
+def _is_declared_secret(described: Any) -> bool:
+    if not isinstance(described, Mapping):
+        return False
+    choices = described.get("anyOf")
+    return described.get("writeOnly") is True or (
+        isinstance(choices, list) and any(map(_is_declared_secret, choices))
+    )
 
 
 def with_left_out(

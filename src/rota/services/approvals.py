@@ -12,7 +12,12 @@ import rfc8785
 
 from rota.domain.actions import ActionStatus, PendingAction
 from rota.domain.agents import RISKS, Risk
-from rota.domain.argument_edits import holds_redaction, with_left_out, with_secrets
+from rota.domain.argument_edits import (
+    holds_redaction,
+    with_declared_secrets,
+    with_left_out,
+    with_secrets,
+)
 from rota.domain.content import cut, storable_json, storable_text
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
@@ -149,7 +154,10 @@ class ApprovalService:
             raise _conflict(action)
         async with self._database.transaction() as conn:
             given = _checked(action, await self._meant(conn, action, arguments))
-            shown = redact(given)
+            # As it was written, marks and all: not each secret is known by its form.
+            schema = action.argument_schema or {}
+            written = with_left_out(arguments, action.arguments, schema)
+            shown = redact(with_declared_secrets(written, schema))
             sealed = seal_arguments(given, self._cipher, action.id) if shown != given else None
             made = await rows.edit(
                 conn,
