@@ -17,13 +17,9 @@ from rota.domain.actions import ActionMode
 from rota.domain.agents import ToolDeclaration
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ToolId
-from rota.security.tool_wrapper import (
-    CURRENT_STEP,
-    ApprovalContext,
-    GateGuard,
-    StepKey,
-    wrap_tools_with_approval,
-)
+from rota.security.calls import CURRENT_STEP, ApprovalContext, StepKey
+from rota.security.gate_guard import GateGuard
+from rota.security.tool_wrapper import wrap_tools_with_approval
 from rota.services.run_recorder import RunRecorder
 from rota.store import runs as run_rows
 from tests.services.deciding import SUSPEND, desk_of, send

@@ -18,7 +18,7 @@ from rota.domain.errors import ConflictError
 from rota.domain.ids import ToolId
 from rota.domain.runs import NEXT, ResultStatus, RunStatus
 from rota.engine.admission import admit
-from rota.security.tool_wrapper import StepKey, ToolCall
+from rota.security.calls import StepKey, ToolCall
 from rota.services.journal_writer import FencedError
 from rota.services.run_recorder import RunRecorder
 from rota.services.runs import RunService

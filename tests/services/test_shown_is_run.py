@@ -39,8 +39,10 @@ from rota.domain.actions import APPROVAL_LASTS, LARGEST_REQUEST
 from rota.domain.rule_texts import parse_condition
 from rota.domain.rules import RuleDraft
 from rota.security.call_policy import CallPolicy
+from rota.security.calls import CURRENT_STEP
+from rota.security.gate_guard import GateGuard
 from rota.security.hashing import arguments_hash
-from rota.security.tool_wrapper import CURRENT_STEP, GateGuard, wrap_tools_with_approval
+from rota.security.tool_wrapper import wrap_tools_with_approval
 from rota.services.approval_rules import RuleService
 from rota.services.held_calls import HeldCalls
 from tests.services.deciding import desk_of, send

@@ -26,7 +26,7 @@ from rota.agents.steps import BEFORE, MODEL_CALL, Step
 from rota.domain.content import normalize_content, storable_json
 from rota.domain.errors import InvalidInputError, NotFoundError, RotaError
 from rota.domain.ids import RunId, UserId
-from rota.security.tool_wrapper import ApprovalContext, StepKey
+from rota.security.calls import ApprovalContext, StepKey
 
 AS_AGENT: Final = StepKey(BEFORE, MODEL_CALL)
 """Where the step of a callable as a whole stands: before all that it does."""

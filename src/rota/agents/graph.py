@@ -27,7 +27,7 @@ from langgraph.types import Command
 
 from rota.agents.journal import Journal
 from rota.agents.model_retries import ModelAttempt, RetryPolicy, call_models
-from rota.security.tool_wrapper import GateGuard
+from rota.security.gate_guard import GateGuard
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from rota.agents.journal import Journal
 from rota.agents.steps import Step
 from rota.domain.errors import RotaError
-from rota.security.tool_wrapper import ApprovalContext
+from rota.security.calls import ApprovalContext
 
 OWN_TOOL: Final = "rota_traced"
 """In the metadata of tools that are journalled and gated by themselves."""

@@ -35,14 +35,11 @@ from rota.domain.content import normalize_content, storable_json
 from rota.domain.errors import InvalidInputError, RotaError, SuspendedError
 from rota.domain.limits import Spent
 from rota.security.call_arguments import canonical_arguments
+from rota.security.calls import CURRENT_STEP, StepKey
+from rota.security.gate_guard import recording_unwrapped
 from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact, redact_text
-from rota.security.tool_wrapper import (
-    CURRENT_STEP,
-    GatedTool,
-    StepKey,
-    recording_unwrapped,
-)
+from rota.security.tool_wrapper import GatedTool
 
 CostOf = Callable[[str, Mapping[str, Any]], Decimal | None]
 """What a model call cost in US dollars, by the model's name and LangChain's usage."""

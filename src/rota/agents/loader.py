@@ -23,7 +23,7 @@ from rota.domain.errors import NotFoundError
 from rota.domain.ids import UserId
 from rota.domain.limits import Limits
 from rota.domain.run_options import RunOptions
-from rota.security.tool_wrapper import GateGuard
+from rota.security.gate_guard import GateGuard
 from rota.store import agents as agent_rows
 from rota.store.database import Connection
 

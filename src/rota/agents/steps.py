@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage
 
 from rota.domain.content import normalize_content
 from rota.domain.limits import Spent
-from rota.security.tool_wrapper import StepKey
+from rota.security.calls import StepKey
 
 MODEL_CALL: Final = -1
 """`call_index` of a model call; its tool calls count from 0."""

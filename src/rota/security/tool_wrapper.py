@@ -2,101 +2,46 @@
 
 Enforcement sits in `_run` and `_arun`, which every public way of running a LangChain tool ends in
 (invoke, ainvoke, run, arun, batch, stream, ToolNode). Tools are wrapped, never patched in place.
-`GateGuard`, the innermost middleware, refuses a tool that reached the graph around the wrapper.
+`GateGuard` (gate_guard), the innermost middleware, refuses what reached the graph around it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, Protocol, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
-from langchain.agents.middleware import AgentMiddleware
-from langchain.agents.middleware.types import ToolCallRequest
-from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
-from langgraph.types import Command
 from pydantic import PrivateAttr
 
-from rota.domain.agents import ToolDeclaration
 from rota.domain.approvals import Verdict
-from rota.domain.errors import RotaError, SetupRequiredError
-from rota.domain.ids import RunId, UserId
+from rota.domain.errors import SetupRequiredError
 from rota.security.call_arguments import ArgumentForm, argument_schema, canonical_arguments
-from rota.security.call_policy import CallPolicy, Rehearsed
+from rota.security.call_policy import Rehearsed
+from rota.security.calls import (
+    CURRENT_STEP,
+    ApprovalContext,
+    Permit,
+    ToolCall,
+    ToolOutcome,
+    describe_failure,
+    on_loop,
+    shown_arguments,
+)
 from rota.security.hashing import arguments_hash
-from rota.security.redaction import redact, redact_text
 
-ToolOutcome = Literal["succeeded", "failed", "not_run", "unknown"]
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds that an undeclared tool may take once approved."""
 
-_ERROR_LIMIT: Final = 2_000
-
-
 _CALL_SCHEMAS: Final[dict[tuple[Any, str, str], Any]] = {}
 _MOST_SCHEMAS: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class StepKey:
-    """Where a tool call stands in its run: the model call that made it, and its place there."""
-
-    model_step: int
-    call_index: int
-
-
-CURRENT_STEP: ContextVar[StepKey | None] = ContextVar("rota_current_step", default=None)
-"""Set by the journal around each tool call; None for a call that no model message asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A call about to be judged. `arguments` are validated, JSON, and without injected values.
-
-    Of a call to be held: `schema` is the JSON Schema of its arguments, `ready` makes the tool ready
-    for those that were approved and returns why it cannot, `later_problem` is why it could not run
-    without its agent.
-    """
-
-    tool_name: str
-    arguments: Mapping[str, Any]
-    arguments_hash: str
-    step: StepKey | None
-    declaration: ToolDeclaration | None
-    schema: Mapping[str, Any] | None = None
-    ready: Callable[[Mapping[str, Any]], str | None] = field(
-        default=lambda _: "nothing can run it", repr=False
-    )
-    later_problem: Callable[[], str | None] = field(default=lambda: None, repr=False)
-
-    @property
-    def read_only(self) -> bool:
-        """Whether the tool is declared to change nothing; an undeclared one is not."""
-        return self.declaration is not None and self.declaration.read_only
-
-    @property
-    def redacted_arguments(self) -> dict[str, Any]:
-        """The arguments with secrets replaced, for logs."""
-        redacted: dict[str, Any] = redact(self.arguments)
-        return redacted
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """A held call that was approved, and that this attempt alone may run; its tool is ready."""
-
-    reason: str
-    note: str = ""  # for the agent, beside the answer
 
 
 @dataclass(slots=True)
@@ -112,69 +57,6 @@ class _Entry:
     verdict: Verdict = field(init=False)
     answer: str | None = None
     note: str = ""
-
-
-class ApprovalLedger(Protocol):
-    """Where calls are written down: pending actions and the audit log."""
-
-    def was_held(self, call: ToolCall) -> bool:
-        """Return whether an earlier attempt held this call: then only its action decides."""
-        ...
-
-    async def hold(self, call: ToolCall, verdict: Verdict) -> str | Permit:
-        """Store a pending action, durably, and return what the agent is told.
-
-        Where its owner has approved it by now, and the call may run here, return a permit.
-        """
-        ...
-
-    async def starting(self, call: ToolCall, verdict: Verdict) -> None:
-        """Make durable that the call begins, before anything with an effect does."""
-        ...
-
-    async def finished(
-        self,
-        call: ToolCall,
-        verdict: Verdict,
-        outcome: ToolOutcome,
-        detail: str,
-        response: object = None,
-    ) -> None:
-        """Record how an allowed call ended, and what a successful one answered."""
-        ...
-
-    async def refused(self, tool_name: str, arguments: Mapping[str, Any], detail: str) -> None:
-        """Record a call that tried to go round the gate."""
-        ...
-
-    async def unwrapped(
-        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str = ""
-    ) -> None:
-        """Record that a call of a tool that runs without the gate begins (durably), or ended."""
-        ...
-
-    async def rehearsed(self, call: ToolCall, verdict: Verdict) -> None:
-        """Record a call that a dry run judged and did not make."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalContext:
-    """Whose calls these are, what is declared of the tools, and where calls are written down.
-
-    `policy` judges them; without one given, by what is declared alone.
-    `loop` is the event loop that `ledger` lives on; a synchronous call from another thread is
-    handed to it, one on the loop's own thread is refused, because it could only deadlock.
-    """
-
-    user_id: UserId
-    run_id: RunId
-    agent_name: str
-    session_id: str
-    declarations: Mapping[str, ToolDeclaration]
-    ledger: ApprovalLedger
-    loop: asyncio.AbstractEventLoop
-    policy: CallPolicy = field(default_factory=CallPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +151,7 @@ class GatedTool(BaseTool):
             return self._inner._to_args_and_kwargs(tool_input, tool_call_id)  # noqa: SLF001  a tool of one string takes it by position
         except Exception:
             given = tool_input if isinstance(tool_input, dict) else {"input": tool_input}
-            self._rejected.append(_shown(given, self._form.hidden))
+            self._rejected.append(shown_arguments(given, self._form.hidden))
             raise
 
     async def arun(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
@@ -431,7 +313,7 @@ class GatedTool(BaseTool):
             own = self._form.detached(kwargs)
             arguments = self._form.written(args, own)
         except ToolException:
-            self._rejected.append(_shown(kwargs, self._form.hidden))
+            self._rejected.append(shown_arguments(kwargs, self._form.hidden))
             raise
         name = self._gated_name
         call = ToolCall(
@@ -455,29 +337,14 @@ class GatedTool(BaseTool):
         if isinstance(error, GraphBubbleUp):  # LangGraph's control flow is no failure
             await self._context.ledger.finished(call, verdict, "unknown", "interrupted")
             return error
-        message = _describe_failure(error, limit)
+        message = describe_failure(error, limit)
         timed_out = isinstance(error, TimeoutError) and not call.read_only
         outcome: ToolOutcome = "unknown" if timed_out else "failed"
         await self._context.ledger.finished(call, verdict, outcome, message)
         return error if isinstance(error, SetupRequiredError) else ToolException(message)
 
     def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        return _on_loop(self._context, self.name, work)
-
-
-def _on_loop(context: ApprovalContext, tool_name: str, work: Coroutine[Any, Any, T]) -> T:
-    """Await on the ledger's loop what another thread wants; raises ToolException on its own."""
-    try:
-        running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-    except RuntimeError:
-        running = None
-    if running is context.loop or not context.loop.is_running():
-        work.close()
-        raise ToolException(
-            f"{tool_name} was called synchronously where only an asynchronous call can be "
-            "checked; it did not run."
-        )
-    return asyncio.run_coroutine_threadsafe(work, context.loop).result()
+        return on_loop(self._context, self.name, work)
 
 
 @contextmanager
@@ -507,123 +374,6 @@ def wrap_tools_with_approval(tools: Sequence[BaseTool], context: ApprovalContext
     return WrappedTools(tuple(wrapped), tuple(failures))
 
 
-class GateGuard(AgentMiddleware[Any, Any, Any]):
-    """The innermost middleware: refuses any tool that is not this run's `GatedTool`.
-
-    `admitted` are tools that the caller lets run unwrapped (read-only ones whose wrapping failed).
-    """
-
-    def __init__(self, context: ApprovalContext, admitted: Sequence[BaseTool] = ()) -> None:
-        super().__init__()
-        self._context = context
-        self._admitted = tuple(admitted)
-
-    def _why_not(self, request: ToolCallRequest) -> str | None:
-        """Return why a call does not run; None: it does."""
-        tool = request.tool
-        if tool is None:  # ToolNode answers with an error message
-            return "the agent has no such tool"
-        if isinstance(tool, GatedTool) and tool.context is self._context:
-            names = {tool.name, tool.gated_name, request.tool_call["name"]}
-            return None if len(names) == 1 else "the tool was renamed"
-        return None if self._is_admitted(tool) else "the tool is not behind the approval gate"
-
-    def _is_admitted(self, tool: BaseTool | None) -> bool:
-        return any(tool is admitted for admitted in self._admitted)
-
-    def wrap_tool_call(
-        self,
-        request: ToolCallRequest,
-        handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]],
-    ) -> ToolMessage | Command[Any]:
-        """Refuse or pass on a synchronous call."""
-        name, arguments = request.tool_call["name"], _shown(request.tool_call["args"])
-        try:
-            if (why := self._why_not(request)) is not None:
-                _on_loop(self._context, name, self._refuse(request, why))
-                return handler(request) if request.tool is None else _refusal(request)
-            if not self._is_admitted(request.tool):
-                return handler(request)
-            ledger = self._context.ledger
-            _on_loop(self._context, name, ledger.unwrapped(name, arguments, "started"))
-        except ToolException as error:  # called on the ledger's own loop
-            return _error(request, str(error))
-        try:
-            answer = handler(request)
-        except BaseException as error:
-            failure = _describe_failure(error, None)
-            _on_loop(self._context, name, ledger.unwrapped(name, arguments, "failed", failure))
-            raise
-        _on_loop(self._context, name, ledger.unwrapped(name, arguments, _outcome(answer)))
-        return answer
-
-    async def awrap_tool_call(
-        self,
-        request: ToolCallRequest,
-        handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
-    ) -> ToolMessage | Command[Any]:
-        """Refuse or pass on an asynchronous call."""
-        if (why := self._why_not(request)) is not None:
-            await self._refuse(request, why)
-            return await handler(request) if request.tool is None else _refusal(request)
-        if not self._is_admitted(request.tool):
-            return await handler(request)
-        return await recording_unwrapped(
-            self._context.ledger,
-            request.tool_call["name"],
-            _shown(request.tool_call["args"]),
-            lambda: handler(request),
-        )
-
-    async def _refuse(self, request: ToolCallRequest, why: str) -> None:
-        call = request.tool_call
-        await self._context.ledger.refused(call["name"], _shown(call["args"]), why)
-
-
-class UnwrappedLedger(Protocol):
-    """Where calls of tools that run without the gate are written down."""
-
-    async def unwrapped(
-        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str = ""
-    ) -> None:
-        """See ApprovalLedger."""
-        ...
-
-
-async def recording_unwrapped(
-    ledger: UnwrappedLedger,
-    tool_name: str,
-    arguments: Mapping[str, Any],
-    work: Callable[[], Awaitable[T]],
-) -> T:
-    """Call a tool that is not behind the gate, and record that it began and how it ended."""
-    await ledger.unwrapped(tool_name, arguments, "started")
-    try:
-        answer = await work()
-    except asyncio.CancelledError:
-        await asyncio.shield(ledger.unwrapped(tool_name, arguments, "unknown", "cancelled"))
-        raise
-    except BaseException as error:
-        failure = _describe_failure(error, None)
-        await ledger.unwrapped(tool_name, arguments, "failed", failure)
-        raise
-    await ledger.unwrapped(tool_name, arguments, _outcome(answer))
-    return answer
-
-
-def _outcome(answer: object) -> ToolOutcome:
-    failed = isinstance(answer, ToolMessage) and answer.status == "error"
-    return "failed" if failed else "succeeded"
-
-
-def _shown(arguments: Mapping[str, Any], hidden: AbstractSet[str] = frozenset()) -> dict[str, Any]:
-    """Return arguments for an entry, without injected ones; none where they have no JSON form."""
-    try:
-        return canonical_arguments({k: v for k, v in arguments.items() if k not in hidden})
-    except ToolException:
-        return {}
-
-
 def _accepted(
     function: Callable[..., Any], config: RunnableConfig, run_manager: Any
 ) -> dict[str, Any]:
@@ -644,31 +394,3 @@ def _annotations_of(function: Callable[..., Any]) -> Callable[..., Any]:
 
     stand_in.__annotations__ = get_type_hints(function, include_extras=True)
     return stand_in
-
-
-def _describe_failure(error: BaseException, limit: float | None) -> str:
-    if isinstance(error, TimeoutError) and limit is not None:
-        return f"The tool did not answer within {limit:g} s."
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001  a foreign error may not know what to say of itself
-        text = ""
-    if not isinstance(error, ToolException | RotaError):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return redact_text(text)[:_ERROR_LIMIT] or type(error).__name__
-
-
-def _refusal(request: ToolCallRequest) -> ToolMessage:
-    name = request.tool_call["name"]
-    return _error(
-        request, f"{name} was refused: it is not behind the approval gate. It did not run."
-    )
-
-
-def _error(request: ToolCallRequest, text: str) -> ToolMessage:
-    return ToolMessage(
-        content=text,
-        name=request.tool_call["name"],
-        tool_call_id=request.tool_call["id"] or "",
-        status="error",
-    )

@@ -11,8 +11,8 @@ from rota.agents.journal import Journal
 from rota.agents.loader import Tools
 from rota.domain.actions import ActionStatus, PendingAction, told_of
 from rota.domain.runs import ResultStatus, Run
+from rota.security.calls import StepKey
 from rota.security.encryption import Cipher
-from rota.security.tool_wrapper import StepKey
 from rota.services.endings import Ending
 from rota.services.held_calls import unseal
 from rota.services.notification_service import draft_unknown_outcome

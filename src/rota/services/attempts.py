@@ -50,14 +50,10 @@ from rota.domain.limits import DayLimits, LimitReachedError, Limits
 from rota.domain.run_options import Precheck, RunOptions, parse_run_options
 from rota.domain.runs import ResultStatus
 from rota.security.call_policy import CallPolicy
+from rota.security.calls import ApprovalContext
 from rota.security.encryption import Cipher
-from rota.security.tool_wrapper import (
-    ApprovalContext,
-    GateGuard,
-    WrappedTools,
-    WrappingFailure,
-    wrap_tools_with_approval,
-)
+from rota.security.gate_guard import GateGuard
+from rota.security.tool_wrapper import WrappedTools, WrappingFailure, wrap_tools_with_approval
 from rota.services import endings
 from rota.services.action_runs import ActionRun
 from rota.services.deadlines import Deadline

@@ -35,11 +35,11 @@ from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId
 from rota.domain.runs import Run
 from rota.domain.signals import raised, signals
+from rota.security.calls import Permit, StepKey, ToolCall, ToolOutcome
 from rota.security.encryption import Cipher
 from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact, redact_text
 from rota.security.sealing import seal_arguments, unseal_arguments
-from rota.security.tool_wrapper import Permit, StepKey, ToolCall, ToolOutcome
 from rota.services.journal_writer import FencedError
 from rota.services.notification_service import draft_unknown_outcome
 from rota.store import actions as rows

@@ -13,7 +13,7 @@ import structlog
 from rota.agents.steps import Step
 from rota.domain.content import storable_json, storable_text
 from rota.domain.errors import RotaError
-from rota.security.tool_wrapper import StepKey
+from rota.security.calls import StepKey
 from rota.services.groups import GROUP_SIZE, Groups
 from rota.store import journals as rows
 from rota.store.database import Database

@@ -19,9 +19,9 @@ from rota.domain.content import storable_text
 from rota.domain.ids import RunId
 from rota.domain.limits import Spent
 from rota.domain.runs import Run
+from rota.security.calls import Permit, StepKey, ToolCall, ToolOutcome
 from rota.security.encryption import Cipher
 from rota.security.redaction import redact, redact_text
-from rota.security.tool_wrapper import Permit, StepKey, ToolCall, ToolOutcome
 from rota.services.held_calls import HeldCalls
 from rota.services.journal_writer import FencedError, JournalWriter, Unwritten, step_row
 from rota.store.database import Database
