@@ -119,6 +119,13 @@ BEGIN
 END
 $$;
 
+-- Who looked at what is hidden in a request is recorded too.
+ALTER TABLE public.audit_logs
+    DROP CONSTRAINT audit_logs_decision_check,
+    ADD CONSTRAINT audit_logs_decision_check CHECK (
+        decision IN ('allowed', 'held', 'refused', 'approved', 'edited', 'expired', 'withdrawn',
+                     'settled', 'forgotten', 'revealed'));
+
 -- What only a person does, the backend does not, though it may write the table: it neither approves,
 -- refuses nor settles, and what is not pending any more keeps its arguments. The functions above act as
 -- the owner of the table, as whoever has the owner's password may.

@@ -260,3 +260,20 @@ async def test_script_of_the_howto_decides(desk, database_url, tmp_path):
     assert finished.stdout == "send {'to': 'a', 'text': ''} \n"
     await desk.work()
     assert desk.sent == ["a"]
+
+
+async def test_hidden_arguments_are_shown_on_request_and_the_audit_log_says_who_looked(
+    desk, rota, alice
+):
+    await desk.run(send("bob", text="the key is sk-abcdefghijklmnopqrstuv"), send("carl"))
+    first, second = ids(await desk.actions())
+    assert "sk-abc" not in await rota("show", first)
+
+    assert "the key is sk-abcdefghijklmnopqrstuv" in await rota("show", first, "--reveal")
+    assert '"to": "carl"' in await rota("show", second, "--reveal")
+
+    looked = [r for r in await desk.workshop.rows("audit_logs") if r["decision"] == "revealed"]
+    assert [(str(r["action_id"]), r["actor"], r["origin"]) for r in looked] == [
+        (first, str(alice), "cli")
+    ]
+    assert "sk-abc" not in str(looked)

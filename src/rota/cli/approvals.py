@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -131,6 +131,13 @@ def list_approvals(
 @app.command("show")
 def show(
     action: Action,
+    reveal: Annotated[
+        bool,
+        typer.Option(
+            "--reveal",
+            help="Show what stands as [redacted] too; the audit log says that you looked.",
+        ),
+    ] = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     user: As = None,
@@ -143,6 +150,9 @@ def show(
         from rota.bootstrap import clock
 
         found = await app.approvals.get(me, action)
+        if reveal:
+            arguments = await app.approvals.reveal(me, str(found.id), via=VIA)
+            found = replace(found, arguments=arguments)
         alike = await app.approvals.like(me, str(found.id))
         names = await approval_decisions.names_of_others(app, me)
         return await app.schedules.zone(me), approval_texts.Shown(

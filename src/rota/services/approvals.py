@@ -21,7 +21,7 @@ from rota.domain.argument_edits import (
 from rota.domain.content import cut, storable_json, storable_text
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
-from rota.domain.json_schemas import JsonSchema
+from rota.domain.json_schemas import JsonSchema, closed
 from rota.domain.triage import Precedents
 from rota.security.encryption import Cipher
 from rota.security.hashing import arguments_hash
@@ -107,6 +107,24 @@ class ApprovalService:
         """Return an action by its id, or its beginning; raises NotFoundError."""
         async with self._database.acting_as(user_id) as conn:
             return await _find(conn, reference)
+
+    async def reveal(self, user_id: UserId, reference: str, *, via: str) -> Mapping[str, Any]:
+        """Return all arguments of an action, also those shown as redacted; the audit log says so.
+
+        Raises NotFoundError, and SetupRequiredError where they were encrypted with another key.
+        """
+        action = await self.get(user_id, reference)
+        async with self._database.transaction() as conn:
+            found = await rows.fetch_to_execute(conn, action_id=action.id)
+            if found is None:
+                raise NotFoundError("action", reference, hint="It is gone.")
+            if found.sealed_arguments is None:
+                return found.action.arguments
+            arguments = unseal_arguments(found.sealed_arguments, self._cipher, action.id)
+            await rows.record(
+                conn, action.id, "revealed", "not_run", actor=str(user_id), origin=via
+            )
+        return arguments
 
     async def approve(
         self, user_id: UserId, reference: str, *, version: int | None = None, via: str
@@ -346,8 +364,7 @@ def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, A
             field="arguments",
         )
     # A misspelt name would be dropped by the tool, and what runs would not be what was meant.
-    schema = JsonSchema({"additionalProperties": False, **action.argument_schema})
-    if problems := schema.problems(given):
+    if problems := JsonSchema(closed(action.argument_schema)).problems(given):
         raise InvalidInputError(
             f"{action.tool_name} does not take that: {' '.join(problems)}", field="arguments"
         )
