@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rota.domain.turns import REBASE_ABOVE, job_priority
-from rota.engine.queue import NewJob, enqueue
+from rota.engine.queue import enqueue
 from rota.store import admission as rows
 from rota.store.database import Connection
 
@@ -44,7 +44,11 @@ async def admit(conn: Connection, *, ahead: int = AHEAD) -> Admission:
     while found.turns and len(found.turns) < found.places and _are_left(found):
         found = await rows.admit_runs(conn, ahead=ahead)
         turns += found.turns
-    await enqueue(conn, [_job(turn) for turn in turns])
+    # A run that parked goes on while the job that parked it may still be there, about to be logged
+    # as done, or to be given to another worker: neither is this one.
+    if begun := [turn.run_id for turn in turns if turn.attempt]:
+        await rows.delete_jobs(conn, begun)
+    await enqueue(conn, [(turn.run_id, job_priority(turn.priority, turn.turn)) for turn in turns])
     if any((turn.turn or 0) > REBASE_ABOVE for turn in turns):
         await rows.rebase_turns(conn, above=REBASE_ABOVE)
     waiting = found.lack_room or (bool(found.turns) and found.passed_over)
@@ -54,12 +58,8 @@ async def admit(conn: Connection, *, ahead: int = AHEAD) -> Admission:
 async def requeue_lost(conn: Connection, *, older_than_seconds: float) -> int:
     """Queue runs anew whose job was lost, in the caller's transaction; returns how many."""
     lost = await rows.runs_without_job(conn, older_than_seconds=older_than_seconds)
-    await enqueue(conn, [_job(turn) for turn in lost])
+    await enqueue(conn, [(turn.run_id, job_priority(turn.priority, turn.turn)) for turn in lost])
     return len(lost)
-
-
-def _job(turn: rows.Turn) -> NewJob:
-    return NewJob(turn.run_id, turn.attempt, job_priority(turn.priority, turn.turn))
 
 
 def _are_left(found: rows.Round) -> bool:

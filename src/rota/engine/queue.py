@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Self
 from uuid import UUID
@@ -54,36 +53,18 @@ def queue_settings() -> DBSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A run to queue. `attempt` counts the attempts that it has had."""
-
-    run_id: RunId
-    attempt: int
-    priority: int
-
-    @property
-    def key(self) -> str:
-        """What no two jobs have at a time.
-
-        A run that goes on after it parked is queued while the job that parked it may still be
-        there, about to be logged as done: the two are not one.
-        """
-        return f"{self.run_id}:{self.attempt}" if self.attempt else str(self.run_id)
-
-
-async def enqueue(conn: Connection, jobs: Sequence[NewJob]) -> None:
-    """Queue runs in order, in the transaction that `conn` holds.
+async def enqueue(conn: Connection, runs: Sequence[tuple[RunId, int]]) -> None:
+    """Queue runs, (id, priority) in order, in the transaction that `conn` holds.
 
     A run that is queued already is not queued twice.
     """
-    if not jobs:
+    if not runs:
         return
     await _queries(PsycopgDriver(conn)).enqueue(
-        [ENTRYPOINT] * len(jobs),
-        [str(job.run_id).encode() for job in jobs],
-        [job.priority for job in jobs],
-        dedupe_key=[job.key for job in jobs],
+        [ENTRYPOINT] * len(runs),
+        [str(run_id).encode() for run_id, _ in runs],
+        [priority for _, priority in runs],
+        dedupe_key=[str(run_id) for run_id, _ in runs],
         on_conflict="skip",
     )
 

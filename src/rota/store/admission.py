@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rota.domain.ids import RunId
@@ -53,6 +54,12 @@ async def admit_runs(conn: Connection, *, ahead: int) -> Round:
     rows = await cursor.fetchall()
     turns = tuple(Turn(RunId(row[3]), *row[4:7]) for row in rows if row[3] is not None)
     return Round(turns, int(rows[0][0]), rows[0][1], rows[0][2])
+
+
+async def delete_jobs(conn: Connection, run_ids: Sequence[RunId]) -> None:
+    """Delete the jobs of attempts that are over, of runs that are queued anew."""
+    keys = [str(run_id) for run_id in run_ids]
+    await conn.execute(statement("delete_jobs_of_runs"), {"keys": keys})
 
 
 async def rebase_turns(conn: Connection, *, above: int) -> None:

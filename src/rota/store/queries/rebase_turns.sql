@@ -14,4 +14,4 @@ WITH bases AS (
 UPDATE rota.pgqueuer AS q
 SET priority = q.priority + m.by
 FROM moved AS m
-WHERE split_part(q.dedupe_key, ':', 1) = m.id::text AND q.status = 'queued' AND m.status = 'queued'
+WHERE q.dedupe_key = m.id::text AND q.status = 'queued' AND m.status = 'queued'

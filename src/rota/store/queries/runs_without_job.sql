@@ -6,6 +6,6 @@ WHERE r.status IN ('queued', 'running')
   AND r.queued_at IS NOT NULL
   AND NOT EXISTS (
       SELECT FROM rota.pgqueuer AS q
-      WHERE split_part(q.dedupe_key, ':', 1) = r.id::text AND q.status IN ('queued', 'picked')
+      WHERE q.dedupe_key = r.id::text AND q.status IN ('queued', 'picked')
   )
 LIMIT 1000
