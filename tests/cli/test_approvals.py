@@ -277,3 +277,19 @@ async def test_hidden_arguments_are_shown_on_request_and_the_audit_log_says_who_
         (first, str(alice), "cli")
     ]
     assert "sk-abc" not in str(looked)
+
+
+def test_the_howto_names_methods_that_there_are():
+    from dataclasses import fields
+
+    from rota import bootstrap
+
+    services = {field.name: field.type for field in fields(bootstrap.App)}
+    text = (Path(__file__).parents[2] / "docs/howto/approvals.md").read_text()
+    table = text[text.index("| On `app` |") :].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE)
+    assert [name for name, _ in rows] == ["approvals", "rules", "deputies", "audit"]
+    for name, said in rows:
+        service = getattr(bootstrap, str(services[name]))
+        for method in re.findall(r"`(\w+)`", said):
+            assert callable(getattr(service, method)), (name, method)
