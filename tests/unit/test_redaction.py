@@ -80,7 +80,7 @@ HARMLESS_NAMES = """
 
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
-@pytest.mark.parametrize("value", ["hunter2", 4711, 47.11, ["a", "b"], {"a": "b"}, "", [1, "b"]])
+@pytest.mark.parametrize("value", ["hunter2", 4711, 47.11, ["a", "b"], {"a": "b"}, " ", [1, "b"]])
 def test_secret_is_known_by_its_name(name, value):
     assert redact({name: value, "n": 1}) == {name: REDACTED, "n": 1}
 
@@ -92,7 +92,7 @@ def test_name_that_only_sounds_like_one_hides_nothing(name, value):
 
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
-@pytest.mark.parametrize("value", [None, True, False])
+@pytest.mark.parametrize("value", [None, True, False, "", [], {}])
 def test_nothing_and_truth_values_are_no_secrets(name, value):
     assert redact({name: value}) == {name: value}
 

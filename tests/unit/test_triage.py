@@ -103,6 +103,13 @@ def test_what_is_equal_is_the_same_however_deep(value):
     assert group.same == {"n": value}
 
 
+def test_secrets_that_nobody_sees_are_not_said_to_be_the_same():
+    hidden = {"to": "ann", "key": "[redacted]"}
+    (group,) = groups([request(arguments=hidden), request(arguments=hidden)])
+
+    assert (group.same, group.differing) == ({"to": "ann"}, ("key",))
+
+
 @pytest.mark.parametrize(
     ("approved", "refused", "expected"),
     [(ROUTINE, 0, True), (ROUTINE - 1, 0, False), (50, 1, False), (0, 0, False)],

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from rota.domain.actions import ActionStatus, PendingAction
 from rota.domain.agents import RISKS, Risk
+from rota.domain.content import REDACTED
 
 ROUTINE: Final = 5
 """Approvals of like requests, and no refusal, after which a rule is worth a thought."""
@@ -72,11 +73,6 @@ def groups(actions: Iterable[PendingAction]) -> tuple[Group, ...]:
     return tuple(sorted(made, key=lambda group: _urgency(group.first)))
 
 
-def no_riskier_than(actions: Iterable[PendingAction], risk: Risk) -> tuple[PendingAction, ...]:
-    """Return the requests of this risk at most."""
-    return tuple(a for a in actions if RISKS.index(a.risk) <= RISKS.index(risk))
-
-
 def _group(actions: Sequence[PendingAction]) -> Group:
     first, *others = actions
     same = {
@@ -89,8 +85,11 @@ def _group(actions: Sequence[PendingAction]) -> Group:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Compare JSON values, of megabytes perhaps; to Python, 1 and true are equal."""
-    if type(one) is not type(other):
+    """Compare JSON values, of megabytes perhaps; to Python, 1 and true are equal.
+
+    What stands for a secret may stand for another one.
+    """
+    if type(one) is not type(other) or (isinstance(one, str) and REDACTED in one):
         return False
     match one:
         case Mapping():

@@ -109,11 +109,11 @@ Judged = Literal["secret", "counted"] | None
 
 
 def is_secret(name: str, value: Any) -> bool:
-    """Return whether this value under this name is a secret; None and truth values never are.
+    """Return whether this value under this name is a secret; nothing and truth values never are.
 
     Tokens that are counted (`"tokens": 5`) are none.
     """
-    if value is None or isinstance(value, bool):
+    if value in (None, "", [], {}) or isinstance(value, bool):
         return False
     judged = _judge(name[-_LONGEST:])
     return judged == "secret" or (judged == "counted" and not _is_count(value))
