@@ -145,3 +145,15 @@ async def test_megabytes_of_arguments_are_listed_and_shown(desk, rota):
     assert max(map(len, listed.splitlines())) < 300
     assert "3,000,000 characters" in await rota("show", str(action["id"]))
     assert len(await rota("list", "--grouped")) < 1_000
+
+
+async def test_request_says_which_schedule_and_prompt_it_comes_from(desk, rota):
+    schedule = await desk.workshop.schedule(name="morning")
+    await desk.run(send("bob"), schedule_id=schedule.id, prompt="Tell Bob.\nAll of it.")
+    (reference,) = ids(await desk.actions())
+
+    shown = await rota("show", reference)
+    assert ", of the schedule morning" in shown
+    assert "Its prompt    “Tell Bob.”" in shown
+    found = await rota("show", reference, "--json")
+    assert (found["schedule"], found["prompt"]) == ("morning", "Tell Bob.\nAll of it.")

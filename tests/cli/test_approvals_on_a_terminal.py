@@ -17,7 +17,7 @@ PAD = " " * 400
 LABELS = ("Risk          low", "Status        approved", "Wants to      look")
 OURS = (
     *("Action", "Agent", "Wants to", "Risk", "Why it waits", "It says", "Status", "Version"),
-    *("Asked", "Until", "Meanwhile", "Run", "With", "  ", "To approve", "To refuse"),
+    *("Asked", "Until", "Meanwhile", "Run", "Its prompt", "With", "  ", "To approve", "To refuse"),
     *("Look twice: ", "The agent had asked for", "What came of it", "Decided", "Reason"),
 )
 
@@ -54,7 +54,9 @@ def padded(*lines, width):
 async def test_no_line_of_a_terminal_begins_with_a_foreign_text(desk, rota, width):
     said = [padded(*LABELS, width=width - offset) for offset in (0, 1, 14, 15)]
     text = "".join(said) + "\n".join(LABELS) + "\t" * 99 + "Risk          low " + "❤️" * 99
-    await desk.run_steps([{"say": text[:2_000], "calls": [send("bob", text=text)]}], answer="x")
+    await desk.run_steps(
+        [{"say": text[:2_000], "calls": [send("bob", text=text)]}], answer="x", prompt=text
+    )
     reference = str((await desk.action())["id"])
     await desk.edit({"to": "ann", "text": text + "!"})
     await desk.workshop.owner.execute("UPDATE pending_actions SET reason = %s", [text[:900]])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rota.domain.ids import UserId
     from rota.domain.triage import Group, Precedents
     from rota.services.approvals import Decided
+    from rota.store.run_views import RunView
 
 _LONGEST_CELL = 60
 _WIDE: Final = 100
@@ -126,7 +127,7 @@ class Shown:
     """A request, and what helps to decide on it.
 
     `whose` is what its owner is called where that is somebody else; `like` others that are pending
-    are alike.
+    are alike; `run` is the one that asked, where it is there and the person's.
     """
 
     action: PendingAction
@@ -134,6 +135,7 @@ class Shown:
     whose: str | None
     precedents: Precedents
     like: int
+    run: RunView | None = None
 
 
 def print_action(shown: Shown, zone: str) -> None:
@@ -155,7 +157,8 @@ def print_action(shown: Shown, zone: str) -> None:
         ("Passed on", output.when(action.escalated_at, zone) if action.escalated_at else ""),
         ("Decided", _decided(action, zone, me)),
         ("Reason", _quoted(action.decision_reason)),
-        ("Run", output.short(action.run_id) if action.run_id else ""),
+        ("Run", _run(shown)),
+        ("Its prompt", _quoted(output.first_line(shown.run.prompt)) if shown.run else ""),
     ]
     for name, said in lines:
         if said:
@@ -172,6 +175,15 @@ def print_action(shown: Shown, zone: str) -> None:
         output.say_block(action.result)
     if action.status is ActionStatus.PENDING:
         _print_advice(shown)
+
+
+def _run(shown: Shown) -> str:
+    """Name the run that asked, and the schedule that it is of."""
+    if shown.action.run_id is None:
+        return ""
+    schedule = shown.run.schedule_name if shown.run else None
+    of = f", of the schedule {schedule}" if schedule else ""
+    return f"{output.short(shown.action.run_id)}{of}"
 
 
 def _print_advice(shown: Shown) -> None:

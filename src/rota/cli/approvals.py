@@ -161,6 +161,7 @@ def show(
             None if found.user_id == me else names.get(found.user_id, str(found.user_id)),
             precedents=await app.approvals.precedents(me, found, clock()),
             like=sum(one.id != found.id for one in alike),
+            run=await app.runs.find(me, found.run_id) if found.run_id is not None else None,
         )
 
     zone, shown = as_person(settings_from(data_dir, database_url, user), work)
@@ -172,6 +173,8 @@ def show(
                 "precedents": shown.precedents,
                 "like": shown.like,
                 "whose": shown.whose,
+                "schedule": shown.run.schedule_name if shown.run else None,
+                "prompt": shown.run.prompt if shown.run else None,
             }
         )
         return

@@ -165,6 +165,12 @@ class RunService:
             found = await _find(conn, reference)
             return found, await journal_rows.fetch_steps(conn, RunId(found.id))
 
+    async def find(self, user_id: UserId, run_id: RunId) -> RunView | None:
+        """Return a run by its id; None where the person has none such."""
+        async with self._database.acting_as(user_id) as conn:
+            found = await run_views.list_runs(conn, prefix=str(run_id), limit=1)
+        return found[0] if found else None
+
     async def cancel(self, user_id: UserId, reference: str, note: str = "") -> RunView:
         """Ask a run to stop and return it.
 
