@@ -126,6 +126,23 @@ ALTER TABLE public.audit_logs
         decision IN ('allowed', 'held', 'refused', 'approved', 'edited', 'expired', 'withdrawn',
                      'settled', 'forgotten', 'revealed'));
 
+-- As before; the tier is what is declared of the tool at the time.
+CREATE OR REPLACE FUNCTION rota.record_decision(
+    action public.pending_actions, decision text, outcome text, actor text, origin text, detail text
+) RETURNS void
+    LANGUAGE sql
+    SET search_path = ''
+AS $$
+    INSERT INTO public.audit_logs
+        (user_id, run_id, agent_name, tool_name, tier, decision, outcome, arguments,
+         arguments_hash, detail, called_at, action_id, actor, origin)
+    VALUES (action.user_id, action.run_id, action.agent_name, action.tool_name,
+            coalesce((SELECT t.default_tier FROM public.tools AS t
+                      WHERE t.name = action.tool_name), 'unknown'),
+            decision, outcome, action.arguments, action.arguments_hash, detail, now(), action.id,
+            actor, origin)
+$$;
+
 -- What only a person does, the backend does not, though it may write the table: it neither approves,
 -- refuses nor settles, and what is not pending any more keeps its arguments. The functions above act as
 -- the owner of the table, as whoever has the owner's password may.

@@ -128,8 +128,9 @@ async def test_refused_action_never_runs(desk):
     assert (await desk.action())["decision_reason"] == "not today"
 
 
-async def test_audit_log_tells_who_decided_and_where(desk):
-    await desk.run(send("bob"))
+@pytest.mark.parametrize("mode", ["queue", "suspend"])
+async def test_audit_log_tells_who_decided_and_where(desk, mode):
+    await desk.run(send("bob"), mode=mode)
     await desk.approve(via="telegram")
     await desk.work()
 
@@ -139,11 +140,29 @@ async def test_audit_log_tells_who_decided_and_where(desk):
         ("held", "not_run", "agent", "worker"),
         ("approved", "not_run", str(desk.workshop.user), "telegram"),
         ("approved", "started", "rota", "worker"),
-        ("allowed", "started", "agent", "worker"),
-        ("allowed", "succeeded", "agent", "worker"),
+        ("approved", "succeeded", "agent", "worker"),
     ]
     assert {r["arguments_hash"] for r in rows} == {action["arguments_hash"]}
-    assert [r["action_id"] for r in rows[1:3]] == [action["id"]] * 2
+    assert {r["action_id"] for r in rows} == {action["id"]}
+    assert {r["tier"] for r in rows} == {"requires_approval"}
+
+
+@pytest.mark.parametrize("mode", ["queue", "suspend"])
+async def test_audit_log_tells_what_ran_where_its_owner_changed_it(desk, mode):
+    await desk.run(send("bob", text="hello"), mode=mode)
+    await desk.edit({"to": "carl", "text": "hello"})
+    await desk.approve()
+    await desk.work()
+
+    rows = await desk.workshop.rows("audit_logs", "id")
+    assert [(r["decision"], r["outcome"], r["arguments"]["to"]) for r in rows] == [
+        ("held", "not_run", "bob"),
+        ("edited", "not_run", "carl"),
+        ("approved", "not_run", "carl"),
+        ("approved", "started", "carl"),
+        ("approved", "succeeded", "carl"),
+    ]
+    assert desk.sent == ["carl"]
 
 
 async def test_approved_action_of_a_person_goes_before_the_herd(desk):

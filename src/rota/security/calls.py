@@ -14,7 +14,7 @@ from langchain_core.tools import ToolException
 from rota.domain.agents import ToolDeclaration
 from rota.domain.approvals import Verdict
 from rota.domain.errors import RotaError
-from rota.domain.ids import RunId, UserId
+from rota.domain.ids import ActionId, RunId, UserId
 from rota.security.call_arguments import canonical_arguments
 from rota.security.call_policy import CallPolicy
 from rota.security.redaction import redact, redact_text
@@ -44,7 +44,7 @@ class ToolCall:
 
     Of a call to be held: `schema` is the JSON Schema of its arguments, `ready` makes the tool ready
     for those that were approved and returns why it cannot, `later_problem` is why it could not run
-    without its agent.
+    without its agent. Of one that was approved: `action_id`, and the arguments that it runs with.
     """
 
     tool_name: str
@@ -52,6 +52,7 @@ class ToolCall:
     arguments_hash: str
     step: StepKey | None
     declaration: ToolDeclaration | None
+    action_id: ActionId | None = None
     schema: Mapping[str, Any] | None = None
     ready: Callable[[Mapping[str, Any]], str | None] = field(
         default=lambda _: "nothing can run it", repr=False
@@ -74,6 +75,7 @@ class ToolCall:
 class Permit:
     """A held call that was approved, and that this attempt alone may run; its tool is ready."""
 
+    action_id: ActionId
     reason: str
     note: str = ""  # for the agent, beside the answer
 

@@ -179,10 +179,10 @@ class GatedTool(BaseTool):
         self, /, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
     ) -> Any:
         entry = self._describe(args, kwargs)
-        call = entry.call
         await self._enter(entry)
         if entry.answer is not None:
             return self._as_response(entry.answer)
+        call = entry.call
         ledger, inner = self._context.ledger, self._inner
         passed = _accepted(inner._arun, config, run_manager) | entry.kwargs  # noqa: SLF001  `ainvoke` would lose artifacts
         limit = call.declaration.timeout_seconds if call.declaration else DEFAULT_TIMEOUT
@@ -204,10 +204,10 @@ class GatedTool(BaseTool):
         self, /, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
     ) -> Any:
         entry = self._describe(args, kwargs)
-        call = entry.call
         self._on_loop(self._enter(entry))
         if entry.answer is not None:
             return self._as_response(entry.answer)
+        call = entry.call
         ledger, inner = self._context.ledger, self._inner
         passed = _accepted(inner._run, config, run_manager) | entry.kwargs  # noqa: SLF001  as in _arun
         try:
@@ -253,6 +253,7 @@ class GatedTool(BaseTool):
         if isinstance(answer, Permit):
             entry.verdict = replace(entry.verdict, decision="allowed", reason=answer.reason)
             entry.note = answer.note
+            entry.call = call = replace(entry.call, action_id=answer.action_id)
         if not call.read_only:
             await ledger.starting(call, entry.verdict)
 
@@ -292,12 +293,14 @@ class GatedTool(BaseTool):
         verdict = self._context.policy.judge(self._gated_name, call.declaration, approved)
         if verdict.decision == "refused":
             return f"It is not allowed any more: {verdict.reason}."
-        if arguments_hash(approved) == call.arguments_hash:
+        approved_hash = arguments_hash(approved)
+        if approved_hash == call.arguments_hash:
             return None
         try:
             entry.args, entry.kwargs = self._form.read(approved, entry.args, entry.kwargs)
         except ToolException as error:
             return f"{error}."
+        entry.call = replace(call, arguments=approved, arguments_hash=approved_hash)
         return None
 
     def _noted(self, response: Any, note: str) -> Any:

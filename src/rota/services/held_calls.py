@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -111,7 +111,7 @@ class HeldCalls:
                 action = self._new(call, verdict, step)
                 await rows.hold(conn, action)
                 await self._withdraw_earlier(conn, action)
-                audit = entry("held", f"pending action {action.id}")
+                audit = replace(entry("held", f"pending action {action.id}"), action_id=action.id)
             else:
                 audit = entry("refused", refusal)
             journal = JournalRows(self.claim, snapshot, steps=steps, audit=[audit])
@@ -221,6 +221,10 @@ class HeldCalls:
             and call.ready(arguments) is None
             and await rows.take_over(conn, action.id, self.claim)
         ):
+            detail = "begun again: the attempt before ended, and the tool may be called twice"
+            await rows.record(
+                conn, action.id, "approved", "started", actor="rota", origin="worker", detail=detail
+            )
             return self._permit(call, action)
         note = "The worker that ran it ended before the tool answered."
         await rows.end(conn, action.id, ActionStatus.RUNNING, ActionStatus.UNKNOWN, result=note)
@@ -238,7 +242,7 @@ class HeldCalls:
                 "The owner changed the arguments before approving; it ran with "
                 f"{json.dumps(action.arguments, ensure_ascii=False)}"
             )
-        return Permit(f"its owner approved it, action {action.id}", note)
+        return Permit(action.id, f"its owner approved it, action {action.id}", note)
 
     def _arguments(self, found: ActionToExecute) -> tuple[Mapping[str, Any], str | None]:
         """Return the arguments to run with, and what is wrong with them: they are those shown."""

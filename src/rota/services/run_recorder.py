@@ -170,8 +170,12 @@ class RunRecorder:
         self._writer.soon(self)
 
     async def starting(self, call: ToolCall, verdict: Verdict) -> None:
-        """Make the step and an audit row durable before an effect."""
-        self._unwritten.audit.append(self._entry(call, verdict, "started", ""))
+        """Make the step and an audit row durable before an effect.
+
+        That an approved call began was recorded with its action.
+        """
+        if call.action_id is None:
+            self._unwritten.audit.append(self._entry(call, verdict, "started", ""))
         await self.flush()
 
     async def finished(
@@ -309,12 +313,13 @@ class RunRecorder:
             entry_key=uuid4(),
             tool_name=call.tool_name,
             tier=verdict.tier,
-            decision=verdict.decision,
+            decision=verdict.decision if call.action_id is None else "approved",
             outcome=outcome,
             arguments=call.redacted_arguments,
             arguments_hash=call.arguments_hash,
             detail=storable_text(redact_text(detail)),
             called_at=self._clock(),
+            action_id=call.action_id,
         )
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from rota.domain.ids import RunId, ScheduleId, UserId
+from rota.domain.ids import ActionId, RunId, ScheduleId, UserId
 from rota.domain.limits import Spent
 from rota.store.database import Connection
 from rota.store.records import records, row_of
@@ -56,6 +56,7 @@ class AuditRow:
     arguments_hash: str
     detail: str
     called_at: datetime
+    action_id: ActionId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,15 +33,16 @@ WITH holders AS MATERIALIZED (
 ), audit AS (
     INSERT INTO public.audit_logs
         (user_id, run_id, entry_key, agent_name, tool_name, tier, decision, outcome, arguments,
-         arguments_hash, detail, called_at)
+         arguments_hash, detail, called_at, action_id)
     SELECT h.user_id, h.id, e.entry_key, h.agent_name, e.tool_name, e.tier, e.decision, e.outcome,
-           e.arguments, e.arguments_hash, e.detail, e.called_at
+           e.arguments, e.arguments_hash, e.detail, e.called_at, e.action_id
     FROM ROWS FROM (jsonb_to_recordset(%(audit)s::jsonb) AS (
         run_id uuid, entry_key uuid, tool_name text, tier text, decision text, outcome text,
-        arguments jsonb, arguments_hash text, detail text, called_at timestamptz))
+        arguments jsonb, arguments_hash text, detail text, called_at timestamptz,
+        action_id uuid))
         WITH ORDINALITY AS e
         (run_id, entry_key, tool_name, tier, decision, outcome, arguments, arguments_hash, detail,
-         called_at, place)
+         called_at, action_id, place)
     JOIN holders AS h ON h.id = e.run_id
     ORDER BY e.place
     -- What was written, though the answer to its commit was lost, is not written again.
