@@ -157,27 +157,35 @@ BEGIN
         RETURN NEW;
     END IF;
     IF TG_OP = 'INSERT' THEN
-        IF NEW.status <> 'pending' THEN
+        IF NEW.status <> 'pending' OR NEW.version <> 1
+            OR coalesce(NEW.decided_by::text, NEW.decided_via, NEW.decided_at::text,
+                        NEW.escalated_at::text) IS NOT NULL THEN
             RAISE EXCEPTION 'an action begins as pending' USING ERRCODE = 'insufficient_privilege';
         END IF;
         RETURN NEW;
     END IF;
-    IF (NEW.status IN ('approved', 'refused') OR OLD.status = 'unknown')
-        AND NEW.status <> OLD.status THEN
+    IF ((NEW.status IN ('approved', 'refused') OR OLD.status = 'unknown')
+            AND NEW.status <> OLD.status)
+        OR (NEW.decided_by, NEW.decided_via, NEW.decision_reason)
+           IS DISTINCT FROM (OLD.decided_by, OLD.decided_via, OLD.decision_reason)
+        OR (NEW.decided_at IS DISTINCT FROM OLD.decided_at
+            AND NOT (NEW.status IN ('expired', 'withdrawn') AND NEW.status <> OLD.status)) THEN
         RAISE EXCEPTION 'only a person decides on an action'
             USING ERRCODE = 'insufficient_privilege';
     END IF;
-    IF (NEW.decided_by, NEW.decided_via) IS DISTINCT FROM (OLD.decided_by, OLD.decided_via)
-        AND NEW.decided_by IS NOT NULL THEN
-        RAISE EXCEPTION 'only a person decides on an action'
-            USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    IF (NEW.user_id, NEW.tool_name, NEW.tool_version, NEW.definition_hash, NEW.arguments,
-        NEW.sealed_arguments, NEW.arguments_hash)
+    IF (NEW.user_id, NEW.run_id, NEW.model_step, NEW.call_index, NEW.agent_name, NEW.tool_name,
+        NEW.tool_version, NEW.definition_hash, NEW.argument_schema, NEW.risk, NEW.reason,
+        NEW.account, NEW.mode, NEW.created_at, NEW.expires_at)
         IS DISTINCT FROM
-        (OLD.user_id, OLD.tool_name, OLD.tool_version, OLD.definition_hash, OLD.arguments,
-         OLD.sealed_arguments, OLD.arguments_hash)
-        AND (OLD.status <> 'pending' OR NEW.version <> OLD.version + 1) THEN
+        (OLD.user_id, OLD.run_id, OLD.model_step, OLD.call_index, OLD.agent_name, OLD.tool_name,
+         OLD.tool_version, OLD.definition_hash, OLD.argument_schema, OLD.risk, OLD.reason,
+         OLD.account, OLD.mode, OLD.created_at, OLD.expires_at)
+        OR ((NEW.arguments, NEW.sealed_arguments, NEW.arguments_hash, NEW.proposed_arguments,
+             NEW.proposed_hash)
+            IS DISTINCT FROM
+            (OLD.arguments, OLD.sealed_arguments, OLD.arguments_hash, OLD.proposed_arguments,
+             OLD.proposed_hash)
+            AND (OLD.status <> 'pending' OR NEW.version <> OLD.version + 1)) THEN
         RAISE EXCEPTION 'what was asked for is not changed behind the person who decides'
             USING ERRCODE = 'insufficient_privilege';
     END IF;

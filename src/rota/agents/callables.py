@@ -129,6 +129,16 @@ class TracedTool(BaseTool):
         self._gated = gated
         self._journal = journal
 
+    def _to_args_and_kwargs(
+        self,
+        tool_input: str | dict[str, Any],
+        tool_call_id: str | None,  # noqa: ARG002  # LangChain's signature
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Pass on what is asked for as it is: the gated tool reads it, once."""
+        if isinstance(tool_input, str):
+            return (), {next(iter(self._gated.args), "input"): tool_input}
+        return (), dict(tool_input)
+
     @property
     def gated(self) -> BaseTool:
         """The tool behind the gate."""

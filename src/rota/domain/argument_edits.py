@@ -7,7 +7,7 @@ leave out is not for a tool to decide.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rota.domain.content import REDACTED, SecretText
@@ -69,21 +69,42 @@ def with_secrets(given: Any, shown: Any, original: Any, *, place: str = "") -> A
 def with_declared_secrets(given: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments with those as secrets that the schema says are: a new value is one too."""
     fields = _fields(schema, schema)
-    return {
-        name: SecretText(value)
-        if isinstance(value, str) and _is_declared_secret(fields.get(name))
-        else value
-        for name, value in given.items()
-    }
+    return {name: _declared(value, fields.get(name), schema) for name, value in given.items()}
 
 
-def _is_declared_secret(described: Any) -> bool:
-    if not isinstance(described, Mapping):
-        return False
-    choices = described.get("anyOf")
-    return described.get("writeOnly") is True or (
-        isinstance(choices, list) and any(map(_is_declared_secret, choices))
-    )
+def _declared(value: Any, described: Any, root: Mapping[str, Any], depth: int = 0) -> Any:
+    """Return a value with each text as a secret that any of its descriptions says is one."""
+    choices = list(_descriptions(described, root)) if depth <= _DEEPEST else []
+    if isinstance(value, str):
+        is_secret = any(choice.get("writeOnly") is True for choice in choices)
+        return SecretText(value) if is_secret else value
+    for choice in choices:
+        if isinstance(value, Mapping):
+            fields, others = choice.get("properties"), choice.get("additionalProperties")
+            known = fields if isinstance(fields, Mapping) else {}
+            value = {
+                name: _declared(item, known.get(name, others), root, depth + 1)
+                for name, item in value.items()
+            }
+        elif isinstance(value, list):
+            value = [_declared(item, choice.get("items"), root, depth + 1) for item in value]
+    return value
+
+
+def _descriptions(
+    described: Any, root: Mapping[str, Any], depth: int = 0
+) -> Iterator[Mapping[str, Any]]:
+    """Yield all that a schema may mean at a place: itself, what it refers to, its alternatives."""
+    if not isinstance(described, Mapping) or depth > _DEEPEST:
+        return
+    yield described
+    known = root.get("$defs")
+    reference = str(described.get("$ref", "")).removeprefix("#/$defs/")
+    if isinstance(known, Mapping) and reference:
+        yield from _descriptions(known.get(reference), root, depth + 1)
+    for name in ("anyOf", "allOf", "oneOf"):
+        for choice in described.get(name) or ():
+            yield from _descriptions(choice, root, depth + 1)
 
 
 def with_left_out(

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 LONGEST_SCHEMA: Final = 20_000
 """Characters of a schema as compact JSON: it is sent to the model with each run."""
 
+LONGEST_TOOL_SCHEMA: Final = 200_000
+"""Characters of a tool's schema that its arguments are held to."""
+
 MOST_PROBLEMS: Final = 5
+
+_DEEPEST: Final = 100
 
 _LONGEST_PROBLEM: Final = 300
 _LONGEST_PLACE: Final = 120
@@ -45,16 +50,52 @@ def closed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**schema, "additionalProperties": False}
 
 
+def tool_schema(schema: Mapping[str, Any]) -> JsonSchema | None:
+    """Return what arguments of a tool are held to, None where no part of it can be read safely.
+
+    Tools have schemas of all drafts, larger ones than contracts, and patterns of other engines:
+    what cannot be read of them is left to the tool. Formats are notes to a model.
+    """
+    told = {name: value for name, value in closed(schema).items() if name != "$schema"}
+    for written in (told, _without_patterns(told)):
+        try:
+            return JsonSchema(written, longest=LONGEST_TOOL_SCHEMA, formats=False)
+        except InvalidInputError:
+            continue
+    return None
+
+
+def _without_patterns(value: Any, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        return {}
+    if isinstance(value, Mapping):
+        return {
+            name: _without_patterns(item, depth + 1)
+            for name, item in value.items()
+            if not (name == "pattern" and isinstance(item, str))
+        }
+    return (
+        [_without_patterns(item, depth + 1) for item in value] if isinstance(value, list) else value
+    )
+
+
 class JsonSchema:
-    """A schema of draft 2020-12 that can be checked safely, `format` included.
+    """A schema of draft 2020-12 that can be checked safely, `format` included unless told not to.
 
     Raises InvalidInputError, naming the place below `where`, for what is no such schema: nothing
     outside of it is ever fetched, patterns have neither look-around nor back-references, and
     length, depth and combinations are bounded.
     """
 
-    def __init__(self, schema: object, *, where: str = "schema") -> None:
-        self.text = _compact(schema, where)
+    def __init__(
+        self,
+        schema: object,
+        *,
+        where: str = "schema",
+        longest: int = LONGEST_SCHEMA,
+        formats: bool = True,
+    ) -> None:
+        self.text = _compact(schema, where, longest)
         try:
             value = read_json(self.text)
         except NotJsonError as error:
@@ -63,7 +104,7 @@ class JsonSchema:
             raise _invalid("A schema is an object.", where)
         self.value: Mapping[str, Any] = value
         self._graph = SchemaGraph(value, where=where)
-        self._validator = _compiled(value, where)
+        self._validator = _compiled(value, where, formats=formats)
 
     def problems(self, value: object) -> tuple[str, ...]:
         """Return why a value (from `read_json`) does not match: at most five short sentences."""
@@ -82,21 +123,23 @@ class JsonSchema:
         return tuple(found)
 
 
-def _compact(schema: object, where: str) -> str:
+def _compact(schema: object, where: str, longest: int) -> str:
     try:
         text = json.dumps(schema, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except RecursionError as error:
         raise _invalid("It is nested too deeply.", where) from error
     except (TypeError, ValueError) as error:
         raise _invalid(f"It is not JSON ({error}).", where) from error
-    if len(text) > LONGEST_SCHEMA:
+    if len(text) > longest:
         raise _invalid(
-            f"It has {len(text)} characters; at most {LONGEST_SCHEMA} can be sent along.", where
+            f"It has {len(text)} characters; at most {longest} can be sent along.", where
         )
     return text
 
 
-def _compiled(schema: Mapping[str, Any], where: str) -> Draft202012Validator:
+def _compiled(
+    schema: Mapping[str, Any], where: str, *, formats: bool = True
+) -> Draft202012Validator:
     # Imported here: only runs with a contract need it, and no command should wait for it.
     from jsonschema_rs import (  # noqa: PLC0415  as said above
         Draft202012Validator,
@@ -108,7 +151,7 @@ def _compiled(schema: Mapping[str, Any], where: str) -> Draft202012Validator:
         return Draft202012Validator(
             dict(schema),
             offline=True,
-            validate_formats=True,
+            validate_formats=formats,
             pattern_options=RegexOptions(size_limit=_PATTERN_BYTES, dfa_size_limit=1_000_000),
             mask="it",
         )

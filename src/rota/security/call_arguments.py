@@ -7,24 +7,25 @@ arguments that were stored run only if the tool reads exactly them out of them.
 
 from __future__ import annotations
 
+import base64
 import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import rfc8785
 from langchain_core.tools import BaseTool, InjectedToolCallId, ToolException
-from langchain_core.tools.base import get_all_basemodel_annotations
+from langchain_core.tools.base import _is_injected_arg_type, get_all_basemodel_annotations
 from pydantic import AliasChoices, BaseModel, RootModel
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from rota.domain.content import SecretText, storable_json
-from rota.domain.errors import InvalidInputError
-from rota.domain.json_schemas import JsonSchema, closed
+from rota.domain.json_schemas import closed, tool_schema
 from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact_text
 
@@ -52,12 +53,15 @@ class ArgumentForm:
     def __init__(self, tool: BaseTool, schema: Any, visible: Any) -> None:
         self._tool = tool
         self._names = given_names(schema)
-        self.hidden: Final = frozenset(getattr(tool, "_injected_args_keys", frozenset())) | (
-            frozenset(_fields(schema)) - frozenset(_fields(visible))
-        )
+        # Not all that LangChain hides from a model: it leaves out fields of some aliases, too.
+        self.hidden: Final = frozenset(getattr(tool, "_injected_args_keys", ())) | _injected(schema)
         self._takes_id = frozenset(_id_names(schema))
-        self._schema = _checked_schema(schema)
-        kept = KEPT_NAMES & (set(_properties(visible)) | set(_fields(visible)))
+        self._schema = tool_schema(schema) if isinstance(schema, dict) else None
+        self._known = _closed_names(schema) if self._schema is None else None
+        written = [self._names.get(n, n) for n in _fields(schema) if n not in self.hidden]
+        if len(set(written)) < len(written):
+            raise TypeError(f"{tool.name} has two arguments of one name")
+        kept = KEPT_NAMES & {*_properties(visible), *_fields(visible), *written}
         if kept and tool.args_schema is not None:  # else it is that of LangChain's own `_run`
             raise TypeError(
                 f"{tool.name} has an argument {min(kept)!r}, a name that LangChain keeps for itself"
@@ -70,7 +74,7 @@ class ArgumentForm:
         """
         try:
             return {
-                name: value if name in self.hidden else copy.deepcopy(value)
+                name: value if name in self.hidden else _copied(value)
                 for name, value in kwargs.items()
             }
         except Exception as error:
@@ -81,14 +85,23 @@ class ArgumentForm:
 
     def written(self, args: Positional, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return validated arguments as JSON, without injected ones; raises ToolException."""
-        shown: dict[str, Any] = {
-            self._names.get(name, name): value
+        shown = [
+            (self._names.get(name, name), value)
             for name, value in kwargs.items()
             if name not in self.hidden
-        }
+        ]
         if args:
-            shown["args"] = list(args)
-        arguments = canonical_arguments(shown)
+            shown.append(("args", list(args)))
+        if len({name for name, _ in shown}) < len(shown):
+            raise ToolException(
+                f"Two arguments of {self._tool.name} are written alike; it did not run."
+            )
+        arguments = canonical_arguments(dict(shown))
+        unknown = sorted(set(arguments) - self._known) if self._known is not None else ()
+        if unknown:
+            raise ToolException(
+                f"{self._tool.name} has no argument {unknown[0][:60]!r}. It did not run."
+            )
         if self._schema is not None and (problems := self._schema.problems(arguments)):
             raise ToolException(
                 f"{self._tool.name} does not take that: {' '.join(problems)} It did not run."
@@ -154,15 +167,25 @@ def canonical_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def argument_schema(tool: BaseTool) -> Mapping[str, Any] | None:
-    """Return the JSON Schema of what a model may pass, None where the tool has none."""
+    """Return the JSON Schema of what a model may pass, by the names that it uses.
+
+    None where there is none to be had.
+    """
     schema = tool.tool_call_schema
     if isinstance(schema, dict):
         return schema
     try:
         made = schema.model_json_schema if hasattr(schema, "model_json_schema") else schema.schema
-        stored: Mapping[str, Any] = storable_json(made())
+        stored: dict[str, Any] = storable_json(made())
     except (ValueError, TypeError, PydanticUserError):  # of a type that JSON Schema cannot say
         return None
+    names = given_names(tool.args_schema)
+    if names and "properties" in stored:
+        stored["properties"] = {names.get(n, n): v for n, v in stored["properties"].items()}
+        stored["required"] = [names.get(n, n) for n in stored.get("required", ())]
+    config = getattr(tool.args_schema, "model_config", None) or {}
+    if config.get("extra") == "allow":
+        stored["additionalProperties"] = True
     return stored
 
 
@@ -208,15 +231,45 @@ def _plain_object(value: Any, depth: int) -> Any:
         return SecretText(secret.decode() if isinstance(secret, bytes) else str(secret))
     if isinstance(value, RootModel):
         return _plain(value.root, depth)
-    if isinstance(value, BaseModel) or hasattr(value, "__fields_set__"):  # or pydantic 1
-        names = given_names(type(value))
-        extra = getattr(value, "__pydantic_extra__", None) or {}
-        items = [(names.get(name, name), item) for name, item in vars(value).items()]
-        return _object([*items, *extra.items()], depth)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return _object([(field.name, getattr(value, field.name)) for field in fields], depth)
-    return to_jsonable_python(value, serialize_unknown=True)
+    if isinstance(value, bytes | bytearray):
+        return _written_bytes(bytes(value))
+    if isinstance(value, ZoneInfo):
+        return str(value)
+    kind = type(value)
+    is_model = isinstance(value, BaseModel) or hasattr(value, "__fields_set__")  # or pydantic 1
+    if is_model or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+        return _object(_inside(value, kind), depth)
+    return to_jsonable_python(value)  # raises for what pydantic does not know how to write
+
+
+def _inside(value: Any, kind: type) -> list[tuple[str, Any]]:
+    """Return all that an object holds, private or not; what is computed of it adds nothing."""
+    names = given_names(kind)
+    computed = getattr(kind, "model_computed_fields", {})
+    slots = [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    held |= {n: v for n, v in getattr(value, "__dict__", {}).items() if not _is_inner(n)}
+    held |= getattr(value, "__pydantic_extra__", None) or {}
+    held |= getattr(value, "__pydantic_private__", None) or {}
+    return [(names.get(name, name), item) for name, item in held.items() if name not in computed]
+
+
+def _is_inner(name: str) -> bool:
+    return name.startswith("__pydantic_")
+
+
+def _written_bytes(value: bytes) -> str:
+    """Return bytes as text where they are some, else in base64."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode()
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Iterator):  # what reads an argument as it goes reads it here
+        value = list(value)
+    return copy.deepcopy(value)
 
 
 def _object(items: Any, depth: int) -> dict[str, Any]:
@@ -232,8 +285,21 @@ def _object(items: Any, depth: int) -> dict[str, Any]:
 def _fields(schema: Any) -> Mapping[str, Any]:
     if schema is None or isinstance(schema, dict):
         return {}
-    fields: Mapping[str, Any] | None = getattr(schema, "model_fields", None)
-    return fields if fields is not None else getattr(schema, "__fields__", {})  # of pydantic 1
+    for name in ("model_fields", "__pydantic_fields__", "__fields__"):  # of dataclasses; pydantic 1
+        if isinstance(found := getattr(schema, name, None), Mapping):
+            return found
+    return {}
+
+
+def _injected(schema: Any) -> frozenset[str]:
+    """Return the arguments that LangChain injects, and no model says."""
+    if not isinstance(schema, type):
+        return frozenset()
+    return frozenset(
+        name
+        for name, annotation in get_all_basemodel_annotations(schema).items()
+        if _is_injected_arg_type(annotation)
+    )
 
 
 def _properties(schema: Any) -> Mapping[str, Any]:
@@ -255,11 +321,8 @@ def _id_names(schema: Any) -> list[str]:
     ]
 
 
-def _checked_schema(schema: Any) -> JsonSchema | None:
-    """Return what arguments are held to that LangChain holds to nothing, if that can be read."""
-    if not isinstance(schema, dict):
+def _closed_names(schema: Any) -> frozenset[str] | None:
+    """Return the names that a schema of JSON has, where it has no others and cannot be read."""
+    if not isinstance(schema, dict) or closed(schema).get("additionalProperties") is not False:
         return None
-    try:
-        return JsonSchema(closed(schema))
-    except InvalidInputError:
-        return None
+    return frozenset(_properties(schema))

@@ -76,6 +76,8 @@ _HARMLESS: Final = frozenset(
             "price",
             "rate",
         ),
+        *("amount", "fee", "email", "mail", "phone", "number", "address", "symbol"),
+        *("recipient", "recipients", "scanning"),
         *("policy", "policies", "rule", "rules", "length", "size", "strength", "format", "scope"),
         *("type", "types", "kind", "method", "mode", "algorithm", "provider", "issuer", "audience"),
         *("name", "names", "label", "title", "description", "id", "ids", "version", "status"),

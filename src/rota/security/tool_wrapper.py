@@ -40,6 +40,15 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds that an undeclared tool may take once approved."""
 
+_POSITIONAL: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "args": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1}
+    },
+    "required": ["args"],
+}
+"""What a tool of one string takes, by position."""
+
 _CALL_SCHEMAS: Final[dict[tuple[Any, str, str], Any]] = {}
 _MOST_SCHEMAS: Final = 500
 
@@ -278,7 +287,7 @@ class GatedTool(BaseTool):
                 return verdict, None
         held = replace(
             call,
-            schema=argument_schema(self),
+            schema=_POSITIONAL if entry.args else argument_schema(self),
             ready=lambda approved: self._ready(entry, approved),
             later_problem=lambda: self._form.later_problem(call.arguments, entry.args),
         )

@@ -21,14 +21,17 @@ from rota.domain.argument_edits import (
 from rota.domain.content import cut, storable_json, storable_text
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
-from rota.domain.json_schemas import JsonSchema, closed
+from rota.domain.json_schemas import tool_schema
 from rota.domain.triage import Precedents
 from rota.security.encryption import Cipher
 from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact, redact_text
 from rota.security.sealing import seal_arguments, unseal_arguments
+from rota.services.notification_service import draft
 from rota.store import actions as rows
 from rota.store.database import Connection, Database, despite_deadlocks
+from rota.store.deputies import list_deputies_of
+from rota.store.notifications import insert_notifications
 
 SHORTEST_PREFIX: Final = 4
 """Characters of an action's id that are enough, if they fit one alone."""
@@ -194,6 +197,8 @@ class ApprovalService:
                     origin=via,
                     detail=f"version {made}",
                 )
+                if action.user_id != user_id:
+                    await _tell_owner(conn, action, user_id)
         async with self._database.acting_as(user_id) as conn:
             now = await _find(conn, str(action.id))
         if made is None:
@@ -333,6 +338,21 @@ class ApprovalService:
         return await despite_deadlocks(decide)
 
 
+async def _tell_owner(conn: Connection, action: PendingAction, deputy_id: UserId) -> None:
+    """Tell an owner that a deputy changed what is asked for."""
+    deputies = await list_deputies_of(conn, [action.user_id])
+    name = next((d.deputy_name for d in deputies if d.deputy_id == deputy_id), str(deputy_id))
+    notice = draft(
+        action.user_id,
+        f"{name} changed what {action.agent_name} asked for, in your place",
+        f"A call of {action.tool_name} waits with other arguments now. Look at it before you "
+        f"decide: `rota approvals show {str(action.id)[:8]}`.",
+        metadata={"action_id": str(action.id), "changed_by": str(deputy_id)},
+        run_id=action.run_id,
+    )
+    await insert_notifications(conn, [notice])
+
+
 async def _now(conn: Connection, action: PendingAction) -> PendingAction:
     """Return an action as it is by now; as it was, where a deputy does not see it any more."""
     found = await rows.list_actions(conn, prefix=str(action.id), limit=1)
@@ -364,7 +384,8 @@ def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, A
             field="arguments",
         )
     # A misspelt name would be dropped by the tool, and what runs would not be what was meant.
-    if problems := JsonSchema(closed(action.argument_schema)).problems(given):
+    schema = tool_schema(action.argument_schema)
+    if schema is not None and (problems := schema.problems(given)):
         raise InvalidInputError(
             f"{action.tool_name} does not take that: {' '.join(problems)}", field="arguments"
         )
