@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import uuid
 from datetime import timedelta
@@ -761,3 +762,43 @@ async def test_without_rules_the_arguments_are_not_looked_at(workshop):
     verdict = judge("send", None)
 
     assert (verdict.decision, verdict.uses) == ("held", None)
+
+
+# What stands out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stands_out"),
+    [
+        ({"to": "\u0430nn@own.example"}, True),
+        ({"to": "ann@own.example", "text": "key sk-abcdefghijklmnopqrstuv"}, True),
+        ({"to": "ann@own.example", "text": "hi\u200bdden"}, True),
+        ({"to": "ann@own.example", "text": "see http://10.0.0.1/"}, False),
+        ({"to": "ann@own.example"}, False),
+    ],
+)
+@pytest.mark.parametrize("risk", [None, "high"])
+async def test_a_rule_that_allows_lets_run_what_stands_out_only_if_it_says_so(
+    desk, rules, arguments, stands_out, risk
+):
+    allow = dataclasses.replace(draft("allow", "to email_domain own.example"), risk=risk)
+    await rules.add(desk.workshop.user, [allow])
+    await scripted(desk, send(**arguments))
+
+    waits = stands_out and risk is None
+    assert len(desk.sent) == (not waits)
+    if waits:
+        action = await desk.action()
+        assert action["risk"] == "high"
+        assert "allows it, and something stands out" in action["reason"]
+        explained = await rules.explain(desk.workshop.user, "send", arguments)
+        assert explained.weighed.verdict.decision == "held"
+        assert "--risk high" in explained.advice[0]
+
+
+async def test_a_dry_run_tells_the_risk_that_a_person_would_see(desk, rules):
+    await scripted(desk, send("\u0430nn@own.example"), options={"dry_run": True})
+
+    (result,) = await desk.workshop.rows("agent_execution_results")
+    (rehearsed,) = result["metadata"]["dry_run"]
+    assert (rehearsed["would"], rehearsed["risk"]) == ("wait", "high")

@@ -632,6 +632,23 @@ FORGED = (
 )
 
 
+UNTOUCHED = (
+    "tool_name = 'look'",
+    "agent_name = 'trusted'",
+    "risk = 'low'",
+    "reason = 'routine'",
+    "account = 'Alice asked for it'",
+    "argument_schema = '{}'",
+    "run_id = NULL",
+    "model_step = 9",
+    "expires_at = now() + interval '9 days'",
+    "decided_at = now()",
+    "decision_reason = 'yes'",
+    "mode = 'suspend'",
+    "proposed_arguments = '{}'",
+)
+
+
 async def test_backend_cannot_forge_a_decision(desk):
     await desk.run(send("a"), send("b"), send("c"))
     first, second, third = await desk.actions()
@@ -647,7 +664,12 @@ async def test_backend_cannot_forge_a_decision(desk):
             f"UPDATE pending_actions SET {changed}, version = 2 WHERE id = %s",
             [forged, second["id"]],
         ),
-        ("UPDATE pending_actions SET tool_name = 'look' WHERE id = %s", [third["id"]]),
+        *(
+            (f"UPDATE pending_actions SET {change} WHERE id = %s", [action["id"]])
+            for action in (second, third)
+            for change in UNTOUCHED
+        ),
+        ("UPDATE pending_actions SET decided_by = NULL WHERE id = %s", [second["id"]]),
         (FORGED, [desk.workshop.user]),
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -299,6 +299,21 @@ async def test_deputy_edits_within_the_schema_and_the_audit_names_them(desk, esc
     assert [r["actor"] for r in edits] == [str(bob)]
 
 
+async def test_owner_is_told_what_a_deputy_changed(desk, escalated, bob):
+    await desk.approvals.edit(bob, str(escalated["id"]), {"to": "dora", "text": ""}, via="cli")
+
+    told = [notice["title"] for notice in await notices(desk)]
+    assert "bob@example.com changed what watcher asked for, in your place" in told
+
+
+async def test_owner_is_not_told_what_they_changed_themselves(desk):
+    await desk.run(send("carl"))
+    before = len(await notices(desk))
+    await desk.edit({"to": "dora", "text": ""})
+
+    assert len(await notices(desk)) == before
+
+
 async def test_deputy_makes_no_rule_and_settles_nothing(desk, escalated, bob):
     rules = RuleService(desk.workshop.database, desk.approvals, clock=clock)
     with pytest.raises(ConflictError, match="rules are its owner's"):

@@ -38,7 +38,8 @@ class Verdict:
     """Whether a call runs (`allowed`), waits (`held`) or is `refused`, and why in words.
 
     `uses` is the rule whose uses are to be counted before the call may run: where none is left,
-    judge again without it.
+    judge again without it. `heeds_signals`: it runs by a rule alone, and none that lets run what
+    stands out.
     """
 
     decision: Decision
@@ -46,6 +47,7 @@ class Verdict:
     risk: Risk
     reason: str
     uses: RuleId | None = None
+    heeds_signals: bool = False
 
 
 Looked = tuple[Condition, Held]
@@ -183,8 +185,8 @@ def _conclude(
     tier: Tier | Literal["unknown"] = declaration.default_tier if declaration else "unknown"
     risk = _risk(declaration, found)
 
-    def verdict(decision: Decision, reason: str, uses: RuleId | None = None) -> Weighed:
-        return Weighed(Verdict(decision, tier, risk, reason, uses), found)
+    def verdict(decision: Decision, reason: str) -> Weighed:
+        return Weighed(Verdict(decision, tier, risk, reason), found)
 
     denying = next((o for o in found if o.finding == "applies" and _is(o, "deny")), None)
     if denying is not None:
@@ -202,7 +204,9 @@ def _conclude(
         return verdict("held", _by_tier(tool_name, declaration))
     rule = min(allowing, key=lambda rule: rule.draft.uses_left is not None)
     counted = rule.id if rule.draft.uses_left is not None else None
-    return verdict("allowed", f"{rule.named} allows it", counted)
+    heeds = all(rule.draft.risk != "high" for rule in allowing)
+    made = Verdict("allowed", tier, risk, f"{rule.named} allows it", counted, heeds_signals=heeds)
+    return Weighed(made, found)
 
 
 def _is(one: Found, effect: Effect) -> bool:

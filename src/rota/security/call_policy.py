@@ -11,6 +11,8 @@ from rota.domain.agents import ToolDeclaration
 from rota.domain.approvals import Circumstances, Decision, Verdict, judge
 from rota.domain.ids import RuleId
 from rota.domain.rules import Rule
+from rota.domain.signals import raised, signals
+from rota.security.redaction import redact
 
 FRESH_FOR: Final = timedelta(seconds=2)
 """How old the rules may be that let a call with an effect run; after that they are read again."""
@@ -51,6 +53,23 @@ _SAID: Final[Mapping[Decision, str]] = {
 }
 
 
+def with_signals(verdict: Verdict, arguments: Mapping[str, Any]) -> Verdict:
+    """Return a verdict with the risk of what stands out in the arguments, which are not redacted.
+
+    A rule that allows was written with honest calls in mind: where something of high risk stands
+    out, the call waits, unless the rule says that it may not.
+    """
+    found = signals(redact(arguments))
+    if not found:
+        return verdict
+    verdict = replace(verdict, risk=raised(verdict.risk, found))
+    high = next((signal for signal in found if signal.risk == "high"), None)
+    if verdict.decision != "allowed" or not verdict.heeds_signals or high is None:
+        return verdict
+    reason = f"{verdict.reason}, and something stands out: {high.text.rstrip('.')}"
+    return replace(verdict, decision="held", reason=reason, uses=None)
+
+
 @dataclass(slots=True)
 class CallPolicy:
     """Judges the calls of one attempt. Without rules, by what is declared of the tools alone.
@@ -82,7 +101,8 @@ class CallPolicy:
             return judge(tool_name, declaration)
         rules = [rule for rule in self.rules if rule.id not in without]
         now = replace(self.circumstances, now=self.clock())
-        return judge(tool_name, declaration, arguments, rules, now)
+        verdict = judge(tool_name, declaration, arguments, rules, now)
+        return with_signals(verdict, arguments) if verdict.heeds_signals else verdict
 
     def looks_at_arguments(self, tool_name: str) -> bool:
         """Return whether some rule is about this tool."""

@@ -22,7 +22,7 @@ from pydantic import PrivateAttr
 from rota.domain.approvals import Verdict
 from rota.domain.errors import SetupRequiredError
 from rota.security.call_arguments import ArgumentForm, argument_schema, canonical_arguments
-from rota.security.call_policy import Rehearsed
+from rota.security.call_policy import Rehearsed, with_signals
 from rota.security.calls import (
     CURRENT_STEP,
     ApprovalContext,
@@ -274,6 +274,7 @@ class GatedTool(BaseTool):
             verdict = policy.judge(name, call.declaration, call.arguments)
             if verdict.decision == "allowed" and call.read_only:
                 return verdict, None
+            verdict = with_signals(verdict, call.arguments)
             rehearsed = Rehearsed(name, call.redacted_arguments, verdict)
             policy.rehearsed.append(rehearsed)
             await ledger.rehearsed(call, verdict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from rota.domain.content import REDACTED
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId, ScheduleId, UserId
 from rota.domain.rules import ALWAYS_LASTS, Rule, RuleDraft
+from rota.security.call_policy import with_signals
 from rota.services.approvals import ApprovalService
 from rota.store import agents as agent_rows
 from rota.store import approval_rules as rows
@@ -26,6 +27,10 @@ from rota.store.database import Connection, Database
 
 SHORTEST_PREFIX: Final = 4
 """Characters of a rule's id that are enough, if they fit one alone."""
+
+STANDS_OUT: Final = (
+    "Look at the arguments first: a rule with --allow and --risk high lets run what stands out.",
+)
 
 _DECIDED: Final = frozenset(
     {ActionStatus.APPROVED, ActionStatus.RUNNING, ActionStatus.SUCCEEDED, ActionStatus.FAILED}
@@ -121,7 +126,11 @@ class RuleService:
             user_id, agent_name or "", schedule_id, unattended, self._clock()
         )
         weighed = weigh(tool_name, declaration, arguments, rules, circumstances)
-        return Explained(weighed, declaration, _advice(weighed, declaration))
+        verdict = with_signals(weighed.verdict, arguments)
+        stands_out = weighed.verdict.decision != verdict.decision
+        weighed = replace(weighed, verdict=verdict)
+        advice = STANDS_OUT if stands_out else _advice(weighed, declaration)
+        return Explained(weighed, declaration, advice)
 
     async def plan_always(
         self,
@@ -153,6 +162,8 @@ class RuleService:
             agent_name=action.agent_name,
             tool_version=action.tool_version,
             expires_at=now + lasts,
+            # What stands out in exactly this call was looked at.
+            risk="high" if only is None else None,
             note="always allow this",
             from_action=action.id,
         ).checked()
@@ -189,9 +200,12 @@ class RuleService:
         # What it is to be exact about is asked of its own arguments: what else they are may wait.
         new = Rule(RuleId(action.id), user_id, draft)
         circumstances = Circumstances(user_id, action.agent_name, None, unattended=True, now=now)
-        verdict = weigh(
-            action.tool_name, declaration, action.arguments, [*rules, new], circumstances
-        ).verdict
+        verdict = with_signals(
+            weigh(
+                action.tool_name, declaration, action.arguments, [*rules, new], circumstances
+            ).verdict,
+            action.arguments,
+        )
         if verdict.decision != "allowed":
             raise ConflictError(f"A rule of yours would not help: {verdict.reason}.")
 
