@@ -110,7 +110,7 @@ async def test_a_schedule_says_how_much_one_run_may_ask_for(desk):
     run_id = await desk.run(send("a"), send("b"), send("c"), options={"approvals_most": 2})
 
     assert len(await desk.actions()) == 2
-    assert "asked for 2 approvals" in (await desk.result(run_id))["result_content"]
+    assert "asked for approval 2 times" in (await desk.result(run_id))["result_content"]
 
 
 async def test_nobody_is_asked_a_fourth_time_after_three_refusals_of_a_tool(desk):

@@ -274,8 +274,8 @@ class HeldCalls:
             )
         elif requests.count >= self.most_requests:
             reason = (
-                f"this run has asked for {requests.count} approvals, and that is the most. End "
-                "with what you have."
+                f"this run has asked for approval {_times(requests.count)}, and that is the most. "
+                "End with what you have."
             )
         elif (size := _size(call.arguments)) > LARGEST_REQUEST:
             reason = f"its arguments have {size:,} characters, more than anybody can look at."
@@ -350,6 +350,10 @@ def unseal(found: ActionToExecute, cipher: Cipher | None) -> Mapping[str, Any]:
     if cipher is None:
         raise RotaError("Its arguments are encrypted, and there is no key: set ROTA_SECRET_KEY.")
     return unseal_arguments(found.sealed_arguments, cipher, found.action.id)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _size(arguments: Mapping[str, Any]) -> int:
