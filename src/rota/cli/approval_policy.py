@@ -19,11 +19,17 @@ from rota.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+    from uuid import UUID
+
     from rota.bootstrap import App
     from rota.domain.ids import ScheduleId, UserId
     from rota.domain.rules import Rule, RuleDraft
     from rota.services.approval_rules import Explained
     from rota.services.rule_files import RuleEntry
+
+    Listed: TypeAlias = tuple[str, tuple[Rule, ...], dict[UUID, str]]
+    Added: TypeAlias = tuple[tuple[Rule, ...], dict[UUID, str]]
 
 app = typer.Typer(
     help="Rules on calls: which run, which wait for you, and which are refused.",
@@ -54,17 +60,20 @@ def list_rules(
 
     settings = settings_from(data_dir, database_url, user)
 
-    async def work(app: App, me: UserId) -> tuple[str, tuple[Rule, ...]]:
-        return await app.schedules.zone(me), await app.rules.all(me)
+    async def work(app: App, me: UserId) -> Listed:
+        found = await app.rules.all(me)
+        return await app.schedules.zone(me), found, await app.rules.names(me, found)
 
-    async def of_operator(app: App) -> tuple[str, tuple[Rule, ...]]:
-        return "UTC", await app.rules.operators()
+    async def of_operator(app: App) -> Listed:
+        found = await app.rules.operators()
+        return "UTC", found, await app.rules.names(None, found)
 
-    zone, found = as_operator(settings, of_operator) if operator else as_person(settings, work)
+    listed = as_operator(settings, of_operator) if operator else as_person(settings, work)
+    zone, found, names = listed
     if json:
         output.print_json([approval_policy_texts.rule_json(rule) for rule in found])
         return
-    approval_policy_texts.print_rules(found, zone)
+    approval_policy_texts.print_rules(found, zone, names)
 
 
 @app.command("add")
@@ -153,20 +162,22 @@ def add(
             raise InvalidInputError("--user is for the operator's rules; add --operator.")
         entries = tuple(replace(entry, user=entry.user or person) for entry in entries)
 
-    async def work(app: App, me: UserId) -> tuple[Rule, ...]:
-        return await app.rules.add(me, [await _draft(app, entry, me) for entry in entries])
+    async def work(app: App, me: UserId) -> Added:
+        made = await app.rules.add(me, [await _draft(app, entry, me) for entry in entries])
+        return made, await app.rules.names(me, made)
 
-    async def of_operator(app: App) -> tuple[Rule, ...]:
+    async def of_operator(app: App) -> Added:
         drafts = [await _draft(app, entry, None) for entry in entries]
-        return await app.rules.add_operators(drafts)
+        made = await app.rules.add_operators(drafts)
+        return made, await app.rules.names(None, made)
 
     settings = settings_from(data_dir, database_url, user)
-    made = as_operator(settings, of_operator) if operator else as_person(settings, work)
+    made, names = as_operator(settings, of_operator) if operator else as_person(settings, work)
     if json:
         output.print_json([approval_policy_texts.rule_json(rule) for rule in made])
         return
     for rule in made:
-        output.say(f"{output.short(rule.id)}: {approval_policy_texts.in_words(rule)}")
+        output.say_line(f"{output.short(rule.id)}: {approval_policy_texts.in_words(rule, names)}")
 
 
 @app.command("remove")
@@ -210,12 +221,12 @@ def explain(
 
     given = json_object(arguments, "The arguments", "arguments")
 
-    async def work(app: App, me: UserId) -> Explained:
+    async def work(app: App, me: UserId) -> tuple[Explained, dict[UUID, str]]:
         of_agent, schedule_id = agent, None
         if schedule is not None:
             found = await app.schedules.get(me, schedule)
             schedule_id, of_agent = found.id, agent or found.agent_name
-        return await app.rules.explain(
+        explained = await app.rules.explain(
             me,
             tool,
             given,
@@ -223,12 +234,14 @@ def explain(
             schedule_id=schedule_id,
             unattended=not interactive,
         )
+        looked = [found.rule for found in explained.weighed.found]
+        return explained, await app.rules.names(me, looked)
 
-    explained = as_person(settings_from(data_dir, database_url, user), work)
+    explained, names = as_person(settings_from(data_dir, database_url, user), work)
     if json:
         output.print_json(approval_policy_texts.explained_json(explained))
         return
-    approval_policy_texts.print_explained(tool, explained)
+    approval_policy_texts.print_explained(tool, explained, names)
 
 
 async def _draft(app: App, entry: RuleEntry, me: UserId | None) -> RuleDraft:

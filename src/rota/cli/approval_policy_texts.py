@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from rota.cli import output
 from rota.domain.rules import condition_as_json
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from rota.domain.rules import Rule
     from rota.services.approval_rules import Explained
 
+NAMELESS: Final[Mapping[UUID, str]] = MappingProxyType({})
 _DECISIONS: Final = {
     "allowed": "It runs",
     "held": "It waits for approval",
@@ -20,60 +23,58 @@ _DECISIONS: Final = {
 _VERBS: Final = {"allow": "allow", "require": "require approval of", "deny": "deny"}
 
 
-def print_rules(rules: Sequence[Rule], zone: str) -> None:
-    """Print rules as a table."""
-    output.table(
-        ["ID", "WHOSE", "RULE", "TOOL", "WHEN", "FOR", "UNTIL", "USES LEFT", "NOTE"],
-        [
-            (
-                output.short(rule.id),
-                "operator" if rule.is_operators else "you",
-                rule.draft.effect,
-                rule.draft.tool,
-                _conditions(rule),
-                ", ".join(_scope(rule)) or "all",
-                output.when(rule.draft.expires_at, zone) if rule.draft.expires_at else "-",
-                rule.draft.uses_left if rule.draft.uses_left is not None else "-",
-                rule.draft.note,
-            )
-            for rule in rules
-        ],
-        empty="There are no rules: tools' tiers and your preferences decide.",
-    )
+def print_rules(rules: Sequence[Rule], zone: str, names: Mapping[UUID, str]) -> None:
+    """Print rules, each as its sentence and what else is known of it.
+
+    `names` are those of schedules and people.
+    """
+    if not rules:
+        output.say("There are no rules: tools' tiers and your preferences decide.")
+    for number, rule in enumerate(rules):
+        if number:
+            output.say()
+        draft = rule.draft
+        output.say_line(f"{output.short(rule.id)}: {in_words(rule, names)}")
+        lines = [
+            ("Whose", "the operator's" if rule.is_operators else "yours"),
+            ("Until", output.when(draft.expires_at, zone) if draft.expires_at else ""),
+            ("Uses left", str(draft.uses_left) if draft.uses_left is not None else ""),
+            ("Tool", f"at version {draft.tool_version} only" if draft.tool_version else ""),
+            ("Note", draft.note),
+        ]
+        for name, said in lines:
+            if said:
+                output.say_field(name, said)
 
 
-def in_words(rule: Rule) -> str:
-    """Return a rule as one sentence."""
+def in_words(rule: Rule, names: Mapping[UUID, str] = NAMELESS) -> str:
+    """Return a rule as one sentence; schedules and people by their names, or else their ids."""
     conditions = _conditions(rule)
+    scope = _scope(rule, names)
     parts = [f"{_VERBS[rule.draft.effect]} {rule.draft.tool}"]
     parts += [f"when {conditions}"] if conditions else []
-    parts += [f"for {', '.join(_scope(rule))}"] if _scope(rule) else []
+    parts += [f"for {', '.join(scope)}"] if scope else []
+    parts += [f"at risk {rule.draft.risk} or more"] if rule.draft.risk is not None else []
     return " ".join(parts)
 
 
-def print_explained(tool: str, explained: Explained) -> None:
+def print_explained(tool: str, explained: Explained, names: Mapping[UUID, str]) -> None:
     """Print a decision, each rule that was looked at, and what would have to change."""
     verdict = explained.weighed.verdict
-    output.say(f"{_DECISIONS[verdict.decision]}: {verdict.reason}.")
+    output.say_line(f"{_DECISIONS[verdict.decision]}: {verdict.reason}.")
     output.say(f"Tier {verdict.tier}, risk {verdict.risk}.")
-    output.say()
-    output.table(
-        ["RULE", "WHOSE", "SAYS", "IT", "WHY"],
-        [
-            (
-                output.short(found.rule.id),
-                "operator" if found.rule.is_operators else "you",
-                in_words(found.rule),
-                _came_to(found.finding, is_idle=found.is_idle),
-                found.why,
-            )
-            for found in explained.weighed.found
-        ],
-        empty=f"No rules were looked at: what is declared of {tool} decides.",
-    )
+    if not explained.weighed.found:
+        output.say()
+        output.say_line(f"No rules were looked at: what is declared of {tool} decides.")
+    for found in explained.weighed.found:
+        output.say()
+        output.say_line(f"{output.short(found.rule.id)}: {in_words(found.rule, names)}")
+        output.say_field("Whose", "the operator's" if found.rule.is_operators else "yours")
+        output.say_field("It", _came_to(found.finding, is_idle=found.is_idle))
+        output.say_field("Why", found.why)
     output.say()
     for line in explained.advice:
-        output.say(line)
+        output.say_line(line)
 
 
 def rule_json(rule: Rule) -> dict[str, Any]:
@@ -128,15 +129,16 @@ def _conditions(rule: Rule) -> str:
     return " and ".join(str(condition) for condition in rule.draft.conditions)
 
 
-def _scope(rule: Rule) -> list[str]:
+def _scope(rule: Rule, names: Mapping[UUID, str]) -> list[str]:
     draft = rule.draft
     scope = []
     if draft.for_user is not None:
-        scope.append(f"user {output.short(draft.for_user)}")
+        scope.append(names.get(draft.for_user) or f"user {output.short(draft.for_user)}")
     if draft.agent_name is not None:
         scope.append(f"agent {draft.agent_name}")
     if draft.schedule_id is not None:
-        scope.append(f"schedule {output.short(draft.schedule_id)}")
+        schedule = names.get(draft.schedule_id) or output.short(draft.schedule_id)
+        scope.append(f"schedule {schedule}")
     if draft.attendance != "any":
         scope.append(f"{draft.attendance} runs")
     return scope

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 
@@ -68,6 +69,19 @@ class RuleService:
         """Return the operator's rules."""
         async with self._database.connection() as conn:
             return await rows.list_rules(conn, None)
+
+    async def names(self, user_id: UserId | None, rules: Iterable[Rule]) -> dict[UUID, str]:
+        """Return what schedules and people of rules are called, as far as who asks may know.
+
+        `user_id` None: the operator asks.
+        """
+        drafts = [rule.draft for rule in rules]
+        if user_id is not None:
+            async with self._database.acting_as(user_id) as conn:
+                found = await rows.list_names(conn, drafts, with_people=False)
+            return {**found, user_id: "you"}
+        async with self._database.connection() as conn:
+            return await rows.list_names(conn, drafts, with_people=True)
 
     async def add(self, user_id: UserId, drafts: Sequence[RuleDraft]) -> tuple[Rule, ...]:
         """Add rules of a person, all or none.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -53,6 +53,23 @@ async def insert_rule(conn: Connection, user_id: UserId | None, draft: RuleDraft
     if made is None:  # INSERT ... RETURNING of one row always returns it
         raise RuntimeError("insert_rule returned no row")
     return RuleId(made[0])
+
+
+async def list_names(
+    conn: Connection, drafts: Sequence[RuleDraft], *, with_people: bool
+) -> dict[UUID, str]:
+    """Return what those schedules of rules are called that the transaction's person sees.
+
+    With people, theirs too: only the backend may read them.
+    """
+    schedules = [draft.schedule_id for draft in drafts if draft.schedule_id is not None]
+    cursor = await conn.execute(statement("list_rule_schedules"), {"schedule_ids": schedules})
+    found: dict[UUID, str] = dict(await cursor.fetchall())
+    if with_people:
+        people = [draft.for_user for draft in drafts if draft.for_user is not None]
+        cursor = await conn.execute(statement("list_rule_people"), {"user_ids": people})
+        found |= dict(await cursor.fetchall())
+    return found
 
 
 async def delete_rule(conn: Connection, user_id: UserId | None, rule_id: RuleId) -> bool:
