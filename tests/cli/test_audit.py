@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 import typer
@@ -15,6 +18,7 @@ from rota.domain.retention import Period
 from rota.services.audit_checkpoints import Checkpoints
 from rota.services.audit_sealing import AuditSealer
 from rota.services.retention import RetentionService
+from tests.cli.terminal import on_terminal
 from tests.services.auditing import LONG_AGO, Log
 from tests.services.deciding import desk_of, look, send
 from tests.services.harness import CIPHER, Workshop, clock
@@ -77,6 +81,92 @@ async def test_list_of_one_run(desk, rota):
     }
     found = json.loads(await rota("list", "--run", str(run)[:8], "--json"))
     assert {entry["run_id"] for entry in found} == {str(run)}
+
+
+async def test_list_of_one_request_joins_what_belongs_to_it(desk, rota):
+    await desk.run(send("ann"))
+    first, second = (str(action["id"]) for action in await desk.actions())
+
+    found = json.loads(await rota("list", "--action", first[:8].upper(), "--json"))
+
+    assert {"held", "approved"} <= {entry["decision"] for entry in found}
+    assert all(first in (entry["action_id"], entry["detail"][-36:]) for entry in found)
+    assert json.loads(await rota("list", "--action", second, "--json"))[0]["decision"] == "held"
+
+
+async def test_list_since_a_length_of_time(desk, rota):
+    await desk.workshop.owner.execute(
+        "UPDATE audit_logs SET called_at = now() - interval '2 days' WHERE tool_name = 'look'"
+    )
+    for since, tools in (("1d", {"send"}), ("1d 2h", {"send"}), ("3d", {"send", "look"})):
+        found = json.loads(await rota("list", "--since", since, "--json"))
+        assert {entry["tool_name"] for entry in found} == tools
+    with pytest.raises(InvalidInputError, match="not understood"):
+        await rota("list", "--since", "soon")
+
+
+async def test_times_in_json_say_that_they_are_in_utc(desk, rota):
+    for entry in json.loads(await rota("list", "--json")):
+        for name in ("called_at", "created_at"):
+            assert entry[name].endswith("Z")
+            assert datetime.fromisoformat(entry[name]).utcoffset() == timedelta(0)
+
+
+@pytest.fixture
+def screen(database_url):
+    environment = {
+        "ROTA_DATABASE_URL": database_url,
+        "ROTA_USER": "alice@example.com",
+        "ROTA_SECRET_KEY": "6b" * 32,
+    }
+
+    async def run(*arguments, width):
+        return await asyncio.to_thread(
+            partial(on_terminal, ["audit", *arguments], environment, width=width)
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 160])
+async def test_list_can_be_read_on_a_terminal(desk, screen, bob, width):
+    owner = desk.workshop.owner
+    await owner.execute(
+        "INSERT INTO approval_deputies (user_id, deputy_id, user_name, deputy_name)"
+        " VALUES (%s, %s, 'alice', 'bob@example.com')",
+        [desk.workshop.user, bob],
+    )
+    await owner.execute(
+        "UPDATE audit_logs SET actor = %s WHERE decision = 'approved' AND origin = 'telegram'",
+        [str(bob)],
+    )
+    (action,) = await desk.actions()
+
+    shown = await screen("list", width=width)
+
+    assert "\n".join(shown.lines) == shown.text, "a line was too long"
+    assert str(bob) not in shown.text
+    assert str(action["id"]) not in shown.text
+    assert f"pending action {str(action['id'])[:8]}" in shown.text
+    text = shown.text if width == 160 else shown.text.replace("by bob@", "bob@")
+    assert re.search("bob@example.com,? +(from )?telegram", text)
+    for line in shown.lines:
+        assert not {"DECISIO", "approve", "succeede"} & set(line.split()), "a word was cut"
+    if width < 150:
+        assert any(line.startswith("      by bob@example.com, from") for line in shown.lines)
+        assert '      by agent, from worker: {"query": "news"}' in shown.lines
+
+
+async def test_long_names_are_cut_so_that_the_rest_can_be_read(desk, screen):
+    await desk.workshop.owner.execute(
+        "UPDATE audit_logs SET agent_name = repeat('a', 60), tool_name = repeat('t', 60),"
+        " detail = repeat('Risk          low ', 20)"
+    )
+    shown = await screen("list", width=80)
+    assert "\n".join(shown.lines) == shown.text, "a line was too long"
+    strangers = [line for line in shown.lines if line.startswith(("Risk", "low"))]
+    assert strangers == []
+    assert "aaa… " in shown.text
 
 
 async def test_chain_in_order(desk, rota):

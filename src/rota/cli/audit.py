@@ -41,11 +41,18 @@ def list_entries(
     run: Annotated[
         str | None, typer.Option("--run", metavar="RUN", help="Only of this run, or its beginning.")
     ] = None,
+    action: Annotated[
+        str | None,
+        typer.Option(
+            "--action", metavar="ACTION", help="Only of this request, or the beginning of its id."
+        ),
+    ] = None,
     tool: Annotated[
         str | None, typer.Option("--tool", metavar="NAME", help="Only of this tool.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="WHEN", help="Only from this moment on.")
+        str | None,
+        typer.Option("--since", metavar="WHEN", help="Only from then on: 3d, 2026-11-01, 7:00."),
     ] = None,
     limit: Limit = 50,
     data_dir: DataDir = None,
@@ -58,39 +65,28 @@ def list_entries(
 
     from rota.bootstrap import clock
     from rota.cli import output
-    from rota.domain.written_time import parse_moment
+    from rota.cli.audit_entries import as_json, print_entries
+    from rota.domain.written_time import parse_since
 
-    async def work(app: App, me: UserId) -> tuple[str, tuple[AuditEntry, ...]]:
+    async def work(app: App, me: UserId) -> tuple[str, dict[str, str], tuple[AuditEntry, ...]]:
         zone = await app.schedules.zone(me)
         start = (
-            parse_moment(since, ZoneInfo(zone), now=clock(), field="since", alone="past")
+            parse_since(since, ZoneInfo(zone), now=clock(), field="since")
             if since is not None
             else None
         )
-        return zone, await app.audit.entries(me, run=run, tool=tool, since=start, limit=limit)
+        names = {str(one.deputy_id): one.deputy_name for one in await app.deputies.of(me)}
+        names[str(me)] = "you"
+        found = await app.audit.entries(
+            me, run=run, action=action, tool=tool, since=start, limit=limit
+        )
+        return zone, names, found
 
-    zone, found = as_person(settings_from(data_dir, database_url, user), work)
+    zone, names, found = as_person(settings_from(data_dir, database_url, user), work)
     if json:
-        output.print_json(found)
+        output.print_json([as_json(entry) for entry in found])
         return
-    output.table(
-        ["ID", "WHEN", "AGENT", "TOOL", "DECISION", "OUTCOME", "BY", "FROM", "DETAIL"],
-        [
-            (
-                entry.id,
-                output.when(entry.called, zone) if entry.called else entry.called_at,
-                entry.agent_name,
-                entry.tool_name,
-                entry.decision,
-                entry.outcome,
-                "you" if entry.actor == str(entry.user_id) else entry.actor,
-                entry.origin,
-                output.first_line(entry.detail or entry.arguments),
-            )
-            for entry in found
-        ],
-        empty="There is no entry.",
-    )
+    print_entries(found, zone, names)
 
 
 @app.command("verify")

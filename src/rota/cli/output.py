@@ -18,6 +18,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,11 +27,15 @@ from rota.cli.wrapping import wrapped
 from rota.domain.unseen import spell_out
 
 _NEVER_WRAPPED: Final = frozenset(
-    {"ID", "FIRST", "COUNT", "RISK", "UNTIL", "WHEN", "NEXT FIRE", "FIRE TIME", "SINCE", "STATUS"}
+    {
+        *("ID", "FIRST", "COUNT", "RISK", "UNTIL", "WHEN", "NEXT FIRE", "FIRE TIME", "SINCE"),
+        *("STATUS", "DECISION", "OUTCOME"),
+    }
 )
 _BAR: Final = "  | "
 _UNDER_FIELD: Final = " " * 12 + "| "
 _NARROW: Final = 40
+_LEAST: Final = 6  # cells that a column keeps, however narrow the terminal is
 _PLAIN_WIDTH: Final = 1_000  # where nobody's terminal wraps, nothing is cut
 
 
@@ -88,6 +93,44 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: st
     for row in listed:
         made.add_row(*(Text(cell) for cell in row))
     console().print(made)
+
+
+def table_with_lines(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], under: Sequence[str], *, empty: str
+) -> None:
+    """Print rows under columns, each with a line of its own below; a cell is cut to fit."""
+    if not rows:
+        say(empty)
+        return
+    listed = [[plain(cell).replace("\n", " ") for cell in row] for row in (columns, *rows)]
+    widths = _widths(columns, listed, _width() - 1)
+    head, *others = (
+        "  ".join(set_cell_size(*cell) for cell in zip(row, widths, strict=True)).rstrip()
+        for row in (_cut(row, widths) for row in listed)
+    )
+    console().print(Text(head), style="bold", soft_wrap=True)
+    for line, more in zip(others, under, strict=True):
+        console().print(Text(line), soft_wrap=True)
+        _say_wrapped(more, "      ", "      ", "    | ", None)
+
+
+def _cut(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
+        cell if cell_len(cell) <= width else f"{set_cell_size(cell, width - 1)}…"
+        for cell, width in zip(row, widths, strict=True)
+    ]
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Return how wide columns are: the widest of those that may be cut gives way first."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    while sum(widths) + 2 * (len(widths) - 1) > room:
+        may_be_cut = [n for n, name in enumerate(columns) if name not in _NEVER_WRAPPED]
+        widest = max(may_be_cut, key=lambda n: widths[n])
+        if widths[widest] <= _LEAST:
+            break
+        widths[widest] -= 1
+    return widths
 
 
 def print_json(value: object) -> None:

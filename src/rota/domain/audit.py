@@ -60,6 +60,11 @@ class AuditEntry:
         return instant(self.called_at)
 
     @property
+    def created(self) -> datetime | None:
+        """When it was written; None likewise."""
+        return instant(self.created_at)
+
+    @property
     def is_blank(self) -> bool:
         """Whether it is what the deletion of its person left of it."""
         return (

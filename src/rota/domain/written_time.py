@@ -75,6 +75,13 @@ def parse_moment(
     return aware.astimezone(UTC)
 
 
+def parse_since(text: str, zone: ZoneInfo, *, now: datetime, field: str) -> datetime:
+    """Read how long ago ("3d"), or a moment as `parse_moment` does; returns UTC."""
+    if re.fullmatch(r"(\d+[smhdw]\s*)+", text.strip().lower(), re.ASCII):
+        return now.astimezone(UTC) - parse_duration(text, field=field)
+    return parse_moment(text, zone, now=now, field=field, alone="past")
+
+
 def _day(word: str, here: datetime) -> datetime:
     days = {"today": 0, "yesterday": -1, "tomorrow": 1}
     if word in days:

@@ -39,14 +39,20 @@ class AuditService:
         user_id: UserId,
         *,
         run: str | None = None,
+        action: str | None = None,
         tool: str | None = None,
         since: datetime | None = None,
         limit: int = 50,
     ) -> tuple[AuditEntry, ...]:
-        """Return a person's entries, newest first; `run` is the beginning of a run's id."""
+        """Return a person's entries, newest first; `run` and `action` are beginnings of ids."""
         async with self._database.acting_as(user_id) as conn:
             return await rows.list_entries(
-                conn, run=run.lower() if run else None, tool=tool, since=since, limit=limit
+                conn,
+                run=run.lower() if run else None,
+                action=action.lower() if action else None,
+                tool=tool,
+                since=since,
+                limit=limit,
             )
 
     async def heads(self, user_id: UserId | None) -> tuple[Head, ...]:

@@ -141,11 +141,21 @@ async def fetch_entries(conn: Connection, ids: Sequence[int]) -> tuple[AuditEntr
 
 
 async def list_entries(
-    conn: Connection, *, run: str | None, tool: str | None, since: datetime | None, limit: int
+    conn: Connection,
+    *,
+    run: str | None,
+    action: str | None,
+    tool: str | None,
+    since: datetime | None,
+    limit: int,
 ) -> tuple[AuditEntry, ...]:
-    """Return entries that the transaction's person sees, newest first; `run` begins a run's id."""
+    """Return entries that the transaction's person sees, newest first.
+
+    `run` and `action` are the beginnings of ids.
+    """
     cursor = await conn.execute(
-        statement("list_audit"), {"run": run, "tool": tool, "since": since, "limit": limit}
+        statement("list_audit"),
+        {"run": run, "action": action, "tool": tool, "since": since, "limit": limit},
     )
     return tuple(AuditEntry(*row) for row in await cursor.fetchall())
 
