@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
@@ -75,6 +77,15 @@ async def test_who_cannot_be_a_deputy_is_none(rota, operator, alice, deputy, err
     assert await operator("list", "--json") == []
 
 
+async def test_what_is_passed_on_to_nobody_does_not_say_so(desk, rota, operator):
+    await desk.run(send("carl"), options={"approvals_remind": 3600})
+    await desk.workshop.owner.execute("UPDATE pending_actions SET remind_at = now()")
+    await desk.times.look()
+    (reference,) = ids(await desk.actions())
+    assert (await desk.action())["escalated_at"] is not None
+    assert "Passed on" not in await rota("show", reference)
+
+
 async def test_deputy_sees_whose_a_request_is_and_decides(desk, rota, as_bob, operator):
     await operator("add", "alice@example.com", "bob@example.com")
     await desk.run(send("carl"), options={"approvals_remind": 3600})
@@ -92,7 +103,10 @@ async def test_deputy_sees_whose_a_request_is_and_decides(desk, rota, as_bob, op
         assert "WHOSE" not in await rota("list", *options)
     shown = await as_bob("show", reference)
     assert "Whose         alice@example.com\n" in shown
-    assert "Passed on     " in shown
+    assert re.search(r"^Passed on     .* to you$", shown, re.MULTILINE)
+    assert re.search(
+        r"^Passed on     .* to bob@example\.com$", await rota("show", reference), re.MULTILINE
+    )
     assert "Whose" not in await rota("show", reference)
     assert (await as_bob("show", reference, "--json"))["whose"] == "alice@example.com"
 
@@ -102,6 +116,6 @@ async def test_deputy_sees_whose_a_request_is_and_decides(desk, rota, as_bob, op
 
     assert desk.sent == ["carl"]
     assert ", by you as a deputy" in await as_bob("show", reference)
-    assert ", by a deputy" in await rota("show", reference)
+    assert ", by bob@example.com as a deputy, from cli\n" in await rota("show", reference)
     with pytest.raises(ConflictError, match="its owner's to say"):
         await as_bob("settle", reference, "again")

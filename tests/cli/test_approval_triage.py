@@ -106,7 +106,7 @@ async def test_show_says_what_stands_out_and_what_is_like_it(desk, rota, mixed):
     assert "Risk          high\n" in shown
     assert "Look twice: b\u043eb.example is not written in one script" in shown
     assert "Like it       2 more wait.\n" in shown
-    assert f"All of them   rota approvals approve --like {mixed['risky']}\n" in shown
+    assert "To see all    rota approvals list --agent watcher --tool send\n" in shown
     assert "Always yes" not in shown
     assert "Like it" not in await rota("show", mixed["look"])
     told = await rota("show", mixed["risky"], "--json")
@@ -114,6 +114,33 @@ async def test_show_says_what_stands_out_and_what_is_like_it(desk, rota, mixed):
     assert told["signals"][0]["risk"] == "high"
     assert told["precedents"] == {"approved": 0, "refused": 0}
     assert told["whose"] is None
+
+
+async def test_what_spares_a_look_is_not_offered_where_something_stands_out(desk, rota, mixed):
+    for name in ("risky", "ann"):  # another that is like it would be approved with it
+        assert "--like" not in await rota("show", mixed[name])
+    await rota("reject", mixed["risky"])
+    line = f"All of them   rota approvals approve --like {mixed['ann']}\n"
+    assert line in await rota("show", mixed["ann"])
+
+
+@pytest.mark.parametrize("text", ["the key is sk-abcdefghijklmnopqrstuv", "p\u0430ypal.com"])
+async def test_no_rule_is_offered_for_a_call_that_deserves_a_look(desk, rota, text):
+    await desk.run(*(send(f"a{n}") for n in range(ROUTINE)), send("next", text=text))
+    *before, last = ids(await desk.actions())
+    await rota("approve", *before)
+
+    shown = await rota("show", last)
+
+    assert f"{ROUTINE} of watcher's calls of send were approved" in shown
+    assert "--always" not in shown
+
+
+async def test_one_call_that_was_approved_is_told_as_one(desk, rota):
+    await desk.run(send("ann"), send("bob"))
+    first, second = ids(await desk.actions())
+    await rota("approve", first)
+    assert "1 of watcher's calls of send was approved, and 0 refused." in await rota("show", second)
 
 
 async def test_show_says_how_it_went_before_and_names_the_rule_that_may_be_made(desk, rota):

@@ -73,7 +73,7 @@ async def test_what_cannot_be_decided_is_said_and_stops_nothing_else(desk, rota)
 
     said = await rota("approve", first, second, exit_code=1)
 
-    assert "It is not pending any more: it is refused, by cli." in said
+    assert "It is not pending any more: it was refused, from cli." in said
     assert f"{second} send: approved" in said
 
 
@@ -228,10 +228,58 @@ async def test_unknown_outcome_is_settled(desk, rota):
     await owner.execute("UPDATE pending_actions SET status = 'running'")
     await owner.execute("UPDATE pending_actions SET status = 'unknown'")
     assert "unknown" in await rota("list")
+    shown = await rota("show", reference)
+    for outcome in ("happened", "did-not", "again"):
+        assert f"  rota approvals settle {reference} {outcome}\n" in shown
+    for command in ("approve", "reject"):
+        said = await rota(command, reference, exit_code=1)
+        assert f"`rota approvals settle {reference[:8]} happened|did-not|again`" in said
 
     assert "failed" in await rota("settle", reference, "did-not")
 
     assert await rota("list") == "Nothing waits for your approval.\n"
+
+
+STATUSES = {
+    "approved": "it was approved, from cli, and will run soon.",
+    "running": "it was approved, from cli, and is running.",
+    "succeeded": "it was approved, from cli, and has succeeded.",
+    "failed": "it was approved, from cli, and has failed.",
+    "refused": "it was refused, from cli.",
+    "expired": "it has expired; nobody decided in time.",
+    "withdrawn": "it was withdrawn; it does not run.",
+}
+
+
+async def brought_to(desk, status):
+    """Bring the only request where nobody can decide on it any more."""
+    by_hand = {"approved": desk.approve, "refused": desk.refuse}
+    ways = {"running": ["running"], "succeeded": ["running", "succeeded"], "failed": ["failed"]}
+    decided = "refused" if status == "refused" else "approved"
+    if status not in {"expired", "withdrawn"}:
+        await by_hand[decided]()
+    for step in ways.get(status, [status] if status in {"expired", "withdrawn"} else []):
+        await desk.workshop.owner.execute("UPDATE pending_actions SET status = %s", [step])
+
+
+@pytest.mark.parametrize("status", STATUSES)
+async def test_what_is_decided_already_is_told_in_words_and_shown_without_stale_lines(
+    desk, rota, status
+):
+    await desk.run(send("bob"))
+    (reference,) = ids(await desk.actions())
+    for name in ("Until", "Meanwhile"):
+        assert f"\n{name} " in await rota("show", reference)
+    await brought_to(desk, status)
+
+    said = await rota("approve", reference, exit_code=1)
+    assert said == f"{reference} send: It is not pending any more: {STATUSES[status]}\n"
+    with pytest.raises(ConflictError, match=f"what became of it: {STATUSES[status]}"):
+        await rota("settle", reference, "again")
+    shown = await rota("show", reference)
+    assert "\nUntil " not in shown
+    assert ("\nMeanwhile " in shown) == (status == "running")
+    assert "settle" not in shown
 
 
 async def test_script_of_the_howto_decides(desk, database_url, tmp_path):
@@ -269,8 +317,12 @@ async def test_hidden_arguments_are_shown_on_request_and_the_audit_log_says_who_
     first, second = ids(await desk.actions())
     assert "sk-abc" not in await rota("show", first)
 
-    assert "the key is sk-abcdefghijklmnopqrstuv" in await rota("show", first, "--reveal")
-    assert '"to": "carl"' in await rota("show", second, "--reveal")
+    revealed = await rota("show", first, "--reveal")
+    assert "the key is sk-abcdefghijklmnopqrstuv" in revealed
+    assert "Look twice: There is what looks like a secret in text." in revealed
+    assert "\nThe audit log says that you looked at this.\n" in revealed
+    assert '"to": "carl"' in (open_ := await rota("show", second, "--reveal"))
+    assert "\nNothing is hidden in it.\n" in open_
 
     looked = [r for r in await desk.workshop.rows("audit_logs") if r["decision"] == "revealed"]
     assert [(str(r["action_id"]), r["actor"], r["origin"]) for r in looked] == [

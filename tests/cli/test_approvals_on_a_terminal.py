@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from functools import partial
 
 import pytest
@@ -117,6 +118,25 @@ async def test_many_are_listed_and_asked_about_before_they_are_approved(desk, ro
 
     approved = await rota("approve", "--all", typed="y\n")
     assert approved.text.count("send: approved") == 2
+
+
+async def test_what_stands_out_is_said_before_many_are_approved(desk, rota):
+    await desk.run(
+        send("ann"),
+        send("bob@p\u0430ypal.com", text="x" * 4_001),
+        send("carl", text="x" * 4_001),
+    )
+    _, risky, long = (str(action["id"])[:8] for action in await desk.actions())
+
+    screen = await rota("approve", "--all", typed="n\n")
+
+    text = screen.text.replace("\n  | ", "")
+    assert f"Look twice at {risky}: bob@p\u0430ypal.com is not written in one script" in text
+    assert f"Look twice at {risky}: 1 more thing stands out; `show` says what." in text
+    assert f"Look twice at {long}: 1 thing stands out; `show` says what." in text
+    assert text.count("Look twice") == 3
+    assert text.index("Look twice") < text.index("Approve these 3?")
+    assert re.search(r"watcher +send", text), "the agent is said"
 
 
 async def test_yes_that_was_said_beforehand_is_not_asked_for(desk, rota):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -144,41 +143,35 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a request: which call, with what arguments, why it waits, what became of it."""
-    from rota.cli import approval_texts, output
+    from rota.cli import approval_details, output
 
-    async def work(app: App, me: UserId) -> tuple[str, approval_texts.Shown]:
+    async def work(app: App, me: UserId) -> tuple[str, approval_details.Shown]:
         from rota.bootstrap import clock
 
         found = await app.approvals.get(me, action)
-        if reveal:
-            arguments = await app.approvals.reveal(me, str(found.id), via=VIA)
-            found = replace(found, arguments=arguments)
+        deputies = await app.deputies.of(me)
+        names = {one.user_id: one.user_name for one in deputies}
         alike = await app.approvals.like(me, str(found.id))
-        names = await approval_decisions.names_of_others(app, me)
-        return await app.schedules.zone(me), approval_texts.Shown(
+        return await app.schedules.zone(me), approval_details.Shown(
             found,
             me,
             None if found.user_id == me else names.get(found.user_id, str(found.user_id)),
+            deputies={
+                one.deputy_id: "you" if one.deputy_id == me else one.deputy_name
+                for one in deputies
+                if one.user_id == found.user_id
+            },
             precedents=await app.approvals.precedents(me, found, clock()),
-            like=sum(one.id != found.id for one in alike),
+            like=tuple(one for one in alike if one.id != found.id),
             run=await app.runs.find(me, found.run_id) if found.run_id is not None else None,
+            revealed=await app.approvals.reveal(me, str(found.id), via=VIA) if reveal else None,
         )
 
     zone, shown = as_person(settings_from(data_dir, database_url, user), work)
     if json:
-        output.print_json(
-            {
-                **asdict(shown.action),
-                "signals": shown.action.signals,
-                "precedents": shown.precedents,
-                "like": shown.like,
-                "whose": shown.whose,
-                "schedule": shown.run.schedule_name if shown.run else None,
-                "prompt": shown.run.prompt if shown.run else None,
-            }
-        )
+        output.print_json(approval_details.as_json(shown))
         return
-    approval_texts.print_action(shown, zone)
+    approval_details.print_action(shown, zone)
 
 
 @app.command("approve")

@@ -187,3 +187,34 @@ def waits(tool_name: str, action_id: ActionId, reason: str) -> str:
         f"as pending action {action_id} and runs if they approve. Go on without its result, do not "
         "ask for it again, and say in your answer that it waits."
     )
+
+
+def stands(action: PendingAction, status: ActionStatus) -> str:
+    """Say to a person where an action stands that they cannot decide on."""
+    via = f", from {action.decided_via}" if action.decided_via else ""
+    match status:
+        case ActionStatus.PENDING:
+            said = "it waits for a decision."
+        case ActionStatus.APPROVED:
+            said = f"it was approved{via}, and will run soon."
+        case ActionStatus.RUNNING:
+            said = f"it was approved{via}, and is running."
+        case ActionStatus.SUCCEEDED:
+            said = f"it was approved{via}, and has succeeded."
+        case ActionStatus.FAILED:
+            said = f"it was approved{via}, and has failed."
+        case ActionStatus.UNKNOWN:
+            said = (
+                f"it was approved{via}, and begun; whether it took effect is unknown. Look, and "
+                "say what you found: "
+                f"`rota approvals settle {str(action.id)[:8]} happened|did-not|again`."
+            )
+        case ActionStatus.REFUSED:
+            said = f"it was refused{via}."
+        case ActionStatus.EXPIRED:
+            said = "it has expired; nobody decided in time."
+        case ActionStatus.WITHDRAWN:
+            said = "it was withdrawn; it does not run."
+        case _:
+            assert_never(status)
+    return said

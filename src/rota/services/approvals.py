@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import psycopg
 import rfc8785
 
-from rota.domain.actions import ActionStatus, PendingAction
+from rota.domain.actions import ActionStatus, PendingAction, stands
 from rota.domain.agents import RISKS, Risk
 from rota.domain.argument_edits import (
     holds_redaction,
@@ -237,8 +237,9 @@ class ApprovalService:
                 async with conn.transaction():
                     await rows.settle(conn, action.id, outcome, via)
             except psycopg.errors.ObjectNotInPrerequisiteState as error:
+                status = ActionStatus(error.diag.message_primary or action.status)
                 raise ConflictError(
-                    f"Nobody asks what became of it: it is {error.diag.message_primary}."
+                    f"Nobody asks what became of it: {stands(action, status)}"
                 ) from error
             except psycopg.errors.NoDataFound as error:  # a deputy sees it, and no more
                 raise ConflictError("What became of it is its owner's to say.") from error
@@ -398,8 +399,7 @@ def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
         return ConflictError("It was edited since it was shown; look at it again.")
     if action.status is ActionStatus.PENDING and status == "expired":
         return ConflictError("Its time is over: nobody decided before it expired.")
-    via = f", by {action.decided_via}" if action.decided_via else ""
-    return ConflictError(f"It is not pending any more: it is {status}{via}.")
+    return ConflictError(f"It is not pending any more: {stands(action, ActionStatus(status))}")
 
 
 async def _find(conn: Connection, reference: str) -> PendingAction:
