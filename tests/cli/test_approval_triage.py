@@ -100,6 +100,39 @@ async def test_those_that_are_meant_are_decided_and_no_others(
     assert {a["status"] for a in await desk.actions()} <= {status, "pending"}
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--tool", "nothing"], "None of the 4 that wait is for nothing."),
+        (["--agent", "other"], "None of the 4 that wait is from other."),
+        (
+            ["--agent", "watcher", "--tool", "look", "--up-to", "low"],
+            "None of the 4 that wait is from watcher, for look, of low risk.",
+        ),
+        (["--status", "approved"], "No request is approved."),
+        (["--status", "all", "--tool", "nothing"], "There is no request for nothing."),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--grouped"]])
+async def test_list_says_what_the_options_hide(rota, mixed, options, said, more):
+    assert await rota("list", *options, *more) == f"{said}\n"
+
+
+@pytest.mark.parametrize("command", ["approve", "reject"])
+async def test_deciding_on_none_says_so(desk, rota, mixed, command):
+    for_low = [command, "--like", mixed["look"], "--up-to", "low"]
+    assert await rota(*for_low) == "The one that waits is not of low risk.\n"
+    await rota("reject", mixed["ann"], mixed["carl"])
+    said = await rota(command, "--all", "--up-to", "low")
+    assert said == "None of the 2 that wait is of low risk.\n"
+    await rota("reject", mixed["look"])
+    said = await rota(command, "--all", "--up-to", "medium")
+    assert said == "The one that waits is not of medium risk or less.\n"
+    said = await rota(command, "--like", mixed["look"])
+    assert said == "Nothing like it waits for your approval.\n"
+    assert await rota(command, "--all", "--up-to", "low", "--json") == []
+
+
 async def test_show_says_what_stands_out_and_what_is_like_it(desk, rota, mixed):
     shown = await rota("show", mixed["risky"])
 

@@ -83,7 +83,8 @@ async def test_all_at_once(desk, rota):
     assert [one["action"]["status"] for one in decided] == ["approved"] * 3
     await desk.work()
     assert sorted(desk.sent) == ["a", "b", "c"]
-    assert await rota("approve", "--all") == ""
+    assert await rota("approve", "--all") == "Nothing waits for your approval.\n"
+    assert await rota("approve", "--all", "--json") == []
 
 
 async def test_other_arguments(desk, rota):

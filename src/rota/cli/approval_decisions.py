@@ -64,6 +64,17 @@ class Which:
             me, statuses=[ActionStatus.PENDING], up_to=self.up_to, limit=MOST
         )
 
+    async def why_none(self, app: App, me: UserId) -> str:
+        """Say why none was found: nothing waits, or what does is riskier than what was meant."""
+        from rota.cli import approval_none
+        from rota.domain.actions import ActionStatus
+
+        if self.like is not None:
+            alike = await app.approvals.like(me, self.like)
+            return approval_none.none_like_it(len(alike), self.up_to)
+        pending = await app.approvals.all(me, statuses=[ActionStatus.PENDING], limit=MOST)
+        return approval_none.none_waits(len(pending), up_to=self.up_to)
+
     def needs_a_yes(self, found: tuple[PendingAction, ...]) -> bool:
         """Whether somebody may approve here what they have not seen: many, or changed since."""
         if self.actions:
@@ -191,16 +202,20 @@ def _carry_out(
 
     async def work_and_look(
         app: App, me: UserId, found: tuple[PendingAction, ...]
-    ) -> tuple[tuple[Decided, ...], bool]:
+    ) -> tuple[tuple[Decided, ...], bool, str]:
         decided = await work(app, me, found)
+        why_none = "" if found else await which.why_none(app, me)
         is_to_run = any(
             one.problem is None and one.action.status is ActionStatus.APPROVED for one in decided
         )
-        return decided, is_to_run and not await app.runs.somebody_works()
+        nobody_works = is_to_run and not await app.runs.somebody_works()
+        return decided, nobody_works, why_none
 
-    decided, nobody_works = _asked(settings, which, work_and_look, ask=ask)
+    decided, nobody_works, why_none = _asked(settings, which, work_and_look, ask=ask)
     if nobody_works:
         output.warn("What you approved runs as soon as `rota up`, or a scheduler and a worker, do.")
+    if why_none and not json:
+        output.say(why_none)
     tell(decided, json=json)
 
 

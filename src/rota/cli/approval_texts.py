@@ -25,7 +25,7 @@ _NARROW: Final = 60
 
 
 def print_list(
-    found: Sequence[PendingAction], zone: str, me: UserId, names: Mapping[UserId, str]
+    found: Sequence[PendingAction], zone: str, me: UserId, names: Mapping[UserId, str], empty: str
 ) -> None:
     """Print requests, like ones beside each other, the riskiest first; whose, if not all are mine.
 
@@ -42,11 +42,11 @@ def print_list(
         "STATUS": [a.status.value for g in sorts for a in g.actions],
         "UNTIL": [_until(a.status, a.expires_at, zone) for g in sorts for a in g.actions],
     }
-    _print(columns)
+    _print(columns, empty)
 
 
 def print_groups(
-    found: Sequence[PendingAction], zone: str, me: UserId, names: Mapping[UserId, str]
+    found: Sequence[PendingAction], zone: str, me: UserId, names: Mapping[UserId, str], empty: str
 ) -> None:
     """Print one line for all requests that are alike: how many, and in what they differ."""
     sorts = groups(found)
@@ -62,7 +62,7 @@ def print_groups(
         "STATUS": [g.first.status.value for g in sorts],
         "UNTIL": [_until(g.first.status, g.until, zone) for g in sorts],
     }
-    _print(columns)
+    _print(columns, empty)
 
 
 def print_to_approve(
@@ -81,7 +81,7 @@ def print_to_approve(
     }
     if any(a.version > 1 for a in listed):
         columns["VERSION"] = [f"{a.version}{', changed' * (a.version > 1)}" for a in listed]
-    _print(columns)
+    _print(columns, "")
     for action in listed:
         for said in _to_look_at(action):
             output.say_line(f"Look twice at {output.short(action.id)}: {said}", style="bold")
@@ -96,7 +96,7 @@ def _to_look_at(action: PendingAction) -> list[str]:
     return texts
 
 
-def _print(columns: dict[str, list[str]]) -> None:
+def _print(columns: dict[str, list[str]], empty: str) -> None:
     """Print columns; on a terminal, without those that say least where there is no room."""
     if (width := output.terminal_width()) is not None:
         if width < _WIDE and set(columns.get("STATUS", ())) == {ActionStatus.PENDING.value}:
@@ -104,7 +104,7 @@ def _print(columns: dict[str, list[str]]) -> None:
         if width < _NARROW:
             columns = {n: c for n, c in columns.items() if n not in {"AGENT", "UNTIL"}}
     rows = zip(*columns.values(), strict=True)
-    output.table(list(columns), rows, empty="Nothing waits for your approval.")
+    output.table(list(columns), rows, empty=empty)
 
 
 def _whose(

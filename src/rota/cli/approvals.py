@@ -88,7 +88,7 @@ def list_approvals(
     json: Json = False,
 ) -> None:
     """List what waits for your decision, the riskiest first, like requests together."""
-    from rota.cli import approval_texts, output
+    from rota.cli import approval_none, approval_texts, output
     from rota.domain.actions import ActionStatus
     from rota.domain.errors import InvalidInputError
     from rota.domain.triage import groups
@@ -106,7 +106,7 @@ def list_approvals(
 
     async def work(
         app: App, me: UserId
-    ) -> tuple[UserId, dict[UserId, str], str, tuple[PendingAction, ...]]:
+    ) -> tuple[UserId, dict[UserId, str], str, tuple[PendingAction, ...], int]:
         found = await app.approvals.all(
             me,
             statuses=statuses,
@@ -116,15 +116,19 @@ def list_approvals(
             limit=limit,
         )
         names = await approval_decisions.names_of_others(app, me)
-        return me, names, await app.schedules.zone(me), found
+        all_open = () if found else await app.approvals.all(me, limit=approval_decisions.MOST)
+        return me, names, await app.schedules.zone(me), found, len(all_open)
 
-    me, names, zone, found = as_person(settings_from(data_dir, database_url, user), work)
+    me, names, zone, found, others = as_person(settings_from(data_dir, database_url, user), work)
     if json:
         output.print_json(groups(found) if grouped else found)
-    elif grouped:
-        approval_texts.print_groups(found, zone, me, names)
+        return
+    if status is None:
+        empty = approval_none.none_waits(others, agent=agent, tool=tool, up_to=up_to.value)
     else:
-        approval_texts.print_list(found, zone, me, names)
+        empty = approval_none.none_of_status(status, agent=agent, tool=tool, up_to=up_to.value)
+    print_them = approval_texts.print_groups if grouped else approval_texts.print_list
+    print_them(found, zone, me, names, empty)
 
 
 @app.command("show")
