@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -70,3 +71,46 @@ def test_start_loads_nothing_heavy(arguments):
     )
 
     assert finished.stderr.splitlines()[-1] == "[]"
+
+
+PRINTING = """
+import sys
+import typer
+from rota.cli import main, output
+
+@main.app.command("printing")
+def printing():
+    {}
+
+sys.argv = ["rota", "printing"]
+main.run()
+"""
+
+
+@pytest.mark.parametrize(
+    "prints",
+    [
+        "output.print_json([1, 2, 3])",
+        "output.print_json(['x' * 100] * 10_000)",
+        "output.table(['A'], [['x' * 100]] * 1_000, empty='')",
+        "output.say('x'); raise typer.Exit(3)",
+        "output.warn('x' * 100)",
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_who_has_seen_enough_is_no_error(prints, unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    is_on_error = "warn" in prints
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRINTING.format(prints)],
+        stdout=writing,
+        stderr=writing if is_on_error else subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        text=True,
+    )
+    os.close(writing)
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 141
+    assert not said

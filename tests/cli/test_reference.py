@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from rota.agents.models import PROVIDERS
-from rota.cli.main import UNEXPECTED, app
+from rota.cli.main import CUT_OFF, UNEXPECTED, app
 from rota.cli.run import EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET
 from rota.domain import errors
 from rota.settings import API_KEYS, VARIABLES
@@ -88,7 +88,7 @@ def test_exit_codes_are_those_of_the_reference():
         for error in vars(errors).values()
         if isinstance(error, type) and issubclass(error, errors.RotaError)
     }
-    own = {0, NO_RESULT_YET, UNEXPECTED, INTERRUPTED, *EXIT_OF_STATUS.values()}
+    own = {0, NO_RESULT_YET, UNEXPECTED, INTERRUPTED, CUT_OFF, *EXIT_OF_STATUS.values()}
     documented = set(map(int, re.findall(r"^\| (\d+) \|", read("exit-codes.md"), re.MULTILINE)))
 
     assert documented == raised | own

@@ -39,6 +39,9 @@ from rota.domain.errors import RotaError, UnavailableError
 UNEXPECTED: Final = 70
 """Exit code of an error that is a fault of rota's own (EX_SOFTWARE of sysexits)."""
 
+CUT_OFF: Final = 141
+"""Exit code where whoever read our output closed it: what a shell says of SIGPIPE."""
+
 app = typer.Typer(
     name="rota",
     help="Runs AI agents on a schedule, unattended and safely.",
@@ -85,6 +88,28 @@ def main(
 
 def run() -> None:
     """Entry point: a sentence on standard error and an exit code, never a traceback."""
+    out, ending, is_cut = sys.stdout, None, False
+    try:
+        _run()
+    except SystemExit as error:
+        ending = error
+        # Typer puts another one in its place where a write to it failed.
+        is_cut = sys.stdout is not out
+    except BrokenPipeError:
+        is_cut = True
+    try:
+        out.flush()
+    except BrokenPipeError:
+        is_cut = True
+    if is_cut:
+        # The reader (head, less) has seen enough; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        sys.exit(CUT_OFF)
+    if ending is not None:
+        raise ending
+
+
+def _run() -> None:
     try:
         app()
     except RotaError as error:
@@ -92,9 +117,7 @@ def run() -> None:
     except KeyboardInterrupt:
         _fail("Interrupted.", INTERRUPTED)
     except BrokenPipeError:
-        # The reader (head, less) has seen enough; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        raise
     except Exception as error:  # the last resort: a person gets a sentence
         if os.environ.get("ROTA_LOG_LEVEL", "").lower() == "debug":
             raise

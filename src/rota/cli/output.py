@@ -47,9 +47,15 @@ def plain(text: object) -> str:
     return spell_out(str(text).replace("\r\n", "\n"))
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `rota.cli.main`, as it is for what is printed otherwise."""
+        raise  # noqa: PLE0704  rich calls this while it handles the error
+
+
 def console() -> Console:
     """Return a console on standard output: coloured and wrapped on a terminal, else plain."""
-    return Console(highlight=False, markup=False, emoji=False, width=_width())
+    return _Console(highlight=False, markup=False, emoji=False, width=_width())
 
 
 def say(text: str = "", *, style: str | None = None) -> None:
