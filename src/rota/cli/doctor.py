@@ -81,7 +81,7 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
     from rota.domain.errors import RotaError
     from rota.services.watch import SILENT_AFTER
     from rota.store import processes
-    from rota.store.migrations import pending_migrations
+    from rota.store.migrations import encoding_problem, pending_migrations
 
     database = bootstrap.database_of(settings, server)
     try:
@@ -91,6 +91,9 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
                 kind = "embedded" if server.embedded is not None else "your own"
                 good: Verdict = "ok" if version >= 15 else "fail"
                 yield Check("Database", good, f"PostgreSQL {version}, {kind}")
+                if (problem := encoding_problem(conn)) is not None:
+                    yield Check("Encoding", "fail", problem)
+                    return
                 row = await (await conn.execute(_ROLE)).fetchone()
                 if row is not None and row[1]:
                     yield Check(

@@ -82,6 +82,8 @@ async def migrate(url: str, *, shipped: Sequence[Migration] | None = None) -> Mi
             service="database",
         ) from error
     async with conn:
+        if (problem := encoding_problem(conn)) is not None:
+            raise MigrationError(problem)
         try:
             async with conn.transaction():
                 await conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
@@ -93,8 +95,27 @@ async def migrate(url: str, *, shipped: Sequence[Migration] | None = None) -> Mi
             ) from error
 
 
+def encoding_problem(conn: psycopg.AsyncConnection[TupleRow]) -> str | None:
+    """Say why a database's encoding cannot hold what people and agents write, None where it can.
+
+    Of a database in SQL_ASCII psycopg returns bytes instead of text.
+    """
+    encoding = conn.info.parameter_status("server_encoding")
+    if encoding in {None, "UTF8"}:
+        return None
+    return (
+        f"The database {conn.info.dbname} is encoded in {encoding}, and rota needs UTF8. Make "
+        "another one: CREATE DATABASE rota ENCODING 'UTF8' TEMPLATE template0"
+    )
+
+
 async def pending_migrations(conn: psycopg.AsyncConnection[TupleRow]) -> tuple[str, ...]:
-    """Return the names of the shipped files that this database lacks; anybody may ask."""
+    """Return the names of the shipped files that this database lacks; anybody may ask.
+
+    Raises MigrationError where its encoding cannot be worked with.
+    """
+    if (problem := encoding_problem(conn)) is not None:
+        raise MigrationError(problem)
     booked = await _booked(conn)
     return tuple(m.name for m in migrations() if m.version not in booked)
 
