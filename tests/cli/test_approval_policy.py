@@ -80,6 +80,40 @@ async def test_a_rule_is_added_listed_and_removed(rota):
     assert "There are no rules" in await rota(*POLICY, "list")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "warning"),
+    [
+        (("--allow", "sned"), "No tool is declared as sned; see `rota tools list`."),
+        (("--deny", "sned", "--operator"), "No tool is declared as sned; see `rota tools list`."),
+        (
+            ("--allow", "boom"),
+            "boom requires approval, as the operator says: a rule of yours lets nothing run.",
+        ),
+        (("--allow", "boom", "--operator"), None),
+        (("--require", "boom"), None),
+        (("--allow", "send"), None),
+        (("--deny", "sned*"), None),
+    ],
+    ids=str,
+)
+async def test_a_rule_that_may_not_do_what_was_meant_is_warned_of(
+    rota, workshop, arguments, warning
+):
+    await workshop.declare("boom", default_tier="requires_approval")
+
+    result = await asyncio.to_thread(CliRunner().invoke, app, [*POLICY, "add", *arguments])
+
+    assert result.exit_code == 0
+    assert result.stderr == (f"Warning: {warning}\n" if warning else "")
+    assert len(await workshop.rows("approval_rules")) == 1
+
+
+async def test_the_end_of_a_rule_may_be_given_as_elsewhere(rota):
+    one = await add(rota, "--allow", "send", "--for", "90d")
+    other = await add(rota, "--allow", "send", "--expires", "90d")
+    assert one["expires_at"][:10] == other["expires_at"][:10]
+
+
 async def test_the_list_says_whose_each_is(rota):
     await rota(*POLICY, "add", "--deny", "send", "--operator", "--user", "alice@example.com")
     await rota(*POLICY, "add", "--require", "se*", "--when", "amount > 100", "--risk", "high")

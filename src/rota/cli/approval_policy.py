@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rota.services.rule_files import RuleEntry
 
     Listed: TypeAlias = tuple[str, tuple[Rule, ...], dict[UUID, str]]
-    Added: TypeAlias = tuple[tuple[Rule, ...], dict[UUID, str]]
+    Added: TypeAlias = tuple[tuple[Rule, ...], dict[UUID, str], tuple[str, ...]]
 
 app = typer.Typer(
     help="Rules on calls: which run, which wait for you, and which are refused.",
@@ -109,7 +109,8 @@ def add(
         str, typer.Option("--note", metavar="TEXT", help="Why; shown to you and to the agent.")
     ] = "",
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="WHEN", help="Its end: 90d, 2027-01-31.")
+        str | None,
+        typer.Option("--expires", "--for", metavar="WHEN", help="Its end: 90d, 2027-01-31."),
     ] = None,
     uses: Annotated[
         int | None, typer.Option("--uses", metavar="N", help="How many calls --allow lets run.")
@@ -128,7 +129,6 @@ def add(
     json: Json = False,
 ) -> None:
     """Add a rule. Denying comes before requiring, requiring before allowing."""
-    from rota.cli import approval_policy_texts, output
     from rota.domain.errors import InvalidInputError
     from rota.services.rule_files import RuleEntry, read_rule_file
 
@@ -164,20 +164,16 @@ def add(
 
     async def work(app: App, me: UserId) -> Added:
         made = await app.rules.add(me, [await _draft(app, entry, me) for entry in entries])
-        return made, await app.rules.names(me, made)
+        return made, await app.rules.names(me, made), await app.rules.doubts(me, made)
 
     async def of_operator(app: App) -> Added:
         drafts = [await _draft(app, entry, None) for entry in entries]
         made = await app.rules.add_operators(drafts)
-        return made, await app.rules.names(None, made)
+        return made, await app.rules.names(None, made), await app.rules.doubts(None, made)
 
     settings = settings_from(data_dir, database_url, user)
-    made, names = as_operator(settings, of_operator) if operator else as_person(settings, work)
-    if json:
-        output.print_json([approval_policy_texts.rule_json(rule) for rule in made])
-        return
-    for rule in made:
-        output.say_line(f"{output.short(rule.id)}: {approval_policy_texts.in_words(rule, names)}")
+    added = as_operator(settings, of_operator) if operator else as_person(settings, work)
+    _print_added(added, json=json)
 
 
 @app.command("remove")
@@ -268,3 +264,16 @@ async def _draft(app: App, entry: RuleEntry, me: UserId | None) -> RuleDraft:
         raise InvalidInputError("Only the operator's rules name a person.", field="user")
     for_user = await app.named(entry.user) if entry.user is not None else None
     return entry.draft(now=clock(), zone=ZoneInfo(zone), schedule_id=schedule_id, for_user=for_user)
+
+
+def _print_added(added: Added, *, json: bool) -> None:
+    from rota.cli import approval_policy_texts, output
+
+    made, names, doubts = added
+    for doubt in doubts:
+        output.warn(f"Warning: {doubt}")
+    if json:
+        output.print_json([approval_policy_texts.rule_json(rule) for rule in made])
+        return
+    for rule in made:
+        output.say_line(f"{output.short(rule.id)}: {approval_policy_texts.in_words(rule, names)}")

@@ -126,7 +126,7 @@ def _look(
         finding, looked = _match(rule, arguments)
     except Exception as error:  # noqa: BLE001  whatever it is, a rule that fails asks a person
         return Found(rule, "broken", f"it failed: {type(error).__name__}")
-    is_idle = finding == "applies" and not _may_loosen(rule, tool_name, declaration)
+    is_idle = finding == "applies" and not may_loosen(rule, tool_name, declaration)
     return Found(rule, finding, looked=looked, is_idle=is_idle)
 
 
@@ -168,7 +168,7 @@ def _match(rule: Rule, arguments: Mapping[str, Any]) -> tuple[Finding, tuple[Loo
     return ("undecided", (doubts[0],)) if doubts else ("applies", tuple(looked))
 
 
-def _may_loosen(rule: Rule, tool_name: str, declaration: ToolDeclaration | None) -> bool:
+def may_loosen(rule: Rule, tool_name: str, declaration: ToolDeclaration | None) -> bool:
     """Return whether a rule may let run what waits otherwise; others make calls stricter only."""
     if rule.draft.effect != "allow":
         return True

@@ -12,7 +12,7 @@ import psycopg
 
 from rota.domain.actions import ActionStatus, PendingAction
 from rota.domain.agents import AgentConfiguration, ToolDeclaration
-from rota.domain.approvals import Circumstances, Weighed, weigh
+from rota.domain.approvals import Circumstances, Weighed, may_loosen, weigh
 from rota.domain.argument_paths import EVERYTHING
 from rota.domain.argument_tests import ONLY
 from rota.domain.conditions import Condition
@@ -69,6 +69,28 @@ class RuleService:
         """Return the operator's rules."""
         async with self._database.connection() as conn:
             return await rows.list_rules(conn, None)
+
+    async def doubts(self, user_id: UserId | None, rules: Iterable[Rule]) -> tuple[str, ...]:
+        """Say which rules may not do what was meant; `user_id` None: as the operator.
+
+        Nothing is declared under the name that a rule gives, or a rule that allows may not loosen
+        the tool as it is declared.
+        """
+        found: dict[str, None] = {}
+        async with self._database.connection() as conn:
+            for rule in rules:
+                tool = rule.draft.tool
+                if tool.endswith("*"):
+                    continue
+                declaration = await agent_rows.fetch_declaration(conn, tool, user_id)
+                if declaration is None:
+                    found[f"No tool is declared as {tool}; see `rota tools list`."] = None
+                elif not may_loosen(rule, tool, declaration):
+                    found[
+                        f"{tool} requires approval, as the operator says: a rule of yours lets "
+                        "nothing run."
+                    ] = None
+        return tuple(found)
 
     async def names(self, user_id: UserId | None, rules: Iterable[Rule]) -> dict[UUID, str]:
         """Return what schedules and people of rules are called, as far as who asks may know.

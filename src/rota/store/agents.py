@@ -36,9 +36,9 @@ async def list_agents(conn: Connection, user_id: UserId) -> tuple[AgentConfigura
 
 
 async def fetch_declaration(
-    conn: Connection, tool_name: str, user_id: UserId
+    conn: Connection, tool_name: str, user_id: UserId | None
 ) -> ToolDeclaration | None:
-    """Return what is declared of an active tool, with a person's preference, or None."""
+    """Return what is declared of an active tool, with the preference of a person, or None."""
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(
             statement("fetch_declaration"), {"name": tool_name, "user_id": user_id}
