@@ -164,6 +164,18 @@ async def test_unclear_wishes_are_refused(desk, rota, arguments):
         await rota(*arguments)
 
 
+async def test_arguments_that_a_tool_does_not_know_or_lacks_are_named(desk, rota):
+    await desk.run(send("bob"))
+    (reference,) = ids(await desk.actions())
+    with pytest.raises(InvalidInputError) as caught:
+        await rota("approve", reference, "--arguments", '{"two": "bob"}')
+    said = caught.value.message
+    assert said.startswith("send does not take that: ")
+    assert "'two' was unexpected." in said
+    assert '"to" is a required property.' in said
+    assert "JSON" not in said
+
+
 async def test_unknown_action_is_not_found(desk, rota):
     with pytest.raises(NotFoundError):
         await rota("approve", "deadbeef")

@@ -103,7 +103,7 @@ async def test_step_5_a_pending_action_asks_for_approval(rota, owner, alice):
         [alice],
     )
 
-    assert "It asked for your approval of 1 action(s)" in rota("schedules", "run", "asker")
+    assert "It asked for your approval of 1 action:" in rota("schedules", "run", "asker")
 
     notifications = json.loads(rota("notifications", "list", "--json"))
     assert sorted(n["category"] for n in notifications) == ["agent_result", "approval_needed"]

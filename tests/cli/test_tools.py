@@ -211,7 +211,7 @@ async def test_the_howto_works_word_by_word(environment, tmp_path, owner, alice)
     assert "waits for approval, unless its owner allows it" in said[1]
     assert re.search(r"^write_note +yes +no +medium", said[2], re.MULTILINE)
     assert re.search(r"[\d.]+ % of the disk is free\.", said[-1])
-    assert "It asked for your approval of 1 action(s)" in said[-1]
+    assert "It asked for your approval of 1 action:" in said[-1]
     notes = tmp_path / f"{alice}.txt"
     assert not notes.exists()  # the note waits
 

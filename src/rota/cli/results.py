@@ -97,9 +97,9 @@ def show_result(result: Result, *, as_json: bool) -> None:
         output.say(f"Warning: {warning}", style="yellow")
     if result.metadata.get("truncated"):
         output.say(f"Cut: it was {result.metadata['original_length']} characters long.")
-    if result.pending_actions_created:
+    if count := result.pending_actions_created:
         output.say(
-            f"It asked for your approval of {result.pending_actions_created} action(s): see "
+            f"It asked for your approval of {count} action{'' if count == 1 else 's'}: see "
             "`rota approvals list`.",
             style="yellow",
         )

@@ -8,6 +8,7 @@ is counted first (`schema_graph`), and one that would take too long is not begun
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +38,10 @@ _MOST_EXPLAINED: Final = 50_000  # looks; each may leave an error, which takes 1
 _MOST_COPIED: Final = 1_000_000  # values that errors copy, in half a microsecond each
 
 
+_NAMES_TOO_MANY: Final = re.compile(
+    r"(?:Additional|Unevaluated) properties are not allowed \((.*)\)"
+)
+_IS_MISSING: Final = " is a required property"
 _COMPOSED: Final = frozenset({"allOf", "anyOf", "oneOf", "$ref", "if", "patternProperties"})
 
 
@@ -182,10 +187,19 @@ def _telling(error: ValidationError) -> ValidationError:
 
 
 def _sentence(error: ValidationError) -> str:
-    place = _path(error.instance_path) or "the JSON"
     said = " ".join(error.message.split())
+    place = _path(error.instance_path)
+    if (found := _NAMES_TOO_MANY.fullmatch(said)) is not None:
+        said = found[1]
+    if not place and (found is not None or said.endswith(_IS_MISSING)):  # it names itself
+        return f"{_cut(said, _LONGEST_PROBLEM - 1)}."
+    place = place or "the JSON"
     room = _LONGEST_PROBLEM - len(place) - len(": .")
-    return f"{place}: {said if len(said) <= room else f'{said[: room - 1]}…'}."
+    return f"{place}: {_cut(said, room)}."
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
 def _path(steps: Sequence[str | int]) -> str:
