@@ -190,7 +190,7 @@ def rota_process(environment, *arguments, folder=None):
 
 
 async def test_the_howto_works_word_by_word(environment, tmp_path, owner, alice):
-    text = HOWTO.read_text(encoding="utf-8").replace("/srv/rota-tools", str(tmp_path))
+    text = HOWTO.read_text(encoding="utf-8").replace("$HOME/rota-tools", str(tmp_path))
     blocks = re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
     for language, file in (("python", "house.py"), ("yaml", "disk.yaml")):
         (code,) = [block for kind, block in blocks if kind == language]
@@ -200,7 +200,8 @@ async def test_the_howto_works_word_by_word(environment, tmp_path, owner, alice)
         command, *arguments = shlex.split(line)
         if command == "export":
             name, _, value = arguments[0].partition("=")
-            environment[name] = value
+            earlier = os.environ.get(name) if name == "PYTHONPATH" else None
+            environment[name] = os.pathsep.join(filter(None, [value, earlier]))
             continue
         assert command == "rota"
         finished = await asyncio.to_thread(rota_process, environment, *arguments, folder=tmp_path)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ONE_LINE: Final = 150
 """Columns of a terminal from which on all of an entry has room in one line."""
 
-_LONGEST_DETAIL: Final = 200
+_LONGEST_DETAIL: Final = 120
 _ID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
@@ -101,4 +101,4 @@ def _actor(entry: AuditEntry, names: Mapping[str, str]) -> str:
 def _brief(entry: AuditEntry, zone: str) -> str:
     if entry.called is None:
         return entry.called_at
-    return f"{entry.called.astimezone(ZoneInfo(zone)):%d %b %H:%M}"
+    return f"{entry.called.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
