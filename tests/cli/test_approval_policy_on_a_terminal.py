@@ -56,7 +56,10 @@ async def test_list_can_be_read_with_a_long_condition(workshop, rota, width):
     screen = await rota("list", width=width)
 
     assert str(schedule.id)[:8] not in screen.text
-    sentence = f"require approval of send when {LONG} for schedule morning at risk high or more"
+    sentence = (
+        f"require approval of send when {LONG} for schedule morning, as a call of high risk at "
+        "least"
+    )
     assert sentence in told(screen)
     assert sentence in told(added)
     assert screen.lines[0][8:10] == ": ", "the id comes first"

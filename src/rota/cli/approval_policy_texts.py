@@ -54,8 +54,8 @@ def in_words(rule: Rule, names: Mapping[UUID, str] = NAMELESS) -> str:
     parts = [f"{_VERBS[rule.draft.effect]} {rule.draft.tool}"]
     parts += [f"when {conditions}"] if conditions else []
     parts += [f"for {', '.join(scope)}"] if scope else []
-    parts += [f"at risk {rule.draft.risk} or more"] if rule.draft.risk is not None else []
-    return " ".join(parts)
+    risk = rule.draft.risk
+    return " ".join(parts) + (f", as a call of {risk} risk at least" if risk is not None else "")
 
 
 def print_explained(tool: str, explained: Explained, names: Mapping[UUID, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -70,7 +70,7 @@ class RuleService:
         async with self._database.connection() as conn:
             return await rows.list_rules(conn, None)
 
-    async def doubts(self, user_id: UserId | None, rules: Iterable[Rule]) -> tuple[str, ...]:
+    async def doubts(self, user_id: UserId | None, rules: Sequence[Rule]) -> tuple[str, ...]:
         """Say which rules may not do what was meant; `user_id` None: as the operator.
 
         Nothing is declared under the name that a rule gives, or a rule that allows may not loosen
@@ -92,7 +92,7 @@ class RuleService:
                     ] = None
         return tuple(found)
 
-    async def names(self, user_id: UserId | None, rules: Iterable[Rule]) -> dict[UUID, str]:
+    async def names(self, user_id: UserId | None, rules: Sequence[Rule]) -> dict[UUID, str]:
         """Return what schedules and people of rules are called, as far as who asks may know.
 
         `user_id` None: the operator asks.
