@@ -54,8 +54,14 @@ def in_words(rule: Rule, names: Mapping[UUID, str] = NAMELESS) -> str:
     parts = [f"{_VERBS[rule.draft.effect]} {rule.draft.tool}"]
     parts += [f"when {conditions}"] if conditions else []
     parts += [f"for {', '.join(scope)}"] if scope else []
+    return " ".join(parts) + _risk_in_words(rule)
+
+
+def _risk_in_words(rule: Rule) -> str:
     risk = rule.draft.risk
-    return " ".join(parts) + (f", as a call of {risk} risk at least" if risk is not None else "")
+    if rule.draft.effect == "allow" and risk == "high":
+        return ", also where something stands out in it"
+    return f", as a call of {risk} risk at least" if risk is not None else ""
 
 
 def print_explained(tool: str, explained: Explained, names: Mapping[UUID, str]) -> None:
