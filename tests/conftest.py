@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
+import structlog
 from hypothesis import settings
 
 from rota.domain.ids import UserId
@@ -35,6 +36,13 @@ def pytest_configure() -> None:
         if name not in KEPT and (foreign or name.endswith("_API_KEY")):
             del os.environ[name]
     os.environ["LANGSMITH_TRACING"] = "false"
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Let later tests log: a command sets logs up on an error stream that ends with the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

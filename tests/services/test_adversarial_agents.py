@@ -228,7 +228,7 @@ async def test_decision_by_one_channel_is_the_end_for_all_others(desk):
     await desk.run(send("bob"))
     await desk.approve(via="telegram")
     for via in ("web", "cli", "api", "telegram"):
-        with pytest.raises(ConflictError, match="by telegram"):
+        with pytest.raises(ConflictError, match="from telegram"):
             await desk.refuse(via=via)
     await desk.work()
 
