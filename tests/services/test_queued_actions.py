@@ -16,7 +16,7 @@ from rota.domain.errors import (
     NotFoundError,
     SetupRequiredError,
 )
-from rota.services.approvals import ApprovalService
+from rota.services.approvals import ApprovalService, _conflict
 from tests.services.deciding import desk_of, look, outcome_of, send
 from tests.services.harness import CIPHER
 from tests.services.running import make_run
@@ -899,3 +899,12 @@ async def test_batch_with_an_unknown_name_decides_nothing(desk):
             desk.workshop.user, [str(action["id"]), "deadbeef"], "approve", via="cli"
         )
     assert await desk.action() == action
+
+
+async def test_action_that_was_edited_and_then_refused_in_between_is_said_to_be_refused(desk):
+    """The database said that it was edited; by the time that it is looked at again it is over."""
+    await desk.run(send("bob"))
+    await desk.refuse()
+    (action,) = await desk.approvals.all(desk.workshop.user, statuses=None)
+
+    assert "it was refused" in _conflict(action, "edited").message

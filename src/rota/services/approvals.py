@@ -394,12 +394,15 @@ def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, A
 
 
 def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
-    status = said or action.status.value
-    if action.status is ActionStatus.PENDING and status in {"edited", "pending"}:
+    """Say why an action is not decided on: as it is by now, or as was `said` a moment ago."""
+    if action.status is not ActionStatus.PENDING:
+        return ConflictError(f"It is not pending any more: {stands(action, action.status)}")
+    if said in {None, "edited", "pending"}:
         return ConflictError("It was edited since it was shown; look at it again.")
-    if action.status is ActionStatus.PENDING and status == "expired":
+    if said == "expired":
         return ConflictError("Its time is over: nobody decided before it expired.")
-    return ConflictError(f"It is not pending any more: {stands(action, ActionStatus(status))}")
+    # What a deputy does not see any more.
+    return ConflictError(f"It is not pending any more: {stands(action, ActionStatus(said))}")
 
 
 async def _find(conn: Connection, reference: str) -> PendingAction:
