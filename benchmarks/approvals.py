@@ -32,11 +32,11 @@ from rig.figures import Spread, machine, show
 from rig.processes import rota_processes
 from rig.server import add_person, ground, settle
 
-from rota.domain.agents import ToolDeclaration
-from rota.domain.approvals import Circumstances, judge
+from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.approvals.judging import Circumstances, judge
+from rota.domain.approvals.rule_texts import parse_condition
+from rota.domain.approvals.rules import Rule, RuleDraft
 from rota.domain.ids import RuleId, ToolId, UserId
-from rota.domain.rule_texts import parse_condition
-from rota.domain.rules import Rule, RuleDraft
 from rota.security.encryption import Cipher
 from rota.services.audit import AuditService
 from rota.services.audit_checkpoints import Checkpoints

@@ -127,7 +127,7 @@ def _scripted_once(*, cached: bool) -> Callable[[], Awaitable[object]]:
 
     from rota.agents.scripted import ScriptedChatModel  # noqa: PLC0415
     from rota.agents.tools.mail_folder import mail_search_tool  # noqa: PLC0415
-    from rota.domain.script import parse_script  # noqa: PLC0415
+    from rota.domain.agents.script import parse_script  # noqa: PLC0415
 
     def now() -> datetime:
         return datetime.now(UTC)

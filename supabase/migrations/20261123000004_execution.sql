@@ -79,7 +79,7 @@ GRANT SELECT ON public.usage_days TO authenticated;
 CREATE POLICY reads_own ON public.usage_days FOR SELECT TO authenticated
     USING (user_id = (SELECT auth.uid()));
 
--- The state machine of a run (domain/runs.py): what it does not know, no statement does.
+-- The state machine of a run (domain/runs/run.py): what it does not know, no statement does.
 CREATE FUNCTION rota.refuse_transition() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = ''

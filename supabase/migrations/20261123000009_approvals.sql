@@ -81,7 +81,7 @@ ALTER TABLE public.audit_logs
         CHECK (origin ~ '^[a-z][a-z0-9_]{0,30}$'); -- worker, cli, api, web, telegram
 CREATE INDEX audit_logs_action_idx ON public.audit_logs (action_id) WHERE action_id IS NOT NULL;
 
--- The state machine of an action (domain/actions.py): what it does not know, no statement does.
+-- The state machine of an action (domain/approvals/actions.py): what it does not know, no statement does.
 CREATE FUNCTION rota.refuse_action_transition() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = ''

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.domain.errors import InvalidInputError
-from rota.domain.retention import Period
+from rota.domain.operations.retention import Period
 from rota.services.audit_checkpoints import Checkpoints
 from rota.services.audit_sealing import AuditSealer
 from rota.services.retention import RetentionService

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from rota.domain.audit_checks import Verification
+from rota.domain.audit.checks import Verification
 from rota.services.audit import AuditService
 from rota.services.audit_checkpoints import Checkpoints
 from rota.services.audit_sealing import AuditSealer

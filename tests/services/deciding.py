@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rota.domain.errors import ConflictError, SuspendedError
-from rota.domain.runs import Outcome, ResultStatus
+from rota.domain.runs.run import Outcome, ResultStatus
 from rota.services.approval_times import ApprovalTimes
 from rota.services.approvals import ApprovalService
 from rota.services.notification_service import NotificationService

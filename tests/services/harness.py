@@ -19,10 +19,10 @@ from psycopg.rows import dict_row
 
 from rota.agents.models import BuiltModels, ChatModels
 from rota.agents.tools.context import ToolContext, ToolRegistry
-from rota.domain.agents import AgentConfiguration
+from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import ScheduleId, UserId
-from rota.domain.schedules import Schedule
+from rota.domain.schedules.schedule import Schedule
 from rota.engine.agent_loop import AgentLoop
 from rota.security.encryption import Cipher
 from rota.services.agent_sides import AgentSide, AgentSides

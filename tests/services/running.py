@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from rota.domain.ids import UserId
-from rota.domain.runs import Run, Trigger
+from rota.domain.runs.run import Run, Trigger
 from rota.engine.admission import admit
 from rota.engine.queue import QueueWorker
 from rota.services.agent_sides import AgentSides

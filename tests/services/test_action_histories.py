@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from rota.domain.actions import NEXT, ActionStatus
+from rota.domain.approvals.actions import NEXT, ActionStatus
 from rota.domain.errors import ConflictError, SuspendedError
 from rota.services.journal_writer import FencedError
 from rota.services.runs import RunService

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from rota.domain.turns import BEGUN, REBASE_ABOVE, job_priority
+from rota.domain.runs.turns import BEGUN, REBASE_ABOVE, job_priority
 from rota.engine.admission import admit, requeue_lost
 from rota.engine.queue import HandedOverError, QueueWorker
 from rota.services.runs import RunService

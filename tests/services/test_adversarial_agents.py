@@ -10,7 +10,7 @@ import pytest
 from langchain.tools import ToolRuntime
 from langchain_core.tools import tool
 
-from rota.domain.actions import MOST_REFUSALS, MOST_REQUESTS, ActionStatus
+from rota.domain.approvals.actions import MOST_REFUSALS, MOST_REQUESTS, ActionStatus
 from rota.domain.errors import ConflictError, NotFoundError
 from rota.store.database import Database
 from tests.services.deciding import desk_of, look, send

@@ -13,8 +13,8 @@ from langchain.tools import InjectedState, ToolRuntime
 from langchain_core.tools import StructuredTool, Tool, tool
 
 from rota.agents.registered import AsyncFunction
-from rota.domain.actions import ActionMode
-from rota.domain.agents import ToolDeclaration
+from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.approvals.actions import ActionMode
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ToolId
 from rota.security.calls import CURRENT_STEP, ApprovalContext, StepKey

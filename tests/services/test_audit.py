@@ -13,10 +13,10 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.domain.audit import NOBODYS, canonical
-from rota.domain.audit_heads import BareHead
+from rota.domain.audit.chain import NOBODYS, canonical
+from rota.domain.audit.heads import BareHead
 from rota.domain.errors import InvalidInputError
-from rota.domain.retention import Period
+from rota.domain.operations.retention import Period
 from tests.services.auditing import DAY, LONG_AGO, Log, now
 
 

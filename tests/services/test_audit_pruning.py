@@ -8,10 +8,10 @@ import psycopg
 import pytest
 import structlog
 
-from rota.domain.audit import NOBODYS, Head
-from rota.domain.audit_heads import BareHead
+from rota.domain.audit.chain import NOBODYS, Head
+from rota.domain.audit.heads import BareHead
 from rota.domain.errors import SetupRequiredError
-from rota.domain.retention import Period, Pruned
+from rota.domain.operations.retention import Period, Pruned
 from rota.security.encryption import Cipher
 from rota.services.audit import AuditService
 from rota.services.audit_checkpoints import Checkpoints

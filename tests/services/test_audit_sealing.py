@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import structlog
 
-from rota.domain.audit import NOBODYS
+from rota.domain.audit.chain import NOBODYS
 from rota.services.audit_sealing import AuditSealer
 from rota.store.statements import statement
 from tests.services.auditing import INSERT, Log, now

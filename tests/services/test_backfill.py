@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from rota.domain.errors import InvalidInputError
-from rota.domain.overlap import OverlapPolicy
+from rota.domain.schedules.overlap import OverlapPolicy
 from rota.services.schedules import ScheduleService
 from tests.services.harness import clock
 

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from rota.domain.calendars import CalendarDay
-from rota.domain.drafts import Draft
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from rota.domain.schedules.calendars import CalendarDay
+from rota.domain.schedules.drafts import Draft
 from rota.services.calendars import CalendarService
 from rota.services.schedules import NewSchedule, ScheduleEdit, ScheduleService
 from rota.store.calendars import link_calendars

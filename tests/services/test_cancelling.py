@@ -11,7 +11,7 @@ from langchain_core.tools import tool
 
 from rota.agents.models import ChatModels
 from rota.agents.registered import AsyncFunction
-from rota.domain.runs import ResultStatus
+from rota.domain.runs.run import ResultStatus
 from rota.services.runs import RunService
 from rota.store import runs as run_rows
 from tests.loopback.model_server import Fails, Hangs, Says

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rota.agents.registered import AsyncFunction, Graph, GraphFactory
-from rota.domain.runs import ResultStatus
+from rota.domain.runs.run import ResultStatus
 from tests.services.harness import ANSWER
 
 SCHEMA = {"type": "object", "required": ["mails"], "properties": {"mails": {"type": "integer"}}}

@@ -11,7 +11,7 @@ import pytest
 from langchain_core.tools import tool
 
 from rota.agents.models import ChatModels
-from rota.domain.runs import ResultStatus
+from rota.domain.runs.run import ResultStatus
 from rota.engine.admission import requeue_lost
 from rota.services.journal_writer import FencedError
 from rota.services.notification_service import NotificationService

@@ -13,8 +13,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from rota.agents.models import ChatModels
 from rota.agents.registered import Graph
-from rota.domain.prices import Price
-from rota.domain.runs import ResultStatus
+from rota.domain.agents.prices import Price
+from rota.domain.runs.run import ResultStatus
 from rota.services.model_prices import ModelPriceService
 from rota.store import runs as run_rows
 from tests.loopback.model_server import Says

@@ -16,7 +16,7 @@ from langgraph.prebuilt import ToolNode
 
 from rota.agents.definitions import hash_of
 from rota.agents.tools.context import ToolRegistry
-from rota.domain.tool_hints import hints_in
+from rota.domain.agents.tool_hints import hints_in
 from rota.security.calls import CURRENT_STEP, StepKey
 from tests.services.deciding import desk_of
 from tests.services.test_approved_calls import attempts, desk, gated

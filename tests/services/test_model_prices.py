@@ -7,8 +7,8 @@ from decimal import Decimal
 import psycopg
 import pytest
 
+from rota.domain.agents.prices import Price
 from rota.domain.errors import InvalidInputError, NotFoundError
-from rota.domain.prices import Price
 from rota.services.model_prices import ModelPriceService
 
 PRICE = Price(Decimal("0.15"), Decimal("0.6"), Decimal("0.0375"))

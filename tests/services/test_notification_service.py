@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rota.domain.notifications import Category
+from rota.domain.notifications.notification import Category
 from rota.services.notification_service import NotificationService
 
 

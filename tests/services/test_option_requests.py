@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from rota.domain.drafts import Draft
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from rota.domain.limits import Limits
-from rota.domain.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
-from rota.domain.run_options import RunOptions
+from rota.domain.runs.limits import Limits
+from rota.domain.runs.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
+from rota.domain.runs.options import RunOptions
+from rota.domain.schedules.drafts import Draft
 from rota.services.agent_files import parse_agent_file
 from rota.services.agents import AgentService
 from rota.services.runs import RunService

@@ -9,7 +9,7 @@ import pytest
 from rota.agents.models import ChatModels
 from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext
-from rota.domain.runs import ResultStatus
+from rota.domain.runs.run import ResultStatus
 from rota.security.encryption import Cipher
 from rota.services.connections import ConnectionService
 from tests.loopback.anthropic import AnthropicServer

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rota.domain.errors import ConflictError
-from rota.domain.overlap import OverlapPolicy
+from rota.domain.schedules.overlap import OverlapPolicy
 from rota.services.runs import RunService
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from rota.agents.registered import load_callables
-from rota.domain.runs import ResultStatus
+from rota.domain.runs.run import ResultStatus
 
 TEXT = (Path(__file__).parents[2] / "docs/howto/own-agents.md").read_text(encoding="utf-8")
 

@@ -8,7 +8,7 @@ import json
 import pytest
 from psycopg.rows import dict_row
 
-from rota.domain.actions import ActionStatus
+from rota.domain.approvals.actions import ActionStatus
 from rota.domain.errors import ConflictError, SuspendedError
 from rota.engine.admission import admit, requeue_lost
 from rota.services.runs import RunService

@@ -14,12 +14,12 @@ from langchain_core.tools import tool
 from psycopg.types.json import Jsonb
 
 from rota.agents.tools.context import ToolRegistry
-from rota.domain.approvals import judge
+from rota.domain.approvals.judging import judge
+from rota.domain.approvals.rule_texts import parse_condition
+from rota.domain.approvals.rules import RuleDraft
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId
-from rota.domain.rule_texts import parse_condition
-from rota.domain.rules import RuleDraft
-from rota.domain.runs import Trigger
+from rota.domain.runs.run import Trigger
 from rota.security import call_policy
 from rota.services.approval_rules import RuleService
 from rota.store import approval_rules as rule_rows

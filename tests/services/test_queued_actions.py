@@ -9,7 +9,7 @@ import uuid
 import psycopg
 import pytest
 
-from rota.domain.actions import MOST_REQUESTS, NEXT, ActionStatus
+from rota.domain.approvals.actions import MOST_REQUESTS, NEXT, ActionStatus
 from rota.domain.errors import (
     ConflictError,
     InvalidInputError,

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from rota.domain.errors import InvalidInputError
-from rota.domain.retention import Kind, Period, Pruned, RetentionPolicy, parse_days
+from rota.domain.operations.retention import Kind, Period, Pruned, RetentionPolicy, parse_days
 from rota.services.audit_checkpoints import Checkpoints
 from rota.services.explanations import ExplanationService
 from rota.services.results import ResultService

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rota.agents.models import ChatModels
-from rota.domain.runs import ResultStatus, Trigger
+from rota.domain.runs.run import ResultStatus, Trigger
 from rota.engine.admission import admit
 from rota.store import runs as run_rows
 from tests.loopback.model_server import Drops, Fails, Hangs, Says

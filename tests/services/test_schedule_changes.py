@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rota.domain.drafts import Draft
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId
-from rota.domain.runs import RunStatus
+from rota.domain.runs.run import RunStatus
+from rota.domain.schedules.drafts import Draft
 from rota.services.schedules import NewSchedule, ScheduleEdit, ScheduleService
 from rota.store import runs as run_rows
 from tests.services.harness import ANSWER, clock

@@ -11,8 +11,8 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from structlog.testing import capture_logs
 
-from rota.domain.content import RESULT_CONTENT_LIMIT
-from rota.domain.runs import ResultStatus
+from rota.domain.runs.run import ResultStatus
+from rota.domain.text.storable import RESULT_CONTENT_LIMIT
 from rota.services.journal_writer import FencedError
 from rota.services.notification_service import NotificationService
 from rota.store import runs as run_rows

@@ -226,7 +226,7 @@ async def test_one_schedule_that_cannot_be_worked_out_stops_no_other(
     workshop, scheduler, monkeypatch
 ):
     """Whatever goes wrong in the arithmetic of one rule."""
-    from rota.domain import schedules as domain
+    from rota.domain.schedules import schedule as domain
 
     await workshop.due(MONDAY_7, name="bad", prompt="bad")
     await workshop.due(MONDAY_7, name="good")

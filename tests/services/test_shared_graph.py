@@ -16,7 +16,7 @@ from rota.agents.graph import GraphContext
 from rota.agents.journal import Journal
 from rota.agents.models import ChatModels
 from rota.domain.ids import UserId
-from rota.domain.runs import ResultStatus
+from rota.domain.runs.run import ResultStatus
 from rota.services.run_recorder import RunRecorder
 from rota.store import runs as run_rows
 from tests.loopback.model_server import Says

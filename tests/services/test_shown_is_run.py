@@ -35,9 +35,9 @@ from pydantic.v1 import BaseModel as BaseModelV1
 
 from rota.agents.registered import AsyncFunction
 from rota.agents.tools.context import ToolRegistry
-from rota.domain.actions import APPROVAL_LASTS, LARGEST_REQUEST
-from rota.domain.rule_texts import parse_condition
-from rota.domain.rules import RuleDraft
+from rota.domain.approvals.actions import APPROVAL_LASTS, LARGEST_REQUEST
+from rota.domain.approvals.rule_texts import parse_condition
+from rota.domain.approvals.rules import RuleDraft
 from rota.security.call_policy import CallPolicy
 from rota.security.calls import CURRENT_STEP
 from rota.security.gate_guard import GateGuard
@@ -401,7 +401,7 @@ async def allowed_by(desk, attempts, inner, *conditions):
 
 
 def desk_circumstances(context):
-    from rota.domain.approvals import Circumstances
+    from rota.domain.approvals.judging import Circumstances
 
     return Circumstances(context.user_id, "watcher", None, unattended=True, now=clock())
 

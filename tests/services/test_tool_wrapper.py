@@ -15,10 +15,10 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import StructuredTool, Tool, ToolException, tool
 
-from rota.domain.agents import ToolDeclaration
+from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import ToolId
-from rota.domain.runs import Trigger
+from rota.domain.runs.run import Trigger
 from rota.security.calls import ApprovalContext
 from rota.security.gate_guard import GateGuard
 from rota.security.hashing import arguments_hash

@@ -9,7 +9,7 @@ import pytest
 
 from rota.agents.loader import ACCOUNT_WANTED
 from rota.agents.models import ChatModels
-from rota.domain.actions import MOST_REFUSALS, MOST_WAITING, ActionStatus
+from rota.domain.approvals.actions import MOST_REFUSALS, MOST_WAITING, ActionStatus
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.services.approval_rules import RuleService
 from rota.services.deputies import DeputyService

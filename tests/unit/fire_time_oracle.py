@@ -1,4 +1,4 @@
-"""The fire times of a cron expression, found slowly: a second opinion on `rota.domain.cron`.
+"""The fire times of a cron expression, found slowly: a second opinion on rota's own.
 
 It shares nothing with what it judges: neither rota nor cronsim is imported, and no fire time is
 computed by arithmetic on dates. It walks the real line one UTC minute at a time, asks zoneinfo what

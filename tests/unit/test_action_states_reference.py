@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rota.domain.actions import NEXT, ActionStatus
+from rota.domain.approvals.actions import NEXT, ActionStatus
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "explanation/approvals.md").read_text(encoding="utf-8")

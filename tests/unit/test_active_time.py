@@ -2,8 +2,8 @@ from datetime import datetime
 
 import pytest
 
-from rota.domain.active_time import ActiveTime
 from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.active_time import ActiveTime
 
 MONDAY = "2026-03-02"
 

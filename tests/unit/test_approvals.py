@@ -6,10 +6,10 @@ from typing import get_args
 
 import pytest
 
-from rota.domain.agents import Preference, Tier, ToolDeclaration
-from rota.domain.approvals import judge
+from rota.domain.agents.configuration import Preference, Tier, ToolDeclaration
+from rota.domain.approvals.judging import judge
 from rota.domain.ids import ToolId
-from rota.domain.runs import NEXT, RunStatus
+from rota.domain.runs.run import NEXT, RunStatus
 
 
 def declared(tier, preference=None):

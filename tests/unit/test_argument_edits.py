@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rota.domain.argument_edits import with_left_out, with_secrets
+from rota.domain.approvals.argument_edits import with_left_out, with_secrets
 from rota.domain.errors import InvalidInputError
 from rota.security.redaction import redact
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.domain.calendars import CalendarDay, parse_days
 from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.calendars import CalendarDay, parse_days
 from rota.services.calendar_files import LARGEST_FILE, read_icalendar
 
 FIRST, LAST = date(2026, 1, 1), date(2028, 12, 31)

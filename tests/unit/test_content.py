@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.domain.content import (
+from rota.domain.text.storable import (
     NOTIFICATION_BODY_LIMIT,
     RESULT_CONTENT_LIMIT,
     cut,

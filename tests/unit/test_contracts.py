@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.domain.contracts import OutputContract, parse_contract
 from rota.domain.errors import InvalidInputError
-from rota.domain.json_schemas import JsonSchema, _compiled
-from rota.domain.strict_json import DEEPEST, NotJsonError, read_json
+from rota.domain.runs.contracts import OutputContract, parse_contract
+from rota.domain.schemas.schema import JsonSchema, _compiled
+from rota.domain.text.json_values import DEEPEST, NotJsonError, read_json
 
 TICKETS = {
     "type": "object",
@@ -638,7 +638,7 @@ thread.join()
 
 def test_nobody_waits_for_the_validator_who_has_no_contract():
     code = (
-        "import sys, rota.cli.main, rota.bootstrap, rota.domain.contracts;"
+        "import sys, rota.cli.main, rota.bootstrap, rota.domain.runs.contracts;"
         "sys.exit('jsonschema_rs' in sys.modules)"
     )
 

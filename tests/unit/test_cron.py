@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rota.domain.cron import CronSchedule
 from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.rules.cron import CronSchedule
 
 ZONES = [
     "UTC",
@@ -374,7 +374,7 @@ def test_words_are_english_whatever_the_machines_language(monkeypatch):
 
 def test_reading_a_schedule_does_not_load_what_only_words_and_mistakes_need():
     code = (
-        "import sys; from rota.domain.cron import CronSchedule;"
+        "import sys; from rota.domain.schedules.rules.cron import CronSchedule;"
         "CronSchedule.parse('0 7 * * 1-5', 'Europe/Berlin');"
         "print([m for m in ('cron_descriptor', 'difflib') if m in sys.modules])"
     )

@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rota.domain.clock_notes import clock_notes
-from rota.domain.drafts import Draft
 from rota.domain.errors import InvalidInputError
-from rota.domain.overlap import OverlapPolicy
-from rota.domain.schedules import CatchUp, Policy
-from rota.domain.timing import Timing
-from rota.domain.wall_clock import DstGap
-from rota.domain.written_time import parse_duration, parse_moment
+from rota.domain.schedules.clock_notes import clock_notes
+from rota.domain.schedules.drafts import Draft
+from rota.domain.schedules.overlap import OverlapPolicy
+from rota.domain.schedules.rules.wall_clock import DstGap
+from rota.domain.schedules.schedule import CatchUp, Policy
+from rota.domain.schedules.timing import Timing
+from rota.domain.schedules.written_time import parse_duration, parse_moment
 
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)  # 7:00 in Berlin
 BERLIN = "Europe/Berlin"

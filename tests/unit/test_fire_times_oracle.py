@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rota.domain.cron import CronSchedule
 from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.rules.cron import CronSchedule
 from tests.unit.fire_time_oracle import MACROS, MONTHS, WEEKDAYS, Expression, fire_times
 
 FACTOR = float(os.environ.get("ROTA_HYPOTHESIS_FACTOR", "1"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rota.domain.heartbeats import is_nothing, is_quiet, with_checklist
+from rota.domain.runs.heartbeats import is_nothing, is_quiet, with_checklist
 
 WORDS = st.lists(
     st.text("abcdefghijklmnopqrstuvwxyzäößABCXYZ0123456789", min_size=1), min_size=1, max_size=4

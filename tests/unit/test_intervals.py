@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.domain.cron import CronSchedule
 from rota.domain.errors import InvalidInputError
-from rota.domain.intervals import AnyOf, Instants, Interval, Within, length_in_words
+from rota.domain.schedules.rules.cron import CronSchedule
+from rota.domain.schedules.rules.intervals import AnyOf, Instants, Interval, Within, length_in_words
 
 ANCHOR = datetime(2026, 3, 2, 7, 13, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

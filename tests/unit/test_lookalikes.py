@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rota.domain.lookalikes import MOST_FOUND, lookalikes
+from rota.domain.approvals.lookalikes import MOST_FOUND, lookalikes
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,10 @@ from rota.agents.models import (
     retry_policy,
     with_model,
 )
-from rota.domain.agents import AgentConfiguration
+from rota.domain.agents.configuration import AgentConfiguration
+from rota.domain.agents.retries import wait_before_retry
 from rota.domain.errors import InvalidInputError, RotaError, SetupRequiredError
 from rota.domain.ids import AgentId
-from rota.domain.retries import wait_before_retry
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.model_server import Drops, Fails, FailsMidStream, Hangs, Says
 from tests.loopback.openai import OpenAIServer

@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 
 from rota.domain.errors import InvalidInputError
-from rota.domain.limits import DayLimits, Limits
-from rota.domain.option_drafts import LARGEST, DayLimitsDraft, LimitsDraft, OptionDraft
-from rota.domain.run_options import Precheck, RunOptions, parse_run_options
+from rota.domain.runs.limits import DayLimits, Limits
+from rota.domain.runs.option_drafts import LARGEST, DayLimitsDraft, LimitsDraft, OptionDraft
+from rota.domain.runs.options import Precheck, RunOptions, parse_run_options
 
 SCHEMA = '{"type": "object"}'
 EVERYTHING = OptionDraft(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rota.domain.cron import CronSchedule
 from rota.domain.errors import InvalidInputError
-from rota.domain.phrases import Phrase, parse_phrase
+from rota.domain.schedules.phrases import Phrase, parse_phrase
+from rota.domain.schedules.rules.cron import CronSchedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MONDAY_NOON = datetime(2026, 11, 23, 12, 0, tzinfo=BERLIN)

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rota.domain.errors import InvalidInputError
-from rota.domain.phrases import Phrase, parse_phrase
-from rota.domain.written_time import parse_duration
+from rota.domain.schedules.phrases import Phrase, parse_phrase
+from rota.domain.schedules.written_time import parse_duration
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "phrases.md"
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.domain.calendars import CalendarDay
 from rota.domain.ids import ScheduleId, UserId
-from rota.domain.notifications import Category
-from rota.domain.schedules import ON_TIME, CatchUp, Policy, Schedule, plan_fires
-from rota.domain.timing import Timing, due_time, jitter_of
+from rota.domain.notifications.notification import Category
+from rota.domain.schedules.calendars import CalendarDay
+from rota.domain.schedules.schedule import ON_TIME, CatchUp, Policy, Schedule, plan_fires
+from rota.domain.schedules.timing import Timing, due_time, jitter_of
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.domain.agents import ToolDeclaration
-from rota.domain.approvals import Circumstances, judge, weigh
-from rota.domain.argument_tests import TESTS
-from rota.domain.conditions import Condition
+from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.agents.tool_hints import HINTS, tightened
+from rota.domain.approvals.argument_tests import TESTS
+from rota.domain.approvals.conditions import Condition
+from rota.domain.approvals.judging import Circumstances, judge, weigh
+from rota.domain.approvals.rule_texts import parse_condition
+from rota.domain.approvals.rules import Rule, RuleDraft, condition_as_json, conditions_from_json
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import RuleId, ScheduleId, ToolId, UserId
-from rota.domain.rule_texts import parse_condition
-from rota.domain.rules import Rule, RuleDraft, condition_as_json, conditions_from_json
-from rota.domain.tool_hints import HINTS, tightened
 
 ALICE, BOB = UserId(uuid.UUID(int=1)), UserId(uuid.UUID(int=2))
 MORNING, EVENING = ScheduleId(uuid.UUID(int=3)), ScheduleId(uuid.UUID(int=4))

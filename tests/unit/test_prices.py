@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rota.agents.models import PROVIDERS, build_chat_model
 from rota.agents.prices import _LIBRARY_NAMES, PriceTable, tokens_of
+from rota.domain.agents.prices import FREE, Price, Tokens, parse_price_key, parse_usd
 from rota.domain.errors import InvalidInputError
-from rota.domain.prices import FREE, Price, Tokens, parse_price_key, parse_usd
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer

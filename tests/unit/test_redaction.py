@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rota.domain.content import REDACTED
+from rota.domain.text.storable import REDACTED
 from rota.security.redaction import redact, redact_text
 
 SECRETS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rota.domain.runs import NEXT, RunStatus
+from rota.domain.runs.run import NEXT, RunStatus
 
 TEXT = (Path(__file__).parents[2] / "docs/explanation/runs.md").read_text(encoding="utf-8")
 

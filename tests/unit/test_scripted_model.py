@@ -15,8 +15,8 @@ from langchain_core.tools import tool
 
 from rota.agents.models import build_chat_model, classify_model_error
 from rota.agents.scripted import ScriptedModelError, validate_script
+from rota.domain.agents.script import parse_script
 from rota.domain.errors import InvalidInputError
-from rota.domain.script import parse_script
 
 NOW = datetime(2026, 7, 1, 7, 0, tzinfo=ZoneInfo("Europe/Berlin"))
 

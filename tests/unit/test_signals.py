@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.domain.agents import RISKS
-from rota.domain.signals import (
+from rota.domain.agents.configuration import RISKS
+from rota.domain.approvals.signals import (
     LONG_TEXT,
     MANY_ITEMS,
     MANY_RECIPIENTS,

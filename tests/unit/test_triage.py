@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from rota.domain.actions import ActionMode, ActionStatus, PendingAction
+from rota.domain.approvals.actions import ActionMode, ActionStatus, PendingAction
+from rota.domain.approvals.triage import ROUTINE, Precedents, groups
 from rota.domain.ids import ActionId, UserId
-from rota.domain.triage import ROUTINE, Precedents, groups
 
 NOW = datetime(2026, 11, 28, 7, tzinfo=UTC)
 ALICE, BOB = UserId(uuid.uuid4()), UserId(uuid.uuid4())

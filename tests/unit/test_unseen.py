@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.domain.unseen import hidden_in, spell_out
+from rota.domain.text.unseen import hidden_in, spell_out
 
 HIDDEN = (
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b\u180e\u200b\u202e\u2066\u2800\u3164\ufe00\ufe0e"

@@ -7,14 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from rota.domain.limits import (
-    WARN_AT,
-    DayLimits,
-    LimitKind,
-    LimitReachedError,
-    Limits,
-    Spent,
-)
+from rota.domain.runs.limits import WARN_AT, DayLimits, LimitKind, LimitReachedError, Limits, Spent
 
 
 @dataclass(frozen=True, slots=True)

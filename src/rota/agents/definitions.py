@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from langchain_core.tools import BaseTool
 
-from rota.domain.agents import ToolDeclaration
+from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.agents.tool_hints import hints_in, tightened
 from rota.domain.errors import InvalidInputError
-from rota.domain.tool_hints import hints_in, tightened
 from rota.security.call_arguments import argument_schema
 from rota.security.hashing import definition_hash
 

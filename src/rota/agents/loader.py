@@ -17,12 +17,12 @@ from rota.agents.graph import GraphContext, graph, within
 from rota.agents.journal import Journal
 from rota.agents.models import BuiltModels, retry_policy
 from rota.agents.tools.context import ToolContext, ToolRegistry
-from rota.domain.agents import AgentConfiguration, ToolDeclaration
-from rota.domain.content import normalize_content
+from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import UserId
-from rota.domain.limits import Limits
-from rota.domain.run_options import RunOptions
+from rota.domain.runs.limits import Limits
+from rota.domain.runs.options import RunOptions
+from rota.domain.text.storable import normalize_content
 from rota.security.gate_guard import GateGuard
 from rota.store import agents as agent_rows
 from rota.store.database import Connection

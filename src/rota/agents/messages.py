@@ -14,7 +14,7 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.utils import count_tokens_approximately
 
-from rota.domain.content import storable_json
+from rota.domain.text.storable import storable_json
 
 _SAID: Final = ("content", "tool_calls", "additional_kwargs")
 """What of a message is sent to a provider."""

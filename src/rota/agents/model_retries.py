@@ -20,8 +20,8 @@ from rota.agents.model_failures import (
     ModelFailure,
     classify_model_error,
 )
+from rota.domain.agents.retries import RetryPolicy, wait_before_retry
 from rota.domain.errors import RotaError
-from rota.domain.retries import RetryPolicy, wait_before_retry
 
 __all__ = ["ModelAttempt", "ModelCallError", "RetryPolicy", "call_models"]
 

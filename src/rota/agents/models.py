@@ -22,10 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from rota.agents.model_failures import FailureKind, ModelFailure, classify_model_error
 from rota.agents.providers import PROVIDERS, SCRIPTED, Provider, parse_model
 from rota.agents.scripted import ScriptedChatModel, validate_script
-from rota.domain.agents import AgentConfiguration
+from rota.domain.agents.configuration import AgentConfiguration
+from rota.domain.agents.retries import RetryPolicy
+from rota.domain.agents.script import Script
 from rota.domain.errors import InvalidInputError, SetupRequiredError
-from rota.domain.retries import RetryPolicy
-from rota.domain.script import Script
 
 __all__ = [
     "PROVIDERS",

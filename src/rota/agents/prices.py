@@ -17,7 +17,7 @@ from genai_prices import __version__ as library_version
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
-from rota.domain.prices import ANY_MODEL, FREE, Price, Tokens, find_override, normal_model
+from rota.domain.agents.prices import ANY_MODEL, FREE, Price, Tokens, find_override, normal_model
 
 __all__ = ["Price", "PriceTable", "Quote"]
 

@@ -10,7 +10,7 @@ import typer
 from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
 
 if TYPE_CHECKING:
-    from rota.domain.agents import AgentConfiguration
+    from rota.domain.agents.configuration import AgentConfiguration
 
 app = typer.Typer(help="Agents: list, show, apply from a file.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
@@ -55,7 +55,7 @@ def show_agent(
 ) -> None:
     """Show an agent: model, prompt, and what may happen with each tool."""
     from rota.cli import output
-    from rota.domain.approvals import judge
+    from rota.domain.approvals.judging import judge
 
     agent = as_person(
         settings_from(data_dir, database_url, user), lambda app, me: app.agents.get(me, name)
@@ -121,7 +121,7 @@ def _limits(agent: AgentConfiguration) -> str:
     """Say what one run may use, or what is wrong with a row that was written past rota."""
     from rota.cli.execution_texts import limits_in_words
     from rota.domain.errors import InvalidInputError
-    from rota.domain.limits import Limits
+    from rota.domain.runs.limits import Limits
 
     try:
         limits = Limits(steps=agent.max_steps).overridden_by(Limits.parse(agent.limits))

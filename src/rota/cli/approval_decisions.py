@@ -13,10 +13,10 @@ from rota.settings import Settings
 
 if TYPE_CHECKING:
     from rota.bootstrap import App
-    from rota.domain.actions import PendingAction
-    from rota.domain.agents import Risk
+    from rota.domain.agents.configuration import Risk
+    from rota.domain.approvals.actions import PendingAction
+    from rota.domain.approvals.rules import Rule
     from rota.domain.ids import UserId
-    from rota.domain.rules import Rule
     from rota.services.approvals import Decided
 
 VIA = "cli"
@@ -54,7 +54,7 @@ class Which:
 
     async def find(self, app: App, me: UserId) -> tuple[PendingAction, ...]:
         """Return them as they are now; raises NotFoundError, and ConflictError by `version`."""
-        from rota.domain.actions import ActionStatus
+        from rota.domain.approvals.actions import ActionStatus
 
         if self.actions:
             return await app.approvals.named(me, self.actions, version=self.version)
@@ -67,7 +67,7 @@ class Which:
     async def why_none(self, app: App, me: UserId) -> str:
         """Say why none was found: nothing waits, or what does is riskier than what was meant."""
         from rota.cli import approval_none
-        from rota.domain.actions import ActionStatus
+        from rota.domain.approvals.actions import ActionStatus
 
         if self.like is not None:
             alike = await app.approvals.like(me, self.like)
@@ -149,8 +149,8 @@ def approve_always(
 ) -> None:
     """Approve one request, and make a rule of it."""
     from rota.cli import approval_policy_texts, output
-    from rota.domain.rules import ALWAYS_LASTS
-    from rota.domain.written_time import parse_duration
+    from rota.domain.approvals.rules import ALWAYS_LASTS
+    from rota.domain.schedules.written_time import parse_duration
     from rota.services.approvals import Decided
 
     which.check()
@@ -198,7 +198,7 @@ def _carry_out(
 ) -> None:
     """Decide, and say what came of it; also that nobody is there to run what was approved."""
     from rota.cli import output
-    from rota.domain.actions import ActionStatus
+    from rota.domain.approvals.actions import ActionStatus
 
     async def work_and_look(
         app: App, me: UserId, found: tuple[PendingAction, ...]

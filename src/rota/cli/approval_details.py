@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rota.cli import output
-from rota.domain.actions import ActionStatus
-from rota.domain.argument_edits import holds_redaction
-from rota.domain.triage import HISTORY_DAYS
+from rota.domain.approvals.actions import ActionStatus
+from rota.domain.approvals.argument_edits import holds_redaction
+from rota.domain.approvals.triage import HISTORY_DAYS
 
 if TYPE_CHECKING:
-    from rota.domain.actions import PendingAction
+    from rota.domain.approvals.actions import PendingAction
+    from rota.domain.approvals.triage import Precedents
     from rota.domain.ids import UserId
-    from rota.domain.triage import Precedents
     from rota.store.run_views import RunView
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rota.domain.agents import Risk
+from rota.domain.agents.configuration import Risk
 
 NOTHING = "Nothing waits for your approval."
 

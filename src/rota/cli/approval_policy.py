@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from rota.bootstrap import App
+    from rota.domain.approvals.rules import Rule, RuleDraft
     from rota.domain.ids import ScheduleId, UserId
-    from rota.domain.rules import Rule, RuleDraft
     from rota.services.approval_rules import Explained
     from rota.services.rule_files import RuleEntry
 

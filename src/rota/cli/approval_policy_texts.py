@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from rota.cli import output
-from rota.domain.rules import condition_as_json
+from rota.domain.approvals.rules import condition_as_json
 
 if TYPE_CHECKING:
-    from rota.domain.rules import Rule
+    from rota.domain.approvals.rules import Rule
     from rota.services.approval_rules import Explained
 
 NAMELESS: Final[Mapping[UUID, str]] = MappingProxyType({})

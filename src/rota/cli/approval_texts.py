@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from rota.cli import output
-from rota.domain.actions import ActionStatus
-from rota.domain.triage import groups
+from rota.domain.approvals.actions import ActionStatus
+from rota.domain.approvals.triage import groups
 
 if TYPE_CHECKING:
-    from rota.domain.actions import PendingAction
+    from rota.domain.approvals.actions import PendingAction
+    from rota.domain.approvals.triage import Group
     from rota.domain.ids import UserId
-    from rota.domain.triage import Group
     from rota.services.approvals import Decided
 
 _LONGEST_CELL = 60

@@ -13,7 +13,7 @@ from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, s
 
 if TYPE_CHECKING:
     from rota.bootstrap import App
-    from rota.domain.actions import PendingAction
+    from rota.domain.approvals.actions import PendingAction
     from rota.domain.ids import UserId
     from rota.services.approvals import Decided
 
@@ -89,9 +89,9 @@ def list_approvals(
 ) -> None:
     """List what waits for your decision, the riskiest first, like requests together."""
     from rota.cli import approval_none, approval_texts, output
-    from rota.domain.actions import ActionStatus
+    from rota.domain.approvals.actions import ActionStatus
+    from rota.domain.approvals.triage import groups
     from rota.domain.errors import InvalidInputError
-    from rota.domain.triage import groups
     from rota.services.approvals import OPEN
 
     statuses: tuple[ActionStatus, ...] | None = OPEN

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from rota.bootstrap import App
-    from rota.domain.audit import AuditEntry
+    from rota.domain.audit.chain import AuditEntry
     from rota.domain.ids import UserId
     from rota.settings import Settings
 
@@ -66,7 +66,7 @@ def list_entries(
     from rota.bootstrap import clock
     from rota.cli import output
     from rota.cli.audit_entries import as_json, print_entries
-    from rota.domain.written_time import parse_since
+    from rota.domain.schedules.written_time import parse_since
 
     async def work(app: App, me: UserId) -> tuple[str, dict[str, str], tuple[AuditEntry, ...]]:
         zone = await app.schedules.zone(me)

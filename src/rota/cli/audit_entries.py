@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from rota.cli import output
 
 if TYPE_CHECKING:
-    from rota.domain.audit import AuditEntry
+    from rota.domain.audit.chain import AuditEntry
 
 _ONE_LINE: Final = 150
 """Columns of a terminal from which on all of an entry has room in one line."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from rota.cli import output
-from rota.domain.audit_checks import Verification
-from rota.domain.audit_heads import KeptHead, read_heads
+from rota.domain.audit.checks import Verification
+from rota.domain.audit.heads import KeptHead, read_heads
 from rota.domain.errors import InvalidInputError
 from rota.services.audit import head_line
 

@@ -54,7 +54,7 @@ def add_days(
     from dataclasses import replace
 
     from rota.cli import output
-    from rota.domain.calendars import parse_days
+    from rota.domain.schedules.calendars import parse_days
 
     parsed = tuple(replace(day, summary=summary) for day in parse_days(", ".join(days)))
     found = as_person(

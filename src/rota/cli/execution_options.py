@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
-    from rota.domain.option_drafts import OptionDraft
-    from rota.domain.run_options import RunOptions
+    from rota.domain.runs.option_drafts import OptionDraft
+    from rota.domain.runs.options import RunOptions
 
 _LARGEST_SCHEMA: Final = 1_000_000
 
@@ -170,7 +170,7 @@ def of_schedule(
     approvals_most: str | None,
 ) -> OptionDraft:
     """Return a schedule's options as they were written; raises InvalidInputError for the file."""
-    from rota.domain.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
+    from rota.domain.runs.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
 
     return OptionDraft(
         model=model,
@@ -203,7 +203,7 @@ def of_run(
     """Return the options of a single run; raises InvalidInputError."""
     from dataclasses import replace
 
-    from rota.domain.option_drafts import LimitsDraft, OptionDraft
+    from rota.domain.runs.option_drafts import LimitsDraft, OptionDraft
 
     limits = LimitsDraft(max_time, idle_time, max_steps, max_tokens, max_cost)
     return replace(OptionDraft(model=model, limits=limits).for_one_run(), dry_run=dry_run)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-from rota.domain.intervals import length_in_words
-from rota.domain.limits import DayLimits, Limits
+from rota.domain.runs.limits import DayLimits, Limits
+from rota.domain.schedules.rules.intervals import length_in_words
 
 
 def limits_in_words(limits: Limits) -> str:

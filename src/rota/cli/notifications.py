@@ -11,7 +11,7 @@ from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, s
 if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.domain.ids import UserId
-    from rota.domain.notifications import Notification
+    from rota.domain.notifications.notification import Notification
 
 app = typer.Typer(help="Notifications: what rota told you.", no_args_is_help=True)
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rota.cli.wrapping import wrapped
-from rota.domain.unseen import spell_out
+from rota.domain.text.unseen import spell_out
 
 _NEVER_WRAPPED: Final = frozenset(
     {

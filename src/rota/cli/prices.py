@@ -12,7 +12,7 @@ from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_f
 if TYPE_CHECKING:
     from rota.agents.prices import Quote
     from rota.bootstrap import App
-    from rota.domain.prices import Price
+    from rota.domain.agents.prices import Price
 
 app = typer.Typer(help="Prices of models, in US dollars.", no_args_is_help=True)
 Model = Annotated[
@@ -74,7 +74,7 @@ def set_price(
 ) -> None:
     """Set what a model costs you: it comes before the price that rota knows."""
     from rota.cli import output
-    from rota.domain.prices import Price, parse_usd
+    from rota.domain.agents.prices import Price, parse_usd
 
     price = Price(
         parse_usd(input_usd, "input"),
@@ -103,7 +103,7 @@ def remove(model: Model, data_dir: DataDir = None, database_url: DatabaseUrl = N
 async def _quotes(app: App, model: str | None) -> dict[str, Quote | None]:
     from rota.agents.prices import PriceTable
     from rota.bootstrap import clock
-    from rota.domain.prices import normal_model
+    from rota.domain.agents.prices import normal_model
 
     own = await app.prices.overrides()
     table = PriceTable(own)
@@ -113,7 +113,7 @@ async def _quotes(app: App, model: str | None) -> dict[str, Quote | None]:
 
 
 async def _set(app: App, model: str, price: Price) -> tuple[str, bool]:
-    from rota.domain.prices import find_override
+    from rota.domain.agents.prices import find_override
 
     key = await app.prices.set(model, price)
     used = [find_override(name, {key: price}) for name in await app.prices.models_in_use()]

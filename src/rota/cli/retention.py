@@ -9,7 +9,7 @@ import typer
 from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
 
 if TYPE_CHECKING:
-    from rota.domain.retention import RetentionPolicy
+    from rota.domain.operations.retention import RetentionPolicy
 
 app = typer.Typer(help="What is kept, and for how long.", no_args_is_help=True)
 
@@ -89,7 +89,7 @@ def set_days(
 ) -> None:
     """Change what is kept for how long: a number of days, or 'forever'. What is left out stays."""
     from rota.domain.errors import InvalidInputError
-    from rota.domain.retention import Period, parse_days
+    from rota.domain.operations.retention import Period, parse_days
 
     written = {
         Period.JOURNAL: journal,
@@ -149,7 +149,7 @@ def _print(policy: RetentionPolicy) -> None:
     from dataclasses import asdict
 
     from rota.cli import output
-    from rota.domain.retention import in_words
+    from rota.domain.operations.retention import in_words
 
     output.table(
         ["OPTION", "KEPT FOR", "WHAT"],

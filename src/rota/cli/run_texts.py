@@ -126,7 +126,7 @@ def _place(step: StepRow) -> str:
 def _limits(run: RunView) -> str | None:
     """Say the limits that held, with rota's own where there is none; else those asked for."""
     from rota.domain.errors import InvalidInputError
-    from rota.domain.limits import DEFAULT_IDLE_SECONDS, DEFAULT_WALL_SECONDS, Limits
+    from rota.domain.runs.limits import DEFAULT_IDLE_SECONDS, DEFAULT_WALL_SECONDS, Limits
 
     try:
         if run.limits is None:
@@ -175,7 +175,7 @@ def _tokens(step: StepRow) -> str:
 
 
 def _answer(response: object) -> str:
-    from rota.domain.content import normalize_content
+    from rota.domain.text.storable import normalize_content
 
     messages = response if isinstance(response, list) else [response]
     texts: list[str] = []

@@ -55,7 +55,7 @@ from rota.cli.schedule_options import (
 if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.domain.ids import UserId
-    from rota.domain.schedules import Schedule
+    from rota.domain.schedules.schedule import Schedule
     from rota.settings import Settings
 
 Reference = Annotated[
@@ -115,7 +115,7 @@ def add_schedule(
     json: Json = False,
 ) -> None:
     """Add a schedule; it is read back in words, with its next fires and changes of the clock."""
-    from rota.domain.drafts import Draft
+    from rota.domain.schedules.drafts import Draft
     from rota.services.schedules import NewSchedule
 
     draft = Draft(
@@ -234,7 +234,7 @@ def edit_schedule(
 
     A changed rule is planned from now on: it never fires a time that has passed.
     """
-    from rota.domain.drafts import Draft
+    from rota.domain.schedules.drafts import Draft
     from rota.services.schedules import ScheduleEdit
 
     draft = Draft(

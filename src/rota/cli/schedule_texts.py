@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 from rota.cli import output
 
 if TYPE_CHECKING:
-    from rota.domain.run_options import Precheck, RunOptions
-    from rota.domain.schedules import Schedule
-    from rota.domain.timing import Timing
+    from rota.domain.runs.options import Precheck, RunOptions
+    from rota.domain.schedules.schedule import Schedule
+    from rota.domain.schedules.timing import Timing
     from rota.services.explanations import Explanation
     from rota.services.schedules import Upcoming
 
@@ -57,7 +57,7 @@ def print_fires(fires: Sequence[datetime], zone: str) -> None:
 
 def print_clock_notes(timing: Timing, now: datetime) -> None:
     """Print what changes of the clock in the coming year mean."""
-    from rota.domain.clock_notes import clock_notes
+    from rota.domain.schedules.clock_notes import clock_notes
 
     for index, note in enumerate(clock_notes(timing, now)):
         output.say(f"{'Clock' if index == 0 else '':10} {note}")
@@ -92,9 +92,9 @@ def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
 def print_options(schedule: Schedule) -> None:
     """Print how a schedule's runs are executed, where it says so."""
     from rota.cli.execution_texts import day_limits_in_words, limits_in_words
-    from rota.domain.contracts import OutputContract, parse_contract
     from rota.domain.errors import InvalidInputError
-    from rota.domain.run_options import parse_run_options
+    from rota.domain.runs.contracts import OutputContract, parse_contract
+    from rota.domain.runs.options import parse_run_options
 
     try:
         options = parse_run_options(schedule.options)
@@ -128,8 +128,8 @@ def print_options(schedule: Schedule) -> None:
 
 
 def _approvals(options: RunOptions) -> str | None:
-    from rota.domain.actions import ActionMode
-    from rota.domain.intervals import length_in_words
+    from rota.domain.approvals.actions import ActionMode
+    from rota.domain.schedules.rules.intervals import length_in_words
 
     said = []
     match options.approvals:
@@ -208,7 +208,7 @@ def print_explanation(explanation: Explanation) -> None:
 
 
 def _dst(timing: Timing) -> str:
-    from rota.domain.wall_clock import DstGap, DstOverlap
+    from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
 
     if timing.dst_gap is DstGap.VIXIE and timing.dst_overlap is DstOverlap.VIXIE:
         return ""
@@ -216,6 +216,6 @@ def _dst(timing: Timing) -> str:
 
 
 def _length(length: timedelta) -> str:
-    from rota.domain.intervals import length_in_words
+    from rota.domain.schedules.rules.intervals import length_in_words
 
     return length_in_words(length)

@@ -47,7 +47,7 @@ from rota.cli.schedule_options import (
 if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.domain.ids import RunId, UserId
-    from rota.domain.schedules import Schedule
+    from rota.domain.schedules.schedule import Schedule
     from rota.store.schedules import Occurrence
 
 app = typer.Typer(help="Schedules: what fires when.", no_args_is_help=True)
@@ -166,8 +166,8 @@ def preview(
     from dataclasses import replace
 
     from rota.cli import output, schedule_texts
-    from rota.domain.clock_notes import clock_notes
-    from rota.domain.drafts import Draft
+    from rota.domain.schedules.clock_notes import clock_notes
+    from rota.domain.schedules.drafts import Draft
 
     zone = time_zone or "UTC"
     if time_zone is None and (data_dir or database_url or user):
@@ -296,7 +296,7 @@ def backfill(
     """Run the past fire times of a range that have not run: missed, skipped or before its time."""
     from rota.cli import output
     from rota.domain.errors import InvalidInputError
-    from rota.domain.overlap import OverlapPolicy
+    from rota.domain.schedules.overlap import OverlapPolicy
 
     if overlap not in {"buffer_all", "allow_all"}:
         raise InvalidInputError("--overlap is buffer_all or allow_all here.", field="overlap")
@@ -399,7 +399,7 @@ def run_now(
 
     The model and the limits are for this run, before those of the schedule.
     """
-    from rota.domain.drafts import Draft
+    from rota.domain.schedules.drafts import Draft
 
     policy = Draft(overlap=overlap).policy().overlap if overlap is not None else None
     options = of_run(

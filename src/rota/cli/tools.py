@@ -10,7 +10,7 @@ import typer
 from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
 
 if TYPE_CHECKING:
-    from rota.domain.agents import Tier
+    from rota.domain.agents.configuration import Tier
     from rota.settings import Settings
     from rota.store.tools import DeclaredTool
 
@@ -115,8 +115,8 @@ def declare(
 ) -> None:
     """Declare a tool, so that agents can link it, or change what is declared: the rest stays."""
     from rota.cli import output
+    from rota.domain.agents.tool_hints import parse_hints
     from rota.domain.json_text import json_object
-    from rota.domain.tool_hints import parse_hints
     from rota.store.tools import ToolChange
 
     settings = settings_from(data_dir, database_url)

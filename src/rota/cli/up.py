@@ -170,7 +170,7 @@ async def _seed(app: bootstrap.App, me: UserId) -> bool:
     from importlib.resources import files
 
     from rota import bootstrap
-    from rota.domain.drafts import Draft
+    from rota.domain.schedules.drafts import Draft
     from rota.services.agent_files import parse_agent_file
     from rota.services.schedules import NewSchedule
 
@@ -219,7 +219,7 @@ async def _brief(app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: 
     from rota.cli import output
     from rota.cli.results import show_result
     from rota.cli.run import EXIT_OF_STATUS, NO_RESULT_YET
-    from rota.domain.overlap import OverlapPolicy
+    from rota.domain.schedules.overlap import OverlapPolicy
 
     found = await app.schedules.get(me, schedule)
     _step(f"Firing {found.name}")
@@ -316,8 +316,8 @@ def _check_mailbox(path: Path) -> None:
 
 def _machine_zone() -> str:
     """Return this machine's IANA zone where it can be told, else UTC."""
-    from rota.domain.cron import parse_zone
     from rota.domain.errors import InvalidInputError
+    from rota.domain.schedules.rules.cron import parse_zone
 
     candidates = [os.environ.get("TZ", "")]
     zone_file = Path("/etc/timezone")

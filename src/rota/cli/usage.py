@@ -80,7 +80,7 @@ def _name(view: UsageView) -> str:
 def _of_limits(view: UsageView) -> str:
     from rota.cli.execution_texts import counted, money
     from rota.domain.errors import InvalidInputError
-    from rota.domain.limits import DayLimits
+    from rota.domain.runs.limits import DayLimits
 
     try:
         limits = DayLimits.parse(view.day_limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from rota.domain.turns import REBASE_ABOVE, job_priority
+from rota.domain.runs.turns import REBASE_ABOVE, job_priority
 from rota.engine.queue import enqueue
 from rota.store import admission as rows
 from rota.store.database import Connection

@@ -27,7 +27,7 @@ from psycopg import sql
 
 from rota.domain.errors import UnavailableError
 from rota.domain.ids import RunId
-from rota.domain.turns import BEGUN
+from rota.domain.runs.turns import BEGUN
 from rota.store.database import Connection, Database
 from rota.store.statements import statement
 

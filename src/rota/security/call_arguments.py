@@ -24,8 +24,8 @@ from pydantic import AliasChoices, BaseModel, RootModel
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from rota.domain.content import SecretText, storable_json
-from rota.domain.json_schemas import closed, tool_schema
+from rota.domain.schemas.schema import closed, tool_schema
+from rota.domain.text.storable import SecretText, storable_json
 from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact_text
 

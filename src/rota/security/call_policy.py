@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from rota.domain.agents import ToolDeclaration
-from rota.domain.approvals import Circumstances, Decision, Verdict, judge
+from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.approvals.judging import Circumstances, Decision, Verdict, judge
+from rota.domain.approvals.rules import Rule
+from rota.domain.approvals.signals import raised, signals
 from rota.domain.ids import RuleId
-from rota.domain.rules import Rule
-from rota.domain.signals import raised, signals
 from rota.security.redaction import redact
 
 FRESH_FOR: Final = timedelta(seconds=2)

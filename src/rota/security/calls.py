@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 
 from langchain_core.tools import ToolException
 
-from rota.domain.agents import ToolDeclaration
-from rota.domain.approvals import Verdict
+from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.approvals.judging import Verdict
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId, RunId, UserId
 from rota.security.call_arguments import canonical_arguments

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rota.domain.content import REDACTED, SecretText
+from rota.domain.text.storable import REDACTED, SecretText
 from rota.security.secret_names import is_secret, is_secret_phrase, words_of
 
 _DEEPEST: Final = 64

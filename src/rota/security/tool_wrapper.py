@@ -19,7 +19,7 @@ from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
 from pydantic import PrivateAttr
 
-from rota.domain.approvals import Verdict
+from rota.domain.approvals.judging import Verdict
 from rota.domain.errors import SetupRequiredError
 from rota.security.call_arguments import ArgumentForm, argument_schema, canonical_arguments
 from rota.security.call_policy import Rehearsed, with_signals

@@ -9,8 +9,8 @@ import structlog
 
 from rota.agents.journal import Journal
 from rota.agents.loader import Tools
-from rota.domain.actions import ActionStatus, PendingAction, told_of
-from rota.domain.runs import ResultStatus, Run
+from rota.domain.approvals.actions import ActionStatus, PendingAction, told_of
+from rota.domain.runs.run import ResultStatus, Run
 from rota.security.calls import StepKey
 from rota.security.encryption import Cipher
 from rota.services.endings import Ending

@@ -9,9 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from rota.agents.providers import parse_model
 from rota.domain.errors import InvalidInputError
-from rota.domain.limits import DayLimits, Limits
-from rota.domain.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft, checked
-from rota.domain.run_options import RunOptions, parse_run_options
+from rota.domain.runs.limits import DayLimits, Limits
+from rota.domain.runs.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft, checked
+from rota.domain.runs.options import RunOptions, parse_run_options
 
 
 def _as_written(value: Any) -> Any:

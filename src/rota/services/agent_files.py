@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 from rota.agents.templates import check_expression, check_template
-from rota.domain.drafts import Draft
+from rota.domain.agents.script import Script, parse_script
 from rota.domain.errors import InvalidInputError
-from rota.domain.script import Script, parse_script
+from rota.domain.schedules.drafts import Draft
 from rota.services.agent_file_options import LimitsEntry, OptionFields, check_fallbacks
 
 LARGEST_FILE: Final = 1_000_000

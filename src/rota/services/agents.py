@@ -8,10 +8,10 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Literal
 
-from rota.domain.agents import AgentConfiguration
+from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
-from rota.domain.schedules import Schedule
+from rota.domain.schedules.schedule import Schedule
 from rota.services.agent_files import AgentEntry, AgentFile, ScheduleEntry
 from rota.services.option_checks import check_options
 from rota.store import agents as rows

@@ -10,16 +10,16 @@ from uuid import UUID
 
 import psycopg
 
-from rota.domain.actions import ActionStatus, PendingAction
-from rota.domain.agents import AgentConfiguration, ToolDeclaration
-from rota.domain.approvals import Circumstances, Weighed, may_loosen, weigh
-from rota.domain.argument_paths import EVERYTHING
-from rota.domain.argument_tests import ONLY
-from rota.domain.conditions import Condition
-from rota.domain.content import REDACTED
+from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
+from rota.domain.approvals.actions import ActionStatus, PendingAction
+from rota.domain.approvals.argument_paths import EVERYTHING
+from rota.domain.approvals.argument_tests import ONLY
+from rota.domain.approvals.conditions import Condition
+from rota.domain.approvals.judging import Circumstances, Weighed, may_loosen, weigh
+from rota.domain.approvals.rules import ALWAYS_LASTS, Rule, RuleDraft
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId, ScheduleId, UserId
-from rota.domain.rules import ALWAYS_LASTS, Rule, RuleDraft
+from rota.domain.text.storable import REDACTED
 from rota.security.call_policy import with_signals
 from rota.services.approvals import ApprovalService
 from rota.store import agents as agent_rows

@@ -9,9 +9,9 @@ from typing import Final
 
 import structlog
 
-from rota.domain.actions import WARNED_BEFORE, ActionStatus
+from rota.domain.approvals.actions import WARNED_BEFORE, ActionStatus
 from rota.domain.ids import RunId, UserId
-from rota.domain.notifications import Category
+from rota.domain.notifications.notification import Category
 from rota.services.notification_service import (
     NotificationService,
     draft,

@@ -10,19 +10,19 @@ from typing import Any, Final, Literal
 import psycopg
 import rfc8785
 
-from rota.domain.actions import ActionStatus, PendingAction, stands
-from rota.domain.agents import RISKS, Risk
-from rota.domain.argument_edits import (
+from rota.domain.agents.configuration import RISKS, Risk
+from rota.domain.approvals.actions import ActionStatus, PendingAction, stands
+from rota.domain.approvals.argument_edits import (
     holds_redaction,
     with_declared_secrets,
     with_left_out,
     with_secrets,
 )
-from rota.domain.content import cut, storable_json, storable_text
+from rota.domain.approvals.triage import Precedents
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
-from rota.domain.json_schemas import tool_schema
-from rota.domain.triage import Precedents
+from rota.domain.schemas.schema import tool_schema
+from rota.domain.text.storable import cut, storable_json, storable_text
 from rota.security.encryption import Cipher
 from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact, redact_text

@@ -35,8 +35,7 @@ from rota.agents.providers import CALLABLE
 from rota.agents.registered import RegisteredCallable
 from rota.agents.steps import Progress
 from rota.agents.tools.context import ToolContext, ToolRegistry
-from rota.domain.agents import AgentConfiguration, ToolDeclaration
-from rota.domain.contracts import OutputContract, parse_contract
+from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.errors import (
     InvalidInputError,
     RotaError,
@@ -44,11 +43,12 @@ from rota.domain.errors import (
     SuspendedError,
     UnavailableError,
 )
-from rota.domain.heartbeats import is_nothing, with_checklist
 from rota.domain.ids import UserId
-from rota.domain.limits import DayLimits, LimitReachedError, Limits
-from rota.domain.run_options import Precheck, RunOptions, parse_run_options
-from rota.domain.runs import ResultStatus
+from rota.domain.runs.contracts import OutputContract, parse_contract
+from rota.domain.runs.heartbeats import is_nothing, with_checklist
+from rota.domain.runs.limits import DayLimits, LimitReachedError, Limits
+from rota.domain.runs.options import Precheck, RunOptions, parse_run_options
+from rota.domain.runs.run import ResultStatus
 from rota.security.call_policy import CallPolicy
 from rota.security.calls import ApprovalContext
 from rota.security.encryption import Cipher

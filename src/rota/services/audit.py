@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from rota.domain.audit import NOBODYS, AuditEntry, Block, Chain, Checkpoint, Head
-from rota.domain.audit_checks import (
+from rota.domain.audit.chain import NOBODYS, AuditEntry, Block, Chain, Checkpoint, Head
+from rota.domain.audit.checks import (
     ChainCheck,
     Problem,
     Verification,
@@ -18,7 +18,7 @@ from rota.domain.audit_checks import (
     taken_from_their_people,
     waiting_for_a_scheduler,
 )
-from rota.domain.audit_heads import KeptHead, look_for, strange_heads
+from rota.domain.audit.heads import KeptHead, look_for, strange_heads
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import UserId
 from rota.services.audit_checkpoints import Checkpoints

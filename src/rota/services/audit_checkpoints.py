@@ -10,8 +10,8 @@ from uuid import UUID
 
 import structlog
 
-from rota.domain.audit import Checkpoint, Head
-from rota.domain.audit_checks import ChainCheck
+from rota.domain.audit.chain import Checkpoint, Head
+from rota.domain.audit.checks import ChainCheck
 from rota.domain.errors import SetupRequiredError
 from rota.security.encryption import Cipher
 from rota.security.signing import is_signed, sign

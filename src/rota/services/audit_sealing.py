@@ -16,7 +16,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from rota.domain.audit import NOBODYS, AuditEntry, block_after
+from rota.domain.audit.chain import NOBODYS, AuditEntry, block_after
 from rota.domain.ids import UserId
 from rota.store import audit as rows
 from rota.store.audit import Unsealed

@@ -15,8 +15,8 @@ import structlog
 
 from rota.domain.errors import SuspendedError, UnavailableError
 from rota.domain.ids import RunId
-from rota.domain.runs import Outcome, Run
-from rota.domain.schedules import Schedule
+from rota.domain.runs.run import Outcome, Run
+from rota.domain.schedules.schedule import Schedule
 from rota.engine.agent_loop import CANCEL_GRACE, Work
 from rota.engine.queue import HandedOverError, QueueWorker
 from rota.services.agent_sides import AgentSide, AgentSides

@@ -11,9 +11,9 @@ from datetime import date, datetime, timedelta
 from datetime import time as clock_time
 from typing import Any, Final
 
-from rota.domain.calendars import CalendarDay
-from rota.domain.content import storable_text
 from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.calendars import CalendarDay
+from rota.domain.text.storable import storable_text
 
 LARGEST_FILE: Final = 5 * 1024 * 1024
 MOST_DAYS: Final = 5_000

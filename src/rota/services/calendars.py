@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from rota.domain.calendars import CalendarDay
-from rota.domain.content import storable_text
 from rota.domain.errors import ConflictError, NotFoundError
 from rota.domain.ids import UserId
+from rota.domain.schedules.calendars import CalendarDay
+from rota.domain.text.storable import storable_text
 from rota.services.calendar_files import day_summary, read_icalendar
 from rota.services.schedules import check_name
 from rota.store import calendars as rows

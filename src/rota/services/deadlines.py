@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from rota.domain.limits import (
+from rota.domain.runs.limits import (
     DEFAULT_IDLE_SECONDS,
     DEFAULT_WALL_SECONDS,
     LimitReachedError,

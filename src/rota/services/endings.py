@@ -10,15 +10,15 @@ from typing import Any, Final, assert_never
 
 from rota.agents.models import classify_model_error
 from rota.agents.steps import Progress
-from rota.domain.actions import Request
-from rota.domain.content import storable_json
+from rota.domain.approvals.actions import Request
 from rota.domain.errors import RotaError, SetupRequiredError
-from rota.domain.heartbeats import is_quiet
 from rota.domain.ids import UserId
-from rota.domain.limits import LimitReachedError
-from rota.domain.notifications import Category
-from rota.domain.run_options import RunOptions
-from rota.domain.runs import Outcome, ResultStatus, Run
+from rota.domain.notifications.notification import Category
+from rota.domain.runs.heartbeats import is_quiet
+from rota.domain.runs.limits import LimitReachedError
+from rota.domain.runs.options import RunOptions
+from rota.domain.runs.run import Outcome, ResultStatus, Run
+from rota.domain.text.storable import storable_json
 from rota.security.call_policy import Rehearsed
 from rota.security.redaction import redact_text
 from rota.services.notification_service import draft, draft_pending_actions

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from rota.domain.fire_times import FireTimes
 from rota.domain.ids import UserId
-from rota.domain.intervals import length_in_words
-from rota.domain.schedules import Schedule
-from rota.domain.written_time import parse_moment
+from rota.domain.schedules.rules.fire_times import FireTimes
+from rota.domain.schedules.rules.intervals import length_in_words
+from rota.domain.schedules.schedule import Schedule
+from rota.domain.schedules.written_time import parse_moment
 from rota.services.schedules import ScheduleService
 from rota.store import calendars
 from rota.store import schedules as rows

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from rota.domain.actions import (
+from rota.domain.approvals.actions import (
     APPROVAL_LASTS,
     EXPIRES_AFTER,
     LARGEST_REQUEST,
@@ -29,12 +29,12 @@ from rota.domain.actions import (
     told_of,
     waits,
 )
-from rota.domain.approvals import Decision, Verdict
-from rota.domain.content import RESULT_CONTENT_LIMIT, cut, normalize_content, storable_text
+from rota.domain.approvals.judging import Decision, Verdict
+from rota.domain.approvals.signals import raised, signals
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId
-from rota.domain.runs import Run
-from rota.domain.signals import raised, signals
+from rota.domain.runs.run import Run
+from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, normalize_content, storable_text
 from rota.security.calls import Permit, StepKey, ToolCall, ToolOutcome
 from rota.security.encryption import Cipher
 from rota.security.hashing import arguments_hash

@@ -10,7 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from rota.domain.ids import UserId
-from rota.domain.notifications import Category
+from rota.domain.notifications.notification import Category
 from rota.services.notification_service import NotificationService
 from rota.store import incidents as rows
 from rota.store.database import Connection, Database

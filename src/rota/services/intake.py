@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from rota.domain.agents import AgentConfiguration
+from rota.domain.agents.configuration import AgentConfiguration
+from rota.domain.approvals.rules import Rule
 from rota.domain.ids import RunId, ScheduleId
-from rota.domain.limits import DayLimits
-from rota.domain.rules import Rule
-from rota.domain.runs import Run, Trigger
-from rota.domain.schedules import Schedule
+from rota.domain.runs.limits import DayLimits
+from rota.domain.runs.run import Run, Trigger
+from rota.domain.schedules.schedule import Schedule
 from rota.services.groups import Groups
 from rota.store import journals as journal_rows
 from rota.store import runs as run_rows

@@ -11,8 +11,8 @@ from weakref import WeakSet
 import structlog
 
 from rota.agents.steps import Step
-from rota.domain.content import storable_json, storable_text
 from rota.domain.errors import RotaError
+from rota.domain.text.storable import storable_json, storable_text
 from rota.security.calls import StepKey
 from rota.services.groups import GROUP_SIZE, Groups
 from rota.store import journals as rows

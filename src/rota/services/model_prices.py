@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from rota.domain.content import storable_text
+from rota.domain.agents.prices import Price, parse_price_key
 from rota.domain.errors import NotFoundError
-from rota.domain.prices import Price, parse_price_key
+from rota.domain.text.storable import storable_text
 from rota.store import model_prices as rows
 from rota.store.database import Database
 from rota.store.model_prices import ModelPrice

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from rota.domain.actions import Request
-from rota.domain.content import NOTIFICATION_BODY_LIMIT, cut, storable_json, storable_text
+from rota.domain.approvals.actions import Request
 from rota.domain.ids import ActionId, NotificationId, RunId, UserId
-from rota.domain.notifications import TITLE_LIMIT, Category
+from rota.domain.notifications.notification import TITLE_LIMIT, Category
+from rota.domain.text.storable import NOTIFICATION_BODY_LIMIT, cut, storable_json, storable_text
 from rota.store import notifications as rows
 from rota.store.database import Connection, Database
 from rota.store.notifications import NewNotification

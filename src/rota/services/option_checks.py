@@ -6,10 +6,10 @@ from difflib import get_close_matches
 from typing import Final
 
 from rota.agents.providers import CALLABLE, SCRIPTED, parse_model
-from rota.domain.agents import AgentConfiguration
-from rota.domain.approvals import judge
+from rota.domain.agents.configuration import AgentConfiguration
+from rota.domain.approvals.judging import judge
 from rota.domain.errors import InvalidInputError
-from rota.domain.run_options import Precheck, RunOptions
+from rota.domain.runs.options import Precheck, RunOptions
 
 NO_DRY_RUN: Final = (
     "A dry run cannot hold back an agent that is the operator's own code: it may act without tools."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import NotificationId, UserId
-from rota.domain.notifications import Notification
+from rota.domain.notifications.notification import Notification
 from rota.store import notifications as notification_rows
 from rota.store import results as rows
 from rota.store.database import Database

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from rota.domain.retention import Kind, Period, Pruned, RetentionPolicy
+from rota.domain.operations.retention import Kind, Period, Pruned, RetentionPolicy
 from rota.services.audit_checkpoints import Checkpoints
 from rota.store import processes
 from rota.store import retention as rows

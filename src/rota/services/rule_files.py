@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
+from rota.domain.approvals.rule_texts import parse_condition
+from rota.domain.approvals.rules import EFFECTS, RuleDraft
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ScheduleId, UserId
-from rota.domain.rule_texts import parse_condition
-from rota.domain.rules import EFFECTS, RuleDraft
-from rota.domain.written_time import parse_duration, parse_moment
+from rota.domain.schedules.written_time import parse_duration, parse_moment
 
 LARGEST_FILE: Final = 1_000_000
 MOST_RULES: Final = 500

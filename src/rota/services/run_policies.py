@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from rota.domain.approvals import Circumstances
+from rota.domain.approvals.judging import Circumstances
+from rota.domain.approvals.rules import Rule
 from rota.domain.ids import RuleId
-from rota.domain.rules import Rule
-from rota.domain.run_options import RunOptions
+from rota.domain.runs.options import RunOptions
 from rota.security.call_policy import CallPolicy
 from rota.services.intake import Taken
 from rota.store import approval_rules as rows

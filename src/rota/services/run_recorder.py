@@ -14,11 +14,11 @@ from typing import Any, Final
 from uuid import uuid4
 
 from rota.agents.steps import BEFORE, Step, StepStatus
-from rota.domain.approvals import Decision, Verdict
-from rota.domain.content import storable_text
+from rota.domain.approvals.judging import Decision, Verdict
 from rota.domain.ids import RunId
-from rota.domain.limits import Spent
-from rota.domain.runs import Run
+from rota.domain.runs.limits import Spent
+from rota.domain.runs.run import Run
+from rota.domain.text.storable import storable_text
 from rota.security.calls import Permit, StepKey, ToolCall, ToolOutcome
 from rota.security.encryption import Cipher
 from rota.security.redaction import redact, redact_text

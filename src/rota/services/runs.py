@@ -12,9 +12,9 @@ from psycopg.types.json import Jsonb
 
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, SuspendedError
 from rota.domain.ids import RunId, ScheduleId, UserId
-from rota.domain.overlap import OverlapPolicy
-from rota.domain.run_options import RunOptions
-from rota.domain.runs import RunStatus
+from rota.domain.runs.options import RunOptions
+from rota.domain.runs.run import RunStatus
+from rota.domain.schedules.overlap import OverlapPolicy
 from rota.services.option_checks import check_options
 from rota.store import agents as agent_rows
 from rota.store import journals as journal_rows

@@ -22,9 +22,9 @@ from rota.agents.registered import RegisteredCallable
 from rota.agents.tools.context import ToolRegistry
 from rota.domain.errors import ConflictError, RotaError, SuspendedError
 from rota.domain.ids import ResultId, RunId, UserId
-from rota.domain.notifications import Category
-from rota.domain.runs import Outcome, ResultStatus, Run
-from rota.domain.schedules import Schedule
+from rota.domain.notifications.notification import Category
+from rota.domain.runs.run import Outcome, ResultStatus, Run
+from rota.domain.schedules.schedule import Schedule
 from rota.security.encryption import Cipher
 from rota.services.attempts import Attempt, ToolContextFactory, UnwrappedTools, Workbench
 from rota.services.endings import notices_of

@@ -17,9 +17,9 @@ import structlog
 
 from rota.domain.errors import RotaError
 from rota.domain.ids import RunId, ScheduleId, UserId
-from rota.domain.notifications import Category
-from rota.domain.overlap import OverlapPolicy, Start, UnderWay, start_of
-from rota.domain.schedules import (
+from rota.domain.notifications.notification import Category
+from rota.domain.schedules.overlap import OverlapPolicy, Start, UnderWay, start_of
+from rota.domain.schedules.schedule import (
     MISSED_ROWS_LIMIT,
     CatchUp,
     FirePlan,
@@ -29,7 +29,7 @@ from rota.domain.schedules import (
     next_fire,
     plan_fires,
 )
-from rota.domain.timing import NamedDay
+from rota.domain.schedules.timing import NamedDay
 from rota.engine.admission import AHEAD, Admission, admit
 from rota.services.incidents import IncidentService
 from rota.services.notification_service import NotificationService

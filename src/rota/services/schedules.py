@@ -11,17 +11,17 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from rota.domain.agents import AgentConfiguration
-from rota.domain.cron import parse_zone
-from rota.domain.drafts import NONE, Draft
+from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId, ScheduleId, UserId
-from rota.domain.option_drafts import OptionDraft
-from rota.domain.overlap import OverlapPolicy
-from rota.domain.run_options import parse_run_options
-from rota.domain.schedules import Schedule
-from rota.domain.timing import Timing
-from rota.domain.written_time import parse_moment
+from rota.domain.runs.option_drafts import OptionDraft
+from rota.domain.runs.options import parse_run_options
+from rota.domain.schedules.drafts import NONE, Draft
+from rota.domain.schedules.overlap import OverlapPolicy
+from rota.domain.schedules.rules.cron import parse_zone
+from rota.domain.schedules.schedule import Schedule
+from rota.domain.schedules.timing import Timing
+from rota.domain.schedules.written_time import parse_moment
 from rota.services.option_checks import check_options
 from rota.store import agents as agent_rows
 from rota.store import calendars as calendar_rows

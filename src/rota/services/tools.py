@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from rota.domain.content import storable_text
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.storable import storable_text
 from rota.store import tools as rows
 from rota.store.database import Database
 from rota.store.tools import Change, DeclaredTool, ToolChange

@@ -9,7 +9,7 @@ import httpx
 import structlog
 
 from rota.domain.ids import UserId
-from rota.domain.intervals import length_in_words
+from rota.domain.schedules.rules.intervals import length_in_words
 from rota.services.incidents import IncidentService
 from rota.store import processes
 from rota.store.database import Database

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from rota.domain.actions import (
+from rota.domain.agents.configuration import Risk
+from rota.domain.approvals.actions import (
     APPROVAL_LASTS,
     MOST_WAITING,
     ActionMode,
@@ -19,10 +20,9 @@ from rota.domain.actions import (
     PendingAction,
     Request,
 )
-from rota.domain.agents import Risk
+from rota.domain.approvals.triage import HISTORY_DAYS, Precedents
 from rota.domain.ids import ActionId, RunId, UserId
-from rota.domain.runs import Run
-from rota.domain.triage import HISTORY_DAYS, Precedents
+from rota.domain.runs.run import Run
 from rota.store.database import Connection
 from rota.store.runs import Claim
 from rota.store.statements import statement

@@ -8,9 +8,9 @@ from typing import Any
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from rota.domain.agents import AgentConfiguration, ToolDeclaration
+from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
+from rota.domain.agents.tool_hints import hints_in, tightened
 from rota.domain.ids import AgentId, ToolId, UserId
-from rota.domain.tool_hints import hints_in, tightened
 from rota.store.database import Connection
 from rota.store.statements import statement
 

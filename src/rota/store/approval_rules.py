@@ -12,10 +12,10 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from rota.domain.conditions import Condition
+from rota.domain.approvals.conditions import Condition
+from rota.domain.approvals.rules import Rule, RuleDraft, condition_as_json, conditions_from_json
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ActionId, RuleId, ScheduleId, UserId
-from rota.domain.rules import Rule, RuleDraft, condition_as_json, conditions_from_json
 from rota.store.database import Connection
 from rota.store.statements import statement
 

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any, Final
 from uuid import UUID
 
-from rota.domain.audit import (
+from rota.domain.audit.chain import (
     DIGEST_BYTES,
     NOBODYS,
     AuditEntry,

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from rota.domain.calendars import CalendarDay
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import ScheduleId, UserId
+from rota.domain.schedules.calendars import CalendarDay
 from rota.store.database import Connection
 from rota.store.statements import statement
 

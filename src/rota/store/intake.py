@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from psycopg.rows import dict_row
 
-from rota.domain.agents import AgentConfiguration
+from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.ids import RunId, ScheduleId, UserId
-from rota.domain.schedules import Schedule
+from rota.domain.schedules.schedule import Schedule
 from rota.store.agents import agent_from_row
 from rota.store.database import Connection
 from rota.store.runs import ClaimedRun, claimed_from_row

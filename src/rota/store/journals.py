@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from rota.domain.ids import ActionId, RunId, ScheduleId, UserId
-from rota.domain.limits import Spent
+from rota.domain.runs.limits import Spent
 from rota.store.database import Connection
 from rota.store.records import records, row_of
 from rota.store.runs import Claim

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rota.domain.prices import Price
+from rota.domain.agents.prices import Price
 from rota.store.database import Connection
 from rota.store.statements import statement
 

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from rota.domain.ids import NotificationId, RunId, UserId
-from rota.domain.notifications import Category, Notification
+from rota.domain.notifications.notification import Category, Notification
 from rota.store.database import Connection
 from rota.store.records import records, row_of
 from rota.store.statements import statement

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row, dict_row
 
-from rota.domain.retention import Kind, Pruned, RetentionPolicy
+from rota.domain.operations.retention import Kind, Pruned, RetentionPolicy
 from rota.store.database import Connection
 from rota.store.statements import statement
 

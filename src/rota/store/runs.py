@@ -11,10 +11,10 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from rota.domain.approvals.rules import Rule
 from rota.domain.ids import ActionId, FencingToken, ResultId, RunId, ScheduleId, UserId
-from rota.domain.limits import DayLimits
-from rota.domain.rules import Rule
-from rota.domain.runs import ResultStatus, Run, RunStatus, Trigger
+from rota.domain.runs.limits import DayLimits
+from rota.domain.runs.run import ResultStatus, Run, RunStatus, Trigger
 from rota.store.approval_rules import rule_from_row
 from rota.store.database import Connection
 from rota.store.records import records

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from rota.domain.agents import Risk, Tier
+from rota.domain.agents.configuration import Risk, Tier
 from rota.store.database import Connection
 from rota.store.statements import statement
 

@@ -30,13 +30,13 @@ from rota.agents.tools.mail_answers import (
 )
 from rota.agents.tools.message_text import clean_line
 from rota.agents.tools.mime import MailMessage
-from rota.domain.content import cut
 from rota.domain.errors import (
     InvalidInputError,
     NotFoundError,
     SetupRequiredError,
     UnavailableError,
 )
+from rota.domain.text.storable import cut
 
 DEFAULT_BASE_URL: Final = "https://gmail.googleapis.com"
 """Where Google serves the API."""

@@ -27,7 +27,7 @@ from rota.agents.tools.mime import (
     content_parameter,
     decode_header_value,
 )
-from rota.domain.content import cut
+from rota.domain.text.storable import cut
 
 _DEEPEST: Final = 30
 _SEVEN_BIT_CHARSETS: Final = ("iso-2022", "utf-7", "unicode-1-1-utf-7", "hz", "utf-16", "utf-32")

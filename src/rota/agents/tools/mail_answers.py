@@ -11,8 +11,8 @@ from langchain_core.tools import ToolException
 from pydantic import BaseModel, Field
 
 from rota.agents.tools.mime import MailMessage
-from rota.domain.content import cut, storable_text
 from rota.domain.errors import RotaError, SetupRequiredError
+from rota.domain.text.storable import cut, storable_text
 
 TEXT_LIMIT: Final = 20_000
 """Characters of a message's text that a tool answers with."""

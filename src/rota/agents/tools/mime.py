@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from rota.agents.tools.html_text import html_to_text
 from rota.agents.tools.message_text import clean_line, clean_text, decode_text
-from rota.domain.content import cut
+from rota.domain.text.storable import cut
 
 TEXT_LIMIT: Final = 1_000_000
 """Characters of a message's text that are kept."""

@@ -1,0 +1,1 @@
+"""What an agent is: its configuration, script, prices, retries, and what its tools declare."""

@@ -1,0 +1,63 @@
+"""What a tool says of itself, in the four hints that MCP has: believed only where it warns.
+
+A hint that makes a call stricter counts at once. One that would loosen it ("I only read") is
+worth nothing: whoever wrote the tool wrote the hint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from rota.domain.agents.configuration import Risk, ToolDeclaration
+from rota.domain.errors import InvalidInputError
+
+HINTS: Final = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
+
+
+def parse_hints(value: Mapping[str, Any]) -> dict[str, bool]:
+    """Read hints as a person gives them; raises InvalidInputError."""
+    for name, said in value.items():
+        if name not in HINTS:
+            raise InvalidInputError(
+                f"There is no hint {str(name)[:60]!r}; there are {', '.join(HINTS)}.",
+                field="hints",
+            )
+        if not isinstance(said, bool):
+            raise InvalidInputError(f"{name} is true or false.", field="hints")
+    return dict(value)
+
+
+def hints_in(value: object) -> dict[str, bool]:
+    """Return the hints among whatever a tool carries along; the rest is passed over."""
+    if not isinstance(value, Mapping):
+        return {}
+    nested = value.get("annotations")
+    found = {**nested, **value} if isinstance(nested, Mapping) else value
+    return {name: found[name] for name in HINTS if isinstance(found.get(name), bool)}
+
+
+def tightened(declaration: ToolDeclaration, hints: Mapping[str, bool]) -> ToolDeclaration:
+    """Return a declaration made stricter by hints, never looser.
+
+    One that says that it changes things, or may not be repeated, is taken at its word. A tool that
+    can destroy is of high risk and does not run by itself unless somebody allows it; one that
+    reaches outside is of medium risk at least.
+    """
+    risk: Risk = declaration.risk
+    if hints.get("openWorldHint") and risk == "low":
+        risk = "medium"
+    tier = declaration.default_tier
+    if hints.get("destructiveHint"):
+        risk = "high"
+        tier = "user_configurable" if tier == "auto" else tier
+    return replace(
+        declaration,
+        read_only=declaration.read_only
+        and hints.get("readOnlyHint", True)
+        and not hints.get("destructiveHint"),
+        idempotent=declaration.idempotent and hints.get("idempotentHint", True),
+        risk=risk,
+        default_tier=tier,
+    )

@@ -1,0 +1,180 @@
+"""Conditions of rules on a call's arguments: data, never code.
+
+A condition holds, does not, or cannot be decided: the argument is absent, of another kind, or
+written so that nobody can say how the tool will read it. What a rule makes of the third is said in
+`rota.domain.approvals.judging`.
+
+An argument may have several values (`items[*].price`, the addresses of a mail). A rule that allows
+wants all of them to pass; one that asks or denies is content with one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from rota.domain.approvals.argument_paths import EVERYTHING, UNDECIDED, ArgumentPath
+from rota.domain.approvals.argument_tests import MAIL, ONLY, PRESENCE, TESTS, is_empty, shown
+from rota.domain.approvals.mail_addresses import (
+    Recipients,
+    is_recipient_name,
+    read_addresses,
+    recipients_in,
+)
+from rota.domain.errors import InvalidInputError
+
+Missing = Literal["matches", "does_not_match"]
+Quantifier = Literal["all", "any"]
+
+WORDS: Final = frozenset({"not", "or", "unless", "missing"})
+"""Words of the form that `--when` takes; as values they stand in quotes."""
+
+_BARE: Final = re.compile(r"[^\s\"\\]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Whether a condition holds (None: it cannot be decided), and why in words."""
+
+    holds: bool | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One test of one argument. `values` are those of the rule; `missing` decides on absence.
+
+    `is_negated` is for each value: `to not email_domain own.com` passes for an address elsewhere.
+    Make it with `make`, which raises InvalidInputError.
+    """
+
+    paths: tuple[ArgumentPath, ...]
+    test: str
+    values: tuple[Any, ...] = ()
+    is_negated: bool = False
+    missing: Missing | None = None
+
+    @classmethod
+    def make(
+        cls,
+        paths: Sequence[str],
+        test: str,
+        values: Sequence[Any] = (),
+        *,
+        is_negated: bool = False,
+        missing: Missing | None = None,
+    ) -> Condition:
+        """Check and return a condition."""
+        read = tuple(ArgumentPath.parse(path) for path in paths)
+        if test not in TESTS:
+            raise _wrong(f"There is no test {test[:60]!r}; there are {', '.join(sorted(TESTS))}.")
+        if not read or (len(read) > 1 and test not in MAIL):
+            raise _wrong(f"{test} looks at one argument.")
+        if (test == ONLY) != (read[0].text == EVERYTHING):
+            raise _wrong("`* only NAMES` is about all arguments; every other test names one.")
+        if missing is not None and test in PRESENCE | {ONLY}:
+            raise _wrong(f"{test} is always decided: nothing can be missing.")
+        return cls(read, test, TESTS[test].checked(test, tuple(values)), is_negated, missing)
+
+    def judge(self, arguments: Mapping[str, Any], quantifier: Quantifier) -> Held:
+        """Say whether it holds for these (validated) arguments."""
+        if self.test in PRESENCE:
+            return self._judge_presence(arguments)
+        if self.test == ONLY:
+            given = [str(name) for name, value in arguments.items() if not is_empty(value)]
+            extra = sorted(set(given) - set(self.values))
+            said = f"there is {shown(extra[0])} too" if extra else "there is nothing else"
+            return Held((not extra) != self.is_negated, said)
+        if self.test in MAIL:
+            return self._judge_mail(arguments, quantifier)
+        tried = [TESTS[self.test].of(value, self.values) for value in self._found(arguments)]
+        return self._over_all(tried, quantifier, f"{self.named} is absent")
+
+    @property
+    def named(self) -> str:
+        """The arguments that it looks at, as they are written."""
+        return ",".join(path.text for path in self.paths)
+
+    def __str__(self) -> str:
+        """Return it as `--when` takes it."""
+        parts = [self.named, *(["not"] if self.is_negated else []), self.test]
+        parts += [written(value) for value in self.values]
+        if self.missing is not None:
+            parts += ["or" if self.missing == "matches" else "unless", "missing"]
+        return " ".join(parts)
+
+    def _found(self, arguments: Mapping[str, Any]) -> Iterator[Any]:
+        for path in self.paths:
+            yield from path.values(arguments)
+
+    def _judge_presence(self, arguments: Mapping[str, Any]) -> Held:
+        found = list(self._found(arguments))
+        if UNDECIDED in found:
+            return Held(None, f"{self.named} cannot be looked into")
+        there = not all(map(is_empty, found))
+        holds = (there == (self.test == "present")) != self.is_negated
+        return Held(holds, f"{self.named} is {'there' if there else 'absent'}")
+
+    def _judge_mail(self, arguments: Mapping[str, Any], quantifier: Quantifier) -> Held:
+        recipients = Recipients()
+        # Whoever names `to` means whom the mail reaches: a hidden bcc is not passed over.
+        for value in recipients_in(arguments):
+            read_addresses(value, recipients)
+        for path in self.paths:
+            if not any(isinstance(part, str) and is_recipient_name(part) for part in path.parts):
+                for value in path.values(arguments):
+                    read_addresses(value, recipients)
+        if self.test == "email_domain":
+            tried: list[tuple[bool | None, str]] = [
+                (domain in self.values, f"an address is at {domain}")
+                for domain in recipients.domains
+            ]
+            tried += [
+                (None, f"{shown(text)} is no plain address") for text in recipients.unreadable
+            ]
+            return self._over_all(tried, quantifier, "there is no address")
+        limit, count = self.values[0], recipients.count
+        if count == 0:
+            return self._absent("there is no address")
+        if recipients.unreadable and count <= limit:  # one text may hold many
+            return Held(None, f"{shown(recipients.unreadable[0])} is no plain address")
+        holds = ((count > limit) == (self.test == "recipients_over")) != self.is_negated
+        return Held(holds, f"there are {count} addresses")
+
+    def _over_all(
+        self, tried: Sequence[tuple[bool | None, str]], quantifier: Quantifier, nothing: str
+    ) -> Held:
+        if not tried:
+            return self._absent(nothing)
+        decisive = quantifier == "any"
+        doubt: str | None = None
+        for passed, why in tried:
+            if passed is None:
+                doubt = doubt or why
+            elif (passed != self.is_negated) == decisive:
+                return Held(decisive, why)
+        if doubt is not None:
+            return Held(None, doubt)
+        return Held(not decisive, tried[0][1])
+
+    def _absent(self, why: str) -> Held:
+        if self.missing is None:
+            return Held(None, why)
+        return Held(self.missing == "matches", why)
+
+
+def written(value: Any) -> str:
+    """Return a value as `--when` takes it: in quotes where it could be taken for something else."""
+    if isinstance(value, str) and _BARE.fullmatch(value) and value not in WORDS:
+        try:
+            json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _wrong(message: str) -> InvalidInputError:
+    return InvalidInputError(message, field="when")

@@ -1,0 +1,264 @@
+"""Which calls run by themselves, which wait for a person, and which are refused.
+
+What is declared of a tool comes first, as the least that holds; then rules: deny before require
+before allow. What cannot be decided is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, assert_never
+
+from rota.domain.agents.configuration import RISKS, Risk, Tier, ToolDeclaration
+from rota.domain.approvals.conditions import Condition, Held
+from rota.domain.approvals.rules import Effect, Rule
+from rota.domain.ids import RuleId, ScheduleId, UserId
+
+Decision = Literal["allowed", "held", "refused"]
+
+Finding = Literal["applies", "does_not_apply", "undecided", "broken"]
+"""Of `broken` rules nobody knows what they were to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Whose call it is, and when; `unattended` where no person asked for the run just now."""
+
+    user_id: UserId
+    agent_name: str
+    schedule_id: ScheduleId | None
+    unattended: bool
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a call runs (`allowed`), waits (`held`) or is `refused`, and why in words.
+
+    `uses` is the rule whose uses are to be counted before the call may run: where none is left,
+    judge again without it. `heeds_signals`: it runs by a rule alone, and none that lets run what
+    stands out.
+    """
+
+    decision: Decision
+    tier: Tier | Literal["unknown"]
+    risk: Risk
+    reason: str
+    uses: RuleId | None = None
+    heeds_signals: bool = False
+
+
+Looked = tuple[Condition, Held]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of looking at one rule.
+
+    `looked` are the conditions that decided it, `note` is why where none did. `is_idle`: it
+    applies, and is not one that may loosen what holds for this tool.
+    """
+
+    rule: Rule
+    finding: Finding
+    note: str = "it has no conditions"
+    looked: tuple[Looked, ...] = ()
+    is_idle: bool = False
+
+    @property
+    def why(self) -> str:
+        """What decided it, in words; put together only where somebody asks."""
+        said = [f"{condition}: {held.why}" for condition, held in self.looked]
+        return "; ".join(said) or self.note
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A verdict, and every rule that was looked at on the way to it."""
+
+    verdict: Verdict
+    found: tuple[Found, ...] = ()
+
+
+def judge(
+    tool_name: str,
+    declaration: ToolDeclaration | None,
+    arguments: Mapping[str, Any] | None = None,
+    rules: Sequence[Rule] = (),
+    circumstances: Circumstances | None = None,
+) -> Verdict:
+    """Say what becomes of a call; without rules, by what is declared and preferred alone.
+
+    Never raises, whatever the rules and the arguments are: an error in a rule requires approval.
+    """
+    if not rules or circumstances is None:
+        return _conclude(tool_name, declaration, ()).verdict
+    return weigh(tool_name, declaration, arguments or {}, rules, circumstances).verdict
+
+
+def weigh(
+    tool_name: str,
+    declaration: ToolDeclaration | None,
+    arguments: Mapping[str, Any],
+    rules: Sequence[Rule],
+    circumstances: Circumstances,
+) -> Weighed:
+    """Judge as `judge` does, and tell of each rule what it came to."""
+    found = tuple(_look(rule, tool_name, declaration, arguments, circumstances) for rule in rules)
+    return _conclude(tool_name, declaration, found)
+
+
+def _look(
+    rule: Rule,
+    tool_name: str,
+    declaration: ToolDeclaration | None,
+    arguments: Mapping[str, Any],
+    circumstances: Circumstances,
+) -> Found:
+    elsewhere = _elsewhere(rule, tool_name, declaration, circumstances)
+    if elsewhere is not None:
+        return Found(rule, "does_not_apply", elsewhere)
+    if rule.fault is not None:
+        return Found(rule, "broken", rule.fault)
+    try:
+        finding, looked = _match(rule, arguments)
+    except Exception as error:  # noqa: BLE001  whatever it is, a rule that fails asks a person
+        return Found(rule, "broken", f"it failed: {type(error).__name__}")
+    is_idle = finding == "applies" and not may_loosen(rule, tool_name, declaration)
+    return Found(rule, finding, looked=looked, is_idle=is_idle)
+
+
+def _elsewhere(
+    rule: Rule, tool_name: str, declaration: ToolDeclaration | None, circumstances: Circumstances
+) -> str | None:
+    """Return why a rule is about something else, None where it is about this call."""
+    draft, here = rule.draft, circumstances
+    reason = None
+    if not rule.names(tool_name):
+        reason = f"it is about {draft.tool}"
+    elif not {rule.user_id, draft.for_user} <= {None, here.user_id}:
+        reason = "it is for somebody else"
+    elif draft.agent_name not in {None, here.agent_name}:
+        reason = f"it is about the agent {draft.agent_name}"
+    elif draft.schedule_id not in {None, here.schedule_id}:
+        reason = "it is about a schedule that this run is not of"
+    elif draft.attendance not in {"any", "unattended" if here.unattended else "interactive"}:
+        reason = f"it is about {draft.attendance} runs"
+    elif draft.expires_at is not None and draft.expires_at <= here.now:
+        reason = "it has expired"
+    elif draft.uses_left is not None and draft.uses_left < 1:
+        reason = "its uses are used up"
+    elif draft.tool_version not in {None, declaration.version if declaration else None}:
+        reason = f"it is for version {draft.tool_version} of the tool"
+    return reason
+
+
+def _match(rule: Rule, arguments: Mapping[str, Any]) -> tuple[Finding, tuple[Looked, ...]]:
+    """Say whether all of a rule's conditions hold, and which of them decided that."""
+    quantifier: Literal["all", "any"] = "all" if rule.draft.effect == "allow" else "any"
+    looked: list[Looked] = []
+    for condition in rule.draft.conditions:
+        held = condition.judge(arguments, quantifier)
+        if held.holds is False:
+            return "does_not_apply", ((condition, held),)
+        looked.append((condition, held))
+    doubts = [one for one in looked if one[1].holds is None]
+    return ("undecided", (doubts[0],)) if doubts else ("applies", tuple(looked))
+
+
+def may_loosen(rule: Rule, tool_name: str, declaration: ToolDeclaration | None) -> bool:
+    """Return whether a rule may let run what waits otherwise; others make calls stricter only."""
+    if rule.draft.effect != "allow":
+        return True
+    if declaration is None:
+        return rule.is_operators and rule.draft.tool == tool_name
+    if declaration.is_changed:
+        return False
+    return rule.is_operators or declaration.default_tier != "requires_approval"
+
+
+def _conclude(
+    tool_name: str, declaration: ToolDeclaration | None, found: tuple[Found, ...]
+) -> Weighed:
+    tier: Tier | Literal["unknown"] = declaration.default_tier if declaration else "unknown"
+    risk = _risk(declaration, found)
+
+    def verdict(decision: Decision, reason: str) -> Weighed:
+        return Weighed(Verdict(decision, tier, risk, reason), found)
+
+    denying = next((o for o in found if o.finding == "applies" and _is(o, "deny")), None)
+    if denying is not None:
+        return verdict("refused", f"{denying.rule.named} denies it")
+    if (asking := _asking(declaration, found)) is not None:
+        return verdict("held", asking)
+    if (freely := _freely(declaration)) is not None:
+        return verdict("allowed", freely)
+    allowing = [
+        one.rule
+        for one in found
+        if one.finding == "applies" and _is(one, "allow") and not one.is_idle
+    ]
+    if not allowing:
+        return verdict("held", _by_tier(tool_name, declaration))
+    rule = min(allowing, key=lambda rule: rule.draft.uses_left is not None)
+    counted = rule.id if rule.draft.uses_left is not None else None
+    heeds = all(rule.draft.risk != "high" for rule in allowing)
+    made = Verdict("allowed", tier, risk, f"{rule.named} allows it", counted, heeds_signals=heeds)
+    return Weighed(made, found)
+
+
+def _is(one: Found, effect: Effect) -> bool:
+    return one.rule.draft.effect == effect
+
+
+def _freely(declaration: ToolDeclaration | None) -> str | None:
+    """Return why a call runs without any rule, None where it does not."""
+    if declaration is None or declaration.is_changed:
+        return None
+    if declaration.default_tier == "auto":
+        return "the tool runs without approval"
+    if declaration.default_tier == "user_configurable" and declaration.preference == "auto":
+        return "you allowed this tool"
+    return None
+
+
+def _asking(declaration: ToolDeclaration | None, found: Sequence[Found]) -> str | None:
+    """Return why approval is asked for whatever allows the call, None where it is not."""
+    for one in found:
+        if one.finding == "broken":
+            return f"{one.rule.named} has an error: {one.why}"
+        if one.finding == "applies" and _is(one, "require"):
+            return f"{one.rule.named} requires approval"
+    for one in found:
+        if one.finding == "undecided" and not _is(one, "allow"):
+            return f"{one.rule.named} cannot be decided: {one.why}"
+    if declaration is not None and declaration.preference == "requires_approval":
+        return "you asked to approve each call of this tool"
+    return None
+
+
+def _by_tier(tool_name: str, declaration: ToolDeclaration | None) -> str:
+    if declaration is None:
+        return f"{tool_name} is not a declared tool"
+    if declaration.is_changed:
+        return "the tool is not as the operator declared it any more"
+    match declaration.default_tier:
+        case "auto" | "requires_approval":
+            return "the tool requires approval"
+        case "user_configurable":
+            return "the tool requires approval unless you allow it"
+        case _:
+            assert_never(declaration.default_tier)
+
+
+def _risk(declaration: ToolDeclaration | None, found: Sequence[Found]) -> Risk:
+    """Return the highest of what is declared and what rules that apply say."""
+    said: list[Risk] = [declaration.risk if declaration is not None else "high"]
+    said += [
+        one.rule.draft.risk
+        for one in found
+        if one.finding == "applies" and one.rule.draft.risk is not None
+    ]
+    return max(said, key=RISKS.index)

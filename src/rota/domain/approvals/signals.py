@@ -1,0 +1,119 @@
+"""What in a call's arguments deserves a second look, and the least risk that it makes a call.
+
+Signals raise a risk and never lower it. They are a help to whoever decides, no wall: what a signal
+does not see is no safer for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rota.domain.agents.configuration import RISKS, Risk
+from rota.domain.approvals.host_names import is_ipv4
+from rota.domain.approvals.lookalikes import LOOKED_AT, lookalikes
+from rota.domain.approvals.mail_addresses import Recipients, read_addresses, recipients_in
+from rota.domain.text.storable import REDACTED
+from rota.domain.text.unseen import hidden_in
+
+MANY_RECIPIENTS: Final = 10
+MANY_ITEMS: Final = 50
+LONG_TEXT: Final = 4_000
+"""Characters of one argument beyond which its end is easily overlooked."""
+
+_LINK: Final = re.compile(r"[a-z][a-z0-9+.-]{1,15}://[^\s\"'<>]{1,2000}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A sentence for the person who decides, and the least risk of a call that has it."""
+
+    risk: Risk
+    text: str
+
+
+def signals(arguments: Mapping[str, Any]) -> tuple[Signal, ...]:
+    """Return what stands out in a call's arguments as they are shown: secrets already replaced."""
+    return (
+        *(Signal("high", text) for text in lookalikes(arguments)),
+        *_hidden(arguments),
+        *_secrets(arguments),
+        *_links(arguments),
+        *_recipients(arguments),
+        *_large(arguments),
+    )
+
+
+def raised(risk: Risk, found: Iterable[Signal]) -> Risk:
+    """Return a risk as what stands out makes it, never lower."""
+    return max((risk, *(signal.risk for signal in found)), key=RISKS.index)
+
+
+def _hidden(arguments: Mapping[str, Any]) -> Iterator[Signal]:
+    found = {c for _, text in _texts(arguments) for c in hidden_in(text[:LOOKED_AT])}
+    if found:
+        named = ", ".join(f"U+{ord(c):04X}" for c in sorted(found)[:5])
+        yield Signal(
+            "high",
+            f"There are characters that cannot be seen, or that turn the direction: {named}.",
+        )
+
+
+def _secrets(arguments: Mapping[str, Any]) -> Iterator[Signal]:
+    names = sorted({name for name, text in _texts(arguments) if REDACTED in text})
+    if names:
+        yield Signal("high", f"There is what looks like a secret in {_listed(names)}.")
+
+
+def _links(arguments: Mapping[str, Any]) -> Iterator[Signal]:
+    for link in dict.fromkeys(
+        match[0] for _, text in _texts(arguments) for match in _LINK.finditer(text[:LOOKED_AT])
+    ):
+        authority = re.split(r"[/?#\\]", link.partition("://")[2], maxsplit=1)[0]
+        user, at, host = authority.rpartition("@")
+        if at and user != REDACTED:
+            yield Signal("high", f"A link shows {user[:60]!r} and leads to {host[:100]!r}.")
+            return
+        if is_ipv4(host.partition(":")[0]) or host.startswith("["):
+            yield Signal("medium", f"A link leads to an address without a name: {host[:100]}.")
+            return
+
+
+def _recipients(arguments: Mapping[str, Any]) -> Iterator[Signal]:
+    into = Recipients()
+    for value in recipients_in(arguments):
+        read_addresses(value, into)
+    if into.count > MANY_RECIPIENTS:
+        yield Signal("medium", f"It goes to {into.count} recipients.")
+
+
+def _large(arguments: Mapping[str, Any]) -> Iterator[Signal]:
+    for name, value in arguments.items():
+        if isinstance(value, str) and len(value) > LONG_TEXT:
+            yield Signal(
+                "medium", f"{name[:60]} has {len(value):,} characters: read it to its end."
+            )
+        elif isinstance(value, list | tuple) and len(value) > MANY_ITEMS:
+            yield Signal("medium", f"{name[:60]} has {len(value):,} items.")
+
+
+def _listed(names: list[str]) -> str:
+    shown = [name[:60] for name in names[:5]]
+    return ", ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _texts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each text in the arguments, keys of nested objects among them, with its argument."""
+    waiting: list[tuple[str, Any]] = [(str(name), value) for name, value in arguments.items()]
+    waiting += [(str(name), str(name)) for name in arguments]
+    while waiting:
+        name, value = waiting.pop()
+        match value:
+            case str():
+                yield name, value
+            case Mapping():
+                waiting += [(name, item) for item in (*value.values(), *map(str, value.keys()))]
+            case list() | tuple():
+                waiting += [(name, item) for item in value]

@@ -1,0 +1,1 @@
+"""What the audit log proves: its chain, its heads, and the checks over both."""

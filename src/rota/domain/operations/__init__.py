@@ -1,0 +1,1 @@
+"""What operators set: how long rows are kept."""

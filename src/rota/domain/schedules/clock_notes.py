@@ -1,0 +1,79 @@
+"""What changes of the clock mean for a schedule, in words."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from rota.domain.schedules.rules.cron import CronSchedule
+from rota.domain.schedules.rules.intervals import length_in_words
+from rota.domain.schedules.rules.wall_clock import (
+    ClockChange,
+    DstGap,
+    DstOverlap,
+    clock_changes,
+    instants_of,
+)
+from rota.domain.schedules.timing import Timing
+
+_NAMED: Final = 3
+_YEAR: Final = timedelta(days=366)
+
+
+def clock_notes(timing: Timing, now: datetime) -> tuple[str, ...]:
+    """Return a sentence for each change of the clock in the coming year that concerns a schedule.
+
+    None for a zone whose clock does not change, or where no fire is touched.
+    """
+    zone = ZoneInfo(timing.time_zone)
+    notes: list[str] = []
+    for change in clock_changes(zone, now, now + _YEAR):
+        crons = timing.crons()
+        effects = [effect for cron in crons for effect in _effects(cron, change, zone)]
+        if timing.every is not None and timing.every >= timedelta(hours=1):
+            effects = [_shifted(change)]
+        notes += [f"{_what(change)}: {effect}" for effect in effects]
+    return tuple(notes)
+
+
+def _what(change: ClockChange) -> str:
+    before, after = _walls(change)
+    way = "forward" if change.is_gap else "back"
+    return f"{before:%a %Y-%m-%d}, the clock goes {way} from {before:%H:%M} to {after:%H:%M}"
+
+
+def _walls(change: ClockChange) -> tuple[datetime, datetime]:
+    utc = change.at.replace(tzinfo=None)
+    return utc + change.before, utc + change.after
+
+
+def _effects(cron: CronSchedule, change: ClockChange, zone: ZoneInfo) -> list[str]:
+    start, end = sorted(_walls(change))
+    if not cron.is_fixed and (cron.gap, cron.overlap) == (DstGap.VIXIE, DstOverlap.VIXIE):
+        if not cron.local_times(start, end, limit=1):
+            return []
+        return [
+            "it follows real time: "
+            + ("the times in between do not exist" if change.is_gap else "it fires in both passes")
+        ]
+    walls = cron.local_times(start, end, limit=_NAMED + 1)
+    said: list[str] = []
+    for wall in walls[:_NAMED]:
+        instants = instants_of(wall, zone, gap=cron.gap, overlap=cron.overlap, fixed=cron.is_fixed)
+        shown = " and ".join(f"{at.astimezone(zone):%H:%M %Z}" for at in instants)
+        if change.is_gap:
+            fate = f"it fires at {shown}" if instants else "it does not fire"
+            said.append(f"{wall:%H:%M} does not exist; {fate}")
+        else:
+            count = "both times" if len(instants) > 1 else "once"
+            said.append(f"{wall:%H:%M} comes twice; it fires {count}, at {shown}")
+    if len(walls) > _NAMED:
+        said.append("the same for the other fires of that hour")
+    return said
+
+
+def _shifted(change: ClockChange) -> str:
+    length = length_in_words(abs(change.after - change.before))
+    way = "later" if change.is_gap else "earlier"
+    return f"the interval is real time, so by the clock it fires {length} {way} from then on"

@@ -1,0 +1,246 @@
+"""What is said becomes a rule: cron expressions, an interval or instants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from rota.domain.schedules.phrases.clauses import calendar_day
+from rota.domain.schedules.phrases.words import (
+    DAY_MINUTES,
+    EVEN_STEPS,
+    MONTH_LENGTHS,
+    MONTHS,
+    YEARS_AHEAD,
+    Date,
+    Days,
+    Said,
+    quoted,
+    refuse,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """What a plain phrase means: exactly one of the three is filled.
+
+    `crons` have five fields, and their union is meant; `every` is an interval in real time;
+    `instants` are aware, in the zone asked for, ascending.
+    """
+
+    crons: tuple[str, ...] = ()
+    every: timedelta | None = None
+    instants: tuple[datetime, ...] = ()
+
+
+def delayed(said: Said, delay: timedelta, now: datetime) -> Phrase:
+    """Return the one instant of "in 90 minutes"."""
+    others = [written for part, written in said.parts.items() if part != "delay"]
+    if others:
+        refuse(f"{quoted(others[0])} cannot stand beside 'in ...'; write 'tomorrow at 9' instead")
+    return Phrase(instants=((now.astimezone(UTC) + delay).astimezone(now.tzinfo),))
+
+
+def stepped(said: Said, step: timedelta) -> Phrase:
+    """Return the rule of "every 15 minutes", an even step as cron on the clock."""
+    if said.times:
+        refuse(
+            f"A step or interval has no time of day such as {quoted(said.parts['time of day'])}; "
+            "write 'every hour at :15', or give --every 3d and --start for an interval"
+        )
+    if said.dates or said.period:
+        what = said.parts.get("period") or said.parts["choice of days"]
+        refuse(f"{quoted(what)} cannot stand beside a step; write 'hourly on weekdays'")
+    if said.marks and step % timedelta(hours=1):
+        refuse(
+            f"Minutes such as {quoted(said.parts['choice of minutes'])} need a step of hours; "
+            "write 'every 2 hours at :15'"
+        )
+    if step not in EVEN_STEPS:
+        others = [said.parts[part] for part in said.parts if part != "step"]
+        if others:
+            refuse(
+                f"{quoted(others[0])} needs a step that divides the hour or the day evenly, such "
+                "as 15 minutes or 2 hours; with any other step, give --active-hours or "
+                "--active-days"
+            )
+        return Phrase(every=step)
+    length = int(step.total_seconds()) // 60
+    every_day = said.days is None and not said.of_the_month
+    days = [f"* {_listed(said.months, everything=12)} *"] if every_day else day_fields(said)
+    return Phrase(crons=crons(_stepped_times(said, length), days, starred=True))
+
+
+def _stepped_times(said: Said, length: int) -> tuple[int, ...]:
+    """Return the times of day that a step names: by the clock, or from a window's start on."""
+    if said.window is None:
+        return tuple(h + m for h in range(0, DAY_MINUTES, length) for m in said.marks or (0,))
+    start, end = said.window
+    if end < start:
+        every_day = said.days is None or len(said.days.weekdays) == 7
+        if not every_day or said.months or said.of_the_month:
+            refuse(
+                f"The hours from {quoted(said.parts['window'])} pass midnight, so it is not clear "
+                "which days they belong to; end them by 23:59, or leave the days away"
+            )
+        end += DAY_MINUTES
+    first = start - start % 60 if said.marks else start
+    times = (t + m for t in range(first, end + 1, length) for m in said.marks or (0,))
+    within = sorted({time % DAY_MINUTES for time in times if start <= time <= end})
+    if not within:
+        refuse("No such time lies within the hours; write 'every hour at :15 from 9 to 17'")
+    return tuple(within)
+
+
+def day_fields(said: Said) -> list[str]:
+    """Return the last three fields of each cron expression, for the days that were said."""
+    if said.dates:
+        if said.period != "year" or said.months or any(day.year for day in said.dates):
+            refuse(
+                f"{quoted(said.parts['choice of days'])} is a date, so nothing else may say how "
+                "often; write 'on 24 December at 9' or 'every year on 24 December at 9'"
+            )
+        groups = _grouped({(day.month, day.day) for day in said.dates})
+        return [f"{_listed(days)} {_listed(months)} *" for months, days in groups]
+    days = said.days
+    if days is None and said.period == "month":
+        days = Days(month_days=("1",))
+    if days is None:
+        example = {"week": "weekly on monday at 9", "year": "every year on 24 December at 9"}
+        refuse(
+            f"{quoted(next(iter(said.parts.values())))} does not say on which days; write for "
+            f"example '{example.get(said.period, 'daily at 7:30')}'"
+        )
+    _check_that_days_suit(said, days)
+    months = _listed(said.months, everything=12)
+    if not days.month_days:
+        chosen = ",".join(days.nth_weekdays) or _listed(days.weekdays, everything=7)
+        return [f"* {months} {chosen}"]
+    numbers = {int(day) for day in days.month_days if day.isdigit()}
+    _check_that_days_come(numbers, said.months)
+    named = sorted(set(days.month_days) - {str(day) for day in numbers})
+    return [f"{','.join(([_listed(numbers)] if numbers else []) + named)} {months} *"]
+
+
+def _check_that_days_suit(said: Said, days: Days) -> None:
+    written = quoted(days.written)
+    if days.weekdays and (said.of_the_month or said.period in {"month", "year"}):
+        refuse(f"{written} comes several times; write 'first monday of the month at 9'")
+    if not days.weekdays and said.period == "week":
+        refuse(f"{written} does not come weekly; write 'weekly on monday at 9'")
+    if said.period == "year" and not said.months:
+        refuse(f"{written} needs a month to be yearly; write 'every year on 24 December at 9'")
+    if days.needs_month and not (said.of_the_month or said.months or said.period):
+        refuse(f"{written} needs a month; write 'first monday of the month at 9'")
+    if days.is_bare and len(said.months) == 1 and not (said.of_the_month or said.period):
+        refuse(
+            f"{written} of one month may be meant once or every year; write 'on 24 December at 9' "
+            "or 'every year on 24 December at 9'"
+        )
+
+
+def _check_that_days_come(days: set[int], months: frozenset[int]) -> None:
+    for day in days:
+        if months and day > max(MONTH_LENGTHS[month] for month in months):
+            refuse(f"Day {str(day)!r} never comes in the months named; write 'last day of june'")
+    for month in months:
+        if days and min(days) > MONTH_LENGTHS[month]:
+            refuse(
+                f"{MONTHS[month].title()!r} has no day {min(days)}; write 'last day of the month'"
+            )
+
+
+def check_that_times_are_named(said: Said) -> None:
+    """Raise InvalidInputError where days are named without a time of day."""
+    if not said.times:
+        refuse(
+            f"{quoted(' '.join(said.parts.values()))} names no time of day; write for example "
+            "'weekdays at 7:30'"
+        )
+
+
+def crons(times: Iterable[int], days: list[str], *, starred: bool = False) -> tuple[str, ...]:
+    """Return the fewest expressions that name these times (minutes since midnight) and days."""
+    clocks = [
+        f"{_clock_field(minutes, 60, starred=starred)} {_clock_field(hours, 24, starred=starred)}"
+        for hours, minutes in _grouped({divmod(time, 60) for time in times})
+    ]
+    return tuple(f"{clock} {day}" for day in days for clock in clocks)
+
+
+def _grouped(pairs: set[tuple[int, int]]) -> list[tuple[list[int], list[int]]]:
+    """Return products of sets that together hold the pairs, grouped the way that gives fewer."""
+    by_first = _products(pairs)
+    by_second = [(first, second) for second, first in _products({(b, a) for a, b in pairs})]
+    return sorted(by_first if len(by_first) <= len(by_second) else by_second)
+
+
+def _products(pairs: set[tuple[int, int]]) -> list[tuple[list[int], list[int]]]:
+    seconds: dict[int, set[int]] = {}
+    for first, second in pairs:
+        seconds.setdefault(first, set()).add(second)
+    firsts: dict[frozenset[int], list[int]] = {}
+    for first in sorted(seconds):
+        firsts.setdefault(frozenset(seconds[first]), []).append(first)
+    return [(alike, sorted(group)) for group, alike in firsts.items()]
+
+
+def _clock_field(values: list[int], size: int, *, starred: bool) -> str:
+    """Write minutes or hours; a star, which follows real time over changes, only for steps."""
+    if starred and len(values) > 1:
+        step = values[1] - values[0]
+        if values == list(range(0, size, step)):
+            return "*" if step == 1 else f"*/{step}"
+        if step > 1 and len(values) > 3 and values == list(range(values[0], values[-1] + 1, step)):
+            return f"{values[0]}-{values[-1]}/{step}"
+    return _listed(values)
+
+
+def _listed(values: Iterable[int], *, everything: int = 0) -> str:
+    """Write numbers as a cron field, three or more in a row as a range; `everything` is a star."""
+    ordered = sorted(values)
+    if everything and len(ordered) in {0, everything}:
+        return "*"
+    runs: list[list[int]] = []
+    for value in ordered:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    return ",".join(
+        f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in runs
+    )
+
+
+def instants(said: Said, now: datetime) -> tuple[datetime, ...]:
+    """Return the instants of dates and times, ascending; refuses what has passed."""
+    others = said.parts.keys() - {"choice of days", "time of day"}
+    if others:
+        refuse(
+            f"{quoted(said.parts[min(others)])} cannot stand beside a date; write 'on 24 December "
+            "at 18:00' or 'every year on 24 December at 18:00'"
+        )
+    check_that_times_are_named(said)
+    instants = {_instant(day, time, now) for day in said.dates for time in said.times}
+    return tuple(sorted(instants, key=lambda instant: instant.astimezone(UTC)))
+
+
+def _instant(day: Date, time: int, now: datetime) -> datetime:
+    today = now.date()
+    if day.year is not None:
+        found = calendar_day(day.year, day)
+    else:  # the next one; 29 February may be eight years away
+        days = (calendar_day(year, day) for year in range(today.year, today.year + 9))
+        found = next((at for at in days if at is not None and at >= today), None)
+    if found is None or found.year > today.year + YEARS_AHEAD:
+        refuse(f"The year {str(day.year)!r} is too far away; write for example 2026-12-24 18:00")
+    hour, minute = divmod(time, 60)
+    wall = datetime(found.year, found.month, found.day, hour, minute)  # noqa: DTZ001  aware below
+    said = f"{wall:%Y-%m-%d %H:%M}"
+    local = wall.replace(tzinfo=now.tzinfo)
+    if found < today or local.astimezone(UTC) <= now.astimezone(UTC):
+        refuse(f"{said!r} has passed already; write a time that is still to come")
+    if local.astimezone(UTC).astimezone(now.tzinfo).replace(tzinfo=None) != wall:
+        refuse(f"{said!r} does not exist in {now.tzinfo}: the clock jumps over it; write another")
+    return local

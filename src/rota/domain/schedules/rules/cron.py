@@ -1,0 +1,394 @@
+"""Cron as people write it, in a time zone: parsed, put into words, and turned into fire times.
+
+The syntax is that of Vixie cron with names, `L`, `LW`, `#`, macros, `?`, wrap-around ranges
+(`FRI-MON`, `22-2`) and an optional first field of seconds; so is its meaning over changes of the
+clock: a job at a fixed time that the clock jumps over runs right after the jump, and one that the
+clock passes twice runs once, whereas `*` and `*/n` follow real time. Other meanings can be chosen
+(`wall_clock`). cronsim walks the local times; seconds are added to its minutes here, because it
+gives six fields another meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
+from itertools import islice, takewhile
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.rules.fire_times import FireTimes
+from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap, instants_of, offsets_near
+
+_MACROS: Final = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+_LONGEST_EXPRESSION: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    first: int
+    last: int
+    names: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return 7 if self.name == "day-of-week" else self.last - self.first + 1
+
+
+_SECOND: Final = _Field("second", 0, 59)
+_DAY_OF_MONTH: Final = _Field("day-of-month", 1, 31)
+_DAY_OF_WEEK: Final = _Field(
+    "day-of-week",
+    0,
+    7,
+    ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
+)
+_FIELDS: Final = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _DAY_OF_MONTH,
+    _Field(
+        "month",
+        1,
+        12,
+        (
+            *("january", "february", "march", "april", "may", "june"),
+            *("july", "august", "september", "october", "november", "december"),
+        ),
+    ),
+    _DAY_OF_WEEK,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CronSchedule(FireTimes):
+    """A valid cron expression in a valid zone; make one with `parse`.
+
+    `expression` is what the person wrote, `fields` the same in five fields of plain numbers, and
+    `seconds` the seconds of each minute that it names at which it fires. `gap` and `overlap` say
+    what a change of the clock means.
+    """
+
+    expression: str
+    time_zone: str
+    fields: str
+    seconds: tuple[int, ...] = (0,)
+    gap: DstGap = DstGap.VIXIE
+    overlap: DstOverlap = DstOverlap.VIXIE
+
+    @classmethod
+    def parse(
+        cls,
+        expression: str,
+        time_zone: str = "UTC",
+        *,
+        gap: DstGap | str = DstGap.VIXIE,
+        overlap: DstOverlap | str = DstOverlap.VIXIE,
+    ) -> CronSchedule:
+        """Read five fields, six with seconds first, or a macro; the zone is an IANA name.
+
+        Raises InvalidInputError, whose sentence names the field or the zone.
+        """
+        zone = parse_zone(time_zone)
+        written = " ".join(expression.split())
+        parts = _split(written)
+        seconds: tuple[int, ...] = (0,)
+        if len(parts) == 6:
+            seconds = _expand_seconds(_normalised(_SECOND, parts.pop(0)))
+        fields = " ".join(_normalised(f, part) for f, part in zip(_FIELDS, parts, strict=True))
+        _check_that_it_fires(written, fields)
+        return cls(written, str(zone), fields, seconds, DstGap(gap), DstOverlap(overlap))
+
+    def local_times(self, start: datetime, end: datetime, limit: int) -> list[datetime]:
+        """Return the first `limit` local times (naive) in [start, end) whose minutes it names."""
+        times = takewhile(
+            lambda wall: wall < end, _local_times(self.fields, start - timedelta(seconds=1))
+        )
+        return list(islice(times, limit))
+
+    @property
+    def is_fixed(self) -> bool:
+        """Return whether it is a job at fixed times, by Vixie cron: no `*` in minute and hour."""
+        minute, hour, *_ = self.fields.split(" ")
+        return not (minute.startswith("*") or hour.startswith("*"))
+
+    def in_words(self) -> str:
+        """Say it in English, on the 24-hour clock, with the zone in brackets."""
+        return f"{_describe(self.fields, self.seconds)} ({self.time_zone})"
+
+    def _fires(self, moment: datetime) -> Iterator[datetime]:
+        last = moment.astimezone(UTC)
+        for minute in self._minutes(last):
+            for second in self.seconds:
+                if (fire := minute + timedelta(seconds=second)) > last:
+                    last = fire
+                    yield fire
+
+    def _minutes(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the instants whose minutes fire, from that of `moment` on, earliest first.
+
+        cronsim names local times in their order. Around a change of the clock that is not the
+        order of the instants, so an instant waits until no later local time can come before it.
+        """
+        zone = ZoneInfo(self.time_zone)
+        least, _ = offsets_near(moment.replace(tzinfo=None), zone)
+        # The minute of `moment` itself may still hold later seconds.
+        start = (moment + least).replace(second=0, microsecond=0, tzinfo=None)
+        waiting: list[datetime] = []
+        for wall in _local_times(self.fields, start - timedelta(seconds=1)):
+            for instant in instants_of(
+                wall, zone, gap=self.gap, overlap=self.overlap, fixed=self.is_fixed
+            ):
+                heappush(waiting, instant)
+            _, greatest = offsets_near(wall, zone)
+            settled = wall.replace(tzinfo=UTC) - greatest
+            while waiting and waiting[0] <= settled:
+                yield heappop(waiting)
+        yield from sorted(waiting)
+
+
+def _local_times(fields: str, start: datetime) -> Iterator[datetime]:
+    """Yield the local times (naive) after `start` that the fields name, on an even clock."""
+    times = CronSim(fields, start)
+    while True:
+        try:
+            yield next(times)
+        except (StopIteration, OverflowError):  # never again; or the end of year 9999
+            return
+
+
+def parse_zone(name: str) -> ZoneInfo:
+    """Return the IANA zone of that name; raises InvalidInputError, with the nearest name."""
+    known = re.fullmatch(r"[A-Za-z][\w+-]*(/[\w+-]+)*", name, re.ASCII)
+    if known and not name.startswith(("posix/", "right/")):
+        try:
+            zone = ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: "Europe" is a directory
+            zone = None
+        if zone is not None and name not in _NOT_PLACES:
+            return zone
+    raise InvalidInputError(
+        f"{_shortened(name)} is not a time zone; write an IANA name{_nearest_zone(name)}.",
+        field="time_zone",
+    )
+
+
+def _nearest_zone(name: str) -> str:
+    # Only a wrong name pays for these: 20 ms to list the zones, and difflib.
+    from difflib import get_close_matches  # noqa: PLC0415  # off the CLI's start
+    from zoneinfo import available_timezones  # noqa: PLC0415  # off the CLI's start
+
+    zones = sorted(available_timezones() - _NOT_PLACES)
+    by_spelling: dict[str, str] = {}
+    for zone in zones:
+        by_spelling.setdefault(zone.rsplit("/", 1)[-1].lower(), zone)
+    by_spelling |= {zone.lower(): zone for zone in zones} | _ABBREVIATIONS
+    spelling = name[:64].strip().replace(" ", "_").lower()
+    near = get_close_matches(spelling, by_spelling, n=1, cutoff=0.75)
+    return f": perhaps {by_spelling[near[0]]}" if near else " such as Europe/Berlin"
+
+
+_NOT_PLACES: Final = frozenset({"posixrules", "localtime", "Factory"})
+_ABBREVIATIONS: Final = {
+    "pst": "America/Los_Angeles",
+    "pdt": "America/Los_Angeles",
+    "mdt": "America/Denver",
+    "cst": "America/Chicago",
+    "cdt": "America/Chicago",
+    "edt": "America/New_York",
+    "bst": "Europe/London",
+    "cest": "Europe/Berlin",
+    "ist": "Asia/Kolkata",
+    "jst": "Asia/Tokyo",
+    "aest": "Australia/Sydney",
+}
+
+
+def _split(written: str) -> list[str]:
+    if not written:
+        raise _invalid("The cron expression is empty; write for example 0 7 * * * (daily at 07:00)")
+    if len(written) > _LONGEST_EXPRESSION:
+        raise _invalid(f"The cron expression is longer than {_LONGEST_EXPRESSION} characters")
+    if written.startswith("@"):
+        macro = written.lower()
+        if macro == "@reboot":
+            raise _invalid("@reboot is not supported: it names no time at which to run")
+        if macro not in _MACROS:
+            raise _invalid(f"{_shortened(written)} is not one of {', '.join(sorted(_MACROS))}")
+        written = _MACROS[macro]
+    parts = written.split(" ")
+    if len(parts) not in {5, 6}:
+        raise _invalid(
+            f"A cron expression has 5 fields (minute, hour, day of month, month, day of week), or "
+            f"6 with seconds first; {_shortened(written)} has {len(parts)}"
+        )
+    return parts
+
+
+def _normalised(field: _Field, text: str) -> str:
+    if text == "?" and field in {_DAY_OF_MONTH, _DAY_OF_WEEK}:
+        return "*"
+    terms = text.split(",")
+    if "" in terms:
+        raise _bad(field, text, "has an empty place in its list")
+    return ",".join(_normalised_term(field, text, term) for term in terms)
+
+
+def _normalised_term(field: _Field, text: str, term: str) -> str:
+    if (special := _special(field, text, term)) is not None:
+        return special
+    span, slash, step_text = term.partition("/")
+    step = 1
+    if slash:
+        if not _is_number(step_text) or (step := int(step_text[:9])) < 1:
+            raise _bad(field, text, "needs a whole number of at least 1 after '/'")
+        if step > field.size:
+            raise _bad(field, text, f"has a step longer than the field, which is {field.size} long")
+    if span == "*":
+        return f"*/{step}" if slash else "*"
+    first, dash, last = span.partition("-")
+    start = _number(field, text, first)
+    if not dash:
+        return f"{start}/{step}" if slash else str(start)
+    end = _number(field, text, last)
+    if start == end:  # cronsim takes 5-5/2 for 5/2, which runs to the end of the field
+        return str(start)
+    if start <= end:
+        return f"{start}-{end}/{step}" if slash else f"{start}-{end}"
+    length = (end - start) % field.size + 1
+    around = [field.first + (start - field.first + i) % field.size for i in range(0, length, step)]
+    return ",".join(map(str, around))
+
+
+def _special(field: _Field, text: str, term: str) -> str | None:
+    """Return a term with `L`, `LW` or `#` in numbers, or None if it is an ordinary one."""
+    upper = term.upper()
+    if field is _DAY_OF_MONTH:
+        if upper in {"L", "LW"}:
+            return upper
+        if re.fullmatch(r"L-\d+|\d+W", upper):
+            raise _bad(field, text, "is not supported; of its kind only L and LW are")
+    if field is _DAY_OF_WEEK:
+        if "#" in term:
+            day, _, nth = term.partition("#")
+            if nth not in {"1", "2", "3", "4", "5"}:
+                raise _bad(field, text, "needs a number from 1 to 5 after '#'")
+            return f"{_number(field, text, day)}#{nth}"
+        if len(upper) > 1 and upper.endswith("L") and "-" not in term:
+            return f"{_number(field, text, term[:-1])}L"
+    return None
+
+
+def _number(field: _Field, text: str, word: str) -> int:
+    if _is_number(word):
+        value = int(word[:9])
+        if not field.first <= value <= field.last:
+            raise _bad(field, text, f"is out of range {field.first} to {field.last}")
+        return value
+    if len(word) >= 3:
+        for index, name in enumerate(field.names):
+            if name.startswith(word.lower()):
+                return field.first + index
+    if not word:
+        raise _bad(field, text, "lacks a value")
+    allowed = f"a number from {field.first} to {field.last}"
+    allowed += f" or a name such as {field.names[1][:3].upper()}" if field.names else ""
+    raise _bad(field, text, f"is not understood: {_shortened(word)} should be {allowed}")
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit()
+
+
+def _expand_seconds(field: str) -> tuple[int, ...]:
+    found: set[int] = set()
+    for term in field.split(","):
+        span, _, step = term.partition("/")
+        first, dash, last = ("0", "-", "59") if span == "*" else span.partition("-")
+        end = int(last) if dash else 59 if step else int(first)
+        found.update(range(int(first), end + 1, int(step or 1)))
+    return tuple(sorted(found))
+
+
+def _check_that_it_fires(written: str, fields: str) -> None:
+    try:
+        probe = CronSim(fields, datetime(2024, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        # Everything else was checked: what is left is a day that none of the months has.
+        _, _, day, month, _ = fields.split(" ")
+        raise InvalidInputError(
+            f"The day-of-month field {day!r} never comes in month {month!r}.", field="cron"
+        ) from error
+    _, _, day, _, weekday = fields.split(" ")
+    both_must_match = probe.day_and and "*" not in {day, weekday}
+    if both_must_match and next(probe, None) is None:
+        raise _invalid(f"{_shortened(written)} never fires: no such day comes in 50 years")
+
+
+def _describe(fields: str, seconds: tuple[int, ...]) -> str:
+    # 80 ms that only commands which show a schedule pay.
+    from cron_descriptor import (  # type: ignore[import-untyped]  # noqa: PLC0415  # see above; untyped
+        ExpressionDescriptor,
+        Options,
+    )
+
+    options = Options()
+    options.locale_code = "en_US"  # its default is the machine's language
+    options.use_24hour_time_format = True
+
+    def words(expression: str) -> str:
+        return str(ExpressionDescriptor(expression, options).get_full_description())
+
+    def days(field: int, terms: str) -> str:
+        """Describe one day field: a list with `L` or `#` term by term, as the library cannot."""
+        listed = terms.split(",") if re.search("[L#]", terms) else [terms]
+        phrases = []
+        for term in listed:
+            expression = ["0", "0", "*", "*", "*"]
+            expression[field] = term
+            phrase = words(" ".join(expression)).removeprefix("At 00:00").removeprefix(", ")
+            phrases.append(phrase.removeprefix("only ") or "every day")
+        return " and ".join(phrases)
+
+    clock = "" if seconds == (0,) else ",".join(map(str, seconds)) + " "
+    if len(seconds) > 1 and seconds == tuple(range(0, 60, seconds[1])):
+        clock = f"*/{seconds[1]} "
+    minute, hour, day, month, weekday = fields.split(" ")
+    if not (re.search("[L#].*,|,.*[L#]", f"{day} {weekday}") or "*" not in {day, weekday}):
+        return words(f"{clock}{fields}")
+    said = words(f"{clock}{minute} {hour} * * *")
+    if day != "*":
+        said += f", {days(2, day)}"
+    if weekday != "*":
+        # Vixie cron: a star at the head of either field means that both must match.
+        both = "and only " if day.startswith("*") or weekday.startswith("*") else "or "
+        said += f", {both if day != '*' else ''}{days(4, weekday)}"
+    if month != "*":
+        said += words(f"0 0 * {month} *").removeprefix("At 00:00")
+    return said
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def _invalid(sentence: str) -> InvalidInputError:
+    return InvalidInputError(f"{sentence}.", field="cron")
+
+
+def _bad(field: _Field, text: str, what: str) -> InvalidInputError:
+    return _invalid(f"The {field.name} field {_shortened(text)} {what}")

@@ -1,0 +1,151 @@
+"""Rules that are no cron: an interval anchored to an instant, single instants, and unions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from heapq import merge
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.rules.fire_times import FireTimes
+
+SHORTEST_INTERVAL: Final = timedelta(seconds=1)
+LONGEST_INTERVAL: Final = timedelta(days=366 * 10)
+MOST_INSTANTS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval(FireTimes):
+    """Every so often, in real time, counted from an anchor: it drifts with nothing.
+
+    The anchor itself is the first fire time. A restart, a pause or a missed fire moves nothing.
+    """
+
+    every: timedelta
+    anchor: datetime
+    time_zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if not SHORTEST_INTERVAL <= self.every <= LONGEST_INTERVAL:
+            raise InvalidInputError(
+                f"An interval of {length_in_words(self.every)} is not possible; it lies between a "
+                "second and ten years.",
+                field="every",
+            )
+
+    def latest_at_or_before(self, moment: datetime) -> datetime | None:
+        """Return the last fire time not after `moment` (aware); None before the anchor."""
+        if moment < self.anchor:
+            return None
+        return self.anchor + (moment - self.anchor) // self.every * self.every
+
+    def in_words(self) -> str:
+        """Say it in English, with the zone in brackets."""
+        anchor = self.anchor.astimezone(ZoneInfo(self.time_zone))
+        return (
+            f"Every {length_in_words(self.every)}, counted from {anchor:%Y-%m-%d %H:%M:%S}"
+            f" ({self.time_zone})"
+        )
+
+    def _fires(self, moment: datetime) -> Iterator[datetime]:
+        passed = -1 if moment < self.anchor else (moment - self.anchor) // self.every
+        try:
+            fire = self.anchor.astimezone(UTC) + (passed + 1) * self.every
+            while True:
+                yield fire
+                fire += self.every
+        except OverflowError:  # the end of year 9999
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Instants(FireTimes):
+    """One or several instants, ascending."""
+
+    instants: tuple[datetime, ...]
+    time_zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.instants) <= MOST_INSTANTS:
+            raise InvalidInputError(
+                f"A schedule has 1 to {MOST_INSTANTS} single times, not {len(self.instants)}.",
+                field="at",
+            )
+
+    def in_words(self) -> str:
+        """Say it in English, with the zone in brackets."""
+        zone = ZoneInfo(self.time_zone)
+        first, *others = (f"{at.astimezone(zone):%a %Y-%m-%d %H:%M:%S}" for at in self.instants)
+        if not others:
+            return f"Once, on {first} ({self.time_zone})"
+        return f"{len(self.instants)} times, from {first} to {others[-1]} ({self.time_zone})"
+
+    def _fires(self, moment: datetime) -> Iterator[datetime]:
+        return (at.astimezone(UTC) for at in sorted(set(self.instants)) if at > moment)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf(FireTimes):
+    """The union of rules; a time that several of them name fires once."""
+
+    rules: tuple[FireTimes, ...]
+
+    def latest_at_or_before(self, moment: datetime) -> datetime | None:
+        """Return the last fire time not after `moment` (aware), or None."""
+        found = [rule.latest_at_or_before(moment) for rule in self.rules]
+        return max((time for time in found if time is not None), default=None)
+
+    def in_words(self) -> str:
+        """Say it in English: each rule, joined by "and", with a zone that is common said once."""
+        said = [rule.in_words() for rule in self.rules]
+        zones = {words.rpartition(" (")[2] for words in said}
+        if len(zones) == 1:
+            said = [*(words.rpartition(" (")[0] for words in said[:-1]), said[-1]]
+        return "; and ".join([said[0], *(f"{words[0].lower()}{words[1:]}" for words in said[1:])])
+
+    def _fires(self, moment: datetime) -> Iterator[datetime]:
+        last = moment
+        for fire in merge(*(rule._fires(moment) for rule in self.rules)):  # noqa: SLF001  its own kind
+            if fire > last:
+                last = fire
+                yield fire
+
+
+@dataclass(frozen=True, slots=True)
+class Within(FireTimes):
+    """The fire times of a rule from `start` to `end`, both included, either may be open."""
+
+    rule: FireTimes
+    start: datetime | None
+    end: datetime | None
+
+    def latest_at_or_before(self, moment: datetime) -> datetime | None:
+        """Return the last fire time not after `moment` (aware), or None."""
+        found = self.rule.latest_at_or_before(min(moment, self.end or moment))
+        return found if found is not None and (self.start is None or found >= self.start) else None
+
+    def in_words(self) -> str:
+        """Say the rule in English; its bounds are shown beside it."""
+        return self.rule.in_words()
+
+    def _fires(self, moment: datetime) -> Iterator[datetime]:
+        if self.start is not None:
+            moment = max(moment, self.start - timedelta(microseconds=1))
+        for fire in self.rule._fires(moment):  # noqa: SLF001  its own kind
+            if self.end is not None and fire > self.end:
+                return
+            yield fire
+
+
+def length_in_words(length: timedelta) -> str:
+    """Say a length of time in the largest units that fit: "90 minutes" is "1 hour 30 minutes"."""
+    seconds = length.total_seconds()
+    parts: list[str] = []
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count:g} {unit}{'s' if count != 1 else ''}")
+    return " ".join(parts) or "0 seconds"

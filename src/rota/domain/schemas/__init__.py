@@ -1,0 +1,1 @@
+"""JSON schemas: which ones are supported, and what checking against one may cost."""
