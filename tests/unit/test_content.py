@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rota.domain.agents.message_content import normalize_content
 from rota.domain.text.storable import (
     NOTIFICATION_BODY_LIMIT,
     RESULT_CONTENT_LIMIT,
     cut,
-    normalize_content,
     storable_json,
     storable_text,
 )

@@ -12,8 +12,8 @@ from langchain_ollama import ChatOllama
 from langchain_openai import ChatOpenAI
 
 from rota.agents.models import PROVIDERS, ChatModels, build_chat_model, classify_model_error
+from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import InvalidInputError, SetupRequiredError
-from rota.domain.text.storable import normalize_content
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.model_server import Fails, FailsMidStream, Hangs, Says
 from tests.loopback.openai import OpenAIServer

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.notifications.notification import Category
 from rota.domain.schedules.calendars import CalendarDay
-from rota.domain.schedules.schedule import ON_TIME, CatchUp, Policy, Schedule, plan_fires
+from rota.domain.schedules.firing import ON_TIME, plan_fires
+from rota.domain.schedules.schedule import CatchUp, Policy, Schedule
 from rota.domain.schedules.timing import Timing, due_time, jitter_of
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)

@@ -23,9 +23,10 @@ from rota.agents.journal import Journal
 from rota.agents.providers import CALLABLE
 from rota.agents.registered import AsyncFunction, Graph, GraphFactory, RegisteredCallable
 from rota.agents.steps import BEFORE, MODEL_CALL, Step
+from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import InvalidInputError, NotFoundError, RotaError
 from rota.domain.ids import RunId, UserId
-from rota.domain.text.storable import normalize_content, storable_json
+from rota.domain.text.storable import storable_json
 from rota.security.calls import ApprovalContext, StepKey
 
 AS_AGENT: Final = StepKey(BEFORE, MODEL_CALL)

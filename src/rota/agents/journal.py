@@ -31,9 +31,10 @@ from rota.agents.messages import index_of, name_calls, storable_messages, usage_
 from rota.agents.prices import unknown_price
 from rota.agents.steps import MODEL_CALL, Progress, Step, StepRecorder
 from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import InvalidInputError, RotaError, SuspendedError
 from rota.domain.runs.limits import Spent
-from rota.domain.text.storable import normalize_content, storable_json
+from rota.domain.text.storable import storable_json
 from rota.security.call_arguments import canonical_arguments
 from rota.security.calls import CURRENT_STEP, StepKey
 from rota.security.gate_guard import recording_unwrapped

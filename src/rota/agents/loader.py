@@ -18,11 +18,11 @@ from rota.agents.journal import Journal
 from rota.agents.models import BuiltModels, retry_policy
 from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
+from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import UserId
 from rota.domain.runs.limits import Limits
 from rota.domain.runs.options import RunOptions
-from rota.domain.text.storable import normalize_content
 from rota.security.gate_guard import GateGuard
 from rota.store import agents as agent_rows
 from rota.store.database import Connection

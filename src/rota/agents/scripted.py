@@ -26,9 +26,9 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from rota.agents.templates import check_expression, check_template, evaluate, render
+from rota.domain.agents.message_content import normalize_content
 from rota.domain.agents.script import Call, Script, Step, parse_script
 from rota.domain.errors import InvalidInputError, UnavailableError
-from rota.domain.text.storable import normalize_content
 
 _ALONE: Final = re.compile(r"\s*\{\{((?:(?!\}\}|\{\{).)*)\}\}\s*", re.DOTALL)
 _CALL_ID: Final = re.compile(r"call_(\d+)_\d+")

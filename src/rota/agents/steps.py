@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, Protocol
 
 from langchain_core.messages import AIMessage
 
+from rota.domain.agents.message_content import normalize_content
 from rota.domain.runs.limits import Spent
-from rota.domain.text.storable import normalize_content
 from rota.security.calls import StepKey
 
 MODEL_CALL: Final = -1

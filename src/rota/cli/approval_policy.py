@@ -213,7 +213,7 @@ def explain(
 ) -> None:
     """Say what would become of a call, by which rules, and what would have to change."""
     from rota.cli import approval_policy_texts, output
-    from rota.domain.json_text import json_object
+    from rota.domain.text.json_values import json_object
 
     given = json_object(arguments, "The arguments", "arguments")
 

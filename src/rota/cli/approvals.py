@@ -286,6 +286,6 @@ def settle(
 
 
 def _json_object(text: str) -> dict[str, object]:
-    from rota.domain.json_text import json_object
+    from rota.domain.text.json_values import json_object
 
     return json_object(text, "The arguments", "arguments")

@@ -175,7 +175,7 @@ def _tokens(step: StepRow) -> str:
 
 
 def _answer(response: object) -> str:
-    from rota.domain.text.storable import normalize_content
+    from rota.domain.agents.message_content import normalize_content
 
     messages = response if isinstance(response, list) else [response]
     texts: list[str] = []

@@ -116,7 +116,7 @@ def declare(
     """Declare a tool, so that agents can link it, or change what is declared: the rest stays."""
     from rota.cli import output
     from rota.domain.agents.tool_hints import parse_hints
-    from rota.domain.json_text import json_object
+    from rota.domain.text.json_values import json_object
     from rota.store.tools import ToolChange
 
     settings = settings_from(data_dir, database_url)

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from rota.domain.agents.message_content import normalize_content
 from rota.domain.approvals.actions import (
     APPROVAL_LASTS,
     EXPIRES_AFTER,
@@ -34,7 +35,7 @@ from rota.domain.approvals.signals import raised, signals
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId
 from rota.domain.runs.run import Run
-from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, normalize_content, storable_text
+from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
 from rota.security.calls import Permit, StepKey, ToolCall, ToolOutcome
 from rota.security.encryption import Cipher
 from rota.security.hashing import arguments_hash

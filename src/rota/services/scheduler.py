@@ -18,17 +18,16 @@ import structlog
 from rota.domain.errors import RotaError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications.notification import Category
-from rota.domain.schedules.overlap import OverlapPolicy, Start, UnderWay, start_of
-from rota.domain.schedules.schedule import (
+from rota.domain.schedules.firing import (
     MISSED_ROWS_LIMIT,
-    CatchUp,
     FirePlan,
     NextFire,
     PassedFires,
-    Schedule,
     next_fire,
     plan_fires,
 )
+from rota.domain.schedules.overlap import OverlapPolicy, Start, UnderWay, start_of
+from rota.domain.schedules.schedule import CatchUp, Schedule
 from rota.domain.schedules.timing import NamedDay
 from rota.engine.admission import AHEAD, Admission, admit
 from rota.services.incidents import IncidentService

@@ -13,9 +13,10 @@ from psycopg.types.json import Jsonb
 
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications.notification import Category
+from rota.domain.schedules.firing import NextFire, PassedFires
 from rota.domain.schedules.overlap import OverlapPolicy, UnderWay
 from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
-from rota.domain.schedules.schedule import CatchUp, NextFire, PassedFires, Policy, Schedule
+from rota.domain.schedules.schedule import CatchUp, Policy, Schedule
 from rota.domain.schedules.timing import Timing
 from rota.store.database import Connection
 from rota.store.statements import statement

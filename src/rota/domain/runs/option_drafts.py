@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from rota.domain.approvals.actions import ActionMode
 from rota.domain.errors import InvalidInputError
-from rota.domain.json_text import json_object
 from rota.domain.runs.contracts import parse_contract
 from rota.domain.runs.limits import DayLimits, Limits, parse_money
 from rota.domain.runs.options import Precheck, RunOptions, parse_run_options
 from rota.domain.schedules.drafts import NONE
 from rota.domain.schedules.written_time import parse_duration
+from rota.domain.text.json_values import json_object
 from rota.domain.text.storable import storable_json
 
 CALLABLE: Final = "callable:"

@@ -1,31 +1,19 @@
-"""A schedule, and what to do with it at an instant: pure, `now` is an argument."""
+"""A schedule as its row has it, and its policy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import groupby
-from typing import Any, Final
+from typing import Any
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.notifications.notification import Category
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.rules.fire_times import FireTimes
-from rota.domain.schedules.timing import FireFilter, NamedDay, Timing, due_time
-
-MISSED_ROWS_LIMIT: Final = 1_000
-"""More fire times in a row without a run than this become range rows (design, "Once")."""
-
-WALK_LIMIT: Final = 10_000
-"""Fire times that one plan looks at one by one: half a second of work at most."""
-
-_TICK: Final = timedelta(microseconds=1)
-
-ON_TIME: Final = timedelta(seconds=5)
-"""A fire this late is still an ordinary one; later, it is a catch-up and its row says so."""
+from rota.domain.schedules.timing import Timing
 
 
 class CatchUp(StrEnum):
@@ -110,174 +98,3 @@ class Schedule:
         if not self.is_active:
             return "paused"
         return "completed" if self.completed_at is not None else "active"
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedFire:
-    """A fire time whose run is due now; `late`: by more than `ON_TIME`."""
-
-    fire_time: datetime
-    late: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PassedFires:
-    """Fire times that lead to no run, from `first` to `last`; `count` None: more than counted.
-
-    `outcome` is "missed" or "suppressed".
-    """
-
-    first: datetime
-    last: datetime
-    count: int | None
-    outcome: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class NextFire:
-    """The next fire time, and when it is due: later by its jitter."""
-
-    fire_time: datetime
-    due_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class FirePlan:
-    """What a due schedule leads to. `next` None: it has no fire left."""
-
-    fires: tuple[PlannedFire, ...]
-    passed: tuple[PassedFires, ...]
-    next: NextFire | None
-
-
-def next_fire(schedule: Schedule, rule: FireTimes, after: datetime) -> NextFire | None:
-    """Return the first fire strictly after `after`, or None."""
-    fire_time = rule.next_after(after)
-    if fire_time is None:
-        return None
-    return NextFire(fire_time, due_time(rule, schedule.id, fire_time, schedule.timing.jitter))
-
-
-def plan_fires(
-    schedule: Schedule, *, due_since: datetime, days_off: Sequence[NamedDay] = (), now: datetime
-) -> FirePlan:
-    """Decide what a schedule does at `now` whose fire time `due_since` is due (both aware).
-
-    A fire time on a day off or outside the active time is suppressed. Of the others, those within
-    the catch-up window run: the latest, or all. A fire at most `ON_TIME` late is an ordinary one
-    whatever the window. What is neither is missed. Raises InvalidInputError for a rule that cannot
-    be read.
-    """
-    rule = schedule.rule()
-    times, unseen = _times(schedule, rule, due_since, now)
-    filter_ = schedule.timing.filter(days_off)
-    chosen = _chosen(schedule, times, filter_, now)
-    if schedule.policy.max_runs is not None:
-        chosen = chosen[: max(0, schedule.policy.max_runs - schedule.runs_started)]
-    following = next_fire(schedule, rule, times[-1]) if times else None
-    reached = schedule.runs_started + len(chosen)
-    if schedule.policy.max_runs is not None and reached >= schedule.policy.max_runs:
-        times = [time for time in times if not chosen or time <= chosen[-1].fire_time]
-    return FirePlan(
-        fires=tuple(chosen),
-        passed=tuple(_passed(schedule, times, unseen, chosen, filter_)),
-        next=following,
-    )
-
-
-def _times(
-    schedule: Schedule, rule: FireTimes, due_since: datetime, now: datetime
-) -> tuple[list[datetime], tuple[datetime, datetime] | None]:
-    """Return the fire times due at `now`, and the range of those too many to look at."""
-    times = [due_since, *rule.fires_between(due_since, now, limit=WALK_LIMIT)]
-    unseen = None
-    if len(times) > WALK_LIMIT:
-        recent = max(now - max(schedule.policy.catch_up_window, ON_TIME), due_since)
-        fresh = rule.fires_between(recent - _TICK, now, limit=WALK_LIMIT)
-        if len(fresh) == WALK_LIMIT and schedule.policy.catch_up is CatchUp.LATEST:
-            latest = rule.latest_at_or_before(now)
-            fresh = [latest] if latest is not None else fresh
-        # Where all are to run, those past the limit stay due, and come at the next look.
-        before = fresh[0] if fresh else now + _TICK
-        if before > due_since:
-            last = rule.latest_at_or_before(before - _TICK) or due_since
-            unseen = (due_since, last)
-        times = fresh or [unseen[1] if unseen is not None else due_since]
-    jitter = schedule.timing.jitter
-    if len(times) > 1 and jitter and due_time(rule, schedule.id, times[-1], jitter) > now:
-        times.pop()
-    return times, unseen
-
-
-def _chosen(
-    schedule: Schedule, times: Sequence[datetime], filter_: FireFilter, now: datetime
-) -> list[PlannedFire]:
-    """Return the fire times that run, earliest first."""
-    jitter = schedule.timing.jitter
-    chosen: list[PlannedFire] = []
-    for time in reversed(times):
-        lateness = now - time - jitter if jitter else now - time
-        if lateness > max(schedule.policy.catch_up_window, ON_TIME):
-            break
-        if filter_.objection(time) is None:
-            chosen.append(PlannedFire(time, late=lateness > ON_TIME))
-            if schedule.policy.catch_up is CatchUp.LATEST:
-                break
-    return chosen[::-1]
-
-
-def _passed(
-    schedule: Schedule,
-    times: Sequence[datetime],
-    unseen: tuple[datetime, datetime] | None,
-    chosen: Sequence[PlannedFire],
-    filter_: FireFilter,
-) -> Iterator[PassedFires]:
-    """Return rows for the fire times that do not run: one each, or ranges where they are many."""
-    run = {fire.fire_time for fire in chosen}
-    missed = _why_missed(schedule, chosen)
-    if unseen is not None:
-        # One range up to what runs: nobody looked at each of its fire times.
-        end = chosen[0].fire_time if chosen else None
-        last = max([unseen[1], *(time for time in times if end is None or time < end)])
-        yield PassedFires(unseen[0], last, None, "missed", missed)
-        times = [time for time in times if time > last]
-
-    def verdict(time: datetime) -> tuple[str, str]:
-        if time in run:
-            return "fired", ""
-        objection = filter_.objection(time)
-        return ("missed", missed) if objection is None else ("suppressed", objection)
-
-    verdicts = [(time, verdict(time)) for time in times]
-    if len(verdicts) - len(run) <= MISSED_ROWS_LIMIT:
-        for time, (outcome, reason) in verdicts:
-            if outcome != "fired":
-                yield PassedFires(time, time, 1, outcome, reason)
-        return
-    # A range ends where a fire runs in between, or where the reason is another.
-    for (outcome, reason), group in groupby(
-        verdicts, key=lambda item: (item[1][0], _kind(item[1][1]))
-    ):
-        members = [time for time, _ in group]
-        if outcome != "fired":
-            yield PassedFires(members[0], members[-1], len(members), outcome, reason)
-
-
-def _kind(reason: str) -> str:
-    """Return the reason without the clock time that it begins with, so that a range has one."""
-    head, _, tail = reason.partition(" is outside ")
-    return f"outside {tail}" if tail and head else reason
-
-
-def _why_missed(schedule: Schedule, chosen: Sequence[PlannedFire]) -> str:
-    if chosen:
-        return (
-            "missed while no scheduler was running; the fire of "
-            f"{chosen[-1].fire_time:%Y-%m-%d %H:%M:%S} UTC ran"
-        )
-    return (
-        "missed while no scheduler was running; past the catch-up window of "
-        f"{schedule.policy.catch_up_window}"
-    )

@@ -11,6 +11,8 @@ import math
 import re
 from typing import Any, Final, NoReturn
 
+from rota.domain.errors import InvalidInputError
+
 DEEPEST: Final = 50
 """How deeply lists and objects may be nested."""
 
@@ -102,3 +104,28 @@ def _check(value: Any) -> None:
 def _shown(text: str) -> str:
     short = text if len(text) <= 40 else f"{text[:39]}…"
     return ascii(short) if _SURROGATE.search(short) else repr(short)
+
+
+def json_object(text: str, what: str, place: str) -> dict[str, Any]:
+    """Read a JSON object; raises InvalidInputError, also for NaN and for a name given twice."""
+    try:
+        value = json.loads(
+            text, parse_constant=_refuse_constant, object_pairs_hook=_object_without_repeats
+        )
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{what} cannot be read as JSON: {error}.", field=place) from error
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"{what} is a JSON object, {{...}}.", field=place)
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"there is no {name} in JSON")
+
+
+def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a name that is given twice: whoever checks it may read another than who uses it."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is given twice")
+    return found
