@@ -29,7 +29,7 @@ from rig.soak_ledger import Counts
 from rig.soak_plan import WORKERS, plan
 from rig.soak_scene import Scene
 
-from rota.store.embedded import EmbeddedPostgres
+from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate
 
 PATIENCE: Final = 150.0

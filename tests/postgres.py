@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from rota.domain.errors import ConflictError
-from rota.store.embedded import EmbeddedPostgres
+from rota.store.embedded.server import EmbeddedPostgres
 
 OWN_SERVER = "ROTA_TEST_POSTGRES_URL"
 """A superuser's URL on a server to use instead of the embedded one."""

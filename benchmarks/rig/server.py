@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from rota.bootstrap import LOCAL_OWNER
-from rota.store.embedded import EmbeddedPostgres
+from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate
 
 

@@ -18,7 +18,7 @@ from rig.soak_ledger import TOOLS
 from rig.soak_plan import PROCESSES, WORKERS, Disturbance
 from rota.bootstrap import LOCAL_OWNER
 from rota.sample import sample_mailbox_path
-from rota.store.embedded import EmbeddedPostgres
+from rota.store.embedded.server import EmbeddedPostgres
 
 ENDS_WITHIN: Final = 20.0
 """Seconds that a process has to end when it is asked to; one that has not is stuck."""

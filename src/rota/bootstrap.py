@@ -41,7 +41,7 @@ from rota.services.watch import DeadMansSwitch, SchedulerWatch
 from rota.settings import Settings
 from rota.store import users
 from rota.store.database import Connection, Database
-from rota.store.embedded import EmbeddedPostgres, default_data_dir
+from rota.store.embedded.server import EmbeddedPostgres, default_data_dir
 from rota.store.migrations import migrate, pending_migrations
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from rota.domain.ids import RunId
 from rota.services.held_calls import HeldCalls
 from rota.services.result_writer import ResultWriter
 from rota.services.run_recorder import RunRecorder
-from rota.store import actions as action_rows
-from rota.store import runs as run_rows
+from rota.store.approvals import actions as action_rows
 from rota.store.database import Database
+from rota.store.runs import rows as run_rows
 from tests.services.harness import Workshop
 
 POINTS = {

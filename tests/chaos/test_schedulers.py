@@ -16,7 +16,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from rota.store.embedded import EmbeddedPostgres
+from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate
 
 SCHEDULES = 80

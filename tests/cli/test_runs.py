@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from rota.cli.main import app
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.services.runs import RunService
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER, Workshop
 
 LOOKS = {

@@ -19,7 +19,7 @@ from rota.domain.errors import InvalidInputError
 from rota.services.agent_files import parse_agent_file
 from rota.services.agents import AgentService
 from rota.services.tools import ToolService
-from rota.store.tools import ToolChange
+from rota.store.agents.tools import ToolChange
 from tests.services.harness import clock
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "own-tools.md"

@@ -11,7 +11,7 @@ from rota.services.approval_times import ApprovalTimes
 from rota.services.approvals import ApprovalService
 from rota.services.notification_service import NotificationService
 from rota.services.scheduled_execution_service import ScheduledExecutionService
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.services.harness import CIPHER, Workshop
 from tests.services.running import make_run
 

@@ -31,8 +31,8 @@ from rota.services.model_prices import CurrentPrices, ModelPriceService
 from rota.services.notification_service import NotificationService
 from rota.services.scheduled_execution_service import ScheduledExecutionService
 from rota.services.scheduler import Scheduler
-from rota.store import schedules as schedule_rows
 from rota.store.database import Database
+from rota.store.schedules import rows as schedule_rows
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 CIPHER = Cipher(b"k" * 32)

@@ -18,8 +18,8 @@ from rota.services.incidents import IncidentService
 from rota.services.notification_service import NotificationService
 from rota.services.scheduler_loop import SchedulerLoop
 from rota.services.watch import SchedulerWatch
-from rota.store import runs as run_rows
 from rota.store.database import Database
+from rota.store.runs import rows as run_rows
 from tests.services.harness import Workshop, clock
 
 

@@ -701,8 +701,8 @@ async def test_first_of_a_schedules_line_is_looked_up_and_not_sorted_for(worksho
     await workshop.owner.execute("DELETE FROM agent_runs")  # the table is larger than what is in it
     await workshop.owner.execute(crowd)
     async with workshop.database.transaction() as conn:
-        await conn.execute(statement("lock_admission"))
-        cursor = await conn.execute(b"EXPLAIN " + statement("admit_runs"), {"ahead": 1_000})
+        await conn.execute(statement("runs/lock_admission"))
+        cursor = await conn.execute(b"EXPLAIN " + statement("runs/admit_runs"), {"ahead": 1_000})
         plan = "\n".join(row[0] for row in await cursor.fetchall())
 
     first_of_line = plan.partition("SubPlan 8\n")[2].partition("SubPlan 9\n")[0]

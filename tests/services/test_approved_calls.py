@@ -21,7 +21,7 @@ from rota.security.calls import CURRENT_STEP, ApprovalContext, StepKey
 from rota.security.gate_guard import GateGuard
 from rota.security.tool_wrapper import wrap_tools_with_approval
 from rota.services.run_recorder import RunRecorder
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.services.deciding import SUSPEND, desk_of, send
 from tests.services.harness import CIPHER, clock
 from tests.services.running import make_run

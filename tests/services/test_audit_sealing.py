@@ -251,7 +251,10 @@ async def test_looks_read_the_index_however_many_entries_one_transaction_wrote(
         ((sealed,),) = await log.fetch("SELECT sealed::text FROM rota.audit_cursor")
         asked = {"sealed": sealed, "written_in": "0", "audit_id": 0, "limit": 2_000}
         async with database.connection() as conn:
-            for name, parameters in (("fetch_audit_cursor", None), ("find_unsealed_audit", asked)):
+            for name, parameters in (
+                ("audit/fetch_audit_cursor", None),
+                ("audit/find_unsealed_audit", asked),
+            ):
                 for _ in range(6):  # by then planned for any parameters
                     await conn.execute(statement(name), parameters)
                 explain = b"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) " + statement(name)

@@ -13,7 +13,7 @@ from rota.agents.models import ChatModels
 from rota.agents.registered import AsyncFunction
 from rota.domain.runs.run import ResultStatus
 from rota.services.runs import RunService
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Fails, Hangs, Says
 from tests.loopback.openai import OpenAIServer
 from tests.services.running import make_run, queue_runs, results, until, working

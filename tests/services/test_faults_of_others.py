@@ -13,7 +13,7 @@ from rota.engine.queue import QueueWorker
 from rota.services.incidents import IncidentService
 from rota.services.notification_service import NotificationService
 from rota.services.watch import SchedulerWatch
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)

@@ -15,8 +15,8 @@ from rota.domain.runs.run import ResultStatus
 from rota.engine.admission import requeue_lost
 from rota.services.journal_writer import FencedError
 from rota.services.notification_service import NotificationService
-from rota.store import runs as run_rows
 from rota.store.database import Database
+from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer
 from tests.loopback.postgres_proxy import PostgresProxy

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from rota.domain.runs.run import ResultStatus
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER
 from tests.services.running import make_run, until
 

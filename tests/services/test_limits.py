@@ -16,7 +16,7 @@ from rota.agents.registered import Graph
 from rota.domain.agents.prices import Price
 from rota.domain.runs.run import ResultStatus
 from rota.services.model_prices import ModelPriceService
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer
 from tests.services.harness import ANSWER

@@ -20,7 +20,7 @@ from rota.services.agents import AgentService
 from rota.services.runs import RunService
 from rota.services.schedules import NewSchedule, ScheduleEdit, ScheduleService
 from rota.services.usage import UsageService
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER, clock
 
 LOOKS_TWICE = {

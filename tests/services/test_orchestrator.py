@@ -41,7 +41,7 @@ async def execute(workshop, database, gmail, monkeypatch):
             [workshop.user],
         )
         row = await workshop.row("agent_schedules")  # AC-8: made by linking Telegram
-        from rota.store import schedules as schedule_rows
+        from rota.store.schedules import rows as schedule_rows
 
         async with database.connection() as conn:
             schedule = await schedule_rows.fetch_schedule(conn, row["id"])

@@ -119,7 +119,7 @@ async def test_fires_of_a_pause_have_rows_with_its_note(workshop, scheduler):
 
 async def fail(workshop: Workshop, schedule, times: int = 1, trigger: str = "schedule") -> None:
     from rota.domain.runs.run import Trigger
-    from rota.store import runs as run_rows
+    from rota.store.runs import rows as run_rows
 
     for _ in range(times):
         async with workshop.database.transaction() as conn:
@@ -158,7 +158,7 @@ async def test_success_ends_the_row_of_failures_and_manual_runs_do_not_count(wor
     await workshop.owner.execute("UPDATE agent_schedules SET agent_name = 'watcher'")
     healed = await workshop.fetch(schedule.id)
     from rota.domain.runs.run import Trigger
-    from rota.store import runs as run_rows
+    from rota.store.runs import rows as run_rows
 
     async with workshop.database.transaction() as conn:
         run = await run_rows.insert_run(

@@ -22,7 +22,7 @@ from rota.domain.ids import RuleId
 from rota.domain.runs.run import Trigger
 from rota.security import call_policy
 from rota.services.approval_rules import RuleService
-from rota.store import approval_rules as rule_rows
+from rota.store.approvals import rules as rule_rows
 from tests.services.deciding import desk_of, look, send
 from tests.services.harness import CIPHER, clock
 from tests.services.running import make_run

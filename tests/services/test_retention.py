@@ -633,7 +633,7 @@ async def test_what_is_old_is_found_by_an_index(database, kind, index):
         await conn.execute("SET LOCAL enable_seqscan = off")
         await conn.execute("SET LOCAL enable_sort = off")  # the index has the order as well
         cursor = await conn.execute(
-            b"EXPLAIN " + statement(f"prune_{kind.value}"),
+            b"EXPLAIN " + statement(f"operations/prune_{kind.value}"),
             {"since": NOW - DAY, "before": NOW, "now": NOW, "limit": 100},
         )
         plan = "\n".join(line for (line,) in await cursor.fetchall())

@@ -11,7 +11,7 @@ import pytest
 from rota.agents.models import ChatModels
 from rota.domain.runs.run import ResultStatus, Trigger
 from rota.engine.admission import admit
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Drops, Fails, Hangs, Says
 from tests.loopback.openai import OpenAIServer
 from tests.services.harness import clock

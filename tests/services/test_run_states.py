@@ -22,10 +22,10 @@ from rota.security.calls import StepKey, ToolCall
 from rota.services.journal_writer import FencedError
 from rota.services.run_recorder import RunRecorder
 from rota.services.runs import RunService
-from rota.store import journals as journal_rows
-from rota.store import runs as run_rows
-from rota.store.journals import JournalRows, UsageRow
-from rota.store.runs import Ended
+from rota.store.runs import journals as journal_rows
+from rota.store.runs import rows as run_rows
+from rota.store.runs.journals import JournalRows, UsageRow
+from rota.store.runs.rows import Ended
 from tests.services.harness import ANSWER, clock
 from tests.services.running import make_run
 

@@ -12,7 +12,7 @@ from rota.domain.ids import RunId
 from rota.domain.runs.run import RunStatus
 from rota.domain.schedules.drafts import Draft
 from rota.services.schedules import NewSchedule, ScheduleEdit, ScheduleService
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER, clock
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)

@@ -15,7 +15,7 @@ from rota.domain.runs.run import ResultStatus
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT
 from rota.services.journal_writer import FencedError
 from rota.services.notification_service import NotificationService
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER
 
 CALL_SEND = {"calls": [{"tool": "send", "args": {"to": "bob@example.com"}}]}

@@ -227,11 +227,10 @@ async def test_one_schedule_that_cannot_be_worked_out_stops_no_other(
 ):
     """Whatever goes wrong in the arithmetic of one rule."""
     from rota.domain.schedules import firing
-    from rota.domain.schedules import schedule as domain
 
     await workshop.due(MONDAY_7, name="bad", prompt="bad")
     await workshop.due(MONDAY_7, name="good")
-    monkeypatch.setattr(domain, "_chosen", _raising_for_bad(firing._chosen))
+    monkeypatch.setattr(firing, "_chosen", _raising_for_bad(firing._chosen))
 
     tick = await scheduler.tick(MONDAY_7)
 

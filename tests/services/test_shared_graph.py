@@ -18,7 +18,7 @@ from rota.agents.models import ChatModels
 from rota.domain.ids import UserId
 from rota.domain.runs.run import ResultStatus
 from rota.services.run_recorder import RunRecorder
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer
 from tests.services.running import make_run, until

@@ -25,7 +25,7 @@ from rota.security.hashing import arguments_hash
 from rota.security.sealing import unseal_arguments
 from rota.security.tool_wrapper import GatedTool, wrap_tools_with_approval
 from rota.services.run_recorder import RunRecorder
-from rota.store import runs as run_rows
+from rota.store.runs import rows as run_rows
 from tests.services.harness import CIPHER, clock
 
 

@@ -13,7 +13,7 @@ from rota.services.incidents import IncidentService
 from rota.services.notification_service import NotificationService
 from rota.services.scheduler_loop import SchedulerLoop
 from rota.services.watch import DeadMansSwitch, SchedulerWatch
-from rota.store import processes
+from rota.store.operations import processes
 from tests.services.harness import clock
 
 

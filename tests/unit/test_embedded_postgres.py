@@ -17,10 +17,10 @@ import psycopg
 import pytest
 
 from rota.domain.errors import ConflictError, InvalidInputError, UnavailableError
-from rota.store.embedded import EmbeddedPostgres, InstanceLock, default_data_dir
-from rota.store.embedded_binaries import Account, binaries_for
-from rota.store.embedded_files import ServerLog
-from rota.store.embedded_process import birth_of, clear_stale_lock_files, postmaster_of
+from rota.store.embedded.binaries import Account, binaries_for
+from rota.store.embedded.files import ServerLog
+from rota.store.embedded.process import birth_of, clear_stale_lock_files, postmaster_of
+from rota.store.embedded.server import EmbeddedPostgres, InstanceLock, default_data_dir
 
 AS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root can start processes as another user")
@@ -69,7 +69,7 @@ def script(text, *arguments, **options):
 HOLD = """
 import sys, time
 from pathlib import Path
-from rota.store.embedded import EmbeddedPostgres
+from rota.store.embedded.server import EmbeddedPostgres
 server = EmbeddedPostgres.open(Path(sys.argv[1]), durable=False)
 print(server.pid, flush=True)
 time.sleep(600)
@@ -435,7 +435,8 @@ def test_second_instance_is_refused_with_the_first_ones_process(folder):
 
 def test_instance_lock_of_a_killed_process_is_free(folder):
     holder = script(
-        "import sys, time\nfrom pathlib import Path\nfrom rota.store.embedded import InstanceLock\n"
+        "import sys, time\nfrom pathlib import Path\n"
+        "from rota.store.embedded.server import InstanceLock\n"
         "with InstanceLock(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)",
         folder / "data",
     )
@@ -499,7 +500,7 @@ def test_throwaway_clusters_of_vanished_directories_are_swept(folder):
 
 @needs_root
 def test_binaries_that_the_account_cannot_reach_are_copied_once(folder, monkeypatch):
-    import rota.store.embedded_binaries as binaries
+    from rota.store.embedded import binaries
 
     account = Account.of(pwd.getpwnam("nobody").pw_uid)
     closed = folder / "closed"

@@ -24,7 +24,7 @@ from rota.domain.ids import UserId
 from rota.domain.runs.limits import Limits
 from rota.domain.runs.options import RunOptions
 from rota.security.gate_guard import GateGuard
-from rota.store import agents as agent_rows
+from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection
 
 ModelFactory = Callable[[AgentConfiguration, datetime], BuiltModels]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction
     from rota.domain.approvals.triage import Precedents
     from rota.domain.ids import UserId
-    from rota.store.run_views import RunView
+    from rota.store.runs.views import RunView
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import typer
 from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
 
 if TYPE_CHECKING:
-    from rota.store.calendars import Calendar
+    from rota.store.schedules.calendars import Calendar
 
 app = typer.Typer(help="Calendars: days on which schedules do not fire.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The calendar's name.")]

@@ -14,7 +14,7 @@ from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings
 if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.domain.ids import UserId
-    from rota.store.connections import ConnectionInfo
+    from rota.store.agents.connections import ConnectionInfo
 
 app = typer.Typer(help="Connections: your accounts elsewhere.", no_args_is_help=True)
 Service = Annotated[str, typer.Argument(help="gmail")]

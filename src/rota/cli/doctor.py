@@ -80,8 +80,8 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
     from rota import bootstrap
     from rota.domain.errors import RotaError
     from rota.services.watch import SILENT_AFTER
-    from rota.store import processes
     from rota.store.migrations import encoding_problem, pending_migrations
+    from rota.store.operations import processes
 
     database = bootstrap.database_of(settings, server)
     try:

@@ -11,7 +11,7 @@ from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_f
 if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.services.limits import LimitsShown
-    from rota.store.limits import LimitName, PersonLimits
+    from rota.store.runs.limits import LimitName, PersonLimits
 
 app = typer.Typer(
     help="Limits of runs at a time, and of tokens and money in a day: the operator's.",

@@ -11,7 +11,7 @@ from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, s
 if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.domain.ids import UserId
-    from rota.store.results import Result
+    from rota.store.runs.results import Result
 
 app = typer.Typer(help="Results: what came of runs.", no_args_is_help=True)
 

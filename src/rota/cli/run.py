@@ -27,7 +27,7 @@ from rota.settings import Settings
 if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.domain.ids import RunId, UserId
-    from rota.store.results import Result
+    from rota.store.runs.results import Result
 
 EXIT_OF_STATUS: Final = {"success": 0, "error": 8, "partial": 9}
 """Exit codes of a run that was waited for; documented in docs/reference/exit-codes.md."""

@@ -11,8 +11,8 @@ from rota.cli import output
 from rota.cli.execution_texts import limits_in_words, money
 
 if TYPE_CHECKING:
-    from rota.store.journals import StepRow
-    from rota.store.run_views import RunView
+    from rota.store.runs.journals import StepRow
+    from rota.store.runs.views import RunView
 
 _SHOWN: Final = 500
 _BEFORE: Final = 0  # `model_step` of what comes before the first model call

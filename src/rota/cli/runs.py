@@ -12,8 +12,8 @@ from rota.cli.run import NoWait, Timeout, request_and_show
 if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.domain.ids import UserId
-    from rota.store.journals import StepRow
-    from rota.store.run_views import RunView
+    from rota.store.runs.journals import StepRow
+    from rota.store.runs.views import RunView
 
 app = typer.Typer(help="Runs: what runs, and what ran, step by step.", no_args_is_help=True)
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from rota.bootstrap import App
     from rota.domain.ids import RunId, UserId
     from rota.domain.schedules.schedule import Schedule
-    from rota.store.schedules import Occurrence
+    from rota.store.schedules.rows import Occurrence
 
 app = typer.Typer(help="Schedules: what fires when.", no_args_is_help=True)
 

@@ -12,7 +12,7 @@ from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_f
 if TYPE_CHECKING:
     from rota.domain.agents.configuration import Tier
     from rota.settings import Settings
-    from rota.store.tools import DeclaredTool
+    from rota.store.agents.tools import DeclaredTool
 
 app = typer.Typer(help="Tools: what the operator declares of them.", no_args_is_help=True)
 
@@ -117,7 +117,7 @@ def declare(
     from rota.cli import output
     from rota.domain.agents.tool_hints import parse_hints
     from rota.domain.text.json_values import json_object
-    from rota.store.tools import ToolChange
+    from rota.store.agents.tools import ToolChange
 
     settings = settings_from(data_dir, database_url)
     change = ToolChange(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rota import bootstrap
     from rota.domain.ids import UserId
     from rota.services.background_tasks import BackgroundTaskService
-    from rota.store.results import Result
+    from rota.store.runs.results import Result
 
 DEMO: Final = "demo-briefing"
 BRIEFING: Final = "briefing"
@@ -66,7 +66,7 @@ def up(
     from rota import bootstrap
     from rota.cli.logs import configure_logs
     from rota.cli.processes import leave
-    from rota.store.embedded import InstanceLock
+    from rota.store.embedded.server import InstanceLock
 
     settings = settings_from(data_dir, database_url, user)
     if mail is not None:

@@ -12,7 +12,7 @@ from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings
 if TYPE_CHECKING:
     from datetime import date
 
-    from rota.store.usage import UsageView
+    from rota.store.runs.usage import UsageView
 
 
 def usage(

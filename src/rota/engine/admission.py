@@ -7,8 +7,8 @@ from typing import Final
 
 from rota.domain.runs.turns import REBASE_ABOVE, job_priority
 from rota.engine.queue import enqueue
-from rota.store import admission as rows
 from rota.store.database import Connection
+from rota.store.runs import admission as rows
 
 AHEAD: Final = 1_000
 """Runs that may be queued and not yet running: enough to keep workers busy from look to look.

@@ -137,7 +137,9 @@ class QueueWorker:
         """Put a job that has begun before all others; where that fails it keeps its place."""
         with suppress(psycopg.Error, UnavailableError):
             async with self._database.connection() as conn:
-                await conn.execute(statement("raise_job"), {"job_id": job.id, "priority": BEGUN})
+                await conn.execute(
+                    statement("runs/raise_job"), {"job_id": job.id, "priority": BEGUN}
+                )
 
 
 class _SplitDriver(PsycopgDriver):

@@ -16,10 +16,10 @@ from rota.security.encryption import Cipher
 from rota.services.endings import Ending
 from rota.services.held_calls import unseal
 from rota.services.notification_service import draft_unknown_outcome
-from rota.store import actions as rows
-from rota.store import notifications as notification_rows
-from rota.store.actions import ActionToExecute
+from rota.store.approvals import actions as rows
+from rota.store.approvals.actions import ActionToExecute
 from rota.store.database import Database
+from rota.store.notifications import rows as notification_rows
 
 log = structlog.get_logger(__name__)
 

@@ -14,11 +14,11 @@ from rota.domain.ids import UserId
 from rota.domain.schedules.schedule import Schedule
 from rota.services.agent_files import AgentEntry, AgentFile, ScheduleEntry
 from rota.services.option_checks import check_options
-from rota.store import agents as rows
-from rota.store import calendars as calendar_rows
-from rota.store import schedules as schedule_rows
 from rota.store import users
+from rota.store.agents import rows
 from rota.store.database import Connection, Database
+from rota.store.schedules import calendars as calendar_rows
+from rota.store.schedules import rows as schedule_rows
 
 Change = Literal["created", "updated", "unchanged"]
 

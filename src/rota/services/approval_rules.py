@@ -22,8 +22,8 @@ from rota.domain.ids import RuleId, ScheduleId, UserId
 from rota.domain.text.storable import REDACTED
 from rota.security.call_policy import with_signals
 from rota.services.approvals import ApprovalService
-from rota.store import agents as agent_rows
-from rota.store import approval_rules as rows
+from rota.store.agents import rows as agent_rows
+from rota.store.approvals import rules as rows
 from rota.store.database import Connection, Database
 
 SHORTEST_PREFIX: Final = 4

@@ -17,11 +17,11 @@ from rota.services.notification_service import (
     draft,
     draft_unknown_outcome,
 )
-from rota.store import actions as rows
-from rota.store.actions import ActionOf
+from rota.store.approvals import actions as rows
+from rota.store.approvals.actions import ActionOf
+from rota.store.approvals.deputies import Deputy, list_deputies_of
 from rota.store.database import Database, despite_deadlocks
-from rota.store.deputies import Deputy, list_deputies_of
-from rota.store.notifications import NewNotification
+from rota.store.notifications.rows import NewNotification
 
 LOOK_EVERY: Final = 5.0
 """Seconds between looks."""

@@ -28,10 +28,10 @@ from rota.security.hashing import arguments_hash
 from rota.security.redaction import redact, redact_text
 from rota.security.sealing import seal_arguments, unseal_arguments
 from rota.services.notification_service import draft
-from rota.store import actions as rows
+from rota.store.approvals import actions as rows
+from rota.store.approvals.deputies import list_deputies_of
 from rota.store.database import Connection, Database, despite_deadlocks
-from rota.store.deputies import list_deputies_of
-from rota.store.notifications import insert_notifications
+from rota.store.notifications.rows import insert_notifications
 
 SHORTEST_PREFIX: Final = 4
 """Characters of an action's id that are enough, if they fit one alone."""

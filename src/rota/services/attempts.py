@@ -63,9 +63,9 @@ from rota.services.journal_writer import FencedError
 from rota.services.option_checks import NO_DRY_RUN
 from rota.services.run_policies import policy_of
 from rota.services.run_recorder import SCHEDULES, YOURS, RunRecorder
-from rota.store import journals as journal_rows
-from rota.store import runs as run_rows
 from rota.store.database import Database
+from rota.store.runs import journals as journal_rows
+from rota.store.runs import rows as run_rows
 
 MAX_ATTEMPTS: Final = 5
 """A run whose worker died this often is given up: something in it kills workers.

@@ -22,8 +22,8 @@ from rota.domain.audit.heads import KeptHead, look_for, strange_heads
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import UserId
 from rota.services.audit_checkpoints import Checkpoints
-from rota.store import audit as rows
-from rota.store.audit import LeftOut
+from rota.store.audit import rows
+from rota.store.audit.rows import LeftOut
 from rota.store.database import Connection, Database
 
 

@@ -15,8 +15,8 @@ from rota.domain.audit.checks import ChainCheck
 from rota.domain.errors import SetupRequiredError
 from rota.security.encryption import Cipher
 from rota.security.signing import is_signed, sign
-from rota.store import audit as rows
-from rota.store.audit import Prunable
+from rota.store.audit import rows
+from rota.store.audit.rows import Prunable
 from rota.store.database import Connection
 
 _PURPOSE: Final = "audit checkpoint"

@@ -18,8 +18,8 @@ import structlog
 
 from rota.domain.audit.chain import NOBODYS, AuditEntry, block_after
 from rota.domain.ids import UserId
-from rota.store import audit as rows
-from rota.store.audit import Unsealed
+from rota.store.audit import rows
+from rota.store.audit.rows import Unsealed
 from rota.store.database import Connection, Database
 
 SEAL_EVERY: Final = 1.0

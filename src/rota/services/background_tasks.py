@@ -26,8 +26,8 @@ from rota.services.periodic import cancel, first_of, repeat, reporting
 from rota.services.scheduled_execution_service import ScheduledExecutionService
 from rota.services.scheduler_loop import SchedulerLoop
 from rota.services.watch import CHECK_EVERY, SchedulerWatch
-from rota.store import runs as run_rows
 from rota.store.database import Database
+from rota.store.runs import rows as run_rows
 
 STOP_GRACE: Final = 3.0
 """Seconds that runs under way have to finish when a worker stops; then they are handed over."""

@@ -13,9 +13,9 @@ from rota.domain.schedules.calendars import CalendarDay
 from rota.domain.text.storable import storable_text
 from rota.services.calendar_files import day_summary, read_icalendar
 from rota.services.schedules import check_name
-from rota.store import calendars as rows
-from rota.store.calendars import Calendar
 from rota.store.database import Connection, Database
+from rota.store.schedules import calendars as rows
+from rota.store.schedules.calendars import Calendar
 
 YEARS_AHEAD: Final = 20
 """So far events that recur are expanded when a file is imported."""

@@ -6,9 +6,9 @@ from typing import Final
 
 from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
-from rota.store import deputies as rows
+from rota.store.approvals import deputies as rows
+from rota.store.approvals.deputies import Deputy
 from rota.store.database import Database
-from rota.store.deputies import Deputy
 
 LONGEST_NAME: Final = 320
 

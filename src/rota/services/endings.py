@@ -22,8 +22,8 @@ from rota.domain.text.storable import storable_json
 from rota.security.call_policy import Rehearsed
 from rota.security.redaction import redact_text
 from rota.services.notification_service import draft, draft_pending_actions
-from rota.store.notifications import NewNotification
-from rota.store.runs import Claim
+from rota.store.notifications.rows import NewNotification
+from rota.store.runs.rows import Claim
 
 PASSING: Final = frozenset({"rate_limit", "timeout", "unavailable"})
 """Kinds of failures that may be over when the run is tried again later."""

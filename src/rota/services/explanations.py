@@ -14,10 +14,9 @@ from rota.domain.schedules.rules.intervals import length_in_words
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.schedules.written_time import parse_moment
 from rota.services.schedules import ScheduleService
-from rota.store import calendars
-from rota.store import schedules as rows
 from rota.store.database import Connection, Database
-from rota.store.schedules import Occurrence
+from rota.store.schedules import calendars, rows
+from rota.store.schedules.rows import Occurrence
 
 Verdict = Literal[
     "fired",

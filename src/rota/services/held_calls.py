@@ -43,13 +43,13 @@ from rota.security.redaction import redact, redact_text
 from rota.security.sealing import seal_arguments, unseal_arguments
 from rota.services.journal_writer import FencedError
 from rota.services.notification_service import draft_unknown_outcome
-from rota.store import actions as rows
-from rota.store import journals as journal_rows
-from rota.store import notifications as notification_rows
-from rota.store.actions import ActionToExecute, NewAction, Requests
+from rota.store.approvals import actions as rows
+from rota.store.approvals.actions import ActionToExecute, NewAction, Requests
 from rota.store.database import Connection, Database
-from rota.store.journals import AuditRow, JournalRows, StepRow
-from rota.store.runs import Claim
+from rota.store.notifications import rows as notification_rows
+from rota.store.runs import journals as journal_rows
+from rota.store.runs.journals import AuditRow, JournalRows, StepRow
+from rota.store.runs.rows import Claim
 
 log = structlog.get_logger(__name__)
 

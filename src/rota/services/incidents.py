@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 from rota.domain.ids import UserId
 from rota.domain.notifications.notification import Category
 from rota.services.notification_service import NotificationService
-from rota.store import incidents as rows
 from rota.store.database import Connection, Database
-from rota.store.incidents import Incident, IncidentKind, Missed
+from rota.store.notifications import incidents as rows
+from rota.store.notifications.incidents import Incident, IncidentKind, Missed
 
 NAMED_SCHEDULES: Final = 20
 """Schedules that a message names; it says that there are more."""

@@ -12,12 +12,12 @@ from rota.domain.runs.limits import DayLimits
 from rota.domain.runs.run import Run, Trigger
 from rota.domain.schedules.schedule import Schedule
 from rota.services.groups import Groups
-from rota.store import journals as journal_rows
-from rota.store import runs as run_rows
 from rota.store.database import Connection, Database
-from rota.store.intake import take_runs
-from rota.store.journals import StepRow
-from rota.store.runs import Claim, ClaimedRun
+from rota.store.runs import journals as journal_rows
+from rota.store.runs import rows as run_rows
+from rota.store.runs.intake import take_runs
+from rota.store.runs.journals import StepRow
+from rota.store.runs.rows import Claim, ClaimedRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from rota.domain.errors import RotaError
 from rota.domain.text.storable import storable_json, storable_text
 from rota.security.calls import StepKey
 from rota.services.groups import GROUP_SIZE, Groups
-from rota.store import journals as rows
 from rota.store.database import Database
-from rota.store.journals import AuditRow, JournalRows, StepRow, UsageRow
-from rota.store.runs import Claim
+from rota.store.runs import journals as rows
+from rota.store.runs.journals import AuditRow, JournalRows, StepRow, UsageRow
+from rota.store.runs.rows import Claim
 
 if TYPE_CHECKING:
     from rota.services.run_recorder import RunRecorder

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from rota.domain.agents.prices import Price, parse_price_key
 from rota.domain.errors import NotFoundError
 from rota.domain.text.storable import storable_text
-from rota.store import model_prices as rows
+from rota.store.agents import prices as rows
+from rota.store.agents.prices import ModelPrice
 from rota.store.database import Database
-from rota.store.model_prices import ModelPrice
 
 if TYPE_CHECKING:
     from rota.agents.prices import PriceTable

@@ -10,9 +10,9 @@ from rota.domain.approvals.actions import Request
 from rota.domain.ids import ActionId, NotificationId, RunId, UserId
 from rota.domain.notifications.notification import TITLE_LIMIT, Category
 from rota.domain.text.storable import NOTIFICATION_BODY_LIMIT, cut, storable_json, storable_text
-from rota.store import notifications as rows
 from rota.store.database import Connection, Database
-from rota.store.notifications import NewNotification
+from rota.store.notifications import rows
+from rota.store.notifications.rows import NewNotification
 
 _CUT_MARK: Final = "\n[…]"
 _NAMED: Final = 10

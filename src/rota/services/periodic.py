@@ -15,9 +15,9 @@ import structlog
 
 import rota
 from rota.domain.errors import UnavailableError
-from rota.store import processes
 from rota.store.database import Database
-from rota.store.processes import Kind
+from rota.store.operations import processes
+from rota.store.operations.processes import Kind
 
 REPORT_EVERY: Final = 5.0
 """Seconds between two signs of life of a process."""

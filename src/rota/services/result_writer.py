@@ -26,14 +26,14 @@ from rota.services.groups import GROUP_SIZE, GROUP_WAIT, Groups
 from rota.services.journal_writer import FencedError, Unwritten
 from rota.services.notification_service import NotificationService, draft
 from rota.services.run_recorder import RunRecorder
-from rota.store import actions as action_rows
-from rota.store import journals as journal_rows
-from rota.store import results as result_rows
-from rota.store import runs as run_rows
-from rota.store import schedules as schedule_rows
+from rota.store.approvals import actions as action_rows
 from rota.store.database import Connection, Database
-from rota.store.notifications import NewNotification
-from rota.store.runs import Claim, Ended
+from rota.store.notifications.rows import NewNotification
+from rota.store.runs import journals as journal_rows
+from rota.store.runs import results as result_rows
+from rota.store.runs import rows as run_rows
+from rota.store.runs.rows import Claim, Ended
+from rota.store.schedules import rows as schedule_rows
 
 PAUSED: Final = "The schedule is paused until then: `rota schedules resume {}` starts it again."
 

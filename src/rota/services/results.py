@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import NotificationId, UserId
 from rota.domain.notifications.notification import Notification
-from rota.store import notifications as notification_rows
-from rota.store import results as rows
 from rota.store.database import Database
-from rota.store.results import Result
+from rota.store.notifications import rows as notification_rows
+from rota.store.runs import results as rows
+from rota.store.runs.results import Result
 
 SHORTEST_PREFIX = 4
 """Characters of an id that are enough, if they fit one alone."""

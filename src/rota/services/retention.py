@@ -13,10 +13,10 @@ import structlog
 
 from rota.domain.operations.retention import Kind, Period, Pruned, RetentionPolicy
 from rota.services.audit_checkpoints import Checkpoints
-from rota.store import processes
-from rota.store import retention as rows
 from rota.store.database import Connection, Database
-from rota.store.retention import Batch
+from rota.store.operations import processes
+from rota.store.operations import retention as rows
+from rota.store.operations.retention import Batch
 
 PRUNE_EVERY: Final = 3_600.0
 """Seconds between two prunings, however many schedulers run."""

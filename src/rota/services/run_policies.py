@@ -11,7 +11,7 @@ from rota.domain.ids import RuleId
 from rota.domain.runs.options import RunOptions
 from rota.security.call_policy import CallPolicy
 from rota.services.intake import Taken
-from rota.store import approval_rules as rows
+from rota.store.approvals import rules as rows
 from rota.store.database import Database
 
 

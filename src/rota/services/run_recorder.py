@@ -25,8 +25,8 @@ from rota.security.redaction import redact, redact_text
 from rota.services.held_calls import HeldCalls
 from rota.services.journal_writer import FencedError, JournalWriter, Unwritten, step_row
 from rota.store.database import Database
-from rota.store.journals import AuditRow, StepRow, UsageRow
-from rota.store.runs import Claim
+from rota.store.runs.journals import AuditRow, StepRow, UsageRow
+from rota.store.runs.rows import Claim
 
 YOURS: Final = "your"
 SCHEDULES: Final = "this schedule's"

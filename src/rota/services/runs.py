@@ -16,16 +16,17 @@ from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import RunStatus
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.services.option_checks import check_options
-from rota.store import agents as agent_rows
-from rota.store import journals as journal_rows
-from rota.store import processes, run_views
-from rota.store import results as result_rows
-from rota.store import runs as run_rows
-from rota.store import schedules as schedule_rows
+from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection, Database
-from rota.store.journals import StepRow
-from rota.store.results import Result
-from rota.store.run_views import RunView
+from rota.store.operations import processes
+from rota.store.runs import journals as journal_rows
+from rota.store.runs import results as result_rows
+from rota.store.runs import rows as run_rows
+from rota.store.runs import views as run_views
+from rota.store.runs.journals import StepRow
+from rota.store.runs.results import Result
+from rota.store.runs.views import RunView
+from rota.store.schedules import rows as schedule_rows
 from rota.store.statements import statement
 
 SHORTEST_PREFIX: Final = 4
@@ -59,7 +60,7 @@ class RunService:
             check_options(options or RunOptions(), agent)
             return await _ask(
                 conn,
-                "request_run",
+                "runs/request_run",
                 {"agent_name": agent_name, "prompt": prompt, "options": _as_row(options)},
             )
 
@@ -81,7 +82,7 @@ class RunService:
                 await _check_for_schedule(conn, user_id, schedule_id, options)
                 return await _ask(
                     conn,
-                    "request_schedule_run",
+                    "runs/request_schedule_run",
                     {
                         "schedule_id": schedule_id,
                         "prompt": prompt,
@@ -109,7 +110,7 @@ class RunService:
                     f"The run is not over: it is {found.status}. Wait for it, or cancel it first."
                 )
             try:
-                return await _ask(conn, "request_retry", {"run_id": found.id})
+                return await _ask(conn, "runs/request_retry", {"run_id": found.id})
             except psycopg.errors.NoDataFound as error:  # it went between the two looks
                 raise NotFoundError("run", reference, hint="See `rota runs list`.") from error
 

@@ -34,11 +34,11 @@ from rota.services.journal_writer import FencedError, JournalWriter
 from rota.services.notification_service import NotificationService
 from rota.services.result_writer import Finished, ResultWriter
 from rota.services.run_recorder import RunRecorder
-from rota.store import actions as action_rows
-from rota.store import results as result_rows
-from rota.store import runs as run_rows
+from rota.store.approvals import actions as action_rows
 from rota.store.database import Database
-from rota.store.results import Result
+from rota.store.runs import results as result_rows
+from rota.store.runs import rows as run_rows
+from rota.store.runs.results import Result
 
 log = structlog.get_logger(__name__)
 

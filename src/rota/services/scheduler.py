@@ -32,10 +32,9 @@ from rota.domain.schedules.timing import NamedDay
 from rota.engine.admission import AHEAD, Admission, admit
 from rota.services.incidents import IncidentService
 from rota.services.notification_service import NotificationService
-from rota.store import calendars
-from rota.store import schedules as rows
 from rota.store.database import Connection, Database
-from rota.store.schedules import Fire, Planned
+from rota.store.schedules import calendars, rows
+from rota.store.schedules.rows import Fire, Planned
 
 BATCH: Final = 500
 """Schedules that one transaction claims: few enough that a crash repeats little."""

@@ -23,12 +23,12 @@ from rota.domain.schedules.schedule import Schedule
 from rota.domain.schedules.timing import Timing
 from rota.domain.schedules.written_time import parse_moment
 from rota.services.option_checks import check_options
-from rota.store import agents as agent_rows
-from rota.store import calendars as calendar_rows
-from rota.store import schedules as rows
 from rota.store import users
+from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection, Database, despite_deadlocks
-from rota.store.schedules import Occurrence
+from rota.store.schedules import calendars as calendar_rows
+from rota.store.schedules import rows
+from rota.store.schedules.rows import Occurrence
 from rota.store.statements import statement
 
 SHORTEST_PREFIX: Final = 4
@@ -265,7 +265,7 @@ class ScheduleService:
             )
         async with self._database.acting_as(user_id) as conn:
             cursor = await conn.execute(
-                statement("request_backfill"),
+                statement("schedules/request_backfill"),
                 {
                     "schedule_id": schedule.id,
                     "fire_times": list(times),

@@ -8,9 +8,9 @@ from typing import Final
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.text.storable import storable_text
-from rota.store import tools as rows
+from rota.store.agents import tools as rows
+from rota.store.agents.tools import Change, DeclaredTool, ToolChange
 from rota.store.database import Database
-from rota.store.tools import Change, DeclaredTool, ToolChange
 
 LONGEST_TIMEOUT: Final = 86_400
 """Seconds."""

@@ -11,8 +11,8 @@ import structlog
 from rota.domain.ids import UserId
 from rota.domain.schedules.rules.intervals import length_in_words
 from rota.services.incidents import IncidentService
-from rota.store import processes
 from rota.store.database import Database
+from rota.store.operations import processes
 
 SILENT_AFTER: Final = 60.0
 """Seconds without a look at the clock after which a scheduler is silent; it looks every 15."""

@@ -1,4 +1,4 @@
-"""SQL by name: one statement per file in `store/queries/`."""
+"""SQL by name: one statement per file, in the room of the store that calls it."""
 
 from __future__ import annotations
 
@@ -8,5 +8,10 @@ from importlib.resources import files
 
 @cache
 def statement(name: str) -> bytes:
-    """Return the text of `queries/<name>.sql`; raises FileNotFoundError for an unknown name."""
-    return files("rota.store").joinpath("queries", f"{name}.sql").read_bytes()
+    """Return the text of `store/<room>/queries/<verb>_<what>.sql` for "room/verb_what".
+
+    A name without a room is one of `store/queries/`: what every room needs (identity, migrations,
+    people). Raises FileNotFoundError for an unknown name.
+    """
+    room, _, verb_and_what = name.rpartition("/")
+    return files("rota.store").joinpath(room, "queries", f"{verb_and_what}.sql").read_bytes()

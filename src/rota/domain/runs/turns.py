@@ -1,7 +1,7 @@
 """The fair order of the queue, as one number: a job's priority, greater first.
 
 Class comes before turn: what a person asks for now, then what is scheduled, then backfills. Within
-a class it is everybody's first run before anybody's second (queries/admit_runs.sql has the turns).
+a class it is everybody's first run before anybody's second (`admit_runs.sql` has the turns).
 """
 
 from __future__ import annotations

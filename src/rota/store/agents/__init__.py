@@ -1,0 +1,1 @@
+"""Rows of agents, tools, connections and model prices."""

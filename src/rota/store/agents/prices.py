@@ -1,0 +1,54 @@
+"""Rows of model prices: the operator's own, in US dollars per million tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rota.domain.agents.prices import Price
+from rota.store.database import Connection
+from rota.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPrice:
+    """What a model costs; `model` is `provider:model`, `provider:*` or `*`."""
+
+    model: str
+    price: Price
+    updated_at: datetime
+
+
+async def list_prices(conn: Connection) -> tuple[ModelPrice, ...]:
+    """Return all prices by model."""
+    cursor = await conn.execute(statement("agents/list_model_prices"))
+    return tuple(
+        ModelPrice(model, Price(*prices), updated_at)
+        for model, *prices, updated_at in await cursor.fetchall()
+    )
+
+
+async def upsert_price(conn: Connection, model: str, price: Price) -> None:
+    """Insert or replace the price of a model."""
+    await conn.execute(
+        statement("agents/upsert_model_price"),
+        {
+            "model": model,
+            "input": price.input,
+            "output": price.output,
+            "cached_input": price.cached_input,
+            "cache_write": price.cache_write,
+        },
+    )
+
+
+async def delete_price(conn: Connection, model: str) -> bool:
+    """Delete the price of a model; False if there is none."""
+    cursor = await conn.execute(statement("agents/delete_model_price"), {"model": model})
+    return cursor.rowcount > 0
+
+
+async def list_models_in_use(conn: Connection) -> tuple[str, ...]:
+    """Return the models that anybody's active agents name."""
+    cursor = await conn.execute(statement("agents/list_models_in_use"))
+    return tuple(row[0] for row in await cursor.fetchall())

@@ -1,0 +1,1 @@
+"""Rows of pending actions, approval rules and deputies."""

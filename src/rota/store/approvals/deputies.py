@@ -1,0 +1,57 @@
+"""Who may decide in whose place, as the operator said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from rota.domain.ids import UserId
+from rota.store.database import Connection
+from rota.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class Deputy:
+    """`deputy_id` may decide what `user_id` did not in time. Names are for people to read."""
+
+    user_id: UserId
+    deputy_id: UserId
+    user_name: str
+    deputy_name: str
+
+
+async def list_deputies(conn: Connection) -> tuple[Deputy, ...]:
+    """Return all that the transaction's person sees: those of them, and those they are."""
+    async with conn.cursor(row_factory=class_row(Deputy)) as cursor:
+        await cursor.execute(statement("approvals/list_deputies"))
+        return tuple(await cursor.fetchall())
+
+
+async def list_deputies_of(conn: Connection, people: Iterable[UserId]) -> tuple[Deputy, ...]:
+    """Return the deputies of some people."""
+    async with conn.cursor(row_factory=class_row(Deputy)) as cursor:
+        await cursor.execute(statement("approvals/list_deputies_of"), {"user_ids": list(people)})
+        return tuple(await cursor.fetchall())
+
+
+async def insert_deputy(conn: Connection, deputy: Deputy) -> None:
+    """Let somebody stand in; one who does already is named anew."""
+    await conn.execute(
+        statement("approvals/insert_deputy"),
+        {
+            "user_id": deputy.user_id,
+            "deputy_id": deputy.deputy_id,
+            "user_name": deputy.user_name,
+            "deputy_name": deputy.deputy_name,
+        },
+    )
+
+
+async def delete_deputy(conn: Connection, user_id: UserId, deputy_id: UserId) -> bool:
+    """Take that back; False where it was not so."""
+    cursor = await conn.execute(
+        statement("approvals/delete_deputy"), {"user_id": user_id, "deputy_id": deputy_id}
+    )
+    return await cursor.fetchone() is not None

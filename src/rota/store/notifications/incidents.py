@@ -1,0 +1,85 @@
+"""Rows of incidents: something is wrong, from when to when, and whether its owner was told."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from rota.domain.ids import UserId
+from rota.store.database import Connection
+from rota.store.statements import statement
+
+
+class IncidentKind(StrEnum):
+    """What is wrong."""
+
+    MISSED_FIRES = "missed_fires"
+    SCHEDULER_SILENT = "scheduler_silent"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """An incident of one person; open until it recovers."""
+
+    id: UUID
+    user_id: UUID
+    kind: str
+    opened_at: datetime
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What a schedule missed in an incident; `fires` None: too many to count."""
+
+    name: str
+    time_zone: str
+    fires: int | None
+    first: datetime
+    last: datetime
+    ran_late: bool
+
+
+async def open_incidents(
+    conn: Connection, kind: IncidentKind, user_ids: Collection[UserId]
+) -> None:
+    """Open an incident for each person, or add to the one that is open."""
+    parameters = {"kind": kind.value, "user_ids": sorted(user_ids)}
+    await conn.execute(statement("notifications/close_stale_incidents"), parameters)
+    await conn.execute(statement("notifications/open_incidents"), parameters)
+
+
+async def close_incidents(
+    conn: Connection, kind: IncidentKind, user_ids: Collection[UserId]
+) -> tuple[Incident, ...]:
+    """End the announced incidents of these people and return them; each is returned once."""
+    async with conn.cursor(row_factory=class_row(Incident)) as cursor:
+        await cursor.execute(
+            statement("notifications/close_incidents"),
+            {"kind": kind.value, "user_ids": sorted(user_ids)},
+        )
+        return tuple(await cursor.fetchall())
+
+
+async def claim_unannounced(conn: Connection, kind: IncidentKind) -> tuple[Incident, ...]:
+    """Take incidents that nobody was told of; each is given to one caller."""
+    async with conn.cursor(row_factory=class_row(Incident)) as cursor:
+        await cursor.execute(
+            statement("notifications/claim_unannounced_incidents"), {"kind": kind.value}
+        )
+        return tuple(await cursor.fetchall())
+
+
+async def list_missed(conn: Connection, incident: Incident) -> tuple[Missed, ...]:
+    """Return what was missed in an incident, by schedule: the first 21."""
+    async with conn.cursor(row_factory=class_row(Missed)) as cursor:
+        await cursor.execute(
+            statement("notifications/list_missed"),
+            {"user_id": incident.user_id, "since": incident.opened_at},
+        )
+        return tuple(await cursor.fetchall())

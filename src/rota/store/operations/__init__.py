@@ -1,0 +1,1 @@
+"""Rows that say which processes live, and how long rows are kept."""

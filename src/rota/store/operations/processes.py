@@ -1,0 +1,93 @@
+"""Rows of processes that are alive: schedulers and workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from rota.store.database import Connection
+from rota.store.statements import statement
+
+Kind = Literal["scheduler", "worker"]
+
+ALIVE_WITHIN: Final = 15.0
+"""Seconds since a process was last seen for it to count as alive; it reports every five."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One row of `rota.processes`."""
+
+    id: UUID
+    kind: Kind
+    host: str
+    pid: int
+    version: str
+    started_at: datetime
+    seen_at: datetime
+    ticked_at: datetime | None
+    is_alive: bool
+
+
+async def report(
+    conn: Connection,
+    process_id: UUID,
+    *,
+    kind: Kind,
+    host: str,
+    pid: int,
+    version: str,
+    ticked_ago: float | None = None,
+) -> None:
+    """Say that a process is alive; rows of processes gone for a day are removed.
+
+    `ticked_ago`: seconds since a scheduler last looked at the clock, None if it never did.
+    """
+    await conn.execute(
+        statement("operations/report_process"),
+        {
+            "id": process_id,
+            "kind": kind,
+            "host": host,
+            "pid": pid,
+            "version": version,
+            "ticked_ago": ticked_ago,
+        },
+    )
+
+
+async def forget(conn: Connection, process_id: UUID) -> None:
+    """Remove a process that ends in good order."""
+    await conn.execute("DELETE FROM rota.processes WHERE id = %s", [process_id])
+
+
+async def scheduler_silence(conn: Connection) -> tuple[float | None, int]:
+    """Return for how many seconds no scheduler has looked at the clock, and the overdue fires.
+
+    None: no scheduler has been known for a day. At most 1,000 fires are counted, those overdue by
+    a minute or more.
+    """
+    cursor = await conn.execute(statement("operations/scheduler_silence"))
+    row = await cursor.fetchone()
+    if row is None:  # aggregates return a row
+        raise RuntimeError("scheduler_silence returned no row")
+    return (float(row[0]) if row[0] is not None else None, int(row[1]))
+
+
+async def mark_once(conn: Connection, name: str, *, every_seconds: float) -> bool:
+    """Return True for one caller in each period, however many ask."""
+    cursor = await conn.execute(
+        statement("operations/mark_once"), {"name": name, "seconds": every_seconds}
+    )
+    return await cursor.fetchone() is not None
+
+
+async def list_processes(conn: Connection) -> tuple[Process, ...]:
+    """Return the processes known, the alive ones first."""
+    async with conn.cursor(row_factory=class_row(Process)) as cursor:
+        await cursor.execute(statement("operations/list_processes"), {"seconds": ALIVE_WITHIN})
+        return tuple(await cursor.fetchall())

@@ -1,0 +1,1 @@
+"""Rows of runs, their journals, results, limits and usage."""

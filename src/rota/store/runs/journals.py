@@ -1,0 +1,144 @@
+"""Rows of a run's journal: its steps, its audit log, what it holds and what it used.
+
+Each write names the attempt that makes it, and writes nothing once another attempt has the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from rota.domain.ids import ActionId, RunId, ScheduleId, UserId
+from rota.domain.runs.limits import Spent
+from rota.store.database import Connection
+from rota.store.records import records, row_of
+from rota.store.runs.rows import Claim
+from rota.store.statements import statement
+
+NOTHING: Final = Spent()
+"""What a day has come to before anything was used."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One row of `agent_run_steps`, without its run. `cost_usd` None: no price is known."""
+
+    model_step: int
+    call_index: int
+    kind: str
+    name: str
+    status: str
+    tool_call_id: str | None
+    request: Mapping[str, Any]
+    response: Any
+    usage: Mapping[str, Any] | None
+    cost_usd: Decimal | None
+    attempts: Sequence[Mapping[str, Any]] | None
+    error: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One row of `audit_logs`, without its run. Written twice under one key, it is one row."""
+
+    entry_key: UUID
+    tool_name: str
+    tier: str
+    decision: str
+    outcome: str
+    arguments: Mapping[str, Any]
+    arguments_hash: str
+    detail: str
+    called_at: datetime
+    action_id: ActionId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What the model call of a step used, on a day of the owner's zone."""
+
+    model_step: int
+    day: date
+    schedule_id: ScheduleId | None
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRows:
+    """What an attempt has to write. The snapshot is kept where none was stored before."""
+
+    claim: Claim
+    snapshot: Mapping[str, Any] | None = None
+    steps: Sequence[StepRow] = ()
+    audit: Sequence[AuditRow] = ()
+    usage: Sequence[UsageRow] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The runs that their attempts still hold, and what the days that were added to come to.
+
+    A day in all has no schedule.
+    """
+
+    held: frozenset[RunId]
+    days: Mapping[tuple[UserId, date, ScheduleId | None], Spent]
+
+
+async def write_journals(conn: Connection, journals: Sequence[JournalRows]) -> Written:
+    """Write what attempts have collected; of a run that its attempt lost nothing is written."""
+    cursor = await conn.execute(
+        statement("runs/write_journals"),
+        {
+            "journals": records(
+                {"run_id": j.claim.run_id, "token": j.claim.token, "snapshot": j.snapshot}
+                for j in journals
+            ),
+            "steps": records(
+                {"run_id": j.claim.run_id, **row_of(step)} for j in journals for step in j.steps
+            ),
+            "audit": records(
+                {"run_id": j.claim.run_id, **row_of(entry)} for j in journals for entry in j.audit
+            ),
+            "usage": records(
+                {"run_id": j.claim.run_id, **row_of(used)} for j in journals for used in j.usage
+            ),
+        },
+    )
+    rows = await cursor.fetchall()
+    return Written(
+        held=frozenset(RunId(row[0]) for row in rows if row[0] is not None),
+        days={
+            (UserId(row[1]), row[2], ScheduleId(row[3]) if row[3] else None): Spent(row[4], row[5])
+            for row in rows
+            if row[0] is None
+        },
+    )
+
+
+async def fetch_steps(conn: Connection, run_id: RunId) -> tuple[StepRow, ...]:
+    """Return a run's journal in order."""
+    cursor = await conn.execute(statement("runs/fetch_steps"), {"run_id": run_id})
+    return tuple(StepRow(*row) for row in await cursor.fetchall())
+
+
+async def fetch_usage(
+    conn: Connection, user_id: UserId, day: date, schedule_id: ScheduleId | None
+) -> dict[ScheduleId | None, Spent]:
+    """Return what a day has come to: in all (None), and for the schedule."""
+    cursor = await conn.execute(
+        statement("runs/fetch_usage"), {"user_id": user_id, "day": day, "schedule_id": schedule_id}
+    )
+    return {
+        ScheduleId(row[0]) if row[0] else None: Spent(row[1], row[2])
+        for row in await cursor.fetchall()
+    }

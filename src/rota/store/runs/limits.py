@@ -1,0 +1,89 @@
+"""Rows of limits: of everybody, of single persons, and of all runs together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from rota.domain.ids import UserId
+from rota.store.database import Connection
+from rota.store.statements import statement
+
+LimitName = Literal["max_concurrency", "day_tokens", "day_cost_usd"]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonLimits:
+    """One row of `user_limits`: everybody's (`user_id` None), or a person's.
+
+    In a person's row None is as everybody has it, unless `unlimited` names it: then it is no limit.
+    `under_way`: the person's runs that are queued or running, 0 in everybody's row.
+    """
+
+    user_id: UUID | None
+    email: str | None
+    max_concurrency: int | None
+    day_tokens: int | None
+    day_cost_usd: Decimal | None
+    unlimited: Sequence[LimitName]
+    under_way: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitInAll:
+    """The limit of all runs together (None: no limit), and how many are queued or running."""
+
+    max_concurrency: int | None
+    under_way: int
+
+
+async def list_limits(conn: Connection) -> tuple[PersonLimits, ...]:
+    """Return everybody's limits first, if there are any, then those of persons."""
+    async with conn.cursor(row_factory=class_row(PersonLimits)) as cursor:
+        await cursor.execute(statement("runs/list_limits"))
+        return tuple(await cursor.fetchall())
+
+
+async def fetch_limit_in_all(conn: Connection) -> LimitInAll:
+    """Return the limit of all runs together."""
+    async with conn.cursor(row_factory=class_row(LimitInAll)) as cursor:
+        await cursor.execute(statement("runs/fetch_limit_in_all"))
+        found = await cursor.fetchone()
+    if found is None:  # a SELECT without FROM returns one row
+        raise RuntimeError("fetch_limit_in_all returned no row")
+    return found
+
+
+async def set_limit_in_all(conn: Connection, max_concurrency: int | None) -> None:
+    """Set the limit of all runs together; None takes it away."""
+    await conn.execute(statement("runs/set_limit_in_all"), {"max_concurrency": max_concurrency})
+
+
+async def set_limits(
+    conn: Connection,
+    user_id: UserId | None,
+    values: Mapping[LimitName, int | Decimal | None],
+    *,
+    unlimited: Sequence[LimitName] = (),
+) -> None:
+    """Set the limits that are named, everybody's where `user_id` is None; others stay.
+
+    None is as everybody has it, in everybody's own row no limit. `unlimited` names those of the
+    None values that are no limit for this person.
+    """
+    await conn.execute(
+        statement("runs/set_limits"),
+        {
+            "user_id": user_id,
+            "unlimited": list(unlimited),
+            "changed": list(values),
+            "max_concurrency": values.get("max_concurrency"),
+            "day_tokens": values.get("day_tokens"),
+            "day_cost_usd": values.get("day_cost_usd"),
+        },
+    )

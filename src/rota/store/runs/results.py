@@ -1,0 +1,79 @@
+"""Rows of results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from rota.domain.ids import ResultId, RunId
+from rota.store.database import Connection
+from rota.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One row of `agent_execution_results`, with its run's session, attempt and trigger."""
+
+    id: UUID
+    user_id: UUID
+    schedule_id: UUID | None
+    run_id: UUID
+    agent_name: str
+    prompt: str
+    result_content: str
+    status: str
+    pending_actions_created: int
+    execution_duration_ms: int
+    metadata: Mapping[str, Any]
+    created_at: datetime
+    session_id: str
+    attempt: int
+    trigger: str
+    fire_time: datetime | None
+    schedule_name: str | None
+    result_category: str
+
+
+async def fetch_result_of_run(conn: Connection, run_id: RunId) -> Result | None:
+    """Return the result of a run, or None."""
+    async with conn.cursor(row_factory=class_row(Result)) as cursor:
+        await cursor.execute(statement("runs/fetch_result_of_run"), {"run_id": run_id})
+        return await cursor.fetchone()
+
+
+async def fetch_result(conn: Connection, prefix: str) -> tuple[Result, ...]:
+    """Return the results whose id, or run's id, begins with `prefix` (at most two)."""
+    async with conn.cursor(row_factory=class_row(Result)) as cursor:
+        await cursor.execute(statement("runs/fetch_result"), {"prefix": prefix})
+        return tuple(await cursor.fetchall())
+
+
+async def list_results(
+    conn: Connection, *, agent_name: str | None, status: str | None, limit: int
+) -> tuple[Result, ...]:
+    """Return the newest results that the transaction's person sees, newest first."""
+    async with conn.cursor(row_factory=class_row(Result)) as cursor:
+        await cursor.execute(
+            statement("runs/list_results"),
+            {"agent_name": agent_name, "status": status, "limit": limit},
+        )
+        return tuple(await cursor.fetchall())
+
+
+async def note_notification_error(conn: Connection, result_id: ResultId, error: str) -> None:
+    """Keep on the result that its notification could not be written; a sweep writes it later."""
+    await conn.execute(
+        statement("runs/note_notification_error"), {"result_id": result_id, "error": error}
+    )
+
+
+async def claim_unnotified(conn: Connection, *, limit: int) -> tuple[Result, ...]:
+    """Lock results whose notification is still to be written; the mark goes with this commit."""
+    async with conn.cursor(row_factory=class_row(Result)) as cursor:
+        await cursor.execute(statement("runs/claim_unnotified_results"), {"limit": limit})
+        return tuple(await cursor.fetchall())

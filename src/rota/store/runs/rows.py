@@ -1,0 +1,258 @@
+"""Rows of runs: claimed with a fencing token, finished only by whoever still holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from rota.domain.approvals.rules import Rule
+from rota.domain.ids import ActionId, FencingToken, ResultId, RunId, ScheduleId, UserId
+from rota.domain.runs.limits import DayLimits
+from rota.domain.runs.run import ResultStatus, Run, RunStatus, Trigger
+from rota.store.approvals.rules import rule_from_row
+from rota.store.database import Connection
+from rota.store.records import records
+from rota.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An attempt's hold on a run. `hand_overs` counts the earlier ones that stopped on purpose."""
+
+    run_id: RunId
+    attempt: int
+    token: FencingToken
+    snapshot: Mapping[str, Any] | None
+    cancel_reason: str | None = None  # somebody asked it to stop before this attempt began
+    hand_overs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run's end, to be stored. `snapshot` is kept where none was stored before."""
+
+    claim: Claim
+    content: str
+    status: ResultStatus
+    duration_ms: int
+    metadata: Mapping[str, Any]
+    snapshot: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A result as it was stored; `pending` counts the actions that its run asked for."""
+
+    id: ResultId
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRun:
+    """A run, the hold on it, and what holds for its owner.
+
+    `rules` are those on its calls. Of a run that executes an action, `policy_schedule_id` and
+    `unattended` are those of the run that asked for it.
+    """
+
+    run: Run
+    claim: Claim
+    owner_zone: str
+    day_limits: DayLimits
+    rules: tuple[Rule, ...] = ()
+    policy_schedule_id: ScheduleId | None = None
+    unattended: bool = True
+
+
+async def fetch_run(conn: Connection, run_id: RunId) -> Run | None:
+    """Return a run, or None."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement("runs/fetch_run"), {"run_id": run_id})
+        row = await cursor.fetchone()
+    return _run(row) if row is not None else None
+
+
+async def insert_run(
+    conn: Connection,
+    *,
+    user_id: UserId,
+    schedule_id: ScheduleId | None,
+    agent_name: str,
+    prompt: str,
+    trigger: Trigger,
+    priority: int = 0,
+    fire_time: datetime | None = None,
+    options: Mapping[str, Any] | None = None,
+    not_before: datetime | None = None,
+    retry_of: RunId | None = None,
+    is_serial: bool = False,
+) -> Run:
+    """Insert a waiting run and return it."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            statement("runs/insert_run"),
+            {
+                "user_id": user_id,
+                "schedule_id": schedule_id,
+                "agent_name": agent_name,
+                "prompt": prompt,
+                "trigger": trigger,
+                "priority": priority,
+                "fire_time": fire_time,
+                "options": Jsonb(dict(options)) if options is not None else None,
+                "not_before": not_before,
+                "retry_of": retry_of,
+                "is_serial": is_serial,
+            },
+        )
+        row = await cursor.fetchone()
+    if row is None:  # INSERT ... RETURNING of one row always returns it
+        raise RuntimeError("insert_run returned no row")
+    return _run(row)
+
+
+async def insert_retry(
+    conn: Connection, run: Run, *, options: Mapping[str, Any], times: Sequence[datetime]
+) -> tuple[RunId, datetime] | None:
+    """Insert a later run of the same; `times` are for the first retry, the second, and so on.
+
+    Returns the run and when it is due, None where the schedule is gone.
+    """
+    cursor = await conn.execute(
+        statement("runs/insert_retry"),
+        {
+            "run_id": run.id,
+            "schedule_id": run.schedule_id,
+            "options": Jsonb(dict(options)),
+            "times": list(times),
+        },
+    )
+    row = await cursor.fetchone()
+    return (RunId(row[0]), row[1]) if row is not None else None
+
+
+async def claim_runs(conn: Connection, run_ids: Sequence[RunId]) -> dict[RunId, ClaimedRun]:
+    """Begin a new attempt of each; those that are over are left out."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement("runs/claim_runs"), {"run_ids": list(run_ids)})
+        return {row["id"]: claimed_from_row(row) for row in await cursor.fetchall()}
+
+
+def claimed_from_row(row: Mapping[str, Any]) -> ClaimedRun:
+    """Make the value from a row of `claim_runs`."""
+    run = _run(row)
+    claim = Claim(
+        run.id,
+        row["attempt"],
+        FencingToken(row["fencing_token"]),
+        row["snapshot"],
+        row["cancel_reason"],
+        row["hand_overs"],
+    )
+    limits = DayLimits(row["day_tokens"], row["day_cost_usd"])
+    return ClaimedRun(
+        run,
+        claim,
+        row["time_zone"],
+        limits,
+        tuple(rule_from_row(rule) for rule in row["rules"] or ()),
+        row["policy_schedule_id"],
+        unattended=row["policy_trigger"] != Trigger.MANUAL,
+    )
+
+
+async def count_hand_over(conn: Connection, claim: Claim) -> None:
+    """Count an attempt that stopped so that another worker goes on, if it still holds its run."""
+    await conn.execute(
+        statement("runs/count_hand_over"), {"run_id": claim.run_id, "token": claim.token}
+    )
+
+
+async def suspend_run(conn: Connection, claim: Claim) -> bool | None:
+    """Park a run that its attempt holds, until nothing of it is pending.
+
+    Returns whether it is parked, False where all was decided meanwhile and it waits for a worker
+    again, None where the attempt no longer holds it.
+    """
+    cursor = await conn.execute(
+        statement("runs/suspend_run"), {"run_id": claim.run_id, "token": claim.token}
+    )
+    if await cursor.fetchone() is None:
+        return None
+    cursor = await conn.execute(statement("approvals/resume_run"), {"run_id": claim.run_id})
+    row = await cursor.fetchone()
+    return row is None or not row[0]
+
+
+async def finish_runs(conn: Connection, ends: Sequence[Ended]) -> dict[RunId, StoredResult]:
+    """Store results and end their runs; runs that their attempt no longer holds are left out."""
+    cursor = await conn.execute(
+        statement("runs/finish_runs"),
+        {
+            "ends": records(
+                {
+                    "run_id": end.claim.run_id,
+                    "token": end.claim.token,
+                    "content": end.content,
+                    "status": end.status,
+                    "duration_ms": end.duration_ms,
+                    "metadata": end.metadata,
+                    "snapshot": end.snapshot,
+                }
+                for end in ends
+            ),
+        },
+    )
+    return {
+        RunId(row[0]): StoredResult(ResultId(row[1]), row[2]) for row in await cursor.fetchall()
+    }
+
+
+async def cancel_requests(conn: Connection, run_ids: Sequence[RunId]) -> tuple[RunId, ...]:
+    """Return those of these runs that somebody has asked to stop."""
+    cursor = await conn.execute(statement("runs/cancel_requests"), {"run_ids": list(run_ids)})
+    return tuple(RunId(row[0]) for row in await cursor.fetchall())
+
+
+async def fetch_standstill(conn: Connection, run_id: RunId) -> tuple[RunStatus, str] | None:
+    """Return whether a run without a result is cancelled or suspended, and why it was cancelled."""
+    cursor = await conn.execute(statement("runs/fetch_standstill"), {"run_id": run_id})
+    row = await cursor.fetchone()
+    return (RunStatus(row[0]), row[1] or "no reason was given") if row is not None else None
+
+
+async def fetch_cancel_reason(conn: Connection, run_id: RunId) -> str | None:
+    """Return why a run is to stop, None if it is not."""
+    cursor = await conn.execute(statement("runs/fetch_cancel_reason"), {"run_id": run_id})
+    row = await cursor.fetchone()
+    return (row[0] or "it was cancelled") if row is not None else None
+
+
+def _run(row: Mapping[str, Any]) -> Run:
+    schedule_id: UUID | None = row["schedule_id"]
+    return Run(
+        id=RunId(row["id"]),
+        user_id=UserId(row["user_id"]),
+        schedule_id=ScheduleId(schedule_id) if schedule_id is not None else None,
+        fire_time=row["fire_time"],
+        agent_name=row["agent_name"],
+        prompt=row["prompt"],
+        trigger=Trigger(row["trigger"]),
+        status=RunStatus(row["status"]),
+        session_id=row["session_id"],
+        attempt=row["attempt"],
+        fencing_token=row["fencing_token"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        is_serial=row["is_serial"],
+        options=row["options"],
+        retry_of=RunId(row["retry_of"]) if row["retry_of"] is not None else None,
+        action_id=ActionId(row["action_id"]) if row["action_id"] is not None else None,
+    )

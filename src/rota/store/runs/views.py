@@ -1,0 +1,78 @@
+"""Runs as people look at them: with their schedule's name and their result's status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from rota.domain.ids import RunId, ScheduleId
+from rota.store.database import Connection
+from rota.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One row of `agent_runs`, to be shown. Times are aware and in UTC.
+
+    `options` are this run's own. `model` and `limits` are those that its first attempt began with,
+    None before. `metadata` is its result's.
+    """
+
+    id: UUID
+    schedule_id: UUID | None
+    schedule_name: str | None
+    agent_name: str
+    prompt: str
+    trigger: str
+    status: str
+    priority: int
+    attempt: int
+    fire_time: datetime | None
+    created_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested_at: datetime | None
+    cancel_reason: str | None
+    journal_pruned_at: datetime | None
+    result_status: str | None
+    not_before: datetime | None
+    retry_of: UUID | None
+    options: Mapping[str, Any] | None
+    model: str | None
+    limits: Mapping[str, Any] | None
+    metadata: Mapping[str, Any] | None
+
+
+async def list_runs(
+    conn: Connection,
+    *,
+    schedule_id: ScheduleId | None = None,
+    status: str | None = None,
+    prefix: str | None = None,
+    limit: int,
+) -> tuple[RunView, ...]:
+    """Return the newest runs that the transaction's person sees; `prefix`: of their ids."""
+    async with conn.cursor(row_factory=class_row(RunView)) as cursor:
+        await cursor.execute(
+            statement("runs/list_runs"),
+            {"schedule_id": schedule_id, "status": status, "prefix": prefix, "limit": limit},
+        )
+        return tuple(await cursor.fetchall())
+
+
+async def request_cancel(conn: Connection, run_id: RunId, note: str | None) -> str:
+    """Ask a run of the transaction's person to stop; returns its status.
+
+    Raises psycopg's NoDataFound for a run that is not theirs.
+    """
+    cursor = await conn.execute(statement("runs/request_cancel"), {"run_id": run_id, "note": note})
+    row = await cursor.fetchone()
+    if row is None:  # a function call returns one row or raises
+        raise RuntimeError("request_cancel returned no row")
+    return str(row[0])

@@ -1,0 +1,1 @@
+"""Rows of schedules, their fires and calendars."""

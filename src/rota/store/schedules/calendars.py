@@ -1,0 +1,141 @@
+"""Rows of calendars, their days, and the schedules that keep them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from rota.domain.errors import NotFoundError
+from rota.domain.ids import ScheduleId, UserId
+from rota.domain.schedules.calendars import CalendarDay
+from rota.store.database import Connection
+from rota.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """A calendar; `days` counts its entries, `next_day` is the next day off from today on."""
+
+    id: UUID
+    name: str
+    source: str
+    covers_until: date | None
+    days: int
+    next_day: date | None
+
+
+async def upsert_calendar(
+    conn: Connection, *, user_id: UserId, name: str, source: str, covers_until: date | None
+) -> UUID:
+    """Write a calendar without its days and return its id."""
+    cursor = await conn.execute(
+        statement("schedules/upsert_calendar"),
+        {"user_id": user_id, "name": name, "source": source, "covers_until": covers_until},
+    )
+    row = await cursor.fetchone()
+    if row is None:  # an upsert of one row always returns it
+        raise RuntimeError("upsert_calendar returned no row")
+    return UUID(str(row[0]))
+
+
+async def replace_days(
+    conn: Connection, calendar_id: UUID, user_id: UserId, days: Sequence[CalendarDay]
+) -> None:
+    """Make these the days of a calendar."""
+    await conn.execute(statement("schedules/delete_calendar_days"), {"calendar_id": calendar_id})
+    await add_days(conn, calendar_id, user_id, days)
+
+
+async def add_days(
+    conn: Connection, calendar_id: UUID, user_id: UserId, days: Sequence[CalendarDay]
+) -> None:
+    """Add days to a calendar; one that is there already takes the new summary."""
+    unique = {(day.first, day.last): day for day in days}.values()
+    await conn.execute(
+        statement("schedules/insert_calendar_days"),
+        {
+            "calendar_id": calendar_id,
+            "user_id": user_id,
+            "first_days": [day.first for day in unique],
+            "last_days": [day.last for day in unique],
+            "summaries": [day.summary for day in unique],
+        },
+    )
+
+
+async def list_calendars(
+    conn: Connection, *, today: date, name: str | None = None
+) -> tuple[Calendar, ...]:
+    """Return the calendars of the transaction's person by name, or the one of that name."""
+    async with conn.cursor(row_factory=class_row(Calendar)) as cursor:
+        await cursor.execute(statement("schedules/list_calendars"), {"today": today, "name": name})
+        return tuple(await cursor.fetchall())
+
+
+async def list_days(conn: Connection, calendar_id: UUID) -> tuple[CalendarDay, ...]:
+    """Return the days of a calendar, earliest first."""
+    cursor = await conn.execute(
+        statement("schedules/list_calendar_days"), {"calendar_id": calendar_id}
+    )
+    return tuple(CalendarDay(*row) for row in await cursor.fetchall())
+
+
+async def lock_calendar(conn: Connection, name: str) -> UUID | None:
+    """Keep schedules from taking a calendar until the transaction ends; None if there is none."""
+    cursor = await conn.execute(statement("schedules/lock_calendar"), {"name": name})
+    row = await cursor.fetchone()
+    return None if row is None else UUID(str(row[0]))
+
+
+async def schedules_of_calendar(conn: Connection, calendar_id: UUID) -> tuple[str, ...]:
+    """Return the names of the schedules that keep a calendar."""
+    cursor = await conn.execute(
+        statement("schedules/list_calendar_users"), {"calendar_id": calendar_id}
+    )
+    return tuple(row[0] for row in await cursor.fetchall())
+
+
+async def delete_calendar(conn: Connection, calendar_id: UUID) -> None:
+    """Delete a calendar and its days."""
+    await conn.execute(statement("schedules/delete_calendar"), {"calendar_id": calendar_id})
+
+
+async def link_calendars(conn: Connection, schedule_id: ScheduleId, names: Collection[str]) -> None:
+    """Make these the calendars that a schedule keeps; raises NotFoundError for an unknown one."""
+    await conn.execute(statement("schedules/unlink_calendars"), {"schedule_id": schedule_id})
+    if not names:
+        return
+    cursor = await conn.execute(
+        statement("schedules/link_calendars"),
+        {"schedule_id": schedule_id, "names": sorted(set(names))},
+    )
+    unknown = set(names) - {row[0] for row in await cursor.fetchall()}
+    if unknown:
+        raise NotFoundError("calendar", min(unknown), hint="See `rota calendars list`.")
+
+
+async def calendars_of_schedule(conn: Connection, schedule_id: ScheduleId) -> tuple[str, ...]:
+    """Return the names of the calendars that a schedule keeps."""
+    cursor = await conn.execute(
+        statement("schedules/calendars_of_schedule"), {"schedule_id": schedule_id}
+    )
+    return tuple(row[0] for row in await cursor.fetchall())
+
+
+async def days_of_schedules(
+    conn: Connection, schedule_ids: Sequence[ScheduleId], *, first: date, last: date
+) -> dict[ScheduleId, tuple[tuple[str, CalendarDay], ...]]:
+    """Return the days off between two dates, with the calendar's name, by schedule."""
+    cursor = await conn.execute(
+        statement("schedules/days_of_schedules"),
+        {"schedule_ids": list(schedule_ids), "first": first, "last": last},
+    )
+    found: dict[ScheduleId, list[tuple[str, CalendarDay]]] = defaultdict(list)
+    for schedule_id, name, first_day, last_day, summary in await cursor.fetchall():
+        found[ScheduleId(schedule_id)].append((name, CalendarDay(first_day, last_day, summary)))
+    return {schedule_id: tuple(days) for schedule_id, days in found.items()}

@@ -1,0 +1,403 @@
+"""Rows of schedules and their occurrences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+
+from rota.domain.ids import RunId, ScheduleId, UserId
+from rota.domain.notifications.notification import Category
+from rota.domain.schedules.firing import NextFire, PassedFires
+from rota.domain.schedules.overlap import OverlapPolicy, UnderWay
+from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
+from rota.domain.schedules.schedule import CatchUp, Policy, Schedule
+from rota.domain.schedules.timing import Timing
+from rota.store.database import Connection
+from rota.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """A fire to write: its occurrence and the waiting run that it leads to."""
+
+    run_id: RunId
+    schedule: Schedule
+    fire_time: datetime
+    is_catch_up: bool
+    is_serial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The earliest fire of all schedules, and what else is to do.
+
+    `unplanned`: there are schedules to plan. `runs_waiting`: a run waits whose time has come.
+    `next_run_in`: seconds until the time of the next one that waits for its time. `incident`:
+    missed fires have not been told, or not recovered from.
+    """
+
+    next_fire_at: datetime | None
+    unplanned: bool
+    runs_waiting: bool
+    next_run_in: float | None
+    incident: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a schedule looks forward to, and how many runs it has just started."""
+
+    schedule_id: ScheduleId
+    next: NextFire | None
+    started: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """What became of a fire time, or of a range of those without a run."""
+
+    fire_time: datetime
+    last_fire_time: datetime | None
+    fire_count: int | None
+    outcome: str
+    reason: str
+    run_id: UUID | None
+    result_status: str | None
+    run_status: str | None
+    run_started_at: datetime | None
+    cancel_reason: str | None
+
+
+async def claim_unplanned(conn: Connection, *, limit: int) -> tuple[Schedule, ...]:
+    """Lock active schedules without a next fire time; other schedulers skip them."""
+    return await _schedules(conn, "schedules/claim_unplanned_schedules", {"limit": limit})
+
+
+async def claim_due(conn: Connection, *, now: datetime, limit: int) -> tuple[Schedule, ...]:
+    """Lock active schedules that are due at `now`, the longest due first; others skip them."""
+    return await _schedules(conn, "schedules/claim_due_schedules", {"now": now, "limit": limit})
+
+
+async def outlook(conn: Connection) -> Outlook:
+    """Return what a scheduler has to look forward to, in one statement."""
+    async with conn.cursor(row_factory=class_row(Outlook)) as cursor:
+        await cursor.execute(statement("schedules/scheduler_outlook"))
+        found = await cursor.fetchone()
+    if found is None:  # a SELECT without FROM returns one row
+        raise RuntimeError("scheduler_outlook returned no row")
+    return found
+
+
+async def set_next_fires(conn: Connection, plans: Sequence[Planned]) -> None:
+    """Set what schedules look forward to; one without a next fire is completed."""
+    if not plans:
+        return
+    await conn.execute(
+        statement("schedules/set_next_fires"),
+        {
+            "ids": [plan.schedule_id for plan in plans],
+            "next_fire_ats": [plan.next.due_at if plan.next else None for plan in plans],
+            "next_fire_times": [plan.next.fire_time if plan.next else None for plan in plans],
+            "started": [plan.started for plan in plans],
+        },
+    )
+
+
+async def pause(conn: Connection, schedule_id: ScheduleId, note: str) -> bool:
+    """Pause an active schedule; False if it is paused or gone."""
+    cursor = await conn.execute(
+        statement("schedules/pause_schedule"), {"schedule_id": schedule_id, "note": note}
+    )
+    return cursor.rowcount > 0
+
+
+async def count_failure(
+    conn: Connection, schedule_id: ScheduleId, *, failed: bool
+) -> tuple[int, int] | None:
+    """Count a result; returns failures in a row and the limit, None where there is no limit."""
+    cursor = await conn.execute(
+        statement("schedules/count_failure"), {"schedule_id": schedule_id, "failed": failed}
+    )
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row is not None else None
+
+
+async def runs_under_way(
+    conn: Connection, schedule_ids: Sequence[ScheduleId]
+) -> dict[ScheduleId, UnderWay]:
+    """Return the unfinished runs by schedule; schedules without any are left out."""
+    cursor = await conn.execute(
+        statement("schedules/runs_under_way"), {"schedule_ids": list(schedule_ids)}
+    )
+    return {ScheduleId(row[0]): UnderWay(row[1], row[2]) for row in await cursor.fetchall()}
+
+
+async def cancel_runs(conn: Connection, schedule_id: ScheduleId, reason: str) -> int:
+    """Ask a schedule's unfinished runs to stop; returns how many were asked."""
+    cursor = await conn.execute(
+        statement("schedules/cancel_runs"), {"schedule_id": schedule_id, "reason": reason}
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+async def insert_fires(conn: Connection, fires: Sequence[Fire]) -> None:
+    """Write runs and their occurrences; a fire time that was taken already writes neither."""
+    if not fires:
+        return
+    await conn.execute(
+        statement("schedules/insert_fires"),
+        {
+            "run_ids": [f.run_id for f in fires],
+            "user_ids": [f.schedule.user_id for f in fires],
+            "schedule_ids": [f.schedule.id for f in fires],
+            "fire_times": [f.fire_time for f in fires],
+            "agent_names": [f.schedule.agent_name for f in fires],
+            "prompts": [f.schedule.prompt or "" for f in fires],
+            "triggers": ["catch_up" if f.is_catch_up else "schedule" for f in fires],
+            "serial": [f.is_serial for f in fires],
+        },
+    )
+
+
+async def insert_passed(conn: Connection, passed: Sequence[tuple[Schedule, PassedFires]]) -> None:
+    """Write rows for fire times that lead to no run."""
+    if not passed:
+        return
+    await conn.execute(
+        statement("schedules/insert_passed"),
+        {
+            "schedule_ids": [s.id for s, _ in passed],
+            "user_ids": [s.user_id for s, _ in passed],
+            "fire_times": [p.first for _, p in passed],
+            "last_fire_times": [p.last if p.count != 1 else None for _, p in passed],
+            "fire_counts": [p.count for _, p in passed],
+            "outcomes": [p.outcome for _, p in passed],
+            "reasons": [p.reason for _, p in passed],
+        },
+    )
+
+
+async def fetch_schedule(conn: Connection, schedule_id: ScheduleId) -> Schedule | None:
+    """Return a schedule, or None; under row-level security only one's own."""
+    found = await _schedules(conn, "schedules/fetch_schedule", {"schedule_id": schedule_id})
+    return found[0] if found else None
+
+
+async def lock_schedule(conn: Connection, schedule_id: ScheduleId) -> Schedule | None:
+    """Return a schedule as `fetch_schedule` does, locked until the transaction ends."""
+    found = await _schedules(conn, "schedules/lock_schedule", {"schedule_id": schedule_id})
+    return found[0] if found else None
+
+
+async def schedule_at(
+    conn: Connection, schedule_id: ScheduleId, at: datetime
+) -> tuple[Schedule, datetime] | None:
+    """Return a schedule as it was at `at`, and when it was changed; None: it is so still."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(
+            statement("schedules/schedule_at"), {"schedule_id": schedule_id, "at": at}
+        )
+        row = await cursor.fetchone()
+    return (schedule_from_row(row), row["changed_at"]) if row is not None else None
+
+
+async def insert_schedule(
+    conn: Connection,
+    *,
+    user_id: UserId,
+    name: str,
+    agent_name: str,
+    prompt: str | None,
+    time_zone: str | None,
+    timing: Timing,
+    policy: Policy,
+    options: Mapping[str, Any],
+    paused: str | None = None,
+) -> ScheduleId:
+    """Insert a schedule and return its id; raises UniqueViolation for a name that is taken.
+
+    `time_zone` is the schedule's own, None to follow its owner's; `options` are domain/run_options
+    as JSON; `paused` is the note of one that does not begin at once.
+    """
+    cursor = await conn.execute(
+        statement("schedules/insert_schedule"),
+        {
+            "user_id": user_id,
+            "name": name,
+            "agent_name": agent_name,
+            "prompt": prompt,
+            "time_zone": time_zone,
+            "is_active": paused is None,
+            "pause_note": paused,
+            "options": Jsonb(dict(options)),
+            **_columns(timing, policy),
+        },
+    )
+    row = await cursor.fetchone()
+    if row is None:  # INSERT ... RETURNING of one row always returns it
+        raise RuntimeError("insert_schedule returned no row")
+    return ScheduleId(row[0])
+
+
+async def update_schedule(
+    conn: Connection,
+    schedule_id: ScheduleId,
+    *,
+    name: str,
+    agent_name: str,
+    prompt: str | None,
+    time_zone: str | None,
+    timing: Timing,
+    policy: Policy,
+    options: Mapping[str, Any],
+) -> None:
+    """Change a schedule; a changed rule is planned anew from the present."""
+    await conn.execute(
+        statement("schedules/update_schedule"),
+        {
+            "schedule_id": schedule_id,
+            "name": name,
+            "agent_name": agent_name,
+            "prompt": prompt,
+            "time_zone": time_zone,
+            "options": Jsonb(dict(options)),
+            **_columns(timing, policy),
+        },
+    )
+
+
+async def list_schedules(conn: Connection) -> tuple[Schedule, ...]:
+    """Return the schedules that the transaction's person sees, by name."""
+    return await _schedules(conn, "schedules/list_schedules", {})
+
+
+async def find_schedules(conn: Connection, reference: str) -> tuple[Schedule, ...]:
+    """Return those of the transaction's person with this name, or whose id begins so."""
+    return await _schedules(
+        conn, "schedules/find_schedules", {"reference": reference, "prefix": reference.lower()}
+    )
+
+
+async def set_active(
+    conn: Connection, schedule_id: ScheduleId, *, active: bool, note: str | None
+) -> None:
+    """Pause or resume a schedule."""
+    await conn.execute(
+        statement("schedules/set_schedule_active"),
+        {"schedule_id": schedule_id, "active": active, "note": note},
+    )
+
+
+async def delete_schedule(conn: Connection, schedule_id: ScheduleId) -> None:
+    """Delete a schedule; its occurrences go with it, its runs and results stay."""
+    await conn.execute(statement("schedules/delete_schedule"), {"schedule_id": schedule_id})
+
+
+async def list_occurrences(
+    conn: Connection, schedule_id: ScheduleId, *, limit: int
+) -> tuple[Occurrence, ...]:
+    """Return a schedule's occurrences, newest first."""
+    async with conn.cursor(row_factory=class_row(Occurrence)) as cursor:
+        await cursor.execute(
+            statement("schedules/list_occurrences"), {"schedule_id": schedule_id, "limit": limit}
+        )
+        return tuple(await cursor.fetchall())
+
+
+async def occurrence_between(
+    conn: Connection, schedule_id: ScheduleId, start: datetime, end: datetime
+) -> Occurrence | None:
+    """Return the first occurrence in [start, end), a single one before a range."""
+    async with conn.cursor(row_factory=class_row(Occurrence)) as cursor:
+        await cursor.execute(
+            statement("schedules/occurrence_at"),
+            {"schedule_id": schedule_id, "start": start, "end": end},
+        )
+        return await cursor.fetchone()
+
+
+async def _schedules(
+    conn: Connection, name: str, parameters: Mapping[str, Any]
+) -> tuple[Schedule, ...]:
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement(name), parameters)
+        return tuple(schedule_from_row(row) for row in await cursor.fetchall())
+
+
+def schedule_from_row(row: Mapping[str, Any]) -> Schedule:
+    """Make the value from a row of `agent_schedules` and its `resolved_time_zone`."""
+    every = row["every_seconds"]
+    return Schedule(
+        id=ScheduleId(row["id"]),
+        user_id=UserId(row["user_id"]),
+        name=row["name"],
+        agent_name=row["agent_name"],
+        prompt=row["prompt"],
+        timing=Timing(
+            time_zone=row["resolved_time_zone"],
+            cron=row["cron"],
+            every=timedelta(seconds=every) if every is not None else None,
+            anchor=row["anchor_at"],
+            instants=tuple(row["instants"] or ()),
+            dst_gap=DstGap(row["dst_gap"]),
+            dst_overlap=DstOverlap(row["dst_overlap"]),
+            starts_at=row["starts_at"],
+            ends_at=row["ends_at"],
+            jitter=timedelta(seconds=row["jitter_seconds"]),
+            active_hours=row["active_hours"],
+            active_days=row["active_days"],
+            excluded_days=row["excluded_days"],
+        ),
+        policy=Policy(
+            overlap=OverlapPolicy(row["overlap_policy"]),
+            catch_up=CatchUp(row["catch_up"]),
+            catch_up_window=timedelta(seconds=row["catch_up_window_seconds"]),
+            max_runs=row["max_runs"],
+            pause_after_failures=row["pause_after_failures"],
+        ),
+        follows_owner_zone=row["time_zone"] is None,
+        result_category=Category(row["result_category"]),
+        is_active=row["is_active"],
+        pause_note=row["pause_note"],
+        next_fire_at=row["next_fire_at"],
+        next_fire_time=row["next_fire_time"] or row["next_fire_at"],
+        plan_from=row["plan_from"],
+        paused_at=row["paused_at"],
+        completed_at=row["completed_at"],
+        runs_started=row["runs_started"],
+        failures_in_row=row["failures_in_row"],
+        revision=row["revision"],
+        created_at=row["created_at"],
+        uses_calendars=row["uses_calendars"],
+        options=row["options"],
+    )
+
+
+def _columns(timing: Timing, policy: Policy) -> dict[str, Any]:
+    """Return the columns of rule and policy; the interval's own anchor only where it is one."""
+    return {
+        "cron": timing.cron,
+        "every_seconds": round(timing.every.total_seconds()) if timing.every else None,
+        "anchor_at": timing.anchor if timing.every else None,
+        "instants": list(timing.instants) or None,
+        "dst_gap": timing.dst_gap.value,
+        "dst_overlap": timing.dst_overlap.value,
+        "starts_at": timing.starts_at,
+        "ends_at": timing.ends_at,
+        "jitter_seconds": round(timing.jitter.total_seconds()),
+        "active_hours": timing.active_hours,
+        "active_days": timing.active_days,
+        "excluded_days": timing.excluded_days,
+        "overlap_policy": policy.overlap.value,
+        "catch_up": policy.catch_up.value,
+        "catch_up_window_seconds": round(policy.catch_up_window.total_seconds()),
+        "max_runs": policy.max_runs,
+        "pause_after_failures": policy.pause_after_failures,
+    }
