@@ -37,7 +37,7 @@ from rota.domain.approvals.judging import Circumstances, judge
 from rota.domain.approvals.rule_texts import parse_condition
 from rota.domain.approvals.rules import Rule, RuleDraft
 from rota.domain.ids import RuleId, ToolId, UserId
-from rota.security.encryption import Cipher
+from rota.security.secrets.encryption import Cipher
 from rota.services.audit import AuditService
 from rota.services.audit_checkpoints import Checkpoints
 from rota.services.audit_sealing import AuditSealer

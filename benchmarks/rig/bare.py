@@ -125,8 +125,8 @@ def _scripted_once(*, cached: bool) -> Callable[[], Awaitable[object]]:
     from langchain.agents import create_agent  # noqa: PLC0415
     from langchain_core.messages import HumanMessage  # noqa: PLC0415
 
-    from rota.agents.scripted import ScriptedChatModel  # noqa: PLC0415
-    from rota.agents.tools.mail_folder import mail_search_tool  # noqa: PLC0415
+    from rota.agents.scripted.model import ScriptedChatModel  # noqa: PLC0415
+    from rota.agents.tools.mail.folder import mail_search_tool  # noqa: PLC0415
     from rota.domain.agents.script import parse_script  # noqa: PLC0415
 
     def now() -> datetime:

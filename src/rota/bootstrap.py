@@ -13,7 +13,7 @@ from uuid import UUID
 from rota.domain.errors import NotFoundError, SetupRequiredError
 from rota.domain.ids import UserId
 from rota.sample import sample_mailbox_path
-from rota.security.encryption import Cipher, load_key
+from rota.security.secrets.encryption import Cipher, load_key
 from rota.services.agents import AgentService
 from rota.services.approval_rules import RuleService
 from rota.services.approval_times import ApprovalTimes
@@ -225,8 +225,8 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
     # LangChain takes seconds to import, and most commands never run an agent.
     import httpx  # noqa: PLC0415  as said above
 
-    from rota.agents.models import ChatModels  # noqa: PLC0415  as said above
-    from rota.agents.registered import load_callables, tool_registry  # noqa: PLC0415  as said above
+    from rota.agents.models.building import ChatModels  # noqa: PLC0415  as said above
+    from rota.agents.own_code.registered import load_callables, tool_registry  # noqa: PLC0415  as said above
     from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as said above
     from rota.engine.agent_loop import AgentLoop  # noqa: PLC0415  as said above
     from rota.engine.queue import QueueWorker  # noqa: PLC0415  as said above
@@ -321,9 +321,9 @@ def tool_definition(settings: Settings, name: str) -> str:
     # LangChain takes seconds to import, and most commands never look at a tool.
     import httpx  # noqa: PLC0415  as said above
 
-    from rota.agents.definitions import hash_of  # noqa: PLC0415  as said above
-    from rota.agents.registered import tool_registry  # noqa: PLC0415  as said above
+    from rota.agents.own_code.registered import tool_registry  # noqa: PLC0415  as said above
     from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as said above
+    from rota.agents.tools.definitions import hash_of  # noqa: PLC0415  as said above
 
     async def secret(service: str) -> str:
         raise SetupRequiredError("The tool is only looked at.", what=service)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from rota.agents.models import PROVIDERS
+from rota.agents.models.building import PROVIDERS
 from rota.cli.main import CUT_OFF, UNEXPECTED, app
 from rota.cli.run import EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET
 from rota.domain import errors

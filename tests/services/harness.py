@@ -17,14 +17,14 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool, tool
 from psycopg.rows import dict_row
 
-from rota.agents.models import BuiltModels, ChatModels
+from rota.agents.models.building import BuiltModels, ChatModels
 from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.schedules.schedule import Schedule
 from rota.engine.agent_loop import AgentLoop
-from rota.security.encryption import Cipher
+from rota.security.secrets.encryption import Cipher
 from rota.services.agent_sides import AgentSide, AgentSides
 from rota.services.incidents import IncidentService
 from rota.services.model_prices import CurrentPrices, ModelPriceService

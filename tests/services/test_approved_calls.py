@@ -12,14 +12,14 @@ from langchain.agents.middleware import AgentMiddleware
 from langchain.tools import InjectedState, ToolRuntime
 from langchain_core.tools import StructuredTool, Tool, tool
 
-from rota.agents.registered import AsyncFunction
+from rota.agents.own_code.registered import AsyncFunction
 from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.approvals.actions import ActionMode
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ToolId
-from rota.security.calls import CURRENT_STEP, ApprovalContext, StepKey
-from rota.security.gate_guard import GateGuard
-from rota.security.tool_wrapper import wrap_tools_with_approval
+from rota.security.gate.calls import CURRENT_STEP, ApprovalContext, StepKey
+from rota.security.gate.guard import GateGuard
+from rota.security.gate.tool_wrapper import wrap_tools_with_approval
 from rota.services.run_recorder import RunRecorder
 from rota.store.runs import rows as run_rows
 from tests.services.deciding import SUSPEND, desk_of, send

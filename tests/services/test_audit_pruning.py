@@ -12,7 +12,7 @@ from rota.domain.audit.chain import NOBODYS, Head
 from rota.domain.audit.heads import BareHead
 from rota.domain.errors import SetupRequiredError
 from rota.domain.operations.retention import Period, Pruned
-from rota.security.encryption import Cipher
+from rota.security.secrets.encryption import Cipher
 from rota.services.audit import AuditService
 from rota.services.audit_checkpoints import Checkpoints
 from rota.services.retention import RetentionService

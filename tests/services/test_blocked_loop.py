@@ -10,7 +10,7 @@ import warnings
 import pytest
 from langchain_core.tools import tool
 
-from rota.agents.registered import AsyncFunction
+from rota.agents.own_code.registered import AsyncFunction
 from rota.domain.errors import UnavailableError
 from rota.engine.agent_loop import AgentLoop
 from rota.services.agent_sides import AgentSide, AgentSides

@@ -9,8 +9,8 @@ import threading
 import pytest
 from langchain_core.tools import tool
 
-from rota.agents.models import ChatModels
-from rota.agents.registered import AsyncFunction
+from rota.agents.models.building import ChatModels
+from rota.agents.own_code.registered import AsyncFunction
 from rota.domain.runs.run import ResultStatus
 from rota.services.runs import RunService
 from rota.store.runs import rows as run_rows

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from rota.domain.errors import InvalidInputError, NotFoundError, SetupRequiredError
-from rota.security.encryption import Cipher
+from rota.security.secrets.encryption import Cipher
 from rota.services.connections import ConnectionService
 from tests.services.harness import clock
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rota.agents.registered import AsyncFunction, Graph, GraphFactory
+from rota.agents.own_code.registered import AsyncFunction, Graph, GraphFactory
 from rota.domain.runs.run import ResultStatus
 from tests.services.harness import ANSWER
 
@@ -212,7 +212,7 @@ def graph_of(tools, model):
 def scripted(script):
     from datetime import UTC, datetime
 
-    from rota.agents.scripted import ScriptedChatModel
+    from rota.agents.scripted.model import ScriptedChatModel
 
     return ScriptedChatModel(script=script, now=datetime(2026, 11, 23, tzinfo=UTC))
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from langchain_core.tools import tool
 
-from rota.agents.models import ChatModels
+from rota.agents.models.building import ChatModels
 from rota.domain.runs.run import ResultStatus
 from rota.engine.admission import requeue_lost
 from rota.services.journal_writer import FencedError

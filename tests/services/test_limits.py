@@ -11,8 +11,8 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.graph import START, MessagesState, StateGraph
 
-from rota.agents.models import ChatModels
-from rota.agents.registered import Graph
+from rota.agents.models.building import ChatModels
+from rota.agents.own_code.registered import Graph
 from rota.domain.agents.prices import Price
 from rota.domain.runs.run import ResultStatus
 from rota.services.model_prices import ModelPriceService

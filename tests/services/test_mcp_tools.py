@@ -14,10 +14,10 @@ from langchain_mcp_adapters.tools import load_mcp_tools
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 
-from rota.agents.definitions import hash_of
 from rota.agents.tools.context import ToolRegistry
+from rota.agents.tools.definitions import hash_of
 from rota.domain.agents.tool_hints import hints_in
-from rota.security.calls import CURRENT_STEP, StepKey
+from rota.security.gate.calls import CURRENT_STEP, StepKey
 from tests.services.deciding import desk_of
 from tests.services.test_approved_calls import attempts, desk, gated
 

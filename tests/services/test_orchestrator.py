@@ -6,11 +6,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from rota.agents.models import ChatModels
+from rota.agents.models.building import ChatModels
 from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext
 from rota.domain.runs.run import ResultStatus
-from rota.security.encryption import Cipher
+from rota.security.secrets.encryption import Cipher
 from rota.services.connections import ConnectionService
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.gmail import Failure, GmailServer

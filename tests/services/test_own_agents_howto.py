@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from rota.agents.registered import load_callables
+from rota.agents.own_code.registered import load_callables
 from rota.domain.runs.run import ResultStatus
 
 TEXT = (Path(__file__).parents[2] / "docs/howto/own-agents.md").read_text(encoding="utf-8")

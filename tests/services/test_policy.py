@@ -20,7 +20,7 @@ from rota.domain.approvals.rules import RuleDraft
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId
 from rota.domain.runs.run import Trigger
-from rota.security import call_policy
+from rota.security.gate import policy as call_policy
 from rota.services.approval_rules import RuleService
 from rota.store.approvals import rules as rule_rows
 from tests.services.deciding import desk_of, look, send
@@ -587,7 +587,7 @@ async def test_a_use_is_not_counted_past_the_end_of_a_rule(workshop, rules):
 
 
 async def test_a_pinned_tool_that_changed_waits_until_it_is_declared_again(desk, rules, workshop):
-    from rota.agents.definitions import hash_of
+    from rota.agents.tools.definitions import hash_of
 
     context = None
     built = workshop.toolbox.registry().build("send", context)
@@ -610,7 +610,7 @@ async def test_a_pinned_tool_that_changed_waits_until_it_is_declared_again(desk,
 
 
 async def test_an_approval_of_a_pinned_tool_is_not_one_of_what_it_became(desk, workshop):
-    from rota.agents.definitions import hash_of
+    from rota.agents.tools.definitions import hash_of
 
     standard = workshop.toolbox.registry()
     await workshop.declare("send", definition_hash=hash_of(standard.build("send", None)))
@@ -643,7 +643,7 @@ async def test_an_approval_of_a_pinned_tool_is_not_one_of_what_it_became(desk, w
 
 
 async def test_every_part_of_a_tool_is_pinned(workshop):
-    from rota.agents.definitions import hash_of
+    from rota.agents.tools.definitions import hash_of
 
     def made(description="Look.", name="look", metadata=None, second=False):
         if second:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rota.agents.models import ChatModels
+from rota.agents.models.building import ChatModels
 from rota.domain.runs.run import ResultStatus, Trigger
 from rota.engine.admission import admit
 from rota.store.runs import rows as run_rows

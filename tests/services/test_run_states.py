@@ -11,14 +11,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from rota.agents.steps import Step
+from rota.agents.journal.steps import Step
 from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.approvals.judging import judge
 from rota.domain.errors import ConflictError
 from rota.domain.ids import ToolId
 from rota.domain.runs.run import NEXT, ResultStatus, RunStatus
 from rota.engine.admission import admit
-from rota.security.calls import StepKey, ToolCall
+from rota.security.gate.calls import StepKey, ToolCall
 from rota.services.journal_writer import FencedError
 from rota.services.run_recorder import RunRecorder
 from rota.services.runs import RunService

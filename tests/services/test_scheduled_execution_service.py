@@ -182,7 +182,7 @@ async def test_a_switched_off_agent_counts_as_not_found(workshop):
 
 def _unwrappable(workshop, monkeypatch, *names):
     """Make GatedTool refuse some tools, as one with a schema that pydantic rejects does."""
-    from rota.security import tool_wrapper
+    from rota.security.gate import tool_wrapper
 
     original = tool_wrapper.GatedTool.__init__
 

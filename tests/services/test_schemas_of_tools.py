@@ -28,9 +28,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from rota.agents.registered import AsyncFunction
+from rota.agents.own_code.registered import AsyncFunction
 from rota.domain.errors import InvalidInputError
-from rota.security.tool_wrapper import wrap_tools_with_approval
+from rota.security.gate.tool_wrapper import wrap_tools_with_approval
 from tests.services.running import make_run
 from tests.services.test_approved_calls import attempts, desk, effects, gated
 from tests.services.test_shown_is_run import (

@@ -12,9 +12,9 @@ import pytest
 from langchain_core.tools import tool
 from langgraph.prebuilt import InjectedState
 
-from rota.agents.graph import GraphContext
-from rota.agents.journal import Journal
-from rota.agents.models import ChatModels
+from rota.agents.graph.graph import GraphContext
+from rota.agents.journal.journal import Journal
+from rota.agents.models.building import ChatModels
 from rota.domain.ids import UserId
 from rota.domain.runs.run import ResultStatus
 from rota.services.run_recorder import RunRecorder

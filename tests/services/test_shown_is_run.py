@@ -33,16 +33,16 @@ from pydantic import (
 )
 from pydantic.v1 import BaseModel as BaseModelV1
 
-from rota.agents.registered import AsyncFunction
+from rota.agents.own_code.registered import AsyncFunction
 from rota.agents.tools.context import ToolRegistry
 from rota.domain.approvals.actions import APPROVAL_LASTS, LARGEST_REQUEST
 from rota.domain.approvals.rule_texts import parse_condition
 from rota.domain.approvals.rules import RuleDraft
-from rota.security.call_policy import CallPolicy
-from rota.security.calls import CURRENT_STEP
-from rota.security.gate_guard import GateGuard
-from rota.security.hashing import arguments_hash
-from rota.security.tool_wrapper import wrap_tools_with_approval
+from rota.security.gate.calls import CURRENT_STEP
+from rota.security.gate.guard import GateGuard
+from rota.security.gate.policy import CallPolicy
+from rota.security.gate.tool_wrapper import wrap_tools_with_approval
+from rota.security.secrets.hashing import arguments_hash
 from rota.services.approval_rules import RuleService
 from rota.services.held_calls import HeldCalls
 from tests.services.deciding import desk_of, send

@@ -19,11 +19,11 @@ from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import ToolId
 from rota.domain.runs.run import Trigger
-from rota.security.calls import ApprovalContext
-from rota.security.gate_guard import GateGuard
-from rota.security.hashing import arguments_hash
-from rota.security.sealing import unseal_arguments
-from rota.security.tool_wrapper import GatedTool, wrap_tools_with_approval
+from rota.security.gate.calls import ApprovalContext
+from rota.security.gate.guard import GateGuard
+from rota.security.gate.tool_wrapper import GatedTool, wrap_tools_with_approval
+from rota.security.secrets.hashing import arguments_hash
+from rota.security.secrets.sealing import unseal_arguments
 from rota.services.run_recorder import RunRecorder
 from rota.store.runs import rows as run_rows
 from tests.services.harness import CIPHER, clock

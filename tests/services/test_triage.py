@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from rota.agents.loader import ACCOUNT_WANTED
-from rota.agents.models import ChatModels
+from rota.agents.graph.executor import ACCOUNT_WANTED
+from rota.agents.models.building import ChatModels
 from rota.domain.approvals.actions import MOST_REFUSALS, MOST_WAITING, ActionStatus
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.services.approval_rules import RuleService

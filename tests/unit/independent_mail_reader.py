@@ -18,8 +18,8 @@ from email.header import decode_header, make_header
 from email.message import EmailMessage
 from pathlib import Path
 
-from rota.agents.tools.mail_folder import MailFolder
-from rota.agents.tools.mime import MailMessage
+from rota.agents.tools.mail.folder import MailFolder
+from rota.agents.tools.mail.mime import MailMessage
 
 CHARACTERS = 200
 

@@ -6,7 +6,7 @@ import pytest
 
 from rota.domain.approvals.argument_edits import with_left_out, with_secrets
 from rota.domain.errors import InvalidInputError
-from rota.security.redaction import redact
+from rota.security.secrets.redaction import redact
 
 A, B = "bearer aaaaaaaaaaaa", "bearer bbbbbbbbbbbb"
 ORIGINAL = {

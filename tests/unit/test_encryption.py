@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from rota.domain.errors import InvalidInputError, SetupRequiredError
-from rota.security.encryption import Cipher, load_key
+from rota.security.secrets.encryption import Cipher, load_key
 
 KEY = bytes(range(32))
 

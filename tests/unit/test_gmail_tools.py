@@ -8,7 +8,7 @@ import httpx
 import pytest
 from langchain_core.tools import ToolException
 
-from rota.agents.tools.gmail import (
+from rota.agents.tools.mail.gmail import (
     ATTEMPTS,
     GmailClient,
     gmail_get_message_tool,

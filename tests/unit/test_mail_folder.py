@@ -9,11 +9,7 @@ from pathlib import Path
 import pytest
 from langchain_core.tools import ToolException
 
-from rota.agents.tools.mail_folder import (
-    MailFolder,
-    mail_get_message_tool,
-    mail_search_tool,
-)
+from rota.agents.tools.mail.folder import MailFolder, mail_get_message_tool, mail_search_tool
 from rota.domain.errors import InvalidInputError, NotFoundError, SetupRequiredError
 from rota.sample import sample_mailbox_path
 

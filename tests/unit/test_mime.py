@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rota.agents.tools.html_text import HTML_LIMIT, html_to_text
-from rota.agents.tools.message_text import clean_line, decode_text
-from rota.agents.tools.mime import (
+from rota.agents.tools.mail.html_text import HTML_LIMIT, html_to_text
+from rota.agents.tools.mail.message_text import clean_line, decode_text
+from rota.agents.tools.mail.mime import (
     TEXT_LIMIT,
     Attachment,
     decode_header_value,

@@ -15,9 +15,7 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import AzureChatOpenAI
 
-from rota.agents.model_failures import TRANSIENT, ModelFailure
-from rota.agents.model_retries import ModelCallError, RetryPolicy, call_models
-from rota.agents.models import (
+from rota.agents.models.building import (
     ChatModels,
     build_chat_model,
     build_chat_models,
@@ -25,6 +23,8 @@ from rota.agents.models import (
     retry_policy,
     with_model,
 )
+from rota.agents.models.failures import TRANSIENT, ModelFailure
+from rota.agents.models.retries import ModelCallError, RetryPolicy, call_models
 from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.agents.retries import wait_before_retry
 from rota.domain.errors import InvalidInputError, RotaError, SetupRequiredError

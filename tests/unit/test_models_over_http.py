@@ -11,7 +11,12 @@ from langchain_core.tools import tool
 from langchain_ollama import ChatOllama
 from langchain_openai import ChatOpenAI
 
-from rota.agents.models import PROVIDERS, ChatModels, build_chat_model, classify_model_error
+from rota.agents.models.building import (
+    PROVIDERS,
+    ChatModels,
+    build_chat_model,
+    classify_model_error,
+)
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import InvalidInputError, SetupRequiredError
 from tests.loopback.anthropic import AnthropicServer

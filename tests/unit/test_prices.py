@@ -10,8 +10,8 @@ from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.agents.models import PROVIDERS, build_chat_model
-from rota.agents.prices import _LIBRARY_NAMES, PriceTable, tokens_of
+from rota.agents.models.building import PROVIDERS, build_chat_model
+from rota.agents.models.prices import _LIBRARY_NAMES, PriceTable, tokens_of
 from rota.domain.agents.prices import FREE, Price, Tokens, parse_price_key, parse_usd
 from rota.domain.errors import InvalidInputError
 from tests.loopback.anthropic import AnthropicServer

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rota.domain.text.storable import REDACTED
-from rota.security.redaction import redact, redact_text
+from rota.security.secrets.redaction import redact, redact_text
 
 SECRETS = [
     "sk-" + "a1B2" * 8,

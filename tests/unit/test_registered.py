@@ -10,7 +10,7 @@ import httpx
 import pytest
 from langchain_core.tools import BaseTool
 
-from rota.agents.registered import (
+from rota.agents.own_code.registered import (
     AsyncFunction,
     Graph,
     GraphFactory,

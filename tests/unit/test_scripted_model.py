@@ -13,8 +13,8 @@ from langchain_core.messages import (
 )
 from langchain_core.tools import tool
 
-from rota.agents.models import build_chat_model, classify_model_error
-from rota.agents.scripted import ScriptedModelError, validate_script
+from rota.agents.models.building import build_chat_model, classify_model_error
+from rota.agents.scripted.model import ScriptedModelError, validate_script
 from rota.domain.agents.script import parse_script
 from rota.domain.errors import InvalidInputError
 

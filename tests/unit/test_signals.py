@@ -17,7 +17,7 @@ from rota.domain.approvals.signals import (
     raised,
     signals,
 )
-from rota.security.redaction import redact
+from rota.security.secrets.redaction import redact
 
 NESTED = {"to": "bob@example.com", "deep": [{"x": ["y"]}]}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.agents.templates import check_template, evaluate, render
+from rota.agents.scripted.templates import check_template, evaluate, render
 from rota.domain.errors import InvalidInputError
 
 NOW = datetime(2026, 7, 1, 7, 0, tzinfo=UTC)

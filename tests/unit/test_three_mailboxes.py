@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rota.agents.tools.mail_folder import MailFolder
+from rota.agents.tools.mail.folder import MailFolder
 from rota.sample import sample_mailbox_path
 from tests.unit.independent_mail_reader import differences
 

@@ -8,7 +8,7 @@ import sys
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from rota.security.redaction import redact
+from rota.security.secrets.redaction import redact
 from rota.settings import Settings
 
 

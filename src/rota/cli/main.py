@@ -133,7 +133,7 @@ def _run() -> None:
 
 def _fail(message: str, code: int) -> None:
     from rota.cli.output import warn
-    from rota.security.redaction import redact_text
+    from rota.security.secrets.redaction import redact_text
 
     warn(redact_text(message))
     sys.exit(code)

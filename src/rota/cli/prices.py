@@ -10,7 +10,7 @@ import typer
 from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
 
 if TYPE_CHECKING:
-    from rota.agents.prices import Quote
+    from rota.agents.models.prices import Quote
     from rota.bootstrap import App
     from rota.domain.agents.prices import Price
 
@@ -101,7 +101,7 @@ def remove(model: Model, data_dir: DataDir = None, database_url: DatabaseUrl = N
 
 
 async def _quotes(app: App, model: str | None) -> dict[str, Quote | None]:
-    from rota.agents.prices import PriceTable
+    from rota.agents.models.prices import PriceTable
     from rota.bootstrap import clock
     from rota.domain.agents.prices import normal_model
 

@@ -188,7 +188,7 @@ def _answer(response: object) -> str:
 
 def _shown(value: object) -> str:
     """Return a value on one line, secrets replaced, cut."""
-    from rota.security.redaction import redact, redact_text
+    from rota.security.secrets.redaction import redact, redact_text
 
     text = (
         redact_text(value)

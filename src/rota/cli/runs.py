@@ -89,7 +89,7 @@ def show(
     if json:
         from dataclasses import asdict
 
-        from rota.security.redaction import redact
+        from rota.security.secrets.redaction import redact
 
         output.print_json(asdict(found) | {"steps": [redact(asdict(step)) for step in steps]})
         return

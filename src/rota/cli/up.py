@@ -309,7 +309,7 @@ async def _ollama_models() -> list[str]:
 
 def _check_mailbox(path: Path) -> None:
     """Raise a RotaError at once for what is no mailbox."""
-    from rota.agents.tools.mail_folder import MailFolder
+    from rota.agents.tools.mail.folder import MailFolder
 
     MailFolder.open(path.expanduser())
 

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import structlog
 
-from rota.agents.journal import Journal
-from rota.agents.loader import Tools
+from rota.agents.graph.executor import Tools
+from rota.agents.journal.journal import Journal
 from rota.domain.approvals.actions import ActionStatus, PendingAction, told_of
 from rota.domain.runs.run import ResultStatus, Run
-from rota.security.calls import StepKey
-from rota.security.encryption import Cipher
+from rota.security.gate.calls import StepKey
+from rota.security.secrets.encryption import Cipher
 from rota.services.endings import Ending
 from rota.services.held_calls import unseal
 from rota.services.notification_service import draft_unknown_outcome

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from rota.agents.providers import parse_model
+from rota.agents.models.providers import parse_model
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.limits import DayLimits, Limits
 from rota.domain.runs.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft, checked

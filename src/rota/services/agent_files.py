@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from rota.agents.templates import check_expression, check_template
+from rota.agents.scripted.templates import check_expression, check_template
 from rota.domain.agents.script import Script, parse_script
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.drafts import Draft

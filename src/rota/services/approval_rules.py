@@ -20,7 +20,7 @@ from rota.domain.approvals.rules import ALWAYS_LASTS, Rule, RuleDraft
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId, ScheduleId, UserId
 from rota.domain.text.storable import REDACTED
-from rota.security.call_policy import with_signals
+from rota.security.gate.policy import with_signals
 from rota.services.approvals import ApprovalService
 from rota.store.agents import rows as agent_rows
 from rota.store.approvals import rules as rows

@@ -23,10 +23,10 @@ from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
 from rota.domain.schemas.schema import tool_schema
 from rota.domain.text.storable import cut, storable_json, storable_text
-from rota.security.encryption import Cipher
-from rota.security.hashing import arguments_hash
-from rota.security.redaction import redact, redact_text
-from rota.security.sealing import seal_arguments, unseal_arguments
+from rota.security.secrets.encryption import Cipher
+from rota.security.secrets.hashing import arguments_hash
+from rota.security.secrets.redaction import redact, redact_text
+from rota.security.secrets.sealing import seal_arguments, unseal_arguments
 from rota.services.notification_service import draft
 from rota.store.approvals import actions as rows
 from rota.store.approvals.deputies import list_deputies_of

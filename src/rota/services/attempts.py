@@ -12,10 +12,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import structlog
 
-from rota.agents.budget import Budget, DayBudget
-from rota.agents.callables import AS_PRECHECK, RunContext, check_by_tool, run_registered
-from rota.agents.journal import Journal
-from rota.agents.loader import (
+from rota.agents.graph.executor import (
     AgentExecutor,
     AgentReply,
     BuiltTools,
@@ -29,11 +26,14 @@ from rota.agents.loader import (
     snapshot_of,
     with_snapshot,
 )
-from rota.agents.models import with_model
-from rota.agents.prices import PriceTable, unknown_price
-from rota.agents.providers import CALLABLE
-from rota.agents.registered import RegisteredCallable
-from rota.agents.steps import Progress
+from rota.agents.journal.budget import Budget, DayBudget
+from rota.agents.journal.journal import Journal
+from rota.agents.journal.steps import Progress
+from rota.agents.models.building import with_model
+from rota.agents.models.prices import PriceTable, unknown_price
+from rota.agents.models.providers import CALLABLE
+from rota.agents.own_code.callables import AS_PRECHECK, RunContext, check_by_tool, run_registered
+from rota.agents.own_code.registered import RegisteredCallable
 from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.errors import (
@@ -49,11 +49,11 @@ from rota.domain.runs.heartbeats import is_nothing, with_checklist
 from rota.domain.runs.limits import DayLimits, LimitReachedError, Limits
 from rota.domain.runs.options import Precheck, RunOptions, parse_run_options
 from rota.domain.runs.run import ResultStatus
-from rota.security.call_policy import CallPolicy
-from rota.security.calls import ApprovalContext
-from rota.security.encryption import Cipher
-from rota.security.gate_guard import GateGuard
-from rota.security.tool_wrapper import WrappedTools, WrappingFailure, wrap_tools_with_approval
+from rota.security.gate.calls import ApprovalContext
+from rota.security.gate.guard import GateGuard
+from rota.security.gate.policy import CallPolicy
+from rota.security.gate.tool_wrapper import WrappedTools, WrappingFailure, wrap_tools_with_approval
+from rota.security.secrets.encryption import Cipher
 from rota.services import endings
 from rota.services.action_runs import ActionRun
 from rota.services.deadlines import Deadline

@@ -13,8 +13,8 @@ import structlog
 from rota.domain.audit.chain import Checkpoint, Head
 from rota.domain.audit.checks import ChainCheck
 from rota.domain.errors import SetupRequiredError
-from rota.security.encryption import Cipher
-from rota.security.signing import is_signed, sign
+from rota.security.secrets.encryption import Cipher
+from rota.security.secrets.signing import is_signed, sign
 from rota.store.audit import rows
 from rota.store.audit.rows import Prunable
 from rota.store.database import Connection

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rota.domain.errors import InvalidInputError, NotFoundError, SetupRequiredError
 from rota.domain.ids import UserId
-from rota.security.encryption import Cipher
+from rota.security.secrets.encryption import Cipher
 from rota.store.agents import connections as rows
 from rota.store.agents.connections import ConnectionInfo
 from rota.store.database import Database

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, assert_never
 
-from rota.agents.models import classify_model_error
-from rota.agents.steps import Progress
+from rota.agents.journal.steps import Progress
+from rota.agents.models.building import classify_model_error
 from rota.domain.approvals.actions import Request
 from rota.domain.errors import RotaError, SetupRequiredError
 from rota.domain.ids import UserId
@@ -19,8 +19,8 @@ from rota.domain.runs.limits import LimitReachedError
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import Outcome, ResultStatus, Run
 from rota.domain.text.storable import storable_json
-from rota.security.call_policy import Rehearsed
-from rota.security.redaction import redact_text
+from rota.security.gate.policy import Rehearsed
+from rota.security.secrets.redaction import redact_text
 from rota.services.notification_service import draft, draft_pending_actions
 from rota.store.notifications.rows import NewNotification
 from rota.store.runs.rows import Claim

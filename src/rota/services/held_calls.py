@@ -36,11 +36,11 @@ from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId
 from rota.domain.runs.run import Run
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
-from rota.security.calls import Permit, StepKey, ToolCall, ToolOutcome
-from rota.security.encryption import Cipher
-from rota.security.hashing import arguments_hash
-from rota.security.redaction import redact, redact_text
-from rota.security.sealing import seal_arguments, unseal_arguments
+from rota.security.gate.calls import Permit, StepKey, ToolCall, ToolOutcome
+from rota.security.secrets.encryption import Cipher
+from rota.security.secrets.hashing import arguments_hash
+from rota.security.secrets.redaction import redact, redact_text
+from rota.security.secrets.sealing import seal_arguments, unseal_arguments
 from rota.services.journal_writer import FencedError
 from rota.services.notification_service import draft_unknown_outcome
 from rota.store.approvals import actions as rows

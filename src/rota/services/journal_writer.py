@@ -10,10 +10,10 @@ from weakref import WeakSet
 
 import structlog
 
-from rota.agents.steps import Step
+from rota.agents.journal.steps import Step
 from rota.domain.errors import RotaError
 from rota.domain.text.storable import storable_json, storable_text
-from rota.security.calls import StepKey
+from rota.security.gate.calls import StepKey
 from rota.services.groups import GROUP_SIZE, Groups
 from rota.store.database import Database
 from rota.store.runs import journals as rows

@@ -13,7 +13,7 @@ from rota.store.agents.prices import ModelPrice
 from rota.store.database import Database
 
 if TYPE_CHECKING:
-    from rota.agents.prices import PriceTable
+    from rota.agents.models.prices import PriceTable
 
 _FRESH_FOR: Final = 30.0
 """Seconds after which a worker reads the operator's prices again."""
@@ -68,7 +68,7 @@ class CurrentPrices:
 
     async def __call__(self) -> PriceTable:
         """Return the price table; the first one takes half a second to build."""
-        from rota.agents.prices import PriceTable  # noqa: PLC0415  half a second of import
+        from rota.agents.models.prices import PriceTable  # noqa: PLC0415  half a second of import
 
         if self._table is None or time.monotonic() - self._read_at > _FRESH_FOR:
             self._read_at = time.monotonic()

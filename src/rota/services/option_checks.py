@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Final
 
-from rota.agents.providers import CALLABLE, SCRIPTED, parse_model
+from rota.agents.models.providers import CALLABLE, SCRIPTED, parse_model
 from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.approvals.judging import judge
 from rota.domain.errors import InvalidInputError

@@ -20,7 +20,7 @@ from rota.domain.runs.options import MOST_RETRIES, RunOptions
 from rota.domain.runs.run import Outcome, ResultStatus, Run, Trigger
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
-from rota.security.redaction import redact_text
+from rota.security.secrets.redaction import redact_text
 from rota.services.endings import Ending, metadata_of, notices_of
 from rota.services.groups import GROUP_SIZE, GROUP_WAIT, Groups
 from rota.services.journal_writer import FencedError, Unwritten

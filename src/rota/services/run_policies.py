@@ -9,7 +9,7 @@ from rota.domain.approvals.judging import Circumstances
 from rota.domain.approvals.rules import Rule
 from rota.domain.ids import RuleId
 from rota.domain.runs.options import RunOptions
-from rota.security.call_policy import CallPolicy
+from rota.security.gate.policy import CallPolicy
 from rota.services.intake import Taken
 from rota.store.approvals import rules as rows
 from rota.store.database import Database

@@ -13,15 +13,15 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import uuid4
 
-from rota.agents.steps import BEFORE, Step, StepStatus
+from rota.agents.journal.steps import BEFORE, Step, StepStatus
 from rota.domain.approvals.judging import Decision, Verdict
 from rota.domain.ids import RunId
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.run import Run
 from rota.domain.text.storable import storable_text
-from rota.security.calls import Permit, StepKey, ToolCall, ToolOutcome
-from rota.security.encryption import Cipher
-from rota.security.redaction import redact, redact_text
+from rota.security.gate.calls import Permit, StepKey, ToolCall, ToolOutcome
+from rota.security.secrets.encryption import Cipher
+from rota.security.secrets.redaction import redact, redact_text
 from rota.services.held_calls import HeldCalls
 from rota.services.journal_writer import FencedError, JournalWriter, Unwritten, step_row
 from rota.store.database import Database

@@ -16,16 +16,16 @@ from zoneinfo import ZoneInfo
 import psycopg
 import structlog
 
-from rota.agents.loader import ModelFactory
-from rota.agents.prices import PriceTable
-from rota.agents.registered import RegisteredCallable
+from rota.agents.graph.executor import ModelFactory
+from rota.agents.models.prices import PriceTable
+from rota.agents.own_code.registered import RegisteredCallable
 from rota.agents.tools.context import ToolRegistry
 from rota.domain.errors import ConflictError, RotaError, SuspendedError
 from rota.domain.ids import ResultId, RunId, UserId
 from rota.domain.notifications.notification import Category
 from rota.domain.runs.run import Outcome, ResultStatus, Run
 from rota.domain.schedules.schedule import Schedule
-from rota.security.encryption import Cipher
+from rota.security.secrets.encryption import Cipher
 from rota.services.attempts import Attempt, ToolContextFactory, UnwrappedTools, Workbench
 from rota.services.endings import notices_of
 from rota.services.groups import GROUP_SIZE

@@ -7,13 +7,13 @@ from typing import Final
 from langchain_core.tools import BaseTool
 
 from rota.agents.tools.context import ToolContext, ToolRegistry
-from rota.agents.tools.gmail import (
+from rota.agents.tools.mail.folder import mail_get_message_tool, mail_search_tool
+from rota.agents.tools.mail.gmail import (
     DEFAULT_BASE_URL,
     GmailClient,
     gmail_get_message_tool,
     gmail_search_tool,
 )
-from rota.agents.tools.mail_folder import mail_get_message_tool, mail_search_tool
 
 GMAIL_ENDPOINT: Final = "gmail"
 """Name in ROTA_ENDPOINTS of another base URL for the Gmail API."""

@@ -1,0 +1,256 @@
+"""Agents from rows: configuration and tools are read afresh for every run, then built."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.tools import BaseTool
+
+from rota.agents.graph.graph import GraphContext, graph, within
+from rota.agents.journal.journal import Journal
+from rota.agents.models.building import BuiltModels, retry_policy
+from rota.agents.tools.context import ToolContext, ToolRegistry
+from rota.agents.tools.definitions import as_it_is
+from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
+from rota.domain.agents.message_content import normalize_content
+from rota.domain.errors import NotFoundError
+from rota.domain.ids import UserId
+from rota.domain.runs.limits import Limits
+from rota.domain.runs.options import RunOptions
+from rota.security.gate.guard import GateGuard
+from rota.store.agents import rows as agent_rows
+from rota.store.database import Connection
+
+ModelFactory = Callable[[AgentConfiguration, datetime], BuiltModels]
+"""Builds a configuration's models; the instant is the run's clock, for `scripted` models."""
+
+Tools = tuple[BaseTool, ...]
+Messages = Sequence[BaseMessage]
+
+_CUT_REASONS: Final = frozenset({"max_tokens", "length", "max_output_tokens", "MAX_TOKENS"})
+
+ACCOUNT_WANTED: Final = (
+    "Some of your calls may need your owner's approval. Beside such a call, say in one sentence "
+    "why you want it: your owner reads that before they decide."
+)
+
+_GRAPH_STEPS: Final = (4, 10)
+"""Steps of the graph for each model call, and besides: the budget counts model calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReply:
+    """What an agent answered: readable text, whether the model's output limit cut it.
+
+    `messages` are the whole conversation, for one more question.
+    """
+
+    text: str
+    cut: bool
+    messages: tuple[BaseMessage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentExecutor:
+    """An agent ready to run: its rows, its models in order, and its tools, not wrapped yet.
+
+    `warnings` are for the owner: a model to fall back on that cannot be built, say.
+    """
+
+    configuration: AgentConfiguration
+    models: tuple[tuple[str, BaseChatModel], ...]
+    built: BuiltTools
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def tools(self) -> tuple[BaseTool, ...]:
+        """Its tools, not wrapped yet."""
+        return self.built.tools
+
+    async def ainvoke(
+        self,
+        prompt: str,
+        *,
+        tools: Sequence[BaseTool],
+        journal: Journal,
+        guard: GateGuard,
+        now: datetime,
+        instructions: str = "",
+        earlier: Sequence[BaseMessage] = (),
+    ) -> AgentReply:
+        """Run the agent on a prompt with these (wrapped) tools.
+
+        `now` is aware and in the owner's zone: the agent is told what time it is. `instructions`
+        are added to its prompt; `earlier` is a conversation to go on with.
+        """
+        run = GraphContext(
+            models=list(self.models),
+            retries=retry_policy(self.configuration.model_settings),
+            system_prompt=_system_prompt(
+                self.configuration, now, instructions, _account_wanted(self.built.declarations)
+            ),
+            tools={tool.name: tool for tool in tools},
+            journal=journal,
+            guard=guard,
+            random=random.random,
+        )
+        each, besides = _GRAPH_STEPS
+        steps = journal.budget.limits.steps or self.configuration.max_steps
+        with within(run):
+            state = await graph().ainvoke(
+                {"messages": [*earlier, HumanMessage(prompt)]},
+                config={"recursion_limit": each * steps + besides},
+            )
+        messages = tuple(state["messages"])
+        last = messages[-1]
+        cut = isinstance(last, AIMessage) and journal.progress.stop_reason in _CUT_REASONS
+        return AgentReply(normalize_content(last.content), cut, messages)
+
+
+async def load_agent_executor_db(
+    conn: Connection,
+    agent_name: str,
+    user_id: UserId,
+    *,
+    registry: ToolRegistry,
+    tool_context: ToolContext,
+    models: ModelFactory,
+    now: datetime,
+    snapshot: Mapping[str, Any] | None = None,
+) -> AgentExecutor:
+    """Read an agent and its tools from the database, always fresh, and build them.
+
+    A person's own agent comes before a shared one of the same name. With a `snapshot` (of a run's
+    first attempt) the configuration is the recorded one, but tools and their declarations are
+    still read now, so that a disabled tool or a stricter tier applies at once. Raises
+    NotFoundError, SetupRequiredError, InvalidInputError.
+    """
+    found = await agent_rows.fetch_agent(conn, agent_name, user_id)
+    configuration = require_agent(found, agent_name)
+    if snapshot is not None:
+        configuration = with_snapshot(configuration, snapshot)
+    return build_executor(
+        configuration, registry=registry, tool_context=tool_context, models=models, now=now
+    )
+
+
+def require_agent(found: AgentConfiguration | None, agent_name: str) -> AgentConfiguration:
+    """Return the agent; raises NotFoundError where there is none."""
+    if found is None:
+        raise NotFoundError("agent", agent_name, hint="`rota agents list` shows those there are.")
+    return found
+
+
+def build_executor(
+    configuration: AgentConfiguration,
+    *,
+    registry: ToolRegistry,
+    tool_context: ToolContext,
+    models: ModelFactory,
+    now: datetime,
+) -> AgentExecutor:
+    """Build an agent's models and tools; raises SetupRequiredError, InvalidInputError."""
+    built = models(configuration, now)
+    tools = build_tools(configuration, registry=registry, tool_context=tool_context)
+    return AgentExecutor(configuration, tuple(built.models), tools, tuple(built.warnings))
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltTools:
+    """An agent's tools, not wrapped yet, and what holds for each as it is now."""
+
+    tools: Tools
+    declarations: Mapping[str, ToolDeclaration]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the owner is told: of tools that changed since the operator declared them."""
+        return tuple(
+            f"{name} is not as the operator declared it any more: its calls wait for approval "
+            "until it is declared again."
+            for name, declaration in self.declarations.items()
+            if declaration.is_changed
+        )
+
+
+def build_tools(
+    configuration: AgentConfiguration, *, registry: ToolRegistry, tool_context: ToolContext
+) -> BuiltTools:
+    """Build an agent's tools, not wrapped yet; raises SetupRequiredError."""
+    tools = tuple(registry.build(tool.name, tool_context) for tool in configuration.tools)
+    pairs = list(zip(tools, configuration.tools, strict=True))
+    return BuiltTools(
+        tuple(
+            tool.model_copy(update={"description": declaration.description})
+            if declaration.description
+            else tool
+            for tool, declaration in pairs
+        ),
+        {declaration.name: as_it_is(declaration, tool) for tool, declaration in pairs},
+    )
+
+
+def snapshot_of(
+    configuration: AgentConfiguration, options: RunOptions, now: datetime
+) -> dict[str, Any]:
+    """Return what later attempts of a run need to go on as the first began."""
+    return {
+        "model": configuration.model,
+        "fallback_models": list(configuration.fallback_models),
+        "model_settings": dict(configuration.model_settings),
+        "system_prompt": configuration.system_prompt,
+        "script": dict(configuration.script) if configuration.script is not None else None,
+        "max_steps": configuration.max_steps,
+        "limits": dict(configuration.limits),
+        "options": options.as_json(),
+        "run_limits": limits_of(configuration, options).as_json(),  # for those who look at the run
+        "tools": {tool.name: tool.version for tool in configuration.tools},
+        "now": now.isoformat(),
+    }
+
+
+def with_snapshot(
+    configuration: AgentConfiguration, snapshot: Mapping[str, Any]
+) -> AgentConfiguration:
+    """Return the configuration as the snapshot has it, with today's tools."""
+    return replace(
+        configuration,
+        model=snapshot["model"],
+        fallback_models=tuple(snapshot.get("fallback_models", ())),
+        model_settings=snapshot["model_settings"],
+        system_prompt=snapshot["system_prompt"],
+        script=snapshot["script"],
+        max_steps=snapshot["max_steps"],
+        limits=snapshot.get("limits", {}),
+    )
+
+
+def limits_of(configuration: AgentConfiguration, options: RunOptions) -> Limits:
+    """Return the limits of a run: the agent's, with its schedule's or its own in their place.
+
+    A shared agent's limits are the operator's: others may tighten them only.
+    """
+    own = Limits(steps=configuration.max_steps).overridden_by(Limits.parse(configuration.limits))
+    if configuration.user_id is None:
+        return own.tightened_by(options.limits)
+    return own.overridden_by(options.limits)
+
+
+def _system_prompt(configuration: AgentConfiguration, now: datetime, *more: str) -> str:
+    clock = f"It is {now:%A, %Y-%m-%d %H:%M} ({now.tzname() or 'UTC'})."
+    return "\n\n".join(part for part in (configuration.system_prompt.strip(), clock, *more) if part)
+
+
+def _account_wanted(declarations: Mapping[str, ToolDeclaration]) -> str:
+    """Return what an agent is told that may have to ask: its owner reads why."""
+    may_wait = any(
+        not declaration.read_only or declaration.default_tier != "auto"
+        for declaration in declarations.values()
+    )
+    return ACCOUNT_WANTED if may_wait else ""

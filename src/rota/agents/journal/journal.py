@@ -1,0 +1,463 @@
+"""The journal: every model and tool call of a run is written down, and replayed to a later attempt.
+
+Keyed by (model step, index of the call in that model message), with `tool_call_id` as data only,
+because some providers repeat or omit it. A finished step is replayed; a tool that was started,
+changes something, and never finished is not repeated unless it declares itself idempotent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    SystemMessage,
+    ToolMessage,
+    message_to_dict,
+    messages_from_dict,
+)
+from langchain_core.tools import BaseTool, ToolException
+from langgraph.types import Command
+
+from rota.agents.journal.budget import Budget
+from rota.agents.journal.messages import index_of, name_calls, storable_messages, usage_of
+from rota.agents.journal.steps import MODEL_CALL, Progress, Step, StepRecorder
+from rota.agents.models.prices import unknown_price
+from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.agents.message_content import normalize_content
+from rota.domain.errors import InvalidInputError, RotaError, SuspendedError
+from rota.domain.runs.limits import Spent
+from rota.domain.text.storable import storable_json
+from rota.security.gate.arguments import canonical_arguments
+from rota.security.gate.calls import CURRENT_STEP, StepKey
+from rota.security.gate.guard import recording_unwrapped
+from rota.security.gate.tool_wrapper import GatedTool
+from rota.security.secrets.hashing import arguments_hash
+from rota.security.secrets.redaction import redact, redact_text
+
+CostOf = Callable[[str, Mapping[str, Any]], Decimal | None]
+"""What a model call cost in US dollars, by the model's name and LangChain's usage."""
+
+
+class Ask(Protocol):
+    """Asks a model, or those it falls back on; returns the name of the one that answered."""
+
+    name: str
+
+    async def __call__(
+        self,
+        request: ModelRequest[Any],
+        failed: Callable[[Mapping[str, Any]], Awaitable[None]],
+    ) -> tuple[str, ModelResponse[Any]]:
+        """Ask; `failed` is awaited after each failed attempt, with what is to be known of it."""
+        ...
+
+
+class ReplayMismatchError(RotaError):
+    """A later attempt asked for another call than the one recorded at the same place."""
+
+
+class Journal:
+    """Journals and replays the calls of one attempt, and keeps it within its budget.
+
+    Whoever watches the run sets `moved`: it is told of every sign of life, with the seconds that
+    silence may last from now on, None for as long as the idle limit has it.
+    """
+
+    def __init__(
+        self,
+        recorder: StepRecorder,
+        *,
+        declarations: Mapping[str, ToolDeclaration],
+        clock: Callable[[], datetime],
+        budget: Budget | None = None,
+        cost: CostOf = lambda _model, _usage: None,
+    ) -> None:
+        self._recorder = recorder
+        self._declarations = declarations
+        self._clock = clock
+        self._cost = cost
+        self.moved: Callable[[float | None], None] = lambda _seconds: None
+        self.budget = budget or Budget()
+        self.progress = Progress()
+        self._model_step = 0
+        self._may_be_silent: dict[StepKey, float] = {}  # tools under way, and for how many seconds
+        self._own_keys: set[StepKey] = set()
+
+    async def model_call(self, request: ModelRequest[Any], ask: Ask) -> ModelResponse[Any]:
+        """Answer from the journal, or ask the model and write its answer down.
+
+        Raises LimitReachedError where the run has nothing left to spend.
+        """
+        self.check_parked()
+        if (replayed := self._replay_model_call()) is not None:
+            self.alive()
+            return ModelResponse(result=replayed)
+        self.budget.step()
+        # Counted here: messages may be summarised away, or replaced by one with the same id.
+        self._model_step += 1
+        self.alive()
+        key = StepKey(self._model_step, MODEL_CALL)
+        step = Step(key, "model", ask.name, "started", self._clock())
+        earlier = self._recorder.recorded(key)
+        if earlier is not None:  # what failed for an earlier attempt of the run stays in its trace
+            step = replace(step, attempts=earlier.attempts)
+
+        async def failed(attempt: Mapping[str, Any]) -> None:
+            """Show a failed attempt while the next one is waited for."""
+            nonlocal step
+            self.progress.failed_calls += 1
+            self.alive(attempt.get("waited"))
+            step = replace(step, attempts=(*step.attempts, attempt))
+            await self._recorder.record(step)
+
+        try:
+            name, response = await ask(self._advised(request), failed)
+        except Exception as error:
+            await self._recorder.record(
+                replace(step, status="failed", error=_said(error), finished_at=self._clock())
+            )
+            raise
+        self.alive()
+        name_calls(response.result, self._model_step)
+        usage = usage_of(request.messages, response.result)
+        cost = self._cost(name, usage)
+        said, response.result = storable_messages(response.result)
+        self._count(response.result, usage, cost)
+        await self._recorder.record(
+            replace(
+                step,
+                name=name,
+                status="finished",
+                response=said,
+                usage=usage,
+                cost_usd=cost,
+                finished_at=self._clock(),
+            ),
+            # Other runs of the day must know at once what is left for them.
+            durable=self.budget.counts_the_day,
+        )
+        self.budget.set_days(self._recorder.spent_today)
+        return response
+
+    def check_parked(self) -> None:
+        """Raise SuspendedError where a call waits without which the run does not go on."""
+        if self._recorder.parked:
+            raise SuspendedError
+
+    def alive(self, seconds: float | None = None) -> None:
+        """Give a sign of life; silence may last `seconds`, or as long as a tool under way may."""
+        self.moved(max([*self._may_be_silent.values(), seconds or 0.0]) or None)
+
+    def catch_up(self) -> Progress:
+        """Return the progress of the run: this attempt's, or that of earlier ones if it is more.
+
+        For an attempt that ends before it came as far as they did.
+        """
+        while self._replay_model_call() is not None:
+            pass
+        return self.progress
+
+    def _replay_model_call(self) -> list[BaseMessage] | None:
+        """Go on to the next model call if an earlier attempt finished it; returns its answer."""
+        earlier = self._recorder.recorded(StepKey(self._model_step + 1, MODEL_CALL))
+        if earlier is None or earlier.status != "finished":
+            return None
+        self._model_step += 1
+        messages = messages_from_dict(earlier.response)
+        self.progress.replayed += 1
+        self.budget.replay()
+        self._count(messages, earlier.usage or {}, earlier.cost_usd, counted_today=True)
+        return messages
+
+    async def tool_call(
+        self,
+        request: ToolCallRequest,
+        handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
+    ) -> ToolMessage | Command[Any]:
+        """Answer from the journal, or run the tool and write its answer down."""
+        call = request.tool_call
+        key = StepKey(self._model_step, index_of(request))
+
+        async def work() -> ToolMessage | Command[Any]:
+            return await handler(request)
+
+        return await self._call_tool(
+            key, call["name"], call["id"] or "", call["args"], work, tool=request.tool
+        )
+
+    async def own_call(
+        self,
+        tool: BaseTool,
+        arguments: Mapping[str, Any],
+        *,
+        key: StepKey | None = None,
+        is_held: bool = False,
+    ) -> str:
+        """Call a gated tool without a model: for a pre-check, or a callable. Returns its text.
+
+        Without a `key` the call is known by what it asks for: a later attempt finds it again in
+        whatever order it asks. One that `is_held` is an action's to decide, whatever the tool may
+        do by itself. Raises ToolException where the tool fails.
+        """
+        key = key or self._own_key(tool.name, arguments)
+        call_id = f"rota_{key.model_step}_{key.call_index}"
+
+        async def answered() -> Any:
+            return await tool.ainvoke(
+                {"name": tool.name, "args": dict(arguments), "id": call_id, "type": "tool_call"},
+                # Whoever traces the caller's graph is not to hear of it twice.
+                config={"callbacks": []},
+            )
+
+        async def work() -> ToolMessage:
+            if isinstance(tool, GatedTool):
+                answer = await answered()
+            else:  # no guard is round it
+                answer = await recording_unwrapped(
+                    self._recorder, tool.name, canonical_arguments(arguments), answered
+                )
+            if not isinstance(answer, ToolMessage):
+                raise TypeError(f"{tool.name} answered a tool call with {type(answer).__name__}")
+            return answer
+
+        answer = await self._call_tool(
+            key, tool.name, call_id, arguments, work, tool=tool, is_held=is_held
+        )
+        if key in self._recorder.parked:
+            raise SuspendedError
+        if not isinstance(answer, ToolMessage):
+            raise RotaError(f"{tool.name} answers with a command of a graph; there is no graph.")
+        if answer.status == "error":
+            raise ToolException(normalize_content(answer.content))
+        return normalize_content(answer.content)
+
+    async def approved_call(
+        self, tool: BaseTool, arguments: Mapping[str, Any], *, key: StepKey
+    ) -> str | None:
+        """Call a gated tool as was approved; None where it fails, which its ledger records."""
+        try:
+            return await self.own_call(tool, arguments, key=key, is_held=True)
+        except ToolException:
+            return None
+
+    def own_step(self, key: StepKey, name: str) -> Step:
+        """Return a step of a callable's own, begun now."""
+        return Step(key, "callable", name, "started", self._clock())
+
+    async def keep(self, step: Step) -> None:
+        """Write a step down as finished now; raises SuspendedError where a call of it waits."""
+        self.check_parked()
+        await self._recorder.record(replace(step, status="finished", finished_at=self._clock()))
+
+    async def fail(self, step: Step, error: BaseException) -> None:
+        """Write a step down as failed now."""
+        self.progress.failed_calls += step.kind == "model"
+        await self._recorder.record(
+            replace(step, status="failed", error=_said(error), finished_at=self._clock())
+        )
+
+    def begin_model_call(self, name: str) -> Step:
+        """Count a model call that a graph of its own makes.
+
+        Raises LimitReachedError, and InvalidInputError where a limit in dollars holds and the
+        model's price is not known.
+        """
+        self.check_parked()
+        if self.budget.counts_money and self._cost(name, {}) is None:
+            raise InvalidInputError(unknown_price([name]), field="limits.cost_usd")
+        self.budget.step()
+        self._model_step += 1
+        return Step(StepKey(self._model_step, MODEL_CALL), "model", name, "started", self._clock())
+
+    async def end_model_call(
+        self, step: Step, answers: Sequence[AIMessage], asked: Sequence[BaseMessage]
+    ) -> None:
+        """Write down what such a call answered and used."""
+        self.alive()
+        usage = usage_of(asked, answers)
+        cost = self._cost(step.name, usage)
+        self._count(answers, usage, cost)
+        await self._recorder.record(
+            replace(
+                step,
+                status="finished",
+                response=storable_json([message_to_dict(m) for m in answers]),
+                usage=usage,
+                cost_usd=cost,
+                finished_at=self._clock(),
+            ),
+            durable=self.budget.counts_the_day,
+        )
+
+    def _own_key(self, name: str, arguments: Mapping[str, Any]) -> StepKey:
+        """Return where a callable's call stands: where an earlier attempt made the same one.
+
+        Raises ReplayMismatchError for an effect other than those that an earlier attempt had.
+        """
+        fingerprint = arguments_hash(canonical_arguments(arguments))
+        earlier = self._recorder.recorded_tools()
+        left = [step for step in earlier if step.key not in self._own_keys]
+        same = [s for s in left if (s.name, s.request.get("arguments_hash")) == (name, fingerprint)]
+        if same:
+            key = same[0].key
+        else:
+            declaration = self._declarations.get(name)
+            reads = declaration is not None and declaration.read_only
+            effects = [step for step in left if not step.request.get("read_only")]
+            if effects and not reads:
+                raise ReplayMismatchError(
+                    f"An earlier attempt of this run called {effects[0].name}; this attempt calls "
+                    f"{name} with other arguments instead. The run stops rather than do both."
+                )
+            taken = [s.key.call_index for s in earlier] + [k.call_index for k in self._own_keys]
+            key = StepKey(max(1, self._model_step), max(taken, default=-1) + 1)
+        self._own_keys.add(key)
+        return key
+
+    async def _call_tool(
+        self,
+        key: StepKey,
+        name: str,
+        call_id: str,
+        given: Mapping[str, Any],
+        work: Callable[[], Awaitable[ToolMessage | Command[Any]]],
+        *,
+        tool: BaseTool | None,
+        is_held: bool = False,
+    ) -> ToolMessage | Command[Any]:
+        self.progress.tool_calls += 1
+        try:
+            arguments = canonical_arguments(given)
+        except ToolException as error:
+            return ToolMessage(str(error), name=name, tool_call_id=call_id, status="error")
+        fingerprint = arguments_hash(arguments)
+        earlier = self._recorder.recorded(key)
+        if earlier is not None:
+            replayed = self._replay(earlier, name, call_id, fingerprint)
+            if replayed is not None:
+                return replayed
+        step = Step(
+            key,
+            "tool",
+            name,
+            "started",
+            self._clock(),
+            tool_call_id=call_id,
+            request={"arguments": redact(arguments), "arguments_hash": fingerprint},
+        )
+        declaration = self._declarations.get(name)
+        # What was held once is an action's to decide, whatever its tool may do by now.
+        was_held = earlier is not None and bool(earlier.request.get("waits"))
+        if (
+            is_held
+            or was_held
+            or (isinstance(tool, GatedTool) and tool.forecast(arguments).decision != "allowed")
+        ):
+            step = replace(step, request={**step.request, "waits": True})
+        if declaration is None or not declaration.read_only:
+            await self._recorder.record(step, durable=True)
+        else:
+            step = replace(step, request={**step.request, "read_only": True})
+        if declaration is not None:
+            self._may_be_silent[key] = declaration.timeout_seconds
+        self.alive()
+        token = CURRENT_STEP.set(key)
+        try:
+            answer = await work()
+        except asyncio.CancelledError:
+            # It may go on in a thread that nobody can stop: its answer is lost with it.
+            await self._recorder.record(
+                replace(
+                    step,
+                    status="unknown",
+                    error="cancelled before it answered",
+                    finished_at=self._clock(),
+                )
+            )
+            raise
+        except Exception as error:
+            await self._recorder.record(
+                replace(step, status="failed", error=_said(error), finished_at=self._clock())
+            )
+            raise
+        finally:
+            CURRENT_STEP.reset(token)
+            self._may_be_silent.pop(key, None)
+            self.alive()
+        response = None
+        # A call that the run parks for is answered by a later attempt.
+        if isinstance(answer, ToolMessage) and key not in self._recorder.parked:
+            (response,), (answer,) = storable_messages([answer])
+        await self._recorder.record(
+            replace(step, status="finished", response=response, finished_at=self._clock())
+        )
+        return answer
+
+    def _advised(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        """Tell the model when a limit is near, so that it ends with what it has."""
+        advice = self.budget.advice()
+        if advice is None:
+            return request
+        said = request.system_message.text if request.system_message is not None else ""
+        return request.override(system_message=SystemMessage(f"{said}\n\n{advice}".strip()))
+
+    def _replay(
+        self, earlier: Step, name: str, tool_call_id: str, fingerprint: str
+    ) -> ToolMessage | None:
+        """Return the recorded answer, or None where running (again) is right."""
+        if (earlier.name, earlier.request.get("arguments_hash")) != (name, fingerprint):
+            raise ReplayMismatchError(
+                f"An earlier attempt of this run called {earlier.name} at step "
+                f"{earlier.key.model_step}; this attempt calls {name} with other arguments there. "
+                "The run stops rather than do something else."
+            )
+        declaration = self._declarations.get(name)
+        harmless = bool(earlier.request.get("read_only")) or (
+            declaration is not None and (declaration.read_only or declaration.idempotent)
+        )
+        if earlier.status != "started" and earlier.response is not None:
+            (message,) = messages_from_dict([earlier.response])
+            if isinstance(message, ToolMessage):
+                self.progress.replayed += 1
+                message.tool_call_id = tool_call_id
+                return message
+        if harmless or earlier.request.get("waits"):  # what waits for a yes was not run
+            return None
+        return ToolMessage(
+            content=(
+                f"{name} was started by an earlier attempt of this run, which ended before the "
+                "tool answered. Whether it took effect is unknown, so it was not repeated. Do not "
+                "call it again; report that its outcome is unknown."
+            ),
+            name=name,
+            tool_call_id=tool_call_id,
+            status="error",
+        )
+
+    def _count(
+        self,
+        messages: Sequence[BaseMessage],
+        usage: Mapping[str, Any],
+        cost: Decimal | None,
+        *,
+        counted_today: bool = False,
+    ) -> None:
+        for message in messages:
+            if isinstance(message, AIMessage):
+                self.progress.add(message)
+                self._recorder.said(normalize_content(message.content))
+        self.progress.spend(usage, cost)
+        tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
+        self.budget.add(Spent(tokens, cost or Decimal(0)), counted_today=counted_today)
+
+
+def _said(error: BaseException) -> str:
+    return redact_text(f"{type(error).__name__}: {error}")[:2_000]

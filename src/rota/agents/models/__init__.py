@@ -1,0 +1,1 @@
+"""Models: providers, building, retries, failures, prices."""

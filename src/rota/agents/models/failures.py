@@ -1,0 +1,320 @@
+"""What went wrong with a model, said once for all providers.
+
+Their packages are optional, so nothing here imports them: an exception is known by its HTTP
+status, by the error type in the provider's own body (streams fail with status 200), and by the
+names of its classes. The names are those of openai, anthropic, ollama, httpx and langchain-core;
+statuses of botocore lie where it puts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any, Final, Literal
+
+from rota.domain.errors import RotaError, UnavailableError
+from rota.security.secrets.redaction import redact_text
+
+FailureKind = Literal[
+    "authentication",
+    "quota",
+    "rate_limit",
+    "timeout",
+    "unavailable",
+    "not_found",
+    "bad_request",
+    "policy",
+    "context_length",
+    "other",
+]
+
+TRANSIENT: Final[frozenset[FailureKind]] = frozenset({"rate_limit", "timeout", "unavailable"})
+"""The same request to the same model may succeed in a while."""
+
+OF_THIS_MODEL: Final[frozenset[FailureKind]] = TRANSIENT | {
+    "authentication",
+    "quota",
+    "not_found",
+    "context_length",
+}
+"""Another model may do what this one did not: it has another key, another account, a longer window.
+
+Not so a malformed request, which would be hidden for good by a model that overlooks it, and not a
+refusal by a content policy, which is not to be got round. What is not known is left alone.
+"""
+
+_SENTENCES: Final[Mapping[FailureKind, str]] = {
+    "authentication": "The model provider refused the API key",
+    "quota": "The model provider's quota or credit is used up",
+    "rate_limit": "The model provider's rate limit is reached",
+    "timeout": "The model provider did not answer in time",
+    "unavailable": "The model provider is not available",
+    "not_found": "The model provider does not have this model",
+    "bad_request": "The model provider refused the request",
+    "policy": "The model provider's content policy refused the request",
+    "context_length": "The conversation is longer than the model can read",
+    "other": "The model failed",
+}
+_BY_ERROR_TYPE: Final[Mapping[str, FailureKind]] = {
+    "context_length_exceeded": "context_length",
+    "request_too_large": "context_length",
+    "authentication_error": "authentication",
+    "permission_error": "authentication",
+    "invalid_api_key": "authentication",
+    "billing_error": "quota",
+    "billing_hard_limit_reached": "quota",
+    "billing_not_active": "quota",
+    "insufficient_quota": "quota",
+    "rate_limit_error": "rate_limit",
+    "rate_limit_exceeded": "rate_limit",
+    "overloaded_error": "unavailable",
+    "api_error": "unavailable",
+    "server_error": "unavailable",
+    "timeout_error": "timeout",
+    "invalid_request_error": "bad_request",
+    "not_found_error": "not_found",
+    "model_not_found": "not_found",
+    "content_filter": "policy",
+    "content_policy_violation": "policy",
+    "invalid_prompt": "policy",
+}
+_SAID_UNDER_ANY_STATUS: Final = frozenset({"quota", "not_found", "policy", "context_length"})
+"""Kinds that providers report under the statuses of others, so that the error type comes first:
+a used up quota as 429, a model that one has no access to as 403, a refusal as 400."""
+
+_BY_STATUS: Final[Mapping[int, FailureKind]] = {
+    401: "authentication",
+    402: "quota",
+    403: "authentication",
+    404: "not_found",
+    408: "timeout",
+    409: "unavailable",  # a lock that another request holds; the clients' own retries say so too
+    413: "context_length",
+    429: "rate_limit",
+}
+_BY_CLASS: Final[Mapping[str, FailureKind]] = {
+    "ContextOverflowError": "context_length",
+    "ModelAuthenticationError": "authentication",
+    "ModelPermissionDeniedError": "authentication",
+    "ModelRateLimitError": "rate_limit",
+    "ModelTimeoutError": "timeout",
+    "APITimeoutError": "timeout",
+    "TimeoutException": "timeout",
+    "TimeoutError": "timeout",
+    "ModelConnectionError": "unavailable",
+    "ModelAPIError": "unavailable",
+    "APIConnectionError": "unavailable",
+    "TransportError": "unavailable",
+    "ConnectionError": "unavailable",
+    "ModelInvalidRequestError": "bad_request",
+    "ModelNotFoundError": "not_found",
+    "ContentFilterFinishReasonError": "policy",
+    "OpenAIModerationError": "policy",
+    "OpenAIRefusalError": "policy",
+}
+_BY_PHRASE: Final[Mapping[str, FailureKind]] = {
+    "prompt is too long": "context_length",
+    "maximum context length": "context_length",
+    "context window": "context_length",
+    "credit balance is too low": "quota",
+    "reached your specified api usage limits": "quota",
+    "blocked by content filtering policy": "policy",
+}
+"""What Anthropic and servers that imitate OpenAI say in words alone, as an invalid request."""
+
+_LONGEST_DETAIL: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFailure:
+    """A failed model call: its kind, a sentence safe to show, and seconds to wait if told."""
+
+    kind: FailureKind
+    message: str
+    retry_after: float | None = None
+    worth_retrying: bool = False
+
+    @property
+    def worth_another_model(self) -> bool:
+        """Whether a fallback is to be asked, once this model is given up."""
+        return self.kind in OF_THIS_MODEL
+
+
+class ModelCallError(Exception):
+    """No model answered. The cause is the last model's own exception, the message for a person.
+
+    Not a RotaError: it is a provider's failure, and what handles those (`classify_model_error`)
+    handles this one.
+    """
+
+    def __init__(self, failure: ModelFailure, attempts: Sequence[ModelAttempt]) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.attempts = tuple(attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAttempt:
+    """One failed attempt, for the trace. `waited`: seconds until the same model's next attempt.
+
+    With `waited` None there is no further attempt of it. The message holds no secrets.
+    """
+
+    model: str
+    kind: FailureKind
+    message: str
+    waited: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return asdict(self)
+
+
+def classify_model_error(error: BaseException) -> ModelFailure:
+    """Say what kind of failure an exception of a model call is; secrets are taken out.
+
+    Where the exception itself says nothing, its causes are asked.
+    """
+    if isinstance(error, ModelCallError):
+        return error.failure
+    if isinstance(error, RotaError):
+        kind: FailureKind = "unavailable" if isinstance(error, UnavailableError) else "other"
+        return ModelFailure(kind, redact_text(error.message))
+    for cause in _causes(error):
+        if (known := _kind(cause)) is not None:
+            return ModelFailure(
+                known, _message(known, cause), _retry_after(cause), _worth_retrying(known, cause)
+            )
+    return ModelFailure("other", _message("other", error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen and len(seen) < 8:
+        seen.append(cause)
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _kind(error: BaseException) -> FailureKind | None:
+    """Ask what says most first: words meant for programs, words for people, status, class."""
+    status, details = _status(error), _details(error)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    words = (details.get("code"), details.get("type"))
+    known = [_BY_ERROR_TYPE[w] for w in words if isinstance(w, str) and w in _BY_ERROR_TYPE]
+    found: Iterable[FailureKind | None] = (
+        "context_length" if "ContextOverflowError" in names else None,
+        next((kind for kind in known if kind in _SAID_UNDER_ANY_STATUS), None),
+        _phrased(status, details, error),
+        _by_status(status),
+        *known,
+        "bad_request" if status is not None else None,
+        next((kind for name, kind in _BY_CLASS.items() if name in names), None),
+    )
+    return next((kind for kind in found if kind is not None), None)
+
+
+def _by_status(status: int | None) -> FailureKind | None:
+    if status is None:
+        return None
+    return "unavailable" if status >= 500 else _BY_STATUS.get(status)
+
+
+def _phrased(
+    status: int | None, details: Mapping[str, Any], error: BaseException
+) -> FailureKind | None:
+    """Return the kind of an invalid request that is known by its words alone."""
+    if status != 400 and not (status is None and details.get("type") == "invalid_request_error"):
+        return None
+    said = str(details.get("message") or error).lower()
+    return next((kind for phrase, kind in _BY_PHRASE.items() if phrase in said), None)
+
+
+def _worth_retrying(kind: FailureKind, error: BaseException) -> bool:
+    """Return whether the same request may succeed in a while; the server's own word comes first."""
+    forbidden = _headers(error).get("x-should-retry") == "false"  # OpenAI's and Anthropic's word
+    return kind in TRANSIENT and not forbidden
+
+
+def _status(error: BaseException) -> int | None:
+    for holder in (error, getattr(error, "response", None)):
+        status = getattr(holder, "status_code", None)
+        if isinstance(status, int) and not isinstance(status, bool) and status >= 400:
+            return status
+    metadata = _botocore(error)
+    status = metadata.get("HTTPStatusCode")
+    return status if isinstance(status, int) and status >= 400 else None
+
+
+def _botocore(error: BaseException) -> Mapping[str, Any]:
+    """Return the metadata of an answer of AWS; nothing for other errors."""
+    response = getattr(error, "response", None)
+    metadata = response.get("ResponseMetadata") if isinstance(response, Mapping) else None
+    return metadata if isinstance(metadata, Mapping) else {}
+
+
+def _headers(error: BaseException) -> Mapping[str, str]:
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    if headers is None:
+        headers = _botocore(error).get("HTTPHeaders")
+    return headers if isinstance(headers, Mapping) else {}
+
+
+def _details(error: BaseException) -> Mapping[str, Any]:
+    """Return the `error` object of the provider's answer, or what stands in its place."""
+    body = getattr(error, "body", None)
+    if isinstance(body, Mapping):
+        inner = body.get("error")
+        return inner if isinstance(inner, Mapping) else body
+    if type(error) is ValueError and error.args:
+        # Errors of OpenAI's responses API come from langchain-openai as these: "code: message"
+        # from a stream, the error object otherwise.
+        told = error.args[0]
+        if isinstance(told, Mapping):
+            return told
+        code, _, message = str(told).partition(": ")
+        if code in _BY_ERROR_TYPE:
+            return {"code": code, "message": message}
+    return {}
+
+
+def _message(kind: FailureKind, error: BaseException) -> str:
+    status, details = _status(error), _details(error)
+    said = details.get("message") or getattr(error, "message", None) or str(error)
+    detail = " ".join(redact_text(str(said)).split())[:_LONGEST_DETAIL].rstrip(".")
+    sentence = _SENTENCES[kind]
+    if status is not None:
+        sentence += f" (HTTP {status})"
+    return f"{sentence}: {detail or type(error).__name__}."
+
+
+def _retry_after(error: BaseException) -> float | None:
+    headers = _headers(error)
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        told = headers.get(name)
+        if told is None:
+            continue
+        try:
+            seconds = float(told) / unit
+        except ValueError:
+            return _seconds_until(told, headers.get("date"))
+        return max(0.0, seconds) if isfinite(seconds) else None
+    return None
+
+
+def _seconds_until(told: str, answered: str | None) -> float | None:
+    """Count from the answer's own Date header, so that no clock of ours is asked."""
+    try:
+        until = parsedate_to_datetime(told)
+        since = parsedate_to_datetime(answered or "")
+    except ValueError:  # not a date either: as if nothing had been told
+        return None
+    return max(0.0, (_aware(until) - _aware(since)).total_seconds())
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Agents and graphs that the operator wrote and registered."""

@@ -1,0 +1,181 @@
+"""A graph of an operator's: its calls are traced, limited, and kept behind the gate.
+
+LangChain tells callbacks of every call before it is made; one that raises stops it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
+
+from rota.agents.journal.journal import Journal
+from rota.agents.journal.steps import Step
+from rota.domain.errors import RotaError
+from rota.security.gate.calls import ApprovalContext
+
+OWN_TOOL: Final = "rota_traced"
+"""In the metadata of tools that are journalled and gated by themselves."""
+
+
+Begun = tuple[Step, Sequence[BaseMessage]]
+"""The step of a model call under way, and what the model was asked."""
+
+
+class UngatedToolError(RotaError):
+    """A graph called a tool of its own that may not run without approval."""
+
+
+class GraphTrace:
+    """Keeps the calls of a graph, and the callbacks to give it."""
+
+    def __init__(self, journal: Journal, approval: ApprovalContext) -> None:
+        self._begun: dict[UUID, Begun] = {}
+        # The guard comes last: LangChain leaves the coroutines of those after it unawaited.
+        self.callbacks: list[BaseCallbackHandler] = [
+            _Scribe(journal, approval.loop, self._begun),
+            _Guard(journal, approval, self._begun),
+        ]
+
+
+class _Guard(BaseCallbackHandler):
+    """Stops calls that may not be made.
+
+    Synchronous: LangChain swallows what coroutines raise where a model or a tool is called so.
+    """
+
+    raise_error = True
+    run_inline = True
+
+    def __init__(
+        self, journal: Journal, approval: ApprovalContext, begun: dict[UUID, Begun]
+    ) -> None:
+        self._journal = journal
+        self._approval = approval
+        self._begun = begun
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Count the call against the budget before it is made; raises LimitReachedError."""
+        step = self._journal.begin_model_call(_name(serialized, metadata))
+        self._begun[run_id] = step, [message for batch in messages for message in batch]
+        self._move()
+
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Count the call of a model without messages, likewise."""
+        step = self._journal.begin_model_call(_name(serialized, metadata))
+        self._begun[run_id] = step, [HumanMessage(prompt) for prompt in prompts]
+        self._move()
+
+    def on_llm_new_token(self, token: str | list[Any], **_: Any) -> None:  # noqa: ARG002  # LangChain's signature
+        """Take a streamed token for a sign of life."""
+        self._move()
+
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any],
+        input_str: str,
+        *,
+        metadata: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Let a tool run that is gated by itself, or declared to run without approval."""
+        self._move()
+        if metadata is not None and metadata.get(OWN_TOOL):
+            return
+        name = str((serialized or {}).get("name") or "a tool")
+        arguments: Mapping[str, Any] = inputs or {"input": input_str}
+        declaration = self._approval.declarations.get(name)
+        judge = self._approval.policy.judge
+        # What is known here are the arguments before the tool's schema reads them, so no condition
+        # on them lets a call run: it has to be allowed whatever they are. Nor can uses be counted.
+        verdicts = [judge(name, declaration, said) for said in (arguments, {})]
+        verdict = next((v for v in verdicts if v.decision != "allowed"), verdicts[0])
+        if verdict.decision == "allowed" and verdict.uses is None:
+            return
+        asyncio.run_coroutine_threadsafe(
+            _refused(self._approval, name, arguments), self._approval.loop
+        )
+        raise UngatedToolError(
+            f"The graph called its own tool {name}, which may not run without approval "
+            f"({verdict.reason}). Build the graph with the tools of the run's context: they wait "
+            "for approval where they must."
+        )
+
+    def _move(self) -> None:
+        """Tell of a sign of life, from whatever thread."""
+        self._approval.loop.call_soon_threadsafe(self._journal.alive)
+
+
+class _Scribe(AsyncCallbackHandler):
+    """Writes the answers of models down, with what they used."""
+
+    run_inline = True
+
+    def __init__(
+        self, journal: Journal, loop: asyncio.AbstractEventLoop, begun: dict[UUID, Begun]
+    ) -> None:
+        self._journal = journal
+        self._loop = loop
+        self._begun = begun
+
+    async def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
+        """Write the answer down."""
+        begun = self._begun.pop(run_id, None)
+        if begun is None:
+            return
+        answers = [
+            generation.message
+            if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage)
+            else AIMessage(generation.text)
+            for batch in response.generations
+            for generation in batch
+        ]
+        step, asked = begun
+        await self._at_home(self._journal.end_model_call(step, answers, asked))
+
+    async def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
+        """Write down that the call failed."""
+        begun = self._begun.pop(run_id, None)
+        if begun is not None:
+            await self._at_home(self._journal.fail(begun[0], error))
+
+    async def _at_home(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await on the run's own loop: a synchronous call has LangChain use another one."""
+        if asyncio.get_running_loop() is self._loop:
+            await work
+        else:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+async def _refused(approval: ApprovalContext, name: str, arguments: Mapping[str, Any]) -> None:
+    await approval.ledger.refused(name, arguments, "called by a graph around the gate")
+
+
+def _name(serialized: Mapping[str, Any] | None, metadata: Mapping[str, Any] | None) -> str:
+    """Return `provider:model` as far as the client tells."""
+    told = metadata or {}
+    model = told.get("ls_model_name") or (serialized or {}).get("name") or "model"
+    provider = told.get("ls_provider")
+    return f"{provider}:{model}" if provider else str(model)

@@ -1,0 +1,1 @@
+"""The scripted model: deterministic, without a key or a network."""

@@ -1,0 +1,309 @@
+"""The `scripted` model provider: deterministic, without key or network (format: domain/script)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    ToolCall,
+    ToolMessage,
+)
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from rota.agents.scripted.templates import check_expression, check_template, evaluate, render
+from rota.domain.agents.message_content import normalize_content
+from rota.domain.agents.script import Call, Script, Step, parse_script
+from rota.domain.errors import InvalidInputError, UnavailableError
+
+_ALONE: Final = re.compile(r"\s*\{\{((?:(?!\}\}|\{\{).)*)\}\}\s*", re.DOTALL)
+_CALL_ID: Final = re.compile(r"call_(\d+)_\d+")
+_DEEPEST_ARGS: Final = 20
+
+
+class ScriptedModelError(UnavailableError):
+    """The error that a script's `error` step asks for."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, service="scripted model")
+
+
+class ScriptedChatModel(BaseChatModel):
+    """Follows a script. Where it stands is read from the messages alone, so any attempt can replay.
+
+    `now` (aware, in the owner's zone) is the clock of its templates: a replay says the same.
+    """
+
+    script: Script
+    now: datetime
+    model_name: str = "plan"
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": self.model_name, "script": self.script.model_dump(mode="json")}
+
+    def bind_tools(
+        self,
+        tools: Sequence[Any],
+        *,
+        tool_choice: str | None = None,  # noqa: ARG002  # LangChain's signature
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind tools by name. A call of one that is not bound is made all the same.
+
+        So the agent's own handling of unknown tools is what is seen; the message says it in
+        `response_metadata["unbound_tools"]`.
+        """
+        names = [convert_to_openai_tool(tool)["function"]["name"] for tool in tools]
+        return self.bind(bound_tools=names, **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002  # LangChain's signature
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  # as above
+        **kwargs: Any,
+    ) -> ChatResult:
+        turn = _Turn.read(messages, self.now)
+        for index, step in self._steps_from(turn.next_step):
+            time.sleep(step.sleep_ms / 1000)
+            if (message := self._message(turn, index, step, kwargs)) is not None:
+                return _result(message)
+        return _result(self._answer(turn))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002  # LangChain's signature
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  # as above
+        **kwargs: Any,
+    ) -> ChatResult:
+        # Templates may take their two seconds of CPU: not on the loop that others run on.
+        turn = await asyncio.to_thread(_Turn.read, messages, self.now)
+        for index, step in self._steps_from(turn.next_step):
+            await asyncio.sleep(step.sleep_ms / 1000)
+            message = await asyncio.to_thread(self._message, turn, index, step, kwargs)
+            if message is not None:
+                return _result(message)
+        return _result(await asyncio.to_thread(self._answer, turn))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        result = self._generate(messages, stop, **kwargs)
+        for chunk in _chunks(result):
+            if run_manager is not None:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        result = await self._agenerate(messages, stop, **kwargs)
+        for chunk in _chunks(result):
+            if run_manager is not None:
+                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    def _steps_from(self, first: int) -> Iterator[tuple[int, Step]]:
+        return ((index, self.script.steps[index]) for index in range(first, len(self.script.steps)))
+
+    def _message(
+        self, turn: _Turn, index: int, step: Step, options: Mapping[str, Any]
+    ) -> AIMessage | None:
+        """Return the step's message, or None if it comes to no call; raises its error."""
+        if step.error is not None:
+            raise ScriptedModelError(step.error)
+        asked: list[tuple[str, Any]] = []
+        for number, call in enumerate(step.calls):
+            asked += _expand(call, turn.variables, f"step {index} call {number}")
+        if not asked:
+            return None
+        calls = [
+            ToolCall(name=tool, args=args, id=f"call_{index}_{number}")
+            for number, (tool, args) in enumerate(asked)
+        ]
+        bound = options.get("bound_tools")
+        unbound = sorted({tool for tool, _ in asked} - set(bound)) if bound is not None else []
+        text = render(step.say, turn.variables, what=f"say of step {index}") if step.say else ""
+        return self._says(text, "tool_calls", calls, {"unbound_tools": unbound} if unbound else {})
+
+    def _answer(self, turn: _Turn) -> AIMessage:
+        return self._says(render(self.script.answer, turn.variables, what="answer"), "stop")
+
+    def _says(
+        self,
+        text: str,
+        reason: str,
+        calls: Sequence[ToolCall] = (),
+        more: Mapping[str, Any] | None = None,
+    ) -> AIMessage:
+        about = {"model_name": f"scripted:{self.model_name}", "finish_reason": reason}
+        return AIMessage(
+            content=text,
+            tool_calls=list(calls),
+            response_metadata={**about, **(more or {})},
+            usage_metadata={"input_tokens": 0, "output_tokens": 0, "total_tokens": 0},
+        )
+
+
+class _Turn:
+    """What the messages since the last one of a person say: the next step, and the results."""
+
+    __slots__ = ("next_step", "variables")
+
+    def __init__(self, next_step: int, variables: dict[str, object]) -> None:
+        self.next_step = next_step
+        self.variables = variables
+
+    @classmethod
+    def read(cls, messages: Sequence[BaseMessage], now: datetime) -> _Turn:
+        """Read where the plan stands from the call ids, and collect what the tools returned."""
+        asked = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
+        prompt = normalize_content(messages[asked[-1]].content) if asked else ""
+        next_step = 0
+        names: dict[str | None, str] = {}
+        results: list[object] = []
+        by_tool: dict[str, list[object]] = {}
+        failures: list[dict[str, str]] = []
+        for message in messages[asked[-1] + 1 if asked else 0 :]:
+            if isinstance(message, AIMessage):
+                for call in message.tool_calls:
+                    names[call["id"]] = call["name"]
+                    if found := _CALL_ID.fullmatch(call["id"] or ""):
+                        next_step = int(found[1]) + 1
+            elif isinstance(message, ToolMessage):
+                name = message.name or names.get(message.tool_call_id, "")
+                text = normalize_content(message.content)
+                value = _parsed(text)
+                results.append(value)
+                by_tool.setdefault(name, []).append(value)
+                if message.status == "error":
+                    failures.append({"tool": name, "message": text})
+        variables: dict[str, object] = {
+            "prompt": prompt,
+            "now": now,
+            "results": results,
+            "by_tool": by_tool,
+            "failures": failures,
+        }
+        return cls(next_step, variables)
+
+
+def validate_script(value: object) -> Script:
+    """Read a script and compile its templates; raises InvalidInputError naming the place."""
+    script = parse_script(value)
+    for index, step in enumerate(script.steps):
+        check_template(step.say, what=f"say of step {index}")
+        for number, call in enumerate(step.calls):
+            place = f"step {index} call {number}"
+            if call.for_each is not None:
+                check_expression(call.for_each, what=f"for_each of {place}")
+            for text in _texts(call.args):
+                alone = _ALONE.fullmatch(text)
+                what = f"argument of {place}"
+                if alone:
+                    check_expression(alone[1], what=what)
+                else:
+                    check_template(text, what=what)
+    check_template(script.answer, what="answer")
+    return script
+
+
+def _expand(call: Call, variables: dict[str, object], place: str) -> list[tuple[str, Any]]:
+    what = f"argument of {place}"
+    if call.for_each is None:
+        return [(call.tool, _filled(call.args, variables, what))]
+    items = evaluate(call.for_each, variables, what=f"for_each of {place}")
+    if not isinstance(items, list | tuple | range):
+        raise InvalidInputError(
+            f"The for_each of {place} is not a list but {type(items).__name__}.", field="for_each"
+        )
+    return [
+        (call.tool, _filled(call.args, {**variables, "item": item}, what))
+        for item in items[: call.limit]
+    ]
+
+
+def _filled(value: Any, variables: Mapping[str, object], what: str, depth: int = 0) -> Any:
+    if depth > _DEEPEST_ARGS:
+        raise InvalidInputError(f"The {what} is nested too deeply.", field="args")
+    match value:
+        case str():
+            if alone := _ALONE.fullmatch(value):
+                return evaluate(alone[1], variables, what=what)
+            return render(value, variables, what=what)
+        case dict():
+            return {key: _filled(v, variables, what, depth + 1) for key, v in value.items()}
+        case list():
+            return [_filled(v, variables, what, depth + 1) for v in value]
+        case _:
+            return value
+
+
+def _texts(value: Any, depth: int = 0) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        if depth > _DEEPEST_ARGS:
+            raise InvalidInputError("The arguments are nested too deeply.", field="args")
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner, depth + 1)
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # not JSON, a number of over 4,300 digits, or a trap
+        return text
+
+
+def _result(message: AIMessage) -> ChatResult:
+    return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+def _chunks(result: ChatResult) -> Iterator[ChatGenerationChunk]:
+    message = result.generations[0].message
+    if not isinstance(message, AIMessage):
+        raise TypeError(f"A model answers with an AIMessage, not {type(message).__name__}.")
+    for word in re.findall(r"\S+\s*|\s+", str(message.text)):
+        yield ChatGenerationChunk(message=AIMessageChunk(content=word))
+    for index, call in enumerate(message.tool_calls):
+        piece = tool_call_chunk(
+            name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=index
+        )
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[piece]))
+    yield ChatGenerationChunk(
+        message=AIMessageChunk(
+            content="",
+            response_metadata=message.response_metadata,
+            usage_metadata=message.usage_metadata,
+            chunk_position="last",
+        )
+    )

@@ -1,0 +1,1 @@
+"""Mail: reading Gmail and mail folders, and the text of messages."""

@@ -1,0 +1,96 @@
+"""What the mail tools take and answer, the same for a mail folder and for Gmail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from langchain_core.tools import ToolException
+from pydantic import BaseModel, Field
+
+from rota.agents.tools.mail.mime import MailMessage
+from rota.domain.errors import RotaError, SetupRequiredError
+from rota.domain.text.storable import cut, storable_text
+
+TEXT_LIMIT: Final = 20_000
+"""Characters of a message's text that a tool answers with."""
+
+MOST_RESULTS: Final = 50
+"""Messages that one search answers with."""
+
+
+class SearchArguments(BaseModel):
+    """Arguments of a search."""
+
+    query: str = Field(default="", description="What to search for. Empty finds every message.")
+    max_results: int = Field(
+        default=20, ge=1, le=MOST_RESULTS, description="How many messages to return at most."
+    )
+
+
+class MessageArguments(BaseModel):
+    """Arguments of reading a message."""
+
+    message_id: str = Field(min_length=1, description="The id of a message, as a search gave it.")
+
+
+def listing_as_json(messages: Sequence[MailMessage]) -> str:
+    """Return a JSON list with what is needed to choose among messages."""
+    return _json(
+        [
+            {
+                "id": message.id,
+                "date": _date(message),
+                "from": message.sender,
+                "subject": message.subject,
+                "snippet": message.snippet,
+                "unread": message.unread,
+            }
+            for message in messages
+        ]
+    )
+
+
+def message_as_json(message: MailMessage) -> str:
+    """Return a JSON object of a message, its text cut at `TEXT_LIMIT` (`truncated` tells)."""
+    text = cut(message.text, TEXT_LIMIT)
+    return _json(
+        {
+            "id": message.id,
+            "date": _date(message),
+            "from": message.sender,
+            "to": message.to,
+            "cc": message.cc,
+            "subject": message.subject,
+            "text": text.text,
+            "attachments": [
+                {"name": file.name, "content_type": file.content_type, "size": file.size}
+                for file in message.attachments
+            ],
+            "truncated": text.truncated or message.truncated,
+        }
+    )
+
+
+@contextmanager
+def told_to_the_model() -> Iterator[None]:
+    """Turn rota's errors into ToolException: a sentence that the model can act on.
+
+    SetupRequiredError passes: only a person can act on it.
+    """
+    try:
+        yield
+    except SetupRequiredError:
+        raise
+    except RotaError as error:
+        raise ToolException(str(error)) from error
+
+
+def _date(message: MailMessage) -> str | None:
+    return message.date.isoformat() if message.date else None
+
+
+def _json(value: object) -> str:
+    return storable_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

@@ -1,0 +1,153 @@
+"""Messages in the JSON of Gmail's REST API (v1), decoded.
+
+Bodies come base64url-encoded with their transfer encoding undone; text is mostly transcoded to
+UTF-8 while its Content-Type still names the charset that it was sent in; header values come as
+they were sent, encoded words and all.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from rota.agents.tools.mail.message_text import clean_line
+from rota.agents.tools.mail.mime import (
+    SNIPPET_LIMIT,
+    MailMessage,
+    Part,
+    compose,
+    content_parameter,
+    decode_header_value,
+)
+from rota.domain.text.storable import cut
+
+_DEEPEST: Final = 30
+_SEVEN_BIT_CHARSETS: Final = ("iso-2022", "utf-7", "unicode-1-1-utf-7", "hz", "utf-16", "utf-32")
+_YEAR_9000: Final = 221_845_392_000_000  # in milliseconds; datetime ends soon after
+
+
+class _Json(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
+
+
+class MessageReference(_Json):
+    """A message in a list."""
+
+    id: str
+
+
+class MessagePage(_Json):
+    """A page of a list of messages."""
+
+    messages: tuple[MessageReference, ...] = ()
+    next_page_token: str | None = None
+
+
+class _Header(_Json):
+    name: str = ""
+    value: str = ""
+
+
+class _Body(_Json):
+    data: str = ""
+    size: int = 0
+
+
+class _Payload(_Json):
+    mime_type: str = ""
+    filename: str = ""
+    headers: tuple[_Header, ...] = ()
+    body: _Body = Field(default_factory=_Body)
+    parts: tuple[_Payload, ...] = ()
+
+
+class GmailMessage(_Json):
+    """A message. `internal_date` is in milliseconds since 1970."""
+
+    id: str
+    snippet: str = ""
+    label_ids: tuple[str, ...] = ()
+    internal_date: int | None = None
+    payload: _Payload = Field(default_factory=_Payload)
+
+
+def full_message(answer: GmailMessage) -> MailMessage:
+    """Decode what was asked for with format=full."""
+    return _message(answer, _part(answer.payload, depth=0))
+
+
+def message_without_text(answer: GmailMessage) -> MailMessage:
+    """Decode what was asked for with format=metadata."""
+    return _message(answer, Part("text/plain", headers=_headers(answer.payload)))
+
+
+def _message(answer: GmailMessage, root: Part) -> MailMessage:
+    message = compose(
+        root,
+        message_id=answer.id,
+        unread="UNREAD" in answer.label_ids,
+        date=_internal_date(answer),
+    )
+    # Gmail escapes its snippets as HTML.
+    preview = cut(clean_line(html.unescape(answer.snippet)), SNIPPET_LIMIT).text
+    return replace(message, preview=preview)
+
+
+def _internal_date(answer: GmailMessage) -> datetime | None:
+    if answer.internal_date is None or not 0 <= answer.internal_date < _YEAR_9000:
+        return None
+    return datetime.fromtimestamp(answer.internal_date / 1000, UTC)
+
+
+def _headers(payload: _Payload) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for header in payload.headers:
+        found.setdefault(header.name.lower(), decode_header_value(header.value))
+    return found
+
+
+def _part(payload: _Payload, depth: int) -> Part:
+    headers = _headers(payload)
+    data = _decoded(payload.body.data)
+    children = payload.parts if depth < _DEEPEST else ()
+    disposition = headers.get("content-disposition", "").partition(";")[0].strip().lower()
+    return Part(
+        content_type=payload.mime_type.lower() or "text/plain",
+        data=data,
+        size=payload.body.size or len(data),
+        name=decode_header_value(payload.filename),
+        charset=_charset(data, content_parameter(headers.get("content-type", ""), "charset")),
+        is_attachment=disposition == "attachment",
+        children=tuple(_part(child, depth + 1) for child in children),
+        headers=headers,
+    )
+
+
+def _decoded(data: str) -> bytes:
+    """Decode base64url with or without padding, or as much of it as arrived."""
+    whole = data.rstrip("=")
+    whole = whole[:-1] if len(whole) % 4 == 1 else whole
+    try:
+        return base64.urlsafe_b64decode(whole + "=" * (-len(whole) % 4))
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _charset(data: bytes, declared: str) -> str:
+    """Tell what charset text is in: what was declared, unless Gmail has transcoded it."""
+    if declared.lower().startswith(_SEVEN_BIT_CHARSETS):
+        # In these, what was not transcoded is valid UTF-8 too; their escapes give them away.
+        return declared if re.search(rb"[\x00\x1b]|\+[A-Za-z0-9+/]+-|~\{", data) else "utf-8"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return declared
+    return "utf-8"

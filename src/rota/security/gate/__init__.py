@@ -1,0 +1,1 @@
+"""The approval gate: every tool call of every agent passes through it."""

@@ -1,0 +1,181 @@
+"""A tool call at the gate: what it is, whose it is, and where it is written down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Set as AbstractSet
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol, TypeVar
+
+from langchain_core.tools import ToolException
+
+from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.approvals.judging import Verdict
+from rota.domain.errors import RotaError
+from rota.domain.ids import ActionId, RunId, UserId
+from rota.security.gate.arguments import canonical_arguments
+from rota.security.gate.policy import CallPolicy
+from rota.security.secrets.redaction import redact, redact_text
+
+ToolOutcome = Literal["succeeded", "failed", "not_run", "unknown"]
+T = TypeVar("T")
+
+ERROR_LIMIT: Final = 2_000
+"""Characters of a tool's failure that a model is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepKey:
+    """Where a tool call stands in its run: the model call that made it, and its place there."""
+
+    model_step: int
+    call_index: int
+
+
+CURRENT_STEP: ContextVar[StepKey | None] = ContextVar("rota_current_step", default=None)
+"""Set by the journal around each tool call; None for a call that no model message asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call about to be judged. `arguments` are validated, JSON, and without injected values.
+
+    Of a call to be held: `schema` is the JSON Schema of its arguments, `ready` makes the tool ready
+    for those that were approved and returns why it cannot, `later_problem` is why it could not run
+    without its agent. Of one that was approved: `action_id`, and the arguments that it runs with.
+    """
+
+    tool_name: str
+    arguments: Mapping[str, Any]
+    arguments_hash: str
+    step: StepKey | None
+    declaration: ToolDeclaration | None
+    action_id: ActionId | None = None
+    schema: Mapping[str, Any] | None = None
+    ready: Callable[[Mapping[str, Any]], str | None] = field(
+        default=lambda _: "nothing can run it", repr=False
+    )
+    later_problem: Callable[[], str | None] = field(default=lambda: None, repr=False)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the tool is declared to change nothing; an undeclared one is not."""
+        return self.declaration is not None and self.declaration.read_only
+
+    @property
+    def redacted_arguments(self) -> dict[str, Any]:
+        """The arguments with secrets replaced, for logs."""
+        redacted: dict[str, Any] = redact(self.arguments)
+        return redacted
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A held call that was approved, and that this attempt alone may run; its tool is ready."""
+
+    action_id: ActionId
+    reason: str
+    note: str = ""  # for the agent, beside the answer
+
+
+class ApprovalLedger(Protocol):
+    """Where calls are written down: pending actions and the audit log."""
+
+    def was_held(self, call: ToolCall) -> bool:
+        """Return whether an earlier attempt held this call: then only its action decides."""
+        ...
+
+    async def hold(self, call: ToolCall, verdict: Verdict) -> str | Permit:
+        """Store a pending action, durably, and return what the agent is told.
+
+        Where its owner has approved it by now, and the call may run here, return a permit.
+        """
+        ...
+
+    async def starting(self, call: ToolCall, verdict: Verdict) -> None:
+        """Make durable that the call begins, before anything with an effect does."""
+        ...
+
+    async def finished(
+        self,
+        call: ToolCall,
+        verdict: Verdict,
+        outcome: ToolOutcome,
+        detail: str,
+        response: object = None,
+    ) -> None:
+        """Record how an allowed call ended, and what a successful one answered."""
+        ...
+
+    async def refused(self, tool_name: str, arguments: Mapping[str, Any], detail: str) -> None:
+        """Record a call that tried to go round the gate."""
+        ...
+
+    async def unwrapped(
+        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str = ""
+    ) -> None:
+        """Record that a call of a tool that runs without the gate begins (durably), or ended."""
+        ...
+
+    async def rehearsed(self, call: ToolCall, verdict: Verdict) -> None:
+        """Record a call that a dry run judged and did not make."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalContext:
+    """Whose calls these are, what is declared of the tools, and where calls are written down.
+
+    `policy` judges them; without one given, by what is declared alone.
+    `loop` is the event loop that `ledger` lives on; a synchronous call from another thread is
+    handed to it, one on the loop's own thread is refused, because it could only deadlock.
+    """
+
+    user_id: UserId
+    run_id: RunId
+    agent_name: str
+    session_id: str
+    declarations: Mapping[str, ToolDeclaration]
+    ledger: ApprovalLedger
+    loop: asyncio.AbstractEventLoop
+    policy: CallPolicy = field(default_factory=CallPolicy)
+
+
+def on_loop(context: ApprovalContext, tool_name: str, work: Coroutine[Any, Any, T]) -> T:
+    """Await on the ledger's loop what another thread wants; raises ToolException on its own."""
+    try:
+        running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+    except RuntimeError:
+        running = None
+    if running is context.loop or not context.loop.is_running():
+        work.close()
+        raise ToolException(
+            f"{tool_name} was called synchronously where only an asynchronous call can be "
+            "checked; it did not run."
+        )
+    return asyncio.run_coroutine_threadsafe(work, context.loop).result()
+
+
+def shown_arguments(
+    arguments: Mapping[str, Any], hidden: AbstractSet[str] = frozenset()
+) -> dict[str, Any]:
+    """Return arguments for an entry, without injected ones; none where they have no JSON form."""
+    try:
+        return canonical_arguments({k: v for k, v in arguments.items() if k not in hidden})
+    except ToolException:
+        return {}
+
+
+def describe_failure(error: BaseException, limit: float | None) -> str:
+    """Say what a tool failed of, without secrets; `limit` is the time that it had, in seconds."""
+    if isinstance(error, TimeoutError) and limit is not None:
+        return f"The tool did not answer within {limit:g} s."
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  a foreign error may not know what to say of itself
+        text = ""
+    if not isinstance(error, ToolException | RotaError):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return redact_text(text)[:ERROR_LIMIT] or type(error).__name__

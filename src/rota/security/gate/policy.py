@@ -1,0 +1,140 @@
+"""The rules that hold for the calls of one attempt, read with its run and again as it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.approvals.judging import Circumstances, Decision, Verdict, judge
+from rota.domain.approvals.rules import Rule
+from rota.domain.approvals.signals import raised, signals
+from rota.domain.ids import RuleId
+from rota.security.secrets.redaction import redact
+
+FRESH_FOR: Final = timedelta(seconds=2)
+"""How old the rules may be that let a call with an effect run; after that they are read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """A call that a dry run did not make, and what would have become of it."""
+
+    tool_name: str
+    arguments: Mapping[str, Any]  # redacted
+    verdict: Verdict
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a result's metadata has it."""
+        return {
+            "tool": self.tool_name,
+            "arguments": dict(self.arguments),
+            "would": _WOULD[self.verdict.decision],
+            "reason": self.verdict.reason,
+            "risk": self.verdict.risk,
+        }
+
+    def told(self) -> str:
+        """Say to the agent that the call was not made."""
+        return (
+            f"Dry run: {self.tool_name} did not run. In a real run this call would "
+            f"{_SAID[self.verdict.decision]} ({self.verdict.reason}). Go on as if it had been "
+            "made, without its result."
+        )
+
+
+_WOULD: Final[Mapping[Decision, str]] = {"allowed": "run", "held": "wait", "refused": "be refused"}
+_SAID: Final[Mapping[Decision, str]] = {
+    "allowed": "run",
+    "held": "wait for the owner's approval",
+    "refused": "be refused",
+}
+
+
+def with_signals(verdict: Verdict, arguments: Mapping[str, Any]) -> Verdict:
+    """Return a verdict with the risk of what stands out in the arguments, which are not redacted.
+
+    A rule that allows was written with honest calls in mind: where something of high risk stands
+    out, the call waits, unless the rule says that it may not.
+    """
+    found = signals(redact(arguments))
+    if not found:
+        return verdict
+    verdict = replace(verdict, risk=raised(verdict.risk, found))
+    high = next((signal for signal in found if signal.risk == "high"), None)
+    if verdict.decision != "allowed" or not verdict.heeds_signals or high is None:
+        return verdict
+    reason = f"{verdict.reason}, and something stands out: {high.text.rstrip('.')}"
+    return replace(verdict, decision="held", reason=reason, uses=None)
+
+
+@dataclass(slots=True)
+class CallPolicy:
+    """Judges the calls of one attempt. Without rules, by what is declared of the tools alone.
+
+    `read_at` is when the rules were read, `reread` returns them as they are now, `count_use` counts
+    a use of one and says whether one was left; both are asked on the attempt's event loop. `clock`
+    is aware. In a dry run `rehearsed` collects what was not made.
+    """
+
+    circumstances: Circumstances | None = None
+    clock: Callable[[], datetime] | None = None
+    rules: tuple[Rule, ...] = ()
+    read_at: datetime | None = None
+    reread: Callable[[], Awaitable[tuple[Rule, ...]]] | None = None
+    count_use: Callable[[RuleId], Awaitable[bool]] | None = None
+    is_dry_run: bool = False
+    rehearsed: list[Rehearsed] = field(default_factory=list)
+
+    def judge(
+        self,
+        tool_name: str,
+        declaration: ToolDeclaration | None,
+        arguments: Mapping[str, Any],
+        *,
+        without: Sequence[RuleId] = (),
+    ) -> Verdict:
+        """Judge a call by the rules as they were read last, passing over some that ran out."""
+        if not self.rules or self.circumstances is None or self.clock is None:
+            return judge(tool_name, declaration)
+        rules = [rule for rule in self.rules if rule.id not in without]
+        now = replace(self.circumstances, now=self.clock())
+        verdict = judge(tool_name, declaration, arguments, rules, now)
+        return with_signals(verdict, arguments) if verdict.heeds_signals else verdict
+
+    def looks_at_arguments(self, tool_name: str) -> bool:
+        """Return whether some rule is about this tool."""
+        return any(rule.names(tool_name) for rule in self.rules)
+
+    async def decide(
+        self, tool_name: str, declaration: ToolDeclaration | None, arguments: Mapping[str, Any]
+    ) -> Verdict:
+        """Judge a call that is about to run: a stricter policy holds at once, uses are counted.
+
+        A call that waits, or is refused, by the rules as they were read, is not judged again.
+        """
+        verdict = self.judge(tool_name, declaration, arguments)
+        if verdict.decision != "allowed":
+            return verdict
+        if declaration is None or not declaration.read_only:
+            await self.refresh()
+            verdict = self.judge(tool_name, declaration, arguments)
+        used_up: list[RuleId] = []
+        while verdict.decision == "allowed" and verdict.uses is not None:
+            if self.count_use is not None and await self.count_use(verdict.uses):
+                break
+            used_up.append(verdict.uses)
+            verdict = self.judge(tool_name, declaration, arguments, without=used_up)
+        return verdict
+
+    async def refresh(self) -> None:
+        """Read the rules again where they are older than `FRESH_FOR`."""
+        if self.reread is None or self.clock is None or self.read_at is None:
+            return
+        now = self.clock()
+        if now - self.read_at < FRESH_FOR:
+            return
+        self.rules = await self.reread()
+        self.read_at = now

@@ -1,0 +1,409 @@
+"""The approval gate: every tool call of an agent passes through a `GatedTool`, or does not run.
+
+Enforcement sits in `_run` and `_arun`, which every public way of running a LangChain tool ends in
+(invoke, ainvoke, run, arun, batch, stream, ToolNode). Tools are wrapped, never patched in place.
+`GateGuard` (gate_guard), the innermost middleware, refuses what reached the graph around it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar, get_type_hints
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, ToolException
+from langgraph.errors import GraphBubbleUp
+from pydantic import PrivateAttr
+
+from rota.domain.approvals.judging import Verdict
+from rota.domain.errors import SetupRequiredError
+from rota.security.gate.arguments import ArgumentForm, argument_schema, canonical_arguments
+from rota.security.gate.calls import (
+    CURRENT_STEP,
+    ApprovalContext,
+    Permit,
+    ToolCall,
+    ToolOutcome,
+    describe_failure,
+    on_loop,
+    shown_arguments,
+)
+from rota.security.gate.policy import Rehearsed, with_signals
+from rota.security.secrets.hashing import arguments_hash
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT: Final = 60.0
+"""Seconds that an undeclared tool may take once approved."""
+
+_POSITIONAL: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "args": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1}
+    },
+    "required": ["args"],
+}
+"""What a tool of one string takes, by position."""
+
+_CALL_SCHEMAS: Final[dict[tuple[Any, str, str], Any]] = {}
+_MOST_SCHEMAS: Final = 500
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A call on its way through the gate: an answer instead of running it, or what it runs with.
+
+    `note` is for the agent, beside the tool's answer.
+    """
+
+    call: ToolCall
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    verdict: Verdict = field(init=False)
+    answer: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WrappingFailure:
+    """A tool that could not be wrapped, and why."""
+
+    tool: BaseTool = field(repr=False)
+    tool_name: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedTools:
+    """The wrapped tools in their order, and those that could not be wrapped."""
+
+    tools: tuple[GatedTool, ...]
+    failures: tuple[WrappingFailure, ...] = ()
+
+
+class GatedTool(BaseTool):
+    """A tool behind the gate. Looks to LangChain like the tool that it wraps.
+
+    A held call returns a message for the agent instead of running. A failing tool becomes a
+    message too, never a crash of the run; SetupRequiredError alone ends the run, as nothing that
+    the agent does can mend it.
+    """
+
+    _inner: BaseTool = PrivateAttr()
+    _context: ApprovalContext = PrivateAttr()
+    _gated_name: str = PrivateAttr()
+    _form: ArgumentForm = PrivateAttr()
+    _rejected: list[dict[str, Any]] = PrivateAttr(default_factory=list)
+
+    def __init__(self, inner: BaseTool, context: ApprovalContext) -> None:
+        """Wrap `inner`; raises TypeError for a tool that is wrapped already, or cannot be."""
+        if isinstance(inner, GatedTool):
+            raise TypeError(f"{inner.name} is wrapped already")
+        super().__init__(
+            name=inner.name,
+            description=inner.description,
+            args_schema=inner.args_schema or inner.get_input_schema(),
+            return_direct=inner.return_direct,
+            response_format=inner.response_format,
+            tags=inner.tags,
+            metadata=inner.metadata,
+            extras=inner.extras,
+            handle_tool_error=True,
+            handle_validation_error=inner.handle_validation_error,
+        )
+        self._inner = inner
+        self._context = context
+        self._gated_name = inner.name
+        self._form = ArgumentForm(inner, self.args_schema, self.tool_call_schema)
+
+    @property
+    def gated_name(self) -> str:
+        """The name that it was wrapped under: rules go by it, whoever calls it otherwise later."""
+        return self._gated_name
+
+    @property
+    def context(self) -> ApprovalContext:
+        """The context that this tool enforces."""
+        return self._context
+
+    @property
+    def func(self) -> Callable[..., Any] | None:
+        """A stand-in with the inner function's annotations: ToolNode injects arguments by them."""
+        inner = getattr(self._inner, "func", None) or getattr(self._inner, "coroutine", None)
+        return _annotations_of(inner) if inner is not None else None
+
+    @property
+    def tool_call_schema(self) -> Any:
+        """The schema that a model sees; made once for all runs, as making it is slow."""
+        schema = self.args_schema
+        if schema is None or isinstance(schema, dict):
+            return super().tool_call_schema
+        key = (schema, self.name, self.description)
+        if (known := _CALL_SCHEMAS.get(key)) is None:
+            if len(_CALL_SCHEMAS) >= _MOST_SCHEMAS:
+                _CALL_SCHEMAS.clear()
+            known = _CALL_SCHEMAS[key] = super().tool_call_schema
+        return known
+
+    @property
+    def _injected_args_keys(self) -> frozenset[str]:
+        return frozenset(getattr(self._inner, "_injected_args_keys", frozenset()))
+
+    def _to_args_and_kwargs(
+        self, tool_input: str | dict[str, Any], tool_call_id: str | None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        try:
+            return self._inner._to_args_and_kwargs(tool_input, tool_call_id)  # noqa: SLF001  a tool of one string takes it by position
+        except Exception:
+            given = tool_input if isinstance(tool_input, dict) else {"input": tool_input}
+            self._rejected.append(shown_arguments(given, self._form.hidden))
+            raise
+
+    async def arun(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run the tool as LangChain does; arguments that it does not take leave an entry too."""
+        try:
+            return await super().arun(tool_input, *args, **kwargs)
+        finally:
+            while self._rejected:
+                await self._reject(self._rejected.pop())
+
+    def run(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run the tool as LangChain does; as `arun`."""
+        try:
+            return super().run(tool_input, *args, **kwargs)
+        finally:
+            while self._rejected:
+                self._on_loop(self._reject(self._rejected.pop()))
+
+    async def _reject(self, given: Mapping[str, Any]) -> None:
+        await self._context.ledger.refused(
+            self._gated_name, given, "its arguments are not what the tool takes"
+        )
+
+    async def _arun(
+        self, /, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
+    ) -> Any:
+        entry = self._describe(args, kwargs)
+        await self._enter(entry)
+        if entry.answer is not None:
+            return self._as_response(entry.answer)
+        call = entry.call
+        ledger, inner = self._context.ledger, self._inner
+        passed = _accepted(inner._arun, config, run_manager) | entry.kwargs  # noqa: SLF001  `ainvoke` would lose artifacts
+        limit = call.declaration.timeout_seconds if call.declaration else DEFAULT_TIMEOUT
+        try:
+            async with asyncio.timeout(limit):
+                with _inside():
+                    response = await inner._arun(*entry.args, **passed)  # noqa: SLF001  as above
+        except asyncio.CancelledError:
+            await asyncio.shield(ledger.finished(call, entry.verdict, "unknown", "cancelled"))
+            raise
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            raise await self._failed(call, entry.verdict, error, limit) from error
+        await ledger.finished(call, entry.verdict, "succeeded", "", response)
+        return self._noted(response, entry.note)
+
+    def _run(
+        self, /, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
+    ) -> Any:
+        entry = self._describe(args, kwargs)
+        self._on_loop(self._enter(entry))
+        if entry.answer is not None:
+            return self._as_response(entry.answer)
+        call = entry.call
+        ledger, inner = self._context.ledger, self._inner
+        passed = _accepted(inner._run, config, run_manager) | entry.kwargs  # noqa: SLF001  as in _arun
+        try:
+            with _inside():
+                response = inner._run(*entry.args, **passed)  # noqa: SLF001  as in _arun
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            raise self._on_loop(self._failed(call, entry.verdict, error, None)) from error
+        self._on_loop(ledger.finished(call, entry.verdict, "succeeded", "", response))
+        return self._noted(response, entry.note)
+
+    def forecast(self, given: Mapping[str, Any]) -> Verdict:
+        """Say what becomes of a call, by the rules as they were read last; counts no use.
+
+        `given` is what a model asks for. It is judged as the tool will get it where the tool takes
+        it like this, else as it is.
+        """
+        context = self._context
+        declaration = context.declarations.get(self._gated_name)
+        arguments: Mapping[str, Any] = {}
+        if context.policy.looks_at_arguments(self._gated_name):
+            try:
+                parsed = self._inner._to_args_and_kwargs(dict(given), None)  # noqa: SLF001  as a call is parsed
+                arguments = self._form.written(*parsed)
+            except Exception:  # noqa: BLE001  a foreign schema raises what it likes; the call itself will say
+                arguments = canonical_arguments(given)
+        verdict = context.policy.judge(self._gated_name, declaration, arguments)
+        if context.policy.is_dry_run and not (declaration and declaration.read_only):
+            return replace(verdict, decision="held")
+        return verdict
+
+    async def _enter(self, entry: _Entry) -> None:
+        """Judge a call, hold it where it has to wait, and make durable that it begins.
+
+        Sets the answer where it does not run, else what the tool is to be called with.
+        """
+        call, ledger = entry.call, self._context.ledger
+        entry.verdict, answer = await self._decide(entry)
+        if isinstance(answer, str):
+            entry.answer = answer
+            return
+        if isinstance(answer, Permit):
+            entry.verdict = replace(entry.verdict, decision="allowed", reason=answer.reason)
+            entry.note = answer.note
+            entry.call = call = replace(entry.call, action_id=answer.action_id)
+        if not call.read_only:
+            await ledger.starting(call, entry.verdict)
+
+    async def _decide(self, entry: _Entry) -> tuple[Verdict, str | Permit | None]:
+        """Judge a call; with the verdict, what to answer instead of running it, or a permit."""
+        call, policy, ledger = entry.call, self._context.policy, self._context.ledger
+        name = self._gated_name
+        if policy.is_dry_run:
+            verdict = policy.judge(name, call.declaration, call.arguments)
+            if verdict.decision == "allowed" and call.read_only:
+                return verdict, None
+            verdict = with_signals(verdict, call.arguments)
+            rehearsed = Rehearsed(name, call.redacted_arguments, verdict)
+            policy.rehearsed.append(rehearsed)
+            await ledger.rehearsed(call, verdict)
+            return verdict, rehearsed.told()
+        if ledger.was_held(call):
+            await policy.refresh()  # what was approved may be denied by now
+            verdict = policy.judge(name, call.declaration, call.arguments)
+        else:
+            verdict = await policy.decide(name, call.declaration, call.arguments)
+            if verdict.decision == "allowed":
+                return verdict, None
+        held = replace(
+            call,
+            schema=_POSITIONAL if entry.args else argument_schema(self),
+            ready=lambda approved: self._ready(entry, approved),
+            later_problem=lambda: self._form.later_problem(call.arguments, entry.args),
+        )
+        return verdict, await ledger.hold(held, verdict)
+
+    def _ready(self, entry: _Entry, approved: Mapping[str, Any]) -> str | None:
+        """Set what the tool is called with for approved arguments; return why it cannot be.
+
+        What an agent asked for runs as it was read then; what its owner wrote is read once.
+        """
+        call = entry.call
+        verdict = self._context.policy.judge(self._gated_name, call.declaration, approved)
+        if verdict.decision == "refused":
+            return f"It is not allowed any more: {verdict.reason}."
+        approved_hash = arguments_hash(approved)
+        if approved_hash == call.arguments_hash:
+            return None
+        try:
+            entry.args, entry.kwargs = self._form.read(approved, entry.args, entry.kwargs)
+        except ToolException as error:
+            return f"{error}."
+        entry.call = replace(call, arguments=approved, arguments_hash=approved_hash)
+        return None
+
+    def _noted(self, response: Any, note: str) -> Any:
+        """Put a note to the agent before a text that answers it."""
+        if note and isinstance(response, str):
+            return f"{note}\n\n{response}"
+        if note and isinstance(response, tuple) and response and isinstance(response[0], str):
+            return (f"{note}\n\n{response[0]}", *response[1:])
+        return response
+
+    def _describe(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Entry:
+        try:
+            own = self._form.detached(kwargs)
+            arguments = self._form.written(args, own)
+        except ToolException:
+            self._rejected.append(shown_arguments(kwargs, self._form.hidden))
+            raise
+        name = self._gated_name
+        call = ToolCall(
+            tool_name=name,
+            arguments=arguments,
+            arguments_hash=arguments_hash(arguments),
+            step=CURRENT_STEP.get(),
+            declaration=self._context.declarations.get(name),
+        )
+        return _Entry(call, args, own)
+
+    def _as_response(self, message: str) -> Any:
+        if self.response_format == "content_and_artifact":
+            return message, None
+        return message
+
+    async def _failed(
+        self, call: ToolCall, verdict: Verdict, error: BaseException, limit: float | None
+    ) -> Exception:
+        """Record a failure and return what to raise for it."""
+        if isinstance(error, GraphBubbleUp):  # LangGraph's control flow is no failure
+            await self._context.ledger.finished(call, verdict, "unknown", "interrupted")
+            return error
+        message = describe_failure(error, limit)
+        timed_out = isinstance(error, TimeoutError) and not call.read_only
+        outcome: ToolOutcome = "unknown" if timed_out else "failed"
+        await self._context.ledger.finished(call, verdict, outcome, message)
+        return error if isinstance(error, SetupRequiredError) else ToolException(message)
+
+    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        return on_loop(self._context, self.name, work)
+
+
+@contextmanager
+def _inside() -> Iterator[None]:
+    """Give calls that a tool makes no place of their own: its own place is that of its call."""
+    token = CURRENT_STEP.set(None)
+    try:
+        yield
+    finally:
+        CURRENT_STEP.reset(token)
+
+
+def wrap_tools_with_approval(tools: Sequence[BaseTool], context: ApprovalContext) -> WrappedTools:
+    """Return new tools that enforce approval, leaving the given ones untouched.
+
+    A tool that cannot be wrapped is reported in `failures` instead of raising: what to do with it
+    is the caller's decision (SPEC-003: a failure to wrap is not fatal to the run).
+    """
+    wrapped: list[GatedTool] = []
+    failures: list[WrappingFailure] = []
+    for tool in tools:
+        try:
+            wrapped.append(GatedTool(tool, context))
+        except Exception as error:  # noqa: BLE001  whatever a foreign tool's schema raises
+            name = str(getattr(tool, "name", type(tool).__name__))
+            failures.append(WrappingFailure(tool, name, f"{type(error).__name__}: {error}"))
+    return WrappedTools(tuple(wrapped), tuple(failures))
+
+
+def _accepted(
+    function: Callable[..., Any], config: RunnableConfig, run_manager: Any
+) -> dict[str, Any]:
+    """Pass `config` and `run_manager` on only to a tool that takes them."""
+    parameters = inspect.signature(function).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    passed: dict[str, Any] = {}
+    if "config" in parameters:
+        passed["config"] = config
+    if "run_manager" in parameters or (takes_any and "config" in parameters):
+        passed["run_manager"] = run_manager
+    return passed
+
+
+def _annotations_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    def stand_in(*_args: Any, **_kwargs: Any) -> Any:
+        raise ToolException("This function stands for a gated tool; call the tool instead.")
+
+    stand_in.__annotations__ = get_type_hints(function, include_extras=True)
+    return stand_in

@@ -1,0 +1,1 @@
+"""Secrets: encrypted at rest, redacted where people read, signed where they must not change."""
