@@ -25,10 +25,10 @@ from rig.figures import machine, show
 from rig.server import Ground, add_person, ground, settle
 
 from rota.engine.admission import admit
-from rota.services.incidents import IncidentService
-from rota.services.notification_service import NotificationService
-from rota.services.scheduler import Scheduler
-from rota.services.scheduler_loop import SchedulerLoop
+from rota.services.notifications.incidents import IncidentService
+from rota.services.notifications.service import NotificationService
+from rota.services.operations.scheduler_loop import SchedulerLoop
+from rota.services.schedules.firing import Scheduler
 from rota.store.database import Database
 
 WAITING = 100_000

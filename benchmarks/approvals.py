@@ -38,9 +38,9 @@ from rota.domain.approvals.rule_texts import parse_condition
 from rota.domain.approvals.rules import Rule, RuleDraft
 from rota.domain.ids import RuleId, ToolId, UserId
 from rota.security.secrets.encryption import Cipher
-from rota.services.audit import AuditService
-from rota.services.audit_checkpoints import Checkpoints
-from rota.services.audit_sealing import AuditSealer
+from rota.services.audit.checkpoints import Checkpoints
+from rota.services.audit.sealing import AuditSealer
+from rota.services.audit.service import AuditService
 from rota.store.database import Database
 
 PATIENCE = 120.0

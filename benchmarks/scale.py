@@ -30,9 +30,9 @@ from rig.figures import machine, show
 from rig.processes import rota_processes, usage_of
 from rig.server import Ground, add_person, ground, settle
 
-from rota.services.incidents import IncidentService
-from rota.services.notification_service import NotificationService
-from rota.services.scheduler import Scheduler
+from rota.services.notifications.incidents import IncidentService
+from rota.services.notifications.service import NotificationService
+from rota.services.schedules.firing import Scheduler
 from rota.store.database import Database
 
 DUE = 1_000

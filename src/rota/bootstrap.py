@@ -14,30 +14,30 @@ from rota.domain.errors import NotFoundError, SetupRequiredError
 from rota.domain.ids import UserId
 from rota.sample import sample_mailbox_path
 from rota.security.secrets.encryption import Cipher, load_key
-from rota.services.agents import AgentService
-from rota.services.approval_rules import RuleService
-from rota.services.approval_times import ApprovalTimes
-from rota.services.approvals import ApprovalService
-from rota.services.audit import AuditService
-from rota.services.audit_checkpoints import Checkpoints
-from rota.services.audit_sealing import AuditSealer
-from rota.services.calendars import CalendarService
-from rota.services.connections import ConnectionService
-from rota.services.deputies import DeputyService
-from rota.services.explanations import ExplanationService
-from rota.services.incidents import IncidentService
-from rota.services.limits import LimitService
-from rota.services.model_prices import CurrentPrices, ModelPriceService
-from rota.services.notification_service import NotificationService
-from rota.services.results import ResultService
-from rota.services.retention import RetentionService
-from rota.services.runs import RunService
-from rota.services.scheduler import Scheduler
-from rota.services.scheduler_loop import SchedulerLoop
-from rota.services.schedules import ScheduleService
-from rota.services.tools import ToolService
-from rota.services.usage import UsageService
-from rota.services.watch import DeadMansSwitch, SchedulerWatch
+from rota.services.agents.connections import ConnectionService
+from rota.services.agents.prices import CurrentPrices, ModelPriceService
+from rota.services.agents.service import AgentService
+from rota.services.agents.tools import ToolService
+from rota.services.approvals.deputies import DeputyService
+from rota.services.approvals.expiry import ApprovalTimes
+from rota.services.approvals.rules import RuleService
+from rota.services.approvals.service import ApprovalService
+from rota.services.audit.checkpoints import Checkpoints
+from rota.services.audit.sealing import AuditSealer
+from rota.services.audit.service import AuditService
+from rota.services.notifications.incidents import IncidentService
+from rota.services.notifications.service import NotificationService
+from rota.services.operations.retention import RetentionService
+from rota.services.operations.scheduler_loop import SchedulerLoop
+from rota.services.operations.watch import DeadMansSwitch, SchedulerWatch
+from rota.services.runs.limits import LimitService
+from rota.services.runs.results import ResultService
+from rota.services.runs.service import RunService
+from rota.services.runs.usage import UsageService
+from rota.services.schedules.calendars import CalendarService
+from rota.services.schedules.explanations import ExplanationService
+from rota.services.schedules.firing import Scheduler
+from rota.services.schedules.service import ScheduleService
 from rota.settings import Settings
 from rota.store import users
 from rota.store.database import Connection, Database
@@ -45,7 +45,7 @@ from rota.store.embedded.server import EmbeddedPostgres, default_data_dir
 from rota.store.migrations import migrate, pending_migrations
 
 if TYPE_CHECKING:
-    from rota.services.background_tasks import BackgroundTaskService
+    from rota.services.operations.background_tasks import BackgroundTaskService
 
 LOCAL_OWNER: Final = "owner@localhost"
 """The one person of an embedded server."""
@@ -230,13 +230,9 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
     from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as said above
     from rota.engine.agent_loop import AgentLoop  # noqa: PLC0415  as said above
     from rota.engine.queue import QueueWorker  # noqa: PLC0415  as said above
-    from rota.services.agent_sides import AgentSide, AgentSides  # noqa: PLC0415  as said above
-    from rota.services.background_tasks import (  # noqa: PLC0415  as said above
-        BackgroundTaskService,
-    )
-    from rota.services.scheduled_execution_service import (  # noqa: PLC0415  as said above
-        ScheduledExecutionService,
-    )
+    from rota.services.operations.agent_sides import AgentSide, AgentSides  # noqa: PLC0415  as said above
+    from rota.services.operations.background_tasks import BackgroundTaskService  # noqa: PLC0415  as said above
+    from rota.services.runs.scheduled_execution_service import ScheduledExecutionService  # noqa: PLC0415  as said above
 
     settings = app.settings
     mail = await _mail_folders(app)

@@ -21,9 +21,9 @@ from langchain_core.tools import BaseTool, tool
 
 from rota.agents.tools.context import ToolRegistry
 from rota.domain.ids import RunId
-from rota.services.held_calls import HeldCalls
-from rota.services.result_writer import ResultWriter
-from rota.services.run_recorder import RunRecorder
+from rota.services.approvals.held_calls import HeldCalls
+from rota.services.runs.recorder import RunRecorder
+from rota.services.runs.result_writer import ResultWriter
 from rota.store.approvals import actions as action_rows
 from rota.store.database import Database
 from rota.store.runs import rows as run_rows

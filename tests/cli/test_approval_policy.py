@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.domain.errors import InvalidInputError, NotFoundError
-from rota.services.rule_files import parse_rules
+from rota.services.approvals.rule_files import parse_rules
 from tests.services.deciding import desk_of, send
 from tests.services.harness import CIPHER, Workshop
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from rota.cli.main import app
 from rota.domain.errors import InvalidInputError
 from rota.domain.operations.retention import Period
-from rota.services.audit_checkpoints import Checkpoints
-from rota.services.audit_sealing import AuditSealer
-from rota.services.retention import RetentionService
+from rota.services.audit.checkpoints import Checkpoints
+from rota.services.audit.sealing import AuditSealer
+from rota.services.operations.retention import RetentionService
 from tests.cli.terminal import on_terminal
 from tests.services.auditing import LONG_AGO, Log
 from tests.services.deciding import desk_of, look, send

@@ -67,7 +67,7 @@ def rota(database_url, alice):
 @pytest.mark.parametrize("name", FILES)
 def test_agent_file_is_refused_with_its_line(name, tmp_path):
     from rota.domain.errors import InvalidInputError
-    from rota.services.agent_files import read_agent_file
+    from rota.services.agent_files.reading import read_agent_file
 
     text, line, said = FILES[name]
     file = tmp_path / "t.yaml"

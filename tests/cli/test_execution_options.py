@@ -13,8 +13,8 @@ import pytest
 from psycopg.types.json import Jsonb
 from typer.testing import CliRunner
 
-from rota.cli.execution_texts import money
 from rota.cli.main import app
+from rota.cli.runs.option_texts import money
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from tests.services.harness import ANSWER, Workshop
 

@@ -12,7 +12,7 @@ import typer.main
 
 from rota.agents.models.building import PROVIDERS
 from rota.cli.main import CUT_OFF, UNEXPECTED, app
-from rota.cli.run import EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET
+from rota.cli.runs.run import EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET
 from rota.domain import errors
 from rota.settings import API_KEYS, VARIABLES
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from rota.services.runs import RunService
+from rota.services.runs.service import RunService
 from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER, Workshop
 

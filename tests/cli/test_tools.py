@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.domain.errors import InvalidInputError
-from rota.services.agent_files import parse_agent_file
-from rota.services.agents import AgentService
-from rota.services.tools import ToolService
+from rota.services.agent_files.reading import parse_agent_file
+from rota.services.agents.service import AgentService
+from rota.services.agents.tools import ToolService
 from rota.store.agents.tools import ToolChange
 from tests.services.harness import clock
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from rota.domain.audit.checks import Verification
-from rota.services.audit import AuditService
-from rota.services.audit_checkpoints import Checkpoints
-from rota.services.audit_sealing import AuditSealer
+from rota.services.audit.checkpoints import Checkpoints
+from rota.services.audit.sealing import AuditSealer
+from rota.services.audit.service import AuditService
 from rota.store.database import Database
 from tests.services.harness import CIPHER
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rota.services.audit_checkpoints import Checkpoints
-from rota.services.retention import RetentionService
+from rota.services.audit.checkpoints import Checkpoints
+from rota.services.operations.retention import RetentionService
 from tests.services.auditing import Log
 from tests.services.harness import CIPHER, Workshop
 

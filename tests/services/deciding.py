@@ -7,10 +7,10 @@ from typing import Any
 
 from rota.domain.errors import ConflictError, SuspendedError
 from rota.domain.runs.run import Outcome, ResultStatus
-from rota.services.approval_times import ApprovalTimes
-from rota.services.approvals import ApprovalService
-from rota.services.notification_service import NotificationService
-from rota.services.scheduled_execution_service import ScheduledExecutionService
+from rota.services.approvals.expiry import ApprovalTimes
+from rota.services.approvals.service import ApprovalService
+from rota.services.notifications.service import NotificationService
+from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
 from rota.store.runs import rows as run_rows
 from tests.services.harness import CIPHER, Workshop
 from tests.services.running import make_run

@@ -25,12 +25,12 @@ from rota.domain.ids import ScheduleId, UserId
 from rota.domain.schedules.schedule import Schedule
 from rota.engine.agent_loop import AgentLoop
 from rota.security.secrets.encryption import Cipher
-from rota.services.agent_sides import AgentSide, AgentSides
-from rota.services.incidents import IncidentService
-from rota.services.model_prices import CurrentPrices, ModelPriceService
-from rota.services.notification_service import NotificationService
-from rota.services.scheduled_execution_service import ScheduledExecutionService
-from rota.services.scheduler import Scheduler
+from rota.services.agents.prices import CurrentPrices, ModelPriceService
+from rota.services.notifications.incidents import IncidentService
+from rota.services.notifications.service import NotificationService
+from rota.services.operations.agent_sides import AgentSide, AgentSides
+from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
+from rota.services.schedules.firing import Scheduler
 from rota.store.database import Database
 from rota.store.schedules import rows as schedule_rows
 

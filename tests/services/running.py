@@ -12,12 +12,12 @@ from rota.domain.ids import UserId
 from rota.domain.runs.run import Run, Trigger
 from rota.engine.admission import admit
 from rota.engine.queue import QueueWorker
-from rota.services.agent_sides import AgentSides
-from rota.services.background_tasks import BackgroundTaskService
-from rota.services.incidents import IncidentService
-from rota.services.notification_service import NotificationService
-from rota.services.scheduler_loop import SchedulerLoop
-from rota.services.watch import SchedulerWatch
+from rota.services.notifications.incidents import IncidentService
+from rota.services.notifications.service import NotificationService
+from rota.services.operations.agent_sides import AgentSides
+from rota.services.operations.background_tasks import BackgroundTaskService
+from rota.services.operations.scheduler_loop import SchedulerLoop
+from rota.services.operations.watch import SchedulerWatch
 from rota.store.database import Database
 from rota.store.runs import rows as run_rows
 from tests.services.harness import Workshop, clock

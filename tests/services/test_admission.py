@@ -13,8 +13,8 @@ import pytest
 from rota.domain.runs.turns import BEGUN, REBASE_ABOVE, job_priority
 from rota.engine.admission import admit, requeue_lost
 from rota.engine.queue import HandedOverError, QueueWorker
-from rota.services.runs import RunService
-from rota.services.scheduler_loop import ADMISSION_SLEEP, LOCKED_SLEEP, SchedulerLoop
+from rota.services.operations.scheduler_loop import ADMISSION_SLEEP, LOCKED_SLEEP, SchedulerLoop
+from rota.services.runs.service import RunService
 from rota.store.statements import statement
 from tests.services.harness import clock
 

@@ -20,7 +20,7 @@ from rota.domain.ids import ToolId
 from rota.security.gate.calls import CURRENT_STEP, ApprovalContext, StepKey
 from rota.security.gate.guard import GateGuard
 from rota.security.gate.tool_wrapper import wrap_tools_with_approval
-from rota.services.run_recorder import RunRecorder
+from rota.services.runs.recorder import RunRecorder
 from rota.store.runs import rows as run_rows
 from tests.services.deciding import SUSPEND, desk_of, send
 from tests.services.harness import CIPHER, clock

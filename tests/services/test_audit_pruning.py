@@ -13,9 +13,9 @@ from rota.domain.audit.heads import BareHead
 from rota.domain.errors import SetupRequiredError
 from rota.domain.operations.retention import Period, Pruned
 from rota.security.secrets.encryption import Cipher
-from rota.services.audit import AuditService
-from rota.services.audit_checkpoints import Checkpoints
-from rota.services.retention import RetentionService
+from rota.services.audit.checkpoints import Checkpoints
+from rota.services.audit.service import AuditService
+from rota.services.operations.retention import RetentionService
 from tests.services.auditing import DAY, LONG_AGO, Log, now
 from tests.services.harness import CIPHER
 

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from rota.domain.audit.chain import NOBODYS
-from rota.services.audit_sealing import AuditSealer
+from rota.services.audit.sealing import AuditSealer
 from rota.store.statements import statement
 from tests.services.auditing import INSERT, Log, now
 

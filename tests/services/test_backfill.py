@@ -9,7 +9,7 @@ import pytest
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.overlap import OverlapPolicy
-from rota.services.schedules import ScheduleService
+from rota.services.schedules.service import ScheduleService
 from tests.services.harness import clock
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)

@@ -13,7 +13,7 @@ from langchain_core.tools import tool
 from rota.agents.own_code.registered import AsyncFunction
 from rota.domain.errors import UnavailableError
 from rota.engine.agent_loop import AgentLoop
-from rota.services.agent_sides import AgentSide, AgentSides
+from rota.services.operations.agent_sides import AgentSide, AgentSides
 from tests.services.running import make_run, queue_runs, results, until, working
 
 BLOCKED_AFTER = 1.0

@@ -11,8 +11,8 @@ import pytest
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.schedules.calendars import CalendarDay
 from rota.domain.schedules.drafts import Draft
-from rota.services.calendars import CalendarService
-from rota.services.schedules import NewSchedule, ScheduleEdit, ScheduleService
+from rota.services.schedules.calendars import CalendarService
+from rota.services.schedules.service import NewSchedule, ScheduleEdit, ScheduleService
 from rota.store.schedules.calendars import link_calendars
 from tests.services.harness import ANSWER
 from tests.unit.test_calendar_files import calendar

@@ -12,7 +12,7 @@ from langchain_core.tools import tool
 from rota.agents.models.building import ChatModels
 from rota.agents.own_code.registered import AsyncFunction
 from rota.domain.runs.run import ResultStatus
-from rota.services.runs import RunService
+from rota.services.runs.service import RunService
 from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Fails, Hangs, Says
 from tests.loopback.openai import OpenAIServer

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rota.services.scheduler_loop import LONGEST_SLEEP, SchedulerLoop
+from rota.services.operations.scheduler_loop import LONGEST_SLEEP, SchedulerLoop
 
 START = datetime(2026, 3, 27, 22, tzinfo=UTC)  # two days before Berlin's clock jumps
 RULES = [

@@ -6,7 +6,7 @@ import pytest
 
 from rota.domain.errors import InvalidInputError, NotFoundError, SetupRequiredError
 from rota.security.secrets.encryption import Cipher
-from rota.services.connections import ConnectionService
+from rota.services.agents.connections import ConnectionService
 from tests.services.harness import clock
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rota.services.explanations import ExplanationService
-from rota.services.schedules import ScheduleService
+from rota.services.schedules.explanations import ExplanationService
+from rota.services.schedules.service import ScheduleService
 from tests.services.harness import PAST
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)

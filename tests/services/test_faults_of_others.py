@@ -10,9 +10,9 @@ import pytest
 
 from rota.engine.admission import requeue_lost
 from rota.engine.queue import QueueWorker
-from rota.services.incidents import IncidentService
-from rota.services.notification_service import NotificationService
-from rota.services.watch import SchedulerWatch
+from rota.services.notifications.incidents import IncidentService
+from rota.services.notifications.service import NotificationService
+from rota.services.operations.watch import SchedulerWatch
 from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.services.groups import Groups
+from rota.services.runs.batches import Groups
 
 KINDS = st.sampled_from(["good", "bad", "gone"])
 

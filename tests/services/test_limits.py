@@ -15,7 +15,7 @@ from rota.agents.models.building import ChatModels
 from rota.agents.own_code.registered import Graph
 from rota.domain.agents.prices import Price
 from rota.domain.runs.run import ResultStatus
-from rota.services.model_prices import ModelPriceService
+from rota.services.agents.prices import ModelPriceService
 from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer

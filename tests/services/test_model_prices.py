@@ -9,7 +9,7 @@ import pytest
 
 from rota.domain.agents.prices import Price
 from rota.domain.errors import InvalidInputError, NotFoundError
-from rota.services.model_prices import ModelPriceService
+from rota.services.agents.prices import ModelPriceService
 
 PRICE = Price(Decimal("0.15"), Decimal("0.6"), Decimal("0.0375"))
 

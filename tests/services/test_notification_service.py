@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rota.domain.notifications.notification import Category
-from rota.services.notification_service import NotificationService
+from rota.services.notifications.service import NotificationService
 
 
 @pytest.fixture

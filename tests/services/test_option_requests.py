@@ -15,11 +15,11 @@ from rota.domain.runs.limits import Limits
 from rota.domain.runs.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.drafts import Draft
-from rota.services.agent_files import parse_agent_file
-from rota.services.agents import AgentService
-from rota.services.runs import RunService
-from rota.services.schedules import NewSchedule, ScheduleEdit, ScheduleService
-from rota.services.usage import UsageService
+from rota.services.agent_files.reading import parse_agent_file
+from rota.services.agents.service import AgentService
+from rota.services.runs.service import RunService
+from rota.services.runs.usage import UsageService
+from rota.services.schedules.service import NewSchedule, ScheduleEdit, ScheduleService
 from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER, clock
 

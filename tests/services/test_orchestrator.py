@@ -11,7 +11,7 @@ from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext
 from rota.domain.runs.run import ResultStatus
 from rota.security.secrets.encryption import Cipher
-from rota.services.connections import ConnectionService
+from rota.services.agents.connections import ConnectionService
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.gmail import Failure, GmailServer
 from tests.loopback.model_server import Fails, Says

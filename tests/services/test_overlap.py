@@ -9,7 +9,7 @@ import pytest
 
 from rota.domain.errors import ConflictError
 from rota.domain.schedules.overlap import OverlapPolicy
-from rota.services.runs import RunService
+from rota.services.runs.service import RunService
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from rota.domain.approvals.actions import ActionStatus
 from rota.domain.errors import ConflictError, SuspendedError
 from rota.engine.admission import admit, requeue_lost
-from rota.services.runs import RunService
+from rota.services.runs.service import RunService
 from rota.store.runs import rows as run_rows
 from tests.services.deciding import SUSPEND, desk_of, look, outcome_of, send
 from tests.services.harness import ANSWER

@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from rota.services.periodic import cancel, repeat
+from rota.services.operations.periodic import cancel, repeat
 
 
 async def test_work_that_fails_is_told_of_and_done_again():

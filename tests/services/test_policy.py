@@ -21,7 +21,7 @@ from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId
 from rota.domain.runs.run import Trigger
 from rota.security.gate import policy as call_policy
-from rota.services.approval_rules import RuleService
+from rota.services.approvals.rules import RuleService
 from rota.store.approvals import rules as rule_rows
 from tests.services.deciding import desk_of, look, send
 from tests.services.harness import CIPHER, clock

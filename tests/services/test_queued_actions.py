@@ -16,7 +16,7 @@ from rota.domain.errors import (
     NotFoundError,
     SetupRequiredError,
 )
-from rota.services.approvals import ApprovalService, _conflict
+from rota.services.approvals.service import ApprovalService, _conflict
 from tests.services.deciding import desk_of, look, outcome_of, send
 from tests.services.harness import CIPHER
 from tests.services.running import make_run

@@ -12,13 +12,13 @@ import pytest
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.operations.retention import Kind, Period, Pruned, RetentionPolicy, parse_days
-from rota.services.audit_checkpoints import Checkpoints
-from rota.services.explanations import ExplanationService
-from rota.services.results import ResultService
-from rota.services.retention import RetentionService
-from rota.services.runs import RunService
-from rota.services.scheduler_loop import SchedulerLoop
-from rota.services.schedules import ScheduleService
+from rota.services.audit.checkpoints import Checkpoints
+from rota.services.operations.retention import RetentionService
+from rota.services.operations.scheduler_loop import SchedulerLoop
+from rota.services.runs.results import ResultService
+from rota.services.runs.service import RunService
+from rota.services.schedules.explanations import ExplanationService
+from rota.services.schedules.service import ScheduleService
 from rota.store.statements import statement
 from tests.services.harness import CIPHER, PAST, clock
 

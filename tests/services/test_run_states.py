@@ -19,9 +19,9 @@ from rota.domain.ids import ToolId
 from rota.domain.runs.run import NEXT, ResultStatus, RunStatus
 from rota.engine.admission import admit
 from rota.security.gate.calls import StepKey, ToolCall
-from rota.services.journal_writer import FencedError
-from rota.services.run_recorder import RunRecorder
-from rota.services.runs import RunService
+from rota.services.runs.journal_writer import FencedError
+from rota.services.runs.recorder import RunRecorder
+from rota.services.runs.service import RunService
 from rota.store.runs import journals as journal_rows
 from rota.store.runs import rows as run_rows
 from rota.store.runs.journals import JournalRows, UsageRow

@@ -11,7 +11,7 @@ from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId
 from rota.domain.runs.run import RunStatus
 from rota.domain.schedules.drafts import Draft
-from rota.services.schedules import NewSchedule, ScheduleEdit, ScheduleService
+from rota.services.schedules.service import NewSchedule, ScheduleEdit, ScheduleService
 from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER, clock
 

@@ -6,12 +6,12 @@ import asyncio
 from datetime import timedelta
 
 from rota.engine.queue import QueueWorker
-from rota.services.agent_sides import AgentSides
-from rota.services.background_tasks import BackgroundTaskService
-from rota.services.incidents import IncidentService
-from rota.services.notification_service import NotificationService
-from rota.services.scheduler_loop import SchedulerLoop
-from rota.services.watch import SchedulerWatch
+from rota.services.notifications.incidents import IncidentService
+from rota.services.notifications.service import NotificationService
+from rota.services.operations.agent_sides import AgentSides
+from rota.services.operations.background_tasks import BackgroundTaskService
+from rota.services.operations.scheduler_loop import SchedulerLoop
+from rota.services.operations.watch import SchedulerWatch
 from tests.services.harness import Workshop, clock
 
 

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from rota.domain.runs.run import ResultStatus
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT
-from rota.services.journal_writer import FencedError
-from rota.services.notification_service import NotificationService
+from rota.services.notifications.service import NotificationService
+from rota.services.runs.journal_writer import FencedError
 from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER
 

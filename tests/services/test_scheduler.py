@@ -250,7 +250,7 @@ def _raising_for_bad(original):
 
 
 async def test_schedule_that_somebody_has_locked_is_not_asked_for_without_pause(workshop):
-    from rota.services.scheduler_loop import LOCKED_SLEEP, SchedulerLoop
+    from rota.services.operations.scheduler_loop import LOCKED_SLEEP, SchedulerLoop
 
     await workshop.due(MONDAY_7)
     loop = SchedulerLoop(workshop.database, workshop.scheduler(), clock=lambda: MONDAY_7)

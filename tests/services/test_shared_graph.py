@@ -17,7 +17,7 @@ from rota.agents.journal.journal import Journal
 from rota.agents.models.building import ChatModels
 from rota.domain.ids import UserId
 from rota.domain.runs.run import ResultStatus
-from rota.services.run_recorder import RunRecorder
+from rota.services.runs.recorder import RunRecorder
 from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer

@@ -43,8 +43,8 @@ from rota.security.gate.guard import GateGuard
 from rota.security.gate.policy import CallPolicy
 from rota.security.gate.tool_wrapper import wrap_tools_with_approval
 from rota.security.secrets.hashing import arguments_hash
-from rota.services.approval_rules import RuleService
-from rota.services.held_calls import HeldCalls
+from rota.services.approvals.held_calls import HeldCalls
+from rota.services.approvals.rules import RuleService
 from tests.services.deciding import desk_of, send
 from tests.services.harness import clock
 from tests.services.running import make_run
@@ -470,7 +470,7 @@ async def test_arguments_that_are_changed_after_the_judgement_run_as_judged(work
         workshop.user, [RuleDraft("allow", "free", (parse_condition("p.amount under 10"),))]
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rota.services.run_policies.CallPolicy", Slow)
+        patch.setattr("rota.services.runs.policy.CallPolicy", Slow)
         await desk.run(
             {"tool": "free", "args": {"p": {"amount": 1}}}, {"tool": "spy", "args": {"word": "x"}}
         )

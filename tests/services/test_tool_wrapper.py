@@ -24,7 +24,7 @@ from rota.security.gate.guard import GateGuard
 from rota.security.gate.tool_wrapper import GatedTool, wrap_tools_with_approval
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.sealing import unseal_arguments
-from rota.services.run_recorder import RunRecorder
+from rota.services.runs.recorder import RunRecorder
 from rota.store.runs import rows as run_rows
 from tests.services.harness import CIPHER, clock
 

@@ -11,8 +11,8 @@ from rota.agents.graph.executor import ACCOUNT_WANTED
 from rota.agents.models.building import ChatModels
 from rota.domain.approvals.actions import MOST_REFUSALS, MOST_WAITING, ActionStatus
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from rota.services.approval_rules import RuleService
-from rota.services.deputies import DeputyService
+from rota.services.approvals.deputies import DeputyService
+from rota.services.approvals.rules import RuleService
 from rota.store import users
 from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer

@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from rota.services.incidents import IncidentService
-from rota.services.notification_service import NotificationService
-from rota.services.scheduler_loop import SchedulerLoop
-from rota.services.watch import DeadMansSwitch, SchedulerWatch
+from rota.services.notifications.incidents import IncidentService
+from rota.services.notifications.service import NotificationService
+from rota.services.operations.scheduler_loop import SchedulerLoop
+from rota.services.operations.watch import DeadMansSwitch, SchedulerWatch
 from rota.store.operations import processes
 from tests.services.harness import clock
 

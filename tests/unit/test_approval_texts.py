@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.cli.approval_texts import _LONGEST_CELL, _cell
+from rota.cli.approvals.texts import _LONGEST_CELL, _cell
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.calendars import CalendarDay, parse_days
-from rota.services.calendar_files import LARGEST_FILE, read_icalendar
+from rota.services.schedules.calendar_files import LARGEST_FILE, read_icalendar
 
 FIRST, LAST = date(2026, 1, 1), date(2028, 12, 31)
 
@@ -187,7 +187,7 @@ def test_rule_that_nobody_can_follow_is_refused_at_once(rule):
 
 
 def test_rules_that_never_come_true_are_given_up(monkeypatch):
-    monkeypatch.setattr("rota.services.calendar_files.LONGEST_READING", 0.0)
+    monkeypatch.setattr("rota.services.schedules.calendar_files.LONGEST_READING", 0.0)
     never = "DTSTART;VALUE=DATE:99900101\nRRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"
     with pytest.raises(InvalidInputError, match="never come true"):
         days(calendar(*(f"UID:{n}\n{never}" for n in range(3))))

@@ -14,7 +14,8 @@ from langchain_core.messages import (
 from langchain_core.tools import tool
 
 from rota.agents.models.building import build_chat_model, classify_model_error
-from rota.agents.scripted.model import ScriptedModelError, validate_script
+from rota.agents.scripted.checking import validate_script
+from rota.agents.scripted.model import ScriptedModelError
 from rota.domain.agents.script import parse_script
 from rota.domain.errors import InvalidInputError
 

@@ -13,27 +13,18 @@ from typing import Annotated, Final
 import typer
 
 import rota
-from rota.cli import (
-    agents,
-    approvals,
-    audit,
-    calendars,
-    connections,
-    doctor,
-    limits,
-    notifications,
-    prices,
-    processes,
-    results,
-    retention,
-    runs,
-    schedules,
-    tools,
-    up,
-    usage,
-)
-from rota.cli import run as run_command
-from rota.cli.run import INTERRUPTED
+from rota.cli.agents import commands as agents
+from rota.cli.agents import connections, prices, tools
+from rota.cli.approvals import commands as approvals
+from rota.cli.audit import commands as audit
+from rota.cli.notifications import commands as notifications
+from rota.cli.operations import doctor, processes, retention, up
+from rota.cli.runs import commands as runs
+from rota.cli.runs import limits, results, usage
+from rota.cli.runs import run as run_command
+from rota.cli.runs.run import INTERRUPTED
+from rota.cli.schedules import calendars
+from rota.cli.schedules import commands as schedules
 from rota.domain.errors import RotaError, UnavailableError
 
 UNEXPECTED: Final = 70

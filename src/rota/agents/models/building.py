@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from rota.agents.models.failures import FailureKind, ModelFailure, classify_model_error
 from rota.agents.models.providers import PROVIDERS, SCRIPTED, Provider, parse_model
-from rota.agents.scripted.model import ScriptedChatModel, validate_script
+from rota.agents.scripted.checking import validate_script
+from rota.agents.scripted.model import ScriptedChatModel
 from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.agents.retries import RetryPolicy
 from rota.domain.agents.script import Script

@@ -25,14 +25,13 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from rota.agents.scripted.templates import check_expression, check_template, evaluate, render
+from rota.agents.scripted.checking import _ALONE, _DEEPEST_ARGS
+from rota.agents.scripted.templates import evaluate, render
 from rota.domain.agents.message_content import normalize_content
-from rota.domain.agents.script import Call, Script, Step, parse_script
+from rota.domain.agents.script import Call, Script, Step
 from rota.domain.errors import InvalidInputError, UnavailableError
 
-_ALONE: Final = re.compile(r"\s*\{\{((?:(?!\}\}|\{\{).)*)\}\}\s*", re.DOTALL)
 _CALL_ID: Final = re.compile(r"call_(\d+)_\d+")
-_DEEPEST_ARGS: Final = 20
 
 
 class ScriptedModelError(UnavailableError):
@@ -216,26 +215,6 @@ class _Turn:
         return cls(next_step, variables)
 
 
-def validate_script(value: object) -> Script:
-    """Read a script and compile its templates; raises InvalidInputError naming the place."""
-    script = parse_script(value)
-    for index, step in enumerate(script.steps):
-        check_template(step.say, what=f"say of step {index}")
-        for number, call in enumerate(step.calls):
-            place = f"step {index} call {number}"
-            if call.for_each is not None:
-                check_expression(call.for_each, what=f"for_each of {place}")
-            for text in _texts(call.args):
-                alone = _ALONE.fullmatch(text)
-                what = f"argument of {place}"
-                if alone:
-                    check_expression(alone[1], what=what)
-                else:
-                    check_template(text, what=what)
-    check_template(script.answer, what="answer")
-    return script
-
-
 def _expand(call: Call, variables: dict[str, object], place: str) -> list[tuple[str, Any]]:
     what = f"argument of {place}"
     if call.for_each is None:
@@ -265,16 +244,6 @@ def _filled(value: Any, variables: Mapping[str, object], what: str, depth: int =
             return [_filled(v, variables, what, depth + 1) for v in value]
         case _:
             return value
-
-
-def _texts(value: Any, depth: int = 0) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        if depth > _DEEPEST_ARGS:
-            raise InvalidInputError("The arguments are nested too deeply.", field="args")
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner, depth + 1)
 
 
 def _parsed(text: str) -> object:

@@ -1,0 +1,1 @@
+"""Commands about agents: agents, tools, connections, prices."""

@@ -1,0 +1,130 @@
+"""`rota agents`: what can run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+
+if TYPE_CHECKING:
+    from rota.domain.agents.configuration import AgentConfiguration
+
+app = typer.Typer(help="Agents: list, show, apply from a file.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
+
+
+@app.command("list")
+def list_agents(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None, json: Json = False
+) -> None:
+    """List the agents that you can run."""
+    from rota.cli import output
+
+    found = as_person(
+        settings_from(data_dir, database_url, user), lambda app, me: app.agents.all(me)
+    )
+    if json:
+        output.print_json(found)
+        return
+    output.table(
+        ["NAME", "MODEL", "TOOLS", "WHOSE", "DESCRIPTION"],
+        [
+            (
+                agent.agent_name,
+                agent.model,
+                len(agent.tools),
+                "shared" if agent.user_id is None else "yours",
+                output.first_line(agent.description),
+            )
+            for agent in found
+        ],
+        empty="There are no agents. `rota agents apply FILE` makes some.",
+    )
+
+
+@app.command("show")
+def show_agent(
+    name: Name,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Show an agent: model, prompt, and what may happen with each tool."""
+    from rota.cli import output
+    from rota.domain.approvals.judging import judge
+
+    agent = as_person(
+        settings_from(data_dir, database_url, user), lambda app, me: app.agents.get(me, name)
+    )
+    if json:
+        output.print_json(agent)
+        return
+    output.say(agent.agent_name, style="bold")
+    if agent.description:
+        output.say(agent.description)
+    output.say(f"Model      {agent.model}")
+    if agent.model_settings:
+        output.say(f"Settings   {dict(agent.model_settings)}")
+    if agent.fallback_models:
+        output.say(f"Fallback   {', then '.join(agent.fallback_models)}")
+    output.say(f"Each run   {_limits(agent)}")
+    if agent.max_concurrency is not None:
+        output.say(f"At a time  at most {agent.max_concurrency} runs queued or running")
+    output.say(f"Whose      {'shared' if agent.user_id is None else 'yours'}")
+    if agent.system_prompt:
+        output.say("Prompt")
+        output.say("\n".join(f"  {line}" for line in agent.system_prompt.splitlines()))
+    output.say()
+    output.table(
+        ["TOOL", "CHANGES THINGS", "A CALL"],
+        [
+            (
+                tool.name,
+                "no" if tool.read_only else "yes",
+                "runs" if judge(tool.name, tool).decision == "allowed" else "waits for approval",
+            )
+            for tool in agent.tools
+        ],
+        empty="It has no tools.",
+    )
+
+
+@app.command("apply")
+def apply_file(
+    file: Annotated[Path, typer.Argument(help="YAML or JSON; see docs/howto/agent-files.md.")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Write the agents and schedules of a file, all of them or none."""
+    from rota.bootstrap import clock
+    from rota.cli import output
+    from rota.services.agent_files.reading import read_agent_file
+
+    read = read_agent_file(file, now=clock())
+    applied = as_person(
+        settings_from(data_dir, database_url, user), lambda app, me: app.agents.apply(me, read)
+    )
+    if json:
+        output.print_json(applied)
+        return
+    for change in applied:
+        output.say(f"{change.kind} {change.name}: {change.change}")
+
+
+def _limits(agent: AgentConfiguration) -> str:
+    """Say what one run may use, or what is wrong with a row that was written past rota."""
+    from rota.cli.runs.option_texts import limits_in_words
+    from rota.domain.errors import InvalidInputError
+    from rota.domain.runs.limits import Limits
+
+    try:
+        limits = Limits(steps=agent.max_steps).overridden_by(Limits.parse(agent.limits))
+    except InvalidInputError as error:
+        return f"cannot be read, so its runs fail: {error.message}"
+    return limits_in_words(limits)

@@ -1,0 +1,1 @@
+"""Commands about approvals, their rules and deputies."""

@@ -1,0 +1,301 @@
+"""`rota approvals`: what agents want to do and may not without a yes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rota.cli.approvals import (
+    decisions as approval_decisions,
+)
+from rota.cli.approvals import (
+    deputies as approval_deputies,
+)
+from rota.cli.approvals import (
+    policy as approval_policy,
+)
+from rota.cli.approvals.decisions import VIA, Which
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
+
+if TYPE_CHECKING:
+    from rota.bootstrap import App
+    from rota.domain.approvals.actions import PendingAction
+    from rota.domain.ids import UserId
+    from rota.services.approvals.service import Decided
+
+app = typer.Typer(
+    help="Approvals: what agents want to do, and may not without a yes.", no_args_is_help=True
+)
+app.add_typer(approval_policy.app, name="policy")
+app.add_typer(approval_deputies.app, name="deputies")
+Action = Annotated[str, typer.Argument(metavar="ACTION", help="Its id, or the beginning of it.")]
+Actions = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ACTION...", help="Their ids, or the beginnings of them."),
+]
+All = Annotated[bool, typer.Option("--all", help="All that are pending.")]
+
+
+class RiskOption(StrEnum):
+    """The highest risk that is meant."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+Like = Annotated[
+    str | None,
+    typer.Option(
+        "--like",
+        metavar="ACTION",
+        help="All that are pending of this one's agent, for the same tool.",
+    ),
+]
+UpTo = Annotated[RiskOption, typer.Option("--up-to", help="Only those of this risk at most.")]
+Version = Annotated[
+    int | None,
+    typer.Option(
+        "--version",
+        min=1,
+        metavar="N",
+        help="Only if it is still at this version, as `show` says it; for one request.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask once more.")]
+OfAgent = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's.")]
+OfTool = Annotated[str | None, typer.Option("--tool", metavar="NAME", help="Only for this tool.")]
+
+
+class OutcomeOption(StrEnum):
+    """What became of an action of unknown outcome."""
+
+    HAPPENED = "happened"
+    DID_NOT = "did-not"
+    AGAIN = "again"
+
+
+@app.command("list")
+def list_approvals(
+    status: Annotated[
+        str | None,
+        typer.Option("--status", help="Only of this status, or `all`; else what waits for you."),
+    ] = None,
+    agent: OfAgent = None,
+    tool: OfTool = None,
+    up_to: UpTo = RiskOption.HIGH,
+    grouped: Annotated[
+        bool, typer.Option("--grouped", help="One line for all that are alike.")
+    ] = False,
+    limit: Limit = 50,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """List what waits for your decision, the riskiest first, like requests together."""
+    from rota.cli import approval_none, output
+    from rota.cli.approvals import texts as approval_texts
+    from rota.domain.approvals.actions import ActionStatus
+    from rota.domain.approvals.triage import groups
+    from rota.domain.errors import InvalidInputError
+    from rota.services.approvals.service import OPEN
+
+    statuses: tuple[ActionStatus, ...] | None = OPEN
+    if status == "all":
+        statuses = None
+    elif status is not None:
+        if status not in set(ActionStatus):
+            raise InvalidInputError(
+                f"There is no status {status!r}; it is {', '.join(ActionStatus)}, or all."
+            )
+        statuses = (ActionStatus(status),)
+
+    async def work(
+        app: App, me: UserId
+    ) -> tuple[UserId, dict[UserId, str], str, tuple[PendingAction, ...], int]:
+        found = await app.approvals.all(
+            me,
+            statuses=statuses,
+            agent_name=agent,
+            tool_name=tool,
+            up_to=up_to.value,
+            limit=limit,
+        )
+        names = await approval_decisions.names_of_others(app, me)
+        all_open = () if found else await app.approvals.all(me, limit=approval_decisions.MOST)
+        return me, names, await app.schedules.zone(me), found, len(all_open)
+
+    me, names, zone, found, others = as_person(settings_from(data_dir, database_url, user), work)
+    if json:
+        output.print_json(groups(found) if grouped else found)
+        return
+    if status is None:
+        empty = approval_none.none_waits(others, agent=agent, tool=tool, up_to=up_to.value)
+    else:
+        empty = approval_none.none_of_status(status, agent=agent, tool=tool, up_to=up_to.value)
+    print_them = approval_texts.print_groups if grouped else approval_texts.print_list
+    print_them(found, zone, me, names, empty)
+
+
+@app.command("show")
+def show(
+    action: Action,
+    reveal: Annotated[
+        bool,
+        typer.Option(
+            "--reveal",
+            help="Show what stands as [redacted] too; the audit log says that you looked.",
+        ),
+    ] = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Show a request: which call, with what arguments, why it waits, what became of it."""
+    from rota.cli import output
+    from rota.cli.approvals import details as approval_details
+
+    async def work(app: App, me: UserId) -> tuple[str, approval_details.Shown]:
+        from rota.bootstrap import clock
+
+        found = await app.approvals.get(me, action)
+        deputies = await app.deputies.of(me)
+        names = {one.user_id: one.user_name for one in deputies}
+        alike = await app.approvals.like(me, str(found.id))
+        return await app.schedules.zone(me), approval_details.Shown(
+            found,
+            me,
+            None if found.user_id == me else names.get(found.user_id, str(found.user_id)),
+            deputies={
+                one.deputy_id: "you" if one.deputy_id == me else one.deputy_name
+                for one in deputies
+                if one.user_id == found.user_id
+            },
+            precedents=await app.approvals.precedents(me, found, clock()),
+            like=tuple(one for one in alike if one.id != found.id),
+            run=await app.runs.find(me, found.run_id) if found.run_id is not None else None,
+            revealed=await app.approvals.reveal(me, str(found.id), via=VIA) if reveal else None,
+        )
+
+    zone, shown = as_person(settings_from(data_dir, database_url, user), work)
+    if json:
+        output.print_json(approval_details.as_json(shown))
+        return
+    approval_details.print_action(shown, zone)
+
+
+@app.command("approve")
+def approve(
+    actions: Actions = None,
+    every: All = False,
+    like: Like = None,
+    up_to: UpTo = RiskOption.HIGH,
+    version: Version = None,
+    arguments: Annotated[
+        str | None,
+        typer.Option(
+            "--arguments", metavar="JSON", help="Run it with these instead: all of them, as JSON."
+        ),
+    ] = None,
+    always: Annotated[
+        bool,
+        typer.Option("--always", help="Let calls like this one run by themselves from now on."),
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            metavar="ARG,ARG",
+            help="With --always: hold such calls to these arguments; all without it.",
+        ),
+    ] = None,
+    lasts: Annotated[
+        str | None,
+        typer.Option("--for", metavar="LENGTH", help="With --always: for how long (90d)."),
+    ] = None,
+    yes: Yes = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Approve requests: each runs once. With --arguments one of them, changed.
+
+    With --always a rule is made of it: this tool as it is now, with exactly these arguments. On a
+    terminal you are asked before many are approved, or one that was changed since the agent asked.
+    """
+    from rota.cli import output
+    from rota.domain.errors import InvalidInputError
+
+    if (only is not None or lasts is not None) and not always:
+        raise InvalidInputError("--only and --for go with --always.")
+    which = Which(actions, every=every, like=like, up_to=up_to.value, version=version)
+    if always and (not which.is_one or every or like or arguments is not None):
+        raise InvalidInputError("--always is for one request, as it is: name it.")
+    if arguments is not None and (not which.is_one or every or like):
+        raise InvalidInputError("Arguments are for one request: name it.")
+    settings = settings_from(data_dir, database_url, user)
+    ask = output.is_conversation() and not yes and not json
+    if always:
+        approval_decisions.approve_always(settings, which, only, lasts, ask=ask, json=json)
+    elif arguments is not None:
+        approval_decisions.approve_changed(settings, which, _json_object(arguments), json=json)
+    else:
+        approval_decisions.decide(settings, which, "approve", ask=ask, json=json)
+
+
+@app.command("reject")
+def reject(
+    actions: Actions = None,
+    every: All = False,
+    like: Like = None,
+    up_to: UpTo = RiskOption.HIGH,
+    version: Version = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; the agent reads it.")
+    ] = "",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Refuse requests: none of them runs."""
+    which = Which(actions, every=every, like=like, up_to=up_to.value, version=version)
+    settings = settings_from(data_dir, database_url, user)
+    approval_decisions.decide(settings, which, "refuse", reason, ask=False, json=json)
+
+
+@app.command("settle")
+def settle(
+    action: Action,
+    outcome: Annotated[OutcomeOption, typer.Argument(help="What you found when you looked.")],
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Say what became of an action of unknown outcome; `again` runs it once more."""
+    from rota.services.approvals.service import Decided
+
+    said: dict[OutcomeOption, Literal["happened", "did_not", "again"]] = {
+        OutcomeOption.HAPPENED: "happened",
+        OutcomeOption.DID_NOT: "did_not",
+        OutcomeOption.AGAIN: "again",
+    }
+
+    async def work(app: App, me: UserId) -> tuple[Decided, ...]:
+        settled = await app.approvals.settle(me, action, said[outcome], via=VIA)
+        return (Decided(settled),)
+
+    settled = as_person(settings_from(data_dir, database_url, user), work)
+    approval_decisions.tell(settled, json=json)
+
+
+def _json_object(text: str) -> dict[str, object]:
+    from rota.domain.text.json_values import json_object
+
+    return json_object(text, "The arguments", "arguments")

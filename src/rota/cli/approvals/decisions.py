@@ -1,0 +1,261 @@
+"""How a decision is carried out: on which requests, after what question, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from rota.cli.options import T, as_person, as_person_between
+from rota.settings import Settings
+
+if TYPE_CHECKING:
+    from rota.bootstrap import App
+    from rota.domain.agents.configuration import Risk
+    from rota.domain.approvals.actions import PendingAction
+    from rota.domain.approvals.rules import Rule
+    from rota.domain.ids import UserId
+    from rota.services.approvals.service import Decided
+
+VIA = "cli"
+MOST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which requests are decided on: those named, all that are pending, or all like one.
+
+    `version` is that of the one that is named.
+    """
+
+    actions: list[str] | None
+    every: bool = False
+    like: str | None = None
+    up_to: Risk = "high"
+    version: int | None = None
+
+    def check(self) -> None:
+        """Raise InvalidInputError unless it is clear which."""
+        from rota.domain.errors import InvalidInputError
+
+        if [bool(self.actions), self.every, self.like is not None].count(True) != 1:
+            raise InvalidInputError("Name the requests, or say --all, or --like one of them.")
+        if self.actions and self.up_to != "high":
+            raise InvalidInputError("--up-to goes with --all and --like.")
+        if self.version is not None and not self.is_one:
+            raise InvalidInputError("--version is that of one request: name it.")
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is one request, by its name."""
+        return self.actions is not None and len(self.actions) == 1
+
+    async def find(self, app: App, me: UserId) -> tuple[PendingAction, ...]:
+        """Return them as they are now; raises NotFoundError, and ConflictError by `version`."""
+        from rota.domain.approvals.actions import ActionStatus
+
+        if self.actions:
+            return await app.approvals.named(me, self.actions, version=self.version)
+        if self.like is not None:
+            return await app.approvals.like(me, self.like, up_to=self.up_to)
+        return await app.approvals.all(
+            me, statuses=[ActionStatus.PENDING], up_to=self.up_to, limit=MOST
+        )
+
+    async def why_none(self, app: App, me: UserId) -> str:
+        """Say why none was found: nothing waits, or what does is riskier than what was meant."""
+        from rota.cli import approval_none
+        from rota.domain.approvals.actions import ActionStatus
+
+        if self.like is not None:
+            alike = await app.approvals.like(me, self.like)
+            return approval_none.none_like_it(len(alike), self.up_to)
+        pending = await app.approvals.all(me, statuses=[ActionStatus.PENDING], limit=MOST)
+        return approval_none.none_waits(len(pending), up_to=self.up_to)
+
+    def needs_a_yes(self, found: tuple[PendingAction, ...]) -> bool:
+        """Whether somebody may approve here what they have not seen: many, or changed since."""
+        if self.actions:
+            return self.version is None and any(
+                action.version > 1 and action.status == "pending" for action in found
+            )
+        return bool(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is decided on, and what others are called whose it is."""
+
+    me: UserId
+    names: Mapping[UserId, str]
+    found: tuple[PendingAction, ...]
+
+
+async def names_of_others(app: App, me: UserId) -> dict[UserId, str]:
+    """Return what people are called in whose place somebody may decide."""
+    return {deputy.user_id: deputy.user_name for deputy in await app.deputies.of(me)}
+
+
+def decide(
+    settings: Settings,
+    which: Which,
+    decision: Literal["approve", "refuse"],
+    reason: str = "",
+    *,
+    ask: bool,
+    json: bool,
+) -> None:
+    """Decide on requests as they are found now; with `ask` a person says yes to what is listed."""
+    which.check()
+
+    async def work(app: App, me: UserId, found: tuple[PendingAction, ...]) -> tuple[Decided, ...]:
+        return await app.approvals.decide_on(me, found, decision, reason, via=VIA)
+
+    _carry_out(settings, which, work, ask=ask, json=json)
+
+
+def approve_changed(
+    settings: Settings, which: Which, arguments: Mapping[str, object], *, json: bool
+) -> None:
+    """Approve one request with other arguments."""
+    which.check()
+
+    async def work(app: App, me: UserId, found: tuple[PendingAction, ...]) -> tuple[Decided, ...]:
+        from rota.services.approvals.service import Decided
+
+        (action,) = found
+        edited = await app.approvals.edit(
+            me, str(action.id), arguments, version=action.version, via=VIA
+        )
+        return (
+            Decided(
+                await app.approvals.approve(me, str(edited.id), version=edited.version, via=VIA)
+            ),
+        )
+
+    _carry_out(settings, which, work, ask=False, json=json)
+
+
+def approve_always(
+    settings: Settings,
+    which: Which,
+    only: str | None,
+    lasts: str | None,
+    *,
+    ask: bool,
+    json: bool,
+) -> None:
+    """Approve one request, and make a rule of it."""
+    from rota.cli import output
+    from rota.cli.approvals import policy_texts as approval_policy_texts
+    from rota.domain.approvals.rules import ALWAYS_LASTS
+    from rota.domain.schedules.written_time import parse_duration
+    from rota.services.approvals.service import Decided
+
+    which.check()
+    length = parse_duration(lasts, field="for") if lasts is not None else ALWAYS_LASTS
+    names = [name.strip() for name in only.split(",")] if only is not None else None
+
+    async def work(
+        app: App, me: UserId, found: tuple[PendingAction, ...]
+    ) -> tuple[PendingAction, Rule]:
+        # What cannot become a rule is said before anything runs.
+        (action,) = found
+        draft = await app.rules.plan_always(me, str(action.id), only=names, lasts=length)
+        approved = await app.approvals.approve(me, str(action.id), version=action.version, via=VIA)
+        (rule,) = await app.rules.add(me, [draft])
+        return approved, rule
+
+    approved, rule = _asked(settings, which, work, ask=ask)
+    if json:
+        shown = approval_policy_texts.rule_json(rule)
+        output.print_json({"action": approved, "rule": shown})
+        return
+    tell((Decided(approved),), json=False)
+    output.say_line(f"Rule {output.short(rule.id)}: {approval_policy_texts.in_words(rule)}")
+
+
+def tell(decided: tuple[Decided, ...], *, json: bool) -> None:
+    """Say what came of each; exit status 1 where one could not be decided."""
+    from rota.cli import output
+    from rota.cli.approvals import texts as approval_texts
+
+    if json:
+        output.print_json(decided)
+    else:
+        approval_texts.print_decided(decided)
+    if any(one.problem is not None for one in decided):
+        raise typer.Exit(1)
+
+
+def _carry_out(
+    settings: Settings,
+    which: Which,
+    work: Callable[[App, UserId, tuple[PendingAction, ...]], Awaitable[tuple[Decided, ...]]],
+    *,
+    ask: bool,
+    json: bool,
+) -> None:
+    """Decide, and say what came of it; also that nobody is there to run what was approved."""
+    from rota.cli import output
+    from rota.domain.approvals.actions import ActionStatus
+
+    async def work_and_look(
+        app: App, me: UserId, found: tuple[PendingAction, ...]
+    ) -> tuple[tuple[Decided, ...], bool, str]:
+        decided = await work(app, me, found)
+        why_none = "" if found else await which.why_none(app, me)
+        is_to_run = any(
+            one.problem is None and one.action.status is ActionStatus.APPROVED for one in decided
+        )
+        nobody_works = is_to_run and not await app.runs.somebody_works()
+        return decided, nobody_works, why_none
+
+    decided, nobody_works, why_none = _asked(settings, which, work_and_look, ask=ask)
+    if nobody_works:
+        output.warn("What you approved runs as soon as `rota up`, or a scheduler and a worker, do.")
+    if why_none and not json:
+        output.say(why_none)
+    tell(decided, json=json)
+
+
+def _asked(
+    settings: Settings,
+    which: Which,
+    work: Callable[[App, UserId, tuple[PendingAction, ...]], Awaitable[T]],
+    *,
+    ask: bool,
+) -> T:
+    """Find the requests, ask where that is needed, and do the work on just what was found."""
+
+    async def at_once(app: App, me: UserId) -> T:
+        return await work(app, me, await which.find(app, me))
+
+    if not ask:
+        return as_person(settings, at_once)
+
+    async def look(app: App, me: UserId) -> _Seen:
+        return _Seen(me, await names_of_others(app, me), await which.find(app, me))
+
+    def confirm(seen: _Seen) -> None:
+        if which.needs_a_yes(seen.found):
+            _confirm(seen)
+
+    async def as_seen(app: App, me: UserId, seen: _Seen) -> T:
+        return await work(app, me, seen.found)
+
+    return as_person_between(settings, look, confirm, as_seen)
+
+
+def _confirm(seen: _Seen) -> None:
+    from rota.cli.approvals import texts as approval_texts
+
+    approval_texts.print_to_approve(seen.found, seen.me, seen.names)
+    count = len(seen.found)
+    if not typer.confirm("Approve it?" if count == 1 else f"Approve these {count}?"):
+        from rota.cli import output
+
+        output.say("Nothing was decided.")
+        raise typer.Exit(1)

@@ -1,0 +1,148 @@
+"""`rota doctor`: is everything as it should be, and what to do where it is not."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, settings_from
+from rota.settings import API_KEYS, Settings
+
+if TYPE_CHECKING:
+    from rota.bootstrap import Server
+
+Verdict = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Verdict
+    said: str
+
+
+def doctor(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None, json: Json = False
+) -> None:
+    """Check the installation, the database and what runs; exits with 1 if something is wrong."""
+    from rota.cli import output
+
+    checks = list(_checks(settings_from(data_dir, database_url, user)))
+    if json:
+        output.print_json(checks)
+    else:
+        output.table(["CHECK", "", ""], [(c.name, c.verdict, c.said) for c in checks], empty="")
+    if any(check.verdict == "fail" for check in checks):
+        raise typer.Exit(1)
+
+
+def _checks(settings: Settings) -> Iterator[Check]:
+    import asyncio
+
+    from rota import bootstrap
+    from rota.cli.logs import configure_logs
+    from rota.domain.errors import RotaError
+
+    configure_logs(settings)
+    yield Check("Python", "ok", platform.python_version())
+    yield from _keys(settings)
+    folder = bootstrap.data_dir(settings)
+    yield Check("Data directory", "ok", str(folder))
+    key_file = folder / "secret.key"
+    if settings.secret_key is None and key_file.exists() and key_file.stat().st_mode & 0o077:
+        yield Check("Key file", "fail", f"Others can read it. Run: chmod 600 {key_file}")
+    try:
+        with bootstrap.database_server(settings) as server:
+            yield from asyncio.run(_collect(settings, server))
+    except RotaError as error:
+        yield Check("Database", "fail", error.message)
+
+
+def _keys(settings: Settings) -> Iterator[Check]:
+    known = [API_KEYS[provider] for provider in settings.api_keys if provider in API_KEYS]
+    if known:
+        yield Check("Model keys", "ok", ", ".join(known))
+    else:
+        yield Check("Model keys", "warn", "None is set; agents with a scripted model need none.")
+
+
+async def _collect(settings: Settings, server: Server) -> list[Check]:
+    return [check async for check in _database_checks(settings, server)]
+
+
+async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[Check]:
+    from rota import bootstrap
+    from rota.domain.errors import RotaError
+    from rota.services.operations.watch import SILENT_AFTER
+    from rota.store.migrations import encoding_problem, pending_migrations
+    from rota.store.operations import processes
+
+    database = bootstrap.database_of(settings, server)
+    try:
+        async with database.opened():
+            async with database.connection() as conn:
+                version = conn.info.server_version // 10_000
+                kind = "embedded" if server.embedded is not None else "your own"
+                good: Verdict = "ok" if version >= 15 else "fail"
+                yield Check("Database", good, f"PostgreSQL {version}, {kind}")
+                if (problem := encoding_problem(conn)) is not None:
+                    yield Check("Encoding", "fail", problem)
+                    return
+                row = await (await conn.execute(_ROLE)).fetchone()
+                if row is not None and row[1]:
+                    yield Check(
+                        "Role",
+                        "warn",
+                        f"{row[0]} is past row-level security; give rota a role of its own.",
+                    )
+                elif row is not None:
+                    yield Check("Role", "ok", str(row[0]))
+                missing = await pending_migrations(conn)
+                if missing:
+                    yield Check("Schema", "fail", f"{len(missing)} behind. Run: rota migrate")
+                    return
+                yield Check("Schema", "ok", "up to date")
+            heard = await database.hears_notifications()
+            yield Check(
+                "Notifications",
+                "ok" if heard else "warn",
+                "LISTEN is heard"
+                if heard
+                else "LISTEN is not heard; set ROTA_DATABASE_LISTEN_URL to a direct connection.",
+            )
+            async with database.connection() as conn:
+                alive = [p for p in await processes.list_processes(conn) if p.is_alive]
+            for wanted in ("scheduler", "worker"):
+                found = [f"{p.host}:{p.pid}" for p in alive if p.kind == wanted]
+                yield Check(
+                    wanted.capitalize(),
+                    "ok" if found else "warn",
+                    ", ".join(found) or f"none is running; start `rota up` or `rota {wanted}`",
+                )
+            async with database.connection() as conn:
+                silent, overdue = await processes.scheduler_silence(conn)
+            if silent is not None and silent > SILENT_AFTER:
+                yield Check(
+                    "Clock", "fail", f"No scheduler has looked at the clock for {silent:.0f} s."
+                )
+            if overdue:
+                yield Check("Overdue", "fail", f"{overdue} fires are overdue by a minute or more.")
+        if server.embedded is not None:
+            path = bootstrap.mail_path(settings)
+            there = path.exists()
+            yield Check(
+                "Mail folder",
+                "ok" if there else "fail",
+                str(path) if there else f"{path} is gone; start `rota up --mail PATH` anew.",
+            )
+    except RotaError as error:
+        yield Check("Database", "fail", error.message)
+
+
+_ROLE = "SELECT rolname, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"

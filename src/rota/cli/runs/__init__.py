@@ -1,0 +1,1 @@
+"""Commands about runs, results, limits and usage."""

@@ -1,0 +1,194 @@
+"""`rota runs`: what runs, what ran, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
+from rota.cli.runs.run import NoWait, Timeout, request_and_show
+
+if TYPE_CHECKING:
+    from rota.bootstrap import App
+    from rota.domain.ids import UserId
+    from rota.store.runs.journals import StepRow
+    from rota.store.runs.views import RunView
+
+app = typer.Typer(help="Runs: what runs, and what ran, step by step.", no_args_is_help=True)
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
+
+_STATUSES = ("waiting", "queued", "running", "suspended", "finished", "cancelled")
+_OVER = frozenset({"finished", "cancelled"})
+_LOOK_EVERY = 0.5
+
+
+@app.command("list")
+def list_runs(
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", help="Of this schedule only: its name or id.")
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", help=f"Only {', '.join(_STATUSES)}.")
+    ] = None,
+    limit: Limit = 20,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """List runs, the newest first."""
+    from rota.cli import output
+    from rota.cli.runs import texts as run_texts
+    from rota.domain.errors import InvalidInputError
+
+    if status not in {None, *_STATUSES}:
+        raise InvalidInputError(f"There is no status {status!r}; it is {', '.join(_STATUSES)}.")
+
+    async def work(app: App, me: UserId) -> tuple[str, tuple[RunView, ...]]:
+        of = (await app.schedules.get(me, schedule)).id if schedule is not None else None
+        found = await app.runs.all(me, schedule_id=of, status=status, limit=limit)
+        return await app.schedules.zone(me), found
+
+    zone, found = as_person(settings_from(data_dir, database_url, user), work)
+    if json:
+        output.print_json(found)
+        return
+    output.table(
+        ["ID", "WHEN", "AGENT", "TRIGGER", "STATUS", "RESULT", "TOKENS", "COST"],
+        [
+            (
+                output.short(run.id),
+                output.when(run.fire_time or run.created_at, zone),
+                run.schedule_name or run.agent_name,
+                run.trigger,
+                run_texts.status(run),
+                run.result_status or "-",
+                *run_texts.used(run),
+            )
+            for run in found
+        ],
+        empty="There are no runs yet. `rota run AGENT` makes one.",
+    )
+
+
+@app.command("show")
+def show(
+    run: Run,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Show a run: where it stands, what it used, and each call of it, secrets replaced."""
+    from rota.cli import output
+    from rota.cli.runs import texts as run_texts
+
+    async def work(app: App, me: UserId) -> tuple[str, RunView, tuple[StepRow, ...]]:
+        return await app.schedules.zone(me), *await app.runs.get(me, run)
+
+    zone, found, steps = as_person(settings_from(data_dir, database_url, user), work)
+    if json:
+        from dataclasses import asdict
+
+        from rota.security.secrets.redaction import redact
+
+        output.print_json(asdict(found) | {"steps": [redact(asdict(step)) for step in steps]})
+        return
+    run_texts.print_run(found, zone)
+    for step in steps:
+        run_texts.print_step(step)
+    run_texts.print_end(found, steps, zone)
+
+
+@app.command("tail")
+def tail(
+    run: Run,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+) -> None:
+    """Follow a run: print its calls as they are made, also attempts that fail, until it is over."""
+    import asyncio
+
+    from rota.cli import output
+    from rota.cli.runs import texts as run_texts
+
+    async def work(app: App, me: UserId) -> None:
+        zone = await app.schedules.zone(me)
+        found, steps = await app.runs.get(me, run)
+        run_texts.print_run(found, zone)
+        seen: dict[tuple[int, int], tuple[str, int]] = {}
+        parked = False
+        while True:
+            for step in steps:
+                _print_news(step, seen)
+            if found.status in _OVER:
+                break
+            if found.status == "suspended" and not parked:
+                output.say("It waits for your decision: see `rota approvals list`.")
+            parked = found.status == "suspended"
+            await asyncio.sleep(_LOOK_EVERY)
+            found, steps = await app.runs.get(me, run)
+        run_texts.print_end(found, steps, zone)
+        ended = (
+            f"{run_texts.status(found)}{f', {found.result_status}' if found.result_status else ''}."
+        )
+        output.say(ended)
+
+    as_person(settings_from(data_dir, database_url, user), work)
+
+
+@app.command("cancel")
+def cancel(
+    run: Run,
+    note: Annotated[str, typer.Option("--note", help="Why, for whoever wonders.")] = "",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+) -> None:
+    """Cancel a run, on whatever machine it is; what it has so far is stored as its result."""
+    from rota.cli import output
+
+    found = as_person(
+        settings_from(data_dir, database_url, user),
+        lambda app, me: app.runs.cancel(me, run, note),
+    )
+    if found.status == "cancelled":
+        output.say("Cancelled; it had not begun.")
+    else:
+        output.say("Asked to stop; its worker stores what there is within two seconds.")
+
+
+@app.command("retry")
+def retry(
+    run: Run,
+    no_wait: NoWait = False,
+    timeout: Timeout = 600,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Run once more what a run that is over was asked: a new run, with the agent as it is now."""
+    request_and_show(
+        settings_from(data_dir, database_url, user),
+        lambda app, me: app.runs.retry(me, run),
+        wait=not no_wait,
+        timeout=timeout,
+        as_json=json,
+    )
+
+
+def _print_news(step: StepRow, seen: dict[tuple[int, int], tuple[str, int]]) -> None:
+    """Print what is new of a call: that it began or ended, or further attempts that failed."""
+    from rota.cli.runs import texts as run_texts
+
+    key, attempts = (step.model_step, step.call_index), step.attempts or ()
+    status, told = seen.get(key, ("", 0))
+    seen[key] = step.status, len(attempts)
+    if status != step.status:
+        run_texts.print_step(step, attempts_told=told)
+    else:
+        for attempt in attempts[told:]:
+            run_texts.print_attempt(attempt)

@@ -1,0 +1,158 @@
+"""`rota run AGENT`: a run now, under the same policy as a scheduled one."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+from rota.cli.runs.options import (
+    DryRun,
+    IdleTime,
+    MaxCost,
+    MaxSteps,
+    MaxTime,
+    MaxTokens,
+    Model,
+    of_run,
+)
+from rota.settings import Settings
+
+if TYPE_CHECKING:
+    from rota.bootstrap import App
+    from rota.domain.ids import RunId, UserId
+    from rota.store.runs.results import Result
+
+EXIT_OF_STATUS: Final = {"success": 0, "error": 8, "partial": 9}
+"""Exit codes of a run that was waited for; documented in docs/reference/exit-codes.md."""
+
+NO_RESULT_YET: Final = 10
+INTERRUPTED: Final = 130
+
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the run's id and do not wait.")]
+Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the result.")]
+
+
+def run(
+    agent: Annotated[str, typer.Argument(help="The agent's name.")],
+    prompt: Annotated[str, typer.Argument(help="What it is told.")] = "",
+    model: Model = None,
+    max_time: MaxTime = None,
+    idle_time: IdleTime = None,
+    max_steps: MaxSteps = None,
+    max_tokens: MaxTokens = None,
+    max_cost: MaxCost = None,
+    dry_run: DryRun = False,
+    no_wait: NoWait = False,
+    timeout: Timeout = 600,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Run an agent now and show its result.
+
+    The model and the limits are for this run, instead of the agent's own.
+    """
+    options = of_run(
+        model=model,
+        max_time=max_time,
+        idle_time=idle_time,
+        max_steps=max_steps,
+        max_tokens=max_tokens,
+        max_cost=max_cost,
+        dry_run=dry_run,
+    )
+    request_and_show(
+        settings_from(data_dir, database_url, user),
+        lambda app, me: app.runs.request(me, agent, prompt, options),
+        wait=not no_wait,
+        timeout=timeout,
+        as_json=json,
+    )
+
+
+def request_and_show(
+    settings: Settings,
+    request: Callable[[App, UserId], Awaitable[RunId]],
+    *,
+    wait: bool,
+    timeout: int,
+    as_json: bool,
+) -> None:
+    """Ask for a run; unless told otherwise wait for its result, print it, and exit by its status.
+
+    Where no scheduler and worker are alive, this process executes the run itself.
+    """
+    from rota.cli import output
+    from rota.cli.runs.results import show_result
+
+    asked: RunId | None = None
+
+    async def work(app: App, me: UserId) -> tuple[RunId, Result | None]:
+        nonlocal asked
+        async with AsyncExitStack() as stack:
+            if wait and not await app.runs.somebody_works():
+                await stack.enter_async_context(_working(app))
+            asked = run_id = await request(app, me)
+            if not wait:
+                return run_id, None
+            return run_id, await app.runs.wait(me, run_id, limit=timedelta(seconds=timeout))
+
+    try:
+        run_id, result = as_person(settings, work)
+    except KeyboardInterrupt:
+        output.warn(f"Interrupted; {_what_becomes_of(asked)}")
+        raise typer.Exit(INTERRUPTED) from None
+    if not wait:
+        if as_json:
+            output.print_json({"run_id": run_id})
+        else:
+            output.say(str(run_id))
+            if settings.database_url is None and sys.stdout.isatty():
+                output.say("It runs when `rota up` does.")
+        return
+    if result is None:
+        output.warn(f"No result after {timeout} s; {_what_becomes_of(run_id)}")
+        raise typer.Exit(NO_RESULT_YET)
+    show_result(result, as_json=as_json)
+    raise typer.Exit(EXIT_OF_STATUS[result.status])
+
+
+def _what_becomes_of(run_id: RunId | None) -> str:
+    if run_id is None:
+        return "no run was asked for."
+    return f"the run {run_id} goes on where `rota up` or a worker runs."
+
+
+class _working:  # noqa: N801  used as a context manager, like a function
+    """Admit and execute runs in this process, without firing schedules, for the block."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._stack = AsyncExitStack()
+        self._stop = asyncio.Event()
+
+    async def __aenter__(self) -> None:
+        from rota.bootstrap import background
+
+        tasks = await self._stack.enter_async_context(background(self._app))
+        loops = [
+            asyncio.create_task(tasks.run_admission(self._stop)),
+            asyncio.create_task(tasks.run_worker(self._stop)),
+        ]
+
+        async def finish() -> None:
+            self._stop.set()
+            await asyncio.gather(*loops)
+
+        self._stack.push_async_callback(finish)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()

@@ -1,0 +1,199 @@
+"""How runs read on a terminal: where one stands, what it was asked and used, each of its calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from rota.cli import output
+from rota.cli.runs.option_texts import limits_in_words, money
+
+if TYPE_CHECKING:
+    from rota.store.runs.journals import StepRow
+    from rota.store.runs.views import RunView
+
+_SHOWN: Final = 500
+_BEFORE: Final = 0  # `model_step` of what comes before the first model call
+
+
+def status(run: RunView) -> str:
+    """Say where a run stands."""
+    if run.status == "running" and run.cancel_requested_at is not None:
+        return "stopping"
+    return run.status
+
+
+def used(run: RunView) -> tuple[str, str]:
+    """Say the tokens in all and the cost of a run that has ended, for a table."""
+    metadata = run.metadata or {}
+    tokens = metadata.get("tokens")
+    if tokens is None:
+        return "-", "-"
+    cost = metadata.get("cost_usd")
+    total = tokens.get("input", 0) + tokens.get("output", 0)
+    return f"{total:,}", money(Decimal(cost)) if cost is not None else "unknown"
+
+
+def print_run(run: RunView, zone: str) -> None:
+    """Print where a run stands and what it was asked."""
+    output.say(f"{run.schedule_name or run.agent_name}: {status(run)}", style="bold")
+    metadata = run.metadata or {}
+    waits = run.not_before if run.status == "waiting" else None
+    lines = [
+        ("Run", str(run.id)),
+        ("Agent", run.agent_name),
+        ("Trigger", run.trigger),
+        ("Retry of", run.retry_of and str(run.retry_of)),
+        ("Prompt", run.prompt or "(none)"),
+        ("Model", run.model or (run.options or {}).get("model")),
+        ("Limits", _limits(run)),
+        ("Fire time", run.fire_time and output.moment(run.fire_time, zone)),
+        ("Created", output.moment(run.created_at, zone)),
+        ("Not before", waits and output.moment(waits, zone)),
+        ("Started", run.started_at and output.moment(run.started_at, zone)),
+        ("Ended", run.finished_at and output.moment(run.finished_at, zone)),
+        ("Attempt", str(run.attempt) if run.attempt > 1 else None),
+        ("Cancelled", run.cancel_reason),
+        ("Result", run.result_status),
+        ("Stopped", metadata.get("stopped")),
+        ("Pre-check", metadata.get("precheck")),
+        ("Quiet", "the answer is not announced" if metadata.get("quiet") else None),
+    ]
+    for name, said in lines:
+        if said:
+            output.say(f"{name:10} {said}")
+
+
+def print_end(run: RunView, steps: Sequence[StepRow], zone: str) -> None:
+    """Print what a run has used so far, and what comes after it."""
+    metadata = run.metadata or {}
+    said = _used_in_words(run, steps)
+    warnings = [w for w in metadata.get("warnings", ()) if w != metadata.get("stopped")]
+    if said:
+        output.say()
+        output.say(f"{'Used':10} {said}")
+    for number, warning in enumerate(warnings):
+        output.say(f"{'' if number else 'Warning':10} {warning}")
+    if "retry_at" in metadata:
+        from datetime import datetime
+
+        at = output.moment(datetime.fromisoformat(metadata["retry_at"]), zone)
+        output.say(f"{'Retry':10} at {at}, as run {metadata.get('retry_run_id')}")
+    if run.journal_pruned_at is not None and run.attempt:
+        pruned = output.moment(run.journal_pruned_at, zone)
+        kept = "; its result is kept" if run.result_status else ""
+        output.say(f"Its calls were pruned {pruned}{kept} (`rota retention show`).")
+
+
+def print_step(step: StepRow, *, attempts_told: int = 0) -> None:
+    """Print one call: which, how it stands, how long it took, what went in and came out.
+
+    Of its failed attempts the first `attempts_told` are left out.
+    """
+    took = ""
+    if step.finished_at is not None:
+        took = f"  {(step.finished_at - step.started_at).total_seconds():.2f} s"
+    output.say()
+    output.say(f"{_place(step)} {step.name}: {step.status}{took}{_tokens(step)}", style="bold")
+    arguments = step.request.get("arguments")
+    if arguments:
+        output.say(f"      {_shown(arguments)}")
+    for attempt in (step.attempts or ())[attempts_told:]:
+        print_attempt(attempt)
+    answer = step.error or _answer(step.response)
+    if answer:
+        output.say(f"      {answer}")
+
+
+def print_attempt(attempt: Mapping[str, Any]) -> None:
+    """Print a failed attempt of a model call, and how long the next one is waited for."""
+    waited = attempt.get("waited")
+    after = "not tried again" if waited is None else f"again after {waited:.1f} s"
+    said = f"{attempt.get('kind')} of {attempt.get('model')}, {after}: {attempt.get('message')}"
+    output.say(f"      failed: {_shown(said)}", style="yellow")
+
+
+def _place(step: StepRow) -> str:
+    if step.model_step == _BEFORE and step.kind == "tool":
+        return "0     pre-check"
+    if step.kind == "tool":
+        return f"{f'{step.model_step}.{step.call_index}':5} tool"
+    return f"{step.model_step:<5} {step.kind}" if step.kind == "model" else "0    "
+
+
+def _limits(run: RunView) -> str | None:
+    """Say the limits that held, with rota's own where there is none; else those asked for."""
+    from rota.domain.errors import InvalidInputError
+    from rota.domain.runs.limits import DEFAULT_IDLE_SECONDS, DEFAULT_WALL_SECONDS, Limits
+
+    try:
+        if run.limits is None:
+            return limits_in_words(Limits.parse((run.options or {}).get("limits")))
+        rotas = Limits(wall_seconds=DEFAULT_WALL_SECONDS, idle_seconds=DEFAULT_IDLE_SECONDS)
+        return limits_in_words(rotas.overridden_by(Limits.parse(run.limits)))
+    except InvalidInputError as error:  # written past rota
+        return f"cannot be read: {error.message}"
+
+
+def _used_in_words(run: RunView, steps: Sequence[StepRow]) -> str:
+    """Say what a run has used: by its calls as far as they are kept, else by its result."""
+    metadata = run.metadata or {}
+    models = [step for step in steps if step.kind == "model"]
+    if models:
+        usages = [step.usage or {} for step in models]
+        tokens = [sum(u.get(f"{way}_tokens", 0) for u in usages) for way in ("input", "output")]
+        costs = [step.cost_usd for step in models if step.usage]
+        cost = None if None in costs else sum((c for c in costs if c is not None), Decimal(0))
+        calls = len(models)
+        failed = sum(len(step.attempts or ()) for step in models)
+    else:
+        told = metadata.get("tokens", {})
+        tokens = [told.get("input", 0), told.get("output", 0)]
+        cost = Decimal(metadata["cost_usd"]) if "cost_usd" in metadata else None
+        calls, failed = metadata.get("model_calls", 0), metadata.get("failed_model_calls", 0)
+    if not calls:
+        return ""
+    parts = [f"{calls} model call{'s' if calls > 1 else ''}"]
+    if failed:
+        parts.append(f"{failed} failed attempt{'s' if failed > 1 else ''}")
+    if any(tokens):
+        parts.append(f"{sum(tokens):,} tokens ({tokens[0]:,} in, {tokens[1]:,} out)")
+        parts.append(money(cost) if cost is not None else "at a price that is not known")
+    return ", ".join(parts)
+
+
+def _tokens(step: StepRow) -> str:
+    usage = step.usage or {}
+    given, said = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+    if not given and not said:
+        return ""
+    cost = f"  {money(step.cost_usd)}" if step.cost_usd is not None else ""
+    about = "about " if usage.get("estimated") else ""
+    return f"  {about}{given:,}+{said:,} tokens{cost}"
+
+
+def _answer(response: object) -> str:
+    from rota.domain.agents.message_content import normalize_content
+
+    messages = response if isinstance(response, list) else [response]
+    texts: list[str] = []
+    for message in messages:
+        if isinstance(message, dict) and isinstance(data := message.get("data"), dict):
+            texts.append(normalize_content(data.get("content") or ""))
+            texts += [f"→ {call.get('name')}" for call in data.get("tool_calls") or ()]
+    return _shown(" ".join(text for text in texts if text)) if any(texts) else ""
+
+
+def _shown(value: object) -> str:
+    """Return a value on one line, secrets replaced, cut."""
+    from rota.security.secrets.redaction import redact, redact_text
+
+    text = (
+        redact_text(value)
+        if isinstance(value, str)
+        else json.dumps(redact(value), ensure_ascii=False)
+    )
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -1,0 +1,95 @@
+"""`rota usage`: what was used, day by day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from rota.store.runs.usage import UsageView
+
+
+def usage(
+    days: Annotated[int, typer.Option("--days", min=1, max=3_660, help="So many days.")] = 7,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Show the tokens and the money that your runs used, day by day, in all and by schedule."""
+    from itertools import groupby
+
+    from rota.cli import output
+
+    found = as_person(
+        settings_from(data_dir, database_url, user), lambda app, me: app.usage.latest(me, days=days)
+    )
+    if json:
+        output.print_json(found)
+        return
+    lines: list[tuple[object, ...]] = []
+    for day, views in groupby(found, key=lambda view: view.day):
+        lines += _of_day(day, list(views))
+    output.table(
+        ["DAY", "SCHEDULE", "MODEL CALLS", "TOKENS", "COST", "OF ITS LIMIT"],
+        lines,
+        empty="No model was asked in this time.",
+    )
+
+
+def _of_day(day: date, views: Sequence[UsageView]) -> list[tuple[object, ...]]:
+    """Return the lines of a day: in all, by schedule, and what belongs to none."""
+    from rota.cli.runs.option_texts import money
+
+    lines: list[tuple[object, ...]] = [
+        (
+            day if view.schedule_id is None else "",
+            _name(view),
+            f"{view.model_calls:,}",
+            f"{view.input_tokens + view.output_tokens:,}",
+            money(view.cost_usd),
+            _of_limits(view),
+        )
+        for view in views
+    ]
+    in_all = next((view for view in views if view.schedule_id is None), None)
+    own = [view for view in views if view.schedule_id is not None]
+    if in_all is None or not own:
+        return lines
+    calls = in_all.model_calls - sum(view.model_calls for view in own)
+    if calls > 0:
+        tokens = in_all.input_tokens + in_all.output_tokens
+        tokens -= sum(view.input_tokens + view.output_tokens for view in own)
+        cost = in_all.cost_usd - sum(view.cost_usd for view in own)
+        lines.append(("", "(no schedule)", f"{calls:,}", f"{tokens:,}", money(cost), ""))
+    return lines
+
+
+def _name(view: UsageView) -> str:
+    if view.schedule_id is None:
+        return "in all"
+    return view.schedule_name or f"(removed: {str(view.schedule_id)[:8]})"
+
+
+def _of_limits(view: UsageView) -> str:
+    from rota.cli.runs.option_texts import counted, money
+    from rota.domain.errors import InvalidInputError
+    from rota.domain.runs.limits import DayLimits
+
+    try:
+        limits = DayLimits.parse(view.day_limits)
+    except InvalidInputError:  # written past rota; `rota schedules show` says what is wrong
+        return "cannot be read"
+    parts: list[str] = []
+    if limits.tokens is not None:
+        share = (view.input_tokens + view.output_tokens) / limits.tokens
+        parts.append(f"{share:.0%} of {counted(limits.tokens, 'token')}")
+    if limits.cost_usd is not None:
+        parts.append(f"{view.cost_usd / limits.cost_usd:.0%} of {money(limits.cost_usd)}")
+    return ", ".join(parts)

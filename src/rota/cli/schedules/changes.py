@@ -1,0 +1,340 @@
+"""`rota schedules add` and `edit`, and how a changed schedule is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+from rota.cli.runs.options import (
+    Approvals,
+    ApprovalsExpire,
+    ApprovalsMost,
+    ApprovalsRemind,
+    Check,
+    DayCost,
+    DayTokens,
+    IdleTime,
+    MaxCost,
+    MaxSteps,
+    MaxTime,
+    MaxTokens,
+    Model,
+    OutputSchema,
+    PrecheckArgs,
+    PrecheckOption,
+    QuietAnswer,
+    Retries,
+    Section,
+    of_schedule,
+)
+from rota.cli.schedules.options import (
+    ActiveDays,
+    ActiveHours,
+    At,
+    CatchUp,
+    CatchUpWindow,
+    DstGap,
+    DstOverlap,
+    End,
+    Every,
+    Except,
+    ExceptCalendar,
+    Jitter,
+    MaxRuns,
+    Overlap,
+    PauseAfterFailures,
+    Start,
+    When,
+    Zone,
+)
+
+if TYPE_CHECKING:
+    from rota.bootstrap import App
+    from rota.domain.ids import UserId
+    from rota.domain.schedules.schedule import Schedule
+    from rota.settings import Settings
+
+Reference = Annotated[
+    str, typer.Argument(metavar="SCHEDULE", help="Its name, its id, or the beginning of its id.")
+]
+NEXT_FIRES: Final = 5
+"""How many fires are read back."""
+
+
+def add_schedule(
+    agent: Annotated[str, typer.Argument(help="The agent's name.")],
+    when: When = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="What the agent is told.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The agent's name if left out.")
+    ] = None,
+    time_zone: Zone = None,
+    every: Every = None,
+    at: At = None,
+    start: Start = None,
+    end: End = None,
+    jitter: Jitter = None,
+    active_hours: ActiveHours = None,
+    active_days: ActiveDays = None,
+    excluded_days: Except = None,
+    dst_gap: DstGap = None,
+    dst_overlap: DstOverlap = None,
+    except_calendar: ExceptCalendar = None,
+    overlap: Overlap = None,
+    catch_up: CatchUp = None,
+    catch_up_window: CatchUpWindow = None,
+    max_runs: MaxRuns = None,
+    pause_after_failures: PauseAfterFailures = None,
+    model: Model = None,
+    max_time: MaxTime = None,
+    idle_time: IdleTime = None,
+    max_steps: MaxSteps = None,
+    max_tokens: MaxTokens = None,
+    max_cost: MaxCost = None,
+    day_tokens: DayTokens = None,
+    day_cost: DayCost = None,
+    check: Check = None,
+    quiet_answer: QuietAnswer = None,
+    precheck: PrecheckOption = None,
+    precheck_args: PrecheckArgs = None,
+    output_schema: OutputSchema = None,
+    section: Section = None,
+    retries: Retries = None,
+    approvals: Approvals = None,
+    approvals_expire: ApprovalsExpire = None,
+    approvals_remind: ApprovalsRemind = None,
+    approvals_most: ApprovalsMost = None,
+    paused: Annotated[bool, typer.Option("--paused", help="It begins when resumed.")] = False,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Add a schedule; it is read back in words, with its next fires and changes of the clock."""
+    from rota.domain.schedules.drafts import Draft
+    from rota.services.schedules.service import NewSchedule
+
+    draft = Draft(
+        when=when,
+        every=every,
+        at=tuple(at or ()),
+        start=start,
+        end=end,
+        jitter=jitter,
+        active_hours=active_hours,
+        active_days=active_days,
+        excluded_days=excluded_days,
+        dst_gap=dst_gap,
+        dst_overlap=dst_overlap,
+        overlap=overlap,
+        catch_up=catch_up,
+        catch_up_window=catch_up_window,
+        max_runs=max_runs,
+        pause_after_failures=pause_after_failures,
+    )
+    options = of_schedule(
+        model=model,
+        max_time=max_time,
+        idle_time=idle_time,
+        max_steps=max_steps,
+        max_tokens=max_tokens,
+        max_cost=max_cost,
+        day_tokens=day_tokens,
+        day_cost=day_cost,
+        check=check,
+        quiet_answer=quiet_answer,
+        precheck=precheck,
+        precheck_args=precheck_args,
+        output_schema=output_schema,
+        section=section,
+        retries=retries,
+        approvals=approvals,
+        approvals_expire=approvals_expire,
+        approvals_remind=approvals_remind,
+        approvals_most=approvals_most,
+    )
+    new = NewSchedule(
+        name=name or agent,
+        agent_name=agent,
+        draft=draft,
+        time_zone=time_zone,
+        prompt=prompt,
+        calendars=tuple(except_calendar or ()),
+        paused="it was added paused" if paused else None,
+        options=options,
+    )
+    change_and_show(
+        lambda app, me: app.schedules.add(me, new),
+        "Added",
+        settings_from(data_dir, database_url, user),
+        as_json=json,
+    )
+
+
+def edit_schedule(
+    schedule: Reference,
+    when: When = None,
+    agent: Annotated[str | None, typer.Option("--agent", help="Another agent.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="Another prompt; 'none' for none.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Another name.")] = None,
+    time_zone: Annotated[
+        str | None, typer.Option("--time-zone", help="Another zone; 'none' for your own.")
+    ] = None,
+    every: Every = None,
+    at: At = None,
+    start: Start = None,
+    end: End = None,
+    jitter: Jitter = None,
+    active_hours: ActiveHours = None,
+    active_days: ActiveDays = None,
+    excluded_days: Except = None,
+    dst_gap: DstGap = None,
+    dst_overlap: DstOverlap = None,
+    except_calendar: ExceptCalendar = None,
+    overlap: Overlap = None,
+    catch_up: CatchUp = None,
+    catch_up_window: CatchUpWindow = None,
+    max_runs: MaxRuns = None,
+    pause_after_failures: PauseAfterFailures = None,
+    model: Model = None,
+    max_time: MaxTime = None,
+    idle_time: IdleTime = None,
+    max_steps: MaxSteps = None,
+    max_tokens: MaxTokens = None,
+    max_cost: MaxCost = None,
+    day_tokens: DayTokens = None,
+    day_cost: DayCost = None,
+    check: Check = None,
+    quiet_answer: QuietAnswer = None,
+    precheck: PrecheckOption = None,
+    precheck_args: PrecheckArgs = None,
+    output_schema: OutputSchema = None,
+    section: Section = None,
+    retries: Retries = None,
+    approvals: Approvals = None,
+    approvals_expire: ApprovalsExpire = None,
+    approvals_remind: ApprovalsRemind = None,
+    approvals_most: ApprovalsMost = None,
+    revision: Annotated[
+        int | None,
+        typer.Option("--revision", help="Change nothing unless it is still at this revision."),
+    ] = None,
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+    user: As = None,
+    json: Json = False,
+) -> None:
+    """Change a schedule: what is left out stays, 'none' (or 0) takes a value away.
+
+    A changed rule is planned from now on: it never fires a time that has passed.
+    """
+    from rota.domain.schedules.drafts import Draft
+    from rota.services.schedules.service import ScheduleEdit
+
+    draft = Draft(
+        when=when,
+        every=every,
+        at=tuple(at or ()),
+        start=start,
+        end=end,
+        jitter=jitter,
+        active_hours=active_hours,
+        active_days=active_days,
+        excluded_days=excluded_days,
+        dst_gap=dst_gap,
+        dst_overlap=dst_overlap,
+        overlap=overlap,
+        catch_up=catch_up,
+        catch_up_window=catch_up_window,
+        max_runs=max_runs,
+        pause_after_failures=pause_after_failures,
+    )
+    options = of_schedule(
+        model=model,
+        max_time=max_time,
+        idle_time=idle_time,
+        max_steps=max_steps,
+        max_tokens=max_tokens,
+        max_cost=max_cost,
+        day_tokens=day_tokens,
+        day_cost=day_cost,
+        check=check,
+        quiet_answer=quiet_answer,
+        precheck=precheck,
+        precheck_args=precheck_args,
+        output_schema=output_schema,
+        section=section,
+        retries=retries,
+        approvals=approvals,
+        approvals_expire=approvals_expire,
+        approvals_remind=approvals_remind,
+        approvals_most=approvals_most,
+    )
+    calendars = tuple(c for c in except_calendar if c != "none") if except_calendar else None
+    edit = ScheduleEdit(
+        draft=draft,
+        name=name,
+        agent_name=agent,
+        prompt=prompt,
+        time_zone=time_zone,
+        calendars=calendars,
+        revision=revision,
+        options=options,
+    )
+    change_and_show(
+        lambda app, me: app.schedules.edit(me, schedule, edit),
+        "Changed",
+        settings_from(data_dir, database_url, user),
+        as_json=json,
+    )
+
+
+def change_and_show(
+    work: Callable[[App, UserId], Awaitable[Schedule]],
+    done: str,
+    settings: Settings,
+    *,
+    as_json: bool,
+) -> None:
+    """Change a schedule and read it back."""
+    from rota.cli import output
+    from rota.cli.schedules import texts as schedule_texts
+
+    async def change(app: App, me: UserId) -> tuple[Schedule, list[datetime]]:
+        schedule = await work(app, me)
+        return schedule, app.schedules.next_fires(schedule.timing, NEXT_FIRES)
+
+    schedule, fires = as_person(settings, change)
+    if as_json:
+        output.print_json(schedule_json(schedule) | {"next_fires": fires})
+        return
+    output.say(f"{done} {schedule.name}: {schedule_texts.words(schedule)}.")
+    if schedule.state == "paused":
+        output.say(f"It is paused: {schedule.pause_note or '(no note)'}.")
+    schedule_texts.print_options(schedule)
+    schedule_texts.print_fires(fires, schedule.timing.time_zone)
+    schedule_texts.print_clock_notes(schedule.timing, wall_clock())
+
+
+def schedule_json(schedule: Schedule) -> dict[str, object]:
+    """Return a schedule as `--json` shows it."""
+    from dataclasses import asdict
+
+    from rota.cli.schedules import texts as schedule_texts
+
+    fields = asdict(schedule)
+    fields |= fields.pop("timing") | fields.pop("policy")
+    return fields | {"state": schedule.state, "in_words": schedule_texts.words(schedule)}
+
+
+def wall_clock() -> datetime:
+    """Return the composition root's time, without the seconds that importing it takes."""
+    from datetime import UTC
+
+    return datetime.now(UTC)

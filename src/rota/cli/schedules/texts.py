@@ -1,0 +1,221 @@
+"""How schedules read on a terminal: rules in words, fires, changes of the clock, the week."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from rota.cli import output
+
+if TYPE_CHECKING:
+    from rota.domain.runs.options import Precheck, RunOptions
+    from rota.domain.schedules.schedule import Schedule
+    from rota.domain.schedules.timing import Timing
+    from rota.services.schedules.explanations import Explanation
+    from rota.services.schedules.service import Upcoming
+
+FOLDED_ABOVE = 4
+"""Fires of one schedule on one day that the calendar lists one by one."""
+
+
+def words(schedule: Schedule) -> str:
+    """Say a schedule's rule, or what is wrong with a row that was written past rota."""
+    from rota.domain.errors import InvalidInputError
+
+    try:
+        return schedule.rule().in_words()
+    except InvalidInputError as error:
+        return f"{schedule.timing.cron or 'its rule'} ({error.message})"
+
+
+def next_of(schedule: Schedule) -> str:
+    """Say when a schedule fires next, or why it does not."""
+    from rota.domain.errors import InvalidInputError
+
+    if schedule.state != "active":
+        return schedule.state
+    following = schedule.next_fire_at
+    if following is None:  # no scheduler has planned it yet
+        try:
+            following = schedule.rule().next_after(schedule.plan_from)
+        except InvalidInputError:
+            return "cannot be planned"
+    return output.when(following, schedule.timing.time_zone)
+
+
+def print_fires(fires: Sequence[datetime], zone: str) -> None:
+    """Print the next fires, one a line."""
+    if not fires:
+        output.say("It never fires.")
+    for index, fire in enumerate(fires):
+        output.say(f"{'Next fires' if index == 0 else '':10} {output.moment(fire, zone)}")
+
+
+def print_clock_notes(timing: Timing, now: datetime) -> None:
+    """Print what changes of the clock in the coming year mean."""
+    from rota.domain.schedules.clock_notes import clock_notes
+
+    for index, note in enumerate(clock_notes(timing, now)):
+        output.say(f"{'Clock' if index == 0 else '':10} {note}")
+
+
+def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
+    """Print what bounds a schedule's rule, and its policy where it is not the default."""
+    timing, policy = schedule.timing, schedule.policy
+    zone = timing.time_zone
+    lines = [
+        ("Starts", timing.starts_at and output.moment(timing.starts_at, zone)),
+        ("Ends", timing.ends_at and output.moment(timing.ends_at, zone)),
+        ("Runs", policy.max_runs and f"{schedule.runs_started} of {policy.max_runs}"),
+        ("Jitter", timing.jitter and f"up to {_length(timing.jitter)}"),
+        ("Active", " ".join(t for t in (timing.active_days, timing.active_hours) if t)),
+        ("Except", ", ".join(t for t in (timing.excluded_days, *calendars) if t)),
+        ("Overlap", policy.overlap.value),
+        ("Catch-up", f"{policy.catch_up.value}, within {_length(policy.catch_up_window)}"),
+        (
+            "Failures",
+            policy.pause_after_failures
+            and f"paused after {policy.pause_after_failures} in a row ({schedule.failures_in_row} "
+            "now)",
+        ),
+        ("DST", _dst(timing)),
+    ]
+    for name, said in lines:
+        if said:
+            output.say(f"{name:10} {said}")
+
+
+def print_options(schedule: Schedule) -> None:
+    """Print how a schedule's runs are executed, where it says so."""
+    from rota.cli.runs.option_texts import day_limits_in_words, limits_in_words
+    from rota.domain.errors import InvalidInputError
+    from rota.domain.runs.contracts import OutputContract, parse_contract
+    from rota.domain.runs.options import parse_run_options
+
+    try:
+        options = parse_run_options(schedule.options)
+        contract = parse_contract(options.output) if options.output else OutputContract()
+    except InvalidInputError as error:  # written past rota
+        output.say(f"Options    cannot be read, so its runs fail: {error.message}")
+        return
+    demanded = ["JSON that matches a schema"] if contract.schema is not None else []
+    demanded += [f"text under {', '.join(contract.sections)}"] if contract.sections else []
+    lines = [
+        ("Model", options.model),
+        ("Each run", limits_in_words(options.limits)),
+        ("Each day", day_limits_in_words(options.day_limits)),
+        *(
+            ("Checklist" if number == 1 else "", f"{number}. {item}")
+            for number, item in enumerate(options.checklist, start=1)
+        ),
+        ("Quiet", options.quiet and f"{options.quiet} is stored and not announced"),
+        ("Pre-check", options.precheck and _precheck(options.precheck)),
+        ("Answer", " and ".join(demanded)),
+        (
+            "Retries",
+            options.retries
+            and f"at most {options.retries}, later, of runs that failed for a passing reason",
+        ),
+        ("Approvals", _approvals(options)),
+    ]
+    for name, said in lines:
+        if said:
+            output.say(f"{name:10} {said}")
+
+
+def _approvals(options: RunOptions) -> str | None:
+    from rota.domain.approvals.actions import ActionMode
+    from rota.domain.schedules.rules.intervals import length_in_words
+
+    said = []
+    match options.approvals:
+        case ActionMode.SUSPEND:
+            said.append("a run parks until its calls are decided")
+        case ActionMode.QUEUE:
+            said.append("the agent goes on meanwhile")
+    if options.approvals_expire is not None:
+        waits = length_in_words(timedelta(seconds=options.approvals_expire))
+        said.append(f"a call waits for {waits}")
+    if options.approvals_remind is not None:
+        waits = length_in_words(timedelta(seconds=options.approvals_remind))
+        said.append(f"you are reminded after {waits}")
+    if options.approvals_most is not None:
+        said.append(f"a run may ask for {options.approvals_most}")
+    return "; ".join(said) or None
+
+
+def _precheck(check: Precheck) -> str:
+    name = check.name if check.kind == "tool" else f"callable:{check.name}"
+    asked = json.dumps(dict(check.arguments), ensure_ascii=False) if check.arguments else ""
+    return f"{name} {asked}".rstrip()
+
+
+def print_week(fires: Sequence[Sequence[Upcoming]], zone: str) -> None:
+    """Print the days to come with their fires; a schedule that fires often takes one line a day."""
+    lines: list[tuple[datetime, str, str, str]] = []
+    for of_schedule in fires:
+        local = [(item, item.fire_time.astimezone(ZoneInfo(zone))) for item in of_schedule]
+        for _, day in groupby(local, key=lambda pair: pair[1].date()):
+            lines += _day_lines(list(day))
+    last = None
+    for moment, clock, name, said in sorted(lines, key=lambda line: (line[0], line[2])):
+        if moment.date() != last:
+            if last is not None:
+                output.say()
+            output.say(f"{moment:%A %Y-%m-%d}", style="bold")
+            last = moment.date()
+        output.say(f"  {clock:11}  {name}{said}")
+    if last is None:
+        output.say("Nothing fires in this time.")
+
+
+def _day_lines(
+    day: Sequence[tuple[Upcoming, datetime]],
+) -> list[tuple[datetime, str, str, str]]:
+    name = day[0][0].schedule.name
+    if len(day) <= FOLDED_ABOVE:
+        return [
+            (at, f"{at:%H:%M}", name, f"  (not: {item.suppressed})" if item.suppressed else "")
+            for item, at in day
+        ]
+    run = [at for item, at in day if item.suppressed is None]
+    first, last = (run[0], run[-1]) if run else (day[0][1], day[-1][1])
+    said = f"  {len(run)} times"
+    if len(run) < len(day):
+        said += f", {len(day) - len(run)} suppressed"
+    return [(first, f"{first:%H:%M}-{last:%H:%M}", name, said)]
+
+
+def print_explanation(explanation: Explanation) -> None:
+    """Print why a schedule did or did not run at a time."""
+    zone = explanation.time_zone
+    verdict = explanation.verdict.replace("_", " ")
+    output.say(
+        f"{explanation.schedule_name} at {output.moment(explanation.at, zone)}: {verdict}.",
+        style="bold",
+    )
+    for sentence in explanation.why:
+        output.say(sentence)
+    occurrence = explanation.occurrence
+    if occurrence is not None and occurrence.run_id is not None:
+        output.say(f"{'Run':10} {occurrence.run_id}")
+    output.say(f"{'Before':10} {output.moment(explanation.previous_fire, zone)}")
+    output.say(f"{'After':10} {output.moment(explanation.next_fire, zone)}")
+
+
+def _dst(timing: Timing) -> str:
+    from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
+
+    if timing.dst_gap is DstGap.VIXIE and timing.dst_overlap is DstOverlap.VIXIE:
+        return ""
+    return f"gap {timing.dst_gap}, overlap {timing.dst_overlap}"
+
+
+def _length(length: timedelta) -> str:
+    from rota.domain.schedules.rules.intervals import length_in_words
+
+    return length_in_words(length)

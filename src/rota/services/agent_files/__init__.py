@@ -1,0 +1,1 @@
+"""Agent files: read, checked, and applied as one change."""

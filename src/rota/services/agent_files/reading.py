@@ -1,0 +1,306 @@
+"""Agent files: YAML or JSON, read with line numbers, checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from rota.agents.scripted.templates import check_expression, check_template
+from rota.domain.agents.script import Script, parse_script
+from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.drafts import Draft
+from rota.services.agent_files.options import LimitsEntry, OptionFields, check_fallbacks
+
+LARGEST_FILE: Final = 1_000_000
+"""Bytes; nobody writes more by hand."""
+
+_MOST_NODES: Final = 100_000  # aliases of aliases grow without end
+
+Location = tuple[int | str, ...]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ScheduleEntry(OptionFields):
+    """A schedule of an agent in a file; `time_zone` left out follows the owner's zone."""
+
+    name: str = Field(min_length=1, max_length=100)
+    when: str | None = None
+    cron: str | None = None
+    every: str | None = None
+    at: tuple[str, ...] = Field(default=(), strict=False)
+    time_zone: str | None = None
+    prompt: str | None = None
+    start: str | None = None
+    end: str | None = None
+    jitter: str | None = None
+    active_hours: str | None = None
+    active_days: str | None = None
+    except_days: str | None = Field(default=None, alias="except")
+    except_calendars: tuple[str, ...] = Field(default=(), strict=False)
+    dst_gap: str | None = None
+    dst_overlap: str | None = None
+    overlap: str | None = None
+    catch_up: str | None = None
+    catch_up_window: str | None = None
+    max_runs: int | None = Field(default=None, ge=1)
+    pause_after_failures: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.cron is not None and self.when is not None:
+            raise ValueError("`cron` and `when` are two names for one thing; give one of them")
+        return self
+
+    def draft(self) -> Draft:
+        """Return rule and policy as the command line has them."""
+        return Draft(
+            when=self.when if self.cron is None else self.cron,
+            every=self.every,
+            at=self.at,
+            start=self.start,
+            end=self.end,
+            jitter=self.jitter,
+            active_hours=self.active_hours,
+            active_days=self.active_days,
+            excluded_days=self.except_days,
+            dst_gap=self.dst_gap,
+            dst_overlap=self.dst_overlap,
+            overlap=self.overlap,
+            catch_up=self.catch_up,
+            catch_up_window=self.catch_up_window,
+            max_runs=self.max_runs,
+            pause_after_failures=self.pause_after_failures,
+        )
+
+
+class AgentEntry(_Part):
+    """An agent in a file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    description: str = ""
+    model: Annotated[str, Field(pattern=r"^[a-z0-9_]+:.+$")]
+    model_settings: dict[str, Any] = Field(default_factory=dict)
+    system_prompt: str = ""
+    script: dict[str, Any] | None = None
+    fallback_models: tuple[str, ...] = Field(default=(), max_length=10, strict=False)
+    max_steps: int = Field(default=25, ge=1, le=1000)
+    limits: LimitsEntry = LimitsEntry()
+    max_concurrency: int | None = Field(default=None, ge=1, le=1_000_000)
+    tools: tuple[str, ...] = Field(default=(), strict=False)
+    schedules: tuple[ScheduleEntry, ...] = Field(default=(), strict=False)
+
+    @field_validator("tools")
+    @classmethod
+    def _named_once(cls, tools: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(tools)) != len(tools):
+            raise ValueError("a tool is named twice")
+        return tools
+
+    @model_validator(mode="after")
+    def _one_limit_of_steps(self) -> Self:
+        if self.limits.steps is not None and "max_steps" in self.model_fields_set:
+            raise ValueError("`max_steps` and `limits.steps` are two names for one thing")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFile:
+    """The agents of a file, with the line of each place in them."""
+
+    source: str
+    agents: tuple[AgentEntry, ...]
+    lines: Mapping[Location, int]
+
+    def error(self, message: str, location: Location) -> InvalidInputError:
+        """Return an error that names the file, the line and the place."""
+        return _error(self.source, self.lines, message, location)
+
+
+def read_agent_file(path: Path, *, now: datetime) -> AgentFile:
+    """Read and check a file; raises InvalidInputError with file and line.
+
+    `now` (aware) is what a time such as "tomorrow 9:00" is told from.
+    """
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InvalidInputError(f"{path} is larger than {LARGEST_FILE} bytes.")
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{path} is not UTF-8 text.") from error
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
+    return parse_agent_file(text, source=path.name, now=now)
+
+
+def parse_agent_file(text: str, *, source: str, now: datetime) -> AgentFile:
+    """Parse one agent, a list of agents, or several YAML documents; JSON is YAML."""
+    lines: dict[Location, int] = {}
+    values: list[Any] = []
+    try:
+        for document in yaml.compose_all(text, Loader=yaml.SafeLoader):
+            budget = iter(range(_MOST_NODES))
+            if isinstance(document, yaml.SequenceNode):
+                for node in document.value:
+                    location: Location = (len(values),)
+                    values.append(_value(node, location, lines, source, budget))
+            else:
+                values.append(_value(document, (len(values),), lines, source, budget))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InvalidInputError(
+            f"{source}:{line}: {error.problem or 'this is not YAML'}.", line=line
+        ) from error
+    except yaml.YAMLError as error:
+        raise InvalidInputError(f"{source}: this is not YAML: {error}") from error
+    except RecursionError as error:
+        raise InvalidInputError(f"{source}: it is nested too deeply.") from error
+    if not values:
+        raise InvalidInputError(f"{source}: there is no agent in it.")
+    agents = tuple(_agent(value, index, lines, source, now) for index, value in enumerate(values))
+    names = [agent.name for agent in agents]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise _error(source, lines, f"a second agent named {name!r}", (index, "name"))
+    return AgentFile(source, agents, lines)
+
+
+def _agent(
+    value: Any, index: int, lines: Mapping[Location, int], source: str, now: datetime
+) -> AgentEntry:
+    if not isinstance(value, dict):
+        raise _error(source, lines, "an agent is a mapping of `name`, `model`, ...", (index,))
+    try:
+        agent = AgentEntry.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        said = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            said = "there is no such field"
+        elif first["type"] == "model_type":
+            said = "this is a mapping of names to values"
+        raise _error(source, lines, said, (index, *first["loc"])) from error
+    try:
+        if agent.script is not None or agent.model.startswith("scripted:"):
+            _check_templates(parse_script(agent.script))
+    except InvalidInputError as error:
+        raise _error(source, lines, error.message, (index, "script")) from error
+    try:
+        agent.limits.limits()
+        check_fallbacks(agent.fallback_models)
+    except InvalidInputError as error:
+        raise _error(source, lines, error.message, (index, *_path(error))) from error
+    for number, schedule in enumerate(agent.schedules):
+        try:
+            schedule.draft().timing(schedule.time_zone or "UTC", now=now)
+            schedule.draft().policy()
+            schedule.options()
+        except InvalidInputError as error:
+            place = _place(schedule, (index, "schedules", number), error)
+            raise _error(source, lines, error.message, place) from error
+    return agent
+
+
+def _place(entry: ScheduleEntry, at: Location, error: InvalidInputError) -> Location:
+    """Return the place in the file of what an error is about."""
+    names = {"excluded_days": "except", "starts_at": "start", "ends_at": "end"}
+    field = names.get(error.field or "", error.field or "")
+    if field in {"when", "cron", ""}:
+        field = "cron" if entry.cron is not None else "when"
+    return (*at, *_path(error)) if "." in field else (*at, field)
+
+
+def _path(error: InvalidInputError) -> Location:
+    """Return the path of an error's field, which is written with dots."""
+    parts = (error.field or "").split(".")
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
+
+
+def _error(
+    source: str, lines: Mapping[Location, int], message: str, location: Location
+) -> InvalidInputError:
+    known = next(
+        (location[:n] for n in range(len(location), 0, -1) if location[:n] in lines), location[:1]
+    )
+    line = lines.get(known, 1)
+    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location[1:])
+    said = message[0].lower() + message[1:] if message[:2].istitle() else message
+    prefix = f"{place.removeprefix('.')}: " if place else ""
+    end = "" if said.endswith(("?", "!", ".")) else "."
+    return InvalidInputError(f"{source}:{line}: {prefix}{said}{end}", line=line)
+
+
+def _check_templates(script: Script) -> None:
+    for step in script.steps:
+        for call in step.calls:
+            if call.for_each is not None:
+                check_expression(call.for_each, what="for_each")
+            for text in _texts(call.args):
+                check_template(text, what=f"argument of {call.tool}")
+    check_template(script.answer, what="answer")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _value(
+    node: yaml.Node,
+    location: Location,
+    lines: dict[Location, int],
+    source: str,
+    budget: Iterator[int],
+) -> Any:
+    """Turn a node into a value, noting the line of every place on the way."""
+    if next(budget, None) is None:
+        raise InvalidInputError(f"{source}: it grows to more than {_MOST_NODES} values.")
+    lines.setdefault(location, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            line = key_node.start_mark.line + 1
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise InvalidInputError(
+                    f"{source}:{line}: write it out instead of `<<`.", line=line
+                )
+            if key in result:
+                raise InvalidInputError(f"{source}:{line}: {key!r} stands here twice.", line=line)
+            lines[*location, key] = line
+            result[key] = _value(value_node, (*location, key), lines, source, budget)
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        items: Sequence[yaml.Node] = node.value
+        return [
+            _value(item, (*location, index), lines, source, budget)
+            for index, item in enumerate(items)
+        ]
+    scalar = _SCALARS.construct_object(node)
+    is_json = scalar is None or isinstance(scalar, str | bool | int | float)
+    if not is_json or scalar in {float("inf"), float("-inf")} or scalar != scalar:  # noqa: PLR0124  NaN is not itself
+        raise _error(source, lines, "put this value in quotes", location)
+    if isinstance(scalar, str) and "\0" in scalar:
+        raise _error(source, lines, "a NUL character cannot be stored", location)
+    return scalar
+
+
+_SCALARS: Final = yaml.SafeLoader("")

@@ -1,0 +1,1 @@
+"""Use cases of agents: configuration, tools, connections, prices."""

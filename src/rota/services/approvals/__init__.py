@@ -1,0 +1,1 @@
+"""Use cases of approvals: holding calls, decisions, rules, deputies, expiry."""

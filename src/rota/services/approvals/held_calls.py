@@ -1,0 +1,382 @@
+"""What becomes of the calls of a run that need a yes: held, answered, or run once approved.
+
+The row of the action is the truth, never what an agent or a replay says: whoever moves it from
+approved to running executes it, nobody else.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from rota.domain.agents.message_content import normalize_content
+from rota.domain.approvals.actions import (
+    APPROVAL_LASTS,
+    EXPIRES_AFTER,
+    LARGEST_REQUEST,
+    LONGEST_ACCOUNT,
+    MOST_REFUSALS,
+    MOST_REQUESTS,
+    MOST_WAITING,
+    ActionMode,
+    ActionStatus,
+    PendingAction,
+    told_of,
+    waits,
+)
+from rota.domain.approvals.judging import Decision, Verdict
+from rota.domain.approvals.signals import raised, signals
+from rota.domain.errors import RotaError
+from rota.domain.ids import ActionId
+from rota.domain.runs.run import Run
+from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
+from rota.security.gate.calls import Permit, StepKey, ToolCall, ToolOutcome
+from rota.security.secrets.encryption import Cipher
+from rota.security.secrets.hashing import arguments_hash
+from rota.security.secrets.redaction import redact, redact_text
+from rota.security.secrets.sealing import seal_arguments, unseal_arguments
+from rota.services.notifications.service import draft_unknown_outcome
+from rota.services.runs.journal_writer import FencedError
+from rota.store.approvals import actions as rows
+from rota.store.approvals.actions import ActionToExecute, NewAction, Requests
+from rota.store.database import Connection, Database
+from rota.store.notifications import rows as notification_rows
+from rota.store.runs import journals as journal_rows
+from rota.store.runs.journals import AuditRow, JournalRows, StepRow
+from rota.store.runs.rows import Claim
+
+log = structlog.get_logger(__name__)
+
+_AFTER = {
+    "succeeded": ActionStatus.SUCCEEDED,
+    "failed": ActionStatus.FAILED,
+    "unknown": ActionStatus.UNKNOWN,
+}
+
+
+@dataclass(slots=True)
+class HeldCalls:
+    """The held calls of one attempt. `account` is what the agent said last beside its calls."""
+
+    database: Database
+    run: Run
+    claim: Claim
+    cipher: Cipher | None = None
+    mode: ActionMode = ActionMode.QUEUE
+    expires_after: timedelta = EXPIRES_AFTER
+    remind_after: timedelta | None = None
+    most_requests: int = MOST_REQUESTS
+    account: str = ""
+    parked: set[StepKey] = field(default_factory=set)
+    _executing: dict[StepKey | None, ActionId] = field(default_factory=dict)
+
+    async def hold(
+        self,
+        call: ToolCall,
+        verdict: Verdict,
+        *,
+        snapshot: Mapping[str, Any] | None,
+        entry: Callable[[Decision, str], AuditRow],
+        steps: Sequence[StepRow] = (),
+    ) -> str | Permit:
+        """Hold a call, or say what became of it; raises FencedError once the run is lost.
+
+        A call that a rule refuses is never held. `snapshot` and `steps` are written with what is
+        held now, and `entry` makes the audit row for it.
+        """
+        step = (call.step.model_step, call.step.call_index) if call.step is not None else None
+        async with self.database.transaction() as conn:
+            if not await rows.lock_held_run(conn, self.claim):
+                raise FencedError("Another attempt has taken this run.")
+            found = None
+            if self.run.action_id is not None:
+                found = await rows.fetch_to_execute(conn, action_id=self.run.action_id)
+                if found is None or found.action.tool_name != call.tool_name:
+                    return f"{call.tool_name} is not what was approved; it did not run."
+            elif step is not None:
+                found = await rows.fetch_to_execute(conn, run_id=self.run.id, step=step)
+            if found is not None:
+                return await self._go_on(conn, call, verdict, found)
+            requests = await rows.find_requests(conn, self.run, call.tool_name, call.arguments_hash)
+            is_denied = verdict.decision == "refused"
+            if step is None and requests.waits_already is not None and not is_denied:
+                return waits(call.tool_name, requests.waits_already, verdict.reason)
+            refusal = self._refusal(call, verdict, requests)
+            if refusal is None:
+                action = self._new(call, verdict, step)
+                await rows.hold(conn, action)
+                await self._withdraw_earlier(conn, action)
+                audit = replace(entry("held", f"pending action {action.id}"), action_id=action.id)
+            else:
+                audit = entry("refused", refusal)
+            journal = JournalRows(self.claim, snapshot, steps=steps, audit=[audit])
+            await journal_rows.write_journals(conn, [journal])
+            if refusal is not None:
+                return refusal
+        return self._waits(call, action)
+
+    async def _withdraw_earlier(self, conn: Connection, action: NewAction) -> None:
+        """Withdraw the same request of the run that this one is a retry of."""
+        if self.run.retry_of is None:
+            return
+        for earlier in await rows.withdraw_like(
+            conn, self.run.retry_of, action.tool_name, action.arguments_hash
+        ):
+            await rows.record(
+                conn,
+                earlier,
+                "withdrawn",
+                "not_run",
+                actor="rota",
+                origin="worker",
+                detail=f"asked for again by a retry: {action.id}",
+            )
+
+    async def ended(
+        self, call: ToolCall, outcome: ToolOutcome, detail: str, response: object
+    ) -> None:
+        """Store what came of an approved call, before its agent hears of it."""
+        action_id = self._executing.pop(call.step, None)
+        if action_id is None:
+            return
+        text = detail
+        if outcome == "succeeded":
+            content = response[0] if isinstance(response, tuple) and response else response
+            text = normalize_content(getattr(content, "content", content))
+        after = _AFTER.get(outcome, ActionStatus.UNKNOWN)
+        async with self.database.transaction() as conn:
+            stored = cut(redact_text(storable_text(text)), RESULT_CONTENT_LIMIT).text
+            moved = await rows.end(
+                conn, action_id, ActionStatus.RUNNING, after, result=stored, claim=self.claim
+            )
+            if not moved:
+                raise FencedError("Another attempt has taken this action.")
+            if after is ActionStatus.UNKNOWN:
+                await self._ask(conn, call, action_id)
+
+    def _is_here(self, action: PendingAction) -> bool:
+        """Return whether this run is the one that executes an action."""
+        return action.mode is ActionMode.SUSPEND or self.run.action_id == action.id
+
+    async def _go_on(
+        self, conn: Connection, call: ToolCall, verdict: Verdict, found: ActionToExecute
+    ) -> str | Permit:
+        """Say what became of a call that was held before, or permit it."""
+        action = found.action
+        if self.run.action_id is None and not _is_of(action, call):
+            return (
+                f"{action.tool_name} was asked for at this place by an earlier attempt, with other "
+                f"arguments; {call.tool_name} did not run."
+            )
+        match action.status:
+            case ActionStatus.PENDING if (
+                action.mode is ActionMode.SUSPEND and call.step is not None
+            ):
+                self.parked.add(call.step)
+                return told_of(action)
+            case ActionStatus.APPROVED if self._is_here(action):
+                return await self._start(conn, call, verdict, found)
+            case ActionStatus.RUNNING if self._is_here(action):
+                return await self._take_over(conn, call, found)
+            case _:
+                return told_of(action)
+
+    async def _start(
+        self, conn: Connection, call: ToolCall, verdict: Verdict, found: ActionToExecute
+    ) -> str | Permit:
+        action = found.action
+        arguments, problem = self._arguments(found)
+        if problem is None:
+            problem = _changed_since(found, call, verdict) or call.ready(arguments)
+        if problem is None and await rows.start(conn, action, self.claim):
+            await rows.record(conn, action.id, "approved", "started", actor="rota", origin="worker")
+            return self._permit(call, action)
+        if problem is None:  # settled by somebody else between the two statements
+            return told_of(action)
+        await rows.end(conn, action.id, ActionStatus.APPROVED, ActionStatus.FAILED, result=problem)
+        await rows.record(
+            conn, action.id, "approved", "not_run", actor="rota", origin="worker", detail=problem
+        )
+        return f"{action.tool_name} was approved, and did not run: {problem}"
+
+    async def _take_over(
+        self, conn: Connection, call: ToolCall, found: ActionToExecute
+    ) -> str | Permit:
+        """Go on with an action that an earlier attempt began, if its tool may be called twice."""
+        action = found.action
+        if found.executing_token == self.claim.token:
+            return f"{action.tool_name} is being run already."
+        idempotent = call.declaration is not None and (
+            call.declaration.idempotent or call.declaration.read_only
+        )
+        arguments, problem = self._arguments(found)
+        if (
+            idempotent
+            and problem is None
+            and call.ready(arguments) is None
+            and await rows.take_over(conn, action.id, self.claim)
+        ):
+            detail = "begun again: the attempt before ended, and the tool may be called twice"
+            await rows.record(
+                conn, action.id, "approved", "started", actor="rota", origin="worker", detail=detail
+            )
+            return self._permit(call, action)
+        note = "The worker that ran it ended before the tool answered."
+        await rows.end(conn, action.id, ActionStatus.RUNNING, ActionStatus.UNKNOWN, result=note)
+        await rows.record(
+            conn, action.id, "approved", "unknown", actor="rota", origin="worker", detail=note
+        )
+        await self._ask(conn, call, action.id)
+        return told_of(action)
+
+    def _permit(self, call: ToolCall, action: PendingAction) -> Permit:
+        self._executing[call.step] = action.id
+        note = ""
+        if action.proposed_arguments is not None:
+            note = (
+                "The owner changed the arguments before approving; it ran with "
+                f"{json.dumps(action.arguments, ensure_ascii=False)}"
+            )
+        return Permit(action.id, f"its owner approved it, action {action.id}", note)
+
+    def _arguments(self, found: ActionToExecute) -> tuple[Mapping[str, Any], str | None]:
+        """Return the arguments to run with, and what is wrong with them: they are those shown."""
+        action = found.action
+        try:
+            arguments = unseal(found, self.cipher)
+        except RotaError as error:
+            return {}, error.message
+        if arguments_hash(arguments) != action.arguments_hash:
+            return {}, "The stored arguments are not those that were approved."
+        return arguments, None
+
+    def _refusal(self, call: ToolCall, verdict: Verdict, requests: Requests) -> str | None:
+        if verdict.decision == "refused":
+            return (
+                f"{call.tool_name} was refused and did not run: {verdict.reason}. Nobody is asked. "
+                "Do not try it again in another form; go on without it."
+            )
+        if requests.was_refused:
+            return (
+                f"The owner refused this very call of {call.tool_name} before; it did not run and "
+                "is not asked for again."
+            )
+        reason = None
+        if requests.refusals >= MOST_REFUSALS:
+            reason = (
+                f"the owner has refused {requests.refusals} calls of it in this run. Nobody is "
+                "asked about it any more: go on without it."
+            )
+        elif requests.count >= self.most_requests:
+            reason = (
+                f"this run has asked for approval {_times(requests.count)}, and that is the most. "
+                "End with what you have."
+            )
+        elif (size := _size(call.arguments)) > LARGEST_REQUEST:
+            reason = f"its arguments have {size:,} characters, more than anybody can look at."
+        elif (later := self._later_problem(call)) is not None:
+            reason = f"it needs approval, and cannot run later by itself: {later}."
+        elif requests.waiting >= MOST_WAITING:
+            reason = (
+                f"{requests.waiting} requests of yours wait for the owner already. End with what "
+                "you have, and say so."
+            )
+        return f"{call.tool_name} did not run: {reason}" if reason is not None else None
+
+    def _later_problem(self, call: ToolCall) -> str | None:
+        """Return why an action of this call could not run once approved, if its run goes on."""
+        is_later = self.mode is ActionMode.QUEUE or call.step is None
+        return call.later_problem() if is_later else None
+
+    def _new(self, call: ToolCall, verdict: Verdict, step: tuple[int, int] | None) -> NewAction:
+        action_id = ActionId(uuid.uuid4())
+        shown = redact(call.arguments)
+        sealed = None
+        if shown != call.arguments:
+            if self.cipher is None:
+                raise RotaError(
+                    f"{call.tool_name} has secrets in its arguments, and there is no key to keep "
+                    "them with: set ROTA_SECRET_KEY."
+                )
+            sealed = seal_arguments(call.arguments, self.cipher, action_id)
+        return NewAction(
+            id=action_id,
+            user_id=self.run.user_id,
+            run_id=self.run.id,
+            step=step,
+            agent_name=self.run.agent_name,
+            tool_name=storable_text(call.tool_name),
+            tool_version=call.declaration.version if call.declaration else None,
+            definition_hash=call.declaration.current_hash if call.declaration else None,
+            arguments=shown,
+            sealed_arguments=sealed,
+            arguments_hash=call.arguments_hash,
+            argument_schema=call.schema,
+            risk=raised(verdict.risk, signals(shown)),
+            reason=verdict.reason,
+            account=cut(redact_text(storable_text(self.account)), LONGEST_ACCOUNT).text,
+            mode=self.mode if step is not None else ActionMode.QUEUE,
+            expires_after=self.expires_after,
+            remind_after=self.remind_after,
+        )
+
+    def _waits(self, call: ToolCall, action: NewAction) -> str:
+        if action.mode is ActionMode.SUSPEND and call.step is not None:
+            self.parked.add(call.step)
+        return waits(call.tool_name, action.id, action.reason)
+
+    async def _ask(self, conn: Connection, call: ToolCall, action_id: ActionId) -> None:
+        """Ask the owner what became of an action of unknown outcome."""
+        log.warning("action_outcome_unknown", run_id=str(self.run.id), action_id=str(action_id))
+        notice = draft_unknown_outcome(
+            self.run.user_id,
+            call.tool_name,
+            action_id,
+            agent_name=self.run.agent_name,
+            run_id=self.run.id,
+        )
+        await notification_rows.insert_notifications(conn, [notice])
+
+
+def unseal(found: ActionToExecute, cipher: Cipher | None) -> Mapping[str, Any]:
+    """Return all arguments of an action; raises RotaError without the key that they need."""
+    if found.sealed_arguments is None:
+        return found.action.arguments
+    if cipher is None:
+        raise RotaError("Its arguments are encrypted, and there is no key: set ROTA_SECRET_KEY.")
+    return unseal_arguments(found.sealed_arguments, cipher, found.action.id)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _size(arguments: Mapping[str, Any]) -> int:
+    return len(json.dumps(dict(arguments), ensure_ascii=False))
+
+
+def _is_of(action: PendingAction, call: ToolCall) -> bool:
+    """Return whether a call is the one that was asked for; edited arguments are the owner's."""
+    if action.tool_name != call.tool_name:
+        return False
+    return action.version > 1 or action.arguments_hash == call.arguments_hash
+
+
+def _changed_since(found: ActionToExecute, call: ToolCall, verdict: Verdict) -> str | None:
+    """Return why an approval holds no longer: it was given for this tool, as it was."""
+    action, declaration = found.action, call.declaration
+    if verdict.decision == "refused":
+        return f"It is not allowed any more: {verdict.reason}."
+    if found.is_stale:
+        return f"It was approved more than {APPROVAL_LASTS.days} days ago; ask again."
+    version = declaration.version if declaration is not None else None
+    definition = declaration.current_hash if declaration is not None else None
+    if (version, definition) != (action.tool_version, found.definition_hash):
+        return f"{action.tool_name} was changed since it was asked for; ask again."
+    return None

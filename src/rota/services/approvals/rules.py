@@ -1,0 +1,378 @@
+"""Rules on calls of tools: listed, added, removed and explained; "always allow this"."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+
+from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
+from rota.domain.approvals.actions import ActionStatus, PendingAction
+from rota.domain.approvals.argument_paths import EVERYTHING
+from rota.domain.approvals.argument_tests import ONLY
+from rota.domain.approvals.conditions import Condition
+from rota.domain.approvals.judging import Circumstances, Weighed, may_loosen, weigh
+from rota.domain.approvals.rules import ALWAYS_LASTS, Rule, RuleDraft
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from rota.domain.ids import RuleId, ScheduleId, UserId
+from rota.domain.text.storable import REDACTED
+from rota.security.gate.policy import with_signals
+from rota.services.approvals.service import ApprovalService
+from rota.store.agents import rows as agent_rows
+from rota.store.approvals import rules as rows
+from rota.store.database import Connection, Database
+
+SHORTEST_PREFIX: Final = 4
+"""Characters of a rule's id that are enough, if they fit one alone."""
+
+STANDS_OUT: Final = (
+    "Look at the arguments first: a rule with --allow and --risk high lets run what stands out.",
+)
+
+_DECIDED: Final = frozenset(
+    {ActionStatus.APPROVED, ActionStatus.RUNNING, ActionStatus.SUCCEEDED, ActionStatus.FAILED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What would become of a call, by which rules, and what would have to change."""
+
+    weighed: Weighed
+    declaration: ToolDeclaration | None
+    advice: tuple[str, ...]
+
+
+class RuleService:
+    """Acts as the person whose rules they are, or as the backend for the operator's.
+
+    `clock` returns the time, aware.
+    """
+
+    def __init__(
+        self, database: Database, approvals: ApprovalService, *, clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._approvals = approvals
+        self._clock = clock
+
+    async def all(self, user_id: UserId) -> tuple[Rule, ...]:
+        """Return the rules that hold for a person: the operator's, then their own."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.list_rules(conn, user_id)
+
+    async def operators(self) -> tuple[Rule, ...]:
+        """Return the operator's rules."""
+        async with self._database.connection() as conn:
+            return await rows.list_rules(conn, None)
+
+    async def doubts(self, user_id: UserId | None, rules: Sequence[Rule]) -> tuple[str, ...]:
+        """Say which rules may not do what was meant; `user_id` None: as the operator.
+
+        Nothing is declared under the name that a rule gives, or a rule that allows may not loosen
+        the tool as it is declared.
+        """
+        found: dict[str, None] = {}
+        async with self._database.connection() as conn:
+            for rule in rules:
+                tool = rule.draft.tool
+                if tool.endswith("*"):
+                    continue
+                declaration = await agent_rows.fetch_declaration(conn, tool, user_id)
+                if declaration is None:
+                    found[f"No tool is declared as {tool}; see `rota tools list`."] = None
+                elif not may_loosen(rule, tool, declaration):
+                    found[
+                        f"{tool} requires approval, as the operator says: a rule of yours lets "
+                        "nothing run."
+                    ] = None
+        return tuple(found)
+
+    async def names(self, user_id: UserId | None, rules: Sequence[Rule]) -> dict[UUID, str]:
+        """Return what schedules and people of rules are called, as far as who asks may know.
+
+        `user_id` None: the operator asks.
+        """
+        drafts = [rule.draft for rule in rules]
+        if user_id is not None:
+            async with self._database.acting_as(user_id) as conn:
+                found = await rows.list_names(conn, drafts, with_people=False)
+            return {**found, user_id: "you"}
+        async with self._database.connection() as conn:
+            return await rows.list_names(conn, drafts, with_people=True)
+
+    async def add(self, user_id: UserId, drafts: Sequence[RuleDraft]) -> tuple[Rule, ...]:
+        """Add rules of a person, all or none.
+
+        Raises InvalidInputError, NotFoundError for an agent or a schedule that is not theirs to
+        run, and ConflictError where they have as many as one may have.
+        """
+
+        async def check(conn: Connection, draft: RuleDraft) -> None:
+            if draft.for_user is not None:
+                raise InvalidInputError("Only the operator's rules name a person.", field="user")
+            if draft.agent_name is not None:
+                await _agent(conn, draft.agent_name, user_id)
+
+        async with self._database.acting_as(user_id) as conn:
+            return await self._add(conn, user_id, drafts, check)
+
+    async def add_operators(self, drafts: Sequence[RuleDraft]) -> tuple[Rule, ...]:
+        """Add rules of the operator, all or none; raises as `add`."""
+
+        async def check(_conn: Connection, _draft: RuleDraft) -> None:
+            """Accept whatever agents, schedules and people there are, or will be."""
+
+        async with self._database.transaction() as conn:
+            return await self._add(conn, None, drafts, check)
+
+    async def remove(self, user_id: UserId, reference: str) -> Rule:
+        """Remove a rule of a person by its id, or its beginning; raises NotFoundError."""
+        async with self._database.acting_as(user_id) as conn:
+            return await _remove(conn, user_id, reference)
+
+    async def remove_operators(self, reference: str) -> Rule:
+        """Remove a rule of the operator; raises NotFoundError."""
+        async with self._database.transaction() as conn:
+            return await _remove(conn, None, reference)
+
+    async def explain(
+        self,
+        user_id: UserId,
+        tool_name: str,
+        arguments: Mapping[str, Any],
+        *,
+        agent_name: str | None = None,
+        schedule_id: ScheduleId | None = None,
+        unattended: bool = True,
+    ) -> Explained:
+        """Say what would become of a call, and what would have to change.
+
+        The arguments are taken as they are: the tool's schema is not looked at. Without an agent,
+        the tool is taken as it is declared. Raises NotFoundError for an unknown agent.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            declaration = await _declaration(conn, user_id, tool_name, agent_name)
+            rules = await rows.list_rules(conn, user_id)
+        circumstances = Circumstances(
+            user_id, agent_name or "", schedule_id, unattended, self._clock()
+        )
+        weighed = weigh(tool_name, declaration, arguments, rules, circumstances)
+        verdict = with_signals(weighed.verdict, arguments)
+        stands_out = weighed.verdict.decision != verdict.decision
+        weighed = replace(weighed, verdict=verdict)
+        advice = STANDS_OUT if stands_out else _advice(weighed, declaration)
+        return Explained(weighed, declaration, advice)
+
+    async def plan_always(
+        self,
+        user_id: UserId,
+        reference: str,
+        *,
+        only: Sequence[str] | None = None,
+        lasts: timedelta = ALWAYS_LASTS,
+    ) -> RuleDraft:
+        """Return the rule that would let calls like an action's run by themselves.
+
+        It names the tool and its version, the agent, and the exact values of the arguments, of all
+        of them or those in `only`; others that the call did not have stay forbidden. `lasts` is at
+        most 90 days. Raises NotFoundError, InvalidInputError, and ConflictError where such a rule
+        would let nothing run: the operator requires approval, say.
+        """
+        if not timedelta(minutes=1) <= lasts <= ALWAYS_LASTS:
+            raise InvalidInputError(
+                f"Such a rule lasts from a minute to {ALWAYS_LASTS.days} days.", field="for"
+            )
+        action = await self._approvals.get(user_id, reference)
+        if action.user_id != user_id:
+            raise ConflictError("A deputy decides on the request alone; rules are its owner's.")
+        now = self._clock()
+        draft = RuleDraft(
+            effect="allow",
+            tool=action.tool_name,
+            conditions=_exactly(action, only),
+            agent_name=action.agent_name,
+            tool_version=action.tool_version,
+            expires_at=now + lasts,
+            # What stands out in exactly this call was looked at.
+            risk="high" if only is None else None,
+            note="always allow this",
+            from_action=action.id,
+        ).checked()
+        await self._check_permitted(user_id, action, draft, now)
+        return draft
+
+    async def allow_always(
+        self,
+        user_id: UserId,
+        reference: str,
+        *,
+        only: Sequence[str] | None = None,
+        lasts: timedelta = ALWAYS_LASTS,
+    ) -> Rule:
+        """Make a rule of an action that was approved; raises as `plan_always`."""
+        action = await self._approvals.get(user_id, reference)
+        if action.status not in _DECIDED:
+            raise ConflictError(f"It was not approved: it is {action.status.value}.")
+        draft = await self.plan_always(user_id, str(action.id), only=only, lasts=lasts)
+        (rule,) = await self.add(user_id, [draft])
+        return rule
+
+    async def _check_permitted(
+        self, user_id: UserId, action: PendingAction, draft: RuleDraft, now: datetime
+    ) -> None:
+        """Raise ConflictError where a rule would not let the very call run that it is made of."""
+        async with self._database.acting_as(user_id) as conn:
+            declaration = await _declaration(conn, user_id, action.tool_name, action.agent_name)
+            rules = await rows.list_rules(conn, user_id)
+        if action.tool_version is None or declaration is None:
+            raise ConflictError(f"{action.tool_name} is not a declared tool; each call is asked.")
+        if declaration.version != action.tool_version:
+            raise ConflictError(f"{action.tool_name} was changed since it was asked for.")
+        # What it is to be exact about is asked of its own arguments: what else they are may wait.
+        new = Rule(RuleId(action.id), user_id, draft)
+        circumstances = Circumstances(user_id, action.agent_name, None, unattended=True, now=now)
+        verdict = with_signals(
+            weigh(
+                action.tool_name, declaration, action.arguments, [*rules, new], circumstances
+            ).verdict,
+            action.arguments,
+        )
+        if verdict.decision != "allowed":
+            raise ConflictError(f"A rule of yours would not help: {verdict.reason}.")
+
+    async def _add(
+        self,
+        conn: Connection,
+        user_id: UserId | None,
+        drafts: Sequence[RuleDraft],
+        check: Callable[[Connection, RuleDraft], Awaitable[None]],
+    ) -> tuple[Rule, ...]:
+        made: list[Rule] = []
+        now = self._clock()
+        await rows.delete_expired_rules(conn, user_id)
+        for draft in drafts:
+            draft.checked()
+            if draft.expires_at is not None and draft.expires_at <= now:
+                raise InvalidInputError("The rule would have expired already.", field="expires")
+            await check(conn, draft)
+            try:
+                async with conn.transaction():
+                    made.append(Rule(await rows.insert_rule(conn, user_id, draft), user_id, draft))
+            except psycopg.errors.ProgramLimitExceeded as error:
+                raise ConflictError(f"{error.diag.message_primary}; remove some.") from error
+            except (
+                psycopg.errors.InsufficientPrivilege,  # the policy: a schedule of somebody else's
+                psycopg.errors.ForeignKeyViolation,
+            ) as error:
+                raise NotFoundError("schedule", str(draft.schedule_id)) from error
+        return tuple(made)
+
+
+def _exactly(action: PendingAction, only: Sequence[str] | None) -> tuple[Condition, ...]:
+    """Return conditions that hold for calls like this one; raises InvalidInputError."""
+    given = {name: value for name, value in action.arguments.items() if value is not None}
+    if not given:
+        raise InvalidInputError(
+            f"{action.tool_name} was called without arguments; there is nothing to hold a rule to. "
+            "Add one with `rota approvals policy add`.",
+            field="only",
+        )
+    chosen = list(given) if only is None else list(dict.fromkeys(only))
+    unknown = [name for name in chosen if name not in given]
+    if unknown or not chosen:
+        raise InvalidInputError(
+            f"The call has the arguments {', '.join(given)}; name some of them.", field="only"
+        )
+    secret = [name for name in chosen if _has_secret(given[name])]
+    if secret:
+        raise InvalidInputError(
+            f"{', '.join(secret)} holds a secret, which no rule can be held to; name others with "
+            "--only.",
+            field="only",
+        )
+    return (
+        *(Condition.make([name], "equals", [given[name]]) for name in chosen),
+        Condition.make([EVERYTHING], ONLY, sorted(given)),
+    )
+
+
+def _has_secret(value: Any) -> bool:
+    if isinstance(value, str):
+        return REDACTED in value
+    if isinstance(value, Mapping):
+        return any(map(_has_secret, value.values()))
+    return isinstance(value, list | tuple) and any(map(_has_secret, value))
+
+
+def _advice(weighed: Weighed, declaration: ToolDeclaration | None) -> tuple[str, ...]:
+    """Say what would have to change for another decision."""
+    verdict = weighed.verdict
+    if verdict.decision == "allowed":
+        return ("To have it asked, add a rule with --require; to have it refused, with --deny.",)
+    blocking = {"refused": ("deny",), "held": ("require",)}[verdict.decision]
+    advice = [
+        f"{one.rule.named} stands in the way: {one.why}."
+        for one in weighed.found
+        if one.finding == "broken"
+        or (one.finding == "applies" and one.rule.draft.effect in blocking)
+        or (one.finding == "undecided" and one.rule.draft.effect != "allow")
+    ]
+    if advice:
+        return tuple(advice)
+    return (_advice_on_tool(declaration),)
+
+
+def _advice_on_tool(declaration: ToolDeclaration | None) -> str:
+    if declaration is None:
+        return "The operator declares the tool: `rota tools declare`."
+    if declaration.preference == "requires_approval":
+        return "You prefer to approve each call of this tool; take that back."
+    if declaration.default_tier == "requires_approval":
+        return "Only a rule of the operator can let it run: the tool requires approval."
+    return "A rule with --allow whose conditions hold would let it run."
+
+
+async def _declaration(
+    conn: Connection, user_id: UserId, tool_name: str, agent_name: str | None
+) -> ToolDeclaration | None:
+    """Return what is declared of a tool, None where nothing is.
+
+    Raises NotFoundError for an agent that there is not, or that does not have the tool.
+    """
+    if agent_name is None:
+        return await agent_rows.fetch_declaration(conn, tool_name, user_id)
+    agent = await _agent(conn, agent_name, user_id)
+    found = next((tool for tool in agent.tools if tool.name == tool_name), None)
+    if found is None:
+        raise NotFoundError("tool", tool_name, hint=f"{agent_name} does not have it.")
+    return found
+
+
+async def _agent(conn: Connection, name: str, user_id: UserId) -> AgentConfiguration:
+    found = await agent_rows.fetch_agent(conn, name, user_id)
+    if found is None:
+        raise NotFoundError("agent", name, hint="See `rota agents list`.")
+    return found
+
+
+async def _remove(conn: Connection, user_id: UserId | None, reference: str) -> Rule:
+    prefix = reference.lower().replace("%", "").replace("_", "")
+    found = (
+        await rows.list_rules(conn, user_id, prefix=prefix)
+        if len(prefix) >= SHORTEST_PREFIX
+        else ()
+    )
+    own = [rule for rule in found if rule.user_id == user_id]
+    if not own:
+        hint = "It is the operator's." if found else "See `rota approvals policy list`."
+        raise NotFoundError("rule of yours" if found else "rule", reference, hint=hint)
+    if len(own) > 1:
+        raise InvalidInputError(f"{reference!r} fits more than one rule; write more of it.")
+    if not await rows.delete_rule(conn, user_id, own[0].id):
+        raise NotFoundError("rule", reference, hint="It was removed meanwhile.")
+    return own[0]

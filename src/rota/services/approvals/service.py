@@ -1,0 +1,416 @@
+"""Decisions on pending actions, for every channel that a person decides by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import psycopg
+import rfc8785
+
+from rota.domain.agents.configuration import RISKS, Risk
+from rota.domain.approvals.actions import ActionStatus, PendingAction, stands
+from rota.domain.approvals.argument_edits import (
+    holds_redaction,
+    with_declared_secrets,
+    with_left_out,
+    with_secrets,
+)
+from rota.domain.approvals.triage import Precedents
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from rota.domain.ids import UserId
+from rota.domain.schemas.schema import tool_schema
+from rota.domain.text.storable import cut, storable_json, storable_text
+from rota.security.secrets.encryption import Cipher
+from rota.security.secrets.hashing import arguments_hash
+from rota.security.secrets.redaction import redact, redact_text
+from rota.security.secrets.sealing import seal_arguments, unseal_arguments
+from rota.services.notifications.service import draft
+from rota.store.approvals import actions as rows
+from rota.store.approvals.deputies import list_deputies_of
+from rota.store.database import Connection, Database, despite_deadlocks
+from rota.store.notifications.rows import insert_notifications
+
+SHORTEST_PREFIX: Final = 4
+"""Characters of an action's id that are enough, if they fit one alone."""
+
+OPEN: Final = (ActionStatus.PENDING, ActionStatus.UNKNOWN)
+"""What a person is asked about."""
+
+_OF_AN_ID: Final = frozenset("0123456789abcdef-")
+
+Outcome = Literal["happened", "did_not", "again"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """An action after a decision on it, or why there was none."""
+
+    action: PendingAction
+    problem: str | None = None
+
+
+class ApprovalService:
+    """Lists, decides and settles actions as the person whose they are."""
+
+    def __init__(self, database: Database, cipher: Cipher) -> None:
+        self._database = database
+        self._cipher = cipher
+
+    async def all(
+        self,
+        user_id: UserId,
+        *,
+        statuses: Sequence[ActionStatus] | None = OPEN,
+        agent_name: str | None = None,
+        tool_name: str | None = None,
+        up_to: Risk = "high",
+        limit: int = 50,
+    ) -> tuple[PendingAction, ...]:
+        """Return a person's actions, newest first; those that they are asked about by default.
+
+        Also those of others that were passed on to them as a deputy. `up_to` is the highest risk.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.list_actions(
+                conn,
+                statuses=statuses,
+                agent_name=agent_name,
+                tool_name=tool_name,
+                risks=RISKS[: RISKS.index(up_to) + 1],
+                limit=limit,
+            )
+
+    async def like(
+        self, user_id: UserId, reference: str, *, up_to: Risk = "high", limit: int = 1_000
+    ) -> tuple[PendingAction, ...]:
+        """Return what is pending like one action, itself among them: of its agent, for its tool.
+
+        Raises NotFoundError.
+        """
+        action = await self.get(user_id, reference)
+        found = await self.all(
+            user_id,
+            statuses=[ActionStatus.PENDING],
+            agent_name=action.agent_name,
+            tool_name=action.tool_name,
+            up_to=up_to,
+            limit=limit,
+        )
+        return tuple(one for one in found if one.user_id == action.user_id)
+
+    async def precedents(self, user_id: UserId, action: PendingAction, now: datetime) -> Precedents:
+        """Return how the person's requests like this one were decided in the last 90 days."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.count_precedents(conn, action, now)
+
+    async def get(self, user_id: UserId, reference: str) -> PendingAction:
+        """Return an action by its id, or its beginning; raises NotFoundError."""
+        async with self._database.acting_as(user_id) as conn:
+            return await _find(conn, reference)
+
+    async def reveal(self, user_id: UserId, reference: str, *, via: str) -> Mapping[str, Any]:
+        """Return all arguments of an action, also those shown as redacted; the audit log says so.
+
+        Raises NotFoundError, and SetupRequiredError where they were encrypted with another key.
+        """
+        action = await self.get(user_id, reference)
+        async with self._database.transaction() as conn:
+            found = await rows.fetch_to_execute(conn, action_id=action.id)
+            if found is None:
+                raise NotFoundError("action", reference, hint="It is gone.")
+            if found.sealed_arguments is None:
+                return found.action.arguments
+            arguments = unseal_arguments(found.sealed_arguments, self._cipher, action.id)
+            await rows.record(
+                conn, action.id, "revealed", "not_run", actor=str(user_id), origin=via
+            )
+        return arguments
+
+    async def approve(
+        self, user_id: UserId, reference: str, *, version: int | None = None, via: str
+    ) -> PendingAction:
+        """Approve an action: it runs once. `version` is that of the arguments that were shown.
+
+        Raises NotFoundError, and ConflictError where it was decided, expired or edited meanwhile.
+        """
+        return await self._decide(user_id, reference, "approve", version=version, via=via)
+
+    async def refuse(
+        self,
+        user_id: UserId,
+        reference: str,
+        reason: str = "",
+        *,
+        version: int | None = None,
+        via: str,
+    ) -> PendingAction:
+        """Refuse an action, with a reason that its agent reads as a quotation; raises likewise."""
+        return await self._decide(
+            user_id, reference, "refuse", version=version, reason=_said(reason), via=via
+        )
+
+    async def edit(
+        self,
+        user_id: UserId,
+        reference: str,
+        arguments: Mapping[str, Any],
+        *,
+        version: int | None = None,
+        via: str,
+    ) -> PendingAction:
+        """Replace the arguments of a pending action, which stays pending as a new version.
+
+        A redaction mark that is left where it was shown means the secret that it stands for. What
+        was shown may be left out where it is the tool's default.
+
+        Raises InvalidInputError where it is not clear what is meant, or the tool's schema does not
+        take it, NotFoundError, and ConflictError as `approve` does.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            action = await _find(conn, reference)
+        if action.status is not ActionStatus.PENDING or version not in {None, action.version}:
+            raise _conflict(action)
+        async with self._database.transaction() as conn:
+            given = _checked(action, await self._meant(conn, action, arguments))
+            # As it was written, marks and all: not each secret is known by its form.
+            schema = action.argument_schema or {}
+            written = with_left_out(arguments, action.arguments, schema)
+            shown = redact(with_declared_secrets(written, schema))
+            sealed = seal_arguments(given, self._cipher, action.id) if shown != given else None
+            made = await rows.edit(
+                conn,
+                action,
+                arguments=shown,
+                sealed_arguments=sealed,
+                arguments_hash=arguments_hash(given),
+            )
+            if made is not None:
+                await rows.record(
+                    conn,
+                    action.id,
+                    "edited",
+                    "not_run",
+                    actor=str(user_id),
+                    origin=via,
+                    detail=f"version {made}",
+                )
+                if action.user_id != user_id:
+                    await _tell_owner(conn, action, user_id)
+        async with self._database.acting_as(user_id) as conn:
+            now = await _find(conn, str(action.id))
+        if made is None:
+            raise _conflict(now)
+        return now
+
+    async def _meant(
+        self, conn: Connection, action: PendingAction, arguments: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Return edited arguments with the secrets of the version that was shown."""
+        if not holds_redaction(arguments):
+            return arguments
+        found = await rows.fetch_to_execute(conn, action_id=action.id)
+        if found is None or found.action.version != action.version:
+            raise _conflict(found.action if found is not None else action)
+        original = (
+            unseal_arguments(found.sealed_arguments, self._cipher, action.id)
+            if found.sealed_arguments is not None
+            else action.arguments
+        )
+        if arguments_hash(original) != action.arguments_hash:
+            raise ConflictError("The stored arguments are not those that were asked for.")
+        meant: Mapping[str, Any] = with_secrets(arguments, action.arguments, original)
+        return meant
+
+    async def settle(
+        self, user_id: UserId, reference: str, outcome: Outcome, *, via: str
+    ) -> PendingAction:
+        """Say what became of an action of unknown outcome; `again` runs it once more.
+
+        Raises NotFoundError, and ConflictError where its outcome is known, or for a deputy.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            action = await _find(conn, reference)
+            try:
+                async with conn.transaction():
+                    await rows.settle(conn, action.id, outcome, via)
+            except psycopg.errors.ObjectNotInPrerequisiteState as error:
+                status = ActionStatus(error.diag.message_primary or action.status)
+                raise ConflictError(
+                    f"Nobody asks what became of it: {stands(action, status)}"
+                ) from error
+            except psycopg.errors.NoDataFound as error:  # a deputy sees it, and no more
+                raise ConflictError("What became of it is its owner's to say.") from error
+            return await _find(conn, str(action.id))
+
+    async def decide_all(
+        self,
+        user_id: UserId,
+        references: Sequence[str],
+        decision: Literal["approve", "refuse"],
+        reason: str = "",
+        *,
+        via: str,
+    ) -> tuple[Decided, ...]:
+        """Decide on several, each by itself: what cannot be decided any more stops no other.
+
+        All of them are looked up first; raises NotFoundError and InvalidInputError before anything
+        is decided.
+        """
+        found = await self.named(user_id, references)
+        return await self.decide_on(user_id, found, decision, reason, via=via)
+
+    async def named(
+        self, user_id: UserId, references: Sequence[str], *, version: int | None = None
+    ) -> tuple[PendingAction, ...]:
+        """Return actions by their ids, or their beginnings, each once.
+
+        Raises NotFoundError, and ConflictError where one is not at `version`.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            found = [await _find(conn, reference) for reference in references]
+        for action in found:
+            if version not in {None, action.version}:
+                if action.status is not ActionStatus.PENDING:
+                    raise _conflict(action)
+                raise ConflictError(
+                    f"It is at version {action.version}, not {version}; look at it again."
+                )
+        return tuple({action.id: action for action in found}.values())
+
+    async def decide_on(
+        self,
+        user_id: UserId,
+        actions: Sequence[PendingAction],
+        decision: Literal["approve", "refuse"],
+        reason: str = "",
+        *,
+        via: str,
+    ) -> tuple[Decided, ...]:
+        """Decide on actions as they were shown, each by itself, as `decide_all` does."""
+        decided: list[Decided] = []
+        for action in actions:
+            try:
+                made = await self._decide(
+                    user_id,
+                    str(action.id),
+                    decision,
+                    version=action.version,
+                    reason=_said(reason),
+                    via=via,
+                )
+                decided.append(Decided(made))
+            except (ConflictError, NotFoundError) as error:
+                decided.append(Decided(action, error.message))
+        return tuple(decided)
+
+    async def _decide(
+        self,
+        user_id: UserId,
+        reference: str,
+        decision: Literal["approve", "refuse"],
+        *,
+        version: int | None,
+        reason: str = "",
+        via: str,
+    ) -> PendingAction:
+        async def decide() -> PendingAction:
+            async with self._database.acting_as(user_id) as conn:
+                action = await _find(conn, reference)
+                try:
+                    async with conn.transaction():
+                        await rows.decide(
+                            conn,
+                            action.id,
+                            decision,
+                            version=action.version if version is None else version,
+                            reason=reason,
+                            via=via,
+                        )
+                except psycopg.errors.ObjectNotInPrerequisiteState as error:
+                    now = await _now(conn, action)
+                    raise _conflict(now, error.diag.message_primary) from error
+                except psycopg.errors.NoDataFound as error:  # not their deputy any more
+                    raise NotFoundError("action", reference) from error
+                return await _find(conn, str(action.id))
+
+        return await despite_deadlocks(decide)
+
+
+async def _tell_owner(conn: Connection, action: PendingAction, deputy_id: UserId) -> None:
+    """Tell an owner that a deputy changed what is asked for."""
+    deputies = await list_deputies_of(conn, [action.user_id])
+    name = next((d.deputy_name for d in deputies if d.deputy_id == deputy_id), str(deputy_id))
+    notice = draft(
+        action.user_id,
+        f"{name} changed what {action.agent_name} asked for, in your place",
+        f"A call of {action.tool_name} waits with other arguments now. Look at it before you "
+        f"decide: `rota approvals show {str(action.id)[:8]}`.",
+        metadata={"action_id": str(action.id), "changed_by": str(deputy_id)},
+        run_id=action.run_id,
+    )
+    await insert_notifications(conn, [notice])
+
+
+async def _now(conn: Connection, action: PendingAction) -> PendingAction:
+    """Return an action as it is by now; as it was, where a deputy does not see it any more."""
+    found = await rows.list_actions(conn, prefix=str(action.id), limit=1)
+    return found[0] if found else action
+
+
+def _said(reason: str) -> str:
+    """Return a reason as it is stored, and as the agent and the audit log have it."""
+    return cut(redact_text(storable_text(reason.strip())), 1_000).text
+
+
+def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return edited arguments as they are stored; raises InvalidInputError."""
+    given: dict[str, Any] = storable_json(arguments)
+    try:
+        rfc8785.dumps(dict(arguments))
+    except (rfc8785.CanonicalizationError, ValueError) as error:
+        raise InvalidInputError(
+            f"The arguments cannot be written as JSON: {error}.", field="arguments"
+        ) from error
+    if given != arguments:
+        raise InvalidInputError(
+            "The arguments have characters that cannot be stored.", field="arguments"
+        )
+    if action.argument_schema is None:
+        raise InvalidInputError(
+            f"{action.tool_name} has no schema to hold arguments to: refuse it with a reason, and "
+            "the agent may ask again.",
+            field="arguments",
+        )
+    # A misspelt name would be dropped by the tool, and what runs would not be what was meant.
+    schema = tool_schema(action.argument_schema)
+    if schema is not None and (problems := schema.problems(given)):
+        raise InvalidInputError(
+            f"{action.tool_name} does not take that: {' '.join(problems)}", field="arguments"
+        )
+    return with_left_out(given, action.arguments, action.argument_schema)
+
+
+def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
+    """Say why an action is not decided on: as it is by now, or as was `said` a moment ago."""
+    if action.status is not ActionStatus.PENDING:
+        return ConflictError(f"It is not pending any more: {stands(action, action.status)}")
+    if said in {None, "edited", "pending"}:
+        return ConflictError("It was edited since it was shown; look at it again.")
+    if said == "expired":
+        return ConflictError("Its time is over: nobody decided before it expired.")
+    # What a deputy does not see any more.
+    return ConflictError(f"It is not pending any more: {stands(action, ActionStatus(said))}")
+
+
+async def _find(conn: Connection, reference: str) -> PendingAction:
+    prefix = reference.lower()
+    is_one = len(prefix) >= SHORTEST_PREFIX and not set(prefix) - _OF_AN_ID
+    found = await rows.list_actions(conn, prefix=prefix, limit=2) if is_one else ()
+    if not found:
+        raise NotFoundError("action", reference, hint="See `rota approvals list`.")
+    if len(found) > 1:
+        raise InvalidInputError(f"{reference!r} fits more than one action; write more of it.")
+    return found[0]

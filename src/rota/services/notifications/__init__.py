@@ -1,0 +1,1 @@
+"""Use cases of notifications: telling people, and grouping failures."""

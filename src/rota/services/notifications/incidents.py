@@ -1,0 +1,131 @@
+"""Incidents: fires that were missed, a scheduler that is silent.
+
+One message when it begins, however much follows, and one when it is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from rota.domain.ids import UserId
+from rota.domain.notifications.notification import Category
+from rota.services.notifications.service import NotificationService
+from rota.store.database import Connection, Database
+from rota.store.notifications import incidents as rows
+from rota.store.notifications.incidents import Incident, IncidentKind, Missed
+
+NAMED_SCHEDULES: Final = 20
+"""Schedules that a message names; it says that there are more."""
+
+
+class IncidentService:
+    """Opens and ends incidents; all state is in the rows, so that any process may do either."""
+
+    def __init__(self, database: Database, notifications: NotificationService) -> None:
+        self._database = database
+        self._notifications = notifications
+
+    async def missed(self, conn: Connection, user_ids: Collection[UserId]) -> None:
+        """Note, in the caller's transaction, that fires of these people were missed."""
+        await rows.open_incidents(conn, IncidentKind.MISSED_FIRES, user_ids)
+
+    async def on_time(self, conn: Connection, user_ids: Collection[UserId]) -> None:
+        """Note, in the caller's transaction, that schedules of these people fire on time."""
+        for incident in await rows.close_incidents(conn, IncidentKind.MISSED_FIRES, user_ids):
+            await self._notifications.notify_user(
+                UserId(incident.user_id),
+                "Schedules fire on time again",
+                f"Fires were missed from {incident.opened_at:%Y-%m-%d %H:%M} UTC on. Since now "
+                "they come on time.",
+                category=Category.INFO,
+                metadata={"incident_id": str(incident.id)},
+                conn=conn,
+            )
+
+    async def announce(self) -> int:
+        """Tell people of missed fires that they have not heard of; returns how many incidents.
+
+        Comes after all batches of a tick, so that one message speaks of all its schedules.
+        """
+        async with self._database.transaction() as conn:
+            found = await rows.claim_unannounced(conn, IncidentKind.MISSED_FIRES)
+            for incident in found:
+                missed = await rows.list_missed(conn, incident)
+                if not missed:  # its schedules are gone
+                    continue
+                await self._notifications.notify_user(
+                    UserId(incident.user_id),
+                    _missed_title(missed),
+                    _missed_body(missed),
+                    category=Category.ERROR,
+                    metadata={"incident_id": str(incident.id)},
+                    conn=conn,
+                )
+        return len(found)
+
+    async def scheduler_is_silent(self, operator: UserId, *, overdue: int, silent_for: str) -> None:
+        """Tell the operator, once, that no scheduler looks at the clock."""
+        async with self._database.transaction() as conn:
+            await rows.open_incidents(conn, IncidentKind.SCHEDULER_SILENT, [operator])
+            for incident in await rows.claim_unannounced(conn, IncidentKind.SCHEDULER_SILENT):
+                await self._notifications.notify_user(
+                    UserId(incident.user_id),
+                    "No scheduler is running",
+                    f"Workers are running, but no scheduler has looked at the clock for "
+                    f"{silent_for}. {_overdue(overdue)} Start one with `rota scheduler` or "
+                    "`rota up`; see `rota doctor`.",
+                    category=Category.ERROR,
+                    metadata={"incident_id": str(incident.id)},
+                    conn=conn,
+                )
+
+    async def scheduler_is_back(self, operator: UserId) -> None:
+        """Tell the operator, once, that a scheduler looks at the clock again."""
+        async with self._database.transaction() as conn:
+            kind = IncidentKind.SCHEDULER_SILENT
+            for incident in await rows.close_incidents(conn, kind, [operator]):
+                await self._notify_back(conn, incident)
+
+    async def _notify_back(self, conn: Connection, incident: Incident) -> None:
+        await self._notifications.notify_user(
+            UserId(incident.user_id),
+            "A scheduler is running again",
+            f"No scheduler was running from {incident.opened_at:%Y-%m-%d %H:%M} UTC on.",
+            category=Category.INFO,
+            metadata={"incident_id": str(incident.id)},
+            conn=conn,
+        )
+
+
+def _missed_title(missed: Sequence[Missed]) -> str:
+    counts = [item.fires for item in missed]
+    if None in counts or len(missed) > NAMED_SCHEDULES:
+        return "Scheduled runs were missed"
+    total = sum(count for count in counts if count is not None)
+    return "1 scheduled run was missed" if total == 1 else f"{total} scheduled runs were missed"
+
+
+def _missed_body(missed: Sequence[Missed]) -> str:
+    lines = ["No scheduler was running at their time:"]
+    for item in missed[:NAMED_SCHEDULES]:
+        zone = ZoneInfo(item.time_zone)
+        first = f"{item.first.astimezone(zone):%Y-%m-%d %H:%M}"
+        when = first
+        if item.fires != 1:
+            count = f"{item.fires} times" if item.fires is not None else "over a thousand times"
+            when = f"{count}, from {first} to {item.last.astimezone(zone):%Y-%m-%d %H:%M}"
+        late = "; the latest ran late" if item.ran_late else ""
+        lines.append(f"- {item.name}: {when} ({item.time_zone}){late}")
+    if len(missed) > NAMED_SCHEDULES:
+        lines.append("- and more")
+    lines.append("`rota schedules why NAME --at TIME` says what became of each.")
+    return "\n".join(lines)
+
+
+def _overdue(count: int) -> str:
+    if not count:
+        return "Nothing is overdue yet."
+    number = "More than a thousand" if count >= 1_000 else str(count)
+    return f"{number} {'fire is' if count == 1 else 'fires are'} overdue."

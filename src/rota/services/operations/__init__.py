@@ -1,0 +1,1 @@
+"""The background: loops, chores, retention, and who notices when nobody looks."""

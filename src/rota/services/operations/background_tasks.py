@@ -1,0 +1,203 @@
+"""A process's part in the work: the scheduler's loop, the worker's loop, or both.
+
+No state in memory that matters: kill either at any moment and start it anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import psycopg
+import structlog
+
+from rota.domain.errors import SuspendedError, UnavailableError
+from rota.domain.ids import RunId
+from rota.domain.runs.run import Outcome, Run
+from rota.domain.schedules.schedule import Schedule
+from rota.engine.agent_loop import CANCEL_GRACE, Work
+from rota.engine.queue import HandedOverError, QueueWorker
+from rota.services.operations.agent_sides import AgentSide, AgentSides
+from rota.services.operations.periodic import cancel, first_of, repeat, reporting
+from rota.services.operations.scheduler_loop import SchedulerLoop
+from rota.services.operations.watch import CHECK_EVERY, SchedulerWatch
+from rota.services.runs.intake import Taken
+from rota.services.runs.journal_writer import FencedError
+from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
+from rota.store.database import Database
+from rota.store.runs import rows as run_rows
+
+STOP_GRACE: Final = 3.0
+"""Seconds that runs under way have to finish when a worker stops; then they are handed over."""
+
+SWEEP_EVERY: Final = 30.0
+
+CANCEL_CHECK_EVERY: Final = 1.0
+"""Seconds after which a worker hears at the latest that a run of its own is to stop."""
+
+CANCELLED_WITHIN: Final = 0.75
+"""Seconds that a cancelled run has to store what it has; then another attempt does it."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _UnderWay:
+    """A run that this process executes; `stopped` says why it was told to stop."""
+
+    side: AgentSide
+    work: Work[None]
+    stopped: Literal["cancelled", "handed over"] | None = None
+
+    def stop(self, why: Literal["cancelled", "handed over"], *, grace: float) -> None:
+        """Cancel it, and give it up where it has not ended after `grace` seconds."""
+        if self.stopped is None:
+            self.stopped = why
+            self.work.cancel()
+            asyncio.get_running_loop().call_later(grace, self.work.done.cancel)
+
+
+class BackgroundTaskService:
+    """Runs the scheduler and the worker of one process, either or both.
+
+    `database` belongs to the calling loop; what executes runs has its own, on `sides`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        scheduler_loop: SchedulerLoop,
+        worker: QueueWorker,
+        sides: AgentSides,
+        watch: SchedulerWatch,
+    ) -> None:
+        self._database = database
+        self._scheduler_loop = scheduler_loop
+        self._worker = worker
+        self._sides = sides
+        self._watch = watch
+        self._under_way: dict[RunId, _UnderWay] = {}
+
+    async def run_scheduler(self, stop: asyncio.Event) -> None:
+        """Fire schedules until `stop` is set."""
+        await self._scheduler_loop.run(stop)
+
+    async def run_admission(self, stop: asyncio.Event) -> None:
+        """Admit waiting runs until `stop` is set, and fire nothing."""
+        await self._scheduler_loop.admit_only(stop)
+
+    async def run_worker(self, stop: asyncio.Event) -> None:
+        """Execute queued runs until `stop` is set, then hand over what is still under way."""
+        async with reporting(self._database, "worker"):
+            helpers = (
+                asyncio.create_task(repeat(SWEEP_EVERY, self._sweep_notifications)),
+                asyncio.create_task(repeat(CANCEL_CHECK_EVERY, self._check_cancelled)),
+                asyncio.create_task(repeat(CHECK_EVERY, self._watch.check)),
+                asyncio.create_task(self._sides.watch(self._hand_over_side)),
+                asyncio.create_task(self._hand_over_after(stop)),
+            )
+            for helper in helpers:
+                helper.add_done_callback(_tell_of_its_end)
+            try:
+                await self._keep_working(stop)
+            finally:
+                await cancel(*helpers)
+
+    async def _keep_working(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self._worker.run(self._execute, stop)
+            except (psycopg.OperationalError, UnavailableError) as error:
+                log.warning("worker_lost_database", error=str(error))
+                await first_of(stop, seconds=1.0)
+
+    async def _execute(self, run_id: RunId) -> None:
+        """Execute a queued run; raises HandedOverError when another worker is to go on with it."""
+        side = self._sides.current
+        entry = _UnderWay(side, side.loop.begin(self._take(side.execution, run_id)))
+        self._under_way[run_id] = entry
+        try:
+            await entry.work.done
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if entry.stopped is None and (task is None or task.cancelling()):
+                entry.work.cancel()
+                raise
+            # A cancelled run that did not end in time is another attempt's to end.
+            log.info("run_handed_over", run_id=str(run_id), why=entry.stopped)
+            raise HandedOverError from None
+        finally:
+            if self._under_way.get(run_id) is entry:
+                del self._under_way[run_id]
+
+    async def _hand_over_after(self, stop: asyncio.Event) -> None:
+        """Hand over what is still under way a while after `stop`, for as long as there is some."""
+        await stop.wait()
+        while True:
+            await asyncio.sleep(STOP_GRACE)
+            self._hand_over(self._under_way.values())
+
+    def _hand_over_side(self, side: AgentSide) -> None:
+        self._hand_over([entry for entry in self._under_way.values() if entry.side is side])
+
+    def _hand_over(self, entries: Iterable[_UnderWay]) -> None:
+        for entry in entries:
+            entry.stop("handed over", grace=CANCEL_GRACE)
+
+    async def _check_cancelled(self) -> None:
+        if not self._under_way:
+            return
+        async with self._database.connection() as conn:
+            for run_id in await run_rows.cancel_requests(conn, list(self._under_way)):
+                if (entry := self._under_way.get(run_id)) is not None:
+                    log.info("run_cancelled", run_id=str(run_id))
+                    entry.stop("cancelled", grace=CANCELLED_WITHIN)
+
+    async def _take(self, execution: ScheduledExecutionService, run_id: RunId) -> None:
+        """Execute a queued run, on the agents' loop."""
+        taken = await execution.take(run_id)
+        if taken is None:  # over already, or its owner was deleted and it with them
+            return
+        try:
+            await self._execute_scheduled_agent(
+                taken.schedule, taken.run, taken=taken, execution=execution
+            )
+        except FencedError:
+            log.warning("run_fenced", run_id=str(run_id))
+        except SuspendedError:
+            return  # its owner decides how it goes on
+
+    async def _execute_scheduled_agent(
+        self,
+        schedule: Schedule | None,
+        run: Run | None = None,
+        *,
+        taken: Taken | None = None,
+        execution: ScheduledExecutionService | None = None,
+    ) -> Outcome:
+        """Hand a schedule's run to ScheduledExecutionService (SPEC-003, AC-9).
+
+        `schedule` is None for a run that belongs to none, or whose schedule was deleted since;
+        `taken` is the hold on the run, where there is one already.
+        """
+        execution = execution or self._sides.current.execution
+        if schedule is not None:
+            return await execution.execute(schedule, run, taken=taken)
+        if run is None:
+            raise ValueError("a schedule or a run is needed")
+        return await execution.execute_run(run, taken=taken)
+
+    async def _sweep_notifications(self) -> None:
+        side = self._sides.current
+        written = await side.loop.run(side.execution.write_missing_notifications())
+        if written:
+            log.info("late_notifications_written", count=written)
+
+
+def _tell_of_its_end(helper: asyncio.Task[None]) -> None:
+    """Nobody awaits a helper while the worker works: what broke it is to be read in the log."""
+    if not helper.cancelled() and (error := helper.exception()) is not None:
+        log.error("worker_helper_failed", exc_info=error)

@@ -1,0 +1,1 @@
+"""Use cases of runs: taking, executing, recording, limiting, cancelling."""

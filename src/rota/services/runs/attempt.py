@@ -1,0 +1,491 @@
+"""One attempt of a run: the agent is built afresh, gated, run within its limits, and ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+import psycopg
+import structlog
+
+from rota.agents.graph.executor import (
+    AgentExecutor,
+    AgentReply,
+    BuiltTools,
+    Messages,
+    ModelFactory,
+    Tools,
+    build_executor,
+    build_tools,
+    limits_of,
+    require_agent,
+    snapshot_of,
+    with_snapshot,
+)
+from rota.agents.journal.budget import Budget, DayBudget
+from rota.agents.journal.journal import Journal
+from rota.agents.journal.steps import Progress
+from rota.agents.models.building import with_model
+from rota.agents.models.prices import PriceTable, unknown_price
+from rota.agents.models.providers import CALLABLE
+from rota.agents.own_code.callables import AS_PRECHECK, RunContext, check_by_tool, run_registered
+from rota.agents.own_code.registered import RegisteredCallable
+from rota.agents.tools.context import ToolContext, ToolRegistry
+from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
+from rota.domain.errors import (
+    InvalidInputError,
+    RotaError,
+    SetupRequiredError,
+    SuspendedError,
+    UnavailableError,
+)
+from rota.domain.ids import UserId
+from rota.domain.runs.contracts import OutputContract, parse_contract
+from rota.domain.runs.heartbeats import is_nothing, with_checklist
+from rota.domain.runs.limits import DayLimits, LimitReachedError, Limits
+from rota.domain.runs.options import Precheck, RunOptions, parse_run_options
+from rota.domain.runs.run import ResultStatus
+from rota.security.gate.calls import ApprovalContext
+from rota.security.gate.guard import GateGuard
+from rota.security.gate.policy import CallPolicy
+from rota.security.gate.tool_wrapper import WrappedTools, WrappingFailure, wrap_tools_with_approval
+from rota.security.secrets.encryption import Cipher
+from rota.services.agents.option_checks import NO_DRY_RUN
+from rota.services.runs import endings
+from rota.services.runs.action_run import ActionRun
+from rota.services.runs.deadline import Deadline
+from rota.services.runs.endings import Ending
+from rota.services.runs.intake import Taken
+from rota.services.runs.journal_writer import FencedError
+from rota.services.runs.policy import policy_of
+from rota.services.runs.recorder import SCHEDULES, YOURS, RunRecorder
+from rota.store.database import Database
+from rota.store.runs import journals as journal_rows
+from rota.store.runs import rows as run_rows
+
+MAX_ATTEMPTS: Final = 5
+"""A run whose worker died this often is given up: something in it kills workers.
+
+Workers that stopped and handed it over do not count.
+"""
+
+UnwrappedTools = Literal["withhold", "allow"]
+ToolContextFactory = Callable[[UserId, Callable[[], datetime]], ToolContext]
+
+log = structlog.get_logger(__name__)
+
+
+class CancelledWithinError(Exception):
+    """The agent was cancelled, and nobody outside of it asked for that."""
+
+    def __init__(self) -> None:
+        super().__init__("a tool or a callable of the agent was cancelled, by none but itself")
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """What every attempt is made with.
+
+    `prices` are the operator's and the known ones; `callables` what the operator registered;
+    `cipher` keeps secret arguments of held calls.
+    """
+
+    database: Database
+    registry: ToolRegistry
+    tool_context: ToolContextFactory
+    models: ModelFactory
+    clock: Callable[[], datetime]
+    prices: Callable[[], Awaitable[PriceTable]]
+    callables: Mapping[str, RegisteredCallable] = field(default_factory=dict)
+    unwrapped_tools: UnwrappedTools = "withhold"
+    cipher: Cipher | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What an attempt has been given, as its first one had it."""
+
+    configuration: AgentConfiguration
+    options: RunOptions
+    contract: OutputContract | None
+    limits: Limits
+    now: datetime
+
+
+class Attempt:
+    """Runs a run that this process has taken, once."""
+
+    def __init__(self, bench: Workbench, taken: Taken, recorder: RunRecorder) -> None:
+        self._bench = bench
+        self._taken = taken
+        self._recorder = recorder
+        self.options = RunOptions()
+        self.policy = CallPolicy()
+        self._declarations: dict[str, ToolDeclaration] = {}
+
+    async def run(self) -> Ending:
+        """Return how it ended.
+
+        Raises FencedError, SuspendedError where the run parks, and CancelledError where it is
+        handed on.
+        """
+        ending = await self._run()
+        if self.options.dry_run:
+            return endings.rehearsed(ending, self.policy.rehearsed)
+        if self._taken.run.action_id is not None:
+            return await self._action_run().closed(ending)
+        return ending
+
+    async def _run(self) -> Ending:
+        claim = self._taken.claim
+        if claim.attempt - claim.hand_overs > MAX_ATTEMPTS:
+            progress = self._earlier_progress()
+            message = (
+                f"Given up after {MAX_ATTEMPTS} attempts: each time the worker that ran this "
+                "agent died before it finished."
+            )
+            return replace(endings.stopped_early(progress, message), progress=progress)
+        if claim.cancel_reason is not None:
+            progress = self._earlier_progress()
+            return replace(endings.cancelled(progress, claim.cancel_reason), progress=progress)
+        try:
+            setup = self._set_up()
+            journal, prices = await self._journal(setup)
+            unpriced = _unpriced(setup, journal.budget, prices)
+            if unpriced is not None:
+                return Ending(ResultStatus.ERROR, unpriced, extra={"setup_required": "price"})
+        except SetupRequiredError as error:
+            return endings.needs_setup(error)
+        except RotaError as error:
+            return Ending(ResultStatus.ERROR, error.message)
+        return await self._within_limits(setup, journal)
+
+    def _action_run(self) -> ActionRun:
+        return ActionRun(self._bench.database, self._bench.cipher, self._taken.run)
+
+    def _earlier_progress(self) -> Progress:
+        """Return what earlier attempts did, as far as their journal tells."""
+        return Journal(self._recorder, declarations={}, clock=self._bench.clock).catch_up()
+
+    def _set_up(self) -> _Setup:
+        run, snapshot = self._taken.run, self._taken.claim.snapshot
+        configuration = require_agent(self._taken.agent, run.agent_name)
+        if snapshot is not None:
+            configuration = with_snapshot(configuration, snapshot)
+            options = parse_run_options(snapshot.get("options"))
+        else:
+            schedule = self._taken.schedule
+            options = parse_run_options(schedule.options if schedule is not None else None)
+            options = options.overridden_by(parse_run_options(run.options))
+        self.options = options
+        held = self._recorder.held
+        held.mode = options.approvals or held.mode
+        if options.approvals_expire is not None:
+            held.expires_after = timedelta(seconds=options.approvals_expire)
+        if options.approvals_remind is not None:
+            held.remind_after = timedelta(seconds=options.approvals_remind)
+        if options.approvals_most is not None:
+            held.most_requests = options.approvals_most
+        if snapshot is None and options.model is not None:
+            configuration = with_model(configuration, options.model)
+        began = datetime.fromisoformat(snapshot["now"]) if snapshot else None
+        schedule = self._taken.schedule
+        zone = schedule.time_zone if schedule is not None else self._taken.owner_zone
+        now = (began or self._bench.clock()).astimezone(ZoneInfo(zone))
+        if snapshot is None:
+            self._recorder.keep_snapshot(snapshot_of(configuration, options, now))
+        return _Setup(
+            configuration,
+            options,
+            parse_contract(options.output) if options.output else None,
+            limits_of(configuration, options),
+            now,
+        )
+
+    async def _journal(self, setup: _Setup) -> tuple[Journal, PriceTable]:
+        prices = await self._bench.prices()
+        budget = Budget(setup.limits, await self._days(setup))
+        self._declarations.update({tool.name: tool for tool in setup.configuration.tools})
+        journal = Journal(
+            self._recorder,
+            declarations=self._declarations,
+            clock=self._bench.clock,
+            budget=budget,
+            cost=lambda model, usage: prices.cost(model, usage, at=self._bench.clock()),
+        )
+        return journal, prices
+
+    async def _days(self, setup: _Setup) -> tuple[DayBudget, ...]:
+        """Return the day's limits that hold for this run, and what was used of them."""
+        limits: dict[str, DayLimits] = {
+            YOURS: self._taken.day_limits,
+            SCHEDULES: setup.options.day_limits if self._taken.schedule else DayLimits(),
+        }
+        if not any(limits.values()):
+            return ()
+        run = self._taken.run
+        async with self._bench.database.connection() as conn:
+            used = await journal_rows.fetch_usage(
+                conn, run.user_id, self._recorder.day, run.schedule_id
+            )
+        spent = {YOURS: used.get(None), SCHEDULES: used.get(run.schedule_id)}
+        return tuple(
+            DayBudget(whose, limit, spent[whose] or journal_rows.NOTHING)
+            for whose, limit in limits.items()
+            if limit
+        )
+
+    async def _within_limits(self, setup: _Setup, journal: Journal) -> Ending:
+        warnings: tuple[str, ...] = ()
+        try:
+            async with Deadline(setup.limits, used=self._recorder.earlier_seconds) as deadline:
+                journal.moved = deadline.moved
+                ending, warnings = await self._work(setup, journal)
+        except FencedError:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                ending = endings.failed(CancelledWithinError())
+            else:
+                reason = await self._cancel_reason()
+                if reason is None:  # handed over
+                    raise
+                task.uncancel()
+                ending = endings.cancelled(journal.catch_up(), reason)
+        except SuspendedError:
+            raise
+        except LimitReachedError as error:
+            ending = endings.limited(error, journal.catch_up())
+        except RotaError as error:
+            journal.check_parked()
+            ending = endings.refused(error)
+        except Exception as error:  # noqa: BLE001  whatever a model client or graph raises is this run's result, never the worker's end
+            journal.check_parked()  # the agent's own code made another error of the suspension
+            ending = endings.failed(error, callable_name=_callable_name(setup.configuration))
+            log.warning(
+                "agent_failed",
+                run_id=str(self._taken.run.id),
+                attempt=self._taken.claim.attempt,
+                error=ending.content,
+            )
+        return replace(
+            ending,
+            progress=journal.progress,
+            warnings=(*warnings, *journal.budget.warnings, *ending.warnings),
+            extra={"model": setup.configuration.model, **ending.extra},
+        )
+
+    async def _work(self, setup: _Setup, journal: Journal) -> tuple[Ending, tuple[str, ...]]:
+        """Build, gate and run the agent; returns its ending and what its owner is warned of."""
+        bench, configuration = self._bench, setup.configuration
+        executor, built = self._build(setup)
+        # The journal has the same mapping: what holds for a tool is known once it is built.
+        self._declarations.update(built.declarations)
+        self.policy = policy_of(bench.database, self._taken, bench.clock, setup.options)
+        context = ApprovalContext(
+            user_id=self._taken.run.user_id,
+            run_id=self._taken.run.id,
+            agent_name=self._taken.run.agent_name,
+            session_id=self._taken.run.session_id,
+            declarations=self._declarations,
+            ledger=self._recorder,
+            loop=asyncio.get_running_loop(),
+            policy=self.policy,
+        )
+        wrapped = wrap_tools_with_approval(built.tools, context)
+        admitted, warnings = self._unwrapped(wrapped, context)
+        tools: Tools = (*wrapped.tools, *admitted)
+        warnings = (*warnings, *built.warnings)
+        if executor is not None:
+            warnings = (*warnings, *executor.warnings)
+
+        def run_context() -> RunContext:
+            return RunContext.make(
+                context,
+                journal,
+                now=setup.now,
+                settings=configuration.model_settings,
+                tools=tools,
+            )
+
+        if self._taken.run.action_id is not None:
+            return await self._action_run().execute(tools, journal), warnings
+        found: object = None
+        if setup.options.precheck is not None:
+            found = await self._precheck(setup.options.precheck, run_context, tools, journal)
+            if is_nothing(found):
+                return _nothing_to_do(setup.options), warnings
+        prompt = with_checklist(
+            self._taken.run.prompt, setup.options.checklist, setup.options.quiet
+        )
+        if found is not None:
+            prompt = f"{prompt}\n\nA check beforehand found:\n{found}".strip()
+
+        async def ask(said: str, earlier: Messages) -> AgentReply:
+            if executor is None:
+                registered = self._registered(configuration.model.removeprefix(CALLABLE))
+                asked = f"{prompt}\n\n{said}" if said != prompt else prompt
+                return AgentReply(await run_registered(registered, run_context(), asked), cut=False)
+            return await executor.ainvoke(
+                said,
+                tools=tools,
+                journal=journal,
+                guard=GateGuard(context, admitted),
+                now=setup.now,
+                instructions=setup.contract.instructions() if setup.contract else "",
+                earlier=earlier,
+            )
+
+        return await self._deliver(ask, prompt, setup, journal), warnings
+
+    def _build(self, setup: _Setup) -> tuple[AgentExecutor | None, BuiltTools]:
+        """Build the agent and its tools; one that is the operator's own code has tools alone."""
+        bench, configuration = self._bench, setup.configuration
+        tool_context = bench.tool_context(self._taken.run.user_id, lambda: setup.now)
+        if configuration.model.startswith(CALLABLE):
+            if setup.options.dry_run:
+                raise InvalidInputError(NO_DRY_RUN, field="dry_run")
+            return None, build_tools(
+                configuration, registry=bench.registry, tool_context=tool_context
+            )
+        executor = build_executor(
+            configuration,
+            registry=bench.registry,
+            tool_context=tool_context,
+            models=bench.models,
+            now=setup.now,
+        )
+        return executor, executor.built
+
+    async def _deliver(
+        self,
+        ask: Callable[[str, Messages], Awaitable[AgentReply]],
+        prompt: str,
+        setup: _Setup,
+        journal: Journal,
+    ) -> Ending:
+        """Ask for an answer, and once more if it is not what the schedule demands."""
+        contract, options = setup.contract, setup.options
+        reply = await ask(prompt, ())
+        journal.check_parked()
+        problems = contract.check(reply.text) if contract is not None else ()
+        if contract is not None and problems and not reply.cut and not _is_quiet(reply, options):
+            reply = await ask(contract.correction(problems), reply.messages)
+            journal.check_parked()
+            problems = contract.check(reply.text)
+        if reply.cut:
+            message = "The model's output limit cut the answer."
+            return endings.stopped_early(replace(journal.progress, texts=[reply.text]), message)
+        if problems and not _is_quiet(reply, options):
+            message = f"The answer is not what the schedule demands: {' '.join(problems)}"
+            ending = endings.stopped_early(replace(journal.progress, texts=[reply.text]), message)
+            return replace(ending, extra={**ending.extra, "contract": "missed"})
+        ending = endings.answered(reply.text, options)
+        if contract is not None:
+            ending = replace(ending, extra={**ending.extra, "contract": "met"})
+        return ending
+
+    async def _precheck(
+        self,
+        check: Precheck,
+        context: Callable[[], RunContext],
+        tools: Tools,
+        journal: Journal,
+    ) -> object:
+        """Return what a pre-check found. It may only read, and only what runs by itself."""
+        if check.kind == "callable":
+            if self.policy.is_dry_run:
+                return "(Nothing is known: a dry run does not call the operator's own code.)"
+            registered = self._registered(check.name)
+            return await run_registered(
+                registered, context(), self._taken.run.prompt, key=AS_PRECHECK
+            )
+        tool = next((tool for tool in tools if tool.name == check.name), None)
+        declaration = self._declarations.get(check.name)
+        if tool is None or declaration is None or not declaration.read_only:
+            raise InvalidInputError(
+                f"The pre-check {check.name!r} is not a tool of this agent that only reads.",
+                field="precheck",
+            )
+        verdict = self.policy.judge(check.name, declaration, check.arguments)
+        if verdict.decision != "allowed":  # it would ask for approval at each beat
+            raise InvalidInputError(
+                f"The pre-check {check.name!r} does not run by itself: {verdict.reason}.",
+                field="precheck",
+            )
+        return await check_by_tool(journal, tool, check.arguments)
+
+    def _registered(self, name: str) -> RegisteredCallable:
+        found = self._bench.callables.get(name)
+        if found is None:
+            raise SetupRequiredError(
+                f"No callable is registered as {name!r}. The operator names it in ROTA_CALLABLES.",
+                what=f"callable:{name}",
+            )
+        return found
+
+    async def _cancel_reason(self) -> str | None:
+        """Return why somebody cancelled the run; None: nobody did, as far as can be known."""
+        try:
+            async with self._bench.database.connection() as conn:
+                return await run_rows.fetch_cancel_reason(conn, self._taken.run.id)
+        except (psycopg.Error, UnavailableError) as error:  # the next attempt looks again
+            log.warning("cancel_reason_unknown", run_id=str(self._taken.run.id), error=str(error))
+            return None
+
+    def _unwrapped(
+        self, wrapped: WrappedTools, context: ApprovalContext
+    ) -> tuple[Tools, tuple[str, ...]]:
+        """Decide on tools that could not be wrapped: readers run, others are withheld."""
+        admitted: list[WrappingFailure] = []
+        warnings: list[str] = []
+        for failure in wrapped.failures:
+            declaration = context.declarations.get(failure.tool_name)
+            reads_only = declaration is not None and declaration.read_only
+            log.warning(
+                "tool_wrapping_failed",
+                run_id=str(context.run_id),
+                tool=failure.tool_name,
+                error=failure.error,
+            )
+            is_let_in = self._bench.unwrapped_tools == "allow" and not self.policy.is_dry_run
+            if reads_only or is_let_in:
+                admitted.append(failure)
+                warnings.append(f"{failure.tool_name} ran without the approval system.")
+            else:
+                warnings.append(
+                    f"{failure.tool_name} was withheld: the approval system could not wrap it."
+                )
+        return tuple(failure.tool for failure in admitted), tuple(warnings)
+
+
+def _callable_name(configuration: AgentConfiguration) -> str | None:
+    """Return the name of the callable that this agent is, None for a model's."""
+    named = configuration.model.removeprefix(CALLABLE)
+    return named if named != configuration.model else None
+
+
+def _is_quiet(reply: AgentReply, options: RunOptions) -> bool:
+    return endings.answered(reply.text, options).quiet
+
+
+def _nothing_to_do(options: RunOptions) -> Ending:
+    """Return the ending of a run whose pre-check found nothing: stored, and not announced."""
+    return Ending(
+        ResultStatus.SUCCESS,
+        options.quiet or "OK",
+        quiet=True,
+        extra={"quiet": True, "precheck": "found nothing; the agent was not asked"},
+    )
+
+
+def _unpriced(setup: _Setup, budget: Budget, prices: PriceTable) -> str | None:
+    """Return why a limit in dollars cannot be kept, None where it can."""
+    models = [setup.configuration.model, *setup.configuration.fallback_models]
+    unknown = [model for model in models if not prices.knows(model)]
+    return unknown_price(unknown) if unknown and budget.counts_money else None

@@ -1,0 +1,234 @@
+"""How an attempt ends, and what its owner is told of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final, assert_never
+
+from rota.agents.journal.steps import Progress
+from rota.agents.models.building import classify_model_error
+from rota.domain.approvals.actions import Request
+from rota.domain.errors import RotaError, SetupRequiredError
+from rota.domain.ids import UserId
+from rota.domain.notifications.notification import Category
+from rota.domain.runs.heartbeats import is_quiet
+from rota.domain.runs.limits import LimitReachedError
+from rota.domain.runs.options import RunOptions
+from rota.domain.runs.run import Outcome, ResultStatus, Run
+from rota.domain.text.storable import storable_json
+from rota.security.gate.policy import Rehearsed
+from rota.security.secrets.redaction import redact_text
+from rota.services.notifications.service import draft, draft_pending_actions
+from rota.store.notifications.rows import NewNotification
+from rota.store.runs.rows import Claim
+
+PASSING: Final = frozenset({"rate_limit", "timeout", "unavailable"})
+"""Kinds of failures that may be over when the run is tried again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, before it is stored.
+
+    `pause_note`: its schedule is paused, and why. `quiet`: nobody need hear of it. `passing`: the
+    same run may well succeed later.
+    """
+
+    status: ResultStatus
+    content: str
+    progress: Progress = field(default_factory=Progress)
+    warnings: tuple[str, ...] = ()
+    pause_note: str | None = None
+    quiet: bool = False
+    passing: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def answered(text: str, options: RunOptions) -> Ending:
+    """Return the ending of an agent that finished."""
+    quiet = options.quiet is not None and is_quiet(text, options.quiet)
+    return Ending(ResultStatus.SUCCESS, text, quiet=quiet, extra={"quiet": True} if quiet else {})
+
+
+def needs_setup(error: SetupRequiredError) -> Ending:
+    """Return the ending of a run that cannot work until somebody sets something up."""
+    return Ending(
+        ResultStatus.ERROR,
+        error.message,
+        pause_note=error.message,
+        extra={"setup_required": error.what},
+    )
+
+
+def limited(error: LimitReachedError, progress: Progress) -> Ending:
+    """Return the ending of a run that used up one of its limits."""
+    ending = stopped_early(progress, error.message)
+    return replace(ending, extra={**ending.extra, "limit": error.kind})
+
+
+def refused(error: RotaError) -> Ending:
+    """Return the ending for an error that rota raised on purpose while the agent ran."""
+    if isinstance(error, SetupRequiredError):
+        return needs_setup(error)
+    return Ending(ResultStatus.ERROR, error.message)
+
+
+def failed(error: Exception, *, callable_name: str | None = None) -> Ending:
+    """Return the ending for what a model's client raised, or the callable of this name."""
+    failure = classify_model_error(error)
+    content = redact_text(failure.message)
+    if callable_name is not None:
+        # Whose key was refused, nobody knows: a callable talks to whom it likes.
+        content = f"The callable {callable_name} failed: {_said(error)}"
+    elif failure.kind == "authentication":
+        return Ending(
+            ResultStatus.ERROR,
+            content,
+            pause_note=content,
+            extra={"error_kind": failure.kind, "setup_required": "model_key"},
+        )
+    return Ending(
+        ResultStatus.ERROR,
+        content,
+        passing=failure.kind in PASSING,
+        extra={"error_kind": failure.kind},
+    )
+
+
+def stopped_early(progress: Progress, message: str) -> Ending:
+    """Return the ending of a run that stopped before it was done: partial, if it said anything."""
+    kept = "\n\n".join(text for text in progress.texts if text.strip())
+    if not kept:
+        return Ending(ResultStatus.ERROR, message, extra={"stopped": message})
+    return Ending(ResultStatus.PARTIAL, kept, warnings=(message,), extra={"stopped": message})
+
+
+def cancelled(progress: Progress, reason: str) -> Ending:
+    """Return the ending of a run that somebody cancelled."""
+    ending = stopped_early(progress, f"Cancelled: {reason}.")
+    return replace(ending, extra={**ending.extra, "cancelled": reason})
+
+
+def rehearsed(ending: Ending, calls: Sequence[Rehearsed]) -> Ending:
+    """Return the ending of a dry run: what its calls would have come to, and no consequences.
+
+    An answer of a form that the schedule demands stays as it is; the metadata has all of it.
+    """
+    content = ending.content
+    if "contract" not in ending.extra:
+        lines = [
+            f"- {call.tool_name} would {call.as_json()['would']} ({call.verdict.reason}; risk "
+            f"{call.verdict.risk}): {json.dumps(call.arguments, ensure_ascii=False)}"
+            for call in calls
+        ]
+        said = "Dry run: nothing was done."
+        if lines:
+            said = f"{said} These calls were not made:"
+        content = "\n".join([said, *lines, "", content])
+    return replace(
+        ending,
+        content=content,
+        pause_note=None,
+        quiet=False,
+        passing=False,
+        extra={**ending.extra, "dry_run": [call.as_json() for call in calls]},
+    )
+
+
+def metadata_of(run: Run, claim: Claim, ending: Ending, now: datetime) -> dict[str, Any]:
+    """Return what is stored of a run beside its content."""
+    progress = ending.progress
+    since = run.fire_time or run.created_at
+    metadata: dict[str, Any] = {
+        "session_id": run.session_id,
+        "trigger": run.trigger.value,
+        "attempt": claim.attempt,
+        "wall_ms": max(0, round((now - since).total_seconds() * 1000)),
+        "model_calls": progress.model_calls,
+        "tool_calls": progress.tool_calls,
+        **ending.extra,
+    }
+    if run.fire_time is not None:
+        metadata["fire_time"] = run.fire_time.isoformat()
+    if progress.replayed:
+        metadata["replayed_steps"] = progress.replayed
+    if progress.failed_calls:
+        metadata["failed_model_calls"] = progress.failed_calls
+    if progress.input_tokens or progress.output_tokens:
+        metadata["tokens"] = {"input": progress.input_tokens, "output": progress.output_tokens}
+        if progress.cost_usd is not None:
+            metadata["cost_usd"] = str(progress.cost_usd)
+    if ending.warnings:
+        metadata["warnings"] = list(ending.warnings)
+    result: dict[str, Any] = storable_json(metadata)
+    return result
+
+
+def notices_of(
+    outcome: Outcome,
+    user_id: UserId,
+    schedule_name: str | None,
+    category: Category,
+    requests: Sequence[Request] = (),
+) -> list[NewNotification]:
+    """Return what a person is told of a result.
+
+    A quiet answer is not announced, unless something waits for a yes or went wrong on the way; nor
+    is a failure that is tried again by itself. `requests` are what waits, the riskiest first.
+    """
+    notices: list[NewNotification] = []
+    quiet = bool(outcome.metadata.get("quiet")) and not outcome.metadata.get("warnings")
+    if not quiet and "retry_at" not in outcome.metadata:
+        title, body = _message(schedule_name or outcome.agent_name, outcome)
+        notices.append(
+            draft(
+                user_id,
+                title,
+                body,
+                category=Category.ERROR if has_failed(outcome) else category,
+                metadata={"result_id": str(outcome.result_id), "status": outcome.status.value},
+                run_id=outcome.run_id,
+            )
+        )
+    if outcome.pending_actions_created > 0:
+        notices.append(
+            draft_pending_actions(
+                user_id,
+                outcome.pending_actions_created,
+                agent_name=outcome.agent_name,
+                run_id=outcome.run_id,
+                requests=requests,
+            )
+        )
+    return notices
+
+
+def _said(error: Exception) -> str:
+    return redact_text(f"{type(error).__name__}: {error}")[:2_000].rstrip(".") + "."
+
+
+def has_failed(outcome: Outcome) -> bool:
+    """Return whether a result is a failure; one that was cancelled is none."""
+    return outcome.status is ResultStatus.ERROR and "cancelled" not in outcome.metadata
+
+
+def _message(name: str, outcome: Outcome) -> tuple[str, str]:
+    if "cancelled" in outcome.metadata:
+        title = f"{name} was cancelled"
+    else:
+        match outcome.status:
+            case ResultStatus.SUCCESS:
+                title = name
+            case ResultStatus.PARTIAL:
+                title = f"{name}: stopped before it was done"
+            case ResultStatus.ERROR:
+                title = f"{name} failed"
+            case _:
+                assert_never(outcome.status)
+    warnings: Sequence[str] = outcome.metadata.get("warnings", ())
+    parts = [outcome.content or "The agent answered with nothing."]
+    parts += [f"Warning: {warning}" for warning in warnings]
+    return title, "\n\n".join(parts)

@@ -1,0 +1,120 @@
+"""Taking runs: their claims, and what is needed to begin them, read afresh and in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from rota.domain.agents.configuration import AgentConfiguration
+from rota.domain.approvals.rules import Rule
+from rota.domain.ids import RunId, ScheduleId
+from rota.domain.runs.limits import DayLimits
+from rota.domain.runs.run import Run, Trigger
+from rota.domain.schedules.schedule import Schedule
+from rota.services.runs.batches import Groups
+from rota.store.database import Connection, Database
+from rota.store.runs import journals as journal_rows
+from rota.store.runs import rows as run_rows
+from rota.store.runs.intake import take_runs
+from rota.store.runs.journals import StepRow
+from rota.store.runs.rows import Claim, ClaimedRun
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A run that this process holds, with its rows as they were when it took it.
+
+    `schedule` is None for a run that belongs to none (any more), `agent` where there is none of
+    that name. `earlier` is the journal of earlier attempts. `rules` are those on its calls, judged
+    as of `policy_schedule_id` and `unattended`.
+    """
+
+    run: Run
+    claim: Claim
+    owner_zone: str
+    schedule: Schedule | None
+    agent: AgentConfiguration | None
+    day_limits: DayLimits = field(default_factory=DayLimits)
+    earlier: tuple[StepRow, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    policy_schedule_id: ScheduleId | None = None
+    unattended: bool = True
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether an earlier attempt of the run began as a dry run."""
+        return bool((self.claim.snapshot or {}).get("options", {}).get("dry_run"))
+
+
+class Intake:
+    """Takes runs, those that come together in one transaction."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        size: int,
+        more_to_come: Callable[[int], bool],
+    ) -> None:
+        self._database = database
+        self._groups = Groups[RunId, Taken | None](
+            self._take_all, size=size, more_to_come=more_to_come, drop_cancelled=True
+        )
+
+    async def take(self, run_id: RunId) -> Taken | None:
+        """Begin a new attempt of a run; None for one that is over, or gone."""
+        return await self._groups.submit(run_id)
+
+    async def take_new(self, schedule: Schedule) -> Taken:
+        """Make a manual run of a schedule and take it, before any scheduler may admit it."""
+        async with self._database.transaction() as conn:
+            run = await run_rows.insert_run(
+                conn,
+                user_id=schedule.user_id,
+                schedule_id=schedule.id,
+                agent_name=schedule.agent_name,
+                prompt=schedule.prompt or "",
+                trigger=Trigger.MANUAL,
+            )
+            taken = (await self._taken(conn, [run.id]))[0]
+        if taken is None:  # inserted in this very transaction
+            raise RuntimeError("a run was written and cannot be claimed")
+        return replace(taken, schedule=schedule)
+
+    async def _take_all(self, run_ids: Sequence[RunId]) -> Sequence[Taken | None]:
+        # No transaction: should the reads fail, a claim that stays costs no more than an attempt.
+        async with self._database.pipelined() as conn:
+            return await self._taken(conn, run_ids)
+
+    async def _taken(self, conn: Connection, run_ids: Sequence[RunId]) -> list[Taken | None]:
+        rows = await take_runs(conn, sorted(set(run_ids)))
+        claimed = dict(rows.claimed)
+        taken: list[Taken | None] = []
+        for run_id in run_ids:
+            found = claimed.pop(run_id, None)  # a run that is asked for twice is taken once
+            if found is None:
+                taken.append(None)
+                continue
+            run = found.run
+            schedule = rows.schedules.get(run.schedule_id) if run.schedule_id is not None else None
+            taken.append(
+                Taken(
+                    run,
+                    found.claim,
+                    found.owner_zone,
+                    schedule,
+                    rows.agents.get((run.agent_name, run.user_id)),
+                    found.day_limits,
+                    await _earlier(conn, found),
+                    found.rules,
+                    found.policy_schedule_id,
+                    found.unattended,
+                )
+            )
+        return taken
+
+
+async def _earlier(conn: Connection, found: ClaimedRun) -> tuple[StepRow, ...]:
+    if found.claim.attempt == 1:
+        return ()
+    return await journal_rows.fetch_steps(conn, found.run.id)

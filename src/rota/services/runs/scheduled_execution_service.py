@@ -1,0 +1,231 @@
+"""Executes a run: load the agent, gate its tools, run it, store the result, tell its owner.
+
+SPEC-003, AC-2 to AC-6. Whatever happens to the agent, one result is stored: an error is a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import psycopg
+import structlog
+
+from rota.agents.graph.executor import ModelFactory
+from rota.agents.models.prices import PriceTable
+from rota.agents.own_code.registered import RegisteredCallable
+from rota.agents.tools.context import ToolRegistry
+from rota.domain.errors import ConflictError, RotaError, SuspendedError
+from rota.domain.ids import ResultId, RunId, UserId
+from rota.domain.notifications.notification import Category
+from rota.domain.runs.run import Outcome, ResultStatus, Run
+from rota.domain.schedules.schedule import Schedule
+from rota.security.secrets.encryption import Cipher
+from rota.services.notifications.service import NotificationService
+from rota.services.runs.attempt import Attempt, ToolContextFactory, UnwrappedTools, Workbench
+from rota.services.runs.batches import GROUP_SIZE
+from rota.services.runs.endings import notices_of
+from rota.services.runs.intake import Intake, Taken
+from rota.services.runs.journal_writer import FencedError, JournalWriter
+from rota.services.runs.recorder import RunRecorder
+from rota.services.runs.result_writer import Finished, ResultWriter
+from rota.store.approvals import actions as action_rows
+from rota.store.database import Database
+from rota.store.runs import results as result_rows
+from rota.store.runs import rows as run_rows
+from rota.store.runs.results import Result
+
+log = structlog.get_logger(__name__)
+
+
+class ScheduledExecutionService:
+    """Executes runs on one event loop; holds no state that matters between them."""
+
+    def __init__(
+        self,
+        database: Database,
+        notifications: NotificationService,
+        *,
+        registry: ToolRegistry,
+        tool_context: ToolContextFactory,
+        models: ModelFactory,
+        clock: Callable[[], datetime],
+        prices: Callable[[], Awaitable[PriceTable]],
+        callables: Mapping[str, RegisteredCallable] | None = None,
+        unwrapped_tools: UnwrappedTools = "withhold",
+        group_size: int = GROUP_SIZE,
+        cipher: Cipher | None = None,
+    ) -> None:
+        self._database = database
+        self._notifications = notifications
+        self._bench = Workbench(
+            database=database,
+            registry=registry,
+            tool_context=tool_context,
+            models=models,
+            clock=clock,
+            prices=prices,
+            callables=callables or {},
+            unwrapped_tools=unwrapped_tools,
+            cipher=cipher,
+        )
+        self._journals = JournalWriter(database, group_size=group_size)
+        self._taking = 0
+        self._under_way = 0
+        self._intake = Intake(
+            database, size=group_size, more_to_come=lambda waiting: waiting < self._taking
+        )
+        self._writer = ResultWriter(
+            database,
+            notifications,
+            clock=clock,
+            random=random.random,
+            group_size=group_size,
+            more_to_come=lambda waiting: waiting < self._under_way,
+        )
+
+    async def execute(
+        self, schedule: Schedule, run: Run | None = None, *, taken: Taken | None = None
+    ) -> Outcome:
+        """Execute a schedule's agent and return the stored outcome.
+
+        `run` is the run that the scheduler made; without one a manual run is made. `taken` is the
+        hold on it, where the caller has taken it already. A run that is over already is not
+        repeated: its stored outcome is returned. Agent failures are outcomes, not exceptions;
+        raises SuspendedError when the run parks for a decision, FencedError when another attempt
+        has taken the run, and UnavailableError when the database is gone.
+        """
+        if run is None:
+            return await self._execute(await self._intake.take_new(schedule))
+        taken = taken or await self.take(run.id)
+        if taken is None:
+            return await self._stored_outcome(run.id)
+        return await self._execute(replace(taken, schedule=schedule))
+
+    async def execute_run(self, run: Run, *, taken: Taken | None = None) -> Outcome:
+        """Execute a run that belongs to no schedule (any more), like `execute`."""
+        taken = taken or await self.take(run.id)
+        return await (self._execute(taken) if taken else self._stored_outcome(run.id))
+
+    async def take(self, run_id: RunId) -> Taken | None:
+        """Begin a new attempt of a run; None for one that is over, or gone."""
+        self._taking += 1
+        try:
+            return await self._intake.take(run_id)
+        finally:
+            self._taking -= 1
+
+    async def write_missing_notifications(self, *, limit: int = 100) -> int:
+        """Write notifications that failed when their results were stored; returns how many."""
+        async with self._database.transaction() as conn:
+            missing = await result_rows.claim_unnotified(conn, limit=limit)
+            requests = await action_rows.requests_of(conn, [RunId(r.run_id) for r in missing])
+            for result in missing:
+                await self._notifications.write(
+                    conn,
+                    notices_of(
+                        _outcome_of(result),
+                        UserId(result.user_id),
+                        result.schedule_name,
+                        Category(result.result_category),
+                        requests.get(RunId(result.run_id), ()),
+                    ),
+                )
+        return len(missing)
+
+    async def _execute(self, taken: Taken) -> Outcome:
+        started = time.perf_counter()
+        day = self._bench.clock().astimezone(ZoneInfo(taken.owner_zone)).date()
+        recorder = RunRecorder(
+            self._database,
+            taken.run,
+            taken.claim,
+            day=day,
+            # Nothing that a dry run did need be kept from happening twice: it begins anew, and
+            # tells of all its calls.
+            earlier=() if taken.is_dry_run else taken.earlier,
+            clock=self._bench.clock,
+            writer=self._journals,
+            cipher=self._bench.cipher,
+        )
+        attempt = Attempt(self._bench, taken, recorder)
+        self._under_way += 1
+        try:
+            try:
+                ending = await attempt.run()
+            except asyncio.CancelledError:  # handed over: what is journalled so far stays
+                await asyncio.shield(self._hand_over(recorder))
+                raise
+            except SuspendedError:
+                await self._suspend(taken.run, recorder)
+                raise
+            duration_ms = round((time.perf_counter() - started) * 1000)
+            return await self._writer.store(
+                Finished(
+                    taken.run,
+                    taken.schedule,
+                    taken.claim,
+                    recorder,
+                    attempt.options,
+                    ending,
+                    duration_ms,
+                )
+            )
+        finally:
+            self._under_way -= 1
+            recorder.close()
+
+    async def _suspend(self, run: Run, recorder: RunRecorder) -> None:
+        """Park a run, and tell its owner what it waits for."""
+        await recorder.flush()
+        async with self._database.transaction() as conn:
+            if (is_parked := await run_rows.suspend_run(conn, recorder.claim)) is None:
+                raise FencedError("Another attempt has taken this run.")
+            pending = (await action_rows.requests_of(conn, [run.id])).get(run.id, ())
+            if pending:
+                await self._notifications.notify_pending_actions(
+                    run.user_id,
+                    len(pending),
+                    agent_name=run.agent_name,
+                    run_id=run.id,
+                    requests=pending,
+                    conn=conn,
+                )
+        log.info("run_suspended", run_id=str(run.id), parked=is_parked, pending=len(pending))
+
+    async def _hand_over(self, recorder: RunRecorder) -> None:
+        """Write what is journalled so far; an attempt that lost the run has nothing to write."""
+        try:
+            await recorder.flush()
+            async with self._database.connection() as conn:
+                await run_rows.count_hand_over(conn, recorder.claim)
+        except FencedError:
+            return
+        except (psycopg.Error, RotaError) as error:
+            log.warning("journal_flush_failed", run_id=str(recorder.run_id), error=str(error))
+
+    async def _stored_outcome(self, run_id: RunId) -> Outcome:
+        async with self._database.connection() as conn:
+            result = await result_rows.fetch_result_of_run(conn, run_id)
+        if result is None:
+            raise ConflictError("This run was cancelled; it cannot be executed.")
+        return _outcome_of(result)
+
+
+def _outcome_of(result: Result) -> Outcome:
+    return Outcome(
+        run_id=RunId(result.run_id),
+        result_id=ResultId(result.id),
+        session_id=result.session_id,
+        agent_name=result.agent_name,
+        status=ResultStatus(result.status),
+        content=result.result_content,
+        pending_actions_created=result.pending_actions_created,
+        duration_ms=result.execution_duration_ms,
+        metadata=result.metadata,
+    )

@@ -1,0 +1,234 @@
+"""Runs on a person's behalf: asking for one, and waiting for what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, SuspendedError
+from rota.domain.ids import RunId, ScheduleId, UserId
+from rota.domain.runs.options import RunOptions
+from rota.domain.runs.run import RunStatus
+from rota.domain.schedules.overlap import OverlapPolicy
+from rota.services.agents.option_checks import check_options
+from rota.store.agents import rows as agent_rows
+from rota.store.database import Connection, Database
+from rota.store.operations import processes
+from rota.store.runs import journals as journal_rows
+from rota.store.runs import results as result_rows
+from rota.store.runs import rows as run_rows
+from rota.store.runs import views as run_views
+from rota.store.runs.journals import StepRow
+from rota.store.runs.results import Result
+from rota.store.runs.views import RunView
+from rota.store.schedules import rows as schedule_rows
+from rota.store.statements import statement
+
+SHORTEST_PREFIX: Final = 4
+"""Characters of a run's id that are enough, if they fit one alone."""
+
+_POLL: Final = 0.1
+
+
+class RunService:
+    """Asks for runs through the database's own functions, as the person."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def request(
+        self,
+        user_id: UserId,
+        agent_name: str,
+        prompt: str = "",
+        options: RunOptions | None = None,
+    ) -> RunId:
+        """Ask for a run now and return its id.
+
+        Raises NotFoundError for an unknown agent, InvalidInputError for options that it cannot run
+        with.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            agent = await agent_rows.fetch_agent(conn, agent_name, user_id)
+            if agent is None:
+                raise NotFoundError("agent", agent_name, hint="See `rota agents list`.")
+            check_options(options or RunOptions(), agent)
+            return await _ask(
+                conn,
+                "runs/request_run",
+                {"agent_name": agent_name, "prompt": prompt, "options": _as_row(options)},
+            )
+
+    async def request_schedule(
+        self,
+        user_id: UserId,
+        schedule_id: ScheduleId,
+        prompt: str | None = None,
+        overlap: OverlapPolicy | None = None,
+        options: RunOptions | None = None,
+    ) -> RunId:
+        """Ask for a run of a schedule now, under its overlap policy or another one.
+
+        `options` go before those of the schedule. Raises NotFoundError, InvalidInputError, and
+        ConflictError where the policy lets nothing start because a run is under way.
+        """
+        try:
+            async with self._database.acting_as(user_id) as conn:
+                await _check_for_schedule(conn, user_id, schedule_id, options)
+                return await _ask(
+                    conn,
+                    "runs/request_schedule_run",
+                    {
+                        "schedule_id": schedule_id,
+                        "prompt": prompt,
+                        "overlap": overlap.value if overlap is not None else None,
+                        "options": _as_row(options),
+                    },
+                )
+        except psycopg.errors.NoDataFound as error:
+            raise NotFoundError("schedule", str(schedule_id)) from error
+        except psycopg.errors.ObjectInUse as error:
+            raise ConflictError(
+                "A run of this schedule is under way, and its overlap policy is to skip. Wait for "
+                "it, or choose --overlap buffer_all, cancel_other or allow_all."
+            ) from error
+
+    async def retry(self, user_id: UserId, reference: str) -> RunId:
+        """Ask for a new run of what an earlier one was asked, and return its id.
+
+        Raises NotFoundError, and ConflictError for a run that is not over.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            found = await _find(conn, reference)
+            if found.status not in {"finished", "cancelled"}:
+                raise ConflictError(
+                    f"The run is not over: it is {found.status}. Wait for it, or cancel it first."
+                )
+            try:
+                return await _ask(conn, "runs/request_retry", {"run_id": found.id})
+            except psycopg.errors.NoDataFound as error:  # it went between the two looks
+                raise NotFoundError("run", reference, hint="See `rota runs list`.") from error
+
+    async def wait(
+        self,
+        user_id: UserId,
+        run_id: RunId,
+        *,
+        limit: timedelta,
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
+    ) -> Result | None:
+        """Wait for a run's result, as the person; None when `limit` is over first.
+
+        `meanwhile` is awaited between looks, to show progress. Raises SuspendedError for a run that
+        waits for a decision, and ConflictError for one that was cancelled before it began: it has
+        no result.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limit.total_seconds()
+        while loop.time() < deadline:
+            async with self._database.acting_as(user_id) as conn:
+                result = await result_rows.fetch_result_of_run(conn, run_id)
+                stands = await run_rows.fetch_standstill(conn, run_id) if result is None else None
+            if result is not None:
+                return result
+            match stands:
+                case (RunStatus.SUSPENDED, _):
+                    raise SuspendedError
+                case (RunStatus.CANCELLED, reason):
+                    raise ConflictError(f"The run was cancelled before it began: {reason}.")
+            if meanwhile is not None:
+                await meanwhile()
+            await asyncio.sleep(_POLL)
+        return None
+
+    async def all(
+        self,
+        user_id: UserId,
+        *,
+        schedule_id: ScheduleId | None = None,
+        status: str | None = None,
+        limit: int,
+    ) -> tuple[RunView, ...]:
+        """Return the person's runs, newest first."""
+        async with self._database.acting_as(user_id) as conn:
+            return await run_views.list_runs(
+                conn, schedule_id=schedule_id, status=status, limit=limit
+            )
+
+    async def get(self, user_id: UserId, reference: str) -> tuple[RunView, tuple[StepRow, ...]]:
+        """Return a run and its steps by its id, or its beginning; raises NotFoundError."""
+        async with self._database.acting_as(user_id) as conn:
+            found = await _find(conn, reference)
+            return found, await journal_rows.fetch_steps(conn, RunId(found.id))
+
+    async def find(self, user_id: UserId, run_id: RunId) -> RunView | None:
+        """Return a run by its id; None where the person has none such."""
+        async with self._database.acting_as(user_id) as conn:
+            found = await run_views.list_runs(conn, prefix=str(run_id), limit=1)
+        return found[0] if found else None
+
+    async def cancel(self, user_id: UserId, reference: str, note: str = "") -> RunView:
+        """Ask a run to stop and return it.
+
+        What has not begun is cancelled at once. What is under way is ended by its worker within
+        two seconds, and stores what there is. Raises NotFoundError, and ConflictError for a run
+        that is over.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            found = await _find(conn, reference)
+            if found.status in {"finished", "cancelled"}:
+                raise ConflictError(f"The run is over: it is {found.status}.")
+            await run_views.request_cancel(conn, RunId(found.id), note or None)
+            return await _find(conn, str(found.id))
+
+    async def somebody_works(self) -> bool:
+        """Return whether a scheduler and a worker are alive to take a run."""
+        async with self._database.connection() as conn:
+            alive = {p.kind for p in await processes.list_processes(conn) if p.is_alive}
+        return alive >= {"scheduler", "worker"}
+
+
+async def _find(conn: Connection, reference: str) -> RunView:
+    prefix = reference.lower()
+    found = (
+        await run_views.list_runs(conn, prefix=prefix, limit=2)
+        if len(prefix) >= SHORTEST_PREFIX
+        else ()
+    )
+    if not found:
+        raise NotFoundError("run", reference, hint="See `rota runs list`.")
+    if len(found) > 1:
+        raise InvalidInputError(f"{reference!r} fits more than one run; write more of it.")
+    return found[0]
+
+
+async def _check_for_schedule(
+    conn: Connection, user_id: UserId, schedule_id: ScheduleId, options: RunOptions | None
+) -> None:
+    """Check options against the agent of a schedule; where one is missing, others say so."""
+    if options is None or not options.asks_of_agent:
+        return
+    schedule = await schedule_rows.fetch_schedule(conn, schedule_id)
+    if schedule is None:
+        return
+    agent = await agent_rows.fetch_agent(conn, schedule.agent_name, user_id)
+    if agent is not None:
+        check_options(options, agent)
+
+
+def _as_row(options: RunOptions | None) -> Jsonb | None:
+    written = options.as_json() if options is not None else {}
+    return Jsonb(written) if written else None
+
+
+async def _ask(conn: Connection, name: str, parameters: dict[str, object]) -> RunId:
+    cursor = await conn.execute(statement(name), parameters)
+    row = await cursor.fetchone()
+    if row is None:  # a function call returns one row or raises
+        raise RuntimeError(f"{name} returned no row")
+    return RunId(row[0])

@@ -1,0 +1,1 @@
+"""Use cases of schedules: changing, firing, explaining, calendars."""

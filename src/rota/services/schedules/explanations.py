@@ -1,0 +1,219 @@
+"""`rota schedules why`: what became of a time, or why nothing did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+from rota.domain.ids import UserId
+from rota.domain.schedules.rules.fire_times import FireTimes
+from rota.domain.schedules.rules.intervals import length_in_words
+from rota.domain.schedules.schedule import Schedule
+from rota.domain.schedules.written_time import parse_moment
+from rota.services.schedules.service import ScheduleService
+from rota.store.database import Connection, Database
+from rota.store.schedules import calendars, rows
+from rota.store.schedules.rows import Occurrence
+
+Verdict = Literal[
+    "fired",
+    "skipped",
+    "missed",
+    "suppressed",
+    "paused",
+    "overdue",
+    "upcoming",
+    "not_a_fire_time",
+    "did_not_exist",
+    "ended",
+    "pruned",
+]
+
+_MINUTE: Final = timedelta(minutes=1)
+_SECOND: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What became of a schedule's time `at`: a verdict, and why, in sentences.
+
+    `previous_fire` and `next_fire` are the fire times around it by the rule that held then.
+    """
+
+    schedule_name: str
+    time_zone: str
+    at: datetime
+    verdict: Verdict
+    why: tuple[str, ...]
+    occurrence: Occurrence | None
+    previous_fire: datetime | None
+    next_fire: datetime | None
+
+
+class ExplanationService:
+    """Looks up rows first, and what held at the time where there is none."""
+
+    def __init__(
+        self, database: Database, schedules: ScheduleService, *, clock: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._schedules = schedules
+        self._clock = clock
+
+    async def why(self, user_id: UserId, reference: str, at: str) -> Explanation:
+        """Explain a time, written as people do, in the schedule's zone.
+
+        A time to the minute means any second of it. Raises InvalidInputError, NotFoundError.
+        """
+        schedule = await self._schedules.get(user_id, reference)
+        now = self._clock()
+        zone = ZoneInfo(schedule.timing.time_zone)
+        start = parse_moment(at, zone, now=now, field="at", alone="past")
+        end = start + (_MINUTE if not start.second and not start.microsecond else _SECOND)
+        async with self._database.acting_as(user_id) as conn:
+            occurrence = await rows.occurrence_between(conn, schedule.id, start, end)
+            earlier = await rows.schedule_at(conn, schedule.id, start)
+            then, until = earlier if earlier is not None else (schedule, None)
+            rule = then.rule()
+            if occurrence is not None:
+                verdict, why = _of_occurrence(occurrence, zone)
+            else:
+                verdict, why = await self._without_row(conn, schedule, then, rule, start, end, now)
+        if until is not None:
+            why += (f"The schedule was changed since, at {_shown(until, zone)}.",)
+        found = occurrence.fire_time if occurrence is not None else start
+        return Explanation(
+            schedule.name,
+            schedule.timing.time_zone,
+            start,
+            verdict,
+            why,
+            occurrence,
+            rule.latest_at_or_before(min(found, start) - timedelta(microseconds=1)),
+            rule.next_after(max(found, end - timedelta(microseconds=1))),
+        )
+
+    async def _without_row(
+        self,
+        conn: Connection,
+        schedule: Schedule,
+        then: Schedule,
+        rule: FireTimes,
+        start: datetime,
+        end: datetime,
+        now: datetime,
+    ) -> tuple[Verdict, tuple[str, ...]]:
+        fire = rule.next_after(start - timedelta(microseconds=1))
+        if fire is None or fire >= end:
+            return "not_a_fire_time", (f"Its rule names no such time: {rule.in_words()}.",)
+        if (state := _state_at(then, fire)) is not None:
+            return state
+        objection = await self._objection(conn, schedule, then, fire)
+        if fire > now:
+            if objection is not None:
+                return "suppressed", (f"It will not fire: {objection}.",)
+            return "upcoming", (f"It will fire in {_rounded(fire - now)}.",)
+        if then.next_fire_time is not None and then.next_fire_time > fire:
+            # A scheduler has gone past it, and left a row: each fire time has one.
+            return "pruned", ("What became of it is no longer kept.",)
+        return _overdue(then, fire, now)
+
+    async def _objection(
+        self, conn: Connection, schedule: Schedule, then: Schedule, fire: datetime
+    ) -> str | None:
+        days = await calendars.days_of_schedules(
+            conn,
+            [schedule.id],
+            first=(fire - timedelta(days=1)).astimezone(UTC).date(),
+            last=(fire + timedelta(days=1)).astimezone(UTC).date(),
+        )
+        return then.timing.filter(days.get(schedule.id, ())).objection(fire)
+
+
+def _state_at(then: Schedule, fire: datetime) -> tuple[Verdict, tuple[str, ...]] | None:
+    """Return why a schedule in this state fires nothing at a time of its rule, or None."""
+    zone = ZoneInfo(then.time_zone)
+    if fire < then.created_at:
+        made = _shown(then.created_at, zone)
+        return "did_not_exist", (f"The schedule was made later, at {made}.",)
+    if not then.is_active:
+        since = f" since {_shown(then.paused_at, zone)}" if then.paused_at else ""
+        note = f": {then.pause_note}" if then.pause_note else " (no note)"
+        return "paused", (f"It was paused{since}{note}.",)
+    if then.completed_at is not None and then.completed_at <= fire:
+        return "ended", (_why_ended(then, zone),)
+    if fire <= then.plan_from:
+        planned = _shown(then.plan_from, zone)
+        return "not_a_fire_time", (f"Its rule was set later, at {planned}.",)
+    return None
+
+
+def _overdue(schedule: Schedule, fire: datetime, now: datetime) -> tuple[Verdict, tuple[str, ...]]:
+    if schedule.next_fire_at is not None and schedule.next_fire_at > now:
+        jitter = _rounded(schedule.next_fire_at - now)
+        return "upcoming", (f"Its jitter delays it; it fires in {jitter}.",)
+    return "overdue", (
+        f"It is due for {_rounded(now - fire)}, and no scheduler has taken it yet.",
+        "Start `rota up` or `rota scheduler`; `rota doctor` shows who is running.",
+    )
+
+
+def _of_occurrence(occurrence: Occurrence, zone: ZoneInfo) -> tuple[Verdict, tuple[str, ...]]:
+    said: list[str] = []
+    if occurrence.last_fire_time is not None:
+        count = occurrence.fire_count or "more than a thousand"
+        said.append(
+            f"One of {count} fire times from {_shown(occurrence.fire_time, zone)} to "
+            f"{_shown(occurrence.last_fire_time, zone)}."
+        )
+    reason = occurrence.reason
+    if reason:
+        said.append(f"{reason[0].upper()}{reason[1:]}.")
+    match occurrence.outcome:
+        case "fired":
+            return "fired", (*said, _of_run(occurrence, zone))
+        case "skipped":
+            return "skipped", tuple(said)
+        case "missed":
+            return "missed", tuple(said)
+        case _:
+            return "suppressed", tuple(said)
+
+
+def _of_run(occurrence: Occurrence, zone: ZoneInfo) -> str:
+    if occurrence.run_id is None:
+        return "Its run has been pruned."
+    if occurrence.result_status is not None:
+        return f"Its run ended with status {occurrence.result_status}."
+    match occurrence.run_status:
+        case "cancelled":
+            return f"Its run was cancelled: {occurrence.cancel_reason or 'no reason was given'}."
+        case "running":
+            started = occurrence.run_started_at
+            since = f" since {_shown(started, zone)}" if started is not None else ""
+            return f"Its run is under way{since}."
+        case "queued":
+            return "Its run is queued: no worker has taken it yet."
+        case _:
+            return "Its run waits for its turn."
+
+
+def _why_ended(schedule: Schedule, zone: ZoneInfo) -> str:
+    limit = schedule.policy.max_runs
+    if limit is not None and schedule.runs_started >= limit:
+        times = "once" if limit == 1 else f"{limit} times"
+        return f"It had run {times}, as often as it may."
+    if schedule.timing.ends_at is not None:
+        return f"It ended at {_shown(schedule.timing.ends_at, zone)}."
+    return "It had no fire time left."
+
+
+def _shown(moment: datetime, zone: ZoneInfo) -> str:
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _rounded(length: timedelta) -> str:
+    return length_in_words(timedelta(seconds=max(1, round(length.total_seconds()))))

@@ -1,0 +1,325 @@
+"""Firing: plans schedules, claims due ones, writes occurrences and runs, and admits runs.
+
+Any number of schedulers may run at once: rows are claimed with SKIP LOCKED, and claim, occurrence,
+waiting run and next fire time commit together.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from rota.domain.errors import RotaError
+from rota.domain.ids import RunId, ScheduleId, UserId
+from rota.domain.notifications.notification import Category
+from rota.domain.schedules.firing import (
+    MISSED_ROWS_LIMIT,
+    FirePlan,
+    NextFire,
+    PassedFires,
+    next_fire,
+    plan_fires,
+)
+from rota.domain.schedules.overlap import OverlapPolicy, Start, UnderWay, start_of
+from rota.domain.schedules.schedule import CatchUp, Schedule
+from rota.domain.schedules.timing import NamedDay
+from rota.engine.admission import AHEAD, Admission, admit
+from rota.services.notifications.incidents import IncidentService
+from rota.services.notifications.service import NotificationService
+from rota.store.database import Connection, Database
+from rota.store.schedules import calendars, rows
+from rota.store.schedules.rows import Fire, Planned
+
+BATCH: Final = 500
+"""Schedules that one transaction claims: few enough that a crash repeats little."""
+
+LONGEST_PLANNING: Final = 1.0
+"""Seconds that one transaction works out fires; schedules that are years behind take a while."""
+
+DaysOff = Mapping[ScheduleId, tuple[NamedDay, ...]]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one look at the clock led to.
+
+    `runs_waiting`, `queue_ran_low`, `admission_locked` are of the last admission (Admission).
+    `next_run_in`: seconds until the time of a run that waits for its time, None if there is none.
+    """
+
+    planned: int
+    fired: int
+    missed: int
+    admitted: int
+    next_fire_at: datetime | None
+    runs_waiting: bool = False
+    queue_ran_low: bool = False
+    admission_locked: bool = False
+    next_run_in: float | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What the due schedules of one transaction lead to."""
+
+    fires: list[Fire] = field(default_factory=list)
+    passed: list[tuple[Schedule, PassedFires]] = field(default_factory=list)
+    planned: list[Planned] = field(default_factory=list)
+    is_whole: bool = True
+
+    @property
+    def missed(self) -> list[tuple[Schedule, PassedFires]]:
+        return [item for item in self.passed if item[1].outcome == "missed"]
+
+    @property
+    def on_time(self) -> set[UserId]:
+        return {fire.schedule.user_id for fire in self.fires if not fire.is_catch_up}
+
+
+class Scheduler:
+    """Fires what is due at a given instant. Holds no state: the rows are the state."""
+
+    def __init__(
+        self,
+        database: Database,
+        notifications: NotificationService,
+        incidents: IncidentService,
+        *,
+        ahead: int = AHEAD,
+    ) -> None:
+        self._database = database
+        self._notifications = notifications
+        self._incidents = incidents
+        self._ahead = ahead
+
+    async def tick(self, now: datetime) -> Tick:
+        """Fire, plan and admit everything that is due at `now` (aware)."""
+        fired = missed = planned = admitted = 0
+        on_time: set[UserId] = set()
+        while True:
+            batches, newly_admitted = await self._fire_all(now)
+            fired += sum(len(batch.fires) for batch in batches)
+            missed += sum(len(batch.missed) for batch in batches)
+            on_time.update(*(batch.on_time for batch in batches))
+            admitted += newly_admitted
+            async with self._database.connection() as conn:
+                outlook = await rows.outlook(conn)
+            newly_planned = await self._plan_all(now) if outlook.unplanned else 0
+            planned += newly_planned
+            if not newly_planned:
+                break
+        if outlook.incident:
+            # Before what this look has missed is told: nothing has recovered from that yet.
+            async with self._database.transaction() as conn:
+                await self._incidents.on_time(conn, on_time)
+            await self._incidents.announce()
+        last = Admission()
+        if outlook.runs_waiting:
+            async with self._database.transaction() as conn:
+                last = await admit(conn, ahead=self._ahead)
+        return Tick(
+            planned,
+            fired,
+            missed,
+            admitted + last.count,
+            outlook.next_fire_at,
+            runs_waiting=last.runs_waiting,
+            queue_ran_low=last.ran_low,
+            admission_locked=last.locked,
+            next_run_in=outlook.next_run_in,
+        )
+
+    async def _fire_all(self, now: datetime) -> tuple[list[_Batch], int]:
+        """Fire whatever is due, a batch at a time; returns the batches, and the admissions."""
+        batches: list[_Batch] = []
+        admitted = 0
+        while True:
+            async with self._database.transaction() as conn:
+                due = await rows.claim_due(conn, now=now, limit=BATCH)
+                if not due:
+                    break
+                batch = await self._fire(conn, due, now)
+                batches.append(batch)
+                if batch.fires:
+                    admitted += (await admit(conn, ahead=self._ahead)).count
+            if len(due) < BATCH and batch.is_whole:  # others have what is left
+                break
+        return batches, admitted
+
+    async def _fire(self, conn: Connection, due: tuple[Schedule, ...], now: datetime) -> _Batch:
+        days_off = await _days_off(conn, due, now)
+        batch = _Batch()
+        plans: list[tuple[Schedule, FirePlan]] = []
+        deadline = time.monotonic() + LONGEST_PLANNING
+        for schedule in due:
+            if time.monotonic() > deadline:  # the others stay due, and are claimed anew
+                batch.is_whole = False
+                break
+            try:
+                plan = plan_fires(
+                    schedule,
+                    due_since=schedule.next_fire_time or now,
+                    days_off=days_off.get(schedule.id, ()),
+                    now=now,
+                )
+            except Exception as error:  # noqa: BLE001  whatever is wrong with one schedule, the others fire
+                await self._pause_invalid(conn, schedule, error)
+                continue
+            plans.append((schedule, plan))
+        under_way = await _under_way(conn, plans)
+        for schedule, plan in plans:
+            started = await self._start(conn, schedule, plan, under_way, batch)
+            batch.passed += [(schedule, item) for item in plan.passed]
+            batch.planned.append(Planned(schedule.id, _next(schedule, plan, started), started))
+        await rows.insert_passed(conn, batch.passed)
+        await rows.insert_fires(conn, batch.fires)
+        await rows.set_next_fires(conn, batch.planned)
+        if batch.missed:
+            log.warning("fires_missed", count=len(batch.missed))
+            await self._incidents.missed(conn, {s.user_id for s, _ in batch.missed})
+        return batch
+
+    async def _start(
+        self,
+        conn: Connection,
+        schedule: Schedule,
+        plan: FirePlan,
+        under_way: Mapping[ScheduleId, UnderWay],
+        batch: _Batch,
+    ) -> int:
+        """Write the runs of a plan as its overlap policy lets them; returns how many."""
+        policy = schedule.policy.overlap
+        if schedule.policy.catch_up is CatchUp.ALL and len(plan.fires) > 1:
+            # Who wants every missed fire wants them one after another, not all but one skipped.
+            policy = {
+                OverlapPolicy.SKIP: OverlapPolicy.BUFFER_ALL,
+                OverlapPolicy.BUFFER_ONE: OverlapPolicy.BUFFER_ALL,
+                OverlapPolicy.CANCEL_OTHER: OverlapPolicy.BUFFER_ALL,
+            }.get(policy, policy)
+        before = under_way.get(schedule.id, UnderWay())
+        started = 0
+        for fire in plan.fires:
+            start = start_of(policy, before)
+            if start is Start.SKIP:
+                batch.passed.append((schedule, _skipped(fire.fire_time, policy, before)))
+                continue
+            if start is Start.CANCEL_AND_RUN:
+                await rows.cancel_runs(
+                    conn,
+                    schedule.id,
+                    f"the fire of {fire.fire_time:%Y-%m-%d %H:%M:%S} UTC took its place",
+                )
+            run_id = RunId(uuid.uuid4())
+            serial = schedule.policy.overlap is not OverlapPolicy.ALLOW_ALL
+            batch.fires.append(Fire(run_id, schedule, fire.fire_time, fire.late, serial))
+            before = before.plus_one(fire.fire_time)
+            started += 1
+        return started
+
+    async def _plan_all(self, now: datetime) -> int:
+        planned = 0
+        while True:
+            async with self._database.transaction() as conn:
+                found = await rows.claim_unplanned(conn, limit=BATCH)
+                if not found:
+                    return planned
+                plans: list[Planned] = []
+                for schedule in found:
+                    try:
+                        plan, passed = _first_plan(schedule, now)
+                    except Exception as error:  # noqa: BLE001  as above
+                        await self._pause_invalid(conn, schedule, error)
+                        continue
+                    plans.append(plan)
+                    await rows.insert_passed(conn, [(schedule, item) for item in passed])
+                await rows.set_next_fires(conn, plans)
+                planned += len(plans)
+
+    async def _pause_invalid(self, conn: Connection, schedule: Schedule, error: Exception) -> None:
+        """Pause a schedule that cannot be planned, and tell its owner."""
+        if isinstance(error, RotaError):
+            said = error.message
+        else:
+            said = f"its rule cannot be worked out ({type(error).__name__})."
+            log.error("planning_failed", schedule_id=str(schedule.id), exc_info=error)
+        await rows.pause(conn, schedule.id, said)
+        await self._notifications.notify_user(
+            schedule.user_id,
+            f"{schedule.name} is paused",
+            f"The schedule cannot be planned: {said}",
+            category=Category.ERROR,
+            metadata={"schedule_id": str(schedule.id)},
+            conn=conn,
+        )
+        log.warning("schedule_paused", schedule_id=str(schedule.id), reason=said)
+
+
+def _first_plan(schedule: Schedule, now: datetime) -> tuple[Planned, list[PassedFires]]:
+    """Plan a schedule from when its rule was set: what fell due since then is caught up.
+
+    Returns rows for the fires of a pause too, where one has just ended.
+    """
+    schedule.timing.check()
+    since = min(schedule.plan_from, now)
+    passed = _during_pause(schedule, since) if schedule.paused_at is not None else []
+    limit = schedule.policy.max_runs
+    if limit is not None and schedule.runs_started >= limit:
+        return Planned(schedule.id, None), passed
+    return Planned(schedule.id, next_fire(schedule, schedule.rule(), since)), passed
+
+
+def _next(schedule: Schedule, plan: FirePlan, started: int) -> NextFire | None:
+    limit = schedule.policy.max_runs
+    return None if limit is not None and schedule.runs_started + started >= limit else plan.next
+
+
+def _skipped(fire_time: datetime, policy: OverlapPolicy, before: UnderWay) -> PassedFires:
+    since = f"{before.since:%Y-%m-%d %H:%M:%S} UTC" if before.since else "before"
+    reason = f"the run of {since} was still under way (overlap policy {policy})"
+    return PassedFires(fire_time, fire_time, 1, "skipped", reason)
+
+
+def _during_pause(schedule: Schedule, until: datetime) -> list[PassedFires]:
+    """Return rows for the fire times that a pause suppressed."""
+    start = schedule.paused_at or until
+    rule = schedule.rule()
+    times = rule.fires_between(start, until, limit=MISSED_ROWS_LIMIT + 1)
+    reason = f"paused: {schedule.pause_note}" if schedule.pause_note else "paused"
+    if len(times) <= MISSED_ROWS_LIMIT:
+        return [PassedFires(time, time, 1, "suppressed", reason) for time in times]
+    last = rule.latest_at_or_before(until) or times[-1]
+    return [PassedFires(times[0], last, None, "suppressed", reason)]
+
+
+async def _days_off(conn: Connection, due: Sequence[Schedule], now: datetime) -> DaysOff:
+    """Return the days off by the calendars of the schedules that are due."""
+    asking = [schedule for schedule in due if schedule.uses_calendars]
+    if not asking:
+        return {}
+    earliest = min(schedule.next_fire_time or now for schedule in asking)
+    return await calendars.days_of_schedules(
+        conn,
+        [schedule.id for schedule in asking],
+        first=(earliest - timedelta(days=1)).date(),
+        last=(now + timedelta(days=1)).date(),
+    )
+
+
+async def _under_way(
+    conn: Connection, plans: Sequence[tuple[Schedule, FirePlan]]
+) -> dict[ScheduleId, UnderWay]:
+    """Return the unfinished runs of the schedules whose policy asks for them."""
+    asking = [
+        schedule.id
+        for schedule, plan in plans
+        if plan.fires and schedule.policy.overlap is not OverlapPolicy.ALLOW_ALL
+    ]
+    return await rows.runs_under_way(conn, asking) if asking else {}
