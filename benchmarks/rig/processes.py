@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rota.bootstrap import LOCAL_OWNER
+from rota.bootstrap.app import LOCAL_OWNER
 from rota.sample import sample_mailbox_path
 
 _GRACE = 15.0

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from rota.bootstrap import LOCAL_OWNER
+from rota.bootstrap.app import LOCAL_OWNER
 from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate
 

@@ -16,7 +16,7 @@ import psycopg
 from rig import soak_tools
 from rig.soak_ledger import TOOLS
 from rig.soak_plan import PROCESSES, WORKERS, Disturbance
-from rota.bootstrap import LOCAL_OWNER
+from rota.bootstrap.app import LOCAL_OWNER
 from rota.sample import sample_mailbox_path
 from rota.store.embedded.server import EmbeddedPostgres
 

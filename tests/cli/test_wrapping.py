@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from rota.cli.wrapping import wrapped
+from rota.cli.output import wrapped
 
 
 @given(st.text(), st.integers(2, 100), st.integers(2, 100))

@@ -10,7 +10,7 @@ import pytest
 
 from rota.domain.approvals.actions import NEXT, ActionStatus
 from rota.domain.errors import ConflictError, SuspendedError
-from rota.services.runs.journal_writer import FencedError
+from rota.domain.runs.run import FencedError
 from rota.services.runs.service import RunService
 from tests.services.deciding import desk_of
 from tests.services.running import make_run

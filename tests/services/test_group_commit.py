@@ -11,10 +11,9 @@ import pytest
 from langchain_core.tools import tool
 
 from rota.agents.models.building import ChatModels
-from rota.domain.runs.run import ResultStatus
+from rota.domain.runs.run import FencedError, ResultStatus
 from rota.engine.admission import requeue_lost
 from rota.services.notifications.service import NotificationService
-from rota.services.runs.journal_writer import FencedError
 from rota.store.database import Database
 from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Says

@@ -15,6 +15,7 @@ from rota.domain.runs.limits import Limits
 from rota.domain.runs.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.drafts import Draft
+from rota.services.agent_files.applying import AgentFileService
 from rota.services.agent_files.reading import parse_agent_file
 from rota.services.agents.service import AgentService
 from rota.services.runs.service import RunService
@@ -233,13 +234,13 @@ schedules:
 
 async def apply(workshop, text):
     file = parse_agent_file(text, source="a.yaml", now=clock())
-    applied = await AgentService(workshop.database, clock=clock).apply(workshop.user, file)
+    applied = await AgentFileService(workshop.database, clock=clock).apply(workshop.user, file)
     return [change.change for change in applied]
 
 
 async def test_file_says_all_that_the_command_line_says(workshop, schedules):
     assert await apply(workshop, FILE) == ["created", "created"]
-    agent = await AgentService(workshop.database, clock=clock).get(workshop.user, "watcher")
+    agent = await AgentService(workshop.database).get(workshop.user, "watcher")
     stored = await schedules.get(workshop.user, "morning")
 
     assert agent.fallback_models == ("openai:gpt-5-mini",)

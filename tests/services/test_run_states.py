@@ -16,10 +16,9 @@ from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.approvals.judging import judge
 from rota.domain.errors import ConflictError
 from rota.domain.ids import ToolId
-from rota.domain.runs.run import NEXT, ResultStatus, RunStatus
+from rota.domain.runs.run import NEXT, FencedError, ResultStatus, RunStatus
 from rota.engine.admission import admit
 from rota.security.gate.calls import StepKey, ToolCall
-from rota.services.runs.journal_writer import FencedError
 from rota.services.runs.recorder import RunRecorder
 from rota.services.runs.service import RunService
 from rota.store.runs import journals as journal_rows

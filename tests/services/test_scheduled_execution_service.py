@@ -11,10 +11,9 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from structlog.testing import capture_logs
 
-from rota.domain.runs.run import ResultStatus
+from rota.domain.runs.run import FencedError, ResultStatus
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT
 from rota.services.notifications.service import NotificationService
-from rota.services.runs.journal_writer import FencedError
 from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER
 

@@ -638,7 +638,7 @@ thread.join()
 
 def test_nobody_waits_for_the_validator_who_has_no_contract():
     code = (
-        "import sys, rota.cli.main, rota.bootstrap, rota.domain.runs.contracts;"
+        "import sys, rota.cli.main, rota.bootstrap.app, rota.domain.runs.contracts;"
         "sys.exit('jsonschema_rs' in sys.modules)"
     )
 

@@ -232,7 +232,7 @@ def test_the_library_is_what_came_with_the_package():
 
 
 def test_the_command_line_starts_without_the_price_table():
-    look = "import sys, rota.cli.main, rota.bootstrap; print('genai_prices' in sys.modules)"
+    look = "import sys, rota.cli.main, rota.bootstrap.app; print('genai_prices' in sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", look], capture_output=True, text=True, check=True, timeout=60
     )

@@ -13,7 +13,7 @@ import typer
 from rota.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App, Server
+    from rota.bootstrap.app import App, Server
     from rota.domain.ids import UserId
 
 S = TypeVar("S")
@@ -80,7 +80,7 @@ def as_operator(settings: Settings, work: Callable[[App], Awaitable[T]]) -> T:
 
     Raises as `as_person`.
     """
-    from rota.bootstrap import database_server
+    from rota.bootstrap.app import database_server
     from rota.cli.logs import configure_logs
 
     configure_logs(settings)
@@ -99,7 +99,7 @@ def as_person_between(
 
     No event loop runs meanwhile: whoever is asked may take their time, or press Ctrl-C.
     """
-    from rota.bootstrap import database_server
+    from rota.bootstrap.app import database_server
     from rota.cli.logs import configure_logs
 
     async def looked(app: App) -> S:
@@ -117,7 +117,7 @@ def as_person_between(
 
 
 async def _with_app(settings: Settings, server: Server, work: Callable[[App], Awaitable[T]]) -> T:
-    from rota.bootstrap import application
+    from rota.bootstrap.app import application
 
     async with application(settings, server) as app:
         return await work(app)

@@ -10,10 +10,10 @@ from rota.agents.scripted.templates import check_expression, check_template
 from rota.domain.agents.script import Script, parse_script
 from rota.domain.errors import InvalidInputError
 
-_ALONE: Final = re.compile(r"\s*\{\{((?:(?!\}\}|\{\{).)*)\}\}\s*", re.DOTALL)
+ALONE: Final = re.compile(r"\s*\{\{((?:(?!\}\}|\{\{).)*)\}\}\s*", re.DOTALL)
 
 
-_DEEPEST_ARGS: Final = 20
+DEEPEST_ARGUMENTS: Final = 20
 
 
 def validate_script(value: object) -> Script:
@@ -26,7 +26,7 @@ def validate_script(value: object) -> Script:
             if call.for_each is not None:
                 check_expression(call.for_each, what=f"for_each of {place}")
             for text in _texts(call.args):
-                alone = _ALONE.fullmatch(text)
+                alone = ALONE.fullmatch(text)
                 what = f"argument of {place}"
                 if alone:
                     check_expression(alone[1], what=what)
@@ -40,7 +40,7 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        if depth > _DEEPEST_ARGS:
+        if depth > DEEPEST_ARGUMENTS:
             raise InvalidInputError("The arguments are nested too deeply.", field="args")
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _texts(inner, depth + 1)

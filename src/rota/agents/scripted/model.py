@@ -25,7 +25,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from rota.agents.scripted.checking import _ALONE, _DEEPEST_ARGS
+from rota.agents.scripted.checking import ALONE, DEEPEST_ARGUMENTS
 from rota.agents.scripted.templates import evaluate, render
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.agents.script import Call, Script, Step
@@ -231,11 +231,11 @@ def _expand(call: Call, variables: dict[str, object], place: str) -> list[tuple[
 
 
 def _filled(value: Any, variables: Mapping[str, object], what: str, depth: int = 0) -> Any:
-    if depth > _DEEPEST_ARGS:
+    if depth > DEEPEST_ARGUMENTS:
         raise InvalidInputError(f"The {what} is nested too deeply.", field="args")
     match value:
         case str():
-            if alone := _ALONE.fullmatch(value):
+            if alone := ALONE.fullmatch(value):
                 return evaluate(alone[1], variables, what=what)
             return render(value, variables, what=what)
         case dict():

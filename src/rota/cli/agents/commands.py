@@ -102,13 +102,13 @@ def apply_file(
     json: Json = False,
 ) -> None:
     """Write the agents and schedules of a file, all of them or none."""
-    from rota.bootstrap import clock
+    from rota.bootstrap.app import clock
     from rota.cli import output
     from rota.services.agent_files.reading import read_agent_file
 
     read = read_agent_file(file, now=clock())
     applied = as_person(
-        settings_from(data_dir, database_url, user), lambda app, me: app.agents.apply(me, read)
+        settings_from(data_dir, database_url, user), lambda app, me: app.agent_files.apply(me, read)
     )
     if json:
         output.print_json(applied)

@@ -12,7 +12,7 @@ import typer
 from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.domain.ids import UserId
     from rota.store.agents.connections import ConnectionInfo
 

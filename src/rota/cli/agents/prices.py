@@ -11,7 +11,7 @@ from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_f
 
 if TYPE_CHECKING:
     from rota.agents.models.prices import Quote
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.domain.agents.prices import Price
 
 app = typer.Typer(help="Prices of models, in US dollars.", no_args_is_help=True)
@@ -102,7 +102,7 @@ def remove(model: Model, data_dir: DataDir = None, database_url: DatabaseUrl = N
 
 async def _quotes(app: App, model: str | None) -> dict[str, Quote | None]:
     from rota.agents.models.prices import PriceTable
-    from rota.bootstrap import clock
+    from rota.bootstrap.app import clock
     from rota.domain.agents.prices import normal_model
 
     own = await app.prices.overrides()

@@ -143,7 +143,7 @@ def declare(
 
 def _definition(settings: Settings, name: str, *, pin: bool | None) -> str | None:
     """Return the hash that a tool is pinned to, '' to unpin it, None to leave it as it is."""
-    from rota.bootstrap import tool_definition
+    from rota.bootstrap.background import tool_definition
 
     if pin is None:
         return None

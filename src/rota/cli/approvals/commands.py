@@ -20,7 +20,7 @@ from rota.cli.approvals.decisions import VIA, Which
 from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.domain.approvals.actions import PendingAction
     from rota.domain.ids import UserId
     from rota.services.approvals.service import Decided
@@ -96,7 +96,7 @@ def list_approvals(
     json: Json = False,
 ) -> None:
     """List what waits for your decision, the riskiest first, like requests together."""
-    from rota.cli import approval_none, output
+    from rota.cli import output
     from rota.cli.approvals import texts as approval_texts
     from rota.domain.approvals.actions import ActionStatus
     from rota.domain.approvals.triage import groups
@@ -133,9 +133,9 @@ def list_approvals(
         output.print_json(groups(found) if grouped else found)
         return
     if status is None:
-        empty = approval_none.none_waits(others, agent=agent, tool=tool, up_to=up_to.value)
+        empty = approval_texts.none_waits(others, agent=agent, tool=tool, up_to=up_to.value)
     else:
-        empty = approval_none.none_of_status(status, agent=agent, tool=tool, up_to=up_to.value)
+        empty = approval_texts.none_of_status(status, agent=agent, tool=tool, up_to=up_to.value)
     print_them = approval_texts.print_groups if grouped else approval_texts.print_list
     print_them(found, zone, me, names, empty)
 
@@ -160,7 +160,7 @@ def show(
     from rota.cli.approvals import details as approval_details
 
     async def work(app: App, me: UserId) -> tuple[str, approval_details.Shown]:
-        from rota.bootstrap import clock
+        from rota.bootstrap.app import clock
 
         found = await app.approvals.get(me, action)
         deputies = await app.deputies.of(me)

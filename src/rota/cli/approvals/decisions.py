@@ -12,7 +12,7 @@ from rota.cli.options import T, as_person, as_person_between
 from rota.settings import Settings
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.domain.agents.configuration import Risk
     from rota.domain.approvals.actions import PendingAction
     from rota.domain.approvals.rules import Rule
@@ -66,14 +66,14 @@ class Which:
 
     async def why_none(self, app: App, me: UserId) -> str:
         """Say why none was found: nothing waits, or what does is riskier than what was meant."""
-        from rota.cli import approval_none
+        from rota.cli.approvals import texts
         from rota.domain.approvals.actions import ActionStatus
 
         if self.like is not None:
             alike = await app.approvals.like(me, self.like)
-            return approval_none.none_like_it(len(alike), self.up_to)
+            return texts.none_like_it(len(alike), self.up_to)
         pending = await app.approvals.all(me, statuses=[ActionStatus.PENDING], limit=MOST)
-        return approval_none.none_waits(len(pending), up_to=self.up_to)
+        return texts.none_waits(len(pending), up_to=self.up_to)
 
     def needs_a_yes(self, found: tuple[PendingAction, ...]) -> bool:
         """Whether somebody may approve here what they have not seen: many, or changed since."""

@@ -9,7 +9,7 @@ import typer
 from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
 
 app = typer.Typer(
     help="Deputies: who may decide where somebody does not in time. The operator's.",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
     from uuid import UUID
 
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.domain.approvals.rules import Rule, RuleDraft
     from rota.domain.ids import ScheduleId, UserId
     from rota.services.approvals.rule_files import RuleEntry
@@ -248,7 +248,7 @@ async def _draft(app: App, entry: RuleEntry, me: UserId | None) -> RuleDraft:
     from uuid import UUID
     from zoneinfo import ZoneInfo
 
-    from rota.bootstrap import clock
+    from rota.bootstrap.app import clock
     from rota.domain.errors import InvalidInputError
     from rota.domain.ids import ScheduleId
 

@@ -20,7 +20,7 @@ from rota.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.domain.audit.chain import AuditEntry
     from rota.domain.ids import UserId
     from rota.settings import Settings
@@ -63,7 +63,7 @@ def list_entries(
     """List your entries, the newest first."""
     from zoneinfo import ZoneInfo
 
-    from rota.bootstrap import clock
+    from rota.bootstrap.app import clock
     from rota.cli import output
     from rota.cli.audit.entries import as_json, print_entries
     from rota.domain.schedules.written_time import parse_since
@@ -106,7 +106,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Recompute the chain; exit status 1 where anything is not as it was sealed."""
-    from rota.bootstrap import clock
+    from rota.bootstrap.app import clock
     from rota.cli import output
     from rota.cli.audit.texts import heads_of, print_verification, written
 

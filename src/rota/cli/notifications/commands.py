@@ -9,7 +9,7 @@ import typer
 from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.domain.ids import UserId
     from rota.domain.notifications.notification import Notification
 
@@ -29,7 +29,7 @@ def list_notifications(
     from rota.cli import output
 
     async def work(app: App, me: UserId) -> tuple[str, tuple[Notification, ...]]:
-        found = await app.results.notifications(me, unread_only=unread, limit=limit)
+        found = await app.notifications.latest(me, unread_only=unread, limit=limit)
         return await app.schedules.zone(me), found
 
     zone, found = as_person(settings_from(data_dir, database_url, user), work)
@@ -71,6 +71,6 @@ def read(
         raise InvalidInputError("Name the notifications to mark, or use --all.")
     marked = as_person(
         settings_from(data_dir, database_url, user),
-        lambda app, me: app.results.mark_read(me, None if everything else ids),
+        lambda app, me: app.notifications.mark_read(me, None if everything else ids),
     )
     output.say(f"Marked {marked} as read.")

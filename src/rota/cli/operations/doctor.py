@@ -13,7 +13,7 @@ from rota.cli.options import As, DatabaseUrl, DataDir, Json, settings_from
 from rota.settings import API_KEYS, Settings
 
 if TYPE_CHECKING:
-    from rota.bootstrap import Server
+    from rota.bootstrap.app import Server
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -77,13 +77,14 @@ async def _collect(settings: Settings, server: Server) -> list[Check]:
 
 
 async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[Check]:
-    from rota import bootstrap
+    from rota.bootstrap.app import database_of
+    from rota.bootstrap.mail import mail_path
     from rota.domain.errors import RotaError
     from rota.services.operations.watch import SILENT_AFTER
     from rota.store.migrations import encoding_problem, pending_migrations
     from rota.store.operations import processes
 
-    database = bootstrap.database_of(settings, server)
+    database = database_of(settings, server)
     try:
         async with database.opened():
             async with database.connection() as conn:
@@ -134,7 +135,7 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
             if overdue:
                 yield Check("Overdue", "fail", f"{overdue} fires are overdue by a minute or more.")
         if server.embedded is not None:
-            path = bootstrap.mail_path(settings)
+            path = mail_path(settings)
             there = path.exists()
             yield Check(
                 "Mail folder",

@@ -14,7 +14,7 @@ from rota.cli.options import As, DatabaseUrl, DataDir, Json, settings_from
 from rota.settings import Settings
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
 
 
 def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Json = False) -> None:
@@ -42,7 +42,7 @@ def scheduler(data_dir: DataDir = None, database_url: DatabaseUrl = None, user: 
     """Fire schedules until told to stop. Any number may run on one database."""
 
     async def work(app: App, stop: asyncio.Event) -> None:
-        from rota.bootstrap import scheduler_loop
+        from rota.bootstrap.background import scheduler_loop
 
         loop = scheduler_loop(app)
         settle_memory()
@@ -55,7 +55,7 @@ def worker(data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As 
     """Execute runs until told to stop. Any number may run on one database."""
 
     async def work(app: App, stop: asyncio.Event) -> None:
-        from rota.bootstrap import background
+        from rota.bootstrap.background import background
 
         async with background(app) as tasks:
             settle_memory()

@@ -121,7 +121,7 @@ def run_now(
     """Delete now what is older than it is kept; a scheduler does it each hour."""
     from dataclasses import asdict
 
-    from rota.bootstrap import clock
+    from rota.bootstrap.app import clock
     from rota.cli import output
 
     pruned = as_operator(

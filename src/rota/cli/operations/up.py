@@ -100,6 +100,8 @@ async def _run(
     exit_after_demo: bool,
 ) -> int:
     from rota import bootstrap
+    from rota.bootstrap.background import background
+    from rota.bootstrap.mail import remember_mail
     from rota.cli.operations.processes import until_stopped
 
     stop = asyncio.Event()
@@ -109,11 +111,11 @@ async def _run(
         me = await app.person()
         is_first = await _seed(app, me)
         if settings.mail is not None and server.embedded is not None:
-            bootstrap.remember_mail(settings, settings.mail)
+            remember_mail(settings, settings.mail)
         if model is not None:
             await _make_briefing(app, me, model)
         _step("Loading the agents' libraries")
-        async with bootstrap.background(app) as tasks, _working(tasks, server, stop):
+        async with background(app) as tasks, _working(tasks, server, stop):
             code = 0
             if model is not None:
                 code = await _brief(app, me, stop, BRIEFING)
@@ -180,7 +182,7 @@ async def _seed(app: bootstrap.App, me: UserId) -> bool:
     if app.server.embedded is not None:
         await app.schedules.set_zone(me, _machine_zone())
     text = files("rota.sample").joinpath("demo-briefing.yaml").read_text(encoding="utf-8")
-    await app.agents.apply(
+    await app.agent_files.apply(
         me, parse_agent_file(text, source="demo-briefing.yaml", now=bootstrap.clock())
     )
     daily = Draft(when="0 7 * * *")
@@ -216,7 +218,7 @@ async def _make_briefing(app: bootstrap.App, me: UserId, model: str) -> None:
             ),
         ),
     )
-    await app.agents.apply(me, AgentFile("--model", (entry,), {}))
+    await app.agent_files.apply(me, AgentFile("--model", (entry,), {}))
 
 
 async def _brief(app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: str) -> int:
@@ -249,7 +251,7 @@ async def _brief(app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: 
         output.say()
     show_result(result, as_json=False)
     output.say()
-    for notification in await app.results.notifications(me, unread_only=True, limit=3):
+    for notification in await app.notifications.latest(me, unread_only=True, limit=3):
         if notification.run_id == run_id:
             output.say(f"Notification  [{notification.category.value}] {notification.title}")
     return EXIT_OF_STATUS[result.status]
@@ -269,7 +271,7 @@ async def _say_what_is_on(
     for schedule in await app.schedules.all(me):
         note = f": {schedule.pause_note}" if schedule.state == "paused" else ""
         output.say(f"  {schedule.name}: {schedule_texts.next_of(schedule)}{note}")
-    unread = await app.results.notifications(me, unread_only=True, limit=1000)
+    unread = await app.notifications.latest(me, unread_only=True, limit=1000)
     output.say(f"{len(unread)} unread notification(s): rota notifications list")
     output.say()
     where = "" if settings.data_dir is None else f" --data-dir {settings.data_dir}"

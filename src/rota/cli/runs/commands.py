@@ -10,7 +10,7 @@ from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, s
 from rota.cli.runs.run import NoWait, Timeout, request_and_show
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.domain.ids import UserId
     from rota.store.runs.journals import StepRow
     from rota.store.runs.views import RunView

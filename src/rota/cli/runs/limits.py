@@ -9,7 +9,7 @@ import typer
 from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.services.runs.limits import LimitsShown
     from rota.store.runs.limits import LimitName, PersonLimits
 

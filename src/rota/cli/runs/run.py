@@ -25,7 +25,7 @@ from rota.cli.runs.options import (
 from rota.settings import Settings
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.domain.ids import RunId, UserId
     from rota.store.runs.results import Result
 
@@ -140,7 +140,7 @@ class _working:  # noqa: N801  used as a context manager, like a function
         self._stop = asyncio.Event()
 
     async def __aenter__(self) -> None:
-        from rota.bootstrap import background
+        from rota.bootstrap.background import background
 
         tasks = await self._stack.enter_async_context(background(self._app))
         loops = [

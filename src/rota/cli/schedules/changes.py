@@ -53,7 +53,7 @@ from rota.cli.schedules.options import (
 )
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.domain.ids import UserId
     from rota.domain.schedules.schedule import Schedule
     from rota.settings import Settings

@@ -45,7 +45,7 @@ from rota.cli.schedules.options import (
 )
 
 if TYPE_CHECKING:
-    from rota.bootstrap import App
+    from rota.bootstrap.app import App
     from rota.domain.ids import RunId, UserId
     from rota.domain.schedules.schedule import Schedule
     from rota.store.schedules.rows import Occurrence

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId, FencingToken, ResultId, RunId, ScheduleId, UserId
 
 
@@ -111,3 +112,19 @@ class Outcome:
             "agent_name": self.agent_name,
             "metadata": dict(self.metadata),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An attempt's hold on a run. `hand_overs` counts the earlier ones that stopped on purpose."""
+
+    run_id: RunId
+    attempt: int
+    token: FencingToken
+    snapshot: Mapping[str, Any] | None
+    cancel_reason: str | None = None  # somebody asked it to stop before this attempt began
+    hand_overs: int = 0
+
+
+class FencedError(RotaError):
+    """Another attempt has taken the run; this one must stop and may write nothing more."""

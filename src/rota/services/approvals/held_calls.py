@@ -34,7 +34,7 @@ from rota.domain.approvals.judging import Decision, Verdict
 from rota.domain.approvals.signals import raised, signals
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId
-from rota.domain.runs.run import Run
+from rota.domain.runs.run import Claim, FencedError, Run
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
 from rota.security.gate.calls import Permit, StepKey, ToolCall, ToolOutcome
 from rota.security.secrets.encryption import Cipher
@@ -42,14 +42,12 @@ from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact, redact_text
 from rota.security.secrets.sealing import seal_arguments, unseal_arguments
 from rota.services.notifications.service import draft_unknown_outcome
-from rota.services.runs.journal_writer import FencedError
 from rota.store.approvals import actions as rows
 from rota.store.approvals.actions import ActionToExecute, NewAction, Requests
 from rota.store.database import Connection, Database
 from rota.store.notifications import rows as notification_rows
 from rota.store.runs import journals as journal_rows
 from rota.store.runs.journals import AuditRow, JournalRows, StepRow
-from rota.store.runs.rows import Claim
 
 log = structlog.get_logger(__name__)
 

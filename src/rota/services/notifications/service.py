@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from rota.domain.approvals.actions import Request
+from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import ActionId, NotificationId, RunId, UserId
-from rota.domain.notifications.notification import TITLE_LIMIT, Category
+from rota.domain.notifications.notification import TITLE_LIMIT, Category, Notification
 from rota.domain.text.storable import NOTIFICATION_BODY_LIMIT, cut, storable_json, storable_text
+from rota.services.references import SHORTEST_PREFIX, is_id_prefix
 from rota.store.database import Connection, Database
 from rota.store.notifications import rows
 from rota.store.notifications.rows import NewNotification
@@ -69,6 +71,36 @@ class NotificationService:
     ) -> tuple[NotificationId, ...]:
         """Store notifications in the caller's transaction and return their ids, in order."""
         return await rows.insert_notifications(conn, new) if new else ()
+
+    async def latest(
+        self, user_id: UserId, *, unread_only: bool = False, limit: int = 20
+    ) -> tuple[Notification, ...]:
+        """Return the person's notifications, newest first."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.list_notifications(conn, unread_only=unread_only, limit=limit)
+
+    async def mark_read(self, user_id: UserId, references: Sequence[str] | None) -> int:
+        """Mark notifications, by (the beginning of) their ids, as read; None: all.
+
+        Returns how many were unread. Raises NotFoundError and marks none if one is not there.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            if references is None:
+                return await rows.mark_read(conn, None)
+            ids: list[NotificationId] = []
+            for reference in references:
+                valid = len(reference) >= SHORTEST_PREFIX and is_id_prefix(reference)
+                found = await rows.find_notifications(conn, reference.lower()) if valid else ()
+                if not found:
+                    raise NotFoundError(
+                        "notification", reference, hint="See `rota notifications list`."
+                    )
+                if len(found) > 1:
+                    raise InvalidInputError(
+                        f"{reference!r} fits more than one notification; write more of it."
+                    )
+                ids += found
+            return await rows.mark_read(conn, ids)
 
     @asynccontextmanager
     async def _connection(self, conn: Connection | None) -> AsyncIterator[Connection]:

@@ -15,7 +15,7 @@ import structlog
 
 from rota.domain.errors import SuspendedError, UnavailableError
 from rota.domain.ids import RunId
-from rota.domain.runs.run import Outcome, Run
+from rota.domain.runs.run import FencedError, Outcome, Run
 from rota.domain.schedules.schedule import Schedule
 from rota.engine.agent_loop import CANCEL_GRACE, Work
 from rota.engine.queue import HandedOverError, QueueWorker
@@ -24,7 +24,6 @@ from rota.services.operations.periodic import cancel, first_of, repeat, reportin
 from rota.services.operations.scheduler_loop import SchedulerLoop
 from rota.services.operations.watch import CHECK_EVERY, SchedulerWatch
 from rota.services.runs.intake import Taken
-from rota.services.runs.journal_writer import FencedError
 from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
 from rota.store.database import Database
 from rota.store.runs import rows as run_rows

@@ -48,7 +48,7 @@ from rota.domain.runs.contracts import OutputContract, parse_contract
 from rota.domain.runs.heartbeats import is_nothing, with_checklist
 from rota.domain.runs.limits import DayLimits, LimitReachedError, Limits
 from rota.domain.runs.options import Precheck, RunOptions, parse_run_options
-from rota.domain.runs.run import ResultStatus
+from rota.domain.runs.run import FencedError, ResultStatus
 from rota.security.gate.calls import ApprovalContext
 from rota.security.gate.guard import GateGuard
 from rota.security.gate.policy import CallPolicy
@@ -60,7 +60,6 @@ from rota.services.runs.action_run import ActionRun
 from rota.services.runs.deadline import Deadline
 from rota.services.runs.endings import Ending
 from rota.services.runs.intake import Taken
-from rota.services.runs.journal_writer import FencedError
 from rota.services.runs.policy import policy_of
 from rota.services.runs.recorder import SCHEDULES, YOURS, RunRecorder
 from rota.store.database import Database

@@ -17,13 +17,12 @@ from rota.domain.notifications.notification import Category
 from rota.domain.runs.heartbeats import is_quiet
 from rota.domain.runs.limits import LimitReachedError
 from rota.domain.runs.options import RunOptions
-from rota.domain.runs.run import Outcome, ResultStatus, Run
+from rota.domain.runs.run import Claim, Outcome, ResultStatus, Run
 from rota.domain.text.storable import storable_json
 from rota.security.gate.policy import Rehearsed
 from rota.security.secrets.redaction import redact_text
 from rota.services.notifications.service import draft, draft_pending_actions
 from rota.store.notifications.rows import NewNotification
-from rota.store.runs.rows import Claim
 
 PASSING: Final = frozenset({"rate_limit", "timeout", "unavailable"})
 """Kinds of failures that may be over when the run is tried again later."""

@@ -9,7 +9,7 @@ from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.approvals.rules import Rule
 from rota.domain.ids import RunId, ScheduleId
 from rota.domain.runs.limits import DayLimits
-from rota.domain.runs.run import Run, Trigger
+from rota.domain.runs.run import Claim, Run, Trigger
 from rota.domain.schedules.schedule import Schedule
 from rota.services.runs.batches import Groups
 from rota.store.database import Connection, Database
@@ -17,7 +17,7 @@ from rota.store.runs import journals as journal_rows
 from rota.store.runs import rows as run_rows
 from rota.store.runs.intake import take_runs
 from rota.store.runs.journals import StepRow
-from rota.store.runs.rows import Claim, ClaimedRun
+from rota.store.runs.rows import ClaimedRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 import structlog
 
-from rota.agents.journal.steps import Step
-from rota.domain.errors import RotaError
-from rota.domain.text.storable import storable_json, storable_text
-from rota.security.gate.calls import StepKey
+from rota.domain.runs.run import FencedError
 from rota.services.runs.batches import GROUP_SIZE, Groups
 from rota.store.database import Database
 from rota.store.runs import journals as rows
-from rota.store.runs.journals import AuditRow, JournalRows, StepRow, UsageRow
-from rota.store.runs.rows import Claim
 
 if TYPE_CHECKING:
     from rota.services.runs.recorder import RunRecorder
@@ -27,42 +21,6 @@ FLUSH_AFTER: Final = 0.1
 """Seconds that a finished step may wait for others to be written with."""
 
 log = structlog.get_logger(__name__)
-
-
-class FencedError(RotaError):
-    """Another attempt has taken the run; this one must stop and may write nothing more."""
-
-
-@dataclass(slots=True)
-class Unwritten:
-    """What an attempt has collected and not written yet."""
-
-    snapshot: Mapping[str, Any] | None = None
-    steps: dict[StepKey, Step] = field(default_factory=dict)
-    audit: list[AuditRow] = field(default_factory=list)
-    usage: dict[StepKey, UsageRow] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.steps or self.audit or self.usage)
-
-    def rows(self, claim: Claim) -> JournalRows:
-        """Return it as rows."""
-        return JournalRows(
-            claim,
-            self.snapshot,
-            [step_row(step) for step in self.steps.values()],
-            self.audit,
-            list(self.usage.values()),
-        )
-
-    def before(self, later: Unwritten) -> Unwritten:
-        """Return this, followed by what was collected later."""
-        return Unwritten(
-            self.snapshot or later.snapshot,
-            self.steps | later.steps,
-            self.audit + later.audit,
-            self.usage | later.usage,
-        )
 
 
 class JournalWriter:
@@ -154,23 +112,3 @@ class JournalWriter:
         for recorder in journals:
             recorder.counted(written.days)
         return [r not in journals or r.run_id in written.held for r in recorders]
-
-
-def step_row(step: Step) -> StepRow:
-    """Return a step as its row; names and ids are a model's, errors a server's: any text."""
-    return StepRow(
-        model_step=step.key.model_step,
-        call_index=step.key.call_index,
-        kind=step.kind,
-        name=storable_text(step.name),
-        status=step.status,
-        tool_call_id=storable_text(step.tool_call_id) if step.tool_call_id else None,
-        request=step.request,
-        response=step.response,
-        usage=step.usage,
-        cost_usd=step.cost_usd,
-        attempts=storable_json(step.attempts),
-        error=storable_text(step.error) if step.error else None,
-        started_at=step.started_at,
-        finished_at=step.finished_at,
-    )

@@ -17,16 +17,16 @@ from rota.agents.journal.steps import BEFORE, Step, StepStatus
 from rota.domain.approvals.judging import Decision, Verdict
 from rota.domain.ids import RunId
 from rota.domain.runs.limits import Spent
-from rota.domain.runs.run import Run
+from rota.domain.runs.run import Claim, FencedError, Run
 from rota.domain.text.storable import storable_text
 from rota.security.gate.calls import Permit, StepKey, ToolCall, ToolOutcome
 from rota.security.secrets.encryption import Cipher
 from rota.security.secrets.redaction import redact, redact_text
 from rota.services.approvals.held_calls import HeldCalls
-from rota.services.runs.journal_writer import FencedError, JournalWriter, Unwritten, step_row
+from rota.services.runs.journal_writer import JournalWriter
+from rota.services.runs.unwritten import Unwritten, step_row
 from rota.store.database import Database
 from rota.store.runs.journals import AuditRow, StepRow, UsageRow
-from rota.store.runs.rows import Claim
 
 YOURS: Final = "your"
 SCHEDULES: Final = "this schedule's"

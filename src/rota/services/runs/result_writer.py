@@ -17,22 +17,22 @@ import structlog
 
 from rota.domain.notifications.notification import Category
 from rota.domain.runs.options import MOST_RETRIES, RunOptions
-from rota.domain.runs.run import Outcome, ResultStatus, Run, Trigger
+from rota.domain.runs.run import Claim, FencedError, Outcome, ResultStatus, Run, Trigger
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
 from rota.security.secrets.redaction import redact_text
 from rota.services.notifications.service import NotificationService, draft
 from rota.services.runs.batches import GROUP_SIZE, GROUP_WAIT, Groups
 from rota.services.runs.endings import Ending, metadata_of, notices_of
-from rota.services.runs.journal_writer import FencedError, Unwritten
 from rota.services.runs.recorder import RunRecorder
+from rota.services.runs.unwritten import Unwritten
 from rota.store.approvals import actions as action_rows
 from rota.store.database import Connection, Database
 from rota.store.notifications.rows import NewNotification
 from rota.store.runs import journals as journal_rows
 from rota.store.runs import results as result_rows
 from rota.store.runs import rows as run_rows
-from rota.store.runs.rows import Claim, Ended
+from rota.store.runs.rows import Ended
 from rota.store.schedules import rows as schedule_rows
 
 PAUSED: Final = "The schedule is paused until then: `rota schedules resume {}` starts it again."

@@ -23,7 +23,7 @@ from rota.agents.tools.context import ToolRegistry
 from rota.domain.errors import ConflictError, RotaError, SuspendedError
 from rota.domain.ids import ResultId, RunId, UserId
 from rota.domain.notifications.notification import Category
-from rota.domain.runs.run import Outcome, ResultStatus, Run
+from rota.domain.runs.run import FencedError, Outcome, ResultStatus, Run
 from rota.domain.schedules.schedule import Schedule
 from rota.security.secrets.encryption import Cipher
 from rota.services.notifications.service import NotificationService
@@ -31,7 +31,7 @@ from rota.services.runs.attempt import Attempt, ToolContextFactory, UnwrappedToo
 from rota.services.runs.batches import GROUP_SIZE
 from rota.services.runs.endings import notices_of
 from rota.services.runs.intake import Intake, Taken
-from rota.services.runs.journal_writer import FencedError, JournalWriter
+from rota.services.runs.journal_writer import JournalWriter
 from rota.services.runs.recorder import RunRecorder
 from rota.services.runs.result_writer import Finished, ResultWriter
 from rota.store.approvals import actions as action_rows

@@ -33,8 +33,8 @@ from rota.engine.admission import AHEAD, Admission, admit
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
 from rota.store.database import Connection, Database
-from rota.store.schedules import calendars, rows
-from rota.store.schedules.rows import Fire, Planned
+from rota.store.schedules import calendars, firing, rows
+from rota.store.schedules.firing import Fire, Planned
 
 BATCH: Final = 500
 """Schedules that one transaction claims: few enough that a crash repeats little."""
@@ -111,7 +111,7 @@ class Scheduler:
             on_time.update(*(batch.on_time for batch in batches))
             admitted += newly_admitted
             async with self._database.connection() as conn:
-                outlook = await rows.outlook(conn)
+                outlook = await firing.outlook(conn)
             newly_planned = await self._plan_all(now) if outlook.unplanned else 0
             planned += newly_planned
             if not newly_planned:
@@ -143,7 +143,7 @@ class Scheduler:
         admitted = 0
         while True:
             async with self._database.transaction() as conn:
-                due = await rows.claim_due(conn, now=now, limit=BATCH)
+                due = await firing.claim_due(conn, now=now, limit=BATCH)
                 if not due:
                     break
                 batch = await self._fire(conn, due, now)
@@ -179,9 +179,9 @@ class Scheduler:
             started = await self._start(conn, schedule, plan, under_way, batch)
             batch.passed += [(schedule, item) for item in plan.passed]
             batch.planned.append(Planned(schedule.id, _next(schedule, plan, started), started))
-        await rows.insert_passed(conn, batch.passed)
-        await rows.insert_fires(conn, batch.fires)
-        await rows.set_next_fires(conn, batch.planned)
+        await firing.insert_passed(conn, batch.passed)
+        await firing.insert_fires(conn, batch.fires)
+        await firing.set_next_fires(conn, batch.planned)
         if batch.missed:
             log.warning("fires_missed", count=len(batch.missed))
             await self._incidents.missed(conn, {s.user_id for s, _ in batch.missed})
@@ -212,7 +212,7 @@ class Scheduler:
                 batch.passed.append((schedule, _skipped(fire.fire_time, policy, before)))
                 continue
             if start is Start.CANCEL_AND_RUN:
-                await rows.cancel_runs(
+                await firing.cancel_runs(
                     conn,
                     schedule.id,
                     f"the fire of {fire.fire_time:%Y-%m-%d %H:%M:%S} UTC took its place",
@@ -228,7 +228,7 @@ class Scheduler:
         planned = 0
         while True:
             async with self._database.transaction() as conn:
-                found = await rows.claim_unplanned(conn, limit=BATCH)
+                found = await firing.claim_unplanned(conn, limit=BATCH)
                 if not found:
                     return planned
                 plans: list[Planned] = []
@@ -239,8 +239,8 @@ class Scheduler:
                         await self._pause_invalid(conn, schedule, error)
                         continue
                     plans.append(plan)
-                    await rows.insert_passed(conn, [(schedule, item) for item in passed])
-                await rows.set_next_fires(conn, plans)
+                    await firing.insert_passed(conn, [(schedule, item) for item in passed])
+                await firing.set_next_fires(conn, plans)
                 planned += len(plans)
 
     async def _pause_invalid(self, conn: Connection, schedule: Schedule, error: Exception) -> None:
@@ -322,4 +322,4 @@ async def _under_way(
         for schedule, plan in plans
         if plan.fires and schedule.policy.overlap is not OverlapPolicy.ALLOW_ALL
     ]
-    return await rows.runs_under_way(conn, asking) if asking else {}
+    return await firing.runs_under_way(conn, asking) if asking else {}

@@ -22,9 +22,8 @@ from rota.domain.approvals.actions import (
 )
 from rota.domain.approvals.triage import HISTORY_DAYS, Precedents
 from rota.domain.ids import ActionId, RunId, UserId
-from rota.domain.runs.run import Run
+from rota.domain.runs.run import Claim, Run
 from rota.store.database import Connection
-from rota.store.runs.rows import Claim
 from rota.store.statements import statement
 
 

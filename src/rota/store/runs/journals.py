@@ -14,9 +14,9 @@ from uuid import UUID
 
 from rota.domain.ids import ActionId, RunId, ScheduleId, UserId
 from rota.domain.runs.limits import Spent
+from rota.domain.runs.run import Claim
 from rota.store.database import Connection
 from rota.store.records import records, row_of
-from rota.store.runs.rows import Claim
 from rota.store.statements import statement
 
 NOTHING: Final = Spent()

@@ -14,23 +14,11 @@ from psycopg.types.json import Jsonb
 from rota.domain.approvals.rules import Rule
 from rota.domain.ids import ActionId, FencingToken, ResultId, RunId, ScheduleId, UserId
 from rota.domain.runs.limits import DayLimits
-from rota.domain.runs.run import ResultStatus, Run, RunStatus, Trigger
+from rota.domain.runs.run import Claim, ResultStatus, Run, RunStatus, Trigger
 from rota.store.approvals.rules import rule_from_row
 from rota.store.database import Connection
 from rota.store.records import records
 from rota.store.statements import statement
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An attempt's hold on a run. `hand_overs` counts the earlier ones that stopped on purpose."""
-
-    run_id: RunId
-    attempt: int
-    token: FencingToken
-    snapshot: Mapping[str, Any] | None
-    cancel_reason: str | None = None  # somebody asked it to stop before this attempt began
-    hand_overs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

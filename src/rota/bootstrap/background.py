@@ -1,0 +1,159 @@
+"""What runs in the background: the scheduler's loop, and what executes agents."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from rota.bootstrap.mail import mail_folders, mail_path
+from rota.domain.errors import SetupRequiredError
+from rota.domain.ids import UserId
+from rota.services.agents.connections import ConnectionService
+from rota.services.agents.prices import CurrentPrices, ModelPriceService
+from rota.services.approvals.expiry import ApprovalTimes
+from rota.services.audit.sealing import AuditSealer
+from rota.services.notifications.incidents import IncidentService
+from rota.services.notifications.service import NotificationService
+from rota.services.operations.scheduler_loop import SchedulerLoop
+from rota.services.operations.watch import DeadMansSwitch, SchedulerWatch
+from rota.services.schedules.firing import Scheduler
+from rota.settings import Settings
+
+if TYPE_CHECKING:
+    from rota.services.operations.background_tasks import BackgroundTaskService
+from rota.bootstrap.app import App, cipher_of, clock, database_of
+
+
+def scheduler_loop(app: App) -> SchedulerLoop:
+    """Wire what fires schedules; needs no LangChain."""
+    incidents = IncidentService(app.database, app.notifications)
+    url = app.settings.ping_url
+    return SchedulerLoop(
+        app.database,
+        Scheduler(app.database, app.notifications, incidents),
+        clock=clock,
+        dead_mans_switch=DeadMansSwitch(app.database, url=url) if url else None,
+        retention=app.retention,
+        approval_times=ApprovalTimes(app.database, app.notifications),
+        audit_sealer=AuditSealer(app.database),
+    )
+
+
+@asynccontextmanager
+async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
+    """Wire what runs agents: their own loop, database pool and HTTP client."""
+    # LangChain takes seconds to import, and most commands never run an agent.
+    import httpx  # noqa: PLC0415  as said above
+
+    from rota.agents.models.building import ChatModels  # noqa: PLC0415  as said above
+    from rota.agents.own_code.registered import load_callables, tool_registry  # noqa: PLC0415  as said above
+    from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as said above
+    from rota.engine.agent_loop import AgentLoop  # noqa: PLC0415  as said above
+    from rota.engine.queue import QueueWorker  # noqa: PLC0415  as said above
+    from rota.services.operations.agent_sides import AgentSide, AgentSides  # noqa: PLC0415  as said above
+    from rota.services.operations.background_tasks import BackgroundTaskService  # noqa: PLC0415  as said above
+    from rota.services.runs.scheduled_execution_service import ScheduledExecutionService  # noqa: PLC0415  as said above
+
+    settings = app.settings
+    mail = await mail_folders(app)
+    registry = tool_registry(settings.tools)
+    callables = load_callables(settings.callables)
+
+    async def open_side() -> AgentSide:
+        loop = AgentLoop(threads=4 * settings.concurrency)
+        loop.start()
+        try:
+            return await loop.run(furnish(loop))
+        except BaseException:
+            await loop.stop()
+            raise
+
+    async def furnish(loop: AgentLoop) -> AgentSide:
+        """Make what executes runs, on the loop that it is for."""
+        async with AsyncExitStack() as stack:
+            side = await furnish_with(stack, loop)
+            return replace(side, close=stack.pop_all().aclose)
+
+    async def furnish_with(stack: AsyncExitStack, loop: AgentLoop) -> AgentSide:
+        database = await stack.enter_async_context(
+            database_of(
+                settings, app.server, max_size=settings.concurrency + 2, generic_plans=True
+            ).opened()
+        )
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=30.0))
+        connections = ConnectionService(database, cipher_of(settings), clock=clock)
+
+        def tool_context(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
+            return ToolContext(
+                user_id=user_id,
+                now=now,
+                secret=lambda service: connections.secret(user_id, service),
+                mail_folder=lambda: mail(user_id),
+                http=http,
+                endpoints=settings.endpoints,
+            )
+
+        prices = CurrentPrices(ModelPriceService(database))
+        await prices()
+        execution = ScheduledExecutionService(
+            database,
+            NotificationService(database),
+            registry=registry,
+            tool_context=tool_context,
+            models=ChatModels(endpoints=settings.endpoints, api_keys=settings.api_keys),
+            clock=clock,
+            prices=prices,
+            unwrapped_tools=settings.unwrapped_tools,
+            callables=callables,
+            group_size=settings.group_size,
+            cipher=cipher_of(settings),
+        )
+        return AgentSide(loop, execution, stack.aclose)
+
+    sides = AgentSides(open_side)
+    await sides.open()
+    try:
+        yield BackgroundTaskService(
+            app.database,
+            scheduler_loop=scheduler_loop(app),
+            worker=QueueWorker(app.database, concurrency=settings.concurrency),
+            sides=sides,
+            watch=SchedulerWatch(
+                app.database,
+                IncidentService(app.database, app.notifications),
+                operator=await app.operator(),
+            ),
+        )
+    finally:
+        await sides.close()
+
+
+def tool_definition(settings: Settings, name: str) -> str:
+    """Return the hash of a registered tool as its code is now.
+
+    Raises SetupRequiredError for one that is not registered, InvalidInputError for one that cannot
+    be described.
+    """
+    # LangChain takes seconds to import, and most commands never look at a tool.
+    import httpx  # noqa: PLC0415  as said above
+
+    from rota.agents.own_code.registered import tool_registry  # noqa: PLC0415  as said above
+    from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as said above
+    from rota.agents.tools.definitions import hash_of  # noqa: PLC0415  as said above
+
+    async def secret(service: str) -> str:
+        raise SetupRequiredError("The tool is only looked at.", what=service)
+
+    context = ToolContext(
+        user_id=UserId(UUID(int=0)),
+        now=clock,
+        secret=secret,
+        mail_folder=lambda: mail_path(settings),
+        http=httpx.AsyncClient(),
+        endpoints=settings.endpoints,
+    )
+    return hash_of(tool_registry(settings.tools).build(name, context))

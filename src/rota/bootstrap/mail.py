@@ -1,0 +1,54 @@
+"""Whose mail folder is which: a folder on disk is the operator's, and no row names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rota.bootstrap.app import App, data_dir
+from rota.domain.errors import SetupRequiredError
+from rota.domain.ids import UserId
+from rota.sample import sample_mailbox_path
+from rota.settings import Settings
+
+
+def remember_mail(settings: Settings, path: Path) -> None:
+    """Keep `rota up --mail PATH` for later starts without it."""
+    folder = data_dir(settings)
+    (folder / "mail").write_text(str(path.expanduser().resolve()), encoding="utf-8")
+
+
+def mail_path(settings: Settings) -> Path:
+    """Return the mail folder of an embedded server's owner: named, remembered, or the sample."""
+    if settings.mail is not None:
+        return settings.mail
+    remembered = data_dir(settings) / "mail"
+    if remembered.is_file():
+        return Path(remembered.read_text(encoding="utf-8").strip())
+    return sample_mailbox_path()
+
+
+async def mail_folders(app: App) -> Callable[[UserId], Path]:
+    """Return who may read which mail folder on this machine's disk: one person, one folder.
+
+    A folder on disk is the operator's, not a row's: on a shared database it is the folder of the
+    person named by ROTA_USER, and nobody else's.
+    """
+    settings = app.settings
+    if app.server.embedded is not None:
+        owner: UserId | None = await app.person()
+        path: Path | None = mail_path(settings)
+    else:
+        owner = await app.person() if settings.mail is not None else None
+        path = settings.mail
+
+    def folder(user_id: UserId) -> Path:
+        if path is None or user_id != owner:
+            raise SetupRequiredError(
+                "No mail folder is set up for you. The operator sets ROTA_MAIL to an mbox file or "
+                "a Maildir, and ROTA_USER to its owner.",
+                what="mail_folder",
+            )
+        return path
+
+    return folder

@@ -1,0 +1,144 @@
+"""Rows of schedules as a scheduler claims them, plans them, and fires them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import class_row
+
+from rota.domain.ids import RunId, ScheduleId
+from rota.domain.schedules.firing import NextFire, PassedFires
+from rota.domain.schedules.overlap import UnderWay
+from rota.domain.schedules.schedule import Schedule
+from rota.store.database import Connection
+from rota.store.schedules.rows import _schedules
+from rota.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """A fire to write: its occurrence and the waiting run that it leads to."""
+
+    run_id: RunId
+    schedule: Schedule
+    fire_time: datetime
+    is_catch_up: bool
+    is_serial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The earliest fire of all schedules, and what else is to do.
+
+    `unplanned`: there are schedules to plan. `runs_waiting`: a run waits whose time has come.
+    `next_run_in`: seconds until the time of the next one that waits for its time. `incident`:
+    missed fires have not been told, or not recovered from.
+    """
+
+    next_fire_at: datetime | None
+    unplanned: bool
+    runs_waiting: bool
+    next_run_in: float | None
+    incident: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a schedule looks forward to, and how many runs it has just started."""
+
+    schedule_id: ScheduleId
+    next: NextFire | None
+    started: int = 0
+
+
+async def claim_unplanned(conn: Connection, *, limit: int) -> tuple[Schedule, ...]:
+    """Lock active schedules without a next fire time; other schedulers skip them."""
+    return await _schedules(conn, "schedules/claim_unplanned_schedules", {"limit": limit})
+
+
+async def claim_due(conn: Connection, *, now: datetime, limit: int) -> tuple[Schedule, ...]:
+    """Lock active schedules that are due at `now`, the longest due first; others skip them."""
+    return await _schedules(conn, "schedules/claim_due_schedules", {"now": now, "limit": limit})
+
+
+async def outlook(conn: Connection) -> Outlook:
+    """Return what a scheduler has to look forward to, in one statement."""
+    async with conn.cursor(row_factory=class_row(Outlook)) as cursor:
+        await cursor.execute(statement("schedules/scheduler_outlook"))
+        found = await cursor.fetchone()
+    if found is None:  # a SELECT without FROM returns one row
+        raise RuntimeError("scheduler_outlook returned no row")
+    return found
+
+
+async def set_next_fires(conn: Connection, plans: Sequence[Planned]) -> None:
+    """Set what schedules look forward to; one without a next fire is completed."""
+    if not plans:
+        return
+    await conn.execute(
+        statement("schedules/set_next_fires"),
+        {
+            "ids": [plan.schedule_id for plan in plans],
+            "next_fire_ats": [plan.next.due_at if plan.next else None for plan in plans],
+            "next_fire_times": [plan.next.fire_time if plan.next else None for plan in plans],
+            "started": [plan.started for plan in plans],
+        },
+    )
+
+
+async def runs_under_way(
+    conn: Connection, schedule_ids: Sequence[ScheduleId]
+) -> dict[ScheduleId, UnderWay]:
+    """Return the unfinished runs by schedule; schedules without any are left out."""
+    cursor = await conn.execute(
+        statement("schedules/runs_under_way"), {"schedule_ids": list(schedule_ids)}
+    )
+    return {ScheduleId(row[0]): UnderWay(row[1], row[2]) for row in await cursor.fetchall()}
+
+
+async def cancel_runs(conn: Connection, schedule_id: ScheduleId, reason: str) -> int:
+    """Ask a schedule's unfinished runs to stop; returns how many were asked."""
+    cursor = await conn.execute(
+        statement("schedules/cancel_runs"), {"schedule_id": schedule_id, "reason": reason}
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row is not None else 0
+
+
+async def insert_fires(conn: Connection, fires: Sequence[Fire]) -> None:
+    """Write runs and their occurrences; a fire time that was taken already writes neither."""
+    if not fires:
+        return
+    await conn.execute(
+        statement("schedules/insert_fires"),
+        {
+            "run_ids": [f.run_id for f in fires],
+            "user_ids": [f.schedule.user_id for f in fires],
+            "schedule_ids": [f.schedule.id for f in fires],
+            "fire_times": [f.fire_time for f in fires],
+            "agent_names": [f.schedule.agent_name for f in fires],
+            "prompts": [f.schedule.prompt or "" for f in fires],
+            "triggers": ["catch_up" if f.is_catch_up else "schedule" for f in fires],
+            "serial": [f.is_serial for f in fires],
+        },
+    )
+
+
+async def insert_passed(conn: Connection, passed: Sequence[tuple[Schedule, PassedFires]]) -> None:
+    """Write rows for fire times that lead to no run."""
+    if not passed:
+        return
+    await conn.execute(
+        statement("schedules/insert_passed"),
+        {
+            "schedule_ids": [s.id for s, _ in passed],
+            "user_ids": [s.user_id for s, _ in passed],
+            "fire_times": [p.first for _, p in passed],
+            "last_fire_times": [p.last if p.count != 1 else None for _, p in passed],
+            "fire_counts": [p.count for _, p in passed],
+            "outcomes": [p.outcome for _, p in passed],
+            "reasons": [p.reason for _, p in passed],
+        },
+    )
