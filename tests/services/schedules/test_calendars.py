@@ -15,7 +15,7 @@ from rota.services.schedules.calendars import CalendarService
 from rota.services.schedules.service import NewSchedule, ScheduleEdit, ScheduleService
 from rota.store.schedules.calendars import link_calendars
 from tests.services.harness import ANSWER
-from tests.unit.test_calendar_files import calendar
+from tests.unit.schedules.test_calendar_files import calendar
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)
 CARNIVAL = CalendarDay(date(2026, 3, 2), date(2026, 3, 3), "Carnival")

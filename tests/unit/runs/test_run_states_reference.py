@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rota.domain.runs.run import NEXT, RunStatus
 
-TEXT = (Path(__file__).parents[2] / "docs/explanation/runs.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[3] / "docs/explanation/runs.md").read_text(encoding="utf-8")
 
 
 def test_table_of_states_is_the_codes_own():

@@ -22,10 +22,16 @@ from rota.security.gate.guard import GateGuard
 from rota.security.gate.tool_wrapper import wrap_tools_with_approval
 from rota.services.runs.recorder import RunRecorder
 from rota.store.runs import rows as run_rows
+from tests.services.approvals.test_tool_wrapper import (
+    IN_THREAD,
+    ON_LOOP,
+    agent_calling,
+    pay_tool,
+    run,
+)
 from tests.services.deciding import SUSPEND, desk_of, send
 from tests.services.harness import CIPHER, clock
 from tests.services.running import make_run
-from tests.services.test_tool_wrapper import IN_THREAD, ON_LOOP, agent_calling, pay_tool, run
 
 PLACE = StepKey(1, 0)
 HELD = "needs the owner's approval"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rota.domain.approvals.actions import NEXT, ActionStatus
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "explanation/approvals.md").read_text(encoding="utf-8")
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from rota.agents.tools.mail.folder import MailFolder
 from rota.sample import sample_mailbox_path
-from tests.unit.independent_mail_reader import differences
+from tests.unit.agents.independent_mail_reader import differences
 
 CPYTHON = Path(sysconfig.get_path("stdlib")) / "test" / "test_email" / "data"
 NAMED = [path for path in os.environ.get("ROTA_TEST_MAILBOXES", "").split(":") if path]

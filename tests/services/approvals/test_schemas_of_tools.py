@@ -31,9 +31,8 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from rota.agents.own_code.registered import AsyncFunction
 from rota.domain.errors import InvalidInputError
 from rota.security.gate.tool_wrapper import wrap_tools_with_approval
-from tests.services.running import make_run
-from tests.services.test_approved_calls import attempts, desk, effects, gated
-from tests.services.test_shown_is_run import (
+from tests.services.approvals.test_approved_calls import attempts, desk, effects, gated
+from tests.services.approvals.test_shown_is_run import (
     allowed_by,
     asked_and_approved,
     custom_desk,
@@ -41,6 +40,7 @@ from tests.services.test_shown_is_run import (
     frees,
     pays,
 )
+from tests.services.running import make_run
 
 __all__ = ["attempts", "desk", "effects"]  # fixtures
 

@@ -17,7 +17,7 @@ from rota.services.approvals.rule_files import parse_rules
 from tests.services.deciding import desk_of, send
 from tests.services.harness import CIPHER, Workshop
 
-HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "approval-rules.md"
+HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "approval-rules.md"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from rota.agents.own_code.registered import load_callables
 from rota.domain.runs.run import ResultStatus
 
-TEXT = (Path(__file__).parents[2] / "docs/howto/own-agents.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[3] / "docs/howto/own-agents.md").read_text(encoding="utf-8")
 
 
 async def test_function_of_the_howto_runs(workshop, tmp_path, monkeypatch):

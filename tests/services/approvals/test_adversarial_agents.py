@@ -13,8 +13,8 @@ from langchain_core.tools import tool
 from rota.domain.approvals.actions import MOST_REFUSALS, MOST_REQUESTS, ActionStatus
 from rota.domain.errors import ConflictError, NotFoundError
 from rota.store.database import Database
+from tests.services.approvals.test_shown_is_run import custom_desk, declare
 from tests.services.deciding import desk_of, look, send
-from tests.services.test_shown_is_run import custom_desk, declare
 
 
 @pytest.fixture

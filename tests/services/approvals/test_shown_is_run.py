@@ -45,11 +45,18 @@ from rota.security.gate.tool_wrapper import wrap_tools_with_approval
 from rota.security.secrets.hashing import arguments_hash
 from rota.services.approvals.held_calls import HeldCalls
 from rota.services.approvals.rules import RuleService
+from tests.services.approvals.test_approved_calls import (
+    PLACE,
+    attempts,
+    decided,
+    desk,
+    effects,
+    gated,
+)
+from tests.services.approvals.test_tool_wrapper import agent_calling, run
 from tests.services.deciding import desk_of, send
 from tests.services.harness import clock
 from tests.services.running import make_run
-from tests.services.test_approved_calls import PLACE, attempts, decided, desk, effects, gated
-from tests.services.test_tool_wrapper import agent_calling, run
 
 __all__ = ["attempts", "desk", "effects"]  # fixtures
 

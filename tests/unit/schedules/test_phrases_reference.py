@@ -11,7 +11,7 @@ from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.phrases import Phrase, parse_phrase
 from rota.domain.schedules.written_time import parse_duration
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "phrases.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "phrases.md"
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=BERLIN)
 

@@ -3,7 +3,7 @@
 To look longer, by hand (`--noconftest`: tests/conftest.py takes ROTA_ variables away, and has
 hypothesis try the same examples each time):
 
-    ROTA_HYPOTHESIS_FACTOR=50 pytest --noconftest --timeout=0 tests/unit/test_fire_times_oracle.py
+    ROTA_HYPOTHESIS_FACTOR=50 pytest --noconftest --timeout=0 -k oracle tests/unit/schedules
 """
 
 import os
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.rules.cron import CronSchedule
-from tests.unit.fire_time_oracle import MACROS, MONTHS, WEEKDAYS, Expression, fire_times
+from tests.unit.schedules.fire_time_oracle import MACROS, MONTHS, WEEKDAYS, Expression, fire_times
 
 FACTOR = float(os.environ.get("ROTA_HYPOTHESIS_FACTOR", "1"))
 FROM, TO = datetime(1990, 1, 1, tzinfo=UTC), datetime(2060, 1, 1, tzinfo=UTC)

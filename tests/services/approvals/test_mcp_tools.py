@@ -18,12 +18,12 @@ from rota.agents.tools.context import ToolRegistry
 from rota.agents.tools.definitions import hash_of
 from rota.domain.agents.tool_hints import hints_in
 from rota.security.gate.calls import CURRENT_STEP, StepKey
+from tests.services.approvals.test_approved_calls import attempts, desk, gated
 from tests.services.deciding import desk_of
-from tests.services.test_approved_calls import attempts, desk, gated
 
 __all__ = ["attempts", "desk"]  # fixtures
 
-SERVER = Path(__file__).parent.parent / "loopback" / "mcp_server.py"
+SERVER = Path(__file__).parents[2] / "loopback" / "mcp_server.py"
 HELD = "needs the owner's approval"
 
 

@@ -22,7 +22,7 @@ from rota.services.agents.tools import ToolService
 from rota.store.agents.tools import ToolChange
 from tests.services.harness import clock
 
-HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "own-tools.md"
+HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "own-tools.md"
 UNKNOWN = {
     "name": "mine",
     "description": "",

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from tests.unit.test_calendar_files import calendar
+from tests.unit.schedules.test_calendar_files import calendar
 
 
 @pytest.fixture

@@ -297,7 +297,7 @@ async def test_what_is_decided_already_is_told_in_words_and_shown_without_stale_
 
 
 async def test_example_of_the_howto_works_word_by_word(workshop, database_url, tmp_path):
-    text = (Path(__file__).parents[2] / "docs/howto/approvals.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs/howto/approvals.md").read_text(encoding="utf-8")
     text = text[: text.index("## See what waits")]
     folder = tmp_path / "rota-notes"
     folder.mkdir()
@@ -360,7 +360,7 @@ async def test_script_of_the_howto_decides(desk, database_url, tmp_path):
     await desk.workshop.owner.execute(
         "UPDATE pending_actions SET risk = 'medium' WHERE arguments ->> 'to' = 'b'"
     )
-    text = (Path(__file__).parents[2] / "docs/howto/approvals.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs/howto/approvals.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n# decide.py\n(.*?)```", text, re.DOTALL)
     script = tmp_path / "decide.py"
     script.write_text(code.replace("write_note", "send"), encoding="utf-8")
@@ -415,7 +415,7 @@ def test_the_howto_names_methods_that_there_are():
     from rota import bootstrap
 
     services = {field.name: field.type for field in fields(bootstrap.App)}
-    text = (Path(__file__).parents[2] / "docs/howto/approvals.md").read_text()
+    text = (Path(__file__).parents[3] / "docs/howto/approvals.md").read_text()
     table = text[text.index("| On `app` |") :].split("\n\n")[0]
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE)
     assert [name for name, _ in rows] == ["approvals", "rules", "deputies", "audit"]
