@@ -41,6 +41,10 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
 """What uv installs for each of the scripts; each holds what those before it have."""
 
 
+ONLY_WITH_ALL: Final = ("kill", "benchmark", "howto", "browser", "postgres15")
+"""Marks of tests that run only with `scripts/test --all`; pyproject.toml explains them."""
+
+
 class SetupError(Exception):
     """The environment cannot be set up; the message says what a person can do."""
 
@@ -247,26 +251,35 @@ def start_benchmark(arguments: Sequence[str]) -> NoReturn:
     os.execv(python, [str(python), str(there[name]), *arguments[1:]])
 
 
+def choose_tests(arguments: Sequence[str]) -> list[str]:
+    """Return what pytest is told: which tests to run, and whatever else the person wrote.
+
+    `--all` runs every test, `--quick` the fast ones that need no database. Where the person names
+    files or folders, every test in them runs.
+    """
+    rest = [argument for argument in arguments if argument not in {"--all", "--quick"}]
+    names_a_place = any((ROOT / argument.partition("::")[0]).exists() for argument in rest)
+    if "--all" in arguments or names_a_place:
+        return rest
+    if "--quick" in arguments:
+        return ["tests/unit", "-m", f"not ({' or '.join((*ONLY_WITH_ALL, 'slow'))})", *rest]
+    return ["-m", f"not ({' or '.join(ONLY_WITH_ALL)})", *rest]
+
+
 def run_checks(arguments: Sequence[str]) -> int:
     """Run every check to its end and return the exit code of the first that failed, or 0."""
     scripts = VENV / "bin"
     # One more than there are processors: many tests wait for leases and due times.
     workers = min(8, 1 + max(2, os.cpu_count() or 2))
     JUNIT.unlink(missing_ok=True)
-    pytest: list[str | Path] = [
-        scripts / "python",
-        "-m",
-        "pytest",
-        "-n",
-        str(workers),
-        f"--junitxml={JUNIT}",
-    ]
+    pytest: list[str | Path] = [scripts / "python", "-m", "pytest", "-n", str(workers)]
+    pytest += [f"--junitxml={JUNIT}", *choose_tests(arguments)]
     checks: Mapping[str, Sequence[str | Path]] = {
         "ruff format": [scripts / "ruff", "format", "--check", "."],
         "ruff check": [scripts / "ruff", "check", "."],
         "mypy": [scripts / "python", "-m", "mypy"],
         "lint-imports": [scripts / "lint-imports"],
-        "pytest": [*pytest, *arguments],
+        "pytest": pytest,
     }
     failed: dict[str, int] = {}
     for name, command in checks.items():

@@ -13,6 +13,8 @@ import pytest
 
 from tests.services.harness import Workshop
 
+pytestmark = pytest.mark.kill
+
 OWNER = "alice@example.com"
 SLOW = {
     "steps": [

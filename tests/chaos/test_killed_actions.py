@@ -14,6 +14,8 @@ from tests.chaos.one_attempt import POINTS, STORED, registry
 from tests.services.deciding import desk_of, send
 from tests.services.harness import Workshop
 
+pytestmark = pytest.mark.kill
+
 
 @pytest.fixture
 async def workshop(database, owner, alice) -> Workshop:

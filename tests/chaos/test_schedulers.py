@@ -19,6 +19,8 @@ import pytest
 from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate
 
+pytestmark = pytest.mark.kill
+
 SCHEDULES = 80
 OCCURRENCES = 2_000
 SECOND = timedelta(seconds=1)

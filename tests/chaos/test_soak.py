@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.kill
+
 SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 SECONDS = 40
 SCHEDULES = 16

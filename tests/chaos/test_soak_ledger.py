@@ -9,6 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.benchmark
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ENDED = datetime(2026, 1, 1, tzinfo=UTC)
 FIRES = 3

@@ -189,6 +189,7 @@ def rota_process(environment, *arguments, folder=None):
     )
 
 
+@pytest.mark.howto
 async def test_the_howto_works_word_by_word(environment, tmp_path, owner, alice):
     text = HOWTO.read_text(encoding="utf-8").replace("$HOME/rota-tools", str(tmp_path))
     blocks = re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)

@@ -296,6 +296,7 @@ async def test_what_is_decided_already_is_told_in_words_and_shown_without_stale_
     assert "settle" not in shown
 
 
+@pytest.mark.howto
 async def test_example_of_the_howto_works_word_by_word(workshop, database_url, tmp_path):
     text = (Path(__file__).parents[3] / "docs/howto/approvals.md").read_text(encoding="utf-8")
     text = text[: text.index("## See what waits")]
@@ -354,6 +355,7 @@ async def test_example_of_the_howto_works_word_by_word(workshop, database_url, t
         await up.wait()
 
 
+@pytest.mark.howto
 async def test_script_of_the_howto_decides(desk, database_url, tmp_path):
     await desk.workshop.declare("send", risk="low")
     await desk.run(send("a"), send("p\u0430ypal.com"), send("b"))

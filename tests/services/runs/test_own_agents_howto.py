@@ -6,8 +6,12 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from rota.agents.own_code.registered import load_callables
 from rota.domain.runs.run import ResultStatus
+
+pytestmark = pytest.mark.howto
 
 TEXT = (Path(__file__).parents[3] / "docs/howto/own-agents.md").read_text(encoding="utf-8")
 

@@ -22,6 +22,8 @@ from rota.store.embedded.files import ServerLog
 from rota.store.embedded.process import birth_of, clear_stale_lock_files, postmaster_of
 from rota.store.embedded.server import EmbeddedPostgres, InstanceLock, default_data_dir
 
+pytestmark = pytest.mark.kill
+
 AS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root can start processes as another user")
 
