@@ -77,7 +77,7 @@ class Run:
     started_at: datetime | None
     finished_at: datetime | None
     is_serial: bool = False
-    options: Mapping[str, Any] | None = None  # domain/run_options, of this run alone
+    options: Mapping[str, Any] | None = None  # domain/runs/options, of this run alone
     retry_of: RunId | None = None
     action_id: ActionId | None = None  # the approved action that it executes
 

@@ -81,7 +81,7 @@ class Schedule:
     revision: int
     created_at: datetime
     uses_calendars: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)  # domain/run_options, as JSON
+    options: Mapping[str, Any] = field(default_factory=dict)  # domain/runs/options, as JSON
 
     def rule(self) -> FireTimes:
         """Return the parsed rule; raises InvalidInputError."""
