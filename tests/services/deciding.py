@@ -148,7 +148,7 @@ def desk_of(workshop: Workshop, **options: Any) -> Desk:
     return Desk(
         workshop,
         workshop.service(**options),
-        ApprovalService(workshop.database, CIPHER),
+        ApprovalService(workshop.database, CIPHER, notifications),
         ApprovalTimes(workshop.database, notifications),
     )
 

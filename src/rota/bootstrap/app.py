@@ -171,7 +171,7 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
             )
         notifications = NotificationService(database)
         schedules = ScheduleService(database, clock=clock)
-        approvals = ApprovalService(database, cipher_of(settings))
+        approvals = ApprovalService(database, cipher_of(settings), notifications)
         yield App(
             settings=settings,
             server=server,

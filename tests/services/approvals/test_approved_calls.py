@@ -20,6 +20,7 @@ from rota.domain.ids import ToolId
 from rota.security.gate.calls import CURRENT_STEP, ApprovalContext, StepKey
 from rota.security.gate.guard import GateGuard
 from rota.security.gate.tool_wrapper import wrap_tools_with_approval
+from rota.services.notifications.service import NotificationService
 from rota.services.runs.recorder import RunRecorder
 from rota.store.runs import rows as run_rows
 from tests.services.approvals.test_tool_wrapper import (
@@ -69,6 +70,7 @@ class Attempts:
             claim,
             day=clock().date(),
             clock=clock,
+            notifications=NotificationService(self.workshop.database),
             cipher=CIPHER,
         )
         recorder.held.mode = ActionMode.SUSPEND

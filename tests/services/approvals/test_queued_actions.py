@@ -17,6 +17,7 @@ from rota.domain.errors import (
     SetupRequiredError,
 )
 from rota.services.approvals.service import ApprovalService, _conflict
+from rota.services.notifications.service import NotificationService
 from tests.services.deciding import desk_of, look, outcome_of, send
 from tests.services.harness import CIPHER
 from tests.services.running import make_run
@@ -694,7 +695,9 @@ async def test_unknown_action_is_never_repeated_by_itself(desk, unknown):
 async def test_somebody_elses_action_is_not_found(desk, bob):
     await desk.run(send("bob"))
     action = await desk.action()
-    theirs = ApprovalService(desk.workshop.database, CIPHER)
+    theirs = ApprovalService(
+        desk.workshop.database, CIPHER, NotificationService(desk.workshop.database)
+    )
     reference = str(action["id"])
     for attempt in (
         theirs.get(bob, reference),

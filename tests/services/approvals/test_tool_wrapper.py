@@ -24,6 +24,7 @@ from rota.security.gate.guard import GateGuard
 from rota.security.gate.tool_wrapper import GatedTool, wrap_tools_with_approval
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.sealing import unseal_arguments
+from rota.services.notifications.service import NotificationService
 from rota.services.runs.recorder import RunRecorder
 from rota.store.runs import rows as run_rows
 from tests.services.harness import CIPHER, clock
@@ -47,7 +48,13 @@ async def recorder(workshop):
         )
         claim = (await run_rows.claim_runs(conn, [run.id]))[run.id].claim
     made = RunRecorder(
-        workshop.database, run, claim, day=clock().date(), clock=clock, cipher=CIPHER
+        workshop.database,
+        run,
+        claim,
+        day=clock().date(),
+        clock=clock,
+        notifications=NotificationService(workshop.database),
+        cipher=CIPHER,
     )
     yield made
     await made.flush()

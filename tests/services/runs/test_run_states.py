@@ -19,6 +19,7 @@ from rota.domain.ids import ToolId
 from rota.domain.runs.run import NEXT, FencedError, ResultStatus, RunStatus
 from rota.engine.admission import admit
 from rota.security.gate.calls import StepKey, ToolCall
+from rota.services.notifications.service import NotificationService
 from rota.services.runs.recorder import RunRecorder
 from rota.services.runs.service import RunService
 from rota.store.runs import journals as journal_rows
@@ -205,6 +206,17 @@ async def test_nobody_retries_what_is_not_theirs(workshop, bob):
 # Fencing: what a stale attempt writes
 
 
+def recorder_of(workshop, run, claim):
+    return RunRecorder(
+        workshop.database,
+        run,
+        claim,
+        day=date(2026, 1, 1),
+        clock=clock,
+        notifications=NotificationService(workshop.database),
+    )
+
+
 @pytest.fixture
 async def stale(workshop):
     """The recorder of an attempt whose run another one has taken."""
@@ -212,7 +224,7 @@ async def stale(workshop):
     async with workshop.database.transaction() as conn:
         claim = (await run_rows.claim_runs(conn, [run.id]))[run.id].claim
         await run_rows.claim_runs(conn, [run.id])
-    return RunRecorder(workshop.database, run, claim, day=date(2026, 1, 1), clock=clock)
+    return recorder_of(workshop, run, claim)
 
 
 def step(kind="tool", index=0, **fields):
@@ -296,7 +308,7 @@ async def test_newer_attempt_is_not_held_up_by_a_stale_one(workshop, stale):
     async with workshop.database.transaction() as conn:
         claim = (await run_rows.claim_runs(conn, [stale.run_id]))[stale.run_id].claim
     run = await run_of(workshop, stale.run_id)
-    fresh = RunRecorder(workshop.database, run, claim, day=date(2026, 1, 1), clock=clock)
+    fresh = recorder_of(workshop, run, claim)
     await fresh.record(step(), durable=True)
     with pytest.raises(FencedError):
         await stale.record(replace(step(), name="other"), durable=True)

@@ -41,11 +41,10 @@ from rota.security.secrets.encryption import Cipher
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact, redact_text
 from rota.security.secrets.sealing import seal_arguments, unseal_arguments
-from rota.services.notifications.service import draft_unknown_outcome
+from rota.services.notifications.service import NotificationService, draft_unknown_outcome
 from rota.store.approvals import actions as rows
 from rota.store.approvals.actions import ActionToExecute, NewAction, Requests
 from rota.store.database import Connection, Database
-from rota.store.notifications import rows as notification_rows
 from rota.store.runs import journals as journal_rows
 from rota.store.runs.journals import AuditRow, JournalRows, StepRow
 
@@ -65,6 +64,7 @@ class HeldCalls:
     database: Database
     run: Run
     claim: Claim
+    notifications: NotificationService
     cipher: Cipher | None = None
     mode: ActionMode = ActionMode.QUEUE
     expires_after: timedelta = EXPIRES_AFTER
@@ -339,7 +339,7 @@ class HeldCalls:
             agent_name=self.run.agent_name,
             run_id=self.run.id,
         )
-        await notification_rows.insert_notifications(conn, [notice])
+        await self.notifications.write(conn, [notice])
 
 
 def unseal(found: ActionToExecute, cipher: Cipher | None) -> Mapping[str, Any]:

@@ -27,11 +27,11 @@ from rota.security.secrets.encryption import Cipher
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact, redact_text
 from rota.security.secrets.sealing import seal_arguments, unseal_arguments
-from rota.services.notifications.service import draft
+from rota.services.notifications.service import NotificationService, draft
 from rota.store.approvals import actions as rows
 from rota.store.approvals.deputies import list_deputies_of
 from rota.store.database import Connection, Database, despite_deadlocks
-from rota.store.notifications.rows import insert_notifications
+from rota.store.notifications.rows import NewNotification
 
 SHORTEST_PREFIX: Final = 4
 """Characters of an action's id that are enough, if they fit one alone."""
@@ -55,8 +55,11 @@ class Decided:
 class ApprovalService:
     """Lists, decides and settles actions as the person whose they are."""
 
-    def __init__(self, database: Database, cipher: Cipher) -> None:
+    def __init__(
+        self, database: Database, cipher: Cipher, notifications: NotificationService
+    ) -> None:
         self._database = database
+        self._notifications = notifications
         self._cipher = cipher
 
     async def all(
@@ -198,7 +201,8 @@ class ApprovalService:
                     detail=f"version {made}",
                 )
                 if action.user_id != user_id:
-                    await _tell_owner(conn, action, user_id)
+                    notice = await _notice_of_edit(conn, action, user_id)
+                    await self._notifications.write(conn, [notice])
         async with self._database.acting_as(user_id) as conn:
             now = await _find(conn, str(action.id))
         if made is None:
@@ -339,11 +343,13 @@ class ApprovalService:
         return await despite_deadlocks(decide)
 
 
-async def _tell_owner(conn: Connection, action: PendingAction, deputy_id: UserId) -> None:
-    """Tell an owner that a deputy changed what is asked for."""
+async def _notice_of_edit(
+    conn: Connection, action: PendingAction, deputy_id: UserId
+) -> NewNotification:
+    """Return what tells an owner that a deputy changed what is asked for."""
     deputies = await list_deputies_of(conn, [action.user_id])
     name = next((d.deputy_name for d in deputies if d.deputy_id == deputy_id), str(deputy_id))
-    notice = draft(
+    return draft(
         action.user_id,
         f"{name} changed what {action.agent_name} asked for, in your place",
         f"A call of {action.tool_name} waits with other arguments now. Look at it before you "
@@ -351,7 +357,6 @@ async def _tell_owner(conn: Connection, action: PendingAction, deputy_id: UserId
         metadata={"action_id": str(action.id), "changed_by": str(deputy_id)},
         run_id=action.run_id,
     )
-    await insert_notifications(conn, [notice])
 
 
 async def _now(conn: Connection, action: PendingAction) -> PendingAction:

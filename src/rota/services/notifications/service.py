@@ -69,7 +69,11 @@ class NotificationService:
     async def write(
         self, conn: Connection, new: Sequence[NewNotification]
     ) -> tuple[NotificationId, ...]:
-        """Store notifications in the caller's transaction and return their ids, in order."""
+        """Store notifications in the caller's transaction and return their ids, in order.
+
+        All of rota tells people by this. Past it there is the SQL function `decide_action`, which
+        people reach without rota: so what follows a new notification belongs in a trigger.
+        """
         return await rows.insert_notifications(conn, new) if new else ()
 
     async def latest(

@@ -14,12 +14,11 @@ from rota.domain.runs.run import ResultStatus, Run
 from rota.security.gate.calls import StepKey
 from rota.security.secrets.encryption import Cipher
 from rota.services.approvals.held_calls import unseal
-from rota.services.notifications.service import draft_unknown_outcome
+from rota.services.notifications.service import NotificationService, draft_unknown_outcome
 from rota.services.runs.endings import Ending
 from rota.store.approvals import actions as rows
 from rota.store.approvals.actions import ActionToExecute
 from rota.store.database import Database
-from rota.store.notifications import rows as notification_rows
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +31,7 @@ class ActionRun:
     """Executes the action of a run."""
 
     database: Database
+    notifications: NotificationService
     cipher: Cipher | None
     run: Run
 
@@ -89,7 +89,7 @@ class ActionRun:
                     agent_name=action.agent_name,
                     run_id=self.run.id,
                 )
-                await notification_rows.insert_notifications(conn, [notice])
+                await self.notifications.write(conn, [notice])
         return replace(ending, extra={**ending.extra, **_extra(action)})
 
     def _ending(self, found: ActionToExecute) -> Ending:

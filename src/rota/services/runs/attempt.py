@@ -55,6 +55,7 @@ from rota.security.gate.policy import CallPolicy
 from rota.security.gate.tool_wrapper import WrappedTools, WrappingFailure, wrap_tools_with_approval
 from rota.security.secrets.encryption import Cipher
 from rota.services.agents.option_checks import NO_DRY_RUN
+from rota.services.notifications.service import NotificationService
 from rota.services.runs import endings
 from rota.services.runs.action_run import ActionRun
 from rota.services.runs.deadline import Deadline
@@ -94,6 +95,7 @@ class Workbench:
     """
 
     database: Database
+    notifications: NotificationService
     registry: ToolRegistry
     tool_context: ToolContextFactory
     models: ModelFactory
@@ -164,7 +166,9 @@ class Attempt:
         return await self._within_limits(setup, journal)
 
     def _action_run(self) -> ActionRun:
-        return ActionRun(self._bench.database, self._bench.cipher, self._taken.run)
+        return ActionRun(
+            self._bench.database, self._bench.notifications, self._bench.cipher, self._taken.run
+        )
 
     def _earlier_progress(self) -> Progress:
         """Return what earlier attempts did, as far as their journal tells."""

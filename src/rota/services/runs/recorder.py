@@ -23,6 +23,7 @@ from rota.security.gate.calls import Permit, StepKey, ToolCall, ToolOutcome
 from rota.security.secrets.encryption import Cipher
 from rota.security.secrets.redaction import redact, redact_text
 from rota.services.approvals.held_calls import HeldCalls
+from rota.services.notifications.service import NotificationService
 from rota.services.runs.journal_writer import JournalWriter
 from rota.services.runs.unwritten import Unwritten, step_row
 from rota.store.database import Database
@@ -48,6 +49,7 @@ class RunRecorder:
         day: date,
         earlier: Sequence[StepRow] = (),
         clock: Callable[[], datetime],
+        notifications: NotificationService,
         writer: JournalWriter | None = None,
         cipher: Cipher | None = None,
     ) -> None:
@@ -64,7 +66,7 @@ class RunRecorder:
         self._begun: dict[StepKey, Step] = {}  # tool calls under way
         self._waits: set[StepKey] = set()  # those held although they were begun as calls that run
         self._is_lost = False
-        self.held = HeldCalls(database, run, claim, cipher)
+        self.held = HeldCalls(database, run, claim, notifications, cipher)
         self.spent_today: Mapping[str, Spent] = {}
 
     @property

@@ -65,6 +65,7 @@ class ScheduledExecutionService:
         self._notifications = notifications
         self._bench = Workbench(
             database=database,
+            notifications=notifications,
             registry=registry,
             tool_context=tool_context,
             models=models,
@@ -150,6 +151,7 @@ class ScheduledExecutionService:
             # tells of all its calls.
             earlier=() if taken.is_dry_run else taken.earlier,
             clock=self._bench.clock,
+            notifications=self._notifications,
             writer=self._journals,
             cipher=self._bench.cipher,
         )
