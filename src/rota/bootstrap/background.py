@@ -109,7 +109,7 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
             prices=prices,
             unwrapped_tools=settings.unwrapped_tools,
             callables=callables,
-            group_size=settings.group_size,
+            batch_size=settings.group_size,
             cipher=cipher_of(settings),
         )
         return AgentSide(loop, execution, stack.aclose)

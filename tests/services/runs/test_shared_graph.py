@@ -370,7 +370,7 @@ async def test_nothing_of_a_run_is_kept_in_memory(workshop):
 
 
 async def test_run_that_was_claimed_in_vain_by_a_cancelled_caller_is_claimed_by_the_next(workshop):
-    """Both ask in the same group: the one that is still there gets it."""
+    """Both ask in the same batch: the one that is still there gets it."""
     await workshop.agent({"steps": [], "answer": "Done."})
     service = workshop.service()
     run = await make_run(workshop)

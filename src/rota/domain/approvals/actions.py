@@ -147,7 +147,7 @@ class PendingAction:
         return signals(self.arguments)
 
 
-def told_of(action: PendingAction) -> str:
+def message_to_agent(action: PendingAction) -> str:
     """Say to the agent what became of its call, where it was not run for it."""
     name = action.tool_name
     match action.status:
@@ -174,13 +174,13 @@ def told_of(action: PendingAction) -> str:
         case ActionStatus.SUCCEEDED:
             said = action.result or ""
         case ActionStatus.PENDING | ActionStatus.APPROVED:
-            said = waits(name, action.id, action.reason)
+            said = waiting_message(name, action.id, action.reason)
         case _:
             assert_never(action.status)
     return said
 
 
-def waits(tool_name: str, action_id: ActionId, reason: str) -> str:
+def waiting_message(tool_name: str, action_id: ActionId, reason: str) -> str:
     """Say to the agent that its call waits, and that it is to go on."""
     return (
         f"{tool_name} has not run: it needs the owner's approval ({reason}). The request is stored "
@@ -189,7 +189,7 @@ def waits(tool_name: str, action_id: ActionId, reason: str) -> str:
     )
 
 
-def stands(action: PendingAction, status: ActionStatus) -> str:
+def message_to_person(action: PendingAction, status: ActionStatus) -> str:
     """Say to a person where an action stands that they cannot decide on."""
     via = f", from {action.decided_via}" if action.decided_via else ""
     match status:

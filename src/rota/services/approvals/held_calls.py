@@ -27,8 +27,8 @@ from rota.domain.approvals.actions import (
     ActionMode,
     ActionStatus,
     PendingAction,
-    told_of,
-    waits,
+    message_to_agent,
+    waiting_message,
 )
 from rota.domain.approvals.judging import Decision, Verdict
 from rota.domain.approvals.signals import raised, signals
@@ -104,7 +104,7 @@ class HeldCalls:
             requests = await rows.find_requests(conn, self.run, call.tool_name, call.arguments_hash)
             is_denied = verdict.decision == "refused"
             if step is None and requests.waits_already is not None and not is_denied:
-                return waits(call.tool_name, requests.waits_already, verdict.reason)
+                return waiting_message(call.tool_name, requests.waits_already, verdict.reason)
             refusal = self._refusal(call, verdict, requests)
             if refusal is None:
                 action = self._new(call, verdict, step)
@@ -177,13 +177,13 @@ class HeldCalls:
                 action.mode is ActionMode.SUSPEND and call.step is not None
             ):
                 self.parked.add(call.step)
-                return told_of(action)
+                return message_to_agent(action)
             case ActionStatus.APPROVED if self._is_here(action):
                 return await self._start(conn, call, verdict, found)
             case ActionStatus.RUNNING if self._is_here(action):
                 return await self._take_over(conn, call, found)
             case _:
-                return told_of(action)
+                return message_to_agent(action)
 
     async def _start(
         self, conn: Connection, call: ToolCall, verdict: Verdict, found: ActionToExecute
@@ -196,7 +196,7 @@ class HeldCalls:
             await rows.record(conn, action.id, "approved", "started", actor="rota", origin="worker")
             return self._permit(call, action)
         if problem is None:  # settled by somebody else between the two statements
-            return told_of(action)
+            return message_to_agent(action)
         await rows.end(conn, action.id, ActionStatus.APPROVED, ActionStatus.FAILED, result=problem)
         await rows.record(
             conn, action.id, "approved", "not_run", actor="rota", origin="worker", detail=problem
@@ -231,7 +231,7 @@ class HeldCalls:
             conn, action.id, "approved", "unknown", actor="rota", origin="worker", detail=note
         )
         await self._ask(conn, call, action.id)
-        return told_of(action)
+        return message_to_agent(action)
 
     def _permit(self, call: ToolCall, action: PendingAction) -> Permit:
         self._executing[call.step] = action.id
@@ -327,7 +327,7 @@ class HeldCalls:
     def _waits(self, call: ToolCall, action: NewAction) -> str:
         if action.mode is ActionMode.SUSPEND and call.step is not None:
             self.parked.add(call.step)
-        return waits(call.tool_name, action.id, action.reason)
+        return waiting_message(call.tool_name, action.id, action.reason)
 
     async def _ask(self, conn: Connection, call: ToolCall, action_id: ActionId) -> None:
         """Ask the owner what became of an action of unknown outcome."""

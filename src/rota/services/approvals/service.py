@@ -11,7 +11,7 @@ import psycopg
 import rfc8785
 
 from rota.domain.agents.configuration import RISKS, Risk
-from rota.domain.approvals.actions import ActionStatus, PendingAction, stands
+from rota.domain.approvals.actions import ActionStatus, PendingAction, message_to_person
 from rota.domain.approvals.argument_edits import (
     holds_redaction,
     with_declared_secrets,
@@ -243,7 +243,7 @@ class ApprovalService:
             except psycopg.errors.ObjectNotInPrerequisiteState as error:
                 status = ActionStatus(error.diag.message_primary or action.status)
                 raise ConflictError(
-                    f"Nobody asks what became of it: {stands(action, status)}"
+                    f"Nobody asks what became of it: {message_to_person(action, status)}"
                 ) from error
             except psycopg.errors.NoDataFound as error:  # a deputy sees it, and no more
                 raise ConflictError("What became of it is its owner's to say.") from error
@@ -401,13 +401,17 @@ def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, A
 def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
     """Say why an action is not decided on: as it is by now, or as was `said` a moment ago."""
     if action.status is not ActionStatus.PENDING:
-        return ConflictError(f"It is not pending any more: {stands(action, action.status)}")
+        return ConflictError(
+            f"It is not pending any more: {message_to_person(action, action.status)}"
+        )
     if said in {None, "edited", "pending"}:
         return ConflictError("It was edited since it was shown; look at it again.")
     if said == "expired":
         return ConflictError("Its time is over: nobody decided before it expired.")
     # What a deputy does not see any more.
-    return ConflictError(f"It is not pending any more: {stands(action, ActionStatus(said))}")
+    return ConflictError(
+        f"It is not pending any more: {message_to_person(action, ActionStatus(said))}"
+    )
 
 
 async def _find(conn: Connection, reference: str) -> PendingAction:

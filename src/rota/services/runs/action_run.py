@@ -9,7 +9,7 @@ import structlog
 
 from rota.agents.graph.executor import Tools
 from rota.agents.journal.journal import Journal
-from rota.domain.approvals.actions import ActionStatus, PendingAction, told_of
+from rota.domain.approvals.actions import ActionStatus, PendingAction, message_to_agent
 from rota.domain.runs.run import ResultStatus, Run
 from rota.security.gate.calls import StepKey
 from rota.security.secrets.encryption import Cipher
@@ -99,7 +99,7 @@ class ActionRun:
             text = action.result or "The tool answered with nothing."
             said = f"{action.tool_name} ran as you approved.\n\n{text}"
             return Ending(ResultStatus.SUCCESS, said, extra=_extra(action))
-        return Ending(ResultStatus.ERROR, told_of(action), extra=_extra(action))
+        return Ending(ResultStatus.ERROR, message_to_agent(action), extra=_extra(action))
 
     async def _fetch(self) -> ActionToExecute | None:
         async with self.database.transaction() as conn:

@@ -1,4 +1,7 @@
-"""Work done in groups: items that come close together share one transaction."""
+"""Batches: items that come close together share one transaction (group commit).
+
+Runs are taken, journalled and ended through a `Batcher` each. It knows nothing of what an item is.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +16,28 @@ from rota.store.database import despite_deadlocks
 T = TypeVar("T")
 R = TypeVar("R")
 
-GROUP_SIZE: Final = 20
-"""Items of one group: more of them gain little and hold their locks longer."""
+BATCH_SIZE: Final = 20
+"""Items of a batch: more of them gain little and hold their locks longer."""
 
-GROUP_WAIT: Final = 0.005
+BATCH_WAIT: Final = 0.005
 """Seconds that an item waits for others to join it, where others are under way at all."""
 
 
-class Groups(Generic[T, R]):
-    """Hands items to `work` in groups and each caller its own item's outcome.
+class Batcher(Generic[T, R]):
+    """Hands items to `work` in batches and each caller its own item's outcome.
 
-    One group is at work at a time; what comes meanwhile is the next one. `more_to_come` says
-    whether it is worth waiting for others. A group that fails is done again item by item, so that
+    One batch is at work at a time; what comes meanwhile is the next one. `more_to_come` says
+    whether it is worth waiting for others. A batch that fails is done again item by item, so that
     one that cannot be done fails alone. A caller that is cancelled takes nothing back: its item is
-    done all the same, unless `drop_cancelled` and its group has not begun.
+    done all the same, unless `drop_cancelled` and its batch has not begun.
     """
 
     def __init__(
         self,
         work: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         *,
-        size: int = GROUP_SIZE,
-        wait: float = GROUP_WAIT,
+        size: int = BATCH_SIZE,
+        wait: float = BATCH_WAIT,
         more_to_come: Callable[[int], bool] = lambda _waiting: True,
         drop_cancelled: bool = False,
     ) -> None:
@@ -48,7 +51,7 @@ class Groups(Generic[T, R]):
         self._worker: asyncio.Task[None] | None = None
 
     async def submit(self, item: T) -> R:
-        """Do an item in some group; returns its outcome, raises its error."""
+        """Do an item in some batch; returns its outcome, raises its error."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._worker is None:
@@ -58,44 +61,44 @@ class Groups(Generic[T, R]):
         return await future
 
     async def _drain(self) -> None:
-        """Do groups until nothing waits."""
+        """Do batches until nothing waits."""
         try:
             while self._waiting:
                 if len(self._waiting) < self._size and self._more_to_come(len(self._waiting)):
                     self._full.clear()
                     asyncio.get_running_loop().call_later(self._wait, self._full.set)
                     await self._full.wait()
-                group, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
+                batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
                 if self._drop_cancelled:
-                    group = [one for one in group if not one[1].cancelled()]
-                if group:
-                    await self._do(group)
+                    batch = [one for one in batch if not one[1].cancelled()]
+                if batch:
+                    await self._do(batch)
         finally:
             self._worker = None
             _give_up(self._waiting)  # empty, unless this was cancelled: nobody is to wait for ever
             self._waiting = []
 
-    async def _do(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _do(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:
-            error = await self._try(group)
-            if error is not None and len(group) > 1:
-                for one in group:
+            error = await self._try(batch)
+            if error is not None and len(batch) > 1:
+                for one in batch:
                     # Who is away for one is away for all: each would wait as long in vain.
                     if not isinstance(error, UnavailableError):
                         error = await self._try([one])
                     _fail(one, error)
             elif error is not None:
-                _fail(group[0], error)
+                _fail(batch[0], error)
         finally:
-            _give_up(group)
+            _give_up(batch)
 
-    async def _try(self, group: Sequence[tuple[T, asyncio.Future[R]]]) -> Exception | None:
-        """Do a group; returns what went wrong."""
+    async def _try(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> Exception | None:
+        """Do a batch; returns what went wrong."""
         try:
-            outcomes = await self._done([item for item, _ in group])
+            outcomes = await self._done([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001  handed to the callers, one by one
             return error
-        for (_, future), outcome in zip(group, outcomes, strict=True):
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
             if not future.done():
                 future.set_result(outcome)
         return None
@@ -118,6 +121,6 @@ def _fail(one: tuple[T, asyncio.Future[R]], error: Exception | None) -> None:
         one[1].set_exception(error)
 
 
-def _give_up(group: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
-    for _, future in group:
+def _give_up(batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+    for _, future in batch:
         future.cancel()  # nothing, where it is done

@@ -1,4 +1,4 @@
-"""Taking runs: their claims, and what is needed to begin them, read afresh and in groups."""
+"""Taking runs: their claims, and what is needed to begin them, read afresh and in batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rota.domain.ids import RunId, ScheduleId
 from rota.domain.runs.limits import DayLimits
 from rota.domain.runs.run import Claim, Run, Trigger
 from rota.domain.schedules.schedule import Schedule
-from rota.services.runs.batches import Groups
+from rota.services.runs.batches import Batcher
 from rota.store.database import Connection, Database
 from rota.store.runs import journals as journal_rows
 from rota.store.runs import rows as run_rows
@@ -57,13 +57,13 @@ class Intake:
         more_to_come: Callable[[int], bool],
     ) -> None:
         self._database = database
-        self._groups = Groups[RunId, Taken | None](
+        self._batches = Batcher[RunId, Taken | None](
             self._take_all, size=size, more_to_come=more_to_come, drop_cancelled=True
         )
 
     async def take(self, run_id: RunId) -> Taken | None:
         """Begin a new attempt of a run; None for one that is over, or gone."""
-        return await self._groups.submit(run_id)
+        return await self._batches.submit(run_id)
 
     async def take_new(self, schedule: Schedule) -> Taken:
         """Make a manual run of a schedule and take it, before any scheduler may admit it."""

@@ -10,7 +10,7 @@ from weakref import WeakSet
 import structlog
 
 from rota.domain.runs.run import FencedError
-from rota.services.runs.batches import GROUP_SIZE, Groups
+from rota.services.runs.batches import BATCH_SIZE, Batcher
 from rota.store.database import Database
 from rota.store.runs import journals as rows
 
@@ -26,10 +26,10 @@ log = structlog.get_logger(__name__)
 class JournalWriter:
     """Writes the journals of the runs of one loop."""
 
-    def __init__(self, database: Database, *, group_size: int = GROUP_SIZE) -> None:
+    def __init__(self, database: Database, *, batch_size: int = BATCH_SIZE) -> None:
         self._database = database
-        self._groups: Groups[RunRecorder, bool] = Groups(
-            self._write_all, size=group_size, more_to_come=lambda _waiting: False
+        self._batches: Batcher[RunRecorder, bool] = Batcher(
+            self._write_all, size=batch_size, more_to_come=lambda _waiting: False
         )
         self._dirty: dict[RunRecorder, None] = {}
         self._writing: set[RunRecorder] = set()
@@ -60,7 +60,7 @@ class JournalWriter:
         self._dirty.pop(recorder, None)
         if recorder in self._writing:
             # What fails here was given back: it is for the result's transaction to say so.
-            await asyncio.gather(self._groups.submit(recorder), return_exceptions=True)
+            await asyncio.gather(self._batches.submit(recorder), return_exceptions=True)
 
     def forget(self, recorder: RunRecorder) -> None:
         """Leave what this one has collected unwritten."""
@@ -75,7 +75,7 @@ class JournalWriter:
             task.add_done_callback(self._flushing.discard)
 
     async def _submit(self, recorder: RunRecorder) -> None:
-        if not await self._groups.submit(recorder):
+        if not await self._batches.submit(recorder):
             raise FencedError("Another attempt has taken this run.")
 
     async def _flush(self, recorder: RunRecorder) -> None:

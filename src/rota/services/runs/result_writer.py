@@ -1,4 +1,4 @@
-"""Stores how runs ended: journal, result, end of the run and notifications, in groups.
+"""Stores how runs ended: journal, result, end of the run and notifications, in batches.
 
 Everything of a run commits together, or nothing. Twenty runs share a transaction, or as many as end
 within five milliseconds; one that cannot be stored fails alone.
@@ -22,7 +22,7 @@ from rota.domain.schedules.schedule import Schedule
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
 from rota.security.secrets.redaction import redact_text
 from rota.services.notifications.service import NotificationService, draft
-from rota.services.runs.batches import GROUP_SIZE, GROUP_WAIT, Groups
+from rota.services.runs.batches import BATCH_SIZE, BATCH_WAIT, Batcher
 from rota.services.runs.endings import Ending, metadata_of, notices_of
 from rota.services.runs.recorder import RunRecorder
 from rota.services.runs.unwritten import Unwritten
@@ -72,25 +72,25 @@ class ResultWriter:
         clock: Callable[[], datetime],
         random: Callable[[], float],
         more_to_come: Callable[[int], bool],
-        group_size: int = GROUP_SIZE,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         self._database = database
         self._notifications = notifications
         self._clock = clock
         self._random = random
-        self._groups = Groups[Finished, Outcome](
-            self._store_all, size=group_size, wait=GROUP_WAIT, more_to_come=more_to_come
+        self._batches = Batcher[Finished, Outcome](
+            self._store_all, size=batch_size, wait=BATCH_WAIT, more_to_come=more_to_come
         )
 
     async def store(self, finished: Finished) -> Outcome:
         """Store one run, with others; raises FencedError if its attempt no longer holds it."""
-        return await self._groups.submit(finished)
+        return await self._batches.submit(finished)
 
-    async def _store_all(self, group: Sequence[Finished]) -> list[Outcome]:
-        await asyncio.gather(*(finished.recorder.settle() for finished in group))
-        unwritten = {finished.recorder: finished.recorder.take() for finished in group}
+    async def _store_all(self, batch: Sequence[Finished]) -> list[Outcome]:
+        await asyncio.gather(*(finished.recorder.settle() for finished in batch))
+        unwritten = {finished.recorder: finished.recorder.take() for finished in batch}
         try:
-            outcomes = await self._store(group, unwritten)
+            outcomes = await self._store(batch, unwritten)
         except BaseException:
             for recorder, collected in unwritten.items():
                 recorder.give_back(collected)
@@ -107,19 +107,19 @@ class ResultWriter:
         return outcomes
 
     async def _store(
-        self, group: Sequence[Finished], unwritten: Mapping[RunRecorder, Unwritten]
+        self, batch: Sequence[Finished], unwritten: Mapping[RunRecorder, Unwritten]
     ) -> list[Outcome]:
-        """Store a group; only where notifications fail is a savepoint for each worth its price."""
+        """Store a batch; only where notifications fail is a savepoint for each worth its price."""
         try:
             async with self._database.transaction() as conn:
-                outcomes, notices = await self._write(conn, group, unwritten)
+                outcomes, notices = await self._write(conn, batch, unwritten)
                 with _telling():
                     await self._notifications.write(conn, [n for own in notices for n in own])
                 return outcomes
         except _UntoldError as error:
-            log.warning("notifications_failed", count=len(group), error=_said(error.reason))
+            log.warning("notifications_failed", count=len(batch), error=_said(error.reason))
         async with self._database.transaction() as conn:
-            outcomes, notices = await self._write(conn, group, unwritten)
+            outcomes, notices = await self._write(conn, batch, unwritten)
             return [
                 await self._notify_alone(conn, outcome, own)
                 for outcome, own in zip(outcomes, notices, strict=True)
@@ -128,22 +128,22 @@ class ResultWriter:
     async def _write(
         self,
         conn: Connection,
-        group: Sequence[Finished],
+        batch: Sequence[Finished],
         unwritten: Mapping[RunRecorder, Unwritten],
     ) -> tuple[list[Outcome], list[list[NewNotification]]]:
         """Write all but the notifications; returns these with the outcomes."""
         # Schedules' rows before runs', as schedulers lock them, and each kind in one order.
-        ordered = sorted(group, key=lambda finished: str(finished.run.schedule_id))
+        ordered = sorted(batch, key=lambda finished: str(finished.run.schedule_id))
         pauses = {finished.run.id: await self._pause(conn, finished) for finished in ordered}
         journals = [replace(u.rows(r.claim), snapshot=None) for r, u in unwritten.items()]
         written = await journal_rows.write_journals(conn, journals)
-        if len(written.held) < len(group):
+        if len(written.held) < len(batch):
             raise FencedError("Another attempt has taken this run.")
         ends = [
-            await self._ended(conn, finished, unwritten[finished.recorder]) for finished in group
+            await self._ended(conn, finished, unwritten[finished.recorder]) for finished in batch
         ]
         stored = await run_rows.finish_runs(conn, ends)
-        if len(stored) < len(group):
+        if len(stored) < len(batch):
             raise FencedError("Another attempt has taken this run.")
         outcomes = [
             Outcome(
@@ -157,7 +157,7 @@ class ResultWriter:
                 duration_ms=end.duration_ms,
                 metadata=end.metadata,
             )
-            for finished, end in zip(group, ends, strict=True)
+            for finished, end in zip(batch, ends, strict=True)
         ]
         asking = [outcome.run_id for outcome in outcomes if outcome.pending_actions_created]
         requests = await action_rows.requests_of(conn, asking) if asking else {}
@@ -174,7 +174,7 @@ class ResultWriter:
                 ),
                 *pauses[finished.run.id],
             ]
-            for finished, outcome in zip(group, outcomes, strict=True)
+            for finished, outcome in zip(batch, outcomes, strict=True)
         ]
         return outcomes, notices
 

@@ -28,7 +28,7 @@ from rota.domain.schedules.schedule import Schedule
 from rota.security.secrets.encryption import Cipher
 from rota.services.notifications.service import NotificationService
 from rota.services.runs.attempt import Attempt, ToolContextFactory, UnwrappedTools, Workbench
-from rota.services.runs.batches import GROUP_SIZE
+from rota.services.runs.batches import BATCH_SIZE
 from rota.services.runs.endings import notices_of
 from rota.services.runs.intake import Intake, Taken
 from rota.services.runs.journal_writer import JournalWriter
@@ -58,7 +58,7 @@ class ScheduledExecutionService:
         prices: Callable[[], Awaitable[PriceTable]],
         callables: Mapping[str, RegisteredCallable] | None = None,
         unwrapped_tools: UnwrappedTools = "withhold",
-        group_size: int = GROUP_SIZE,
+        batch_size: int = BATCH_SIZE,
         cipher: Cipher | None = None,
     ) -> None:
         self._database = database
@@ -75,18 +75,18 @@ class ScheduledExecutionService:
             unwrapped_tools=unwrapped_tools,
             cipher=cipher,
         )
-        self._journals = JournalWriter(database, group_size=group_size)
+        self._journals = JournalWriter(database, batch_size=batch_size)
         self._taking = 0
         self._under_way = 0
         self._intake = Intake(
-            database, size=group_size, more_to_come=lambda waiting: waiting < self._taking
+            database, size=batch_size, more_to_come=lambda waiting: waiting < self._taking
         )
         self._writer = ResultWriter(
             database,
             notifications,
             clock=clock,
             random=random.random,
-            group_size=group_size,
+            batch_size=batch_size,
             more_to_come=lambda waiting: waiting < self._under_way,
         )
 
