@@ -18,6 +18,7 @@ from rota.cli.main import app
 from rota.domain.errors import InvalidInputError
 from rota.services.agent_files.applying import AgentFileService
 from rota.services.agent_files.reading import parse_agent_file
+from rota.services.agents.service import AgentService
 from rota.services.agents.tools import ToolService
 from rota.store.agents.tools import ToolChange
 from tests.services.harness import clock
@@ -160,7 +161,7 @@ async def test_a_declared_tool_can_be_linked_and_no_other(database, alice):
     await ToolService(database).declare("mine", ToolChange(read_only=True))
     await agents.apply(alice, file)
 
-    (tool,) = (await agents.get(alice, "a")).tools
+    (tool,) = (await AgentService(database).get(alice, "a")).tools
     assert (tool.name, tool.read_only, tool.default_tier) == ("mine", True, "requires_approval")
 
 

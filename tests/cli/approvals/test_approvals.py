@@ -414,7 +414,7 @@ async def test_hidden_arguments_are_shown_on_request_and_the_audit_log_says_who_
 def test_the_howto_names_methods_that_there_are():
     from dataclasses import fields
 
-    from rota import bootstrap
+    from rota.bootstrap import app as bootstrap
 
     services = {field.name: field.type for field in fields(bootstrap.App)}
     text = (Path(__file__).parents[3] / "docs/howto/approvals.md").read_text()

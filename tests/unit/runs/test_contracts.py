@@ -612,7 +612,7 @@ def test_the_deepest_check_that_is_allowed_fits_the_stack_of_a_small_thread():
     # A stack that overflows takes the whole process: hence another one.
     code = """
 import threading
-from rota.domain.json_schemas import JsonSchema
+from rota.domain.schemas.schema import JsonSchema
 def main():
     for keyword in ("allOf", "anyOf", "oneOf"):
         steps = {f"d{n}": {keyword: [{"$ref": f"#/$defs/d{n + 1}"}]} for n in range(13)}
