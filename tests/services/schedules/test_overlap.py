@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from rota.domain.errors import ConflictError
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.services.runs.service import RunService
+from tests.services.deciding import SUSPEND, desk_of, send
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -176,3 +178,143 @@ async def test_run_now_and_fire_at_once_never_both_start(workshop, scheduler):
             await scheduler.tick(MONDAY_7)  # the row was locked: the next look takes it
         mine = [r for r in await workshop.rows("agent_runs") if r["schedule_id"] == schedule.id]
         assert len(mine) == 1
+
+
+# What of a schedule is unfinished, by each policy: the same for a fire and for "run now"
+
+UNFINISHED = {
+    # status, trigger, in the queue, seconds until its time: does it count?
+    "waiting": ("waiting", "schedule", False, None, True),
+    "asked for by a person": ("waiting", "manual", False, None, True),
+    "queued": ("queued", "schedule", True, None, True),
+    "running": ("running", "schedule", True, None, True),
+    "parked": ("suspended", "schedule", True, None, True),
+    "running outside the queue": ("running", "manual", False, None, False),
+    "backfill": ("running", "backfill", True, None, False),
+    "retry whose time has come": ("waiting", "retry", False, -60, True),
+    "retry that waits for its time": ("waiting", "retry", False, 3_600, False),
+    "finished": ("finished", "schedule", True, None, False),
+    "cancelled": ("cancelled", "schedule", False, None, False),
+}
+STARTS = {
+    # policy: what it does beside no, one and two unfinished runs
+    "skip": ("run", "skip", "skip"),
+    "buffer_one": ("run", "run", "skip"),
+    "buffer_all": ("run", "run", "run"),
+    "cancel_other": ("run", "cancel_and_run", "cancel_and_run"),
+    "allow_all": ("run", "run", "run"),
+}
+
+
+async def insert_runs(workshop, schedule, state, count):
+    status, trigger, in_queue, seconds, _ = UNFINISHED[state]
+    for _ in range(count):
+        await workshop.owner.execute(
+            "INSERT INTO agent_runs"
+            " (user_id, schedule_id, agent_name, trigger, status, queued_at, not_before)"
+            " VALUES (%s, %s, 'watcher', %s, %s, CASE WHEN %s THEN now() END,"
+            " now() + %s * interval '1 second')",
+            [workshop.user, schedule.id, trigger, status, in_queue, seconds],
+        )
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("state", UNFINISHED)
+@pytest.mark.parametrize("policy", OverlapPolicy)
+async def test_fire_and_run_now_do_the_same_beside_what_is_unfinished(
+    workshop, scheduler, policy, state, count
+):
+    by_fire = await workshop.due(MONDAY_7, name="fire", overlap_policy=policy)
+    by_hand = await workshop.schedule(name="hand", overlap_policy=policy)
+    for schedule in (by_fire, by_hand):
+        await insert_runs(workshop, schedule, state, count)
+    before = {run["id"] for run in await workshop.rows("agent_runs")}
+
+    await scheduler.tick(MONDAY_7)
+    with suppress(ConflictError):
+        await RunService(workshop.database).request_schedule(workshop.user, by_hand.id)
+
+    runs = await workshop.rows("agent_runs")
+    expected = STARTS[policy][count if UNFINISHED[state][-1] else 0]
+    for schedule in (by_fire, by_hand):
+        mine = [run for run in runs if run["schedule_id"] == schedule.id]
+        started = [run for run in mine if run["id"] not in before]
+        asked = [run for run in mine if run["cancel_requested_at"] is not None]
+        assert len(started) == (expected != "skip")
+        if UNFINISHED[state][-1]:
+            assert len(asked) == (count if expected == "cancel_and_run" else 0)
+
+
+async def park(workshop, **columns):
+    """Return a schedule that is due, whose earlier run is parked, and a desk to decide at."""
+    desk = desk_of(workshop)
+    schedule = await workshop.due(MONDAY_7, **columns)
+    run_id = await desk.run(
+        send("bob"), mode="suspend", schedule_id=schedule.id, is_serial=True, options=SUSPEND
+    )
+    assert await desk.status(run_id) == "suspended"
+    return schedule, desk, run_id
+
+
+async def test_skipped_fire_says_that_the_earlier_run_waited_for_its_owner(workshop, scheduler):
+    await park(workshop, overlap_policy="skip")
+
+    await scheduler.tick(MONDAY_7)
+
+    row = await workshop.row("schedule_occurrences")
+    assert row["outcome"] == "skipped"
+    assert "waited for its owner's decision (overlap policy skip)" in row["reason"]
+
+
+@pytest.mark.parametrize("policy", ["buffer_one", "buffer_all"])
+async def test_run_waits_behind_a_parked_one_until_that_has_ended(workshop, scheduler, policy):
+    schedule, desk, parked = await park(workshop, overlap_policy=policy)
+
+    await scheduler.tick(MONDAY_7)
+    await RunService(workshop.database).request_schedule(
+        workshop.user, schedule.id, overlap=OverlapPolicy.BUFFER_ALL
+    )
+    later = [run["id"] for run in await workshop.rows("agent_runs") if run["id"] != parked]
+    assert [await desk.status(run) for run in later] == ["waiting", "waiting"]
+
+    await desk.approve()
+    await scheduler.tick(MONDAY_7 + MINUTE)
+    assert await desk.status(parked) == "queued"
+    assert [await desk.status(run) for run in later] == ["waiting", "waiting"]
+
+    await workshop.owner.execute("UPDATE agent_runs SET status = 'running' WHERE id = %s", [parked])
+    await workshop.owner.execute(
+        "UPDATE agent_runs SET status = 'finished' WHERE id = %s", [parked]
+    )
+    await scheduler.tick(MONDAY_7 + 2 * MINUTE)
+    assert sorted([await desk.status(run) for run in later]) == ["queued", "waiting"]
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_parked_run_whose_place_is_taken_ends_and_asks_no_more(workshop, scheduler, by_hand):
+    schedule, desk, parked = await park(workshop, overlap_policy="cancel_other")
+
+    if by_hand:
+        await RunService(workshop.database).request_schedule(workshop.user, schedule.id)
+    else:
+        await scheduler.tick(MONDAY_7)
+
+    assert (await desk.action())["status"] == "withdrawn"
+    new = next(run["id"] for run in await workshop.rows("agent_runs") if run["id"] != parked)
+    assert await desk.status(new) == "waiting", "the parked one ends first"
+    await desk.service.execute_run(await desk.fetch(parked))
+    assert "its place" in str((await desk.result(parked))["metadata"]["cancelled"])
+    assert await desk.status(parked) == "finished"
+    assert desk.sent == []
+
+
+async def test_allow_all_goes_beside_a_parked_run(workshop, scheduler):
+    schedule, desk, parked = await park(workshop, overlap_policy="allow_all")
+
+    await scheduler.tick(MONDAY_7)
+    asked = await RunService(workshop.database).request_schedule(workshop.user, schedule.id)
+    await scheduler.tick(MONDAY_7)
+
+    assert await desk.status(parked) == "suspended"
+    assert await desk.status(asked) == "queued"
+    assert sorted(await statuses(workshop)) == ["queued", "queued", "suspended"]

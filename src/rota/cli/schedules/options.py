@@ -77,7 +77,7 @@ Overlap = Annotated[
     typer.Option(
         "--overlap",
         metavar="POLICY",
-        help="While a run is under way: skip (default), buffer_one, buffer_all, cancel_other, "
+        help="While a run is unfinished: skip (default), buffer_one, buffer_all, cancel_other, "
         "allow_all.",
     ),
 ]

@@ -1,15 +1,21 @@
-"""What a fire does while an earlier run of its schedule is under way."""
+"""Overlap policies, and what they make of a fire while earlier runs of its schedule are unfinished.
+
+The rule itself is the SQL function `rota.judge_overlap`, so that schedulers and "run now" judge
+alike, under the lock of the schedule's row. Here are its names only.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import assert_never
 
 
 class OverlapPolicy(StrEnum):
-    """Temporal's meanings, by the names that the field uses."""
+    """Temporal's meanings, by the names that the field uses.
+
+    A run is unfinished while it waits, is queued, runs, or is parked until its owner has decided.
+    """
 
     SKIP = "skip"
     """The fire is skipped."""
@@ -35,27 +41,12 @@ class Start(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
-    """The unfinished runs of a schedule; `since` is the fire time, or the start, of the first."""
+class Overlap:
+    """What a policy makes of a fire, and the unfinished runs by which it was judged.
 
-    count: int = 0
+    `since` is the fire time, or the start, of the first of them; `parked`: one waits for its owner.
+    """
+
+    start: Start = Start.RUN
     since: datetime | None = None
-
-    def plus_one(self, since: datetime) -> UnderWay:
-        """Count a run that has just been written."""
-        return UnderWay(self.count + 1, self.since or since)
-
-
-def start_of(policy: OverlapPolicy, under_way: UnderWay) -> Start:
-    """Decide what a fire does, given the unfinished runs of its schedule."""
-    match policy:
-        case OverlapPolicy.ALLOW_ALL | OverlapPolicy.BUFFER_ALL:
-            return Start.RUN
-        case OverlapPolicy.SKIP:
-            return Start.SKIP if under_way.count else Start.RUN
-        case OverlapPolicy.BUFFER_ONE:
-            return Start.SKIP if under_way.count > 1 else Start.RUN
-        case OverlapPolicy.CANCEL_OTHER:
-            return Start.CANCEL_AND_RUN if under_way.count else Start.RUN
-        case _:
-            assert_never(policy)
+    parked: bool = False

@@ -94,8 +94,9 @@ class RunService:
             raise NotFoundError("schedule", str(schedule_id)) from error
         except psycopg.errors.ObjectInUse as error:
             raise ConflictError(
-                "A run of this schedule is under way, and its overlap policy is to skip. Wait for "
-                "it, or choose --overlap buffer_all, cancel_other or allow_all."
+                "A run of this schedule is under way or waits for your approval, and its overlap "
+                "policy is to skip. Wait for it, decide (`rota approvals list`), or choose "
+                "--overlap buffer_all, cancel_other or allow_all."
             ) from error
 
     async def retry(self, user_id: UserId, reference: str) -> RunId:

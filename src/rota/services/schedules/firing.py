@@ -23,11 +23,12 @@ from rota.domain.schedules.firing import (
     FirePlan,
     NextFire,
     PassedFires,
+    PlannedFire,
     next_fire,
     plan_fires,
 )
-from rota.domain.schedules.overlap import OverlapPolicy, Start, UnderWay, start_of
-from rota.domain.schedules.schedule import CatchUp, Schedule
+from rota.domain.schedules.overlap import Overlap, OverlapPolicy, Start
+from rota.domain.schedules.schedule import Schedule
 from rota.domain.schedules.timing import NamedDay
 from rota.engine.admission import AHEAD, Admission, admit
 from rota.services.notifications.incidents import IncidentService
@@ -174,9 +175,10 @@ class Scheduler:
                 await self._pause_invalid(conn, schedule, error)
                 continue
             plans.append((schedule, plan))
-        under_way = await _under_way(conn, plans)
+        overlaps = await _overlaps(conn, plans)
         for schedule, plan in plans:
-            started = await self._start(conn, schedule, plan, under_way, batch)
+            overlap = overlaps.get(schedule.id, Overlap())
+            started = await self._start(conn, schedule, plan, overlap, batch)
             batch.passed += [(schedule, item) for item in plan.passed]
             batch.planned.append(Planned(schedule.id, _next(schedule, plan, started), started))
         await firing.insert_passed(conn, batch.passed)
@@ -188,41 +190,23 @@ class Scheduler:
         return batch
 
     async def _start(
-        self,
-        conn: Connection,
-        schedule: Schedule,
-        plan: FirePlan,
-        under_way: Mapping[ScheduleId, UnderWay],
-        batch: _Batch,
+        self, conn: Connection, schedule: Schedule, plan: FirePlan, overlap: Overlap, batch: _Batch
     ) -> int:
         """Write the runs of a plan as its overlap policy lets them; returns how many."""
-        policy = schedule.policy.overlap
-        if schedule.policy.catch_up is CatchUp.ALL and len(plan.fires) > 1:
-            # Who wants every missed fire wants them one after another, not all but one skipped.
-            policy = {
-                OverlapPolicy.SKIP: OverlapPolicy.BUFFER_ALL,
-                OverlapPolicy.BUFFER_ONE: OverlapPolicy.BUFFER_ALL,
-                OverlapPolicy.CANCEL_OTHER: OverlapPolicy.BUFFER_ALL,
-            }.get(policy, policy)
-        before = under_way.get(schedule.id, UnderWay())
-        started = 0
-        for fire in plan.fires:
-            start = start_of(policy, before)
-            if start is Start.SKIP:
-                batch.passed.append((schedule, _skipped(fire.fire_time, policy, before)))
-                continue
-            if start is Start.CANCEL_AND_RUN:
-                await firing.cancel_runs(
-                    conn,
-                    schedule.id,
-                    f"the fire of {fire.fire_time:%Y-%m-%d %H:%M:%S} UTC took its place",
-                )
-            run_id = RunId(uuid.uuid4())
-            serial = schedule.policy.overlap is not OverlapPolicy.ALLOW_ALL
-            batch.fires.append(Fire(run_id, schedule, fire.fire_time, fire.late, serial))
-            before = before.plus_one(fire.fire_time)
-            started += 1
-        return started
+        if overlap.start is Start.SKIP:
+            batch.passed += [(schedule, _skipped(schedule, fire, overlap)) for fire in plan.fires]
+            return 0
+        if overlap.start is Start.CANCEL_AND_RUN:
+            fire_time = plan.fires[0].fire_time
+            await firing.cancel_runs(
+                conn, schedule.id, f"the fire of {fire_time:%Y-%m-%d %H:%M:%S} UTC took its place"
+            )
+        serial = schedule.policy.overlap is not OverlapPolicy.ALLOW_ALL
+        batch.fires += [
+            Fire(RunId(uuid.uuid4()), schedule, fire.fire_time, fire.late, serial)
+            for fire in plan.fires
+        ]
+        return len(plan.fires)
 
     async def _plan_all(self, now: datetime) -> int:
         planned = 0
@@ -281,10 +265,11 @@ def _next(schedule: Schedule, plan: FirePlan, started: int) -> NextFire | None:
     return None if limit is not None and schedule.runs_started + started >= limit else plan.next
 
 
-def _skipped(fire_time: datetime, policy: OverlapPolicy, before: UnderWay) -> PassedFires:
-    since = f"{before.since:%Y-%m-%d %H:%M:%S} UTC" if before.since else "before"
-    reason = f"the run of {since} was still under way (overlap policy {policy})"
-    return PassedFires(fire_time, fire_time, 1, "skipped", reason)
+def _skipped(schedule: Schedule, fire: PlannedFire, overlap: Overlap) -> PassedFires:
+    since = f"{overlap.since:%Y-%m-%d %H:%M:%S} UTC" if overlap.since else "before"
+    state = "waited for its owner's decision" if overlap.parked else "was still under way"
+    reason = f"the run of {since} {state} (overlap policy {schedule.policy.overlap})"
+    return PassedFires(fire.fire_time, fire.fire_time, 1, "skipped", reason)
 
 
 def _during_pause(schedule: Schedule, until: datetime) -> list[PassedFires]:
@@ -313,13 +298,17 @@ async def _days_off(conn: Connection, due: Sequence[Schedule], now: datetime) ->
     )
 
 
-async def _under_way(
+async def _overlaps(
     conn: Connection, plans: Sequence[tuple[Schedule, FirePlan]]
-) -> dict[ScheduleId, UnderWay]:
-    """Return the unfinished runs of the schedules whose policy asks for them."""
-    asking = [
-        schedule.id
+) -> dict[ScheduleId, Overlap]:
+    """Return what becomes of the fires of schedules whose policy asks for their unfinished runs.
+
+    Of several fires at once (catch-up of all) each one runs, one after another: who wants every
+    missed fire does not want all but one of them skipped.
+    """
+    policies = {
+        schedule.id: schedule.policy.overlap
         for schedule, plan in plans
-        if plan.fires and schedule.policy.overlap is not OverlapPolicy.ALLOW_ALL
-    ]
-    return await firing.runs_under_way(conn, asking) if asking else {}
+        if len(plan.fires) == 1 and schedule.policy.overlap is not OverlapPolicy.ALLOW_ALL
+    }
+    return await firing.judge_overlaps(conn, policies) if policies else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 
 from rota.domain.ids import RunId, ScheduleId
 from rota.domain.schedules.firing import NextFire, PassedFires
-from rota.domain.schedules.overlap import UnderWay
+from rota.domain.schedules.overlap import Overlap, OverlapPolicy, Start
 from rota.domain.schedules.schedule import Schedule
 from rota.store.database import Connection
 from rota.store.schedules.rows import _schedules
@@ -88,14 +88,21 @@ async def set_next_fires(conn: Connection, plans: Sequence[Planned]) -> None:
     )
 
 
-async def runs_under_way(
-    conn: Connection, schedule_ids: Sequence[ScheduleId]
-) -> dict[ScheduleId, UnderWay]:
-    """Return the unfinished runs by schedule; schedules without any are left out."""
+async def judge_overlaps(
+    conn: Connection, policies: Mapping[ScheduleId, OverlapPolicy]
+) -> dict[ScheduleId, Overlap]:
+    """Return what a fire of each schedule does by the policy named, given its unfinished runs."""
     cursor = await conn.execute(
-        statement("schedules/runs_under_way"), {"schedule_ids": list(schedule_ids)}
+        statement("schedules/judge_overlaps"),
+        {
+            "schedule_ids": list(policies),
+            "policies": [policy.value for policy in policies.values()],
+        },
     )
-    return {ScheduleId(row[0]): UnderWay(row[1], row[2]) for row in await cursor.fetchall()}
+    return {
+        ScheduleId(schedule_id): Overlap(Start(start), since, parked)
+        for schedule_id, start, since, parked in await cursor.fetchall()
+    }
 
 
 async def cancel_runs(conn: Connection, schedule_id: ScheduleId, reason: str) -> int:
