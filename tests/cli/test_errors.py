@@ -13,6 +13,11 @@ GOOD = "name: a\nmodel: scripted:x\nscript: {answer: hi}\n"
 UNKNOWN_TOOL = ("name: a\nmodel: openai:x\ntools: [mail_serch]", "t.yaml:3", "'mail_search'")
 FILES = {
     "broken template": ('name: a\nmodel: scripted:x\nscript: {answer: "{{ x"}', "t.yaml:3", "line"),
+    "broken say": (
+        'name: a\nmodel: scripted:x\nscript: {steps: [{calls: [{tool: t}], say: "{{ x"}]}',
+        "t.yaml:3",
+        "say of step 0",
+    ),
     "no yaml": ("name: [a", "t.yaml:", "expected"),
     "twice": ("name: a\nname: b\nmodel: openai:x", "t.yaml:2", "twice"),
     "bad name": ("name: Big Name\nmodel: openai:x", "t.yaml:1", "name"),

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -241,3 +243,11 @@ def test_a_script_whose_templates_cannot_be_compiled_is_refused(script, said):
 def test_a_script_survives_json():
     script = validate_script(BRIEFING)
     assert parse_script(json.loads(script.model_dump_json())) == script
+
+
+def test_whoever_checks_scripts_loads_no_template_engine_before_one_is_checked():
+    code = "import sys, rota.agents.scripted.checking; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"jinja2", "pydantic", "langchain_core"} & set(loaded.stdout.split())

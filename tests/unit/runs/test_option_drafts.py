@@ -116,7 +116,7 @@ def test_nought_takes_a_number_away():
         (OptionDraft(precheck_args="{}"), "precheck", "name its tool"),
         (OptionDraft(precheck="look", precheck_args="[1]"), "precheck", "JSON object"),
         (OptionDraft(precheck="look", precheck_args="{"), "precheck", "as JSON"),
-        (OptionDraft(precheck="look", precheck_args='{"a": NaN}'), "precheck", "no NaN"),
+        (OptionDraft(precheck="look", precheck_args='{"a": NaN}'), "precheck", "holds NaN"),
         (OptionDraft(output_schema="[]"), "output.schema", "JSON object"),
         (OptionDraft(output_schema='{"type": "nothing"}'), "output.schema.type", "type"),
         (OptionDraft(sections=("## Summary",)), "output.sections[0]", "without its #"),

@@ -1,23 +1,32 @@
-"""Checking the script of a scripted agent before it is stored, without loading LangChain."""
+"""Checks a script before it is stored: its form, and that its templates compile.
+
+Does not run it. Loads no LangChain, and Jinja only once a script is checked.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from rota.agents.scripted.templates import check_expression, check_template
-from rota.domain.agents.script import Script, parse_script
 from rota.domain.errors import InvalidInputError
 
-ALONE: Final = re.compile(r"\s*\{\{((?:(?!\}\}|\{\{).)*)\}\}\s*", re.DOTALL)
+if TYPE_CHECKING:
+    from rota.domain.agents.script import Script
 
+ALONE: Final = re.compile(r"\s*\{\{((?:(?!\}\}|\{\{).)*)\}\}\s*", re.DOTALL)
+"""A text that is one expression and nothing else: its value keeps its type."""
 
 DEEPEST_ARGUMENTS: Final = 20
+"""How deeply lists and objects in the arguments of a call may be nested."""
 
 
 def validate_script(value: object) -> Script:
     """Read a script and compile its templates; raises InvalidInputError naming the place."""
+    # Jinja and pydantic take a tenth of a second to import, and most commands check no script.
+    from rota.agents.scripted.templates import check_expression, check_template  # noqa: PLC0415  as said above
+    from rota.domain.agents.script import parse_script  # noqa: PLC0415  as said above
+
     script = parse_script(value)
     for index, step in enumerate(script.steps):
         check_template(step.say, what=f"say of step {index}")

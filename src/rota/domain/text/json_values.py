@@ -1,4 +1,4 @@
-"""JSON as strictly as RFC 8259 has it, from texts that nobody vouches for.
+"""Read JSON strictly, from people and models: what RFC 8259 does not allow is refused.
 
 Python's own reader takes NaN and infinity, keeps the last of two equal keys, and turns 1e999 into
 infinity. None of these is what its writer meant, so each is refused with a sentence.
@@ -107,25 +107,16 @@ def _shown(text: str) -> str:
 
 
 def json_object(text: str, what: str, place: str) -> dict[str, Any]:
-    """Read a JSON object; raises InvalidInputError, also for NaN and for a name given twice."""
+    """Read a JSON object that a person wrote; raises InvalidInputError.
+
+    `what` names the text in messages ("The hints"), `place` is the error's field.
+    """
     try:
-        value = json.loads(
-            text, parse_constant=_refuse_constant, object_pairs_hook=_object_without_repeats
-        )
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{what} cannot be read as JSON: {error}.", field=place) from error
+        value = read_json(text)
+    except NotJsonError as error:
+        raise InvalidInputError(
+            f"{what} cannot be read as JSON: {error.sentence}", field=place
+        ) from error
     if not isinstance(value, dict):
         raise InvalidInputError(f"{what} is a JSON object, {{...}}.", field=place)
     return value
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"there is no {name} in JSON")
-
-
-def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a name that is given twice: whoever checks it may read another than who uses it."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name is given twice")
-    return found

@@ -18,8 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from rota.agents.scripted.templates import check_expression, check_template
-from rota.domain.agents.script import Script, parse_script
+from rota.agents.scripted.checking import validate_script
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.drafts import Draft
 from rota.services.agent_files.options import LimitsEntry, OptionFields, check_fallbacks
@@ -197,7 +196,7 @@ def _agent(
         raise _error(source, lines, said, (index, *first["loc"])) from error
     try:
         if agent.script is not None or agent.model.startswith("scripted:"):
-            _check_templates(parse_script(agent.script))
+            validate_script(agent.script)
     except InvalidInputError as error:
         raise _error(source, lines, error.message, (index, "script")) from error
     try:
@@ -243,24 +242,6 @@ def _error(
     prefix = f"{place.removeprefix('.')}: " if place else ""
     end = "" if said.endswith(("?", "!", ".")) else "."
     return InvalidInputError(f"{source}:{line}: {prefix}{said}{end}", line=line)
-
-
-def _check_templates(script: Script) -> None:
-    for step in script.steps:
-        for call in step.calls:
-            if call.for_each is not None:
-                check_expression(call.for_each, what="for_each")
-            for text in _texts(call.args):
-                check_template(text, what=f"argument of {call.tool}")
-    check_template(script.answer, what="answer")
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
 
 
 def _value(
