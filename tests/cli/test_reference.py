@@ -11,8 +11,8 @@ import pytest
 import typer.main
 
 from rota.agents.models.building import PROVIDERS
-from rota.cli.main import CUT_OFF, UNEXPECTED, app
-from rota.cli.runs.run import EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET
+from rota.cli.exit_codes import CUT_OFF, EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET, UNEXPECTED
+from rota.cli.main import app
 from rota.domain import errors
 from rota.settings import API_KEYS, VARIABLES
 
@@ -25,12 +25,18 @@ def read(name: str) -> str:
 
 def commands(command: Any = None, path: str = "rota") -> Iterator[tuple[str, Any]]:
     command = command or typer.main.get_command(app)
-    inner = getattr(command, "commands", None)
-    if inner is None:
+    if not hasattr(command, "commands"):
         yield path, command
-    else:
-        for name, child in inner.items():
-            yield from commands(child, f"{path} {name}")
+        return
+    context = typer.Context(command)
+    for name, listed in command.commands.items():
+        _, child, _ = command.resolve_command(context, [name])
+        assert first_paragraph(listed.help) == first_paragraph(child.help), f"{path} {name}"
+        yield from commands(child, f"{path} {name}")
+
+
+def first_paragraph(text: str) -> str:
+    return " ".join(text.partition("\n\n")[0].split())
 
 
 @pytest.mark.parametrize(("path", "command"), list(commands()), ids=lambda v: str(v)[:40])

@@ -1,7 +1,7 @@
-"""`rota`: the commands, and what becomes of errors.
+"""`rota`: what stands at the top, and what becomes of errors.
 
-Modules that take long to import (psycopg, LangChain, pydantic) are imported inside commands, so
-that `rota --help` and completion answer at once.
+A room of commands is imported when one of them is called, and what takes long to import (psycopg,
+pydantic, LangChain) by the commands that need it: help and completion answer at once.
 """
 
 from __future__ import annotations
@@ -13,53 +13,81 @@ from typing import Annotated, Final
 import typer
 
 import rota
-from rota.cli.agents import commands as agents
-from rota.cli.agents import connections, prices, tools
-from rota.cli.approvals import commands as approvals
-from rota.cli.audit import commands as audit
-from rota.cli.notifications import commands as notifications
-from rota.cli.operations import doctor, processes, retention, up
-from rota.cli.runs import commands as runs
-from rota.cli.runs import limits, results, usage
-from rota.cli.runs import run as run_command
-from rota.cli.runs.run import INTERRUPTED
-from rota.cli.schedules import calendars
-from rota.cli.schedules import commands as schedules
+from rota.cli.exit_codes import CUT_OFF, INTERRUPTED, UNEXPECTED
+from rota.cli.groups import CommandGroup
 from rota.domain.errors import RotaError, UnavailableError
 
-UNEXPECTED: Final = 70
-"""Exit code of an error that is a fault of rota's own (EX_SOFTWARE of sysexits)."""
+_COMMANDS: Final = (
+    ("up", "operations.up", "Start everything, show a first briefing, and run until Ctrl-C."),
+    ("run", "runs.run", "Run an agent now and show its result."),
+    (
+        "usage",
+        "runs.usage",
+        "Show the tokens and the money that your runs used, day by day, in all and by schedule.",
+    ),
+    (
+        "migrate",
+        "operations.processes",
+        "Bring the database's schema up to date, as the role that owns it.",
+    ),
+    (
+        "scheduler",
+        "operations.processes",
+        "Fire schedules until told to stop. Any number may run on one database.",
+    ),
+    (
+        "worker",
+        "operations.processes",
+        "Execute runs until told to stop. Any number may run on one database.",
+    ),
+    (
+        "doctor",
+        "operations.doctor",
+        "Check the installation, the database and what runs; exits with 1 if something is wrong.",
+    ),
+    ("agents", "agents.commands", "Agents: list, show, apply from a file."),
+    ("tools", "agents.tools", "Tools: what the operator declares of them."),
+    ("schedules", "schedules.commands", "Schedules: what fires when."),
+    ("calendars", "schedules.calendars", "Calendars: days on which schedules do not fire."),
+    ("runs", "runs.commands", "Runs: what runs, and what ran, step by step."),
+    (
+        "approvals",
+        "approvals.commands",
+        "Approvals: what agents want to do, and may not without a yes.",
+    ),
+    (
+        "audit",
+        "audit.commands",
+        "The audit log: every call and decision, chained so that a change shows.",
+    ),
+    ("results", "runs.results", "Results: what came of runs."),
+    ("notifications", "notifications.commands", "Notifications: what rota told you."),
+    ("connections", "agents.connections", "Connections: your accounts elsewhere."),
+    ("prices", "agents.prices", "Prices of models, in US dollars."),
+    ("retention", "operations.retention", "What is kept, and for how long."),
+    (
+        "limits",
+        "runs.limits",
+        "Limits of runs at a time, and of tokens and money in a day: the operator's.",
+    ),
+)
+"""What stands at the top: a command or a group, its module, and its help.
 
-CUT_OFF: Final = 141
-"""Exit code where whoever read our output closed it: what a shell says of SIGPIPE."""
+Of a command it is the first paragraph of its docstring; a test compares.
+"""
+
+_rooms = CommandGroup()
+for _name, _module, _help in _COMMANDS:
+    _rooms.add(_name, f"rota.cli.{_module}", _help)
 
 app = typer.Typer(
     name="rota",
+    cls=_rooms.typer_class(),
     help="Runs AI agents on a schedule, unattended and safely.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("up")(up.up)
-app.command("run")(run_command.run)
-app.add_typer(agents.app, name="agents")
-app.add_typer(tools.app, name="tools")
-app.add_typer(schedules.app, name="schedules")
-app.add_typer(calendars.app, name="calendars")
-app.add_typer(runs.app, name="runs")
-app.add_typer(approvals.app, name="approvals")
-app.add_typer(audit.app, name="audit")
-app.add_typer(results.app, name="results")
-app.add_typer(notifications.app, name="notifications")
-app.add_typer(connections.app, name="connections")
-app.add_typer(prices.app, name="prices")
-app.command("usage")(usage.usage)
-app.add_typer(retention.app, name="retention")
-app.add_typer(limits.app, name="limits")
-app.command("migrate")(processes.migrate)
-app.command("scheduler")(processes.scheduler)
-app.command("worker")(processes.worker)
-app.command("doctor")(doctor.doctor)
 
 
 def _version(wanted: bool) -> None:

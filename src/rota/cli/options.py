@@ -1,10 +1,16 @@
-"""What every command takes, and how a command gets at the database as a person."""
+"""What every command takes, and how a command gets at the database as a person.
+
+`rota.cli.groups` adds the options to a command and hands it their values as `CommonOptions`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -49,11 +55,62 @@ Limit = Annotated[
 ]
 
 
-def settings_from(
-    data_dir: Path | None, database_url: str | None, user: str | None = None
-) -> Settings:
-    """Read the environment under what was given on the command line; raises InvalidInputError."""
-    return read_settings(os.environ, data_dir=data_dir, database_url=database_url, user=user)
+@dataclass(frozen=True)
+class CommonOptions:
+    """What the options said that all commands share: on which database, as whom, written how."""
+
+    data_dir: Path | None
+    database_url: str | None
+    user: str | None = None
+    json: bool = False
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The environment under what was given on the command line; raises InvalidInputError."""
+        return read_settings(
+            os.environ, data_dir=self.data_dir, database_url=self.database_url, user=self.user
+        )
+
+    def as_person(self, work: Callable[[App, UserId], Awaitable[T]]) -> T:
+        """Open the database, do work as the person whom the settings name, and close it again.
+
+        Raises UnavailableError and SetupRequiredError where there is no database to work on.
+        """
+        return self.as_operator(_as_them(work))
+
+    def as_operator(self, work: Callable[[App], Awaitable[T]]) -> T:
+        """Open the database and do work that is nobody's own: whoever can open it is the operator.
+
+        Raises as `as_person`.
+        """
+        with self._server() as server:
+            return asyncio.run(_with_app(self.settings, server, work))
+
+    def as_person_between(
+        self,
+        look: Callable[[App, UserId], Awaitable[S]],
+        ask: Callable[[S], None],
+        work: Callable[[App, UserId, S], Awaitable[T]],
+    ) -> T:
+        """Look something up, `ask` about it, and do the work unless that raises; as `as_person`.
+
+        No event loop runs meanwhile: whoever is asked may take their time, or press Ctrl-C.
+        """
+        with self._server() as server:
+            seen = asyncio.run(_with_app(self.settings, server, _as_them(look)))
+            ask(seen)
+            worked = _as_them(lambda app, me: work(app, me, seen))
+            return asyncio.run(_with_app(self.settings, server, worked))
+
+    @contextmanager
+    def _server(self) -> Iterator[Server]:
+        """Start or join the server; outside of the event loop: it blocks, Ctrl-C interrupts it."""
+        from rota.bootstrap.app import database_server
+        from rota.cli.logs import configure_logs
+
+        configure_logs(self.settings)
+        with database_server(self.settings, progress=progress) as server:
+            yield server
 
 
 def progress(message: str) -> None:
@@ -63,57 +120,11 @@ def progress(message: str) -> None:
     warn(message)
 
 
-def as_person(settings: Settings, work: Callable[[App, UserId], Awaitable[T]]) -> T:
-    """Open the database, do the work as the person that the settings name, and close it again.
-
-    Raises UnavailableError and SetupRequiredError where there is no database to work on.
-    """
-
+def _as_them(work: Callable[[App, UserId], Awaitable[T]]) -> Callable[[App], Awaitable[T]]:
     async def as_them(app: App) -> T:
         return await work(app, await app.person())
 
-    return as_operator(settings, as_them)
-
-
-def as_operator(settings: Settings, work: Callable[[App], Awaitable[T]]) -> T:
-    """Open the database and do work that is nobody's own: whoever can open it is the operator.
-
-    Raises as `as_person`.
-    """
-    from rota.bootstrap.app import database_server
-    from rota.cli.logs import configure_logs
-
-    configure_logs(settings)
-    # Started outside of the event loop: it blocks, and Ctrl-C has to interrupt it.
-    with database_server(settings, progress=progress) as server:
-        return asyncio.run(_with_app(settings, server, work))
-
-
-def as_person_between(
-    settings: Settings,
-    look: Callable[[App, UserId], Awaitable[S]],
-    ask: Callable[[S], None],
-    work: Callable[[App, UserId, S], Awaitable[T]],
-) -> T:
-    """Look something up, `ask` about it, and do the work unless that raises; as `as_person`.
-
-    No event loop runs meanwhile: whoever is asked may take their time, or press Ctrl-C.
-    """
-    from rota.bootstrap.app import database_server
-    from rota.cli.logs import configure_logs
-
-    async def looked(app: App) -> S:
-        return await look(app, await app.person())
-
-    configure_logs(settings)
-    with database_server(settings, progress=progress) as server:
-        seen = asyncio.run(_with_app(settings, server, looked))
-        ask(seen)
-
-        async def worked(app: App) -> T:
-            return await work(app, await app.person(), seen)
-
-        return asyncio.run(_with_app(settings, server, worked))
+    return as_them
 
 
 async def _with_app(settings: Settings, server: Server, work: Callable[[App], Awaitable[T]]) -> T:

@@ -7,26 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from rota.domain.agents.configuration import AgentConfiguration
 
-app = typer.Typer(help="Agents: list, show, apply from a file.", no_args_is_help=True)
+app = CommandGroup()
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
 
 
-@app.command("list")
-def list_agents(
-    data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None, json: Json = False
-) -> None:
+@app.command("list", json=True)
+def list_agents(common: CommonOptions) -> None:
     """List the agents that you can run."""
     from rota.cli import output
 
-    found = as_person(
-        settings_from(data_dir, database_url, user), lambda app, me: app.agents.all(me)
-    )
-    if json:
+    found = common.as_person(lambda app, me: app.agents.all(me))
+    if common.json:
         output.print_json(found)
         return
     output.table(
@@ -45,22 +42,14 @@ def list_agents(
     )
 
 
-@app.command("show")
-def show_agent(
-    name: Name,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
-) -> None:
+@app.command("show", json=True)
+def show_agent(common: CommonOptions, name: Name) -> None:
     """Show an agent: model, prompt, and what may happen with each tool."""
     from rota.cli import output
     from rota.domain.approvals.judging import judge
 
-    agent = as_person(
-        settings_from(data_dir, database_url, user), lambda app, me: app.agents.get(me, name)
-    )
-    if json:
+    agent = common.as_person(lambda app, me: app.agents.get(me, name))
+    if common.json:
         output.print_json(agent)
         return
     output.say(agent.agent_name, style="bold")
@@ -93,13 +82,10 @@ def show_agent(
     )
 
 
-@app.command("apply")
+@app.command("apply", json=True)
 def apply_file(
+    common: CommonOptions,
     file: Annotated[Path, typer.Argument(help="YAML or JSON; see docs/howto/agent-files.md.")],
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Write the agents and schedules of a file, all of them or none."""
     from rota.bootstrap.app import clock
@@ -107,10 +93,8 @@ def apply_file(
     from rota.services.agent_files.reading import read_agent_file
 
     read = read_agent_file(file, now=clock())
-    applied = as_person(
-        settings_from(data_dir, database_url, user), lambda app, me: app.agent_files.apply(me, read)
-    )
-    if json:
+    applied = common.as_person(lambda app, me: app.agent_files.apply(me, read))
+    if common.json:
         output.print_json(applied)
         return
     for change in applied:

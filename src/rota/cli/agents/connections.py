@@ -9,51 +9,45 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.ids import UserId
     from rota.store.agents.connections import ConnectionInfo
 
-app = typer.Typer(help="Connections: your accounts elsewhere.", no_args_is_help=True)
+app = CommandGroup()
 Service = Annotated[str, typer.Argument(help="gmail")]
 
 
 @app.command("add")
 def add(
+    common: CommonOptions,
     service: Service,
     account: Annotated[str, typer.Option("--account", help="The address, to be shown.")] = "",
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="A file with the token, instead of asking.")
     ] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
 ) -> None:
     """Connect an account: its token is asked for, encrypted, and never shown again."""
     from rota.cli import output
 
     token = _token(token_file)
-    as_person(
-        settings_from(data_dir, database_url, user),
-        lambda app, me: app.connections.add(me, service, token, account=account),
-    )
+    common.as_person(lambda app, me: app.connections.add(me, service, token, account=account))
     output.say(f"Connected {service}.")
 
 
-@app.command("list")
-def list_connections(
-    data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None, json: Json = False
-) -> None:
+@app.command("list", json=True)
+def list_connections(common: CommonOptions) -> None:
     """List your connections, without their secrets."""
     from rota.cli import output
 
     async def work(app: App, me: UserId) -> tuple[str, tuple[ConnectionInfo, ...]]:
         return await app.schedules.zone(me), await app.connections.all(me)
 
-    zone, found = as_person(settings_from(data_dir, database_url, user), work)
-    if json:
+    zone, found = common.as_person(work)
+    if common.json:
         output.print_json(found)
         return
     output.table(
@@ -72,19 +66,11 @@ def list_connections(
 
 
 @app.command("remove")
-def remove(
-    service: Service,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-) -> None:
+def remove(common: CommonOptions, service: Service) -> None:
     """Remove a connection and its secret."""
     from rota.cli import output
 
-    as_person(
-        settings_from(data_dir, database_url, user),
-        lambda app, me: app.connections.remove(me, service),
-    )
+    common.as_person(lambda app, me: app.connections.remove(me, service))
     output.say(f"Removed {service}.")
 
 

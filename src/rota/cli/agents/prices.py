@@ -7,38 +7,34 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from rota.agents.models.prices import Quote
     from rota.bootstrap.app import App
     from rota.domain.agents.prices import Price
 
-app = typer.Typer(help="Prices of models, in US dollars.", no_args_is_help=True)
+app = CommandGroup()
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="provider:model, provider:*, or * for any model.")
 ]
 _UNIT: Final = "US dollars per million tokens."
 
 
-@app.command("show")
+@app.command("show", person=False, json=True)
 def show(
+    common: CommonOptions,
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="provider:model")] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    json: Json = False,
 ) -> None:
     """Show what a model costs, and whose price it is; yours and all in use if left out."""
     from rota.cli import output
     from rota.domain.errors import NotFoundError
 
-    quotes = as_operator(
-        settings_from(data_dir, database_url),
-        lambda app: _quotes(app, model),
-    )
+    quotes = common.as_operator(lambda app: _quotes(app, model))
     if model is not None and None in quotes.values():
         raise NotFoundError("known price of", model, hint="`rota prices set` says what it costs.")
-    if json:
+    if common.json:
         listed = [quote or {"model": name, "price": None} for name, quote in quotes.items()]
         output.print_json(listed if model is None else listed[0])
         return
@@ -50,8 +46,9 @@ def show(
     output.say(_UNIT)
 
 
-@app.command("set")
+@app.command("set", person=False)
 def set_price(
+    common: CommonOptions,
     model: Model,
     input_usd: Annotated[str, typer.Option("--input", metavar="USD", help=_UNIT)],
     output_usd: Annotated[str, typer.Option("--output", metavar="USD", help=_UNIT)],
@@ -69,8 +66,6 @@ def set_price(
             help="Input written to a cache; as --input if left out.",
         ),
     ] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
 ) -> None:
     """Set what a model costs you: it comes before the price that rota knows."""
     from rota.cli import output
@@ -83,20 +78,18 @@ def set_price(
         None if cache_write is None else parse_usd(cache_write, "cache_write"),
     )
 
-    key, used = as_operator(
-        settings_from(data_dir, database_url), lambda app: _set(app, model, price)
-    )
+    key, used = common.as_operator(lambda app: _set(app, model, price))
     output.say(f"Set {key}: {_number(price.input)} in, {_number(price.output)} out.")
     if not used:
         output.say("No agent uses such a model yet.")
 
 
-@app.command("remove")
-def remove(model: Model, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+@app.command("remove", person=False)
+def remove(common: CommonOptions, model: Model) -> None:
     """Remove a price of yours; what rota knows holds again."""
     from rota.cli import output
 
-    key = as_operator(settings_from(data_dir, database_url), lambda app: app.prices.remove(model))
+    key = common.as_operator(lambda app: app.prices.remove(model))
     output.say(f"Removed your price of {key}.")
 
 

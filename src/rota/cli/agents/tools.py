@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from rota.domain.agents.configuration import Tier
     from rota.settings import Settings
     from rota.store.agents.tools import DeclaredTool
 
-app = typer.Typer(help="Tools: what the operator declares of them.", no_args_is_help=True)
+app = CommandGroup()
 
 
 class RiskOption(StrEnum):
@@ -33,17 +34,14 @@ class TierOption(StrEnum):
     USER_CONFIGURABLE = "user_configurable"
 
 
-@app.command("list")
-def list_tools(
-    data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Json = False
-) -> None:
+@app.command("list", person=False, json=True)
+def list_tools(common: CommonOptions) -> None:
     """List the declared tools, and those of ROTA_TOOLS that are not declared yet."""
     from rota.cli import output
 
-    settings = settings_from(data_dir, database_url)
-    found = as_operator(settings, lambda app: app.tools.all())
-    undeclared = sorted(set(settings.tools) - {tool.name for tool in found})
-    if json:
+    found = common.as_operator(lambda app: app.tools.all())
+    undeclared = sorted(set(common.settings.tools) - {tool.name for tool in found})
+    if common.json:
         output.print_json({"declared": found, "undeclared": undeclared})
         return
     output.table(
@@ -66,8 +64,9 @@ def list_tools(
         output.say(f"{name} is registered in ROTA_TOOLS, but no agent can link it yet: declare it.")
 
 
-@app.command("declare")
+@app.command("declare", person=False, json=True)
 def declare(
+    common: CommonOptions,
     name: Annotated[str, typer.Argument(metavar="NAME", help="As in ROTA_TOOLS.")],
     read_only: Annotated[
         bool | None,
@@ -109,9 +108,6 @@ def declare(
             help="Whether its calls wait once its name, description or schema change.",
         ),
     ] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    json: Json = False,
 ) -> None:
     """Declare a tool, so that agents can link it, or change what is declared: the rest stays."""
     from rota.cli import output
@@ -119,7 +115,6 @@ def declare(
     from rota.domain.text.json_values import json_object
     from rota.store.agents.tools import ToolChange
 
-    settings = settings_from(data_dir, database_url)
     change = ToolChange(
         description=description,
         read_only=read_only,
@@ -128,10 +123,10 @@ def declare(
         default_tier=tier.value if tier else None,
         timeout_seconds=timeout,
         annotations=parse_hints(json_object(hints, "The hints", "hints")) if hints else None,
-        definition_hash=_definition(settings, name, pin=pin),
+        definition_hash=_definition(common.settings, name, pin=pin),
     )
-    declared = as_operator(settings, lambda app: app.tools.declare(name, change))
-    if json:
+    declared = common.as_operator(lambda app: app.tools.declare(name, change))
+    if common.json:
         output.print_json(declared)
         return
     tool = declared.tool

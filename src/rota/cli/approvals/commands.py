@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rota.cli.approvals import (
-    decisions as approval_decisions,
-)
-from rota.cli.approvals import (
-    deputies as approval_deputies,
-)
-from rota.cli.approvals import (
-    policy as approval_policy,
-)
+from rota.cli.approvals import decisions as approval_decisions
 from rota.cli.approvals.decisions import VIA, Which
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions, Limit
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -25,11 +18,7 @@ if TYPE_CHECKING:
     from rota.domain.ids import UserId
     from rota.services.approvals.service import Decided
 
-app = typer.Typer(
-    help="Approvals: what agents want to do, and may not without a yes.", no_args_is_help=True
-)
-app.add_typer(approval_policy.app, name="policy")
-app.add_typer(approval_deputies.app, name="deputies")
+app = CommandGroup()
 Action = Annotated[str, typer.Argument(metavar="ACTION", help="Its id, or the beginning of it.")]
 Actions = Annotated[
     list[str] | None,
@@ -77,8 +66,9 @@ class OutcomeOption(StrEnum):
     AGAIN = "again"
 
 
-@app.command("list")
+@app.command("list", json=True)
 def list_approvals(
+    common: CommonOptions,
     status: Annotated[
         str | None,
         typer.Option("--status", help="Only of this status, or `all`; else what waits for you."),
@@ -90,10 +80,6 @@ def list_approvals(
         bool, typer.Option("--grouped", help="One line for all that are alike.")
     ] = False,
     limit: Limit = 50,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """List what waits for your decision, the riskiest first, like requests together."""
     from rota.cli import output
@@ -128,8 +114,8 @@ def list_approvals(
         all_open = () if found else await app.approvals.all(me, limit=approval_decisions.MOST)
         return me, names, await app.schedules.zone(me), found, len(all_open)
 
-    me, names, zone, found, others = as_person(settings_from(data_dir, database_url, user), work)
-    if json:
+    me, names, zone, found, others = common.as_person(work)
+    if common.json:
         output.print_json(groups(found) if grouped else found)
         return
     if status is None:
@@ -140,8 +126,9 @@ def list_approvals(
     print_them(found, zone, me, names, empty)
 
 
-@app.command("show")
+@app.command("show", json=True)
 def show(
+    common: CommonOptions,
     action: Action,
     reveal: Annotated[
         bool,
@@ -150,10 +137,6 @@ def show(
             help="Show what stands as [redacted] too; the audit log says that you looked.",
         ),
     ] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Show a request: which call, with what arguments, why it waits, what became of it."""
     from rota.cli import output
@@ -181,15 +164,16 @@ def show(
             revealed=await app.approvals.reveal(me, str(found.id), via=VIA) if reveal else None,
         )
 
-    zone, shown = as_person(settings_from(data_dir, database_url, user), work)
-    if json:
+    zone, shown = common.as_person(work)
+    if common.json:
         output.print_json(approval_details.as_json(shown))
         return
     approval_details.print_action(shown, zone)
 
 
-@app.command("approve")
+@app.command("approve", json=True)
 def approve(
+    common: CommonOptions,
     actions: Actions = None,
     every: All = False,
     like: Like = None,
@@ -218,10 +202,6 @@ def approve(
         typer.Option("--for", metavar="LENGTH", help="With --always: for how long (90d)."),
     ] = None,
     yes: Yes = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Approve requests: each runs once. With --arguments one of them, changed.
 
@@ -238,18 +218,18 @@ def approve(
         raise InvalidInputError("--always is for one request, as it is: name it.")
     if arguments is not None and (not which.is_one or every or like):
         raise InvalidInputError("Arguments are for one request: name it.")
-    settings = settings_from(data_dir, database_url, user)
-    ask = output.is_conversation() and not yes and not json
+    ask = output.is_conversation() and not yes and not common.json
     if always:
-        approval_decisions.approve_always(settings, which, only, lasts, ask=ask, json=json)
+        approval_decisions.approve_always(common, which, only, lasts, ask=ask)
     elif arguments is not None:
-        approval_decisions.approve_changed(settings, which, _json_object(arguments), json=json)
+        approval_decisions.approve_changed(common, which, _json_object(arguments))
     else:
-        approval_decisions.decide(settings, which, "approve", ask=ask, json=json)
+        approval_decisions.decide(common, which, "approve", ask=ask)
 
 
-@app.command("reject")
+@app.command("reject", json=True)
 def reject(
+    common: CommonOptions,
     actions: Actions = None,
     every: All = False,
     like: Like = None,
@@ -258,25 +238,17 @@ def reject(
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why; the agent reads it.")
     ] = "",
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Refuse requests: none of them runs."""
     which = Which(actions, every=every, like=like, up_to=up_to.value, version=version)
-    settings = settings_from(data_dir, database_url, user)
-    approval_decisions.decide(settings, which, "refuse", reason, ask=False, json=json)
+    approval_decisions.decide(common, which, "refuse", reason, ask=False)
 
 
-@app.command("settle")
+@app.command("settle", json=True)
 def settle(
+    common: CommonOptions,
     action: Action,
     outcome: Annotated[OutcomeOption, typer.Argument(help="What you found when you looked.")],
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Say what became of an action of unknown outcome; `again` runs it once more."""
     from rota.services.approvals.service import Decided
@@ -291,8 +263,20 @@ def settle(
         settled = await app.approvals.settle(me, action, said[outcome], via=VIA)
         return (Decided(settled),)
 
-    settled = as_person(settings_from(data_dir, database_url, user), work)
-    approval_decisions.tell(settled, json=json)
+    settled = common.as_person(work)
+    approval_decisions.tell(common, settled)
+
+
+app.add(
+    "policy",
+    "rota.cli.approvals.policy",
+    "Rules on calls: which run, which wait for you, and which are refused.",
+)
+app.add(
+    "deputies",
+    "rota.cli.approvals.deputies",
+    "Deputies: who may decide where somebody does not in time. The operator's.",
+)
 
 
 def _json_object(text: str) -> dict[str, object]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from rota.cli.options import T, as_person, as_person_between
-from rota.settings import Settings
+from rota.cli.options import CommonOptions, T
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -99,13 +98,12 @@ async def names_of_others(app: App, me: UserId) -> dict[UserId, str]:
 
 
 def decide(
-    settings: Settings,
+    common: CommonOptions,
     which: Which,
     decision: Literal["approve", "refuse"],
     reason: str = "",
     *,
     ask: bool,
-    json: bool,
 ) -> None:
     """Decide on requests as they are found now; with `ask` a person says yes to what is listed."""
     which.check()
@@ -113,12 +111,10 @@ def decide(
     async def work(app: App, me: UserId, found: tuple[PendingAction, ...]) -> tuple[Decided, ...]:
         return await app.approvals.decide_on(me, found, decision, reason, via=VIA)
 
-    _carry_out(settings, which, work, ask=ask, json=json)
+    _carry_out(common, which, work, ask=ask)
 
 
-def approve_changed(
-    settings: Settings, which: Which, arguments: Mapping[str, object], *, json: bool
-) -> None:
+def approve_changed(common: CommonOptions, which: Which, arguments: Mapping[str, object]) -> None:
     """Approve one request with other arguments."""
     which.check()
 
@@ -135,17 +131,16 @@ def approve_changed(
             ),
         )
 
-    _carry_out(settings, which, work, ask=False, json=json)
+    _carry_out(common, which, work, ask=False)
 
 
 def approve_always(
-    settings: Settings,
+    common: CommonOptions,
     which: Which,
     only: str | None,
     lasts: str | None,
     *,
     ask: bool,
-    json: bool,
 ) -> None:
     """Approve one request, and make a rule of it."""
     from rota.cli import output
@@ -168,21 +163,21 @@ def approve_always(
         (rule,) = await app.rules.add(me, [draft])
         return approved, rule
 
-    approved, rule = _asked(settings, which, work, ask=ask)
-    if json:
+    approved, rule = _asked(common, which, work, ask=ask)
+    if common.json:
         shown = approval_policy_texts.rule_json(rule)
         output.print_json({"action": approved, "rule": shown})
         return
-    tell((Decided(approved),), json=False)
+    tell(common, (Decided(approved),))
     output.say_line(f"Rule {output.short(rule.id)}: {approval_policy_texts.in_words(rule)}")
 
 
-def tell(decided: tuple[Decided, ...], *, json: bool) -> None:
+def tell(common: CommonOptions, decided: tuple[Decided, ...]) -> None:
     """Say what came of each; exit status 1 where one could not be decided."""
     from rota.cli import output
     from rota.cli.approvals import texts as approval_texts
 
-    if json:
+    if common.json:
         output.print_json(decided)
     else:
         approval_texts.print_decided(decided)
@@ -191,12 +186,11 @@ def tell(decided: tuple[Decided, ...], *, json: bool) -> None:
 
 
 def _carry_out(
-    settings: Settings,
+    common: CommonOptions,
     which: Which,
     work: Callable[[App, UserId, tuple[PendingAction, ...]], Awaitable[tuple[Decided, ...]]],
     *,
     ask: bool,
-    json: bool,
 ) -> None:
     """Decide, and say what came of it; also that nobody is there to run what was approved."""
     from rota.cli import output
@@ -213,16 +207,16 @@ def _carry_out(
         nobody_works = is_to_run and not await app.runs.somebody_works()
         return decided, nobody_works, why_none
 
-    decided, nobody_works, why_none = _asked(settings, which, work_and_look, ask=ask)
+    decided, nobody_works, why_none = _asked(common, which, work_and_look, ask=ask)
     if nobody_works:
         output.warn("What you approved runs as soon as `rota up`, or a scheduler and a worker, do.")
-    if why_none and not json:
+    if why_none and not common.json:
         output.say(why_none)
-    tell(decided, json=json)
+    tell(common, decided)
 
 
 def _asked(
-    settings: Settings,
+    common: CommonOptions,
     which: Which,
     work: Callable[[App, UserId, tuple[PendingAction, ...]], Awaitable[T]],
     *,
@@ -234,7 +228,7 @@ def _asked(
         return await work(app, me, await which.find(app, me))
 
     if not ask:
-        return as_person(settings, at_once)
+        return common.as_person(at_once)
 
     async def look(app: App, me: UserId) -> _Seen:
         return _Seen(me, await names_of_others(app, me), await which.find(app, me))
@@ -246,7 +240,7 @@ def _asked(
     async def as_seen(app: App, me: UserId, seen: _Seen) -> T:
         return await work(app, me, seen.found)
 
-    return as_person_between(settings, look, confirm, as_seen)
+    return common.as_person_between(look, confirm, as_seen)
 
 
 def _confirm(seen: _Seen) -> None:

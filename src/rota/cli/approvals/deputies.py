@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
 
-app = typer.Typer(
-    help="Deputies: who may decide where somebody does not in time. The operator's.",
-    no_args_is_help=True,
-)
+app = CommandGroup()
 Person = Annotated[
     str, typer.Argument(metavar="USER", help="Whose requests: an e-mail address or an id.")
 ]
@@ -23,15 +21,13 @@ Deputy = Annotated[
 ]
 
 
-@app.command("list")
-def list_deputies(
-    data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Json = False
-) -> None:
+@app.command("list", person=False, json=True)
+def list_deputies(common: CommonOptions) -> None:
     """List who stands in for whom."""
     from rota.cli import output
 
-    found = as_operator(settings_from(data_dir, database_url), lambda app: app.deputies.all())
-    if json:
+    found = common.as_operator(lambda app: app.deputies.all())
+    if common.json:
         output.print_json(found)
         return
     output.table(
@@ -41,10 +37,8 @@ def list_deputies(
     )
 
 
-@app.command("add")
-def add(
-    person: Person, deputy: Deputy, data_dir: DataDir = None, database_url: DatabaseUrl = None
-) -> None:
+@app.command("add", person=False)
+def add(common: CommonOptions, person: Person, deputy: Deputy) -> None:
     """Let somebody decide on requests that another does not decide in time.
 
     They see a request from the moment on that its owner is reminded of it, or warned that it
@@ -60,19 +54,17 @@ def add(
             deputy_name=deputy,
         )
 
-    as_operator(settings_from(data_dir, database_url), work)
+    common.as_operator(work)
     output.say(f"{deputy} may decide what {person} does not decide in time.")
 
 
-@app.command("remove")
-def remove(
-    person: Person, deputy: Deputy, data_dir: DataDir = None, database_url: DatabaseUrl = None
-) -> None:
+@app.command("remove", person=False)
+def remove(common: CommonOptions, person: Person, deputy: Deputy) -> None:
     """Take that back, from now on."""
     from rota.cli import output
 
     async def work(app: App) -> None:
         await app.deputies.remove(await app.named(person), await app.named(deputy))
 
-    as_operator(settings_from(data_dir, database_url), work)
+    common.as_operator(work)
     output.say(f"{deputy} does not decide for {person} any more.")

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import (
-    As,
-    DatabaseUrl,
-    DataDir,
-    Json,
-    as_operator,
-    as_person,
-    settings_from,
-)
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -31,10 +24,7 @@ if TYPE_CHECKING:
     Listed: TypeAlias = tuple[str, tuple[Rule, ...], dict[UUID, str]]
     Added: TypeAlias = tuple[tuple[Rule, ...], dict[UUID, str], tuple[str, ...]]
 
-app = typer.Typer(
-    help="Rules on calls: which run, which wait for you, and which are refused.",
-    no_args_is_help=True,
-)
+app = CommandGroup()
 Operator = Annotated[
     bool, typer.Option("--operator", help="The operator's rules, which hold for everybody.")
 ]
@@ -47,19 +37,11 @@ OfAgent = Annotated[
 ]
 
 
-@app.command("list")
-def list_rules(
-    operator: Operator = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
-) -> None:
+@app.command("list", json=True)
+def list_rules(common: CommonOptions, operator: Operator = False) -> None:
     """List the rules that hold for you: the operator's, then your own."""
     from rota.cli import output
     from rota.cli.approvals import policy_texts as approval_policy_texts
-
-    settings = settings_from(data_dir, database_url, user)
 
     async def work(app: App, me: UserId) -> Listed:
         found = await app.rules.all(me)
@@ -69,16 +51,17 @@ def list_rules(
         found = await app.rules.operators()
         return "UTC", found, await app.rules.names(None, found)
 
-    listed = as_operator(settings, of_operator) if operator else as_person(settings, work)
+    listed = common.as_operator(of_operator) if operator else common.as_person(work)
     zone, found, names = listed
-    if json:
+    if common.json:
         output.print_json([approval_policy_texts.rule_json(rule) for rule in found])
         return
     approval_policy_texts.print_rules(found, zone, names)
 
 
-@app.command("add")
+@app.command("add", json=True)
 def add(
+    common: CommonOptions,
     allow: Annotated[
         str | None, typer.Option("--allow", metavar="TOOL", help="Calls of this tool run.")
     ] = None,
@@ -124,10 +107,6 @@ def add(
         str | None,
         typer.Option("--user", metavar="USER", help="With --operator: only for this person."),
     ] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Add a rule. Denying comes before requiring, requiring before allowing."""
     from rota.domain.errors import InvalidInputError
@@ -172,33 +151,30 @@ def add(
         made = await app.rules.add_operators(drafts)
         return made, await app.rules.names(None, made), await app.rules.doubts(None, made)
 
-    settings = settings_from(data_dir, database_url, user)
-    added = as_operator(settings, of_operator) if operator else as_person(settings, work)
-    _print_added(added, json=json)
+    added = common.as_operator(of_operator) if operator else common.as_person(work)
+    _print_added(common, added)
 
 
 @app.command("remove")
 def remove(
+    common: CommonOptions,
     rule: Annotated[str, typer.Argument(metavar="RULE", help="Its id, or the beginning of it.")],
     operator: Operator = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
 ) -> None:
     """Remove a rule; calls that are judged from now on do not know it."""
     from rota.cli import output
     from rota.cli.approvals import policy_texts as approval_policy_texts
 
-    settings = settings_from(data_dir, database_url, user)
     if operator:
-        gone = as_operator(settings, lambda app: app.rules.remove_operators(rule))
+        gone = common.as_operator(lambda app: app.rules.remove_operators(rule))
     else:
-        gone = as_person(settings, lambda app, me: app.rules.remove(me, rule))
+        gone = common.as_person(lambda app, me: app.rules.remove(me, rule))
     output.say(f"Removed: {approval_policy_texts.in_words(gone)}")
 
 
-@app.command("explain")
+@app.command("explain", json=True)
 def explain(
+    common: CommonOptions,
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="Its name.")],
     arguments: Annotated[
         str, typer.Argument(metavar="ARGUMENTS", help="What it is called with, as JSON.")
@@ -208,10 +184,6 @@ def explain(
     interactive: Annotated[
         bool, typer.Option("--interactive", help="As in a run that a person asked for just now.")
     ] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Say what would become of a call, by which rules, and what would have to change."""
     from rota.cli import output
@@ -236,8 +208,8 @@ def explain(
         looked = [found.rule for found in explained.weighed.found]
         return explained, await app.rules.names(me, looked)
 
-    explained, names = as_person(settings_from(data_dir, database_url, user), work)
-    if json:
+    explained, names = common.as_person(work)
+    if common.json:
         output.print_json(approval_policy_texts.explained_json(explained))
         return
     approval_policy_texts.print_explained(tool, explained, names)
@@ -269,14 +241,14 @@ async def _draft(app: App, entry: RuleEntry, me: UserId | None) -> RuleDraft:
     return entry.draft(now=clock(), zone=ZoneInfo(zone), schedule_id=schedule_id, for_user=for_user)
 
 
-def _print_added(added: Added, *, json: bool) -> None:
+def _print_added(common: CommonOptions, added: Added) -> None:
     from rota.cli import output
     from rota.cli.approvals import policy_texts as approval_policy_texts
 
     made, names, doubts = added
     for doubt in doubts:
         output.warn(f"Warning: {doubt}")
-    if json:
+    if common.json:
         output.print_json([approval_policy_texts.rule_json(rule) for rule in made])
         return
     for rule in made:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import (
-    As,
-    DatabaseUrl,
-    DataDir,
-    Json,
-    Limit,
-    as_operator,
-    as_person,
-    settings_from,
-)
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions, Limit, T
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,21 +15,16 @@ if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.audit.chain import AuditEntry
     from rota.domain.ids import UserId
-    from rota.settings import Settings
 
-app = typer.Typer(
-    help="The audit log: every call and decision, chained so that a change shows.",
-    no_args_is_help=True,
-)
+app = CommandGroup()
 Everybody = Annotated[
     bool, typer.Option("--all", help="Everybody's, as the operator, instead of your own.")
 ]
 
-T = TypeVar("T")
 
-
-@app.command("list")
+@app.command("list", json=True)
 def list_entries(
+    common: CommonOptions,
     run: Annotated[
         str | None, typer.Option("--run", metavar="RUN", help="Only of this run, or its beginning.")
     ] = None,
@@ -55,10 +42,6 @@ def list_entries(
         typer.Option("--since", metavar="WHEN", help="Only from then on: 3d, 2026-11-01, 7:00."),
     ] = None,
     limit: Limit = 50,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """List your entries, the newest first."""
     from zoneinfo import ZoneInfo
@@ -82,15 +65,16 @@ def list_entries(
         )
         return zone, names, found
 
-    zone, names, found = as_person(settings_from(data_dir, database_url, user), work)
-    if json:
+    zone, names, found = common.as_person(work)
+    if common.json:
         output.print_json([as_json(entry) for entry in found])
         return
     print_entries(found, zone, names)
 
 
-@app.command("verify")
+@app.command("verify", json=True)
 def verify(
+    common: CommonOptions,
     head: Annotated[
         str | None,
         typer.Option(
@@ -100,10 +84,6 @@ def verify(
         ),
     ] = None,
     everybody: Everybody = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Recompute the chain; exit status 1 where anything is not as it was sealed."""
     from rota.bootstrap.app import clock
@@ -112,11 +92,11 @@ def verify(
 
     heads = heads_of(head) if head is not None else ()
     found = _do(
-        settings_from(data_dir, database_url, user),
+        common,
         lambda app, whose: app.audit.verify(whose, now=clock(), heads=heads),
         everybody=everybody,
     )
-    if json:
+    if common.json:
         output.print_json(written(found))
     else:
         print_verification(found, heads)
@@ -124,14 +104,8 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command("head")
-def show_head(
-    everybody: Everybody = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
-) -> None:
+@app.command("head", json=True)
+def show_head(common: CommonOptions, everybody: Everybody = False) -> None:
     """Print the chain's head as a JSON line: kept elsewhere, `verify --head` shows a cut by it."""
     import json as jsons
 
@@ -139,11 +113,11 @@ def show_head(
     from rota.services.audit.service import head_line
 
     found = _do(
-        settings_from(data_dir, database_url, user),
+        common,
         lambda app, whose: app.audit.heads(whose),
         everybody=everybody,
     )
-    if json:
+    if common.json:
         output.print_json([head_line(one) for one in found])
         return
     for one in found:
@@ -153,12 +127,7 @@ def show_head(
 
 
 @app.command("export")
-def export(
-    everybody: Everybody = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-) -> None:
+def export(common: CommonOptions, everybody: Everybody = False) -> None:
     """Print the chain as JSON lines, its head last: to keep, and to check without rota."""
     import json as jsons
 
@@ -166,16 +135,16 @@ def export(
         async for line in app.audit.export(whose):
             print(jsons.dumps(line, ensure_ascii=False))
 
-    _do(settings_from(data_dir, database_url, user), work, everybody=everybody)
+    _do(common, work, everybody=everybody)
 
 
 def _do(
-    settings: Settings,
+    common: CommonOptions,
     work: Callable[[App, UserId | None], Awaitable[T]],
     *,
     everybody: bool,
 ) -> T:
     """Do work on one's own chain, or on everybody's."""
     if everybody:
-        return as_operator(settings, lambda app: work(app, None))
-    return as_person(settings, work)
+        return common.as_operator(lambda app: work(app, None))
+    return common.as_person(work)

@@ -6,24 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions, Limit
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.ids import UserId
     from rota.domain.notifications.notification import Notification
 
-app = typer.Typer(help="Notifications: what rota told you.", no_args_is_help=True)
+app = CommandGroup()
 
 
-@app.command("list")
+@app.command("list", json=True)
 def list_notifications(
+    common: CommonOptions,
     unread: Annotated[bool, typer.Option("--unread", help="Only what is not read.")] = False,
     limit: Limit = 20,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """List notifications, the newest first."""
     from rota.cli import output
@@ -32,8 +30,8 @@ def list_notifications(
         found = await app.notifications.latest(me, unread_only=unread, limit=limit)
         return await app.schedules.zone(me), found
 
-    zone, found = as_person(settings_from(data_dir, database_url, user), work)
-    if json:
+    zone, found = common.as_person(work)
+    if common.json:
         output.print_json(found)
         return
     output.table(
@@ -55,13 +53,11 @@ def list_notifications(
 
 @app.command("read")
 def read(
+    common: CommonOptions,
     ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help="Ids, or their beginnings.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
 ) -> None:
     """Mark notifications as read."""
     from rota.cli import output
@@ -69,8 +65,7 @@ def read(
 
     if bool(ids) == everything:
         raise InvalidInputError("Name the notifications to mark, or use --all.")
-    marked = as_person(
-        settings_from(data_dir, database_url, user),
-        lambda app, me: app.notifications.mark_read(me, None if everything else ids),
+    marked = common.as_person(
+        lambda app, me: app.notifications.mark_read(me, None if everything else ids)
     )
     output.say(f"Marked {marked} as read.")

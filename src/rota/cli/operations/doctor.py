@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 from rota.settings import API_KEYS, Settings
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import Server
 
+app = CommandGroup()
 Verdict = Literal["ok", "warn", "fail"]
 
 
@@ -27,14 +29,13 @@ class Check:
     said: str
 
 
-def doctor(
-    data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None, json: Json = False
-) -> None:
+@app.command("doctor", json=True)
+def doctor(common: CommonOptions) -> None:
     """Check the installation, the database and what runs; exits with 1 if something is wrong."""
     from rota.cli import output
 
-    checks = list(_checks(settings_from(data_dir, database_url, user)))
-    if json:
+    checks = list(_checks(common.settings))
+    if common.json:
         output.print_json(checks)
     else:
         output.table(["CHECK", "", ""], [(c.name, c.verdict, c.said) for c in checks], empty="")

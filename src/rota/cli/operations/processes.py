@@ -10,25 +10,26 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions, progress
 from rota.settings import Settings
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
 
+app = CommandGroup()
 
-def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Json = False) -> None:
+
+@app.command("migrate", person=False, json=True)
+def migrate(common: CommonOptions) -> None:
     """Bring the database's schema up to date, as the role that owns it."""
     from rota import bootstrap
     from rota.cli import output
-    from rota.cli.options import progress
     from rota.store.migrations import migrate as apply
 
-    with bootstrap.database_server(
-        settings_from(data_dir, database_url), progress=progress
-    ) as server:
+    with bootstrap.database_server(common.settings, progress=progress) as server:
         report = asyncio.run(apply(server.owner_url))
-    if json:
+    if common.json:
         output.print_json(report)
         return
     for name in report.applied:
@@ -38,7 +39,8 @@ def migrate(data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Js
     output.say(f"The schema is up to date ({len(report.already)} were there already).")
 
 
-def scheduler(data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None) -> None:
+@app.command("scheduler")
+def scheduler(common: CommonOptions) -> None:
     """Fire schedules until told to stop. Any number may run on one database."""
 
     async def work(app: App, stop: asyncio.Event) -> None:
@@ -48,10 +50,11 @@ def scheduler(data_dir: DataDir = None, database_url: DatabaseUrl = None, user: 
         settle_memory()
         await loop.run(stop)
 
-    _serve(settings_from(data_dir, database_url, user), work)
+    _serve(common.settings, work)
 
 
-def worker(data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None) -> None:
+@app.command("worker")
+def worker(common: CommonOptions) -> None:
     """Execute runs until told to stop. Any number may run on one database."""
 
     async def work(app: App, stop: asyncio.Event) -> None:
@@ -61,7 +64,7 @@ def worker(data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As 
             settle_memory()
             await tasks.run_worker(stop)
 
-    _serve(settings_from(data_dir, database_url, user), work)
+    _serve(common.settings, work)
 
 
 def settle_memory() -> None:
@@ -86,7 +89,6 @@ def until_stopped(stop: asyncio.Event) -> None:
 def _serve(settings: Settings, work: Callable[[App, asyncio.Event], Awaitable[None]]) -> None:
     from rota import bootstrap
     from rota.cli.logs import configure_logs
-    from rota.cli.options import progress
 
     configure_logs(settings)
 

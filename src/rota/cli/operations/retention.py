@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from rota.domain.operations.retention import RetentionPolicy
 
-app = typer.Typer(help="What is kept, and for how long.", no_args_is_help=True)
+app = CommandGroup()
 
 _WHAT: Final = {
     "journal_days": "journals: the model and tool calls of runs that are over",
@@ -34,20 +35,21 @@ _ROWS: Final = {
 }
 
 
-@app.command("show")
-def show(data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Json = False) -> None:
+@app.command("show", person=False, json=True)
+def show(common: CommonOptions) -> None:
     """Show what is kept for how long."""
     from rota.cli import output
 
-    policy = as_operator(settings_from(data_dir, database_url), lambda app: app.retention.policy())
-    if json:
+    policy = common.as_operator(lambda app: app.retention.policy())
+    if common.json:
         output.print_json(policy)
     else:
         _print(policy)
 
 
-@app.command("set")
+@app.command("set", person=False)
 def set_days(
+    common: CommonOptions,
     journal: Annotated[
         str | None,
         typer.Option("--journal-days", metavar="N|forever", help="Journals of runs that are over."),
@@ -84,8 +86,6 @@ def set_days(
             help="The audit log; a signed checkpoint stands for what went.",
         ),
     ] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
 ) -> None:
     """Change what is kept for how long: a number of days, or 'forever'. What is left out stays."""
     from rota.domain.errors import InvalidInputError
@@ -104,19 +104,15 @@ def set_days(
     }
     if not days:
         raise InvalidInputError("Say what to change, as in --journal-days 14; --help lists all.")
-    _print(
-        as_operator(settings_from(data_dir, database_url), lambda app: app.retention.set(days)),
-    )
+    _print(common.as_operator(lambda app: app.retention.set(days)))
 
 
-@app.command("run")
+@app.command("run", person=False, json=True)
 def run_now(
+    common: CommonOptions,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how much would go, and delete nothing.")
     ] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    json: Json = False,
 ) -> None:
     """Delete now what is older than it is kept; a scheduler does it each hour."""
     from dataclasses import asdict
@@ -124,13 +120,12 @@ def run_now(
     from rota.bootstrap.app import clock
     from rota.cli import output
 
-    pruned = as_operator(
-        settings_from(data_dir, database_url),
+    pruned = common.as_operator(
         lambda app: (
             app.retention.count_prunable(clock()) if dry_run else app.retention.prune(clock())
-        ),
+        )
     )
-    if json:
+    if common.json:
         output.print_json(pruned)
         return
     output.table(

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 from rota.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rota.services.operations.background_tasks import BackgroundTaskService
     from rota.store.runs.results import Result
 
+app = CommandGroup()
 DEMO: Final = "demo-briefing"
 BRIEFING: Final = "briefing"
 
@@ -46,7 +48,9 @@ _PROMPT: Final = (
 )
 
 
+@app.command("up")
 def up(
+    common: CommonOptions,
     mail: Annotated[
         Path | None, typer.Option("--mail", help="An mbox file or a Maildir to brief you on.")
     ] = None,
@@ -58,9 +62,6 @@ def up(
     exit_after_demo: Annotated[
         bool, typer.Option("--exit-after-demo", help="Stop once the briefing was shown.")
     ] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
 ) -> None:
     """Start everything, show a first briefing, and run until Ctrl-C."""
     from rota import bootstrap
@@ -68,7 +69,7 @@ def up(
     from rota.cli.operations.processes import leave
     from rota.store.embedded.server import InstanceLock
 
-    settings = settings_from(data_dir, database_url, user)
+    settings = common.settings
     if mail is not None:
         settings = replace(settings, mail=mail.expanduser())
     configure_logs(settings)
@@ -224,8 +225,8 @@ async def _make_briefing(app: bootstrap.App, me: UserId, model: str) -> None:
 async def _brief(app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: str) -> int:
     """Fire a schedule now and show what comes of it; returns an exit code."""
     from rota.cli import output
+    from rota.cli.exit_codes import EXIT_OF_STATUS, NO_RESULT_YET
     from rota.cli.runs.results import show_result
-    from rota.cli.runs.run import EXIT_OF_STATUS, NO_RESULT_YET
     from rota.domain.schedules.overlap import OverlapPolicy
 
     found = await app.schedules.get(me, schedule)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions, Limit
 from rota.cli.runs.run import NoWait, Timeout, request_and_show
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from rota.store.runs.journals import StepRow
     from rota.store.runs.views import RunView
 
-app = typer.Typer(help="Runs: what runs, and what ran, step by step.", no_args_is_help=True)
+app = CommandGroup()
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
 
 _STATUSES = ("waiting", "queued", "running", "suspended", "finished", "cancelled")
@@ -23,8 +24,9 @@ _OVER = frozenset({"finished", "cancelled"})
 _LOOK_EVERY = 0.5
 
 
-@app.command("list")
+@app.command("list", json=True)
 def list_runs(
+    common: CommonOptions,
     schedule: Annotated[
         str | None, typer.Option("--schedule", help="Of this schedule only: its name or id.")
     ] = None,
@@ -32,10 +34,6 @@ def list_runs(
         str | None, typer.Option("--status", help=f"Only {', '.join(_STATUSES)}.")
     ] = None,
     limit: Limit = 20,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """List runs, the newest first."""
     from rota.cli import output
@@ -50,8 +48,8 @@ def list_runs(
         found = await app.runs.all(me, schedule_id=of, status=status, limit=limit)
         return await app.schedules.zone(me), found
 
-    zone, found = as_person(settings_from(data_dir, database_url, user), work)
-    if json:
+    zone, found = common.as_person(work)
+    if common.json:
         output.print_json(found)
         return
     output.table(
@@ -72,14 +70,8 @@ def list_runs(
     )
 
 
-@app.command("show")
-def show(
-    run: Run,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
-) -> None:
+@app.command("show", json=True)
+def show(common: CommonOptions, run: Run) -> None:
     """Show a run: where it stands, what it used, and each call of it, secrets replaced."""
     from rota.cli import output
     from rota.cli.runs import texts as run_texts
@@ -87,8 +79,8 @@ def show(
     async def work(app: App, me: UserId) -> tuple[str, RunView, tuple[StepRow, ...]]:
         return await app.schedules.zone(me), *await app.runs.get(me, run)
 
-    zone, found, steps = as_person(settings_from(data_dir, database_url, user), work)
-    if json:
+    zone, found, steps = common.as_person(work)
+    if common.json:
         from dataclasses import asdict
 
         from rota.security.secrets.redaction import redact
@@ -102,12 +94,7 @@ def show(
 
 
 @app.command("tail")
-def tail(
-    run: Run,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-) -> None:
+def tail(common: CommonOptions, run: Run) -> None:
     """Follow a run: print its calls as they are made, also attempts that fail, until it is over."""
     import asyncio
 
@@ -136,47 +123,33 @@ def tail(
         )
         output.say(ended)
 
-    as_person(settings_from(data_dir, database_url, user), work)
+    common.as_person(work)
 
 
 @app.command("cancel")
 def cancel(
+    common: CommonOptions,
     run: Run,
     note: Annotated[str, typer.Option("--note", help="Why, for whoever wonders.")] = "",
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
 ) -> None:
     """Cancel a run, on whatever machine it is; what it has so far is stored as its result."""
     from rota.cli import output
 
-    found = as_person(
-        settings_from(data_dir, database_url, user),
-        lambda app, me: app.runs.cancel(me, run, note),
-    )
+    found = common.as_person(lambda app, me: app.runs.cancel(me, run, note))
     if found.status == "cancelled":
         output.say("Cancelled; it had not begun.")
     else:
         output.say("Asked to stop; its worker stores what there is within two seconds.")
 
 
-@app.command("retry")
-def retry(
-    run: Run,
-    no_wait: NoWait = False,
-    timeout: Timeout = 600,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
-) -> None:
+@app.command("retry", json=True)
+def retry(common: CommonOptions, run: Run, no_wait: NoWait = False, timeout: Timeout = 600) -> None:
     """Run once more what a run that is over was asked: a new run, with the agent as it is now."""
     request_and_show(
-        settings_from(data_dir, database_url, user),
+        common,
         lambda app, me: app.runs.retry(me, run),
         wait=not no_wait,
         timeout=timeout,
-        as_json=json,
     )
 
 

@@ -6,26 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import DatabaseUrl, DataDir, Json, as_operator, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.services.runs.limits import LimitsShown
     from rota.store.runs.limits import LimitName, PersonLimits
 
-app = typer.Typer(
-    help="Limits of runs at a time, and of tokens and money in a day: the operator's.",
-    no_args_is_help=True,
-)
+app = CommandGroup()
 
 
-@app.command("show")
-def show(data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Json = False) -> None:
+@app.command("show", person=False, json=True)
+def show(common: CommonOptions) -> None:
     """Show the limits that are set, and how many runs are queued or running."""
     from rota.cli import output
 
-    found = as_operator(settings_from(data_dir, database_url), lambda app: app.limits.show())
-    if json:
+    found = common.as_operator(lambda app: app.limits.show())
+    if common.json:
         output.print_json(found)
         return
     output.table(
@@ -35,8 +33,9 @@ def show(data_dir: DataDir = None, database_url: DatabaseUrl = None, json: Json 
     output.say("At a time: runs that are queued or running. An agent's own limit is in its file.")
 
 
-@app.command("set")
+@app.command("set", person=False)
 def set_limits(
+    common: CommonOptions,
     person: Annotated[
         str | None,
         typer.Option("--user", metavar="USER", help="For one person: an e-mail address or an id."),
@@ -60,8 +59,6 @@ def set_limits(
     day_cost: Annotated[
         str | None, typer.Option("--day-cost", metavar="USD", help="US dollars in a day.")
     ] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
 ) -> None:
     """Set limits, for one person, for each person, or for all together; others stay.
 
@@ -85,7 +82,7 @@ def set_limits(
         elif person is not None:
             await app.limits.set_person(await app.named(person), changes)
 
-    as_operator(settings_from(data_dir, database_url), work)
+    common.as_operator(work)
     output.say("Set. `rota limits show` shows all limits.")
 
 

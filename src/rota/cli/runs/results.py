@@ -6,27 +6,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions, Limit
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.ids import UserId
     from rota.store.runs.results import Result
 
-app = typer.Typer(help="Results: what came of runs.", no_args_is_help=True)
+app = CommandGroup()
 
 
-@app.command("list")
+@app.command("list", json=True)
 def list_results(
+    common: CommonOptions,
     agent: Annotated[str | None, typer.Option("--agent", help="Of this agent only.")] = None,
     status: Annotated[
         str | None, typer.Option("--status", help="Only success, partial or error.")
     ] = None,
     limit: Limit = 20,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """List results, the newest first."""
     from rota.cli import output
@@ -41,8 +39,8 @@ def list_results(
         found = await app.results.latest(me, agent_name=agent, status=status, limit=limit)
         return await app.schedules.zone(me), found
 
-    zone, found = as_person(settings_from(data_dir, database_url, user), work)
-    if json:
+    zone, found = common.as_person(work)
+    if common.json:
         output.print_json(found)
         return
     output.table(
@@ -61,22 +59,17 @@ def list_results(
     )
 
 
-@app.command("show")
+@app.command("show", json=True)
 def show(
+    common: CommonOptions,
     result: Annotated[
         str | None,
         typer.Argument(help="Its id, its run's id, or the beginning; the latest if left out."),
     ] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Show a result in full."""
-    found = as_person(
-        settings_from(data_dir, database_url, user), lambda app, me: app.results.get(me, result)
-    )
-    show_result(found, as_json=json)
+    found = common.as_person(lambda app, me: app.results.get(me, result))
+    show_result(found, as_json=common.json)
 
 
 def show_result(result: Result, *, as_json: bool) -> None:

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+from rota.cli.exit_codes import EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 from rota.cli.runs.options import (
     DryRun,
     IdleTime,
@@ -22,24 +24,21 @@ from rota.cli.runs.options import (
     Model,
     of_run,
 )
-from rota.settings import Settings
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.ids import RunId, UserId
     from rota.store.runs.results import Result
 
-EXIT_OF_STATUS: Final = {"success": 0, "error": 8, "partial": 9}
-"""Exit codes of a run that was waited for; documented in docs/reference/exit-codes.md."""
-
-NO_RESULT_YET: Final = 10
-INTERRUPTED: Final = 130
+app = CommandGroup()
 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the run's id and do not wait.")]
 Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the result.")]
 
 
+@app.command("run", json=True)
 def run(
+    common: CommonOptions,
     agent: Annotated[str, typer.Argument(help="The agent's name.")],
     prompt: Annotated[str, typer.Argument(help="What it is told.")] = "",
     model: Model = None,
@@ -51,10 +50,6 @@ def run(
     dry_run: DryRun = False,
     no_wait: NoWait = False,
     timeout: Timeout = 600,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Run an agent now and show its result.
 
@@ -70,21 +65,19 @@ def run(
         dry_run=dry_run,
     )
     request_and_show(
-        settings_from(data_dir, database_url, user),
+        common,
         lambda app, me: app.runs.request(me, agent, prompt, options),
         wait=not no_wait,
         timeout=timeout,
-        as_json=json,
     )
 
 
 def request_and_show(
-    settings: Settings,
+    common: CommonOptions,
     request: Callable[[App, UserId], Awaitable[RunId]],
     *,
     wait: bool,
     timeout: int,
-    as_json: bool,
 ) -> None:
     """Ask for a run; unless told otherwise wait for its result, print it, and exit by its status.
 
@@ -106,22 +99,22 @@ def request_and_show(
             return run_id, await app.runs.wait(me, run_id, limit=timedelta(seconds=timeout))
 
     try:
-        run_id, result = as_person(settings, work)
+        run_id, result = common.as_person(work)
     except KeyboardInterrupt:
         output.warn(f"Interrupted; {_what_becomes_of(asked)}")
         raise typer.Exit(INTERRUPTED) from None
     if not wait:
-        if as_json:
+        if common.json:
             output.print_json({"run_id": run_id})
         else:
             output.say(str(run_id))
-            if settings.database_url is None and sys.stdout.isatty():
+            if common.settings.database_url is None and sys.stdout.isatty():
                 output.say("It runs when `rota up` does.")
         return
     if result is None:
         output.warn(f"No result after {timeout} s; {_what_becomes_of(run_id)}")
         raise typer.Exit(NO_RESULT_YET)
-    show_result(result, as_json=as_json)
+    show_result(result, as_json=common.json)
     raise typer.Exit(EXIT_OF_STATUS[result.status])
 
 

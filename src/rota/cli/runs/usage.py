@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from datetime import date
@@ -15,22 +16,21 @@ if TYPE_CHECKING:
     from rota.store.runs.usage import UsageView
 
 
+app = CommandGroup()
+
+
+@app.command("usage", json=True)
 def usage(
+    common: CommonOptions,
     days: Annotated[int, typer.Option("--days", min=1, max=3_660, help="So many days.")] = 7,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Show the tokens and the money that your runs used, day by day, in all and by schedule."""
     from itertools import groupby
 
     from rota.cli import output
 
-    found = as_person(
-        settings_from(data_dir, database_url, user), lambda app, me: app.usage.latest(me, days=days)
-    )
-    if json:
+    found = common.as_person(lambda app, me: app.usage.latest(me, days=days))
+    if common.json:
         output.print_json(found)
         return
     lines: list[tuple[object, ...]] = []

@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from rota.store.schedules.calendars import Calendar
 
-app = typer.Typer(help="Calendars: days on which schedules do not fire.", no_args_is_help=True)
+app = CommandGroup()
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The calendar's name.")]
 
 
 @app.command("import")
 def import_calendar(
+    common: CommonOptions,
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An iCalendar file (.ics).")],
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
 ) -> None:
     """Make the all-day events of an iCalendar file days off; replaces the days of that name."""
     from rota.cli import output
@@ -32,23 +31,18 @@ def import_calendar(
         data = file.expanduser().read_bytes()
     except OSError as error:
         raise InvalidInputError(f"{file} cannot be read: {error.strerror}.") from error
-    found = as_person(
-        settings_from(data_dir, database_url, user),
-        lambda app, me: app.calendars.import_file(me, name, data, file.name),
-    )
+    found = common.as_person(lambda app, me: app.calendars.import_file(me, name, data, file.name))
     output.say(_read_back(found))
 
 
 @app.command("add")
 def add_days(
+    common: CommonOptions,
     name: Name,
     days: Annotated[
         list[str], typer.Argument(metavar="DAYS...", help="2026-12-24..2027-01-01, 2027-05-01.")
     ],
     summary: Annotated[str, typer.Option("--summary", help="What these days are.")] = "",
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
 ) -> None:
     """Add days off to a calendar, which is made if there is none of that name."""
     from dataclasses import replace
@@ -57,24 +51,17 @@ def add_days(
     from rota.domain.schedules.calendars import parse_days
 
     parsed = tuple(replace(day, summary=summary) for day in parse_days(", ".join(days)))
-    found = as_person(
-        settings_from(data_dir, database_url, user),
-        lambda app, me: app.calendars.add_days(me, name, parsed),
-    )
+    found = common.as_person(lambda app, me: app.calendars.add_days(me, name, parsed))
     output.say(_read_back(found))
 
 
-@app.command("list")
-def list_calendars(
-    data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None, json: Json = False
-) -> None:
+@app.command("list", json=True)
+def list_calendars(common: CommonOptions) -> None:
     """List your calendars and the next day off of each."""
     from rota.cli import output
 
-    found = as_person(
-        settings_from(data_dir, database_url, user), lambda app, me: app.calendars.all(me)
-    )
-    if json:
+    found = common.as_person(lambda app, me: app.calendars.all(me))
+    if common.json:
         output.print_json(found)
         return
     output.table(
@@ -84,21 +71,13 @@ def list_calendars(
     )
 
 
-@app.command("show")
-def show_calendar(
-    name: Name,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
-) -> None:
+@app.command("show", json=True)
+def show_calendar(common: CommonOptions, name: Name) -> None:
     """Show the days of a calendar."""
     from rota.cli import output
 
-    found, days = as_person(
-        settings_from(data_dir, database_url, user), lambda app, me: app.calendars.get(me, name)
-    )
-    if json:
+    found, days = common.as_person(lambda app, me: app.calendars.get(me, name))
+    if common.json:
         output.print_json({"name": found.name, "covers_until": found.covers_until, "days": days})
         return
     output.table(
@@ -109,15 +88,11 @@ def show_calendar(
 
 
 @app.command("remove")
-def remove_calendar(
-    name: Name, data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None
-) -> None:
+def remove_calendar(common: CommonOptions, name: Name) -> None:
     """Remove a calendar that no schedule keeps."""
     from rota.cli import output
 
-    as_person(
-        settings_from(data_dir, database_url, user), lambda app, me: app.calendars.remove(me, name)
-    )
+    common.as_person(lambda app, me: app.calendars.remove(me, name))
     output.say(f"Removed {name}.")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, as_person, settings_from
+from rota.cli.options import CommonOptions
 from rota.cli.runs.options import (
     Approvals,
     ApprovalsExpire,
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.ids import UserId
     from rota.domain.schedules.schedule import Schedule
-    from rota.settings import Settings
 
 Reference = Annotated[
     str, typer.Argument(metavar="SCHEDULE", help="Its name, its id, or the beginning of its id.")
@@ -66,6 +65,7 @@ NEXT_FIRES: Final = 5
 
 
 def add_schedule(
+    common: CommonOptions,
     agent: Annotated[str, typer.Argument(help="The agent's name.")],
     when: When = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="What the agent is told.")] = None,
@@ -109,10 +109,6 @@ def add_schedule(
     approvals_remind: ApprovalsRemind = None,
     approvals_most: ApprovalsMost = None,
     paused: Annotated[bool, typer.Option("--paused", help="It begins when resumed.")] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Add a schedule; it is read back in words, with its next fires and changes of the clock."""
     from rota.domain.schedules.drafts import Draft
@@ -167,15 +163,11 @@ def add_schedule(
         paused="it was added paused" if paused else None,
         options=options,
     )
-    change_and_show(
-        lambda app, me: app.schedules.add(me, new),
-        "Added",
-        settings_from(data_dir, database_url, user),
-        as_json=json,
-    )
+    change_and_show(common, lambda app, me: app.schedules.add(me, new), "Added")
 
 
 def edit_schedule(
+    common: CommonOptions,
     schedule: Reference,
     when: When = None,
     agent: Annotated[str | None, typer.Option("--agent", help="Another agent.")] = None,
@@ -225,10 +217,6 @@ def edit_schedule(
         int | None,
         typer.Option("--revision", help="Change nothing unless it is still at this revision."),
     ] = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Change a schedule: what is left out stays, 'none' (or 0) takes a value away.
 
@@ -287,20 +275,11 @@ def edit_schedule(
         revision=revision,
         options=options,
     )
-    change_and_show(
-        lambda app, me: app.schedules.edit(me, schedule, edit),
-        "Changed",
-        settings_from(data_dir, database_url, user),
-        as_json=json,
-    )
+    change_and_show(common, lambda app, me: app.schedules.edit(me, schedule, edit), "Changed")
 
 
 def change_and_show(
-    work: Callable[[App, UserId], Awaitable[Schedule]],
-    done: str,
-    settings: Settings,
-    *,
-    as_json: bool,
+    common: CommonOptions, work: Callable[[App, UserId], Awaitable[Schedule]], done: str
 ) -> None:
     """Change a schedule and read it back."""
     from rota.cli import output
@@ -310,8 +289,8 @@ def change_and_show(
         schedule = await work(app, me)
         return schedule, app.schedules.next_fires(schedule.timing, NEXT_FIRES)
 
-    schedule, fires = as_person(settings, change)
-    if as_json:
+    schedule, fires = common.as_person(change)
+    if common.json:
         output.print_json(schedule_json(schedule) | {"next_fires": fires})
         return
     output.say(f"{done} {schedule.name}: {schedule_texts.words(schedule)}.")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rota.cli.options import As, DatabaseUrl, DataDir, Json, Limit, as_person, settings_from
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions, Limit
 from rota.cli.runs.options import (
     DryRun,
     IdleTime,
@@ -50,21 +51,17 @@ if TYPE_CHECKING:
     from rota.domain.schedules.schedule import Schedule
     from rota.store.schedules.rows import Occurrence
 
-app = typer.Typer(help="Schedules: what fires when.", no_args_is_help=True)
+app = CommandGroup()
 
 
-@app.command("list")
-def list_schedules(
-    data_dir: DataDir = None, database_url: DatabaseUrl = None, user: As = None, json: Json = False
-) -> None:
+@app.command("list", json=True)
+def list_schedules(common: CommonOptions) -> None:
     """List your schedules and when they fire next."""
     from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
 
-    found = as_person(
-        settings_from(data_dir, database_url, user), lambda app, me: app.schedules.all(me)
-    )
-    if json:
+    found = common.as_person(lambda app, me: app.schedules.all(me))
+    if common.json:
         output.print_json([schedule_json(schedule) for schedule in found])
         return
     output.table(
@@ -74,19 +71,12 @@ def list_schedules(
     )
 
 
-app.command("add")(add_schedule)
-app.command("edit")(edit_schedule)
+app.command("add", json=True)(add_schedule)
+app.command("edit", json=True)(edit_schedule)
 
 
-@app.command("show")
-def show_schedule(
-    schedule: Reference,
-    limit: Limit = 10,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
-) -> None:
+@app.command("show", json=True)
+def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10) -> None:
     """Show a schedule: its rule in words, the next fires, what became of the latest ones."""
     from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
@@ -99,8 +89,8 @@ def show_schedule(
         calendars = await app.schedules.calendars(me, found)
         return found, app.schedules.next_fires(found.timing, NEXT_FIRES), past, calendars
 
-    found, fires, past, calendars = as_person(settings_from(data_dir, database_url, user), show)
-    if json:
+    found, fires, past, calendars = common.as_person(show)
+    if common.json:
         output.print_json(
             schedule_json(found)
             | {"calendars": calendars, "next_fires": fires, "occurrences": past}
@@ -139,8 +129,9 @@ def show_schedule(
     )
 
 
-@app.command("preview")
+@app.command("preview", json=True)
 def preview(
+    common: CommonOptions,
     when: When = None,
     time_zone: Zone = None,
     every: Every = None,
@@ -156,10 +147,6 @@ def preview(
     count: Annotated[
         int, typer.Option("--count", min=1, max=1000, help="So many fires.")
     ] = NEXT_FIRES,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Say in words what a rule means, when it fires next, and what changes of the clock do.
 
@@ -173,9 +160,8 @@ def preview(
     from rota.domain.schedules.drafts import Draft
 
     zone = time_zone or "UTC"
-    if time_zone is None and (data_dir or database_url or user):
-        settings = settings_from(data_dir, database_url, user)
-        zone = as_person(settings, lambda app, me: app.schedules.zone(me))
+    if time_zone is None and (common.data_dir or common.database_url or common.user):
+        zone = common.as_person(lambda app, me: app.schedules.zone(me))
     now = wall_clock()
     draft = Draft(
         when=when,
@@ -197,7 +183,7 @@ def preview(
     for fire in rule.fires_after(now, count * 20):
         if allowed.objection(fire) is None and len(fires) < count:
             fires.append(fire)
-    if json:
+    if common.json:
         output.print_json(
             {
                 "cron": timing.cron,
@@ -213,14 +199,11 @@ def preview(
     schedule_texts.print_clock_notes(timing, now)
 
 
-@app.command("calendar")
+@app.command("calendar", json=True)
 def calendar(
+    common: CommonOptions,
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="So many days.")] = 7,
     time_zone: Zone = None,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Show the coming week: what fires on which day, of all your schedules."""
     from datetime import timedelta
@@ -235,8 +218,8 @@ def calendar(
         fires = await app.schedules.upcoming(me, length=timedelta(days=days), most=most)
         return fires, time_zone or await app.schedules.zone(me)
 
-    fires, zone = as_person(settings_from(data_dir, database_url, user), collect)
-    if json:
+    fires, zone = common.as_person(collect)
+    if common.json:
         listed = sorted((item for of in fires for item in of), key=lambda item: item.fire_time)
         output.print_json(
             [
@@ -253,8 +236,9 @@ def calendar(
     schedule_texts.print_week(fires, zone)
 
 
-@app.command("why")
+@app.command("why", json=True)
 def why(
+    common: CommonOptions,
     schedule: Reference,
     at: Annotated[
         str,
@@ -262,27 +246,21 @@ def why(
             "--at", metavar="TIME", help="07:00 (the last one), 'yesterday 7:00', 2026-12-24 18:00."
         ),
     ],
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Say why a schedule did or did not run at a time."""
     from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
 
-    found = as_person(
-        settings_from(data_dir, database_url, user),
-        lambda app, me: app.explanations.why(me, schedule, at),
-    )
-    if json:
+    found = common.as_person(lambda app, me: app.explanations.why(me, schedule, at))
+    if common.json:
         output.print_json(found)
         return
     schedule_texts.print_explanation(found)
 
 
-@app.command("backfill")
+@app.command("backfill", json=True)
 def backfill(
+    common: CommonOptions,
     schedule: Reference,
     start: Annotated[str, typer.Option("--from", metavar="TIME", help="The first fire time.")],
     end: Annotated[str, typer.Option("--to", metavar="TIME", help="The last fire time.")],
@@ -293,10 +271,6 @@ def backfill(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the fire times and do nothing.")
     ] = False,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Run the past fire times of a range that have not run: missed, skipped or before its time."""
     from rota.cli import output
@@ -313,8 +287,8 @@ def backfill(
         runs = await app.schedules.backfill(me, found, times, OverlapPolicy(overlap))
         return found, times, runs
 
-    found, times, runs = as_person(settings_from(data_dir, database_url, user), ask)
-    if json:
+    found, times, runs = common.as_person(ask)
+    if common.json:
         output.print_json({"schedule": found.name, "fire_times": times, "runs": runs})
         return
     for time in times if dry_run else ():
@@ -331,58 +305,39 @@ def backfill(
 
 @app.command("pause")
 def pause(
+    common: CommonOptions,
     schedule: Reference,
     note: Annotated[str, typer.Option("--note", help="Why, for whoever wonders.")] = "",
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
 ) -> None:
     """Pause a schedule: it fires no more until it is resumed."""
     from rota.cli import output
 
-    found = as_person(
-        settings_from(data_dir, database_url, user),
-        lambda app, me: app.schedules.pause(me, schedule, note),
-    )
+    found = common.as_person(lambda app, me: app.schedules.pause(me, schedule, note))
     output.say(f"Paused {found.name}.")
 
 
 @app.command("resume")
 def resume(
+    common: CommonOptions,
     schedule: Reference,
     note: Annotated[str, typer.Option("--note", help="Why, for whoever wonders.")] = "",
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
 ) -> None:
     """Resume a schedule: its next fire lies in the future, whatever was missed meanwhile."""
-    change_and_show(
-        lambda app, me: app.schedules.resume(me, schedule, note),
-        "Resumed",
-        settings_from(data_dir, database_url, user),
-        as_json=False,
-    )
+    change_and_show(common, lambda app, me: app.schedules.resume(me, schedule, note), "Resumed")
 
 
 @app.command("remove")
-def remove(
-    schedule: Reference,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-) -> None:
+def remove(common: CommonOptions, schedule: Reference) -> None:
     """Remove a schedule; its results stay, runs that wait for their turn are cancelled."""
     from rota.cli import output
 
-    found = as_person(
-        settings_from(data_dir, database_url, user),
-        lambda app, me: app.schedules.remove(me, schedule),
-    )
+    found = common.as_person(lambda app, me: app.schedules.remove(me, schedule))
     output.say(f"Removed {found.name}.")
 
 
-@app.command("run")
+@app.command("run", json=True)
 def run_now(
+    common: CommonOptions,
     schedule: Reference,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Instead of its own.")] = None,
     overlap: Overlap = None,
@@ -395,10 +350,6 @@ def run_now(
     dry_run: DryRun = False,
     no_wait: NoWait = False,
     timeout: Timeout = 600,
-    data_dir: DataDir = None,
-    database_url: DatabaseUrl = None,
-    user: As = None,
-    json: Json = False,
 ) -> None:
     """Run a schedule now, under the same rules as at its time.
 
@@ -422,11 +373,10 @@ def run_now(
         return await app.runs.request_schedule(me, found.id, prompt, policy, options)
 
     request_and_show(
-        settings_from(data_dir, database_url, user),
+        common,
         request,
         wait=not no_wait,
         timeout=timeout,
-        as_json=json,
     )
 
 

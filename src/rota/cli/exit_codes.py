@@ -1,0 +1,22 @@
+"""Exit codes that are no error's own (those stand in `rota.domain.errors`).
+
+docs/reference/exit-codes.md has them all; a test compares.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXIT_OF_STATUS: Final = {"success": 0, "error": 8, "partial": 9}
+"""What became of a run that was waited for."""
+
+NO_RESULT_YET: Final = 10
+
+UNEXPECTED: Final = 70
+"""An error that is a fault of rota's own (EX_SOFTWARE of sysexits)."""
+
+INTERRUPTED: Final = 130
+"""Ctrl-C."""
+
+CUT_OFF: Final = 141
+"""Whoever read our output closed it: what a shell says of SIGPIPE."""

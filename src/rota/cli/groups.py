@@ -1,0 +1,120 @@
+"""Groups of commands, each imported and built when it is called: typer takes 2 ms for a command.
+
+A module of a room makes a `CommandGroup` named `app` and registers functions with `@app.command`.
+`rota.cli.main` names the modules, and says what help and completion say of them, so that neither
+imports a room. What a command does stands in its room; what all take, in `rota.cli.options`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from importlib import import_module
+from typing import Any, Final, TypeVar
+
+import typer
+import typer.main
+from typer.core import TyperCommand, TyperGroup
+
+from rota.cli.options import As, CommonOptions, DatabaseUrl, DataDir, Json
+
+F = TypeVar("F", bound=Callable[..., None])
+
+_DATABASE: Final = {"data_dir": (DataDir, None), "database_url": (DatabaseUrl, None)}
+_PERSON: Final = {"user": (As, None)}
+_JSON: Final = {"json": (Json, False)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A command or a group by its name: what is said of it, and how typer's own is made."""
+
+    help: str
+    build: Callable[[], Any]
+
+
+class CommandGroup:
+    """Commands, by their names: those of one group, or those of a module that stand at the top."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+
+    def command(self, name: str, *, person: bool = True, json: bool = False) -> Callable[[F], F]:
+        """Register a function as a command; its first parameter is `common: CommonOptions`.
+
+        It takes `--data-dir` and `--database-url`; `--as` unless it is the operator's (`person`
+        false); `--json` where it can write that.
+        """
+        common = {**_DATABASE, **(_PERSON if person else {}), **(_JSON if json else {})}
+
+        def register(function: F) -> F:
+            def build() -> Any:
+                alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+                alone.command(name)(_with_options(function, common))
+                return typer.main.get_command(alone)
+
+            self._entries[name] = _Entry(inspect.getdoc(function) or "", build)
+            return function
+
+        return register
+
+    def add(self, name: str, module: str, help: str) -> None:  # noqa: A002  typer's word for it
+        """Add what `app` of a module is: its command of that name, or else a group of that name.
+
+        The module is imported when it is called. `help` is the group's, or the command's first
+        paragraph.
+        """
+
+        def build() -> Any:
+            app: CommandGroup = import_module(module).app
+            if name in app._entries:
+                return app._entries[name].build()
+            group = typer.Typer(
+                name=name,
+                cls=app.typer_class(),
+                help=help,
+                no_args_is_help=True,
+                rich_markup_mode=None,
+            )
+            return typer.main.get_group(group)
+
+        self._entries[name] = _Entry(help, build)
+
+    def typer_class(self) -> type[TyperGroup]:
+        """Return the class of typer's group with these commands."""
+        entries = self._entries
+
+        class Group(TyperGroup):
+            def __init__(self, **attributes: Any) -> None:
+                super().__init__(**attributes)
+                # Enough for help, completion and suggestions.
+                for name, entry in entries.items():
+                    self.add_command(TyperCommand(name, help=entry.help))
+
+            def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+                name, command, rest = super().resolve_command(ctx, args)
+                return name, entries[name].build() if name in entries else command, rest
+
+        return Group
+
+
+def _with_options(
+    function: Callable[..., None], common: Mapping[str, tuple[Any, object]]
+) -> Callable[..., None]:
+    """Return a function that takes the common options after the others, as typer looks at it."""
+    signature = inspect.signature(function, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.name != "common"]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=type_)
+        for name, (type_, default) in common.items()
+    ]
+
+    @wraps(function)
+    def call(**given: Any) -> None:
+        function(CommonOptions(**{name: given.pop(name) for name in common}), **given)
+
+    call.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    call.__annotations__ = {}  # the signature has them, evaluated
+    return call
