@@ -15,7 +15,7 @@ import typer
 import rota
 from rota.cli.exit_codes import CUT_OFF, INTERRUPTED, UNEXPECTED
 from rota.cli.groups import CommandGroup
-from rota.domain.errors import RotaError, UnavailableError
+from rota.domain.errors import RotaError
 
 _COMMANDS: Final = (
     ("up", "operations.up", "Start everything, show a first briefing, and run until Ctrl-C."),
@@ -129,20 +129,20 @@ def run() -> None:
 
 
 def _run() -> None:
+    is_debugged = os.environ.get("ROTA_LOG_LEVEL", "").lower() == "debug"
     try:
         app()
     except RotaError as error:
+        if error.exit_code == UNEXPECTED and is_debugged:
+            raise
         _fail(error.message, error.exit_code)
     except KeyboardInterrupt:
         _fail("Interrupted.", INTERRUPTED)
     except BrokenPipeError:
         raise
     except Exception as error:  # the last resort: a person gets a sentence
-        if os.environ.get("ROTA_LOG_LEVEL", "").lower() == "debug":
+        if is_debugged:
             raise
-        if type(error).__module__.startswith("psycopg") and "Operational" in type(error).__name__:
-            said = " ".join(str(error).split())
-            _fail(f"The database went away: {said}", UnavailableError.exit_code)
         _fail(
             f"Something unexpected happened ({type(error).__name__}: {error}). This is a fault of "
             "rota's; ROTA_LOG_LEVEL=debug shows where.",

@@ -1,7 +1,20 @@
 """Every error that rota raises on purpose, with fields, from one base.
 
-`exit_code` is what the CLI exits with; the table in docs/reference/exit-codes.md is tested
-against this module.
+    RotaError                 1
+    ├─ InvalidInputError      2   what a person wrote is not valid
+    ├─ NotFoundError          3   it is not there, or somebody else's
+    ├─ ConflictError          4   it is there already, in use, or changed meanwhile
+    ├─ UnavailableError       5   the database, a provider or a mailbox did not answer
+    │  └─ LostTransactionError    the database answered, and broke a transaction off
+    ├─ SetupRequiredError     6   a person has to set something up first
+    ├─ MigrationError         7   the schema cannot be brought up to date
+    ├─ SuspendedError        10   the run is parked until its owner decides
+    └─ StatementError        70   the database refused a statement: a fault of rota's own
+
+The number is `exit_code`, what the command line exits with (docs/reference/exit-codes.md, tested
+against this module). Errors of one room derive from these and live there: FencedError in
+domain/runs/run.py, for example. What is raised here has a sentence for a person; a broken invariant
+of the code is a RuntimeError, and nobody catches it.
 """
 
 from __future__ import annotations
@@ -46,6 +59,11 @@ class ConflictError(RotaError):
 
     exit_code = 4
 
+    def __init__(self, message: str, *, status: str | None = None) -> None:
+        """`status`: what the thing is by now, where the database said."""
+        super().__init__(message)
+        self.status = status
+
 
 class UnavailableError(RotaError):
     """Something that rota needs did not answer: the database, a provider, a mailbox."""
@@ -56,6 +74,17 @@ class UnavailableError(RotaError):
         super().__init__(message)
         self.service = service
         self.permanent = permanent
+
+
+class LostTransactionError(UnavailableError):
+    """The database broke a transaction off: nothing of it was done, and it may be tried again.
+
+    The connection was lost, the server stops, or, with `deadlock`, another transaction had to pass.
+    """
+
+    def __init__(self, message: str, *, deadlock: bool = False) -> None:
+        super().__init__(message, service="database")
+        self.deadlock = deadlock
 
 
 class SetupRequiredError(RotaError):
@@ -82,3 +111,15 @@ class SuspendedError(RotaError):
     def __init__(self) -> None:
         """Say what is to be done."""
         super().__init__("The run waits for a decision of its owner: see `rota approvals list`.")
+
+
+class StatementError(RotaError):
+    """The database refused a statement for a reason that no rule of ours names."""
+
+    exit_code = 70
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The database refused a statement ({reason}). This is a fault of rota's; "
+            "ROTA_LOG_LEVEL=debug shows where."
+        )

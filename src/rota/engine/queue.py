@@ -13,7 +13,6 @@ from datetime import timedelta
 from typing import Final, Self
 from uuid import UUID
 
-import psycopg
 from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
 from pgqueuer.adapters.persistence import qb
 from pgqueuer.adapters.persistence.queries import Queries
@@ -23,13 +22,12 @@ from pgqueuer.domain.models import Job
 from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.domain.types import Channel
 from pgqueuer.ports.driver import NotifyCallback
-from psycopg import sql
 
 from rota.domain.errors import UnavailableError
 from rota.domain.ids import RunId
 from rota.domain.runs.turns import BEGUN
-from rota.store.database import Connection, Database
-from rota.store.statements import statement
+from rota.store.database import Connection, Database, listen
+from rota.store.runs.admission import raise_job
 
 ENTRYPOINT: Final = "rota.run"
 LEASE: Final = timedelta(seconds=10)
@@ -87,7 +85,7 @@ class QueueWorker:
     async def run(self, handler: Handler, stop: asyncio.Event) -> None:
         """Work until `stop` is set and the jobs under way have ended.
 
-        Raises UnavailableError or psycopg.OperationalError when a connection is lost; call again.
+        Raises UnavailableError when a connection is lost; call again.
         """
         # Behind a transaction pooler nothing is heard, ever: then silence is no fault.
         heard = await self._database.hears_notifications()
@@ -109,9 +107,7 @@ class QueueWorker:
 
             # PgQueuer notifies itself at start to see whether it hears. Its LISTEN goes by another
             # connection than its NOTIFY and may come second; then it waits in vain for ten seconds.
-            await listener.execute(
-                sql.SQL("LISTEN {}").format(sql.Identifier(queue_settings().channel))
-            )
+            await listen(listener, queue_settings().channel)
             stopper = asyncio.create_task(_stop_when(stop, manager))
             try:
                 await manager.run(
@@ -135,11 +131,9 @@ class QueueWorker:
 
     async def _raise(self, job: Job) -> None:
         """Put a job that has begun before all others; where that fails it keeps its place."""
-        with suppress(psycopg.Error, UnavailableError):
+        with suppress(UnavailableError):
             async with self._database.connection() as conn:
-                await conn.execute(
-                    statement("runs/raise_job"), {"job_id": job.id, "priority": BEGUN}
-                )
+                await raise_job(conn, job.id, priority=BEGUN)
 
 
 class _SplitDriver(PsycopgDriver):

@@ -11,12 +11,14 @@ from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from rota.domain.errors import UnavailableError
+from rota.domain.errors import LostTransactionError, UnavailableError
 from rota.domain.ids import UserId
-from rota.store.statements import statement
+from rota.store.errors import domain_error
+from rota.store.statements import execute
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
@@ -42,9 +44,15 @@ async def despite_deadlocks(work: Callable[[], Awaitable[T]]) -> T:
     for _ in range(_DEADLOCKS - 1):
         try:
             return await work()
-        except psycopg.errors.DeadlockDetected:
-            continue
+        except LostTransactionError as error:
+            if not error.deadlock:
+                raise
     return await work()
+
+
+async def listen(conn: Connection, channel: str) -> None:
+    """Hear what is notified on a channel from now on; `conn` is one of `Database.dedicated`."""
+    await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
 
 class Database:
@@ -124,7 +132,10 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection outside of a transaction, as the backend."""
+        """Lend a connection outside of a transaction, as the backend.
+
+        Raises UnavailableError where none can be had, LostTransactionError where it breaks.
+        """
         try:
             async with self._pool.connection() as conn:
                 yield conn
@@ -132,6 +143,8 @@ class Database:
             raise UnavailableError(
                 "The database did not answer in time.", service="database"
             ) from error
+        except psycopg.OperationalError as error:
+            raise domain_error(error, {}) from error
 
     @asynccontextmanager
     async def pipelined(self) -> AsyncIterator[Connection]:
@@ -161,12 +174,15 @@ class Database:
         """
         async with self.transaction() as conn:
             claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
-            await conn.execute(statement("act_as_authenticated"), {"claims": claims})
+            await execute(conn, "act_as_authenticated", claims=claims)
             yield conn
 
     @asynccontextmanager
     async def dedicated(self, *, listening: bool = False) -> AsyncIterator[Connection]:
-        """Open a connection of its own, outside the pool: to LISTEN on, or for the queue."""
+        """Open a connection of its own, outside the pool: to LISTEN on, or for the queue.
+
+        Raises as `connection` does.
+        """
         url = self.listen_url if listening else self.url
         try:
             conn = await psycopg.AsyncConnection.connect(
@@ -176,13 +192,16 @@ class Database:
             raise UnavailableError(
                 f"The database refused a connection: {error}", service="database"
             ) from error
-        async with conn:
-            yield conn
+        try:
+            async with conn:
+                yield conn
+        except psycopg.OperationalError as error:
+            raise domain_error(error, {}) from error
 
     async def hears_notifications(self) -> bool:
         """Notify ourselves and listen: False behind a transaction pooler, which drops LISTEN."""
         async with self.dedicated(listening=True) as listener:
-            await listener.execute("LISTEN rota_probe")
+            await listen(listener, "rota_probe")
             async with self.connection() as conn:
                 await conn.execute("NOTIFY rota_probe")
             async for _ in listener.notifies(timeout=3.0, stop_after=1):

@@ -1,4 +1,4 @@
-"""Many rows as one parameter: JSON records, which `jsonb_to_recordset` unfolds.
+"""Values as parameters: JSON, and many rows as JSON records, which `jsonb_to_recordset` unfolds.
 
 An array for each column costs several times as much to write and to read.
 """
@@ -13,10 +13,17 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
+
 
 def records(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as JSON text; what Postgres reads as text (times, money, ids) becomes text."""
     return json.dumps(list(rows), default=_written, ensure_ascii=False, check_circular=False)
+
+
+def jsonb(value: Mapping[str, Any] | None) -> Jsonb | None:
+    """Return a JSON object as a parameter, None as NULL."""
+    return Jsonb(dict(value)) if value is not None else None
 
 
 def row_of(value: Any) -> dict[str, Any]:

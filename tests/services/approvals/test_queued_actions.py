@@ -872,7 +872,7 @@ async def test_run_of_an_action_is_not_retried(desk):
     await desk.approve()
     (run,) = await desk._waiting()
     await desk.work()
-    with pytest.raises(psycopg.errors.ObjectInUse):
+    with pytest.raises(ConflictError):
         async with desk.workshop.database.acting_as(desk.workshop.user) as conn:
             await conn.execute("SELECT public.request_retry(%s)", [run.id])
 

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from rota.domain.audit.chain import NOBODYS
+from rota.domain.errors import LostTransactionError
 from rota.services.audit.sealing import AuditSealer
 from rota.store.statements import statement
 from tests.services.auditing import INSERT, Log, now
@@ -106,7 +107,7 @@ async def test_interrupted_sealing_is_gone_on_with(log, database, alice):
         await log.write(alice)
     small = AuditSealer(database, batch=2)
     await fail_at(log, "NEW.seq = 3", "PERFORM pg_terminate_backend(pg_backend_pid())")
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises(LostTransactionError):
         await small.seal(now())
     await log.owner.execute("DROP TRIGGER fail ON audit_blocks")
 

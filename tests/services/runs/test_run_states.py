@@ -191,7 +191,7 @@ async def test_retry_request(workshop, status):
         assert made["retry_of"] == run.id
         assert made["options"] == {"limits": {"steps": 3}}
     else:
-        with pytest.raises(psycopg.errors.ObjectInUse):
+        with pytest.raises(ConflictError):
             await ask()
     assert await status_of(workshop, run) is status
 

@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import psycopg
-
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.approvals.actions import ActionStatus, PendingAction
 from rota.domain.approvals.argument_paths import EVERYTHING
@@ -260,16 +258,7 @@ class RuleService:
             if draft.expires_at is not None and draft.expires_at <= now:
                 raise InvalidInputError("The rule would have expired already.", field="expires")
             await check(conn, draft)
-            try:
-                async with conn.transaction():
-                    made.append(Rule(await rows.insert_rule(conn, user_id, draft), user_id, draft))
-            except psycopg.errors.ProgramLimitExceeded as error:
-                raise ConflictError(f"{error.diag.message_primary}; remove some.") from error
-            except (
-                psycopg.errors.InsufficientPrivilege,  # the policy: a schedule of somebody else's
-                psycopg.errors.ForeignKeyViolation,
-            ) as error:
-                raise NotFoundError("schedule", str(draft.schedule_id)) from error
+            made.append(Rule(await rows.insert_rule(conn, user_id, draft), user_id, draft))
         return tuple(made)
 
 

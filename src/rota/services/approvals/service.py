@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-import psycopg
 import rfc8785
 
 from rota.domain.agents.configuration import RISKS, Risk
@@ -240,12 +239,12 @@ class ApprovalService:
             try:
                 async with conn.transaction():
                     await rows.settle(conn, action.id, outcome, via)
-            except psycopg.errors.ObjectNotInPrerequisiteState as error:
-                status = ActionStatus(error.diag.message_primary or action.status)
+            except ConflictError as error:
+                status = ActionStatus(error.status or action.status)
                 raise ConflictError(
                     f"Nobody asks what became of it: {message_to_person(action, status)}"
                 ) from error
-            except psycopg.errors.NoDataFound as error:  # a deputy sees it, and no more
+            except NotFoundError as error:  # a deputy sees it, and no more
                 raise ConflictError("What became of it is its owner's to say.") from error
             return await _find(conn, str(action.id))
 
@@ -333,10 +332,9 @@ class ApprovalService:
                             reason=reason,
                             via=via,
                         )
-                except psycopg.errors.ObjectNotInPrerequisiteState as error:
-                    now = await _now(conn, action)
-                    raise _conflict(now, error.diag.message_primary) from error
-                except psycopg.errors.NoDataFound as error:  # not their deputy any more
+                except ConflictError as error:
+                    raise _conflict(await _now(conn, action), error.status) from error
+                except NotFoundError as error:  # not their deputy any more
                     raise NotFoundError("action", reference) from error
                 return await _find(conn, str(action.id))
 

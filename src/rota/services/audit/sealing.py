@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import psycopg
 import structlog
 
 from rota.domain.audit.chain import NOBODYS, AuditEntry, block_after
+from rota.domain.errors import NotFoundError, RotaError, UnavailableError
 from rota.domain.ids import UserId
 from rota.store.audit import rows
 from rota.store.audit.rows import Unsealed
@@ -92,7 +92,7 @@ class AuditSealer:
                 sealed += len(own)
                 continue
             look.left += len(own)
-            if isinstance(error, psycopg.errors.ForeignKeyViolation):
+            if isinstance(error, NotFoundError):
                 continue  # somebody is being deleted: what they leave is nobody's by the next look
             look.stuck.add(owner)
             if owner not in self._told:
@@ -107,16 +107,16 @@ class AuditSealer:
 
     async def _try(
         self, conn: Connection, unsealed: Sequence[Unsealed], now: datetime
-    ) -> psycopg.Error | None:
+    ) -> RotaError | None:
         """Seal entries; returns why that could not be, with nothing of it done."""
         if not unsealed:
             return None
         try:
             async with conn.transaction():
                 await self._seal(conn, unsealed, now)
-        except psycopg.OperationalError:  # the database is away, or another one was in the way
+        except UnavailableError:  # the database is away, or another one was in the way
             raise
-        except psycopg.Error as error:
+        except RotaError as error:
             return error
         return None
 

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-import psycopg
 import structlog
 
 from rota.domain.errors import RotaError
@@ -90,7 +89,7 @@ class AgentSides:
     async def _replace(self, side: AgentSide, lost: Callable[[AgentSide], None]) -> None:
         try:
             self._current = await self._open_side()
-        except (psycopg.Error, RotaError) as error:  # tried again at the next look
+        except RotaError as error:  # tried again at the next look
             log.warning("agent_loop_not_replaced", error=str(error))
             return
         lost(side)

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import psycopg
 import structlog
 
 from rota.domain.errors import SuspendedError, UnavailableError
@@ -109,7 +108,7 @@ class BackgroundTaskService:
         while not stop.is_set():
             try:
                 await self._worker.run(self._execute, stop)
-            except (psycopg.OperationalError, UnavailableError) as error:
+            except UnavailableError as error:
                 log.warning("worker_lost_database", error=str(error))
                 await first_of(stop, seconds=1.0)
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import psycopg
 import structlog
 
 import rota
@@ -47,7 +46,7 @@ async def repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
-        except (psycopg.Error, UnavailableError) as error:
+        except UnavailableError as error:
             log.warning("background_task_failed", error=str(error))
         except Exception:
             # Nobody awaits these: one that ended would seal, prune or expire nothing, unseen.
@@ -87,5 +86,5 @@ async def reporting(
         try:
             async with database.connection() as conn:
                 await processes.forget(conn, process_id)
-        except (psycopg.Error, UnavailableError):
+        except UnavailableError:
             log.warning("process_row_left", kind=kind)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-import psycopg
 import structlog
 
 from rota.domain.errors import UnavailableError
@@ -20,7 +19,7 @@ from rota.services.operations.periodic import cancel, first_of, repeat, reportin
 from rota.services.operations.retention import LOOK_EVERY, RetentionService
 from rota.services.operations.watch import PING_EVERY, SILENT_AFTER, DeadMansSwitch
 from rota.services.schedules.firing import Scheduler
-from rota.store.database import WAKE_CHANNEL, Database
+from rota.store.database import WAKE_CHANNEL, Database, listen
 
 LONGEST_SLEEP: Final = 15.0
 """Seconds after which the scheduler looks at the wall clock again, whatever it waits for: laptops
@@ -101,7 +100,7 @@ class SchedulerLoop:
         """Look at the clock once; returns the seconds to sleep."""
         try:
             tick = await self._scheduler.tick(self._clock())
-        except (psycopg.OperationalError, UnavailableError) as error:
+        except UnavailableError as error:
             log.warning("scheduler_lost_database", error=str(error))
             return 1.0
         self._ticked = time.monotonic()
@@ -125,11 +124,11 @@ class SchedulerLoop:
         while True:
             try:
                 async with self._database.dedicated(listening=True) as conn:
-                    await conn.execute(f"LISTEN {WAKE_CHANNEL}")
+                    await listen(conn, WAKE_CHANNEL)
                     wake.set()  # whatever came while nobody listened
                     async for _ in conn.notifies():
                         wake.set()
-            except (psycopg.OperationalError, UnavailableError) as error:
+            except UnavailableError as error:
                 log.warning("listener_lost_database", error=str(error))
             await asyncio.sleep(1.0)
 

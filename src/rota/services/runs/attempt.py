@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-import psycopg
 import structlog
 
 from rota.agents.graph.executor import (
@@ -38,10 +37,10 @@ from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.errors import (
     InvalidInputError,
+    LostTransactionError,
     RotaError,
     SetupRequiredError,
     SuspendedError,
-    UnavailableError,
 )
 from rota.domain.ids import UserId
 from rota.domain.runs.contracts import OutputContract, parse_contract
@@ -161,6 +160,8 @@ class Attempt:
                 return Ending(ResultStatus.ERROR, unpriced, extra={"setup_required": "price"})
         except SetupRequiredError as error:
             return endings.needs_setup(error)
+        except LostTransactionError:  # the next attempt reads it
+            raise
         except RotaError as error:
             return Ending(ResultStatus.ERROR, error.message)
         return await self._within_limits(setup, journal)
@@ -437,7 +438,7 @@ class Attempt:
         try:
             async with self._bench.database.connection() as conn:
                 return await run_rows.fetch_cancel_reason(conn, self._taken.run.id)
-        except (psycopg.Error, UnavailableError) as error:  # the next attempt looks again
+        except RotaError as error:  # the next attempt looks again
             log.warning("cancel_reason_unknown", run_id=str(self._taken.run.id), error=str(error))
             return None
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from rota.domain.errors import UnavailableError
+from rota.domain.errors import LostTransactionError, UnavailableError
 from rota.store.database import despite_deadlocks
 
 T = TypeVar("T")
@@ -84,7 +84,8 @@ class Batcher(Generic[T, R]):
             if error is not None and len(batch) > 1:
                 for one in batch:
                     # Who is away for one is away for all: each would wait as long in vain.
-                    if not isinstance(error, UnavailableError):
+                    is_away = isinstance(error, UnavailableError)
+                    if not is_away or isinstance(error, LostTransactionError):
                         error = await self._try([one])
                     _fail(one, error)
             elif error is not None:

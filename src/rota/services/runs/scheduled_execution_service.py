@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-import psycopg
 import structlog
 
 from rota.agents.graph.executor import ModelFactory
@@ -208,7 +207,7 @@ class ScheduledExecutionService:
                 await run_rows.count_hand_over(conn, recorder.claim)
         except FencedError:
             return
-        except (psycopg.Error, RotaError) as error:
+        except RotaError as error:
             log.warning("journal_flush_failed", run_id=str(recorder.run_id), error=str(error))
 
     async def _stored_outcome(self, run_id: RunId) -> Outcome:

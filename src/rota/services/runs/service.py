@@ -7,9 +7,6 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
-import psycopg
-from psycopg.types.json import Jsonb
-
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, SuspendedError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.options import RunOptions
@@ -20,6 +17,7 @@ from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection, Database
 from rota.store.operations import processes
 from rota.store.runs import journals as journal_rows
+from rota.store.runs import requests
 from rota.store.runs import results as result_rows
 from rota.store.runs import rows as run_rows
 from rota.store.runs import views as run_views
@@ -27,7 +25,6 @@ from rota.store.runs.journals import StepRow
 from rota.store.runs.results import Result
 from rota.store.runs.views import RunView
 from rota.store.schedules import rows as schedule_rows
-from rota.store.statements import statement
 
 SHORTEST_PREFIX: Final = 4
 """Characters of a run's id that are enough, if they fit one alone."""
@@ -58,11 +55,7 @@ class RunService:
             if agent is None:
                 raise NotFoundError("agent", agent_name, hint="See `rota agents list`.")
             check_options(options or RunOptions(), agent)
-            return await _ask(
-                conn,
-                "runs/request_run",
-                {"agent_name": agent_name, "prompt": prompt, "options": _as_row(options)},
-            )
+            return await requests.request_run(conn, agent_name, prompt, options)
 
     async def request_schedule(
         self,
@@ -80,19 +73,10 @@ class RunService:
         try:
             async with self._database.acting_as(user_id) as conn:
                 await _check_for_schedule(conn, user_id, schedule_id, options)
-                return await _ask(
-                    conn,
-                    "runs/request_schedule_run",
-                    {
-                        "schedule_id": schedule_id,
-                        "prompt": prompt,
-                        "overlap": overlap.value if overlap is not None else None,
-                        "options": _as_row(options),
-                    },
+                return await requests.request_schedule_run(
+                    conn, schedule_id, prompt, overlap, options
                 )
-        except psycopg.errors.NoDataFound as error:
-            raise NotFoundError("schedule", str(schedule_id)) from error
-        except psycopg.errors.ObjectInUse as error:
+        except ConflictError as error:
             raise ConflictError(
                 "A run of this schedule is under way or waits for your approval, and its overlap "
                 "policy is to skip. Wait for it, decide (`rota approvals list`), or choose "
@@ -110,10 +94,7 @@ class RunService:
                 raise ConflictError(
                     f"The run is not over: it is {found.status}. Wait for it, or cancel it first."
                 )
-            try:
-                return await _ask(conn, "runs/request_retry", {"run_id": found.id})
-            except psycopg.errors.NoDataFound as error:  # it went between the two looks
-                raise NotFoundError("run", reference, hint="See `rota runs list`.") from error
+            return await requests.request_retry(conn, RunId(found.id))
 
     async def wait(
         self,
@@ -184,7 +165,7 @@ class RunService:
             found = await _find(conn, reference)
             if found.status in {"finished", "cancelled"}:
                 raise ConflictError(f"The run is over: it is {found.status}.")
-            await run_views.request_cancel(conn, RunId(found.id), note or None)
+            await requests.request_cancel(conn, RunId(found.id), note or None)
             return await _find(conn, str(found.id))
 
     async def somebody_works(self) -> bool:
@@ -220,16 +201,3 @@ async def _check_for_schedule(
     agent = await agent_rows.fetch_agent(conn, schedule.agent_name, user_id)
     if agent is not None:
         check_options(options, agent)
-
-
-def _as_row(options: RunOptions | None) -> Jsonb | None:
-    written = options.as_json() if options is not None else {}
-    return Jsonb(written) if written else None
-
-
-async def _ask(conn: Connection, name: str, parameters: dict[str, object]) -> RunId:
-    cursor = await conn.execute(statement(name), parameters)
-    row = await cursor.fetchone()
-    if row is None:  # a function call returns one row or raises
-        raise RuntimeError(f"{name} returned no row")
-    return RunId(row[0])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
-
-import psycopg
 
 from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
@@ -29,7 +26,6 @@ from rota.store.database import Connection, Database, despite_deadlocks
 from rota.store.schedules import calendars as calendar_rows
 from rota.store.schedules import rows
 from rota.store.schedules.rows import Occurrence
-from rota.store.statements import statement
 
 SHORTEST_PREFIX: Final = 4
 """Characters of an id that are enough, if they fit one alone."""
@@ -106,20 +102,18 @@ class ScheduleService:
             policy = new.draft.policy()
             options = new.options.options()
             check_options(options, agent)
-            with _naming_conflicts(new.name):
-                async with conn.transaction():
-                    schedule_id = await rows.insert_schedule(
-                        conn,
-                        user_id=user_id,
-                        name=new.name,
-                        agent_name=new.agent_name,
-                        prompt=new.prompt,
-                        time_zone=new.time_zone,
-                        timing=timing,
-                        policy=policy,
-                        options=options.as_json(),
-                        paused=new.paused,
-                    )
+            schedule_id = await rows.insert_schedule(
+                conn,
+                user_id=user_id,
+                name=new.name,
+                agent_name=new.agent_name,
+                prompt=new.prompt,
+                time_zone=new.time_zone,
+                timing=timing,
+                policy=policy,
+                options=options.as_json(),
+                paused=new.paused,
+            )
             await calendar_rows.link_calendars(conn, schedule_id, new.calendars)
             return await _fetch(conn, schedule_id)
 
@@ -146,19 +140,17 @@ class ScheduleService:
             if timing != found.timing:
                 self._check_that_it_fires(timing)
             prompt = found.prompt if edit.prompt is None else edit.prompt
-            with _naming_conflicts(name):
-                async with conn.transaction():
-                    await rows.update_schedule(
-                        conn,
-                        found.id,
-                        name=name,
-                        agent_name=edit.agent_name or found.agent_name,
-                        prompt=None if prompt == NONE else prompt,
-                        time_zone=own_zone,
-                        timing=timing,
-                        policy=edit.draft.policy(found.policy),
-                        options=options,
-                    )
+            await rows.update_schedule(
+                conn,
+                found.id,
+                name=name,
+                agent_name=edit.agent_name or found.agent_name,
+                prompt=None if prompt == NONE else prompt,
+                time_zone=own_zone,
+                timing=timing,
+                policy=edit.draft.policy(found.policy),
+                options=options,
+            )
             if edit.calendars is not None:
                 await calendar_rows.link_calendars(conn, found.id, edit.calendars)
             return await _fetch(conn, found.id)
@@ -264,15 +256,7 @@ class ScheduleService:
                 field="overlap",
             )
         async with self._database.acting_as(user_id) as conn:
-            cursor = await conn.execute(
-                statement("schedules/request_backfill"),
-                {
-                    "schedule_id": schedule.id,
-                    "fire_times": list(times),
-                    "overlap": overlap.value,
-                },
-            )
-            return tuple(RunId(row[0]) for row in await cursor.fetchall())
+            return await rows.request_backfill(conn, schedule.id, times, overlap)
 
     async def upcoming(
         self, user_id: UserId, *, length: timedelta, most: int
@@ -377,16 +361,6 @@ async def _zones(
     if wanted == NONE:
         return None, await users.fetch_time_zone(conn, user_id)
     return wanted, wanted
-
-
-@contextmanager
-def _naming_conflicts(name: str) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.errors.UniqueViolation as error:
-        raise ConflictError(
-            f"There is a schedule named {name!r} already; choose another name (--name)."
-        ) from error
 
 
 def check_name(name: str) -> None:

@@ -24,7 +24,7 @@ from rota.domain.approvals.triage import HISTORY_DAYS, Precedents
 from rota.domain.ids import ActionId, RunId, UserId
 from rota.domain.runs.run import Claim, Run
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import statement, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,19 +336,18 @@ async def decide(
 ) -> ActionStatus:
     """Decide as the transaction's person.
 
-    Raises psycopg's NoDataFound, and ObjectNotInPrerequisiteState whose message is what the action
-    is by now: a status, or `edited`.
+    Raises NotFoundError, and ConflictError whose `status` is what the action is by now: a status,
+    or `edited`.
     """
-    return await _call(
+    return await value(
         conn,
         "approvals/decide_action",
-        {
-            "action_id": action_id,
-            "decision": decision,
-            "version": version,
-            "reason": reason,
-            "via": via,
-        },
+        ActionStatus,
+        action_id=action_id,
+        decision=decision,
+        version=version,
+        reason=reason,
+        via=via,
     )
 
 
@@ -359,8 +358,13 @@ async def settle(
     via: str,
 ) -> ActionStatus:
     """Say what became of an action of unknown outcome; raises as `decide` does."""
-    return await _call(
-        conn, "approvals/settle_action", {"action_id": action_id, "outcome": outcome, "via": via}
+    return await value(
+        conn,
+        "approvals/settle_action",
+        ActionStatus,
+        action_id=action_id,
+        outcome=outcome,
+        via=via,
     )
 
 
@@ -432,14 +436,6 @@ async def warn(conn: Connection, before: timedelta) -> tuple[ActionOf, ...]:
     """Mark and return pending actions that expire soon and were not warned of."""
     cursor = await conn.execute(statement("approvals/warn_of_expiry"), {"before": before})
     return _of(await cursor.fetchall())
-
-
-async def _call(conn: Connection, name: str, parameters: Mapping[str, Any]) -> ActionStatus:
-    cursor = await conn.execute(statement(name), parameters)
-    row = await cursor.fetchone()
-    if row is None:  # a function call returns one row or raises
-        raise RuntimeError(f"{name} returned no row")
-    return ActionStatus(row[0])
 
 
 def _of(rows: Sequence[Sequence[Any]]) -> tuple[ActionOf, ...]:

@@ -17,7 +17,7 @@ from rota.domain.approvals.rules import Rule, RuleDraft, condition_as_json, cond
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ActionId, RuleId, ScheduleId, UserId
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import statement, value
 
 
 async def list_rules(
@@ -32,7 +32,10 @@ async def list_rules(
 
 
 async def insert_rule(conn: Connection, user_id: UserId | None, draft: RuleDraft) -> RuleId:
-    """Insert a rule of a person, or the operator's; returns its id."""
+    """Insert a rule of a person, or the operator's; returns its id.
+
+    Raises NotFoundError for a schedule of somebody else's, ConflictError beyond 500 rules.
+    """
     row = {
         "user_id": user_id,
         "effect": draft.effect,
@@ -50,11 +53,7 @@ async def insert_rule(conn: Connection, user_id: UserId | None, draft: RuleDraft
         "from_action": draft.from_action,
     }
     name = "approvals/insert_operator_rule" if user_id is None else "approvals/insert_rule"
-    cursor = await conn.execute(statement(name), row)
-    made = await cursor.fetchone()
-    if made is None:  # INSERT ... RETURNING of one row always returns it
-        raise RuntimeError("insert_rule returned no row")
-    return RuleId(made[0])
+    return await value(conn, name, RuleId, **row)
 
 
 async def list_names(

@@ -21,7 +21,7 @@ from rota.domain.audit.chain import (
 from rota.domain.ids import UserId
 from rota.store.database import Connection
 from rota.store.records import records
-from rota.store.statements import statement
+from rota.store.statements import execute, statement
 
 BLOCKS_AT_ONCE: Final = 50
 """Blocks that are read at once; each may cover as many entries as are sealed at once."""
@@ -123,9 +123,7 @@ async def find_unsealed(
 
 async def ensure_chains(conn: Connection, user_ids: Iterable[UserId]) -> None:
     """Make the chains of people that have none, and nobody's where that is gone."""
-    await conn.execute(
-        statement("audit/ensure_audit_chains"), {"user_ids": list(user_ids), "nobodys": NOBODYS}
-    )
+    await execute(conn, "audit/ensure_audit_chains", user_ids=list(user_ids), nobodys=NOBODYS)
 
 
 async def lock_chains(conn: Connection, user_ids: Iterable[UserId]) -> tuple[Chain, ...]:
@@ -164,23 +162,22 @@ async def list_entries(
 
 async def insert_blocks(conn: Connection, blocks: Iterable[Block]) -> None:
     """Append blocks, one to a chain at most; fails where an entry is sealed already."""
-    await conn.execute(
-        statement("audit/insert_audit_blocks"),
-        {
-            "blocks": records(
-                {
-                    "chain_id": block.chain_id,
-                    "seq": block.seq,
-                    "previous": block.previous.hex(),
-                    "hash": block.hash.hex(),
-                    "row_ids": [covered.id for covered in block.covers],
-                    "contents": b"".join(covered.content for covered in block.covers).hex(),
-                    "digests": b"".join(covered.digest for covered in block.covers).hex(),
-                    "sealed_at": block.sealed_at + "Z",
-                }
-                for block in blocks
-            )
-        },
+    await execute(
+        conn,
+        "audit/insert_audit_blocks",
+        blocks=records(
+            {
+                "chain_id": block.chain_id,
+                "seq": block.seq,
+                "previous": block.previous.hex(),
+                "hash": block.hash.hex(),
+                "row_ids": [covered.id for covered in block.covers],
+                "contents": b"".join(covered.content for covered in block.covers).hex(),
+                "digests": b"".join(covered.digest for covered in block.covers).hex(),
+                "sealed_at": block.sealed_at + "Z",
+            }
+            for block in blocks
+        ),
     )
 
 

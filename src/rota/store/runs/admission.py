@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rota.domain.ids import RunId
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import execute, statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,8 @@ async def runs_without_job(conn: Connection, *, older_than_seconds: float) -> tu
     """Return runs that should be in the queue and are not: their job was lost or given up."""
     cursor = await conn.execute(statement("runs/runs_without_job"), {"seconds": older_than_seconds})
     return tuple(Turn(RunId(row[0]), *row[1:4]) for row in await cursor.fetchall())
+
+
+async def raise_job(conn: Connection, job_id: int, *, priority: int) -> None:
+    """Give a job of the queue another priority."""
+    await execute(conn, "runs/raise_job", job_id=job_id, priority=priority)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from rota.domain.ids import RunId, ScheduleId
+from rota.domain.ids import ScheduleId
 from rota.store.database import Connection
 from rota.store.statements import statement
 
@@ -64,15 +64,3 @@ async def list_runs(
             {"schedule_id": schedule_id, "status": status, "prefix": prefix, "limit": limit},
         )
         return tuple(await cursor.fetchall())
-
-
-async def request_cancel(conn: Connection, run_id: RunId, note: str | None) -> str:
-    """Ask a run of the transaction's person to stop; returns its status.
-
-    Raises psycopg's NoDataFound for a run that is not theirs.
-    """
-    cursor = await conn.execute(statement("runs/request_cancel"), {"run_id": run_id, "note": note})
-    row = await cursor.fetchone()
-    if row is None:  # a function call returns one row or raises
-        raise RuntimeError("request_cancel returned no row")
-    return str(row[0])

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row, dict_row
-from psycopg.types.json import Jsonb
 
-from rota.domain.ids import ScheduleId, UserId
+from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications.notification import Category
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
 from rota.domain.schedules.schedule import CatchUp, Policy, Schedule
 from rota.domain.schedules.timing import Timing
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.records import jsonb
+from rota.store.statements import execute, statement, value, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,29 +93,25 @@ async def insert_schedule(
     options: Mapping[str, Any],
     paused: str | None = None,
 ) -> ScheduleId:
-    """Insert a schedule and return its id; raises UniqueViolation for a name that is taken.
+    """Insert a schedule and return its id; raises ConflictError for a name that is taken.
 
     `time_zone` is the schedule's own, None to follow its owner's; `options` are domain/run_options
     as JSON; `paused` is the note of one that does not begin at once.
     """
-    cursor = await conn.execute(
-        statement("schedules/insert_schedule"),
-        {
-            "user_id": user_id,
-            "name": name,
-            "agent_name": agent_name,
-            "prompt": prompt,
-            "time_zone": time_zone,
-            "is_active": paused is None,
-            "pause_note": paused,
-            "options": Jsonb(dict(options)),
-            **_columns(timing, policy),
-        },
+    return await value(
+        conn,
+        "schedules/insert_schedule",
+        ScheduleId,
+        user_id=user_id,
+        name=name,
+        agent_name=agent_name,
+        prompt=prompt,
+        time_zone=time_zone,
+        is_active=paused is None,
+        pause_note=paused,
+        options=jsonb(options),
+        **_columns(timing, policy),
     )
-    row = await cursor.fetchone()
-    if row is None:  # INSERT ... RETURNING of one row always returns it
-        raise RuntimeError("insert_schedule returned no row")
-    return ScheduleId(row[0])
 
 
 async def update_schedule(
@@ -130,18 +126,17 @@ async def update_schedule(
     policy: Policy,
     options: Mapping[str, Any],
 ) -> None:
-    """Change a schedule; a changed rule is planned anew from the present."""
-    await conn.execute(
-        statement("schedules/update_schedule"),
-        {
-            "schedule_id": schedule_id,
-            "name": name,
-            "agent_name": agent_name,
-            "prompt": prompt,
-            "time_zone": time_zone,
-            "options": Jsonb(dict(options)),
-            **_columns(timing, policy),
-        },
+    """Change a schedule, its rule from the present on; raises ConflictError for a taken name."""
+    await execute(
+        conn,
+        "schedules/update_schedule",
+        schedule_id=schedule_id,
+        name=name,
+        agent_name=agent_name,
+        prompt=prompt,
+        time_zone=time_zone,
+        options=jsonb(options),
+        **_columns(timing, policy),
     )
 
 
@@ -170,6 +165,20 @@ async def set_active(
 async def delete_schedule(conn: Connection, schedule_id: ScheduleId) -> None:
     """Delete a schedule; its occurrences go with it, its runs and results stay."""
     await conn.execute(statement("schedules/delete_schedule"), {"schedule_id": schedule_id})
+
+
+async def request_backfill(
+    conn: Connection, schedule_id: ScheduleId, times: Sequence[datetime], overlap: OverlapPolicy
+) -> tuple[RunId, ...]:
+    """Ask, as the transaction's person, for runs of past fire times; raises NotFoundError."""
+    return await values(
+        conn,
+        "schedules/request_backfill",
+        RunId,
+        schedule_id=schedule_id,
+        fire_times=list(times),
+        overlap=overlap.value,
+    )
 
 
 async def list_occurrences(

@@ -1,0 +1,99 @@
+"""What the database refuses, as errors of the domain: one table for the whole store.
+
+The helpers of store/statements.py and the transactions of store/database.py raise what this
+returns. To tell a new refusal apart, name its constraint or SQLSTATE here; services then catch the
+domain's error and add the words that only they know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import psycopg
+from psycopg import errors
+
+from rota.domain.errors import (
+    ConflictError,
+    LostTransactionError,
+    NotFoundError,
+    RotaError,
+    StatementError,
+)
+
+_Parameters: TypeAlias = Mapping[str, Any]
+
+
+def domain_error(error: psycopg.Error, parameters: _Parameters) -> RotaError:
+    """Return what an error of a statement with these parameters means."""
+    meaning = (
+        _BY_CONSTRAINT.get(error.diag.constraint_name or "")
+        or _BY_SQLSTATE.get(error.sqlstate or "")
+        or _otherwise
+    )
+    return meaning(error, parameters)
+
+
+def _no_such(error: psycopg.Error, parameters: _Parameters) -> RotaError:
+    """Name what a function of ours raised `no such <kind>` for; the parameter is `<kind>_id`."""
+    kind = (error.diag.message_primary or "").removeprefix("no such ")
+    return NotFoundError(kind, str(parameters.get(f"{kind}_id", "")))
+
+
+def _schedule_of_another(error: psycopg.Error, parameters: _Parameters) -> RotaError:
+    """Say what a policy means that refuses a row which names a schedule of somebody else's."""
+    schedule_id = parameters.get("schedule_id")
+    if schedule_id is None:
+        return _otherwise(error, parameters)
+    return NotFoundError("schedule", str(schedule_id))
+
+
+def _conflict(error: psycopg.Error, _: _Parameters) -> RotaError:
+    said = error.diag.message_primary or str(error)
+    return ConflictError(f"{said[:1].upper()}{said[1:]}.")
+
+
+def _moved_on(error: psycopg.Error, _: _Parameters) -> RotaError:
+    """Keep what a function of ours raised: the status that the row has by now."""
+    status = error.diag.message_primary
+    return ConflictError(f"It is {status} by now.", status=status)
+
+
+def _too_many(error: psycopg.Error, _: _Parameters) -> RotaError:
+    return ConflictError(f"{error.diag.message_primary}; remove some.")
+
+
+def _deleted_person(_: psycopg.Error, __: _Parameters) -> RotaError:
+    return NotFoundError("person", "who was just deleted")
+
+
+def _name_taken(_: psycopg.Error, parameters: _Parameters) -> RotaError:
+    return ConflictError(
+        f"There is a schedule named {parameters['name']!r} already; choose another name (--name)."
+    )
+
+
+def _otherwise(error: psycopg.Error, _: _Parameters) -> RotaError:
+    said = " ".join(str(error).split())
+    if isinstance(error, psycopg.OperationalError):
+        is_deadlock = isinstance(error, errors.DeadlockDetected)
+        return LostTransactionError(f"The database went away: {said}", deadlock=is_deadlock)
+    return StatementError(f"{type(error).__name__}: {said}")
+
+
+_Meaning: TypeAlias = Callable[[psycopg.Error, _Parameters], RotaError]
+
+_BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
+    "agent_schedules_user_id_name_key": _name_taken,
+    "approval_rules_schedule_id_fkey": _schedule_of_another,
+    "audit_blocks_chain_id_fkey": _deleted_person,
+    "audit_chains_user_id_fkey": _deleted_person,
+}
+
+_BY_SQLSTATE: Final[Mapping[str, _Meaning]] = {
+    "42501": _schedule_of_another,  # insufficient_privilege
+    "54000": _too_many,  # program_limit_exceeded
+    "55000": _moved_on,  # object_not_in_prerequisite_state
+    "55006": _conflict,  # object_in_use
+    "P0002": _no_such,  # no_data_found
+}
