@@ -42,7 +42,6 @@ AS $$
             '0 7 * * *', NULL, 'heartbeat')
     ON CONFLICT (user_id, name) DO NOTHING
 $$;
-REVOKE ALL ON FUNCTION rota.add_heartbeat_schedule(uuid) FROM PUBLIC, anon, authenticated;
 
 CREATE FUNCTION rota.welcome_telegram_user() RETURNS trigger
     LANGUAGE plpgsql
@@ -54,8 +53,6 @@ BEGIN
     RETURN NULL;
 END
 $$;
-REVOKE ALL ON FUNCTION rota.welcome_telegram_user() FROM PUBLIC, anon, authenticated;
-
 CREATE TRIGGER welcome_telegram_user_insert AFTER INSERT ON public.user_channels
     FOR EACH ROW WHEN (NEW.channel = 'telegram' AND NEW.is_active)
     EXECUTE FUNCTION rota.welcome_telegram_user();
@@ -66,3 +63,5 @@ CREATE TRIGGER welcome_telegram_user_update AFTER UPDATE OF is_active ON public.
 SELECT rota.add_heartbeat_schedule(c.user_id)
 FROM (SELECT DISTINCT user_id FROM public.user_channels
       WHERE channel = 'telegram' AND is_active) AS c;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA rota FROM PUBLIC, anon, authenticated;

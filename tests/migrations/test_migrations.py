@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 
 import psycopg
 import pytest
@@ -77,6 +78,39 @@ async def test_the_specs_two_files_are_there_by_name():
 
     assert "20260217000000_agent_execution_results" in names
     assert "20260217000003_configure_orchestrator_agent" in names
+
+
+async def test_each_thing_is_made_once_and_in_its_final_form():
+    made = [
+        f"{kind} {name}"
+        for migration in migrations()
+        for kind, name in re.findall(
+            r"^CREATE (?:OR REPLACE )?(?:UNIQUE )?(?:UNLOGGED )?(FUNCTION|TABLE|VIEW|INDEX) "
+            r"([\w.]+)",
+            migration.sql,
+            re.MULTILINE,
+        )
+    ]
+
+    assert "FUNCTION public.decide_action" in made
+    assert sorted(made) == sorted(set(made))
+    # Two tables refer to each other's rows; one of the keys can only come later.
+    changed = {
+        table
+        for migration in migrations()
+        for table in re.findall(r"^(?:DROP|ALTER) \w+ ([\w.]+)", migration.sql, re.MULTILINE)
+    }
+    assert changed == {"public.schedule_occurrences", "public.agent_runs"}
+
+
+async def test_nobody_but_the_backend_executes_functions_of_rota(owner):
+    cursor = await owner.execute(
+        "SELECT p.oid::regprocedure::text FROM pg_proc AS p"
+        " CROSS JOIN unnest(ARRAY['anon', 'authenticated']) AS client"
+        " WHERE p.pronamespace = 'rota'::regnamespace"
+        " AND has_function_privilege(client, p.oid, 'EXECUTE')"
+    )
+    assert await cursor.fetchall() == []
 
 
 async def test_files_are_plain_sql():

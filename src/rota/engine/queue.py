@@ -1,7 +1,7 @@
 """The queue and the worker loop, on PgQueuer, behind a narrow port: enqueue, run, stop.
 
 At least once: a job whose worker went silent for the lease is given to another, so whoever runs a
-job must be fenced. PgQueuer's tables and channel are those of migration 20260216000004.
+job must be fenced. PgQueuer's tables and channel are those of the migration `queue`.
 """
 
 from __future__ import annotations

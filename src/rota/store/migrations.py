@@ -2,18 +2,19 @@
 
 A small runner: plain SQL files in the order of their names, all pending ones in one transaction
 under an advisory lock, booked in `rota.schema_migrations`. Files that Supabase's CLI has applied
-already are adopted.
+already are adopted. A database of before the first release is refused: no file leads from there to
+this schema, and nothing is exported.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Final, LiteralString
+from typing import Final
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -25,6 +26,10 @@ _LOCK_KEY: Final = 0x726F7461  # "rota"
 _CREATED_TABLE: Final = re.compile(
     r"^CREATE (?:UNLOGGED )?TABLE ((?:public|rota)\.\w+)", re.MULTILINE
 )
+
+_FIRST_BEFORE_RELEASE: Final = "20260216000000"
+"""Version of the first file of the schema before the first release: whatever database was made then
+has it booked, and none that is made since."""
 
 BACKEND_ROLE: Final = "rota_backend"
 """Login role that the embedded server makes for rota itself; granted the request roles here."""
@@ -112,7 +117,8 @@ def encoding_problem(conn: psycopg.AsyncConnection[TupleRow]) -> str | None:
 async def pending_migrations(conn: psycopg.AsyncConnection[TupleRow]) -> tuple[str, ...]:
     """Return the names of the shipped files that this database lacks; anybody may ask.
 
-    Raises MigrationError where its encoding cannot be worked with.
+    Raises MigrationError where its encoding cannot be worked with, or where it was made before the
+    first release.
     """
     if (problem := encoding_problem(conn)) is not None:
         raise MigrationError(problem)
@@ -124,9 +130,10 @@ async def _migrate(
     conn: psycopg.AsyncConnection[TupleRow], shipped: Sequence[Migration]
 ) -> MigrationReport:
     if await _fetch_flag(conn, "lacks_auth_uid"):
-        await conn.execute(_shim())
+        await conn.execute(files("rota.store").joinpath("auth_shim.sql").read_bytes())
     booked = await _booked(conn)
     by_supabase = await _applied_by_supabase(conn)
+    _refuse_before_release(by_supabase)
     applied: list[str] = []
     adopted: list[str] = []
     if not booked:
@@ -143,7 +150,7 @@ async def _migrate(
             adopted.append(migration.name)
         else:
             await _refuse_foreign_tables(conn, migration)
-            await conn.execute(_text(migration.sql))
+            await conn.execute(migration.sql.encode())
             applied.append(migration.name)
         await conn.execute(
             statement("book_migration"),
@@ -158,7 +165,9 @@ async def _booked(conn: psycopg.AsyncConnection[TupleRow]) -> dict[str, str]:
     if not await _fetch_flag(conn, "has_schema_migrations"):
         return {}
     cursor = await conn.execute("SELECT version, checksum FROM rota.schema_migrations")
-    return dict(await cursor.fetchall())
+    booked: dict[str, str] = dict(await cursor.fetchall())
+    _refuse_before_release(booked)
+    return booked
 
 
 async def _applied_by_supabase(conn: psycopg.AsyncConnection[TupleRow]) -> frozenset[str]:
@@ -168,13 +177,21 @@ async def _applied_by_supabase(conn: psycopg.AsyncConnection[TupleRow]) -> froze
     return frozenset(version for (version,) in await cursor.fetchall())
 
 
+def _refuse_before_release(versions: Container[str]) -> None:
+    if _FIRST_BEFORE_RELEASE in versions:
+        raise MigrationError(
+            "This database was made by a rota from before its first release, and cannot be brought "
+            "up to date. Nothing in it is changed or exported. Start with a new data directory "
+            "(ROTA_DATA_DIR) or with a new, empty database (ROTA_DATABASE_URL)."
+        )
+
+
 async def _refuse_foreign_tables(
     conn: psycopg.AsyncConnection[TupleRow], migration: Migration
 ) -> None:
     for table in _CREATED_TABLE.findall(migration.sql):
-        cursor = await conn.execute("SELECT to_regclass(%s) IS NOT NULL", [table])
-        row = await cursor.fetchone()
-        if row is not None and row[0]:
+        cursor = await conn.execute("SELECT to_regclass(%s)", [table])
+        if await cursor.fetchone() != (None,):
             raise MigrationError(
                 f"There is a table {table} already that rota did not make (migration "
                 f"{migration.name} is not booked here). Rename or move that table, or give rota "
@@ -186,11 +203,3 @@ async def _fetch_flag(conn: psycopg.AsyncConnection[TupleRow], name: str) -> boo
     cursor = await conn.execute(statement(name))
     row = await cursor.fetchone()
     return bool(row and row[0])
-
-
-def _shim() -> bytes:
-    return files("rota.store").joinpath("auth_shim.sql").read_bytes()
-
-
-def _text(sql: str) -> LiteralString | bytes:
-    return sql.encode()

@@ -8,8 +8,8 @@ WITH RECURSIVE under_way AS MATERIALIZED (
     SELECT user_id, agent_name, sign(priority)::integer AS class, count(*) AS runs,
            count(*) FILTER (WHERE status = 'queued') AS queued,
            max(turn) AS last_turn, min(turn) FILTER (WHERE status = 'queued') AS next_turn
-    FROM public.agent_runs
-    WHERE status = 'queued' OR (status = 'running' AND queued_at IS NOT NULL)
+    FROM public.agent_runs AS r
+    WHERE rota.holds_slot(r)
     GROUP BY user_id, agent_name, sign(priority)
 ), classes AS (
     SELECT class, coalesce(min(next_turn), max(last_turn)) AS turn FROM under_way GROUP BY class

@@ -1,9 +1,7 @@
 -- Everybody's limits (user_id NULL), then those of single persons, and what is under way of each.
 SELECT l.user_id, u.email, l.max_concurrency, l.day_tokens, l.day_cost_usd, l.unlimited,
        (SELECT count(*) FROM public.agent_runs AS r
-        WHERE r.user_id = l.user_id
-          AND (r.status = 'queued' OR (r.status = 'running' AND r.queued_at IS NOT NULL)))
-           AS under_way
+        WHERE r.user_id = l.user_id AND rota.holds_slot(r)) AS under_way
 FROM public.user_limits AS l
 LEFT JOIN auth.users AS u ON u.id = l.user_id
 WHERE l.user_id IS NULL OR num_nonnulls(l.max_concurrency, l.day_tokens, l.day_cost_usd) > 0

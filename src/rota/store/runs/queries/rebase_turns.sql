@@ -7,8 +7,7 @@ WITH bases AS (
     UPDATE public.agent_runs AS r
     SET turn = r.turn - b.turn
     FROM bases AS b
-    WHERE sign(r.priority) = b.class
-      AND (r.status = 'queued' OR (r.status = 'running' AND r.queued_at IS NOT NULL))
+    WHERE sign(r.priority) = b.class AND rota.holds_slot(r)
     RETURNING r.id, r.status, b.turn AS by
 )
 UPDATE rota.pgqueuer AS q

@@ -1,6 +1,27 @@
--- What is kept, for how long, and the indexes by which what is older is found.
+-- For whoever operates rota: which processes live, what is done once for all, what is kept how long.
 
--- One row, the operator's. NULL: for ever. 36,500 days are a hundred years.
+-- For `rota doctor`, and for a command that wonders whether anybody will take its run.
+CREATE TABLE rota.processes (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('scheduler', 'worker')),
+    host text NOT NULL,
+    pid integer NOT NULL,
+    version text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    seen_at timestamptz NOT NULL DEFAULT now(),
+    ticked_at timestamptz -- when a scheduler last looked at the clock
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON rota.processes TO service_role;
+
+-- What is done once for the whole installation, such as the ping of a dead man's switch.
+CREATE TABLE rota.marks (
+    name text PRIMARY KEY,
+    marked_at timestamptz NOT NULL DEFAULT now()
+);
+SELECT rota.keep_to_backend('rota.marks');
+
+-- How many days what is kept: one row, the operator's. NULL: for ever. 36,500 days are a hundred
+-- years.
 CREATE TABLE rota.retention (
     is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
     journal_days integer DEFAULT 30 CHECK (journal_days BETWEEN 1 AND 36500),
@@ -8,6 +29,7 @@ CREATE TABLE rota.retention (
     notification_days integer DEFAULT 365 CHECK (notification_days BETWEEN 1 AND 36500),
     history_days integer DEFAULT 365 CHECK (history_days BETWEEN 1 AND 36500),
     queue_log_days integer DEFAULT 7 CHECK (queue_log_days BETWEEN 1 AND 36500),
+    audit_days integer CHECK (audit_days BETWEEN 1 AND 36500),
     updated_at timestamptz NOT NULL DEFAULT now(),
     -- A journal cannot outlive its run: one that is kept for ever keeps its run for ever.
     CONSTRAINT retention_journal_goes_first
@@ -18,17 +40,6 @@ CREATE TRIGGER touch_updated_at BEFORE UPDATE ON rota.retention
 INSERT INTO rota.retention DEFAULT VALUES;
 SELECT rota.keep_to_backend('rota.retention');
 REVOKE INSERT, DELETE ON rota.retention FROM service_role;
-
--- When the steps of a run were pruned. A run goes only after its journal, so a finished run is in
--- one of the two indexes: the statement that ends it writes one entry, and those before it none.
--- They say nothing of steps, so the journal, which is written most, needs no index of its own. No
--- update of a run that was HOT before is less so: these columns change only together with `status`,
--- which other indexes of the table look at already, or long after the run's end.
-ALTER TABLE public.agent_runs ADD COLUMN journal_pruned_at timestamptz;
-CREATE INDEX agent_runs_journal_idx ON public.agent_runs (finished_at)
-    WHERE status IN ('finished', 'cancelled') AND journal_pruned_at IS NULL;
-CREATE INDEX agent_runs_pruned_idx ON public.agent_runs (finished_at)
-    WHERE status IN ('finished', 'cancelled') AND journal_pruned_at IS NOT NULL;
 
 -- The one place that says which runs may lose anything at all.
 CREATE VIEW rota.prunable_runs WITH (security_invoker = true) AS
@@ -41,11 +52,3 @@ WHERE r.status IN ('finished', 'cancelled')
   );
 COMMENT ON VIEW rota.prunable_runs IS 'Runs that are over and wait for nobody''s decision.';
 GRANT SELECT, UPDATE ON rota.prunable_runs TO service_role; -- UPDATE: to lock its rows
-
--- Fire times that led to no run, or whose run is gone; those with a run go together with it.
-CREATE INDEX schedule_occurrences_without_run_idx ON public.schedule_occurrences (created_at)
-    WHERE run_id IS NULL;
-
-CREATE INDEX notifications_created_idx ON public.notifications (created_at);
-CREATE INDEX schedule_changes_changed_idx ON public.schedule_changes (changed_at);
-CREATE INDEX incidents_closed_idx ON public.incidents (closed_at) WHERE closed_at IS NOT NULL;

@@ -129,5 +129,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE
     TO service_role;
 GRANT USAGE ON SEQUENCE rota.pgqueuer_id_seq, rota.pgqueuer_log_id_seq,
     rota.pgqueuer_schedules_id_seq, rota.pgqueuer_statistics_id_seq TO service_role;
-REVOKE ALL ON FUNCTION rota.fn_pgqueuer_changed() FROM PUBLIC, anon, authenticated;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA rota FROM PUBLIC, anon, authenticated;
 GRANT EXECUTE ON FUNCTION rota.fn_pgqueuer_changed() TO service_role;

@@ -1,24 +1,40 @@
--- The audit log, chained: what is sealed cannot be changed unseen. See docs/explanation/audit.md.
+-- The record of every call, and its chains: what is sealed cannot be changed unseen. See
+-- docs/explanation/audit.md.
 
--- Entries outlive their runs, and go on naming them: what is hashed must not change.
-ALTER TABLE public.audit_logs
-    DROP CONSTRAINT audit_logs_run_id_fkey,
+CREATE TABLE public.audit_logs (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- Made by whoever writes the entry: one written twice, as the answer to its commit was lost, is
     -- one. It salts the hash of the entry's content too, so that nobody can guess at what was
     -- blanked.
-    ADD COLUMN entry_key uuid NOT NULL DEFAULT gen_random_uuid(),
-    -- The transaction that wrote it. Ids are handed out before the commit, so "greater than the last
-    -- that was sealed" would miss what commits late; "not visible when we sealed" does not.
-    ADD COLUMN written_in xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    DROP CONSTRAINT audit_logs_decision_check,
-    ADD CONSTRAINT audit_logs_decision_check CHECK (
+    entry_key uuid NOT NULL DEFAULT gen_random_uuid(),
+    user_id uuid REFERENCES auth.users (id) ON DELETE SET NULL,
+    -- No references: entries outlive runs and actions, and what is hashed must not change.
+    run_id uuid,
+    action_id uuid,
+    agent_name text NOT NULL,
+    tool_name text NOT NULL,
+    tier text NOT NULL CHECK (tier IN ('auto', 'requires_approval', 'user_configurable', 'unknown')),
+    decision text NOT NULL CHECK (
         decision IN ('allowed', 'held', 'refused', 'approved', 'edited', 'expired', 'withdrawn',
-                     'settled', 'forgotten')),
+                     'settled', 'forgotten', 'revealed')),
+    outcome text NOT NULL CHECK (outcome IN ('succeeded', 'failed', 'started', 'not_run', 'unknown')),
+    actor text NOT NULL DEFAULT 'agent' CHECK (actor <> '' AND char_length(actor) <= 100),
+    origin text NOT NULL DEFAULT 'worker' CHECK (origin ~ '^[a-z][a-z0-9_]{0,30}$'),
+    arguments jsonb NOT NULL DEFAULT '{}',
+    arguments_hash text NOT NULL,
+    detail text NOT NULL DEFAULT '',
+    called_at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- Ids are handed out before the commit, so "greater than the last that was sealed" would miss
+    -- what commits late; "written by a transaction not visible when we sealed" does not.
+    written_in xid8 NOT NULL DEFAULT pg_current_xact_id(),
     -- Times that every reader can write down, in any zone.
-    ADD CONSTRAINT audit_logs_times_check CHECK (
+    CONSTRAINT audit_logs_times_check CHECK (
         called_at >= '2000-01-01 00:00+00' AND called_at < '9999-12-31 00:00+00'
-        AND created_at >= '2000-01-01 00:00+00' AND created_at < '9999-12-31 00:00+00');
-DROP INDEX public.audit_logs_run_idx;
+        AND created_at >= '2000-01-01 00:00+00' AND created_at < '9999-12-31 00:00+00')
+);
+CREATE INDEX audit_logs_user_idx ON public.audit_logs (user_id, id DESC);
+CREATE INDEX audit_logs_action_idx ON public.audit_logs (action_id) WHERE action_id IS NOT NULL;
 CREATE UNIQUE INDEX audit_logs_entry_idx ON public.audit_logs (run_id, entry_key);
 CREATE INDEX audit_logs_written_idx ON public.audit_logs (written_in, id);
 
@@ -26,39 +42,36 @@ CREATE INDEX audit_logs_written_idx ON public.audit_logs (written_in, id);
 CREATE TABLE public.audit_chains (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     user_id uuid UNIQUE REFERENCES auth.users (id) ON DELETE SET NULL,
-    salt uuid DEFAULT gen_random_uuid(), -- goes when its person does
-    -- Whose it is, for whoever knows the salt: SHA-256 of "salt:user_id". NULL: nobody's.
+    salt uuid DEFAULT gen_random_uuid(),
     person_hash bytea CHECK (octet_length(person_hash) = 32),
-    length bigint NOT NULL DEFAULT 0 CHECK (length >= 0), -- blocks that were ever sealed
-    head bytea CHECK (octet_length(head) = 32), -- hash of the last of them
+    length bigint NOT NULL DEFAULT 0 CHECK (length >= 0),
+    head bytea CHECK (octet_length(head) = 32),
     created_at timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO public.audit_chains (id, salt) VALUES ('00000000-0000-0000-0000-000000000000', NULL);
 
--- A block covers entries of one chain that were committed since the block before it.
 CREATE TABLE public.audit_blocks (
     chain_id uuid NOT NULL REFERENCES public.audit_chains (id),
     seq bigint NOT NULL CHECK (seq > 0),
     previous bytea NOT NULL CHECK (octet_length(previous) = 32),
     hash bytea NOT NULL CHECK (octet_length(hash) = 32),
     row_ids bigint[] NOT NULL,
-    contents bytea NOT NULL, -- SHA-256 of each entry's content, 32 bytes each, in order
-    digests bytea NOT NULL, -- SHA-256 of each entry
+    contents bytea NOT NULL,
+    digests bytea NOT NULL,
     sealed_at timestamptz NOT NULL,
     PRIMARY KEY (chain_id, seq)
 );
 CREATE INDEX audit_blocks_sealed_idx ON public.audit_blocks (sealed_at);
 
--- What was pruned from the beginning of a chain, signed with a key that the database does not have.
 CREATE TABLE public.audit_checkpoints (
     chain_id uuid PRIMARY KEY REFERENCES public.audit_chains (id),
-    through_seq bigint NOT NULL CHECK (through_seq > 0), -- the last block that went
-    hash bytea NOT NULL CHECK (octet_length(hash) = 32), -- of that block
-    row_count bigint NOT NULL CHECK (row_count >= 0), -- entries that went, in all
-    sealed_at timestamptz NOT NULL, -- when that block was sealed
+    through_seq bigint NOT NULL CHECK (through_seq > 0),
+    hash bytea NOT NULL CHECK (octet_length(hash) = 32),
+    row_count bigint NOT NULL CHECK (row_count >= 0),
+    sealed_at timestamptz NOT NULL,
     pruned_at timestamptz NOT NULL,
     key_id text NOT NULL,
-    signature bytea NOT NULL CHECK (octet_length(signature) = 32) -- HMAC-SHA256
+    signature bytea NOT NULL CHECK (octet_length(signature) = 32)
 );
 
 -- How far sealing has come: everything visible in this snapshot is sealed. A database that was
@@ -73,6 +86,7 @@ CREATE TABLE rota.audit_cursor (
 INSERT INTO rota.audit_cursor DEFAULT VALUES;
 CREATE TABLE rota.audit_sealed (audit_id bigint PRIMARY KEY); -- no entry is sealed twice
 
+SELECT rota.keep_to_backend('public.audit_logs');
 SELECT rota.keep_to_backend('public.audit_chains');
 SELECT rota.keep_to_backend('public.audit_blocks');
 SELECT rota.keep_to_backend('public.audit_checkpoints');
@@ -88,6 +102,9 @@ REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON public.audit_checkpoints FROM service
 REVOKE UPDATE, DELETE, TRUNCATE ON rota.audit_sealed FROM service_role;
 REVOKE INSERT, DELETE, TRUNCATE ON rota.audit_cursor FROM service_role;
 
+GRANT SELECT ON public.audit_logs TO authenticated;
+CREATE POLICY reads_own ON public.audit_logs FOR SELECT TO authenticated
+    USING (user_id = (SELECT auth.uid()));
 GRANT SELECT ON public.audit_chains TO authenticated;
 CREATE POLICY reads_own ON public.audit_chains FOR SELECT TO authenticated
     USING (user_id = (SELECT auth.uid()));
@@ -118,7 +135,6 @@ BEGIN
     RETURN NEW;
 END
 $$;
-REVOKE ALL ON FUNCTION rota.blank_audit_entry() FROM PUBLIC, anon, authenticated;
 CREATE TRIGGER blank_entry BEFORE UPDATE OF user_id ON public.audit_logs
     FOR EACH ROW
     WHEN (OLD.user_id IS NOT NULL AND NEW.user_id IS NULL)
@@ -140,18 +156,14 @@ BEGIN
     RETURN NEW;
 END
 $$;
-REVOKE ALL ON FUNCTION rota.forget_audit_person() FROM PUBLIC, anon, authenticated;
 CREATE TRIGGER forget_person BEFORE UPDATE OF user_id ON public.audit_chains
     FOR EACH ROW
     WHEN (OLD.user_id IS NOT NULL AND NEW.user_id IS NULL)
     EXECUTE FUNCTION rota.forget_audit_person();
 
--- The audit log is kept for ever unless the operator says otherwise.
-ALTER TABLE rota.retention
-    ADD COLUMN audit_days integer CHECK (audit_days BETWEEN 1 AND 36500);
-
 -- Deletes the oldest blocks of a chain with their entries, and leaves the checkpoint: the backend
--- has no other way to delete an entry. What the policy keeps, this does not delete, whoever asks.
+-- has no other way to delete an entry. What the policy (rota.retention) keeps, this does not delete,
+-- whoever asks.
 CREATE FUNCTION rota.prune_audit(
     of_chain uuid, through bigint, rows_in_all bigint, at timestamptz, signed_with text, sign bytea
 ) RETURNS bigint
@@ -200,7 +212,7 @@ BEGIN
     RETURN gone;
 END
 $$;
-REVOKE ALL ON FUNCTION rota.prune_audit(uuid, bigint, bigint, timestamptz, text, bytea)
-    FROM PUBLIC, anon, authenticated;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA rota FROM PUBLIC, anon, authenticated;
 GRANT EXECUTE ON FUNCTION rota.prune_audit(uuid, bigint, bigint, timestamptz, text, bytea)
     TO service_role;

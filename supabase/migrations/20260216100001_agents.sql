@@ -3,24 +3,31 @@
 
 CREATE TABLE public.agent_configurations (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    user_id uuid REFERENCES auth.users (id) ON DELETE CASCADE, -- NULL: shared, the operator's
+    user_id uuid REFERENCES auth.users (id) ON DELETE CASCADE,
     agent_name text NOT NULL CHECK (agent_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
     description text NOT NULL DEFAULT '',
-    model text NOT NULL CHECK (model ~ '^[a-z0-9_]+:.+$'), -- provider:model, as init_chat_model
+    model text NOT NULL CHECK (model ~ '^[a-z0-9_]+:.+$'),
     model_settings jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(model_settings) = 'object'),
+    fallback_models text[] NOT NULL DEFAULT '{}'
+        CHECK (cardinality(fallback_models) <= 10 AND array_position(fallback_models, NULL) IS NULL),
     system_prompt text NOT NULL DEFAULT '',
-    script jsonb CHECK (jsonb_typeof(script) = 'object'), -- the plan of a `scripted` model
-    max_steps integer NOT NULL DEFAULT 25 CHECK (max_steps BETWEEN 1 AND 1000), -- model calls
+    script jsonb CHECK (jsonb_typeof(script) = 'object'),
+    max_steps integer NOT NULL DEFAULT 25 CHECK (max_steps BETWEEN 1 AND 1000),
+    limits jsonb NOT NULL DEFAULT '{}'
+        CHECK (jsonb_typeof(limits) = 'object' AND length(limits::text) <= 2000),
+    max_concurrency integer CHECK (max_concurrency >= 1),
     is_active boolean NOT NULL DEFAULT true,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE NULLS NOT DISTINCT (user_id, agent_name)
 );
+CREATE INDEX agent_configurations_limited_idx ON public.agent_configurations (agent_name)
+    WHERE max_concurrency IS NOT NULL;
 
 CREATE TABLE public.tools (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     name text NOT NULL UNIQUE CHECK (name ~ '^[a-zA-Z0-9_-]{1,64}$'),
-    description text NOT NULL DEFAULT '', -- '' keeps the description that the code gives
+    description text NOT NULL DEFAULT '',
     version integer NOT NULL DEFAULT 1,
     read_only boolean NOT NULL DEFAULT false,
     idempotent boolean NOT NULL DEFAULT false,
@@ -28,6 +35,11 @@ CREATE TABLE public.tools (
     default_tier text NOT NULL DEFAULT 'requires_approval'
         CHECK (default_tier IN ('auto', 'requires_approval', 'user_configurable')),
     timeout_seconds numeric NOT NULL DEFAULT 60 CHECK (timeout_seconds > 0),
+    brings_outside_text boolean NOT NULL DEFAULT true,
+    reaches_outside boolean NOT NULL DEFAULT true,
+    annotations jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(annotations) = 'object'),
+    definition_hash text CHECK (definition_hash ~ '^[0-9a-f]{64}$'),
+    built_in jsonb CHECK (jsonb_typeof(built_in) = 'object'),
     is_active boolean NOT NULL DEFAULT true,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
@@ -53,24 +65,72 @@ CREATE TABLE public.user_tool_preferences (
 );
 CREATE INDEX user_tool_preferences_tool_id_idx ON public.user_tool_preferences (tool_id);
 
+CREATE TABLE public.model_prices (
+    model text PRIMARY KEY
+        CHECK (model = '*' OR (model ~ '^[a-z][a-z0-9_]*:\S(.*\S)?$' AND length(model) <= 300)),
+    -- BETWEEN also keeps NaN out, which is greater than any number.
+    input_usd numeric NOT NULL CHECK (input_usd BETWEEN 0 AND 1000000),
+    output_usd numeric NOT NULL CHECK (output_usd BETWEEN 0 AND 1000000),
+    cached_input_usd numeric CHECK (cached_input_usd BETWEEN 0 AND 1000000),
+    cache_write_usd numeric CHECK (cache_write_usd BETWEEN 0 AND 1000000),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE public.connections (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL REFERENCES auth.users (id) ON DELETE CASCADE,
+    service text NOT NULL CHECK (service ~ '^[a-z][a-z0-9_]{0,30}$'),
+    account text NOT NULL DEFAULT '',
+    secret bytea NOT NULL,
+    key_id text NOT NULL,
+    scopes text[] NOT NULL DEFAULT '{}',
+    expires_at timestamptz,
+    is_active boolean NOT NULL DEFAULT true,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (user_id, service)
+);
+
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.agent_configurations
     FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.tools
     FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.user_tool_preferences
     FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.model_prices
+    FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.connections
+    FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
+-- A limit that was raised lets waiting runs in.
+CREATE TRIGGER announce_limits AFTER UPDATE ON public.agent_configurations
+    FOR EACH ROW
+    WHEN (OLD.max_concurrency IS DISTINCT FROM NEW.max_concurrency
+          OR OLD.is_active IS DISTINCT FROM NEW.is_active)
+    EXECUTE FUNCTION rota.announce('runs');
+
+COMMENT ON COLUMN public.tools.brings_outside_text IS
+    'Whether its results hold text that somebody else than the owner of the run may have written';
+COMMENT ON COLUMN public.tools.reaches_outside IS
+    'Whether the model chooses where data goes; a fixed account or server does not count';
+COMMENT ON COLUMN public.tools.built_in IS
+    'What rota declared of a tool of its own when the row was last refreshed; NULL for the '
+    'operator''s tools. A column that differs from it was changed by the operator, and stays so';
 
 SELECT rota.keep_to_backend('public.agent_configurations');
 SELECT rota.keep_to_backend('public.tools');
 SELECT rota.keep_to_backend('public.agent_tools');
 SELECT rota.keep_to_backend('public.user_tool_preferences');
+SELECT rota.keep_to_backend('public.model_prices');
+SELECT rota.keep_to_backend('public.connections');
 
 -- Agents: everybody reads the shared ones; one's own are one's own.
 GRANT SELECT, DELETE ON public.agent_configurations TO authenticated;
-GRANT INSERT (user_id, agent_name, description, model, model_settings, system_prompt, script,
-              max_steps, is_active) ON public.agent_configurations TO authenticated;
-GRANT UPDATE (agent_name, description, model, model_settings, system_prompt, script,
-              max_steps, is_active) ON public.agent_configurations TO authenticated;
+GRANT INSERT (user_id, agent_name, description, model, model_settings, fallback_models,
+              system_prompt, script, max_steps, limits, max_concurrency, is_active)
+    ON public.agent_configurations TO authenticated;
+GRANT UPDATE (agent_name, description, model, model_settings, fallback_models, system_prompt,
+              script, max_steps, limits, max_concurrency, is_active)
+    ON public.agent_configurations TO authenticated;
 CREATE POLICY reads_own_and_shared ON public.agent_configurations FOR SELECT TO authenticated
     USING (user_id IS NULL OR user_id = (SELECT auth.uid()));
 CREATE POLICY inserts_own ON public.agent_configurations FOR INSERT TO authenticated
@@ -80,9 +140,11 @@ CREATE POLICY updates_own ON public.agent_configurations FOR UPDATE TO authentic
 CREATE POLICY deletes_own ON public.agent_configurations FOR DELETE TO authenticated
     USING (user_id = (SELECT auth.uid()));
 
--- Tools and their declarations are the operator's.
+-- Tools with their declarations, and prices, are the operator's.
 GRANT SELECT ON public.tools TO authenticated;
 CREATE POLICY reads_all ON public.tools FOR SELECT TO authenticated USING (true);
+GRANT SELECT ON public.model_prices TO authenticated;
+CREATE POLICY reads_all ON public.model_prices FOR SELECT TO authenticated USING (true);
 
 GRANT SELECT, DELETE ON public.agent_tools TO authenticated;
 GRANT INSERT (agent_id, tool_id, position, is_active) ON public.agent_tools TO authenticated;
@@ -108,11 +170,30 @@ GRANT UPDATE (preference) ON public.user_tool_preferences TO authenticated;
 CREATE POLICY owns ON public.user_tool_preferences FOR ALL TO authenticated
     USING (user_id = (SELECT auth.uid())) WITH CHECK (user_id = (SELECT auth.uid()));
 
--- The built-in tools, all of them readers. A tool that the registry gains has its row here or in
--- an operator's own migration; without a row it needs approval.
-INSERT INTO public.tools (name, read_only, idempotent, risk, default_tier, timeout_seconds) VALUES
-    ('gmail_search', true, true, 'low', 'auto', 60),
-    ('gmail_get_message', true, true, 'low', 'auto', 60),
-    ('mail_search', true, true, 'low', 'auto', 60),
-    ('mail_get_message', true, true, 'low', 'auto', 60)
+-- Everything of a connection but its secret. It is made by the backend, which encrypts.
+GRANT SELECT (id, user_id, service, account, scopes, expires_at, is_active, created_at, updated_at)
+    ON public.connections TO authenticated;
+GRANT DELETE ON public.connections TO authenticated;
+CREATE POLICY reads_own ON public.connections FOR SELECT TO authenticated
+    USING (user_id = (SELECT auth.uid()));
+CREATE POLICY deletes_own ON public.connections FOR DELETE TO authenticated
+    USING (user_id = (SELECT auth.uid()));
+
+-- The built-in tools, all of them readers of an account that the operator chose. SPEC-003's migration
+-- links those of Gmail, also where only Supabase's CLI runs these files; `rota migrate` keeps the rows
+-- as the code declares them.
+INSERT INTO public.tools
+    (name, read_only, idempotent, risk, default_tier, timeout_seconds, brings_outside_text,
+     reaches_outside)
+VALUES
+    ('gmail_search', true, true, 'low', 'auto', 60, true, false),
+    ('gmail_get_message', true, true, 'low', 'auto', 60, true, false),
+    ('mail_search', true, true, 'low', 'auto', 60, true, false),
+    ('mail_get_message', true, true, 'low', 'auto', 60, true, false)
 ON CONFLICT (name) DO NOTHING;
+UPDATE public.tools AS t
+SET built_in = jsonb_build_object(
+    'description', t.description, 'read_only', t.read_only, 'idempotent', t.idempotent,
+    'risk', t.risk, 'default_tier', t.default_tier, 'timeout_seconds', t.timeout_seconds,
+    'brings_outside_text', t.brings_outside_text, 'reaches_outside', t.reaches_outside)
+WHERE t.name IN ('gmail_search', 'gmail_get_message', 'mail_search', 'mail_get_message');
