@@ -171,7 +171,6 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
             )
         notifications = NotificationService(database)
         schedules = ScheduleService(database, clock=clock)
-        approvals = ApprovalService(database, cipher_of(settings), notifications)
         yield App(
             settings=settings,
             server=server,
@@ -191,9 +190,9 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
             retention=RetentionService(database, Checkpoints(cipher_of(settings))),
             limits=LimitService(database),
             audit=AuditService(database, Checkpoints(cipher_of(settings))),
-            approvals=approvals,
+            approvals=ApprovalService(database, cipher_of(settings), notifications),
             deputies=DeputyService(database),
-            rules=RuleService(database, approvals, clock=clock),
+            rules=RuleService(database, clock=clock),
         )
 
 

@@ -14,6 +14,7 @@ from langchain_core.tools import tool
 from psycopg.types.json import Jsonb
 
 from rota.agents.tools.context import ToolRegistry
+from rota.domain.approvals.actions import ActionStatus
 from rota.domain.approvals.judging import judge
 from rota.domain.approvals.rule_texts import parse_condition
 from rota.domain.approvals.rules import RuleDraft
@@ -60,7 +61,7 @@ def desk(workshop, paid):
 
 @pytest.fixture
 def rules(desk) -> RuleService:
-    return RuleService(desk.workshop.database, desk.approvals, clock=clock)
+    return RuleService(desk.workshop.database, clock=clock)
 
 
 @pytest.fixture(autouse=True)
@@ -471,13 +472,11 @@ async def test_always_allow_makes_a_rule_of_exactly_this_call(desk, rules):
     me = desk.workshop.user
     await scripted(desk, send("bob", text="hello"))
     action = await desk.action()
-    with pytest.raises(ConflictError, match="not approved"):
-        await rules.allow_always(me, str(action["id"]))
-    await desk.approve()
 
-    rule = await rules.allow_always(me, str(action["id"]))
+    always = await rules.approve_always(me, str(action["id"]), via="cli")
 
-    made = rule.draft
+    assert always.action.status is ActionStatus.APPROVED
+    made = always.rule.draft
     assert (made.effect, made.tool, made.agent_name, made.tool_version) == (
         "allow",
         "send",
@@ -510,10 +509,9 @@ async def test_always_allow_makes_a_rule_of_exactly_this_call(desk, rules):
 async def test_always_allow_may_be_held_to_some_arguments_and_forbids_new_ones(desk, rules):
     me = desk.workshop.user
     await scripted(desk, send("bob", text="hello"))
-    await desk.approve()
     reference = str((await desk.action())["id"])
 
-    await rules.allow_always(me, reference, only=["to"], lasts=timedelta(days=7))
+    await rules.approve_always(me, reference, only=["to"], lasts=timedelta(days=7), via="cli")
 
     for arguments, expected in (
         ({"to": "bob", "text": "other"}, "allowed"),
@@ -537,14 +535,42 @@ async def test_always_allow_may_be_held_to_some_arguments_and_forbids_new_ones(d
 async def test_always_allow_is_refused_where_it_would_not_help(desk, rules, prepare, said):
     me = desk.workshop.user
     await scripted(desk, send())
-    await desk.approve()
     await desk.workshop.declare("send", **prepare.get("declare", {}))
     if "rule" in prepare:
         await rules.add_operators([prepare["rule"]])
 
     with pytest.raises(ConflictError, match=said):
-        await rules.allow_always(me, str((await desk.action())["id"]))
+        await rules.approve_always(me, str((await desk.action())["id"]), via="cli")
     assert len(await desk.workshop.rows("approval_rules")) == ("rule" in prepare)
+    assert (await desk.action())["status"] == "pending"
+
+
+async def test_always_allow_approves_nothing_where_the_rule_is_one_too_many(desk, rules):
+    me = desk.workshop.user
+    await scripted(desk, send())
+    reference = str((await desk.action())["id"])
+    await rules.add(me, [draft("deny", tool=f"tool_{n}") for n in range(500)])
+
+    with pytest.raises(ConflictError, match="500"):
+        await rules.approve_always(me, reference, via="cli")
+
+    assert (await desk.action())["status"] == "pending"
+    assert len(await desk.workshop.rows("approval_rules")) == 500
+    assert "approved" not in {decision for decision, _ in await desk.decisions()}
+
+
+async def test_always_allow_makes_no_rule_of_what_was_decided_or_edited_meanwhile(desk, rules):
+    me = desk.workshop.user
+    await scripted(desk, send())
+    reference = str((await desk.action())["id"])
+    await desk.edit({"to": "bob", "text": "other"})
+    with pytest.raises(ConflictError, match="edited since"):
+        await rules.approve_always(me, reference, version=1, via="cli")
+    await desk.refuse()
+    with pytest.raises(ConflictError, match="refused"):
+        await rules.approve_always(me, reference, via="cli")
+
+    assert await desk.workshop.rows("approval_rules") == []
 
 
 @pytest.mark.parametrize(
@@ -560,18 +586,16 @@ async def test_always_allow_is_refused_where_it_would_not_help(desk, rules, prep
 async def test_always_allow_says_what_is_wrong(desk, rules, options, said):
     me = desk.workshop.user
     await scripted(desk, send("bob", text="sk-aaaaaaaaaaaaaaaaaaaaaaaa"))
-    await desk.approve()
 
     with pytest.raises(InvalidInputError, match=said):
-        await rules.allow_always(me, str((await desk.action())["id"]), **options)
+        await rules.approve_always(me, str((await desk.action())["id"]), via="cli", **options)
 
 
 async def test_always_allow_of_somebody_elses_action_is_not_found(desk, rules, bob):
     await scripted(desk, send())
-    await desk.approve()
 
     with pytest.raises(NotFoundError):
-        await rules.allow_always(bob, str((await desk.action())["id"]))
+        await rules.approve_always(bob, str((await desk.action())["id"]), via="cli")
 
 
 async def test_a_use_is_not_counted_past_the_end_of_a_rule(workshop, rules):

@@ -392,7 +392,7 @@ async def allowed_by(desk, attempts, inner, *conditions):
         "INSERT INTO tools (name, default_tier) VALUES ('free', 'user_configurable')"
         " ON CONFLICT (name) DO NOTHING"
     )
-    rules = RuleService(desk.workshop.database, desk.approvals, clock=clock)
+    rules = RuleService(desk.workshop.database, clock=clock)
     draft = RuleDraft("allow", "free", tuple(map(parse_condition, conditions)))
     added = await rules.add(desk.workshop.user, [draft])
     declaration = dataclasses.replace(base.declarations["free"], default_tier="user_configurable")
@@ -472,7 +472,7 @@ async def test_arguments_that_are_changed_after_the_judgement_run_as_judged(work
     await declare(workshop, "free", "user_configurable")
     await declare(workshop, "spy", "auto", read_only=True)
     desk = custom_desk(workshop, frees(effects, schema), spy)
-    rules = RuleService(workshop.database, desk.approvals, clock=clock)
+    rules = RuleService(workshop.database, clock=clock)
     await rules.add(
         workshop.user, [RuleDraft("allow", "free", (parse_condition("p.amount under 10"),))]
     )
@@ -763,7 +763,7 @@ async def test_graphs_own_tool_is_not_let_run_by_a_condition_on_what_it_has_not_
     await declare(workshop, "free", "user_configurable")
     await workshop.agent(model="callable:report", tools=["free"])
     desk = custom_desk(workshop, own, callables={"report": AsyncFunction("report", report)})
-    rules = RuleService(workshop.database, desk.approvals, clock=clock)
+    rules = RuleService(workshop.database, clock=clock)
     await rules.add(
         workshop.user, [RuleDraft("allow", "free", (parse_condition("amount under 10"),))]
     )

@@ -15,6 +15,7 @@ from rota.cli.options import CommonOptions, Limit
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.approvals.actions import PendingAction
+    from rota.domain.approvals.review import ActionDetails
     from rota.domain.ids import UserId
     from rota.services.approvals.service import Decided
 
@@ -85,7 +86,7 @@ def list_approvals(
     from rota.cli import output
     from rota.cli.approvals import texts as approval_texts
     from rota.domain.approvals.actions import ActionStatus
-    from rota.domain.approvals.triage import groups
+    from rota.domain.approvals.review import group_requests
     from rota.domain.errors import InvalidInputError
     from rota.services.approvals.service import OPEN
 
@@ -116,7 +117,7 @@ def list_approvals(
 
     me, names, zone, found, others = common.as_person(work)
     if common.json:
-        output.print_json(groups(found) if grouped else found)
+        output.print_json(group_requests(found) if grouped else found)
         return
     if status is None:
         empty = approval_texts.none_waits(others, agent=agent, tool=tool, up_to=up_to.value)
@@ -139,36 +140,18 @@ def show(
     ] = False,
 ) -> None:
     """Show a request: which call, with what arguments, why it waits, what became of it."""
+    from rota.bootstrap.app import clock
     from rota.cli import output
     from rota.cli.approvals import details as approval_details
 
-    async def work(app: App, me: UserId) -> tuple[str, approval_details.Shown]:
-        from rota.bootstrap.app import clock
+    async def work(app: App, me: UserId) -> ActionDetails:
+        return await app.approvals.details(me, action, now=clock(), via=VIA, reveal=reveal)
 
-        found = await app.approvals.get(me, action)
-        deputies = await app.deputies.of(me)
-        names = {one.user_id: one.user_name for one in deputies}
-        alike = await app.approvals.like(me, str(found.id))
-        return await app.schedules.zone(me), approval_details.Shown(
-            found,
-            me,
-            None if found.user_id == me else names.get(found.user_id, str(found.user_id)),
-            deputies={
-                one.deputy_id: "you" if one.deputy_id == me else one.deputy_name
-                for one in deputies
-                if one.user_id == found.user_id
-            },
-            precedents=await app.approvals.precedents(me, found, clock()),
-            like=tuple(one for one in alike if one.id != found.id),
-            run=await app.runs.find(me, found.run_id) if found.run_id is not None else None,
-            revealed=await app.approvals.reveal(me, str(found.id), via=VIA) if reveal else None,
-        )
-
-    zone, shown = common.as_person(work)
+    shown = common.as_person(work)
     if common.json:
         output.print_json(approval_details.as_json(shown))
         return
-    approval_details.print_action(shown, zone)
+    approval_details.print_action(shown)
 
 
 @app.command("approve", json=True)

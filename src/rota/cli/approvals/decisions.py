@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.agents.configuration import Risk
     from rota.domain.approvals.actions import PendingAction
-    from rota.domain.approvals.rules import Rule
     from rota.domain.ids import UserId
+    from rota.services.approvals.rules import ApprovedAlways
     from rota.services.approvals.service import Decided
 
 VIA = "cli"
@@ -153,23 +153,21 @@ def approve_always(
     length = parse_duration(lasts, field="for") if lasts is not None else ALWAYS_LASTS
     names = [name.strip() for name in only.split(",")] if only is not None else None
 
-    async def work(
-        app: App, me: UserId, found: tuple[PendingAction, ...]
-    ) -> tuple[PendingAction, Rule]:
-        # What cannot become a rule is said before anything runs.
+    async def work(app: App, me: UserId, found: tuple[PendingAction, ...]) -> ApprovedAlways:
         (action,) = found
-        draft = await app.rules.plan_always(me, str(action.id), only=names, lasts=length)
-        approved = await app.approvals.approve(me, str(action.id), version=action.version, via=VIA)
-        (rule,) = await app.rules.add(me, [draft])
-        return approved, rule
+        return await app.rules.approve_always(
+            me, str(action.id), version=action.version, only=names, lasts=length, via=VIA
+        )
 
-    approved, rule = _asked(common, which, work, ask=ask)
+    made = _asked(common, which, work, ask=ask)
     if common.json:
-        shown = approval_policy_texts.rule_json(rule)
-        output.print_json({"action": approved, "rule": shown})
+        shown = approval_policy_texts.rule_json(made.rule)
+        output.print_json({"action": made.action, "rule": shown})
         return
-    tell(common, (Decided(approved),))
-    output.say_line(f"Rule {output.short(rule.id)}: {approval_policy_texts.in_words(rule)}")
+    tell(common, (Decided(made.action),))
+    output.say_line(
+        f"Rule {output.short(made.rule.id)}: {approval_policy_texts.in_words(made.rule)}"
+    )
 
 
 def tell(common: CommonOptions, decided: tuple[Decided, ...]) -> None:

@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rota.cli import output
 from rota.domain.approvals.actions import ActionStatus
 from rota.domain.approvals.argument_edits import holds_redaction
-from rota.domain.approvals.triage import HISTORY_DAYS
+from rota.domain.approvals.review import HISTORY_DAYS
 
 if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction
-    from rota.domain.approvals.triage import Precedents
+    from rota.domain.approvals.review import ActionDetails
     from rota.domain.ids import UserId
-    from rota.store.runs.views import RunView
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A request, and what helps to decide on it.
-
-    `whose` is what its owner is called where that is somebody else; `deputies` are its owner's,
-    with their names; `like` are others that are pending and alike; `run` is the one that asked,
-    where it is there and the person's; `revealed` are all arguments, where they were asked for.
-    """
-
-    action: PendingAction
-    me: UserId
-    whose: str | None
-    deputies: Mapping[UserId, str]
-    precedents: Precedents
-    like: tuple[PendingAction, ...]
-    run: RunView | None = None
-    revealed: Mapping[str, Any] | None = None
-
-    @property
-    def arguments(self) -> Mapping[str, Any]:
-        """The arguments as they are to be shown."""
-        return self.action.arguments if self.revealed is None else self.revealed
-
-
-def as_json(shown: Shown) -> dict[str, Any]:
+def as_json(shown: ActionDetails) -> dict[str, Any]:
     """Return a request as JSON, with all that is known of it."""
     return {
         **asdict(shown.action),
@@ -52,16 +26,16 @@ def as_json(shown: Shown) -> dict[str, Any]:
         "signals": shown.action.signals,
         "precedents": shown.precedents,
         "like": len(shown.like),
-        "whose": shown.whose,
-        "schedule": shown.run.schedule_name if shown.run else None,
-        "prompt": shown.run.prompt if shown.run else None,
+        "whose": shown.owner_name,
+        "schedule": shown.schedule_name,
+        "prompt": shown.prompt,
     }
 
 
-def print_action(shown: Shown, zone: str) -> None:
+def print_action(shown: ActionDetails) -> None:
     """Print one request with all that is known of it."""
     action = shown.action
-    for name, said in _fields(shown, zone):
+    for name, said in _fields(shown):
         if said:
             output.say_field(name, said)
     output.say("With")
@@ -85,15 +59,16 @@ def print_action(shown: Shown, zone: str) -> None:
         _print_how_to_settle(shown)
 
 
-def _fields(shown: Shown, zone: str) -> list[tuple[str, str]]:
+def _fields(shown: ActionDetails) -> list[tuple[str, str]]:
     action = shown.action
+    zone = shown.time_zone
     is_pending = action.status is ActionStatus.PENDING
     is_under_way = is_pending or action.status is ActionStatus.RUNNING
     until = output.when(action.expires_at, zone)
     meanwhile = "its run waits" if action.mode.value == "suspend" else "the agent went on"
     return [
         ("Action", str(action.id)),
-        ("Whose", shown.whose or ""),
+        ("Whose", shown.owner_name or ""),
         ("Agent", action.agent_name),
         ("Wants to", action.tool_name),
         ("Risk", action.risk),
@@ -105,27 +80,26 @@ def _fields(shown: Shown, zone: str) -> list[tuple[str, str]]:
         ("Until", until if is_pending else ""),
         ("Expired", until if action.status is ActionStatus.EXPIRED else ""),
         ("Meanwhile", meanwhile if is_under_way else ""),
-        ("Passed on", _passed_on(shown, zone)),
-        ("Decided", _decided(shown, zone)),
+        ("Passed on", _passed_on(shown)),
+        ("Decided", _decided(shown)),
         ("Reason", _quoted(action.decision_reason)),
         ("Run", _run(shown)),
-        ("Its prompt", _quoted(output.first_line(shown.run.prompt)) if shown.run else ""),
+        ("Its prompt", _quoted(output.first_line(shown.prompt or ""))),
     ]
 
 
-def _run(shown: Shown) -> str:
+def _run(shown: ActionDetails) -> str:
     """Name the run that asked, and the schedule that it is of."""
     if shown.action.run_id is None:
         return ""
-    schedule = shown.run.schedule_name if shown.run else None
-    of = f", of the schedule {schedule}" if schedule else ""
+    of = f", of the schedule {shown.schedule_name}" if shown.schedule_name else ""
     return f"{output.short(shown.action.run_id)}{of}"
 
 
-def _print_advice(shown: Shown) -> None:
+def _print_advice(shown: ActionDetails) -> None:
     """Say what may help to decide: how it went before, and what else can be done at once.
 
-    Where something stands out, nothing is offered that spares a look.
+    With a signal of high risk, nothing is offered that spares a look.
     """
     action, precedents = shown.action, shown.precedents
     name = output.short(action.id)
@@ -139,8 +113,8 @@ def _print_advice(shown: Shown) -> None:
         )
     output.say_field("To approve", f"rota approvals approve {exactly}")
     output.say_field("To refuse", f"rota approvals reject {exactly}")
-    may_be_rule = not _stands_out(action) and not holds_redaction(action.arguments)
-    if precedents.is_routine and action.user_id == shown.me and may_be_rule:
+    may_be_rule = not _has_high_risk_signal(action) and not holds_redaction(action.arguments)
+    if precedents.is_routine and action.user_id == shown.viewer and may_be_rule:
         output.say_field("Always yes", f"rota approvals approve {exactly} --always")
         output.say_field("", "makes a rule of exactly this call, where the operator lets you.")
     if shown.like:
@@ -148,14 +122,14 @@ def _print_advice(shown: Shown) -> None:
         output.say_field("Like it", f"{count} more {'waits' if count == 1 else 'wait'}.")
         agent, tool = shlex.quote(action.agent_name), shlex.quote(action.tool_name)
         output.say_field("To see all", f"rota approvals list --agent {agent} --tool {tool}")
-        if not any(map(_stands_out, (action, *shown.like))):
+        if not any(map(_has_high_risk_signal, (action, *shown.like))):
             output.say_field("All of them", f"rota approvals approve --like {name}")
 
 
-def _print_how_to_settle(shown: Shown) -> None:
+def _print_how_to_settle(shown: ActionDetails) -> None:
     """Say how a person tells what became of an action that nobody knows the outcome of."""
     output.say()
-    if shown.action.user_id != shown.me:
+    if shown.action.user_id != shown.viewer:
         output.say("What became of it is its owner's to say.")
         return
     command = f"rota approvals settle {output.short(shown.action.id)}"
@@ -166,15 +140,16 @@ def _print_how_to_settle(shown: Shown) -> None:
     output.say_field("", "runs it again, although it may have happened.")
 
 
-def _stands_out(action: PendingAction) -> bool:
+def _has_high_risk_signal(action: PendingAction) -> bool:
     return any(signal.risk == "high" for signal in action.signals)
 
 
-def _passed_on(shown: Shown, zone: str) -> str:
+def _passed_on(shown: ActionDetails) -> str:
     """Say when its owner's deputies were told of it, and who they are, where there are any."""
     if shown.action.escalated_at is None or not shown.deputies:
         return ""
-    return f"{output.when(shown.action.escalated_at, zone)} to {', '.join(shown.deputies.values())}"
+    names = [_name(shown, deputy) for deputy in shown.deputies]
+    return f"{output.when(shown.action.escalated_at, shown.time_zone)} to {', '.join(names)}"
 
 
 def _quoted(text: str) -> str:
@@ -185,13 +160,20 @@ def _version(action: PendingAction) -> str:
     return f"{action.version}, changed since the agent asked" if action.version > 1 else "1"
 
 
-def _decided(shown: Shown, zone: str) -> str:
+def _decided(shown: ActionDetails) -> str:
     action = shown.action
     if action.decided_at is None:
         return ""
     via = f", from {action.decided_via}" if action.decided_via else ""
     by = ""
     if action.decided_by not in {None, action.user_id}:
-        name = "you" if action.decided_by == shown.me else shown.deputies.get(action.decided_by)
+        name = _name(shown, action.decided_by)
         by = f", by {name} as a deputy" if name else ", by a deputy"
-    return f"{output.when(action.decided_at, zone)}{by}{via}"
+    return f"{output.when(action.decided_at, shown.time_zone)}{by}{via}"
+
+
+def _name(shown: ActionDetails, deputy: UserId | None) -> str:
+    """Return what a deputy is called; nothing for one who is none any more."""
+    if deputy is None:
+        return ""
+    return "you" if deputy == shown.viewer else shown.deputies.get(deputy, "")

@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 from rota.cli import output
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import ActionStatus
-from rota.domain.approvals.triage import groups
+from rota.domain.approvals.review import group_requests
 
 if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction
-    from rota.domain.approvals.triage import Group
+    from rota.domain.approvals.review import RequestGroup
     from rota.domain.ids import UserId
     from rota.services.approvals.service import Decided
 
@@ -32,7 +32,7 @@ def print_list(
 
     `names` are those of others.
     """
-    sorts = groups(found)
+    sorts = group_requests(found)
     columns: dict[str, list[str]] = {
         "ID": [output.short(a.id) for g in sorts for a in g.actions],
         **_whose(sorts, me, names, each=True),
@@ -50,7 +50,7 @@ def print_groups(
     found: Sequence[PendingAction], zone: str, me: UserId, names: Mapping[UserId, str], empty: str
 ) -> None:
     """Print one line for all requests that are alike: how many, and in what they differ."""
-    sorts = groups(found)
+    sorts = group_requests(found)
     columns: dict[str, list[str]] = {
         "FIRST": [output.short(g.first.id) for g in sorts],
         "COUNT": [str(len(g.actions)) for g in sorts],
@@ -70,7 +70,7 @@ def print_to_approve(
     found: Sequence[PendingAction], me: UserId, names: Mapping[UserId, str]
 ) -> None:
     """Print what a yes would approve, and what stands out in it, before it is asked for."""
-    sorts = groups(found)
+    sorts = group_requests(found)
     listed = [action for group in sorts for action in group.actions]
     columns: dict[str, list[str]] = {
         "ID": [output.short(a.id) for a in listed],
@@ -109,7 +109,7 @@ def _print(columns: dict[str, list[str]], empty: str) -> None:
 
 
 def _whose(
-    sorts: Sequence[Group], me: UserId, names: Mapping[UserId, str], *, each: bool
+    sorts: Sequence[RequestGroup], me: UserId, names: Mapping[UserId, str], *, each: bool
 ) -> dict[str, list[str]]:
     """Return the column that says whose requests these are, none where all are mine."""
     if all(group.first.user_id == me for group in sorts):

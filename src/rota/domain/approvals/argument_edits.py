@@ -6,12 +6,12 @@ leave out is not for a tool to decide.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.schemas.schema import JsonSchema
+from rota.domain.text.json_values import is_same
 from rota.domain.text.storable import REDACTED, SecretText
 
 _DEEPEST: Final = 10
@@ -42,7 +42,7 @@ def with_secrets(given: Any, shown: Any, original: Any, *, place: str = "") -> A
     """
     if not holds_redaction(given):
         return given
-    if original is not None and _is_same(given, shown):
+    if original is not None and is_same(given, shown):
         return original
     kinds = (given, shown, original)
     if all(isinstance(value, Mapping) for value in kinds) and not any(REDACTED in k for k in given):
@@ -58,7 +58,7 @@ def with_secrets(given: Any, shown: Any, original: Any, *, place: str = "") -> A
     if all(isinstance(v, list) for v in kinds) and len(given) >= len(shown) == len(original):
         put_back = []
         for number, value in enumerate(given):
-            before = number < len(shown) and _is_same(value, shown[number])
+            before = number < len(shown) and is_same(value, shown[number])
             if not before and holds_redaction(value):
                 raise _stands_for_nothing(f"{place}[{number}]")
             put_back.append(original[number] if before else value)
@@ -132,7 +132,7 @@ def _completed(
         path = f"{place}.{name}" if place else name
         if name not in made:
             if isinstance(described, Mapping) and "default" in described:
-                if not _is_same(described["default"], value):
+                if not is_same(described["default"], value):
                     raise _left_out(path, described, root)
                 made[name] = value
             elif described is not None or not place:
@@ -164,11 +164,6 @@ def _left_out(path: str, described: Any, root: Mapping[str, Any]) -> InvalidInpu
     return InvalidInputError(
         f"{path} was in the request, and is left out: say a value{null} for it.", field="arguments"
     )
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Return whether JSON values are the same: to Python, 1 and true are."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _stands_for_nothing(place: str) -> InvalidInputError:

@@ -12,6 +12,7 @@ from rota.domain.approvals.argument_paths import UNDECIDED
 from rota.domain.approvals.file_paths import is_path_under, normal_path
 from rota.domain.approvals.host_names import ascii_host, is_host_within, url_host
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.json_values import is_same
 
 LONGEST_TEXT: Final = 100_000
 """Characters of an argument that are compared; a longer one cannot be decided."""
@@ -70,17 +71,6 @@ def shown(value: Any) -> str:
 def is_empty(value: Any) -> bool:
     """Return whether a value says nothing: null, or an empty text, list or object."""
     return value is None or (isinstance(value, str | list | tuple | Mapping) and not value)
-
-
-def is_same(one: Any, other: Any) -> bool:
-    """Return whether two JSON values are equal: true is not 1, and 1 is 1.0."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(is_same(v, other[k]) for k, v in one.items())
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(is_same, one, other))
-    return bool(one == other)
 
 
 def _is_number(value: Any) -> bool:

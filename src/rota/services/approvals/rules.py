@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
-from rota.domain.approvals.actions import ActionStatus, PendingAction
+from rota.domain.approvals.actions import PendingAction
+from rota.domain.approvals.argument_edits import holds_redaction
 from rota.domain.approvals.argument_paths import EVERYTHING
 from rota.domain.approvals.argument_tests import ONLY
 from rota.domain.approvals.conditions import Condition
@@ -17,22 +18,17 @@ from rota.domain.approvals.judging import Circumstances, Weighed, may_loosen, we
 from rota.domain.approvals.rules import ALWAYS_LASTS, Rule, RuleDraft
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId, ScheduleId, UserId
-from rota.domain.text.storable import REDACTED
 from rota.security.gate.policy import with_signals
-from rota.services.approvals.service import ApprovalService
+from rota.services.approvals.service import decide_action, find_action
 from rota.store.agents import rows as agent_rows
 from rota.store.approvals import rules as rows
-from rota.store.database import Connection, Database
+from rota.store.database import Connection, Database, despite_deadlocks
 
 SHORTEST_PREFIX: Final = 4
 """Characters of a rule's id that are enough, if they fit one alone."""
 
 STANDS_OUT: Final = (
     "Look at the arguments first: a rule with --allow and --risk high lets run what stands out.",
-)
-
-_DECIDED: Final = frozenset(
-    {ActionStatus.APPROVED, ActionStatus.RUNNING, ActionStatus.SUCCEEDED, ActionStatus.FAILED}
 )
 
 
@@ -45,17 +41,22 @@ class Explained:
     advice: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ApprovedAlways:
+    """An action that was approved, and the rule that was made of it."""
+
+    action: PendingAction
+    rule: Rule
+
+
 class RuleService:
     """Acts as the person whose rules they are, or as the backend for the operator's.
 
     `clock` returns the time, aware.
     """
 
-    def __init__(
-        self, database: Database, approvals: ApprovalService, *, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], datetime]) -> None:
         self._database = database
-        self._approvals = approvals
         self._clock = clock
 
     async def all(self, user_id: UserId) -> tuple[Rule, ...]:
@@ -109,24 +110,16 @@ class RuleService:
         Raises InvalidInputError, NotFoundError for an agent or a schedule that is not theirs to
         run, and ConflictError where they have as many as one may have.
         """
-
-        async def check(conn: Connection, draft: RuleDraft) -> None:
-            if draft.for_user is not None:
-                raise InvalidInputError("Only the operator's rules name a person.", field="user")
-            if draft.agent_name is not None:
-                await _agent(conn, draft.agent_name, user_id)
-
         async with self._database.acting_as(user_id) as conn:
-            return await self._add(conn, user_id, drafts, check)
+            return await self._add(conn, user_id, drafts)
 
     async def add_operators(self, drafts: Sequence[RuleDraft]) -> tuple[Rule, ...]:
-        """Add rules of the operator, all or none; raises as `add`."""
+        """Add rules of the operator, all or none, of whatever agents there are, or will be.
 
-        async def check(_conn: Connection, _draft: RuleDraft) -> None:
-            """Accept whatever agents, schedules and people there are, or will be."""
-
+        Raises as `add`.
+        """
         async with self._database.transaction() as conn:
-            return await self._add(conn, None, drafts, check)
+            return await self._add(conn, None, drafts)
 
     async def remove(self, user_id: UserId, reference: str) -> Rule:
         """Remove a rule of a person by its id, or its beginning; raises NotFoundError."""
@@ -166,26 +159,48 @@ class RuleService:
         advice = STANDS_OUT if stands_out else _advice(weighed, declaration)
         return Explained(weighed, declaration, advice)
 
-    async def plan_always(
+    async def approve_always(
         self,
         user_id: UserId,
         reference: str,
         *,
+        version: int | None = None,
         only: Sequence[str] | None = None,
         lasts: timedelta = ALWAYS_LASTS,
-    ) -> RuleDraft:
-        """Return the rule that would let calls like an action's run by themselves.
+        via: str,
+    ) -> ApprovedAlways:
+        """Approve an action, and let calls like it run by themselves from now on: both or neither.
 
-        It names the tool and its version, the agent, and the exact values of the arguments, of all
-        of them or those in `only`; others that the call did not have stay forbidden. `lasts` is at
-        most 90 days. Raises NotFoundError, InvalidInputError, and ConflictError where such a rule
-        would let nothing run: the operator requires approval, say.
+        The rule names the tool and its version, the agent, and the exact values of the arguments,
+        of all of them or those in `only`; others that the call did not have stay forbidden. `lasts`
+        is at most 90 days. Raises as `ApprovalService.approve`, InvalidInputError, and
+        ConflictError where such a rule would let nothing run: the operator requires approval, say.
         """
+
+        async def approve() -> ApprovedAlways:
+            async with self._database.acting_as(user_id) as conn:
+                action = await find_action(conn, reference)
+                # First: a conflict says what hinders the rule, not what became of the action.
+                draft = await self._always(conn, user_id, action, only, lasts)
+                approved = await decide_action(conn, action, "approve", version=version, via=via)
+                (rule,) = await self._add(conn, user_id, [draft])
+                return ApprovedAlways(approved, rule)
+
+        return await despite_deadlocks(approve)
+
+    async def _always(
+        self,
+        conn: Connection,
+        user_id: UserId,
+        action: PendingAction,
+        only: Sequence[str] | None,
+        lasts: timedelta,
+    ) -> RuleDraft:
+        """Return the rule that would let calls like an action's run by themselves."""
         if not timedelta(minutes=1) <= lasts <= ALWAYS_LASTS:
             raise InvalidInputError(
                 f"Such a rule lasts from a minute to {ALWAYS_LASTS.days} days.", field="for"
             )
-        action = await self._approvals.get(user_id, reference)
         if action.user_id != user_id:
             raise ConflictError("A deputy decides on the request alone; rules are its owner's.")
         now = self._clock()
@@ -201,54 +216,14 @@ class RuleService:
             note="always allow this",
             from_action=action.id,
         ).checked()
-        await self._check_permitted(user_id, action, draft, now)
+        await _check_permitted(conn, user_id, action, draft, now)
         return draft
-
-    async def allow_always(
-        self,
-        user_id: UserId,
-        reference: str,
-        *,
-        only: Sequence[str] | None = None,
-        lasts: timedelta = ALWAYS_LASTS,
-    ) -> Rule:
-        """Make a rule of an action that was approved; raises as `plan_always`."""
-        action = await self._approvals.get(user_id, reference)
-        if action.status not in _DECIDED:
-            raise ConflictError(f"It was not approved: it is {action.status.value}.")
-        draft = await self.plan_always(user_id, str(action.id), only=only, lasts=lasts)
-        (rule,) = await self.add(user_id, [draft])
-        return rule
-
-    async def _check_permitted(
-        self, user_id: UserId, action: PendingAction, draft: RuleDraft, now: datetime
-    ) -> None:
-        """Raise ConflictError where a rule would not let the very call run that it is made of."""
-        async with self._database.acting_as(user_id) as conn:
-            declaration = await _declaration(conn, user_id, action.tool_name, action.agent_name)
-            rules = await rows.list_rules(conn, user_id)
-        if action.tool_version is None or declaration is None:
-            raise ConflictError(f"{action.tool_name} is not a declared tool; each call is asked.")
-        if declaration.version != action.tool_version:
-            raise ConflictError(f"{action.tool_name} was changed since it was asked for.")
-        # What it is to be exact about is asked of its own arguments: what else they are may wait.
-        new = Rule(RuleId(action.id), user_id, draft)
-        circumstances = Circumstances(user_id, action.agent_name, None, unattended=True, now=now)
-        verdict = with_signals(
-            weigh(
-                action.tool_name, declaration, action.arguments, [*rules, new], circumstances
-            ).verdict,
-            action.arguments,
-        )
-        if verdict.decision != "allowed":
-            raise ConflictError(f"A rule of yours would not help: {verdict.reason}.")
 
     async def _add(
         self,
         conn: Connection,
         user_id: UserId | None,
         drafts: Sequence[RuleDraft],
-        check: Callable[[Connection, RuleDraft], Awaitable[None]],
     ) -> tuple[Rule, ...]:
         made: list[Rule] = []
         now = self._clock()
@@ -257,9 +232,35 @@ class RuleService:
             draft.checked()
             if draft.expires_at is not None and draft.expires_at <= now:
                 raise InvalidInputError("The rule would have expired already.", field="expires")
-            await check(conn, draft)
+            if user_id is not None and draft.for_user is not None:
+                raise InvalidInputError("Only the operator's rules name a person.", field="user")
+            if user_id is not None and draft.agent_name is not None:
+                await _agent(conn, draft.agent_name, user_id)
             made.append(Rule(await rows.insert_rule(conn, user_id, draft), user_id, draft))
         return tuple(made)
+
+
+async def _check_permitted(
+    conn: Connection, user_id: UserId, action: PendingAction, draft: RuleDraft, now: datetime
+) -> None:
+    """Raise ConflictError where a rule would not let the very call run that it is made of."""
+    declaration = await _declaration(conn, user_id, action.tool_name, action.agent_name)
+    rules = await rows.list_rules(conn, user_id)
+    if action.tool_version is None or declaration is None:
+        raise ConflictError(f"{action.tool_name} is not a declared tool; each call is asked.")
+    if declaration.version != action.tool_version:
+        raise ConflictError(f"{action.tool_name} was changed since it was asked for.")
+    # What it is to be exact about is asked of its own arguments: what else they are may wait.
+    new = Rule(RuleId(action.id), user_id, draft)
+    circumstances = Circumstances(user_id, action.agent_name, None, unattended=True, now=now)
+    verdict = with_signals(
+        weigh(
+            action.tool_name, declaration, action.arguments, [*rules, new], circumstances
+        ).verdict,
+        action.arguments,
+    )
+    if verdict.decision != "allowed":
+        raise ConflictError(f"A rule of yours would not help: {verdict.reason}.")
 
 
 def _exactly(action: PendingAction, only: Sequence[str] | None) -> tuple[Condition, ...]:
@@ -277,7 +278,7 @@ def _exactly(action: PendingAction, only: Sequence[str] | None) -> tuple[Conditi
         raise InvalidInputError(
             f"The call has the arguments {', '.join(given)}; name some of them.", field="only"
         )
-    secret = [name for name in chosen if _has_secret(given[name])]
+    secret = [name for name in chosen if holds_redaction(given[name])]
     if secret:
         raise InvalidInputError(
             f"{', '.join(secret)} holds a secret, which no rule can be held to; name others with "
@@ -288,14 +289,6 @@ def _exactly(action: PendingAction, only: Sequence[str] | None) -> tuple[Conditi
         *(Condition.make([name], "equals", [given[name]]) for name in chosen),
         Condition.make([EVERYTHING], ONLY, sorted(given)),
     )
-
-
-def _has_secret(value: Any) -> bool:
-    if isinstance(value, str):
-        return REDACTED in value
-    if isinstance(value, Mapping):
-        return any(map(_has_secret, value.values()))
-    return isinstance(value, list | tuple) and any(map(_has_secret, value))
 
 
 def _advice(weighed: Weighed, declaration: ToolDeclaration | None) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -17,7 +17,7 @@ from rota.domain.approvals.argument_edits import (
     with_left_out,
     with_secrets,
 )
-from rota.domain.approvals.triage import Precedents
+from rota.domain.approvals.review import ActionDetails
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
 from rota.domain.schemas.schema import tool_schema
@@ -28,9 +28,11 @@ from rota.security.secrets.redaction import redact, redact_text
 from rota.security.secrets.sealing import seal_arguments, unseal_arguments
 from rota.services.notifications.service import NotificationService, draft
 from rota.store.approvals import actions as rows
-from rota.store.approvals.deputies import list_deputies_of
+from rota.store.approvals.deputies import list_deputies, list_deputies_of
 from rota.store.database import Connection, Database, despite_deadlocks
 from rota.store.notifications.rows import NewNotification
+from rota.store.runs.views import list_runs
+from rota.store.users import fetch_time_zone
 
 SHORTEST_PREFIX: Final = 4
 """Characters of an action's id that are enough, if they fit one alone."""
@@ -81,7 +83,7 @@ class ApprovalService:
                 statuses=statuses,
                 agent_name=agent_name,
                 tool_name=tool_name,
-                risks=RISKS[: RISKS.index(up_to) + 1],
+                risks=_risks_up_to(up_to),
                 limit=limit,
             )
 
@@ -92,44 +94,57 @@ class ApprovalService:
 
         Raises NotFoundError.
         """
-        action = await self.get(user_id, reference)
-        found = await self.all(
-            user_id,
-            statuses=[ActionStatus.PENDING],
-            agent_name=action.agent_name,
-            tool_name=action.tool_name,
-            up_to=up_to,
-            limit=limit,
-        )
-        return tuple(one for one in found if one.user_id == action.user_id)
-
-    async def precedents(self, user_id: UserId, action: PendingAction, now: datetime) -> Precedents:
-        """Return how the person's requests like this one were decided in the last 90 days."""
         async with self._database.acting_as(user_id) as conn:
-            return await rows.count_precedents(conn, action, now)
+            return await _like(conn, await find_action(conn, reference), up_to, limit)
+
+    async def details(
+        self, user_id: UserId, reference: str, *, now: datetime, via: str, reveal: bool = False
+    ) -> ActionDetails:
+        """Return an action with all that helps to decide on it, as the person sees it.
+
+        With `reveal` also the arguments that are shown as redacted: the audit log says who looked.
+        Raises NotFoundError, SetupRequiredError where they were encrypted with another key, and
+        ConflictError where they were edited meanwhile.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            action = await find_action(conn, reference)
+            deputies = await list_deputies(conn)
+            owners = {one.user_id: one.user_name for one in deputies}
+            run_id = action.run_id
+            asked = await list_runs(conn, prefix=str(run_id), limit=1) if run_id else ()
+            details = ActionDetails(
+                action,
+                viewer=user_id,
+                time_zone=await fetch_time_zone(conn, user_id),
+                owner_name=(
+                    owners.get(action.user_id, str(action.user_id))
+                    if action.user_id != user_id
+                    else None
+                ),
+                deputies={
+                    one.deputy_id: one.deputy_name
+                    for one in deputies
+                    if one.user_id == action.user_id
+                },
+                precedents=await rows.count_precedents(conn, action, now),
+                like=tuple(one for one in await _like(conn, action) if one.id != action.id),
+                schedule_name=asked[0].schedule_name if asked else None,
+                prompt=asked[0].prompt if asked else None,
+            )
+        if not reveal:
+            return details
+        async with self._database.transaction() as conn:
+            arguments, is_sealed = await self._unsealed(conn, action)
+            if is_sealed:
+                await rows.record(
+                    conn, action.id, "revealed", "not_run", actor=str(user_id), origin=via
+                )
+        return replace(details, revealed=arguments)
 
     async def get(self, user_id: UserId, reference: str) -> PendingAction:
         """Return an action by its id, or its beginning; raises NotFoundError."""
         async with self._database.acting_as(user_id) as conn:
-            return await _find(conn, reference)
-
-    async def reveal(self, user_id: UserId, reference: str, *, via: str) -> Mapping[str, Any]:
-        """Return all arguments of an action, also those shown as redacted; the audit log says so.
-
-        Raises NotFoundError, and SetupRequiredError where they were encrypted with another key.
-        """
-        action = await self.get(user_id, reference)
-        async with self._database.transaction() as conn:
-            found = await rows.fetch_to_execute(conn, action_id=action.id)
-            if found is None:
-                raise NotFoundError("action", reference, hint="It is gone.")
-            if found.sealed_arguments is None:
-                return found.action.arguments
-            arguments = unseal_arguments(found.sealed_arguments, self._cipher, action.id)
-            await rows.record(
-                conn, action.id, "revealed", "not_run", actor=str(user_id), origin=via
-            )
-        return arguments
+            return await find_action(conn, reference)
 
     async def approve(
         self, user_id: UserId, reference: str, *, version: int | None = None, via: str
@@ -151,7 +166,7 @@ class ApprovalService:
     ) -> PendingAction:
         """Refuse an action, with a reason that its agent reads as a quotation; raises likewise."""
         return await self._decide(
-            user_id, reference, "refuse", version=version, reason=_said(reason), via=via
+            user_id, reference, "refuse", version=version, reason=_storable_reason(reason), via=via
         )
 
     async def edit(
@@ -172,7 +187,7 @@ class ApprovalService:
         take it, NotFoundError, and ConflictError as `approve` does.
         """
         async with self._database.acting_as(user_id) as conn:
-            action = await _find(conn, reference)
+            action = await find_action(conn, reference)
         if action.status is not ActionStatus.PENDING or version not in {None, action.version}:
             raise _conflict(action)
         async with self._database.transaction() as conn:
@@ -203,7 +218,7 @@ class ApprovalService:
                     notice = await _notice_of_edit(conn, action, user_id)
                     await self._notifications.write(conn, [notice])
         async with self._database.acting_as(user_id) as conn:
-            now = await _find(conn, str(action.id))
+            now = await find_action(conn, str(action.id))
         if made is None:
             raise _conflict(now)
         return now
@@ -214,18 +229,22 @@ class ApprovalService:
         """Return edited arguments with the secrets of the version that was shown."""
         if not holds_redaction(arguments):
             return arguments
-        found = await rows.fetch_to_execute(conn, action_id=action.id)
-        if found is None or found.action.version != action.version:
-            raise _conflict(found.action if found is not None else action)
-        original = (
-            unseal_arguments(found.sealed_arguments, self._cipher, action.id)
-            if found.sealed_arguments is not None
-            else action.arguments
-        )
+        original, _ = await self._unsealed(conn, action)
         if arguments_hash(original) != action.arguments_hash:
             raise ConflictError("The stored arguments are not those that were asked for.")
         meant: Mapping[str, Any] = with_secrets(arguments, action.arguments, original)
         return meant
+
+    async def _unsealed(
+        self, conn: Connection, action: PendingAction
+    ) -> tuple[Mapping[str, Any], bool]:
+        """Return all arguments of an action as it was shown, and whether they were encrypted."""
+        found = await rows.fetch_to_execute(conn, action_id=action.id)
+        if found is None or found.action.version != action.version:
+            raise _conflict(found.action if found is not None else action)
+        if found.sealed_arguments is None:
+            return found.action.arguments, False
+        return unseal_arguments(found.sealed_arguments, self._cipher, action.id), True
 
     async def settle(
         self, user_id: UserId, reference: str, outcome: Outcome, *, via: str
@@ -235,7 +254,7 @@ class ApprovalService:
         Raises NotFoundError, and ConflictError where its outcome is known, or for a deputy.
         """
         async with self._database.acting_as(user_id) as conn:
-            action = await _find(conn, reference)
+            action = await find_action(conn, reference)
             try:
                 async with conn.transaction():
                     await rows.settle(conn, action.id, outcome, via)
@@ -246,7 +265,7 @@ class ApprovalService:
                 ) from error
             except NotFoundError as error:  # a deputy sees it, and no more
                 raise ConflictError("What became of it is its owner's to say.") from error
-            return await _find(conn, str(action.id))
+            return await find_action(conn, str(action.id))
 
     async def decide_all(
         self,
@@ -273,7 +292,7 @@ class ApprovalService:
         Raises NotFoundError, and ConflictError where one is not at `version`.
         """
         async with self._database.acting_as(user_id) as conn:
-            found = [await _find(conn, reference) for reference in references]
+            found = [await find_action(conn, reference) for reference in references]
         for action in found:
             if version not in {None, action.version}:
                 if action.status is not ActionStatus.PENDING:
@@ -301,7 +320,7 @@ class ApprovalService:
                     str(action.id),
                     decision,
                     version=action.version,
-                    reason=_said(reason),
+                    reason=_storable_reason(reason),
                     via=via,
                 )
                 decided.append(Decided(made))
@@ -321,24 +340,62 @@ class ApprovalService:
     ) -> PendingAction:
         async def decide() -> PendingAction:
             async with self._database.acting_as(user_id) as conn:
-                action = await _find(conn, reference)
-                try:
-                    async with conn.transaction():
-                        await rows.decide(
-                            conn,
-                            action.id,
-                            decision,
-                            version=action.version if version is None else version,
-                            reason=reason,
-                            via=via,
-                        )
-                except ConflictError as error:
-                    raise _conflict(await _now(conn, action), error.status) from error
-                except NotFoundError as error:  # not their deputy any more
-                    raise NotFoundError("action", reference) from error
-                return await _find(conn, str(action.id))
+                action = await find_action(conn, reference)
+                return await decide_action(
+                    conn, action, decision, version=version, reason=reason, via=via
+                )
 
         return await despite_deadlocks(decide)
+
+
+async def decide_action(
+    conn: Connection,
+    action: PendingAction,
+    decision: Literal["approve", "refuse"],
+    *,
+    version: int | None = None,
+    reason: str = "",
+    via: str,
+) -> PendingAction:
+    """Decide on an action in the transaction of a person; returns it as it is then.
+
+    `version` is that of the arguments that were shown, by default the action's. Raises as
+    `ApprovalService.approve`. Whoever calls it repeats the transaction after a deadlock.
+    """
+    try:
+        async with conn.transaction():
+            await rows.decide(
+                conn,
+                action.id,
+                decision,
+                version=action.version if version is None else version,
+                reason=reason,
+                via=via,
+            )
+    except ConflictError as error:
+        raise _conflict(await _now(conn, action), error.status) from error
+    except NotFoundError as error:  # not their deputy any more
+        raise NotFoundError("action", str(action.id)) from error
+    return await find_action(conn, str(action.id))
+
+
+async def _like(
+    conn: Connection, action: PendingAction, up_to: Risk = "high", limit: int = 1_000
+) -> tuple[PendingAction, ...]:
+    """Return what is pending of an action's owner and agent, for its tool."""
+    found = await rows.list_actions(
+        conn,
+        statuses=[ActionStatus.PENDING],
+        agent_name=action.agent_name,
+        tool_name=action.tool_name,
+        risks=_risks_up_to(up_to),
+        limit=limit,
+    )
+    return tuple(one for one in found if one.user_id == action.user_id)
+
+
+def _risks_up_to(highest: Risk) -> Sequence[Risk]:
+    return RISKS[: RISKS.index(highest) + 1]
 
 
 async def _notice_of_edit(
@@ -363,7 +420,7 @@ async def _now(conn: Connection, action: PendingAction) -> PendingAction:
     return found[0] if found else action
 
 
-def _said(reason: str) -> str:
+def _storable_reason(reason: str) -> str:
     """Return a reason as it is stored, and as the agent and the audit log have it."""
     return cut(redact_text(storable_text(reason.strip())), 1_000).text
 
@@ -412,7 +469,11 @@ def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
     )
 
 
-async def _find(conn: Connection, reference: str) -> PendingAction:
+async def find_action(conn: Connection, reference: str) -> PendingAction:
+    """Return an action that the transaction's person sees, by the beginning of its id.
+
+    Raises NotFoundError, and InvalidInputError where it fits several.
+    """
     prefix = reference.lower()
     is_one = len(prefix) >= SHORTEST_PREFIX and not set(prefix) - _OF_AN_ID
     found = await rows.list_actions(conn, prefix=prefix, limit=2) if is_one else ()

@@ -20,7 +20,7 @@ from rota.domain.approvals.actions import (
     PendingAction,
     Request,
 )
-from rota.domain.approvals.triage import HISTORY_DAYS, Precedents
+from rota.domain.approvals.review import HISTORY_DAYS, Precedents
 from rota.domain.ids import ActionId, RunId, UserId
 from rota.domain.runs.run import Claim, Run
 from rota.store.database import Connection

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from rota.domain.approvals.triage import ROUTINE
+from rota.domain.approvals.review import ROUTINE
 from tests.cli.approving import ids, terminal_of_alice
 from tests.services.deciding import desk_of, send
 from tests.services.harness import Workshop

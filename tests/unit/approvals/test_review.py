@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rota.domain.approvals.actions import ActionMode, ActionStatus, PendingAction
-from rota.domain.approvals.triage import ROUTINE, Precedents, groups
+from rota.domain.approvals.review import ROUTINE, Precedents, group_requests
 from rota.domain.ids import ActionId, UserId
 
 NOW = datetime(2026, 11, 28, 7, tzinfo=UTC)
@@ -44,7 +44,7 @@ def request(tool="send", risk="low", hours=24, **changes: Any) -> PendingAction:
 def test_like_requests_are_one_group_whatever_stands_between_them():
     first, other, second = request(), request("pay"), request()
 
-    made = groups([first, other, second])
+    made = group_requests([first, other, second])
 
     assert sorted(len(group.actions) for group in made) == [1, 2]
 
@@ -59,7 +59,7 @@ def test_like_requests_are_one_group_whatever_stands_between_them():
     ],
 )
 def test_requests_of_others_or_otherwise_are_not_alike(changes):
-    assert len(groups([request(), request(**changes)])) == 2
+    assert len(group_requests([request(), request(**changes)])) == 2
 
 
 def test_the_riskiest_come_first_and_of_those_what_expires_next():
@@ -67,7 +67,7 @@ def test_the_riskiest_come_first_and_of_those_what_expires_next():
     risky, mild = request("c", "high", 20), request("c", "medium", 1)
     unknown = request("d", "low", 30, status=ActionStatus.UNKNOWN)
 
-    made = groups([late, mild, soon, risky, unknown])
+    made = group_requests([late, mild, soon, risky, unknown])
 
     assert [group.first.tool_name for group in made] == ["d", "c", "b", "a"]
     assert made[1].actions == (risky, mild)
@@ -76,7 +76,7 @@ def test_the_riskiest_come_first_and_of_those_what_expires_next():
 
 
 def test_a_group_says_what_is_alike_and_what_differs():
-    (group,) = groups(
+    (group,) = group_requests(
         [
             request(arguments={"to": "ann", "text": "Hello", "cc": None}),
             request(arguments={"to": "bob", "text": "Hello"}),
@@ -88,24 +88,26 @@ def test_a_group_says_what_is_alike_and_what_differs():
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [(1, True), (1, 1.0), ([1], [1, 2]), ({"a": [0]}, {"a": [False]}), ({}, [])]
+    ("one", "other"), [(1, True), ([1], [1, 2]), ({"a": [0]}, {"a": [False]}), ({}, [])]
 )
 def test_what_is_equal_in_python_alone_is_not_the_same(one, other):
-    (group,) = groups([request(arguments={"n": one}), request(arguments={"n": other})])
+    (group,) = group_requests([request(arguments={"n": one}), request(arguments={"n": other})])
 
     assert group.differing == ("n",)
 
 
 @pytest.mark.parametrize("value", [None, 1, "x", [1, {"a": None}], {"a": {"b": [0.5]}}])
 def test_what_is_equal_is_the_same_however_deep(value):
-    (group,) = groups([request(arguments={"n": json.loads(json.dumps(value))}) for _ in range(3)])
+    (group,) = group_requests(
+        [request(arguments={"n": json.loads(json.dumps(value))}) for _ in range(3)]
+    )
 
     assert group.same == {"n": value}
 
 
 def test_secrets_that_nobody_sees_are_not_said_to_be_the_same():
     hidden = {"to": "ann", "key": "[redacted]"}
-    (group,) = groups([request(arguments=hidden), request(arguments=hidden)])
+    (group,) = group_requests([request(arguments=hidden), request(arguments=hidden)])
 
     assert (group.same, group.differing) == ({"to": "ann"}, ("key",))
 

@@ -1,4 +1,8 @@
-"""Requests as a person goes through them: like ones together, the riskiest first."""
+"""What helps a person to decide on requests: like ones together, precedents, all of one's details.
+
+Used by every face that shows requests. It decides nothing: what a decision does is in
+`rota.services.approvals.service`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,9 @@ from typing import Any, Final
 
 from rota.domain.agents.configuration import RISKS, Risk
 from rota.domain.approvals.actions import ActionStatus, PendingAction
-from rota.domain.text.storable import REDACTED
+from rota.domain.approvals.argument_edits import holds_redaction
+from rota.domain.ids import UserId
+from rota.domain.text.json_values import is_same
 
 ROUTINE: Final = 5
 """Approvals of like requests, and no refusal, after which a rule is worth a thought."""
@@ -20,7 +26,7 @@ HISTORY_DAYS: Final = 90
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RequestGroup:
     """Requests of one agent for one tool that stand alike.
 
     `same` are the arguments that all of them have in common, `differing` the names of the others.
@@ -60,7 +66,34 @@ class Precedents:
         return self.approved >= ROUTINE and self.refused == 0
 
 
-def groups(actions: Iterable[PendingAction]) -> tuple[Group, ...]:
+@dataclass(frozen=True, slots=True)
+class ActionDetails:
+    """An action with all that helps to decide on it, as `viewer` sees it.
+
+    `time_zone` is the viewer's (IANA). `owner_name` is what its owner is called where that is
+    somebody else; `deputies` are its owner's, by their names. `like` are others that are pending
+    for the same agent and tool. `schedule_name` and `prompt` are those of the run that asked, where
+    the viewer may see it. `revealed` are all arguments, where they were asked for.
+    """
+
+    action: PendingAction
+    viewer: UserId
+    time_zone: str
+    owner_name: str | None
+    deputies: Mapping[UserId, str]
+    precedents: Precedents
+    like: tuple[PendingAction, ...]
+    schedule_name: str | None
+    prompt: str | None
+    revealed: Mapping[str, Any] | None = None
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The arguments as they are to be shown."""
+        return self.action.arguments if self.revealed is None else self.revealed
+
+
+def group_requests(actions: Iterable[PendingAction]) -> tuple[RequestGroup, ...]:
     """Put like requests together: those of one person, agent and tool that stand alike.
 
     What is of unknown outcome comes first, as something may have happened; then the riskiest; of
@@ -73,30 +106,17 @@ def groups(actions: Iterable[PendingAction]) -> tuple[Group, ...]:
     return tuple(sorted(made, key=lambda group: _urgency(group.first)))
 
 
-def _group(actions: Sequence[PendingAction]) -> Group:
+def _group(actions: Sequence[PendingAction]) -> RequestGroup:
     first, *others = actions
     same = {
         name: value
         for name, value in first.arguments.items()
-        if all(name in a.arguments and _is_same(a.arguments[name], value) for a in others)
+        # What stands for a secret may stand for another one.
+        if not holds_redaction(value)
+        and all(name in a.arguments and is_same(a.arguments[name], value) for a in others)
     }
     names = dict.fromkeys(name for action in actions for name in action.arguments)
-    return Group(tuple(actions), same, tuple(name for name in names if name not in same))
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Compare JSON values, of megabytes perhaps; to Python, 1 and true are equal.
-
-    What stands for a secret may stand for another one.
-    """
-    if type(one) is not type(other) or (isinstance(one, str) and REDACTED in one):
-        return False
-    match one:
-        case Mapping():
-            return one.keys() == other.keys() and all(_is_same(one[k], other[k]) for k in one)
-        case list():
-            return len(one) == len(other) and all(map(_is_same, one, other))
-    return bool(one == other)
+    return RequestGroup(tuple(actions), same, tuple(name for name in names if name not in same))
 
 
 def _urgency(action: PendingAction) -> tuple[object, ...]:

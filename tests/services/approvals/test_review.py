@@ -154,14 +154,17 @@ async def test_earlier_decisions_on_like_requests_are_counted(desk):
         await desk.approve(action)
     await desk.refuse(third)
     await desk.work()
-    me = desk.workshop.user
-    waiting = await desk.approvals.get(me, str(fourth["id"]))
 
-    found = await desk.approvals.precedents(me, waiting, clock())
+    async def precedents(now):
+        found = await desk.approvals.details(
+            desk.workshop.user, str(fourth["id"]), now=now, via="cli"
+        )
+        return found.precedents
+
+    found = await precedents(clock())
 
     assert (found.approved, found.refused) == (2, 1)
-    later = clock() + timedelta(days=91)
-    assert (await desk.approvals.precedents(me, waiting, later)).approved == 0
+    assert (await precedents(clock() + timedelta(days=91))).approved == 0
 
 
 async def test_like_requests_are_those_of_the_same_agent_for_the_same_tool(desk):
@@ -314,10 +317,28 @@ async def test_owner_is_not_told_what_they_changed_themselves(desk):
     assert len(await notices(desk)) == before
 
 
+async def test_details_are_what_the_viewer_may_see(desk, escalated, bob, alice):
+    async def details(viewer, **options):
+        return await desk.approvals.details(
+            viewer, str(escalated["id"]), now=clock(), via="cli", **options
+        )
+
+    mine, theirs = await details(alice), await details(bob)
+
+    assert (mine.owner_name, theirs.owner_name) == (None, "alice@example.com")
+    assert (mine.viewer, theirs.viewer) == (alice, bob)
+    assert mine.deputies == theirs.deputies == {bob: "bob@example.com"}
+    assert (mine.prompt is not None, theirs.prompt) == (True, None)  # the run is its owner's
+    assert mine.arguments == theirs.arguments == escalated["arguments"]
+    await desk.workshop.owner.execute("DELETE FROM approval_deputies")
+    with pytest.raises(NotFoundError):
+        await details(bob, reveal=True)
+
+
 async def test_deputy_makes_no_rule_and_settles_nothing(desk, escalated, bob):
-    rules = RuleService(desk.workshop.database, desk.approvals, clock=clock)
+    rules = RuleService(desk.workshop.database, clock=clock)
     with pytest.raises(ConflictError, match="rules are its owner's"):
-        await rules.plan_always(bob, str(escalated["id"]))
+        await rules.approve_always(bob, str(escalated["id"]), via="cli")
     await desk.workshop.owner.execute("UPDATE pending_actions SET status = 'approved'")
     for status in ("running", "unknown"):
         await desk.workshop.owner.execute("UPDATE pending_actions SET status = %s", [status])
