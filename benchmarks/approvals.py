@@ -33,9 +33,9 @@ from rig.processes import rota_processes
 from rig.server import add_person, ground, settle
 
 from rota.domain.agents.configuration import ToolDeclaration
-from rota.domain.approvals.judging import Circumstances, judge
-from rota.domain.approvals.rule_texts import parse_condition
+from rota.domain.approvals.condition_syntax import parse_condition
 from rota.domain.approvals.rules import Rule, RuleDraft
+from rota.domain.approvals.verdict import Circumstances, judge
 from rota.domain.ids import RuleId, ToolId, UserId
 from rota.security.secrets.encryption import Cipher
 from rota.services.audit.checkpoints import Checkpoints

@@ -338,9 +338,9 @@ async def test_the_howto_says_what_the_commands_take(rota, tmp_path):
     assert added >= 4
 
 
-async def test_a_rule_says_that_it_lets_run_what_stands_out(rota):
+async def test_a_rule_says_that_it_lets_run_calls_with_risk_signals(rota):
     said = await rota(*POLICY, "add", "--allow", "send", "--risk", "high")
-    assert "also where something stands out in it" in said
-    assert "also where something stands out in it" in await rota(*POLICY, "list")
+    assert "also with risk signals" in said
+    assert "also with risk signals" in await rota(*POLICY, "list")
     said = await rota(*POLICY, "add", "--require", "send", "--risk", "high")
     assert "as a call of high risk at least" in said

@@ -133,7 +133,7 @@ async def test_deciding_on_none_says_so(desk, rota, mixed, command):
     assert await rota(command, "--all", "--up-to", "low", "--json") == []
 
 
-async def test_show_says_what_stands_out_and_what_is_like_it(desk, rota, mixed):
+async def test_show_says_the_risk_signals_and_what_is_like_it(desk, rota, mixed):
     shown = await rota("show", mixed["risky"])
 
     assert "Risk          high\n" in shown
@@ -149,7 +149,7 @@ async def test_show_says_what_stands_out_and_what_is_like_it(desk, rota, mixed):
     assert told["whose"] is None
 
 
-async def test_what_spares_a_look_is_not_offered_where_something_stands_out(desk, rota, mixed):
+async def test_what_spares_a_look_is_not_offered_beside_a_signal_of_high_risk(desk, rota, mixed):
     for name in ("risky", "ann"):  # another that is like it would be approved with it
         assert "--like" not in await rota("show", mixed[name])
     await rota("reject", mixed["risky"])

@@ -120,7 +120,7 @@ async def test_many_are_listed_and_asked_about_before_they_are_approved(desk, ro
     assert approved.text.count("send: approved") == 2
 
 
-async def test_what_stands_out_is_said_before_many_are_approved(desk, rota):
+async def test_risk_signals_are_said_before_many_are_approved(desk, rota):
     await desk.run(
         send("ann"),
         send("bob@p\u0430ypal.com", text="x" * 4_001),
@@ -132,8 +132,8 @@ async def test_what_stands_out_is_said_before_many_are_approved(desk, rota):
 
     text = screen.text.replace("\n  | ", "")
     assert f"Look twice at {risky}: bob@p\u0430ypal.com is not written in one script" in text
-    assert f"Look twice at {risky}: 1 more thing stands out; `show` says what." in text
-    assert f"Look twice at {long}: 1 thing stands out; `show` says what." in text
+    assert f"Look twice at {risky}: 1 more risk signal; `show` says what." in text
+    assert f"Look twice at {long}: 1 risk signal; `show` says what." in text
     assert text.count("Look twice") == 3
     assert text.index("Look twice") < text.index("Approve these 3?")
     assert re.search(r"watcher +send", text), "the agent is said"

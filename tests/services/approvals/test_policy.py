@@ -15,9 +15,9 @@ from psycopg.types.json import Jsonb
 
 from rota.agents.tools.context import ToolRegistry
 from rota.domain.approvals.actions import ActionStatus
-from rota.domain.approvals.judging import judge
-from rota.domain.approvals.rule_texts import parse_condition
+from rota.domain.approvals.condition_syntax import parse_condition
 from rota.domain.approvals.rules import RuleDraft
+from rota.domain.approvals.verdict import judge
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId
 from rota.domain.runs.run import Trigger
@@ -491,7 +491,7 @@ async def test_always_allow_makes_a_rule_of_exactly_this_call(desk, rules):
     assert made.expires_at <= clock() + timedelta(days=90)
     explain = rules.explain
     decisions = [
-        (await explain(me, "send", arguments, agent_name="watcher")).weighed.verdict.decision
+        (await explain(me, "send", arguments, agent_name="watcher")).verdict.decision
         for arguments in (
             {"to": "bob", "text": "hello"},
             {"to": "bob", "text": "hullo"},
@@ -502,7 +502,7 @@ async def test_always_allow_makes_a_rule_of_exactly_this_call(desk, rules):
     assert decisions == ["allowed", "held", "held", "held"]
 
     await desk.workshop.declare("send", version=2)
-    verdict = (await explain(me, "send", {"to": "bob", "text": "hello"})).weighed.verdict
+    verdict = (await explain(me, "send", {"to": "bob", "text": "hello"})).verdict
     assert verdict.decision == "held"
 
 
@@ -519,7 +519,7 @@ async def test_always_allow_may_be_held_to_some_arguments_and_forbids_new_ones(d
         ({"to": "bob", "text": "other", "bcc": "eve"}, "held"),
     ):
         explained = await rules.explain(me, "send", arguments, agent_name="watcher")
-        assert explained.weighed.verdict.decision == expected, arguments
+        assert explained.verdict.decision == expected, arguments
 
 
 @pytest.mark.parametrize(
@@ -788,11 +788,11 @@ async def test_without_rules_the_arguments_are_not_looked_at(workshop):
     assert (verdict.decision, verdict.uses) == ("held", None)
 
 
-# What stands out
+# Risk signals
 
 
 @pytest.mark.parametrize(
-    ("arguments", "stands_out"),
+    ("arguments", "has_signal"),
     [
         ({"to": "\u0430nn@own.example"}, True),
         ({"to": "ann@own.example", "text": "key sk-abcdefghijklmnopqrstuv"}, True),
@@ -802,21 +802,21 @@ async def test_without_rules_the_arguments_are_not_looked_at(workshop):
     ],
 )
 @pytest.mark.parametrize("risk", [None, "high"])
-async def test_a_rule_that_allows_lets_run_what_stands_out_only_if_it_says_so(
-    desk, rules, arguments, stands_out, risk
+async def test_a_rule_that_allows_lets_run_what_has_risk_signals_only_if_it_says_so(
+    desk, rules, arguments, has_signal, risk
 ):
     allow = dataclasses.replace(draft("allow", "to email_domain own.example"), risk=risk)
     await rules.add(desk.workshop.user, [allow])
     await scripted(desk, send(**arguments))
 
-    waits = stands_out and risk is None
+    waits = has_signal and risk is None
     assert len(desk.sent) == (not waits)
     if waits:
         action = await desk.action()
         assert action["risk"] == "high"
-        assert "allows it, and something stands out" in action["reason"]
+        assert "allows it, and a risk signal says" in action["reason"]
         explained = await rules.explain(desk.workshop.user, "send", arguments)
-        assert explained.weighed.verdict.decision == "held"
+        assert explained.verdict.decision == "held"
         assert "--risk high" in explained.advice[0]
 
 

@@ -49,13 +49,13 @@ async def notices(desk, user=None):
         ({"to": "bob@example.com", "text": "key sk-abcdefghijklmnopqrstuv"}, "high"),
     ],
 )
-async def test_risk_is_the_tools_and_what_stands_out_in_the_arguments(desk, arguments, risk):
+async def test_risk_is_the_tools_and_that_of_the_arguments_signals(desk, arguments, risk):
     await desk.run(send(**arguments))
 
     assert (await desk.action())["risk"] == risk
 
 
-async def test_what_stands_out_never_lowers_what_is_declared(desk):
+async def test_signals_never_lower_what_is_declared(desk):
     await desk.workshop.declare("send", risk="high")
     await desk.run(send("bob", text="http://10.0.0.1/"))
 

@@ -36,7 +36,7 @@ from pydantic.v1 import BaseModel as BaseModelV1
 from rota.agents.own_code.registered import AsyncFunction
 from rota.agents.tools.context import ToolRegistry
 from rota.domain.approvals.actions import APPROVAL_LASTS, LARGEST_REQUEST
-from rota.domain.approvals.rule_texts import parse_condition
+from rota.domain.approvals.condition_syntax import parse_condition
 from rota.domain.approvals.rules import RuleDraft
 from rota.security.gate.calls import CURRENT_STEP
 from rota.security.gate.guard import GateGuard
@@ -408,7 +408,7 @@ async def allowed_by(desk, attempts, inner, *conditions):
 
 
 def desk_circumstances(context):
-    from rota.domain.approvals.judging import Circumstances
+    from rota.domain.approvals.verdict import Circumstances
 
     return Circumstances(context.user_id, "watcher", None, unattended=True, now=clock())
 

@@ -13,7 +13,7 @@ import pytest
 
 from rota.agents.journal.steps import Step
 from rota.domain.agents.configuration import ToolDeclaration
-from rota.domain.approvals.judging import judge
+from rota.domain.approvals.verdict import judge
 from rota.domain.errors import ConflictError
 from rota.domain.ids import ToolId
 from rota.domain.runs.run import NEXT, FencedError, ResultStatus, RunStatus

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from rota.domain.agents.configuration import Preference, Tier, ToolDeclaration
-from rota.domain.approvals.judging import judge
+from rota.domain.approvals.verdict import judge
 from rota.domain.ids import ToolId
 from rota.domain.runs.run import NEXT, RunStatus
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rota.domain.approvals.lookalikes import MOST_FOUND, lookalikes
+from rota.domain.approvals.risk_signals import risk_signals
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from rota.domain.approvals.lookalikes import MOST_FOUND, lookalikes
     ],
 )
 def test_mixed_scripts_are_found(text):
-    assert lookalikes({"to": ["x", {"deep": text}]})
+    assert lookalikes(["x", text])
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_mixed_scripts_are_found(text):
     ],
 )
 def test_names_that_programs_read_as_others_are_found(text, meant):
-    (said,) = lookalikes({"to": text})
+    (said,) = lookalikes([text])
     assert f"stands for {meant}: " in said
 
 
@@ -71,9 +72,9 @@ def test_names_that_programs_read_as_others_are_found(text, meant):
     ],
 )
 def test_honest_names_are_not(text):
-    assert lookalikes({"to": text}) == ()
+    assert lookalikes([text]) == ()
 
 
 def test_keys_are_read_too_and_no_more_than_ten_are_named():
     names = {f"{n}.p\u0430y.com": n for n in range(50)}
-    assert len(lookalikes(names)) == MOST_FOUND
+    assert len(risk_signals({"headers": names})) == MOST_FOUND

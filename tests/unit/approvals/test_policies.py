@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.agents.tool_hints import HINTS, tightened
 from rota.domain.approvals.argument_tests import TESTS
+from rota.domain.approvals.condition_syntax import parse_condition
 from rota.domain.approvals.conditions import Condition
-from rota.domain.approvals.judging import Circumstances, judge, weigh
-from rota.domain.approvals.rule_texts import parse_condition
 from rota.domain.approvals.rules import Rule, RuleDraft, condition_as_json, conditions_from_json
+from rota.domain.approvals.verdict import Circumstances, judge, judge_with_findings
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import RuleId, ScheduleId, ToolId, UserId
 
@@ -535,7 +535,9 @@ def test_a_rule_that_nobody_can_read_requires_approval_and_says_so(effect, owner
     ids=str,
 )
 def test_a_rule_of_another_scope_says_nothing(fields):
-    (found,) = weigh("send", declared("auto"), {}, [rule("deny", **fields)], HERE).found
+    (found,) = judge_with_findings(
+        "send", declared("auto"), {}, [rule("deny", **fields)], HERE
+    ).findings
 
     assert found.finding == "does_not_apply"
     assert decide([rule("deny", **fields)], {}, declared("auto")).decision == "allowed"

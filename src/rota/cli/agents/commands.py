@@ -46,7 +46,7 @@ def list_agents(common: CommonOptions) -> None:
 def show_agent(common: CommonOptions, name: Name) -> None:
     """Show an agent: model, prompt, and what may happen with each tool."""
     from rota.cli import output
-    from rota.domain.approvals.judging import judge
+    from rota.domain.approvals.verdict import judge
 
     agent = common.as_person(lambda app, me: app.agents.get(me, name))
     if common.json:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rota.domain.approvals.rules import Rule, RuleDraft
     from rota.domain.ids import ScheduleId, UserId
     from rota.services.approvals.rule_files import RuleEntry
-    from rota.services.approvals.rules import Explained
+    from rota.services.approvals.rules import Explanation
 
     Listed: TypeAlias = tuple[str, tuple[Rule, ...], dict[UUID, str]]
     Added: TypeAlias = tuple[tuple[Rule, ...], dict[UUID, str], tuple[str, ...]]
@@ -192,7 +192,7 @@ def explain(
 
     given = json_object(arguments, "The arguments", "arguments")
 
-    async def work(app: App, me: UserId) -> tuple[Explained, dict[UUID, str]]:
+    async def work(app: App, me: UserId) -> tuple[Explanation, dict[UUID, str]]:
         of_agent, schedule_id = agent, None
         if schedule is not None:
             found = await app.schedules.get(me, schedule)
@@ -205,7 +205,7 @@ def explain(
             schedule_id=schedule_id,
             unattended=not interactive,
         )
-        looked = [found.rule for found in explained.weighed.found]
+        looked = [found.rule for found in explained.findings]
         return explained, await app.rules.names(me, looked)
 
     explained, names = common.as_person(work)

@@ -12,7 +12,7 @@ from rota.domain.approvals.rules import condition_as_json
 
 if TYPE_CHECKING:
     from rota.domain.approvals.rules import Rule
-    from rota.services.approvals.rules import Explained
+    from rota.services.approvals.rules import Explanation
 
 NAMELESS: Final[Mapping[UUID, str]] = MappingProxyType({})
 _DECISIONS: Final = {
@@ -60,19 +60,19 @@ def in_words(rule: Rule, names: Mapping[UUID, str] = NAMELESS) -> str:
 def _risk_in_words(rule: Rule) -> str:
     risk = rule.draft.risk
     if rule.draft.effect == "allow" and risk == "high":
-        return ", also where something stands out in it"
+        return ", also with risk signals"
     return f", as a call of {risk} risk at least" if risk is not None else ""
 
 
-def print_explained(tool: str, explained: Explained, names: Mapping[UUID, str]) -> None:
+def print_explained(tool: str, explained: Explanation, names: Mapping[UUID, str]) -> None:
     """Print a decision, each rule that was looked at, and what would have to change."""
-    verdict = explained.weighed.verdict
+    verdict = explained.verdict
     output.say_line(f"{_DECISIONS[verdict.decision]}: {verdict.reason}.")
     output.say(f"Tier {verdict.tier}, risk {verdict.risk}.")
-    if not explained.weighed.found:
+    if not explained.findings:
         output.say()
         output.say_line(f"No rules were looked at: what is declared of {tool} decides.")
-    for found in explained.weighed.found:
+    for found in explained.findings:
         output.say()
         output.say_line(f"{output.short(found.rule.id)}: {in_words(found.rule, names)}")
         output.say_field("Whose", "the operator's" if found.rule.is_operators else "yours")
@@ -107,9 +107,9 @@ def rule_json(rule: Rule) -> dict[str, Any]:
     }
 
 
-def explained_json(explained: Explained) -> dict[str, Any]:
+def explained_json(explained: Explanation) -> dict[str, Any]:
     """Return an explanation as JSON."""
-    verdict = explained.weighed.verdict
+    verdict = explained.verdict
     return {
         "decision": verdict.decision,
         "reason": verdict.reason,
@@ -123,7 +123,7 @@ def explained_json(explained: Explained) -> dict[str, Any]:
                 "may_loosen": not found.is_idle,
                 "why": found.why,
             }
-            for found in explained.weighed.found
+            for found in explained.findings
         ],
         "advice": list(explained.advice),
     }

@@ -69,7 +69,7 @@ def print_groups(
 def print_to_approve(
     found: Sequence[PendingAction], me: UserId, names: Mapping[UserId, str]
 ) -> None:
-    """Print what a yes would approve, and what stands out in it, before it is asked for."""
+    """Print what a yes would approve, and its risk signals, before it is asked for."""
     sorts = group_requests(found)
     listed = [action for group in sorts for action in group.actions]
     columns: dict[str, list[str]] = {
@@ -89,11 +89,11 @@ def print_to_approve(
 
 
 def _to_look_at(action: PendingAction) -> list[str]:
-    """Return what stands out in a request: the texts that weigh most, and how many others."""
+    """Return the texts of a request's signals of high risk, and how many others there are."""
     texts = [signal.text for signal in action.signals if signal.risk == "high"]
     if more := len(action.signals) - len(texts):
-        things = "1 more thing stands" if more == 1 else f"{more} more things stand"
-        texts.append(f"{things if texts else things.replace(' more', '')} out; `show` says what.")
+        others = f"{more} more" if texts else str(more)
+        texts.append(f"{others} risk signal{'s' if more > 1 else ''}; `show` says what.")
     return texts
 
 

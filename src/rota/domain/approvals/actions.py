@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, assert_never
 
 from rota.domain.agents.configuration import Risk
-from rota.domain.approvals.signals import Signal, signals
+from rota.domain.approvals.risk_signals import RiskSignal, risk_signals
 from rota.domain.ids import ActionId, RunId, UserId
 
 EXPIRES_AFTER: Final = timedelta(hours=24)
@@ -142,9 +142,9 @@ class PendingAction:
     decided_by: UserId | None
 
     @property
-    def signals(self) -> tuple[Signal, ...]:
+    def signals(self) -> tuple[RiskSignal, ...]:
         """What a person should look at twice in the arguments."""
-        return signals(self.arguments)
+        return risk_signals(self.arguments)
 
 
 def message_to_agent(action: PendingAction) -> str:

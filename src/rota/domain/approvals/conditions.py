@@ -2,7 +2,7 @@
 
 A condition holds, does not, or cannot be decided: the argument is absent, of another kind, or
 written so that nobody can say how the tool will read it. What a rule makes of the third is said in
-`rota.domain.approvals.judging`.
+`rota.domain.approvals.verdict`.
 
 An argument may have several values (`items[*].price`, the addresses of a mail). A rule that allows
 wants all of them to pass; one that asks or denies is content with one.
@@ -36,7 +36,7 @@ _BARE: Final = re.compile(r"[^\s\"\\]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ConditionResult:
     """Whether a condition holds (None: it cannot be decided), and why in words."""
 
     holds: bool | None
@@ -79,7 +79,7 @@ class Condition:
             raise _wrong(f"{test} is always decided: nothing can be missing.")
         return cls(read, test, TESTS[test].checked(test, tuple(values)), is_negated, missing)
 
-    def judge(self, arguments: Mapping[str, Any], quantifier: Quantifier) -> Held:
+    def judge(self, arguments: Mapping[str, Any], quantifier: Quantifier) -> ConditionResult:
         """Say whether it holds for these (validated) arguments."""
         if self.test in PRESENCE:
             return self._judge_presence(arguments)
@@ -87,7 +87,7 @@ class Condition:
             given = [str(name) for name, value in arguments.items() if not is_empty(value)]
             extra = sorted(set(given) - set(self.values))
             said = f"there is {shown(extra[0])} too" if extra else "there is nothing else"
-            return Held((not extra) != self.is_negated, said)
+            return ConditionResult((not extra) != self.is_negated, said)
         if self.test in MAIL:
             return self._judge_mail(arguments, quantifier)
         tried = [TESTS[self.test].of(value, self.values) for value in self._found(arguments)]
@@ -110,15 +110,15 @@ class Condition:
         for path in self.paths:
             yield from path.values(arguments)
 
-    def _judge_presence(self, arguments: Mapping[str, Any]) -> Held:
+    def _judge_presence(self, arguments: Mapping[str, Any]) -> ConditionResult:
         found = list(self._found(arguments))
         if UNDECIDED in found:
-            return Held(None, f"{self.named} cannot be looked into")
+            return ConditionResult(None, f"{self.named} cannot be looked into")
         there = not all(map(is_empty, found))
         holds = (there == (self.test == "present")) != self.is_negated
-        return Held(holds, f"{self.named} is {'there' if there else 'absent'}")
+        return ConditionResult(holds, f"{self.named} is {'there' if there else 'absent'}")
 
-    def _judge_mail(self, arguments: Mapping[str, Any], quantifier: Quantifier) -> Held:
+    def _judge_mail(self, arguments: Mapping[str, Any], quantifier: Quantifier) -> ConditionResult:
         recipients = Recipients()
         # Whoever names `to` means whom the mail reaches: a hidden bcc is not passed over.
         for value in recipients_in(arguments):
@@ -140,13 +140,13 @@ class Condition:
         if count == 0:
             return self._absent("there is no address")
         if recipients.unreadable and count <= limit:  # one text may hold many
-            return Held(None, f"{shown(recipients.unreadable[0])} is no plain address")
+            return ConditionResult(None, f"{shown(recipients.unreadable[0])} is no plain address")
         holds = ((count > limit) == (self.test == "recipients_over")) != self.is_negated
-        return Held(holds, f"there are {count} addresses")
+        return ConditionResult(holds, f"there are {count} addresses")
 
     def _over_all(
         self, tried: Sequence[tuple[bool | None, str]], quantifier: Quantifier, nothing: str
-    ) -> Held:
+    ) -> ConditionResult:
         if not tried:
             return self._absent(nothing)
         decisive = quantifier == "any"
@@ -155,15 +155,15 @@ class Condition:
             if passed is None:
                 doubt = doubt or why
             elif (passed != self.is_negated) == decisive:
-                return Held(decisive, why)
+                return ConditionResult(decisive, why)
         if doubt is not None:
-            return Held(None, doubt)
-        return Held(not decisive, tried[0][1])
+            return ConditionResult(None, doubt)
+        return ConditionResult(not decisive, tried[0][1])
 
-    def _absent(self, why: str) -> Held:
+    def _absent(self, why: str) -> ConditionResult:
         if self.missing is None:
-            return Held(None, why)
-        return Held(self.missing == "matches", why)
+            return ConditionResult(None, why)
+        return ConditionResult(self.missing == "matches", why)
 
 
 def written(value: Any) -> str:

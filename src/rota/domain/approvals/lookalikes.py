@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 MOST_FOUND: Final = 10
 
@@ -45,10 +45,10 @@ _SHORTEST: Final = 4
 _LONGEST: Final = 120
 
 
-def lookalikes(arguments: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a sentence for each name or word with letters that stand for others."""
+def lookalikes(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return a sentence for each name or word in texts with letters that stand for others."""
     found: dict[str, None] = {}
-    for text in _texts(arguments):
+    for text in texts:
         if text.isascii():
             continue
         for match in _WORD.finditer(text[:LOOKED_AT]):
@@ -118,15 +118,3 @@ def _named(characters: set[str]) -> str:
 
 def _script(character: str) -> str:
     return unicodedata.name(character, "").partition(" ")[0] if character.isalpha() else ""
-
-
-def _texts(value: Any) -> Iterator[str]:
-    waiting = [value]
-    while waiting:
-        match waiting.pop():
-            case str() as text:
-                yield text
-            case Mapping() as mapping:
-                waiting += [*mapping.values(), *mapping.keys()]
-            case list() | tuple() as items:
-                waiting += items

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 from langchain_core.tools import ToolException
 
 from rota.domain.agents.configuration import ToolDeclaration
-from rota.domain.approvals.judging import Verdict
+from rota.domain.approvals.verdict import Verdict
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId, RunId, UserId
 from rota.security.gate.arguments import canonical_arguments

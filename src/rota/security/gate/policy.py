@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rota.domain.agents.configuration import ToolDeclaration
-from rota.domain.approvals.judging import Circumstances, Decision, Verdict, judge
+from rota.domain.approvals.risk_signals import raised_risk, risk_signals
 from rota.domain.approvals.rules import Rule
-from rota.domain.approvals.signals import raised, signals
+from rota.domain.approvals.verdict import Circumstances, Decision, Verdict, judge
 from rota.domain.ids import RuleId
 from rota.security.secrets.redaction import redact
 
@@ -54,19 +54,19 @@ _SAID: Final[Mapping[Decision, str]] = {
 
 
 def with_signals(verdict: Verdict, arguments: Mapping[str, Any]) -> Verdict:
-    """Return a verdict with the risk of what stands out in the arguments, which are not redacted.
+    """Return a verdict with the risk of the arguments' signals; the arguments are not redacted.
 
     A rule that allows was written with honest calls in mind: where something of high risk stands
     out, the call waits, unless the rule says that it may not.
     """
-    found = signals(redact(arguments))
+    found = risk_signals(redact(arguments))
     if not found:
         return verdict
-    verdict = replace(verdict, risk=raised(verdict.risk, found))
+    verdict = replace(verdict, risk=raised_risk(verdict.risk, found))
     high = next((signal for signal in found if signal.risk == "high"), None)
     if verdict.decision != "allowed" or not verdict.heeds_signals or high is None:
         return verdict
-    reason = f"{verdict.reason}, and something stands out: {high.text.rstrip('.')}"
+    reason = f"{verdict.reason}, and a risk signal says: {high.text.rstrip('.')}"
     return replace(verdict, decision="held", reason=reason, uses=None)
 
 

@@ -19,7 +19,7 @@ from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
 from pydantic import PrivateAttr
 
-from rota.domain.approvals.judging import Verdict
+from rota.domain.approvals.verdict import Verdict
 from rota.domain.errors import SetupRequiredError
 from rota.security.gate.arguments import ArgumentForm, argument_schema, canonical_arguments
 from rota.security.gate.calls import (

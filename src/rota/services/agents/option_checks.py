@@ -7,7 +7,7 @@ from typing import Final
 
 from rota.agents.models.providers import CALLABLE, SCRIPTED, parse_model
 from rota.domain.agents.configuration import AgentConfiguration
-from rota.domain.approvals.judging import judge
+from rota.domain.approvals.verdict import judge
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.options import Precheck, RunOptions
 

@@ -30,8 +30,8 @@ from rota.domain.approvals.actions import (
     message_to_agent,
     waiting_message,
 )
-from rota.domain.approvals.judging import Decision, Verdict
-from rota.domain.approvals.signals import raised, signals
+from rota.domain.approvals.risk_signals import raised_risk, risk_signals
+from rota.domain.approvals.verdict import Decision, Verdict
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId
 from rota.domain.runs.run import Claim, FencedError, Run
@@ -316,7 +316,7 @@ class HeldCalls:
             sealed_arguments=sealed,
             arguments_hash=call.arguments_hash,
             argument_schema=call.schema,
-            risk=raised(verdict.risk, signals(shown)),
+            risk=raised_risk(verdict.risk, risk_signals(shown)),
             reason=verdict.reason,
             account=cut(redact_text(storable_text(self.account)), LONGEST_ACCOUNT).text,
             mode=self.mode if step is not None else ActionMode.QUEUE,

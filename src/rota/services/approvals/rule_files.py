@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from rota.domain.approvals.rule_texts import parse_condition
+from rota.domain.approvals.condition_syntax import parse_condition
 from rota.domain.approvals.rules import EFFECTS, RuleDraft
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ScheduleId, UserId

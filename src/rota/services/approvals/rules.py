@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -14,8 +14,15 @@ from rota.domain.approvals.argument_edits import holds_redaction
 from rota.domain.approvals.argument_paths import EVERYTHING
 from rota.domain.approvals.argument_tests import ONLY
 from rota.domain.approvals.conditions import Condition
-from rota.domain.approvals.judging import Circumstances, Weighed, may_loosen, weigh
 from rota.domain.approvals.rules import ALWAYS_LASTS, Rule, RuleDraft
+from rota.domain.approvals.verdict import (
+    Circumstances,
+    Judgement,
+    RuleFinding,
+    Verdict,
+    judge_with_findings,
+    may_loosen,
+)
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId, ScheduleId, UserId
 from rota.security.gate.policy import with_signals
@@ -27,17 +34,17 @@ from rota.store.database import Connection, Database, despite_deadlocks
 SHORTEST_PREFIX: Final = 4
 """Characters of a rule's id that are enough, if they fit one alone."""
 
-STANDS_OUT: Final = (
-    "Look at the arguments first: a rule with --allow and --risk high lets run what stands out.",
+_ADVICE_ON_SIGNALS: Final = (
+    "Look at the arguments first: a rule with --allow and --risk high lets them run nevertheless."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class Explanation:
     """What would become of a call, by which rules, and what would have to change."""
 
-    weighed: Weighed
-    declaration: ToolDeclaration | None
+    verdict: Verdict
+    findings: tuple[RuleFinding, ...]
     advice: tuple[str, ...]
 
 
@@ -140,7 +147,7 @@ class RuleService:
         agent_name: str | None = None,
         schedule_id: ScheduleId | None = None,
         unattended: bool = True,
-    ) -> Explained:
+    ) -> Explanation:
         """Say what would become of a call, and what would have to change.
 
         The arguments are taken as they are: the tool's schema is not looked at. Without an agent,
@@ -152,12 +159,14 @@ class RuleService:
         circumstances = Circumstances(
             user_id, agent_name or "", schedule_id, unattended, self._clock()
         )
-        weighed = weigh(tool_name, declaration, arguments, rules, circumstances)
-        verdict = with_signals(weighed.verdict, arguments)
-        stands_out = weighed.verdict.decision != verdict.decision
-        weighed = replace(weighed, verdict=verdict)
-        advice = STANDS_OUT if stands_out else _advice(weighed, declaration)
-        return Explained(weighed, declaration, advice)
+        judged = judge_with_findings(tool_name, declaration, arguments, rules, circumstances)
+        verdict = with_signals(judged.verdict, arguments)
+        is_held_by_signal = judged.verdict.decision != verdict.decision
+        return Explanation(
+            verdict,
+            judged.findings,
+            (_ADVICE_ON_SIGNALS,) if is_held_by_signal else _advice(judged, declaration),
+        )
 
     async def approve_always(
         self,
@@ -211,7 +220,7 @@ class RuleService:
             agent_name=action.agent_name,
             tool_version=action.tool_version,
             expires_at=now + lasts,
-            # What stands out in exactly this call was looked at.
+            # The risk signals of exactly this call were looked at.
             risk="high" if only is None else None,
             note="always allow this",
             from_action=action.id,
@@ -254,7 +263,7 @@ async def _check_permitted(
     new = Rule(RuleId(action.id), user_id, draft)
     circumstances = Circumstances(user_id, action.agent_name, None, unattended=True, now=now)
     verdict = with_signals(
-        weigh(
+        judge_with_findings(
             action.tool_name, declaration, action.arguments, [*rules, new], circumstances
         ).verdict,
         action.arguments,
@@ -291,15 +300,15 @@ def _exactly(action: PendingAction, only: Sequence[str] | None) -> tuple[Conditi
     )
 
 
-def _advice(weighed: Weighed, declaration: ToolDeclaration | None) -> tuple[str, ...]:
+def _advice(judged: Judgement, declaration: ToolDeclaration | None) -> tuple[str, ...]:
     """Say what would have to change for another decision."""
-    verdict = weighed.verdict
+    verdict = judged.verdict
     if verdict.decision == "allowed":
         return ("To have it asked, add a rule with --require; to have it refused, with --deny.",)
     blocking = {"refused": ("deny",), "held": ("require",)}[verdict.decision]
     advice = [
         f"{one.rule.named} stands in the way: {one.why}."
-        for one in weighed.found
+        for one in judged.findings
         if one.finding == "broken"
         or (one.finding == "applies" and one.rule.draft.effect in blocking)
         or (one.finding == "undecided" and one.rule.draft.effect != "allow")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from rota.domain.approvals.judging import Circumstances
 from rota.domain.approvals.rules import Rule
+from rota.domain.approvals.verdict import Circumstances
 from rota.domain.ids import RuleId
 from rota.domain.runs.options import RunOptions
 from rota.security.gate.policy import CallPolicy

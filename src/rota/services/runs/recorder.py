@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from rota.agents.journal.steps import BEFORE, Step, StepStatus
-from rota.domain.approvals.judging import Decision, Verdict
+from rota.domain.approvals.verdict import Decision, Verdict
 from rota.domain.ids import RunId
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.run import Claim, FencedError, Run

@@ -1,4 +1,4 @@
-"""What stands out in arguments is pointed out and raises the risk; what is honest does neither."""
+"""What looks suspicious is pointed out and raises the risk; what is honest does neither."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rota.domain.agents.configuration import RISKS
-from rota.domain.approvals.signals import (
+from rota.domain.approvals.risk_signals import (
     LONG_TEXT,
     MANY_ITEMS,
     MANY_RECIPIENTS,
-    Signal,
-    raised,
-    signals,
+    RiskSignal,
+    raised_risk,
+    risk_signals,
 )
 from rota.security.secrets.redaction import redact
 
@@ -48,11 +48,11 @@ NESTED = {"to": "bob@example.com", "deep": [{"x": ["y"]}]}
         ({"rows": [0] * (MANY_ITEMS + 1)}, "medium", "51 items"),
     ],
 )
-def test_what_stands_out_is_said_and_raises_the_risk(arguments, risk, said):
-    found = signals({**NESTED, **arguments})
+def test_each_signal_is_said_and_raises_the_risk(arguments, risk, said):
+    found = risk_signals({**NESTED, **arguments})
 
     assert any(signal.risk == risk and said in signal.text for signal in found), found
-    assert raised("low", found) == risk
+    assert raised_risk("low", found) == risk
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_what_stands_out_is_said_and_raises_the_risk(arguments, risk, said):
     ],
 )
 def test_honest_arguments_have_no_signal(arguments):
-    assert signals(arguments) == ()
+    assert risk_signals(arguments) == ()
 
 
 def test_a_password_in_a_link_is_a_secret_and_its_host_is_no_surprise():
     shown = redact({"url": "https://ann:hunter2@example.com/"})
 
-    assert [signal.text for signal in signals(shown)] == [
+    assert [signal.text for signal in risk_signals(shown)] == [
         "There is what looks like a secret in url."
     ]
 
@@ -91,7 +91,7 @@ def test_a_password_in_a_link_is_a_secret_and_its_host_is_no_surprise():
     st.lists(st.sampled_from(RISKS)),
 )
 def test_signals_never_lower_a_risk(risk, others):
-    made = raised(risk, [Signal(other, "") for other in others])
+    made = raised_risk(risk, [RiskSignal(other, "") for other in others])
 
     assert RISKS.index(made) == max(map(RISKS.index, [risk, *others]))
 
@@ -104,7 +104,7 @@ _JSON = st.recursive(
 
 @given(st.dictionaries(st.text(), _JSON))
 def test_no_arguments_break_it(arguments):
-    assert all(signal.text for signal in signals(arguments))
+    assert all(signal.text for signal in risk_signals(arguments))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_twice_the_text_is_twice_the_work(piece):
     def seconds(size):
         text = (piece * size)[:size]
         started = time.process_time()
-        signals({"to": text, "text": text, text: 1})
+        risk_signals({"to": text, "text": text, text: 1})
         return time.process_time() - started
 
     assert seconds(40_000) < 8 * min(seconds(10_000) for _ in range(3)) + 0.5
@@ -130,5 +130,7 @@ def test_twice_the_text_is_twice_the_work(piece):
 
 def test_many_texts_are_as_much_work_as_they_are_text():
     started = time.process_time()
-    signals({"rows": [{"a": "A" * 20_000} for _ in range(200)], "k": ["\u00e9" * 100] * 20_000})
+    risk_signals(
+        {"rows": [{"a": "A" * 20_000} for _ in range(200)], "k": ["\u00e9" * 100] * 20_000}
+    )
     assert time.process_time() - started < 20

@@ -1,7 +1,9 @@
-"""Which calls run by themselves, which wait for a person, and which are refused.
+"""The verdict on a call: whether it runs by itself, waits for a person, or is refused.
 
 What is declared of a tool comes first, as the least that holds; then rules: deny before require
-before allow. What cannot be decided is asked.
+before allow. What cannot be decided is asked. The gate judges each call
+(`security/gate/policy.py`); `rota approvals policy explain` shows what each rule came to. Risk
+signals are not looked at here.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal, assert_never
 
 from rota.domain.agents.configuration import RISKS, Risk, Tier, ToolDeclaration
-from rota.domain.approvals.conditions import Condition, Held
+from rota.domain.approvals.conditions import Condition, ConditionResult
 from rota.domain.approvals.rules import Effect, Rule
 from rota.domain.ids import RuleId, ScheduleId, UserId
 
@@ -38,8 +40,8 @@ class Verdict:
     """Whether a call runs (`allowed`), waits (`held`) or is `refused`, and why in words.
 
     `uses` is the rule whose uses are to be counted before the call may run: where none is left,
-    judge again without it. `heeds_signals`: it runs by a rule alone, and none that lets run what
-    stands out.
+    judge again without it. `heeds_signals`: it runs by a rule alone, and by none that lets run
+    calls with risk signals.
     """
 
     decision: Decision
@@ -50,36 +52,36 @@ class Verdict:
     heeds_signals: bool = False
 
 
-Looked = tuple[Condition, Held]
+CheckedCondition = tuple[Condition, ConditionResult]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RuleFinding:
     """What came of looking at one rule.
 
-    `looked` are the conditions that decided it, `note` is why where none did. `is_idle`: it
+    `decided_by` are the conditions that decided it, `note` is why where none did. `is_idle`: it
     applies, and is not one that may loosen what holds for this tool.
     """
 
     rule: Rule
     finding: Finding
     note: str = "it has no conditions"
-    looked: tuple[Looked, ...] = ()
+    decided_by: tuple[CheckedCondition, ...] = ()
     is_idle: bool = False
 
     @property
     def why(self) -> str:
         """What decided it, in words; put together only where somebody asks."""
-        said = [f"{condition}: {held.why}" for condition, held in self.looked]
+        said = [f"{condition}: {held.why}" for condition, held in self.decided_by]
         return "; ".join(said) or self.note
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class Judgement:
     """A verdict, and every rule that was looked at on the way to it."""
 
     verdict: Verdict
-    found: tuple[Found, ...] = ()
+    findings: tuple[RuleFinding, ...] = ()
 
 
 def judge(
@@ -95,19 +97,23 @@ def judge(
     """
     if not rules or circumstances is None:
         return _conclude(tool_name, declaration, ()).verdict
-    return weigh(tool_name, declaration, arguments or {}, rules, circumstances).verdict
+    return judge_with_findings(
+        tool_name, declaration, arguments or {}, rules, circumstances
+    ).verdict
 
 
-def weigh(
+def judge_with_findings(
     tool_name: str,
     declaration: ToolDeclaration | None,
     arguments: Mapping[str, Any],
     rules: Sequence[Rule],
     circumstances: Circumstances,
-) -> Weighed:
+) -> Judgement:
     """Judge as `judge` does, and tell of each rule what it came to."""
-    found = tuple(_look(rule, tool_name, declaration, arguments, circumstances) for rule in rules)
-    return _conclude(tool_name, declaration, found)
+    findings = tuple(
+        _look(rule, tool_name, declaration, arguments, circumstances) for rule in rules
+    )
+    return _conclude(tool_name, declaration, findings)
 
 
 def _look(
@@ -116,18 +122,18 @@ def _look(
     declaration: ToolDeclaration | None,
     arguments: Mapping[str, Any],
     circumstances: Circumstances,
-) -> Found:
+) -> RuleFinding:
     elsewhere = _elsewhere(rule, tool_name, declaration, circumstances)
     if elsewhere is not None:
-        return Found(rule, "does_not_apply", elsewhere)
+        return RuleFinding(rule, "does_not_apply", elsewhere)
     if rule.fault is not None:
-        return Found(rule, "broken", rule.fault)
+        return RuleFinding(rule, "broken", rule.fault)
     try:
-        finding, looked = _match(rule, arguments)
+        finding, decided_by = _match(rule, arguments)
     except Exception as error:  # noqa: BLE001  whatever it is, a rule that fails asks a person
-        return Found(rule, "broken", f"it failed: {type(error).__name__}")
+        return RuleFinding(rule, "broken", f"it failed: {type(error).__name__}")
     is_idle = finding == "applies" and not may_loosen(rule, tool_name, declaration)
-    return Found(rule, finding, looked=looked, is_idle=is_idle)
+    return RuleFinding(rule, finding, decided_by=decided_by, is_idle=is_idle)
 
 
 def _elsewhere(
@@ -155,17 +161,19 @@ def _elsewhere(
     return reason
 
 
-def _match(rule: Rule, arguments: Mapping[str, Any]) -> tuple[Finding, tuple[Looked, ...]]:
+def _match(
+    rule: Rule, arguments: Mapping[str, Any]
+) -> tuple[Finding, tuple[CheckedCondition, ...]]:
     """Say whether all of a rule's conditions hold, and which of them decided that."""
     quantifier: Literal["all", "any"] = "all" if rule.draft.effect == "allow" else "any"
-    looked: list[Looked] = []
+    checked: list[CheckedCondition] = []
     for condition in rule.draft.conditions:
         held = condition.judge(arguments, quantifier)
         if held.holds is False:
             return "does_not_apply", ((condition, held),)
-        looked.append((condition, held))
-    doubts = [one for one in looked if one[1].holds is None]
-    return ("undecided", (doubts[0],)) if doubts else ("applies", tuple(looked))
+        checked.append((condition, held))
+    doubts = [one for one in checked if one[1].holds is None]
+    return ("undecided", (doubts[0],)) if doubts else ("applies", tuple(checked))
 
 
 def may_loosen(rule: Rule, tool_name: str, declaration: ToolDeclaration | None) -> bool:
@@ -180,24 +188,24 @@ def may_loosen(rule: Rule, tool_name: str, declaration: ToolDeclaration | None) 
 
 
 def _conclude(
-    tool_name: str, declaration: ToolDeclaration | None, found: tuple[Found, ...]
-) -> Weighed:
+    tool_name: str, declaration: ToolDeclaration | None, findings: tuple[RuleFinding, ...]
+) -> Judgement:
     tier: Tier | Literal["unknown"] = declaration.default_tier if declaration else "unknown"
-    risk = _risk(declaration, found)
+    risk = _risk(declaration, findings)
 
-    def verdict(decision: Decision, reason: str) -> Weighed:
-        return Weighed(Verdict(decision, tier, risk, reason), found)
+    def verdict(decision: Decision, reason: str) -> Judgement:
+        return Judgement(Verdict(decision, tier, risk, reason), findings)
 
-    denying = next((o for o in found if o.finding == "applies" and _is(o, "deny")), None)
+    denying = next((o for o in findings if o.finding == "applies" and _is(o, "deny")), None)
     if denying is not None:
         return verdict("refused", f"{denying.rule.named} denies it")
-    if (asking := _asking(declaration, found)) is not None:
+    if (asking := _asking(declaration, findings)) is not None:
         return verdict("held", asking)
     if (freely := _freely(declaration)) is not None:
         return verdict("allowed", freely)
     allowing = [
         one.rule
-        for one in found
+        for one in findings
         if one.finding == "applies" and _is(one, "allow") and not one.is_idle
     ]
     if not allowing:
@@ -206,10 +214,10 @@ def _conclude(
     counted = rule.id if rule.draft.uses_left is not None else None
     heeds = all(rule.draft.risk != "high" for rule in allowing)
     made = Verdict("allowed", tier, risk, f"{rule.named} allows it", counted, heeds_signals=heeds)
-    return Weighed(made, found)
+    return Judgement(made, findings)
 
 
-def _is(one: Found, effect: Effect) -> bool:
+def _is(one: RuleFinding, effect: Effect) -> bool:
     return one.rule.draft.effect == effect
 
 
@@ -224,14 +232,14 @@ def _freely(declaration: ToolDeclaration | None) -> str | None:
     return None
 
 
-def _asking(declaration: ToolDeclaration | None, found: Sequence[Found]) -> str | None:
+def _asking(declaration: ToolDeclaration | None, findings: Sequence[RuleFinding]) -> str | None:
     """Return why approval is asked for whatever allows the call, None where it is not."""
-    for one in found:
+    for one in findings:
         if one.finding == "broken":
             return f"{one.rule.named} has an error: {one.why}"
         if one.finding == "applies" and _is(one, "require"):
             return f"{one.rule.named} requires approval"
-    for one in found:
+    for one in findings:
         if one.finding == "undecided" and not _is(one, "allow"):
             return f"{one.rule.named} cannot be decided: {one.why}"
     if declaration is not None and declaration.preference == "requires_approval":
@@ -253,12 +261,12 @@ def _by_tier(tool_name: str, declaration: ToolDeclaration | None) -> str:
             assert_never(declaration.default_tier)
 
 
-def _risk(declaration: ToolDeclaration | None, found: Sequence[Found]) -> Risk:
+def _risk(declaration: ToolDeclaration | None, findings: Sequence[RuleFinding]) -> Risk:
     """Return the highest of what is declared and what rules that apply say."""
     said: list[Risk] = [declaration.risk if declaration is not None else "high"]
     said += [
         one.rule.draft.risk
-        for one in found
+        for one in findings
         if one.finding == "applies" and one.rule.draft.risk is not None
     ]
     return max(said, key=RISKS.index)

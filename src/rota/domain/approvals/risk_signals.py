@@ -1,7 +1,7 @@
-"""What in a call's arguments deserves a second look, and the least risk that it makes a call.
+"""Risk signals: what in a call's arguments deserves a second look, and the risk that it means.
 
-Signals raise a risk and never lower it. They are a help to whoever decides, no wall: what a signal
-does not see is no safer for it.
+They raise a risk and never lower it. They help whoever decides, and are no wall: what has no signal
+is no safer for it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _LINK: Final = re.compile(r"[a-z][a-z0-9+.-]{1,15}://[^\s\"'<>]{1,2000}", re.IGN
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class RiskSignal:
     """A sentence for the person who decides, and the least risk of a call that has it."""
 
     risk: Risk
     text: str
 
 
-def signals(arguments: Mapping[str, Any]) -> tuple[Signal, ...]:
-    """Return what stands out in a call's arguments as they are shown: secrets already replaced."""
+def risk_signals(arguments: Mapping[str, Any]) -> tuple[RiskSignal, ...]:
+    """Return the signals of a call's arguments as they are shown: secrets already replaced."""
     return (
-        *(Signal("high", text) for text in lookalikes(arguments)),
+        *(RiskSignal("high", text) for text in lookalikes(text for _, text in _texts(arguments))),
         *_hidden(arguments),
         *_secrets(arguments),
         *_links(arguments),
@@ -46,57 +46,57 @@ def signals(arguments: Mapping[str, Any]) -> tuple[Signal, ...]:
     )
 
 
-def raised(risk: Risk, found: Iterable[Signal]) -> Risk:
-    """Return a risk as what stands out makes it, never lower."""
+def raised_risk(risk: Risk, found: Iterable[RiskSignal]) -> Risk:
+    """Return the highest of a risk and those of signals."""
     return max((risk, *(signal.risk for signal in found)), key=RISKS.index)
 
 
-def _hidden(arguments: Mapping[str, Any]) -> Iterator[Signal]:
+def _hidden(arguments: Mapping[str, Any]) -> Iterator[RiskSignal]:
     found = {c for _, text in _texts(arguments) for c in hidden_in(text[:LOOKED_AT])}
     if found:
         named = ", ".join(f"U+{ord(c):04X}" for c in sorted(found)[:5])
-        yield Signal(
+        yield RiskSignal(
             "high",
             f"There are characters that cannot be seen, or that turn the direction: {named}.",
         )
 
 
-def _secrets(arguments: Mapping[str, Any]) -> Iterator[Signal]:
+def _secrets(arguments: Mapping[str, Any]) -> Iterator[RiskSignal]:
     names = sorted({name for name, text in _texts(arguments) if REDACTED in text})
     if names:
-        yield Signal("high", f"There is what looks like a secret in {_listed(names)}.")
+        yield RiskSignal("high", f"There is what looks like a secret in {_listed(names)}.")
 
 
-def _links(arguments: Mapping[str, Any]) -> Iterator[Signal]:
+def _links(arguments: Mapping[str, Any]) -> Iterator[RiskSignal]:
     for link in dict.fromkeys(
         match[0] for _, text in _texts(arguments) for match in _LINK.finditer(text[:LOOKED_AT])
     ):
         authority = re.split(r"[/?#\\]", link.partition("://")[2], maxsplit=1)[0]
         user, at, host = authority.rpartition("@")
         if at and user != REDACTED:
-            yield Signal("high", f"A link shows {user[:60]!r} and leads to {host[:100]!r}.")
+            yield RiskSignal("high", f"A link shows {user[:60]!r} and leads to {host[:100]!r}.")
             return
         if is_ipv4(host.partition(":")[0]) or host.startswith("["):
-            yield Signal("medium", f"A link leads to an address without a name: {host[:100]}.")
+            yield RiskSignal("medium", f"A link leads to an address without a name: {host[:100]}.")
             return
 
 
-def _recipients(arguments: Mapping[str, Any]) -> Iterator[Signal]:
+def _recipients(arguments: Mapping[str, Any]) -> Iterator[RiskSignal]:
     into = Recipients()
     for value in recipients_in(arguments):
         read_addresses(value, into)
     if into.count > MANY_RECIPIENTS:
-        yield Signal("medium", f"It goes to {into.count} recipients.")
+        yield RiskSignal("medium", f"It goes to {into.count} recipients.")
 
 
-def _large(arguments: Mapping[str, Any]) -> Iterator[Signal]:
+def _large(arguments: Mapping[str, Any]) -> Iterator[RiskSignal]:
     for name, value in arguments.items():
         if isinstance(value, str) and len(value) > LONG_TEXT:
-            yield Signal(
+            yield RiskSignal(
                 "medium", f"{name[:60]} has {len(value):,} characters: read it to its end."
             )
         elif isinstance(value, list | tuple) and len(value) > MANY_ITEMS:
-            yield Signal("medium", f"{name[:60]} has {len(value):,} items.")
+            yield RiskSignal("medium", f"{name[:60]} has {len(value):,} items.")
 
 
 def _listed(names: list[str]) -> str:
