@@ -21,6 +21,34 @@ CREATE TABLE public.agent_configurations (
     updated_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE NULLS NOT DISTINCT (user_id, agent_name)
 );
+COMMENT ON TABLE public.agent_configurations IS
+    'Agents: a model, a prompt and limits. A person''s own agent hides a shared one of the same '
+    'name';
+COMMENT ON COLUMN public.agent_configurations.id IS 'Identifies the agent';
+COMMENT ON COLUMN public.agent_configurations.user_id IS
+    'Whose agent it is; NULL: shared by all, the operator''s';
+COMMENT ON COLUMN public.agent_configurations.agent_name IS
+    'By which schedules and runs name it: lower-case letters, digits, - and _';
+COMMENT ON COLUMN public.agent_configurations.description IS 'For people: what it is for';
+COMMENT ON COLUMN public.agent_configurations.model IS
+    'provider:model, as LangChain''s init_chat_model takes it; provider `scripted` needs no key';
+COMMENT ON COLUMN public.agent_configurations.model_settings IS
+    'Settings of the model (temperature, max_tokens, ...); `endpoint` names one of the '
+    'operator''s endpoints';
+COMMENT ON COLUMN public.agent_configurations.fallback_models IS
+    'Models that are tried in this order when `model` fails';
+COMMENT ON COLUMN public.agent_configurations.system_prompt IS
+    'What the model is told before each run';
+COMMENT ON COLUMN public.agent_configurations.script IS
+    'The plan of a `scripted` model; NULL for any other';
+COMMENT ON COLUMN public.agent_configurations.max_steps IS 'Model calls that a run may make';
+COMMENT ON COLUMN public.agent_configurations.limits IS
+    'Bounds of one run, as an object: seconds, steps, tokens, US dollars';
+COMMENT ON COLUMN public.agent_configurations.max_concurrency IS
+    'Runs of this agent that may go at a time, over all people who share it; NULL: no limit';
+COMMENT ON COLUMN public.agent_configurations.is_active IS 'Whether it may run';
+COMMENT ON COLUMN public.agent_configurations.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.agent_configurations.updated_at IS 'When the row was last changed';
 CREATE INDEX agent_configurations_limited_idx ON public.agent_configurations (agent_name)
     WHERE max_concurrency IS NOT NULL;
 
@@ -44,6 +72,39 @@ CREATE TABLE public.tools (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON TABLE public.tools IS
+    'Tools that agents may call, as the operator declares them. The code is found by name; a tool '
+    'without a row needs approval';
+COMMENT ON COLUMN public.tools.id IS 'Identifies the tool';
+COMMENT ON COLUMN public.tools.name IS 'By which the registry of the running rota knows its code';
+COMMENT ON COLUMN public.tools.description IS
+    'What the model is told of it; empty: what its code says';
+COMMENT ON COLUMN public.tools.version IS
+    'Counts changes of the declaration; approval rules may hold for one version only';
+COMMENT ON COLUMN public.tools.read_only IS 'Whether it changes nothing, anywhere';
+COMMENT ON COLUMN public.tools.idempotent IS
+    'Whether calling it twice does no more than calling it once; calls of such tools, and '
+    'of those that only read, are repeated after a crash';
+COMMENT ON COLUMN public.tools.risk IS 'How much harm a call can do: low, medium or high';
+COMMENT ON COLUMN public.tools.default_tier IS
+    'Whether a call runs (auto), waits for approval (requires_approval), or as the person prefers '
+    '(user_configurable)';
+COMMENT ON COLUMN public.tools.timeout_seconds IS 'Seconds that a call may take';
+COMMENT ON COLUMN public.tools.brings_outside_text IS
+    'Whether its results hold text that somebody else than the owner of the run may have written';
+COMMENT ON COLUMN public.tools.reaches_outside IS
+    'Whether the model chooses where data goes; a fixed account or server does not count';
+COMMENT ON COLUMN public.tools.annotations IS
+    'What the tool says of itself (readOnlyHint, ...); this only makes the gate stricter';
+COMMENT ON COLUMN public.tools.definition_hash IS
+    'SHA-256, in hex, of name, description, schema and annotations as they were declared; NULL: '
+    'not pinned';
+COMMENT ON COLUMN public.tools.built_in IS
+    'What rota declared of a tool of its own when the row was last refreshed; NULL for the '
+    'operator''s tools. A column that differs from it was changed by the operator, and stays so';
+COMMENT ON COLUMN public.tools.is_active IS 'Whether agents may call it';
+COMMENT ON COLUMN public.tools.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.tools.updated_at IS 'When the row was last changed';
 
 CREATE TABLE public.agent_tools (
     agent_id uuid NOT NULL REFERENCES public.agent_configurations (id) ON DELETE CASCADE,
@@ -53,6 +114,12 @@ CREATE TABLE public.agent_tools (
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (agent_id, tool_id)
 );
+COMMENT ON TABLE public.agent_tools IS 'Which agent may call which tool';
+COMMENT ON COLUMN public.agent_tools.agent_id IS 'The agent';
+COMMENT ON COLUMN public.agent_tools.tool_id IS 'The tool';
+COMMENT ON COLUMN public.agent_tools.position IS 'Order in which the model is told of the tools';
+COMMENT ON COLUMN public.agent_tools.is_active IS 'Whether the link counts';
+COMMENT ON COLUMN public.agent_tools.created_at IS 'When the row was made';
 CREATE INDEX agent_tools_tool_id_idx ON public.agent_tools (tool_id);
 
 CREATE TABLE public.user_tool_preferences (
@@ -63,6 +130,14 @@ CREATE TABLE public.user_tool_preferences (
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, tool_id)
 );
+COMMENT ON TABLE public.user_tool_preferences IS
+    'What a person prefers of tools whose tier is user_configurable';
+COMMENT ON COLUMN public.user_tool_preferences.user_id IS 'Whose preference it is';
+COMMENT ON COLUMN public.user_tool_preferences.tool_id IS 'The tool';
+COMMENT ON COLUMN public.user_tool_preferences.preference IS
+    'auto: calls run. requires_approval: they wait';
+COMMENT ON COLUMN public.user_tool_preferences.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.user_tool_preferences.updated_at IS 'When the row was last changed';
 CREATE INDEX user_tool_preferences_tool_id_idx ON public.user_tool_preferences (tool_id);
 
 CREATE TABLE public.model_prices (
@@ -75,6 +150,18 @@ CREATE TABLE public.model_prices (
     cache_write_usd numeric CHECK (cache_write_usd BETWEEN 0 AND 1000000),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON TABLE public.model_prices IS
+    'What models cost, where the operator knows better than the table that rota comes with. US '
+    'dollars per million tokens';
+COMMENT ON COLUMN public.model_prices.model IS
+    'provider:model, provider:* for any of a provider, or * for any model';
+COMMENT ON COLUMN public.model_prices.input_usd IS 'US dollars per million input tokens';
+COMMENT ON COLUMN public.model_prices.output_usd IS 'US dollars per million output tokens';
+COMMENT ON COLUMN public.model_prices.cached_input_usd IS
+    'US dollars per million input tokens read from a cache; NULL: as input';
+COMMENT ON COLUMN public.model_prices.cache_write_usd IS
+    'US dollars per million input tokens written to a cache; NULL: as input';
+COMMENT ON COLUMN public.model_prices.updated_at IS 'When the row was last changed';
 
 CREATE TABLE public.connections (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -90,6 +177,21 @@ CREATE TABLE public.connections (
     updated_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (user_id, service)
 );
+COMMENT ON TABLE public.connections IS
+    'Accounts of people with other services, with their encrypted secrets';
+COMMENT ON COLUMN public.connections.id IS 'Identifies the connection';
+COMMENT ON COLUMN public.connections.user_id IS 'Whose account it is';
+COMMENT ON COLUMN public.connections.service IS 'gmail, ...';
+COMMENT ON COLUMN public.connections.account IS 'Shown to the person: an address, never a secret';
+COMMENT ON COLUMN public.connections.secret IS
+    'AES-256-GCM: 12 bytes of nonce, then ciphertext and tag';
+COMMENT ON COLUMN public.connections.key_id IS 'Which key encrypted it';
+COMMENT ON COLUMN public.connections.scopes IS 'What the service lets rota do';
+COMMENT ON COLUMN public.connections.expires_at IS
+    'When the secret stops being valid; NULL: it does not say';
+COMMENT ON COLUMN public.connections.is_active IS 'Whether tools may use it';
+COMMENT ON COLUMN public.connections.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.connections.updated_at IS 'When the row was last changed';
 
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.agent_configurations
     FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
@@ -107,14 +209,6 @@ CREATE TRIGGER announce_limits AFTER UPDATE ON public.agent_configurations
     WHEN (OLD.max_concurrency IS DISTINCT FROM NEW.max_concurrency
           OR OLD.is_active IS DISTINCT FROM NEW.is_active)
     EXECUTE FUNCTION rota.announce('runs');
-
-COMMENT ON COLUMN public.tools.brings_outside_text IS
-    'Whether its results hold text that somebody else than the owner of the run may have written';
-COMMENT ON COLUMN public.tools.reaches_outside IS
-    'Whether the model chooses where data goes; a fixed account or server does not count';
-COMMENT ON COLUMN public.tools.built_in IS
-    'What rota declared of a tool of its own when the row was last refreshed; NULL for the '
-    'operator''s tools. A column that differs from it was changed by the operator, and stays so';
 
 SELECT rota.keep_to_backend('public.agent_configurations');
 SELECT rota.keep_to_backend('public.tools');

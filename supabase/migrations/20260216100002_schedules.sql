@@ -7,6 +7,13 @@ CREATE TABLE public.user_settings (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON TABLE public.user_settings IS 'Settings of a person';
+COMMENT ON COLUMN public.user_settings.user_id IS 'The person';
+COMMENT ON COLUMN public.user_settings.time_zone IS
+    'IANA name; holds for schedules without a zone of their own, and for what is counted by the '
+    'day';
+COMMENT ON COLUMN public.user_settings.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.user_settings.updated_at IS 'When the row was last changed';
 
 -- A person may write these past rota; no value of theirs may stop a scheduler in its work, hence the
 -- bounds on texts and times.
@@ -67,6 +74,69 @@ CREATE TABLE public.agent_schedules (
     CONSTRAINT agent_schedules_one_rule_check CHECK (num_nonnulls(cron, every_seconds, instants) = 1),
     CONSTRAINT agent_schedules_ends_after_start_check CHECK (ends_at >= starts_at)
 );
+COMMENT ON TABLE public.agent_schedules IS
+    'When an agent runs by itself. A rule is one of cron, every_seconds and instants';
+COMMENT ON COLUMN public.agent_schedules.id IS 'Identifies the schedule';
+COMMENT ON COLUMN public.agent_schedules.user_id IS 'Whose it is; goes with the person';
+COMMENT ON COLUMN public.agent_schedules.name IS 'By which its owner knows it';
+COMMENT ON COLUMN public.agent_schedules.agent_name IS
+    'The agent that runs: the owner''s own, or a shared one';
+COMMENT ON COLUMN public.agent_schedules.prompt IS 'What the agent is asked; NULL: an empty prompt';
+COMMENT ON COLUMN public.agent_schedules.cron IS
+    'Five-field cron expressions, several separated by semicolons, on the clock of `time_zone`';
+COMMENT ON COLUMN public.agent_schedules.every_seconds IS
+    'Seconds from one fire to the next, counted from anchor_at';
+COMMENT ON COLUMN public.agent_schedules.anchor_at IS 'What an interval is counted from';
+COMMENT ON COLUMN public.agent_schedules.instants IS 'Single fire times';
+COMMENT ON COLUMN public.agent_schedules.time_zone IS 'IANA name; NULL: the owner''s zone';
+COMMENT ON COLUMN public.agent_schedules.dst_gap IS
+    'Fire times that the clock leaps over: vixie (as Vixie cron does it), skip or shift';
+COMMENT ON COLUMN public.agent_schedules.dst_overlap IS
+    'Fire times that the clock shows twice: vixie (as Vixie cron does it), once or twice';
+COMMENT ON COLUMN public.agent_schedules.starts_at IS 'No fire before it; NULL: no bound';
+COMMENT ON COLUMN public.agent_schedules.ends_at IS 'No fire after it; NULL: no bound';
+COMMENT ON COLUMN public.agent_schedules.max_runs IS
+    'It is over after so many runs; NULL: no bound';
+COMMENT ON COLUMN public.agent_schedules.jitter_seconds IS
+    'Fires are spread over so many seconds after their time';
+COMMENT ON COLUMN public.agent_schedules.active_hours IS
+    'Fires outside are suppressed: 08:00-12:00, 13:00-18:00 on the clock of its zone; NULL: at '
+    'any hour';
+COMMENT ON COLUMN public.agent_schedules.active_days IS
+    'Fires on other days are suppressed: mon-fri; NULL: on any day';
+COMMENT ON COLUMN public.agent_schedules.excluded_days IS
+    'Fires on these days are suppressed: 2026-12-24..2027-01-01';
+COMMENT ON COLUMN public.agent_schedules.overlap_policy IS
+    'What a fire does while an earlier run is unfinished';
+COMMENT ON COLUMN public.agent_schedules.catch_up IS
+    'Which missed fires run afterwards: the latest or all';
+COMMENT ON COLUMN public.agent_schedules.catch_up_window_seconds IS
+    'Missed fires that are older are not caught up';
+COMMENT ON COLUMN public.agent_schedules.pause_after_failures IS
+    'Failures in a row after which it pauses; NULL: never';
+COMMENT ON COLUMN public.agent_schedules.result_category IS
+    'Category of the notification of a result';
+COMMENT ON COLUMN public.agent_schedules.options IS
+    'How its runs are executed: model, limits, retries, contract, pre-check, ...';
+COMMENT ON COLUMN public.agent_schedules.is_active IS 'Whether it fires';
+COMMENT ON COLUMN public.agent_schedules.pause_note IS 'Why it is paused, for people';
+COMMENT ON COLUMN public.agent_schedules.paused_at IS
+    'When it was paused; NULL once the fires of the pause have their rows';
+COMMENT ON COLUMN public.agent_schedules.completed_at IS 'When it was found that no fire is left';
+COMMENT ON COLUMN public.agent_schedules.next_fire_at IS
+    'When the scheduler wakes for the next fire, jitter included; NULL while active: it is to be '
+    'planned';
+COMMENT ON COLUMN public.agent_schedules.next_fire_time IS
+    'The fire time that next_fire_at is for: earlier by the jitter';
+COMMENT ON COLUMN public.agent_schedules.plan_from IS
+    'No fire before it: when the rule was set or changed';
+COMMENT ON COLUMN public.agent_schedules.runs_started IS 'Runs that its fires have led to';
+COMMENT ON COLUMN public.agent_schedules.failures_in_row IS
+    'Runs that failed since the last success';
+COMMENT ON COLUMN public.agent_schedules.revision IS
+    'Counts changes by a person; an edit of an older revision is refused';
+COMMENT ON COLUMN public.agent_schedules.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.agent_schedules.updated_at IS 'When the row was last changed';
 CREATE INDEX agent_schedules_due_idx ON public.agent_schedules (next_fire_at)
     WHERE is_active AND next_fire_at IS NOT NULL;
 CREATE INDEX agent_schedules_unplanned_idx ON public.agent_schedules (created_at)
@@ -80,6 +150,13 @@ CREATE TABLE public.schedule_changes (
     changed_at timestamptz NOT NULL DEFAULT now(),
     was jsonb NOT NULL
 );
+COMMENT ON TABLE public.schedule_changes IS
+    'What a schedule was until it was changed: so that it can be said later why it did not run';
+COMMENT ON COLUMN public.schedule_changes.id IS 'Counts up';
+COMMENT ON COLUMN public.schedule_changes.schedule_id IS 'The schedule';
+COMMENT ON COLUMN public.schedule_changes.user_id IS 'Whose it is; goes with the person';
+COMMENT ON COLUMN public.schedule_changes.changed_at IS 'Until when it was so';
+COMMENT ON COLUMN public.schedule_changes.was IS 'The row of agent_schedules that held until then';
 CREATE INDEX schedule_changes_schedule_idx ON public.schedule_changes (schedule_id, changed_at);
 CREATE INDEX schedule_changes_user_idx ON public.schedule_changes (user_id);
 CREATE INDEX schedule_changes_changed_idx ON public.schedule_changes (changed_at);
@@ -98,6 +175,24 @@ CREATE TABLE public.schedule_occurrences (
     CONSTRAINT schedule_occurrences_range_check
         CHECK ((fire_count IS NOT DISTINCT FROM 1) = (last_fire_time IS NULL))
 );
+COMMENT ON TABLE public.schedule_occurrences IS
+    'What became of each fire time. A row stands for one, or for a range of missed or suppressed '
+    'ones';
+COMMENT ON COLUMN public.schedule_occurrences.schedule_id IS 'The schedule';
+COMMENT ON COLUMN public.schedule_occurrences.fire_time IS
+    'The instant it was due, without jitter; of a range, the first';
+COMMENT ON COLUMN public.schedule_occurrences.user_id IS 'Whose it is; goes with the person';
+COMMENT ON COLUMN public.schedule_occurrences.outcome IS
+    'fired: it led to a run. skipped: the overlap policy. missed: nobody was there in time. '
+    'suppressed: days off or inactive hours';
+COMMENT ON COLUMN public.schedule_occurrences.reason IS 'Why, for people';
+COMMENT ON COLUMN public.schedule_occurrences.run_id IS
+    'The run it led to; NULL: none, or it was pruned';
+COMMENT ON COLUMN public.schedule_occurrences.last_fire_time IS
+    'Last fire time of a range; NULL: the row is of one';
+COMMENT ON COLUMN public.schedule_occurrences.fire_count IS
+    'Fire times that the row stands for; NULL: too many to count';
+COMMENT ON COLUMN public.schedule_occurrences.created_at IS 'When the row was made';
 CREATE INDEX schedule_occurrences_user_idx ON public.schedule_occurrences (user_id, fire_time DESC);
 CREATE INDEX schedule_occurrences_run_idx ON public.schedule_occurrences (run_id);
 CREATE INDEX schedule_occurrences_missed_idx
@@ -119,6 +214,15 @@ CREATE TABLE public.calendars (
     UNIQUE (user_id, name),
     UNIQUE (id, user_id)
 );
+COMMENT ON TABLE public.calendars IS 'Calendars with days off, from iCalendar files';
+COMMENT ON COLUMN public.calendars.id IS 'Identifies the calendar';
+COMMENT ON COLUMN public.calendars.user_id IS 'Whose it is; goes with the person';
+COMMENT ON COLUMN public.calendars.name IS 'By which its owner knows it';
+COMMENT ON COLUMN public.calendars.source IS 'Name of the file, for people';
+COMMENT ON COLUMN public.calendars.covers_until IS
+    'Events that recur are expanded until this day; NULL: none recurs';
+COMMENT ON COLUMN public.calendars.created_at IS 'When the row was made';
+COMMENT ON COLUMN public.calendars.updated_at IS 'When the row was last changed';
 
 CREATE TABLE public.calendar_days (
     calendar_id uuid NOT NULL,
@@ -130,6 +234,14 @@ CREATE TABLE public.calendar_days (
     FOREIGN KEY (calendar_id, user_id) REFERENCES public.calendars (id, user_id) ON DELETE CASCADE,
     CONSTRAINT calendar_days_order_check CHECK (last_day >= first_day)
 );
+COMMENT ON TABLE public.calendar_days IS 'Days off of a calendar';
+COMMENT ON COLUMN public.calendar_days.calendar_id IS 'The calendar';
+COMMENT ON COLUMN public.calendar_days.user_id IS 'Whose it is; goes with the person';
+COMMENT ON COLUMN public.calendar_days.first_day IS
+    'First day off, without a zone: it is a day of the schedule''s clock';
+COMMENT ON COLUMN public.calendar_days.last_day IS 'Last day off, itself included';
+COMMENT ON COLUMN public.calendar_days.summary IS
+    'What the calendar says of it: the name of a holiday';
 CREATE INDEX calendar_days_user_idx ON public.calendar_days (user_id);
 
 -- The key to the calendar is checked at the end of the transaction: so that a calendar in use
@@ -144,6 +256,11 @@ CREATE TABLE public.schedule_calendars (
     FOREIGN KEY (calendar_id, user_id) REFERENCES public.calendars (id, user_id)
         DEFERRABLE INITIALLY DEFERRED
 );
+COMMENT ON TABLE public.schedule_calendars IS
+    'Which schedule does not fire on the days of which calendar';
+COMMENT ON COLUMN public.schedule_calendars.schedule_id IS 'The schedule';
+COMMENT ON COLUMN public.schedule_calendars.calendar_id IS 'The calendar';
+COMMENT ON COLUMN public.schedule_calendars.user_id IS 'Whose both are';
 CREATE INDEX schedule_calendars_calendar_idx ON public.schedule_calendars (calendar_id);
 CREATE INDEX schedule_calendars_user_idx ON public.schedule_calendars (user_id);
 

@@ -41,6 +41,50 @@ CREATE TABLE public.agent_runs (
     CONSTRAINT agent_runs_hand_overs_check CHECK (hand_overs BETWEEN 0 AND attempt),
     CONSTRAINT agent_runs_action_check CHECK ((trigger = 'action') = (action_id IS NOT NULL))
 );
+COMMENT ON TABLE public.agent_runs IS
+    'Runs of agents: one row from the request to the end, whatever the number of attempts';
+COMMENT ON COLUMN public.agent_runs.id IS 'Identifies the run';
+COMMENT ON COLUMN public.agent_runs.user_id IS 'Whose it is; goes with the person';
+COMMENT ON COLUMN public.agent_runs.schedule_id IS
+    'The schedule it belongs to; NULL: none, or it was removed';
+COMMENT ON COLUMN public.agent_runs.fire_time IS
+    'The instant it was due; NULL for a run that no fire led to';
+COMMENT ON COLUMN public.agent_runs.agent_name IS 'The agent that runs';
+COMMENT ON COLUMN public.agent_runs.prompt IS 'What the agent is asked';
+COMMENT ON COLUMN public.agent_runs.options IS
+    'How this run alone is executed, over what its schedule says; NULL: nothing';
+COMMENT ON COLUMN public.agent_runs.trigger IS
+    'What led to it: schedule, catch_up, manual, backfill, retry, or action (it executes an '
+    'approved action)';
+COMMENT ON COLUMN public.agent_runs.retry_of IS 'The run that it repeats';
+COMMENT ON COLUMN public.agent_runs.action_id IS
+    'The approved action that it executes; set where trigger is action, and only there';
+COMMENT ON COLUMN public.agent_runs.status IS
+    'waiting, queued, running, suspended (parked until a person decides), finished or cancelled';
+COMMENT ON COLUMN public.agent_runs.is_serial IS
+    'Whether it waits until no other run of its schedule is under way';
+COMMENT ON COLUMN public.agent_runs.priority IS
+    'Greater goes first: 100 for what a person asks for, -10 for backfills';
+COMMENT ON COLUMN public.agent_runs.not_before IS 'It waits until then; NULL: it need not';
+COMMENT ON COLUMN public.agent_runs.turn IS
+    'Its place in the fair order of the queue, given at its admission';
+COMMENT ON COLUMN public.agent_runs.cancel_requested_at IS 'When somebody asked it to stop';
+COMMENT ON COLUMN public.agent_runs.cancel_reason IS 'Why, for people';
+COMMENT ON COLUMN public.agent_runs.session_id IS 'Thread of the agent''s memory, one for each run';
+COMMENT ON COLUMN public.agent_runs.attempt IS 'Attempts that were begun';
+COMMENT ON COLUMN public.agent_runs.hand_overs IS
+    'Attempts that ended without fault of the run: a worker that stopped, a run that parked';
+COMMENT ON COLUMN public.agent_runs.fencing_token IS
+    'Token of the attempt that may write, greater than those before it; NULL before the first';
+COMMENT ON COLUMN public.agent_runs.snapshot IS
+    'What the first attempt ran with, for later attempts';
+COMMENT ON COLUMN public.agent_runs.created_at IS 'When it was asked for';
+COMMENT ON COLUMN public.agent_runs.queued_at IS
+    'When it was admitted; NULL while running: a process executes it itself, outside the queue';
+COMMENT ON COLUMN public.agent_runs.started_at IS 'When the first attempt began';
+COMMENT ON COLUMN public.agent_runs.finished_at IS 'When it was over: finished or cancelled';
+COMMENT ON COLUMN public.agent_runs.journal_pruned_at IS
+    'When its steps were deleted by the retention policy; NULL: they are there';
 -- Waiting runs as admission looks for them: from person and agent to person and agent, and of each
 -- only as many as there is room for.
 CREATE INDEX agent_runs_waiting_idx ON public.agent_runs
@@ -94,6 +138,33 @@ CREATE TABLE public.agent_run_steps (
     finished_at timestamptz,
     PRIMARY KEY (run_id, model_step, call_index)
 );
+COMMENT ON TABLE public.agent_run_steps IS
+    'The journal of a run: its trace, what a resumed attempt remembers, and the ledger of side '
+    'effects in one';
+COMMENT ON COLUMN public.agent_run_steps.run_id IS 'The run';
+COMMENT ON COLUMN public.agent_run_steps.model_step IS
+    'Counts model calls from 1; 0 for a pre-check';
+COMMENT ON COLUMN public.agent_run_steps.call_index IS
+    '-1 for the model call itself; its tool calls count from 0';
+COMMENT ON COLUMN public.agent_run_steps.user_id IS 'Whose it is; goes with the person';
+COMMENT ON COLUMN public.agent_run_steps.kind IS
+    'model, tool, or callable (a step of registered code)';
+COMMENT ON COLUMN public.agent_run_steps.name IS 'The model, the tool, or the step';
+COMMENT ON COLUMN public.agent_run_steps.status IS
+    'started, finished, failed, held (it waits for approval), or unknown (begun, and nobody can '
+    'say how it ended)';
+COMMENT ON COLUMN public.agent_run_steps.attempt IS 'Attempt of the run that wrote it';
+COMMENT ON COLUMN public.agent_run_steps.tool_call_id IS 'How the model refers to the call';
+COMMENT ON COLUMN public.agent_run_steps.request IS
+    'Arguments of a tool, secrets redacted; of a model call, the hash of the request';
+COMMENT ON COLUMN public.agent_run_steps.response IS 'The message, as LangChain serialises it';
+COMMENT ON COLUMN public.agent_run_steps.usage IS 'Tokens, where the provider says';
+COMMENT ON COLUMN public.agent_run_steps.cost_usd IS 'US dollars; NULL: no price is known';
+COMMENT ON COLUMN public.agent_run_steps.attempts IS 'Of a model call: tries that failed before it';
+COMMENT ON COLUMN public.agent_run_steps.error IS 'Why it failed, for people';
+COMMENT ON COLUMN public.agent_run_steps.started_at IS 'When the call began';
+COMMENT ON COLUMN public.agent_run_steps.finished_at IS
+    'When it ended; NULL: it has not, or nobody saw it';
 
 CREATE TABLE public.usage_days (
     user_id uuid NOT NULL REFERENCES auth.users (id) ON DELETE CASCADE,
@@ -105,6 +176,16 @@ CREATE TABLE public.usage_days (
     cost_usd numeric NOT NULL DEFAULT 0,
     UNIQUE NULLS NOT DISTINCT (user_id, day, schedule_id)
 );
+COMMENT ON TABLE public.usage_days IS
+    'What was used, by day of the owner''s zone: in all, and by schedule';
+COMMENT ON COLUMN public.usage_days.user_id IS 'Whose it is; goes with the person';
+COMMENT ON COLUMN public.usage_days.day IS 'The day, in the owner''s time zone';
+COMMENT ON COLUMN public.usage_days.schedule_id IS
+    'The schedule, kept when it is removed; NULL: in all';
+COMMENT ON COLUMN public.usage_days.model_calls IS 'Model calls';
+COMMENT ON COLUMN public.usage_days.input_tokens IS 'Tokens sent';
+COMMENT ON COLUMN public.usage_days.output_tokens IS 'Tokens received';
+COMMENT ON COLUMN public.usage_days.cost_usd IS 'US dollars, as far as prices are known';
 
 -- Limits that the operator sets: everybody's (user_id NULL), and those of single persons, column by
 -- column. A column that is NULL in a person's row is as everybody has it; one that is named in
@@ -123,6 +204,19 @@ CREATE TABLE public.user_limits (
     CHECK (NOT (day_tokens IS NOT NULL AND 'day_tokens' = ANY (unlimited))),
     CHECK (NOT (day_cost_usd IS NOT NULL AND 'day_cost_usd' = ANY (unlimited)))
 );
+COMMENT ON TABLE public.user_limits IS
+    'Limits that the operator sets: everybody''s, and those of single persons';
+COMMENT ON COLUMN public.user_limits.user_id IS
+    'The person; NULL: everybody. A column that is NULL in a person''s row is as everybody has it';
+COMMENT ON COLUMN public.user_limits.max_concurrency IS
+    'Runs queued and running at a time; NULL: no limit, or everybody''s';
+COMMENT ON COLUMN public.user_limits.day_tokens IS
+    'Tokens, input and output, in a day of the person''s zone; NULL: no limit, or everybody''s';
+COMMENT ON COLUMN public.user_limits.day_cost_usd IS
+    'US dollars in a day of the person''s zone; NULL: no limit, or everybody''s';
+COMMENT ON COLUMN public.user_limits.unlimited IS
+    'Names of columns without a limit for this person, whatever everybody has';
+COMMENT ON COLUMN public.user_limits.updated_at IS 'When the row was last changed';
 
 -- What holds for all runs of all people together: one row.
 CREATE TABLE rota.limits (
@@ -568,6 +662,18 @@ BEGIN
     RETURN new_id;
 END
 $$;
+
+COMMENT ON FUNCTION public.request_run(text, text, jsonb) IS
+    'Asks for a run of an agent now: writes a waiting run and returns its id';
+COMMENT ON FUNCTION public.request_schedule_run(uuid, text, text, jsonb) IS
+    'Asks for a run of a schedule now, under its overlap policy or another one; returns its id. Raises '
+    'object_in_use where the policy lets nothing start';
+COMMENT ON FUNCTION public.request_backfill(uuid, timestamptz[], text) IS
+    'Asks for runs at past fire times of a schedule that have none, at most 1000; returns their ids';
+COMMENT ON FUNCTION public.request_cancel(uuid, text) IS
+    'Asks a run to stop, and returns its status: what has not begun is cancelled at once';
+COMMENT ON FUNCTION public.request_retry(uuid) IS
+    'Asks for a finished run once more: writes a waiting run and returns its id';
 
 REVOKE ALL ON FUNCTION public.request_run(text, text, jsonb) FROM PUBLIC, anon, service_role;
 REVOKE ALL ON FUNCTION public.request_schedule_run(uuid, text, text, jsonb)

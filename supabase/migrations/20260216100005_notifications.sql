@@ -12,6 +12,19 @@ CREATE TABLE public.notifications (
     read_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON TABLE public.notifications IS 'What a person is told, on every channel';
+COMMENT ON COLUMN public.notifications.id IS 'Identifies the notification';
+COMMENT ON COLUMN public.notifications.user_id IS 'Who is told';
+COMMENT ON COLUMN public.notifications.category IS
+    'heartbeat, approval_needed, agent_result, error or info';
+COMMENT ON COLUMN public.notifications.title IS 'One line';
+COMMENT ON COLUMN public.notifications.body IS 'Text, markdown for results';
+COMMENT ON COLUMN public.notifications.metadata IS
+    'What it is about: ids of a result, an action, ...';
+COMMENT ON COLUMN public.notifications.run_id IS
+    'The run that it tells of; NULL: none, or it was pruned';
+COMMENT ON COLUMN public.notifications.read_at IS 'When the person read it; NULL: not yet';
+COMMENT ON COLUMN public.notifications.created_at IS 'When it was written';
 CREATE INDEX notifications_user_idx ON public.notifications (user_id, created_at DESC);
 CREATE INDEX notifications_unread_idx ON public.notifications (user_id) WHERE read_at IS NULL;
 CREATE INDEX notifications_run_idx ON public.notifications (run_id);
@@ -26,6 +39,13 @@ CREATE TABLE public.user_channels (
     created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (channel, address)
 );
+COMMENT ON TABLE public.user_channels IS 'Where else a person is told: an address on a channel';
+COMMENT ON COLUMN public.user_channels.id IS 'Identifies the row';
+COMMENT ON COLUMN public.user_channels.user_id IS 'Whose it is; goes with the person';
+COMMENT ON COLUMN public.user_channels.channel IS 'telegram, ...';
+COMMENT ON COLUMN public.user_channels.address IS 'The person''s address there, such as a chat id';
+COMMENT ON COLUMN public.user_channels.is_active IS 'Whether it is used';
+COMMENT ON COLUMN public.user_channels.created_at IS 'When the row was made';
 CREATE INDEX user_channels_user_idx ON public.user_channels (user_id);
 
 -- One incident, not a hundred messages: open until it is over, announced once, ended once.
@@ -38,6 +58,17 @@ CREATE TABLE public.incidents (
     announced_at timestamptz,
     closed_at timestamptz
 );
+COMMENT ON TABLE public.incidents IS
+    'Things that go wrong for a while: announced once, and ended once, not with a message for '
+    'each fire';
+COMMENT ON COLUMN public.incidents.id IS 'Identifies the incident';
+COMMENT ON COLUMN public.incidents.user_id IS 'Who is told';
+COMMENT ON COLUMN public.incidents.kind IS
+    'missed_fires, or scheduler_silent (no scheduler looks at the clock)';
+COMMENT ON COLUMN public.incidents.opened_at IS 'When it began';
+COMMENT ON COLUMN public.incidents.last_seen_at IS 'When it was last seen to go on';
+COMMENT ON COLUMN public.incidents.announced_at IS 'When the person was told; NULL: not yet';
+COMMENT ON COLUMN public.incidents.closed_at IS 'When it was over; NULL: it is open';
 CREATE UNIQUE INDEX incidents_open_idx ON public.incidents (user_id, kind)
     WHERE closed_at IS NULL;
 CREATE INDEX incidents_kind_idx ON public.incidents (kind) WHERE closed_at IS NULL;

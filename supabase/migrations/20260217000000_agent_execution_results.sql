@@ -14,6 +14,26 @@ CREATE TABLE public.agent_execution_results (
     metadata jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON TABLE public.agent_execution_results IS
+    'Results: one for each run, written at its end (SPEC-003)';
+COMMENT ON COLUMN public.agent_execution_results.id IS 'Identifies the result';
+COMMENT ON COLUMN public.agent_execution_results.user_id IS 'Whose it is; goes with the person';
+COMMENT ON COLUMN public.agent_execution_results.schedule_id IS
+    'The schedule of the run; NULL: none, or it was removed';
+COMMENT ON COLUMN public.agent_execution_results.run_id IS 'The run';
+COMMENT ON COLUMN public.agent_execution_results.agent_name IS 'The agent that ran';
+COMMENT ON COLUMN public.agent_execution_results.prompt IS 'What it was asked';
+COMMENT ON COLUMN public.agent_execution_results.result_content IS
+    'What it answered; what is longer is cut, and the metadata say so';
+COMMENT ON COLUMN public.agent_execution_results.status IS
+    'success, error, or partial (a limit or a cancellation cut it short)';
+COMMENT ON COLUMN public.agent_execution_results.pending_actions_created IS
+    'Actions of this run that waited for approval';
+COMMENT ON COLUMN public.agent_execution_results.execution_duration_ms IS
+    'Milliseconds from the first attempt to the end';
+COMMENT ON COLUMN public.agent_execution_results.metadata IS
+    'Model, tokens, cost, errors and what else is known';
+COMMENT ON COLUMN public.agent_execution_results.created_at IS 'When the run ended';
 CREATE INDEX agent_execution_results_user_created_idx
     ON public.agent_execution_results (user_id, created_at DESC);
 -- What a sweep looks for: results whose notification could not be written with them.

@@ -33,6 +33,34 @@ CREATE TABLE public.audit_logs (
         called_at >= '2000-01-01 00:00+00' AND called_at < '9999-12-31 00:00+00'
         AND created_at >= '2000-01-01 00:00+00' AND created_at < '9999-12-31 00:00+00')
 );
+COMMENT ON TABLE public.audit_logs IS
+    'The record of every call of a tool and of every decision on one. Append only, chained, see '
+    'docs/explanation/audit.md';
+COMMENT ON COLUMN public.audit_logs.id IS 'Counts up; gaps mean nothing';
+COMMENT ON COLUMN public.audit_logs.entry_key IS
+    'Made by the writer, so that an entry written twice is one; salts the hash of the content';
+COMMENT ON COLUMN public.audit_logs.user_id IS
+    'For whom the agent acted; NULL: nobody, or a person who was deleted';
+COMMENT ON COLUMN public.audit_logs.run_id IS 'The run; kept when that is pruned';
+COMMENT ON COLUMN public.audit_logs.action_id IS 'The pending action; kept when that is pruned';
+COMMENT ON COLUMN public.audit_logs.agent_name IS 'The agent that called';
+COMMENT ON COLUMN public.audit_logs.tool_name IS 'The tool that was called';
+COMMENT ON COLUMN public.audit_logs.tier IS 'Tier of the tool at the time';
+COMMENT ON COLUMN public.audit_logs.decision IS
+    'What was decided: allowed, held, refused, approved, edited, ...';
+COMMENT ON COLUMN public.audit_logs.outcome IS
+    'What came of the call, as far as known when the entry was written';
+COMMENT ON COLUMN public.audit_logs.actor IS
+    'Who acted: agent, rota, operator, or the id of a person';
+COMMENT ON COLUMN public.audit_logs.origin IS 'By which way: worker, cli, api, web, telegram, ...';
+COMMENT ON COLUMN public.audit_logs.arguments IS 'Arguments, secrets redacted';
+COMMENT ON COLUMN public.audit_logs.arguments_hash IS
+    'SHA-256, in hex, of the arguments as canonical JSON (RFC 8785)';
+COMMENT ON COLUMN public.audit_logs.detail IS 'Why, for people';
+COMMENT ON COLUMN public.audit_logs.called_at IS 'When the call or the decision was made';
+COMMENT ON COLUMN public.audit_logs.created_at IS 'When the entry was written';
+COMMENT ON COLUMN public.audit_logs.written_in IS
+    'The transaction that wrote it; by it, sealing finds what was committed late';
 CREATE INDEX audit_logs_user_idx ON public.audit_logs (user_id, id DESC);
 CREATE INDEX audit_logs_action_idx ON public.audit_logs (action_id) WHERE action_id IS NOT NULL;
 CREATE UNIQUE INDEX audit_logs_entry_idx ON public.audit_logs (run_id, entry_key);
@@ -48,6 +76,18 @@ CREATE TABLE public.audit_chains (
     head bytea CHECK (octet_length(head) = 32),
     created_at timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON TABLE public.audit_chains IS
+    'One chain of sealed blocks for each person, under a name that says nothing, and one for '
+    'entries that are nobody''s';
+COMMENT ON COLUMN public.audit_chains.id IS 'Identifies the chain';
+COMMENT ON COLUMN public.audit_chains.user_id IS
+    'Whose entries it covers; NULL: nobody''s, or a person who was deleted';
+COMMENT ON COLUMN public.audit_chains.salt IS 'Salts person_hash; goes when its person does';
+COMMENT ON COLUMN public.audit_chains.person_hash IS
+    'SHA-256 of "salt:user_id": whose it was, for whoever knows the salt; NULL: nobody''s';
+COMMENT ON COLUMN public.audit_chains.length IS 'Blocks that were ever sealed';
+COMMENT ON COLUMN public.audit_chains.head IS 'Hash of the last block; NULL: there is none';
+COMMENT ON COLUMN public.audit_chains.created_at IS 'When the row was made';
 INSERT INTO public.audit_chains (id, salt) VALUES ('00000000-0000-0000-0000-000000000000', NULL);
 
 CREATE TABLE public.audit_blocks (
@@ -61,6 +101,18 @@ CREATE TABLE public.audit_blocks (
     sealed_at timestamptz NOT NULL,
     PRIMARY KEY (chain_id, seq)
 );
+COMMENT ON TABLE public.audit_blocks IS
+    'A block covers the entries of one chain that were committed since the block before it';
+COMMENT ON COLUMN public.audit_blocks.chain_id IS 'The chain';
+COMMENT ON COLUMN public.audit_blocks.seq IS 'Place in the chain, from 1';
+COMMENT ON COLUMN public.audit_blocks.previous IS 'Hash of the block before it';
+COMMENT ON COLUMN public.audit_blocks.hash IS
+    'Hash of this block, over the one before it and its entries';
+COMMENT ON COLUMN public.audit_blocks.row_ids IS 'Ids of its entries in audit_logs, in order';
+COMMENT ON COLUMN public.audit_blocks.contents IS
+    'SHA-256 of each entry''s content, 32 bytes each, in order';
+COMMENT ON COLUMN public.audit_blocks.digests IS 'SHA-256 of each entry, 32 bytes each, in order';
+COMMENT ON COLUMN public.audit_blocks.sealed_at IS 'When it was sealed';
 CREATE INDEX audit_blocks_sealed_idx ON public.audit_blocks (sealed_at);
 
 CREATE TABLE public.audit_checkpoints (
@@ -73,6 +125,17 @@ CREATE TABLE public.audit_checkpoints (
     key_id text NOT NULL,
     signature bytea NOT NULL CHECK (octet_length(signature) = 32)
 );
+COMMENT ON TABLE public.audit_checkpoints IS
+    'What was pruned from the beginning of a chain, signed with a key that the database does not '
+    'have';
+COMMENT ON COLUMN public.audit_checkpoints.chain_id IS 'The chain';
+COMMENT ON COLUMN public.audit_checkpoints.through_seq IS 'The last block that was pruned';
+COMMENT ON COLUMN public.audit_checkpoints.hash IS 'Hash of that block';
+COMMENT ON COLUMN public.audit_checkpoints.row_count IS 'Entries that were pruned, in all';
+COMMENT ON COLUMN public.audit_checkpoints.sealed_at IS 'When that block was sealed';
+COMMENT ON COLUMN public.audit_checkpoints.pruned_at IS 'When it was pruned';
+COMMENT ON COLUMN public.audit_checkpoints.key_id IS 'Which key signed';
+COMMENT ON COLUMN public.audit_checkpoints.signature IS 'HMAC-SHA256';
 
 -- How far sealing has come: everything visible in this snapshot is sealed. A database that was
 -- restored on another server meets transaction numbers that begin anew: sealing begins anew too, and

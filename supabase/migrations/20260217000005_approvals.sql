@@ -24,6 +24,33 @@ CREATE TABLE public.approval_rules (
     CONSTRAINT approval_rules_person_check CHECK (user_id IS NULL OR for_user IS NULL),
     CONSTRAINT approval_rules_uses_check CHECK (uses_left IS NULL OR effect = 'allow')
 );
+COMMENT ON TABLE public.approval_rules IS
+    'Rules on calls of tools: what runs, what waits, what is refused. Data, never code';
+COMMENT ON COLUMN public.approval_rules.id IS 'Identifies the rule';
+COMMENT ON COLUMN public.approval_rules.user_id IS 'Whose rule it is; NULL: the operator''s';
+COMMENT ON COLUMN public.approval_rules.effect IS 'allow, require (approval) or deny';
+COMMENT ON COLUMN public.approval_rules.tool IS
+    'A tool''s name, the beginning of names and *, or *';
+COMMENT ON COLUMN public.approval_rules.for_user IS
+    'The person an operator''s rule holds for; NULL: all';
+COMMENT ON COLUMN public.approval_rules.agent_name IS 'The agent it holds for; NULL: all';
+COMMENT ON COLUMN public.approval_rules.schedule_id IS 'The schedule it holds for; NULL: all runs';
+COMMENT ON COLUMN public.approval_rules.attendance IS
+    'any, unattended (runs that nobody asked for just now) or interactive';
+COMMENT ON COLUMN public.approval_rules.conditions IS
+    'List of {arguments, test, values, not, missing}: all have to hold. What cannot be read '
+    'requires approval';
+COMMENT ON COLUMN public.approval_rules.risk IS
+    'The least risk that a matching call is of; NULL: as the tool says';
+COMMENT ON COLUMN public.approval_rules.note IS 'For people: what it is for';
+COMMENT ON COLUMN public.approval_rules.tool_version IS
+    'It holds only while the tool is declared as it was then; NULL: always';
+COMMENT ON COLUMN public.approval_rules.expires_at IS 'It holds until then; NULL: for ever';
+COMMENT ON COLUMN public.approval_rules.uses_left IS
+    'Calls that it still lets run; NULL: any number';
+COMMENT ON COLUMN public.approval_rules.from_action IS
+    'The pending action it was made from ("always allow this"); kept when that is pruned';
+COMMENT ON COLUMN public.approval_rules.created_at IS 'When the row was made';
 CREATE INDEX approval_rules_user_idx ON public.approval_rules (user_id);
 CREATE INDEX approval_rules_for_user_idx ON public.approval_rules (for_user);
 CREATE INDEX approval_rules_schedule_idx ON public.approval_rules (schedule_id);
@@ -74,6 +101,59 @@ CREATE TABLE public.pending_actions (
 
     UNIQUE (run_id, model_step, call_index) -- a replayed attempt asks once
 );
+COMMENT ON TABLE public.pending_actions IS
+    'Calls of tools that wait for a person''s decision, and what became of them';
+COMMENT ON COLUMN public.pending_actions.id IS 'Identifies the action';
+COMMENT ON COLUMN public.pending_actions.user_id IS 'Who decides: the owner of the run';
+COMMENT ON COLUMN public.pending_actions.run_id IS 'The run that asked; NULL: it was pruned';
+COMMENT ON COLUMN public.pending_actions.model_step IS
+    'Model call that asked for it, see agent_run_steps';
+COMMENT ON COLUMN public.pending_actions.call_index IS 'Which call of that model call';
+COMMENT ON COLUMN public.pending_actions.mode IS
+    'queue: the agent went on without the result. suspend: its run waits';
+COMMENT ON COLUMN public.pending_actions.agent_name IS 'The agent that asked';
+COMMENT ON COLUMN public.pending_actions.tool_name IS 'The tool';
+COMMENT ON COLUMN public.pending_actions.tool_version IS
+    'Version of the tool''s declaration when it was asked for; NULL: a tool without a row';
+COMMENT ON COLUMN public.pending_actions.definition_hash IS
+    'SHA-256, in hex, of the tool''s definition when it was asked for; NULL: not pinned';
+COMMENT ON COLUMN public.pending_actions.arguments IS
+    'Arguments as people see them, secrets redacted';
+COMMENT ON COLUMN public.pending_actions.arguments_hash IS
+    'SHA-256, in hex, of all arguments as canonical JSON (RFC 8785)';
+COMMENT ON COLUMN public.pending_actions.sealed_arguments IS
+    'All of the arguments, encrypted; NULL: those shown are all';
+COMMENT ON COLUMN public.pending_actions.proposed_arguments IS
+    'What the agent asked for, where a person edited it';
+COMMENT ON COLUMN public.pending_actions.proposed_hash IS
+    'Hash of what the agent asked for, where a person edited it';
+COMMENT ON COLUMN public.pending_actions.argument_schema IS 'JSON Schema that an edit is held to';
+COMMENT ON COLUMN public.pending_actions.version IS 'Counts edits: a decision is on one of them';
+COMMENT ON COLUMN public.pending_actions.risk IS
+    'How much harm the call can do: low, medium or high';
+COMMENT ON COLUMN public.pending_actions.reason IS 'Why it was held, for people';
+COMMENT ON COLUMN public.pending_actions.account IS 'What the agent said beside the call';
+COMMENT ON COLUMN public.pending_actions.status IS
+    'pending, approved, refused, expired, withdrawn, running, succeeded, failed, or unknown '
+    '(begun, and nobody can say how it ended)';
+COMMENT ON COLUMN public.pending_actions.expires_at IS 'It can be decided until then';
+COMMENT ON COLUMN public.pending_actions.remind_at IS
+    'Its owner is told once more then; NULL: not again';
+COMMENT ON COLUMN public.pending_actions.warned_at IS
+    'When its owner was told that it expires soon';
+COMMENT ON COLUMN public.pending_actions.escalated_at IS
+    'Its owner did not decide in time: from then on their deputies may';
+COMMENT ON COLUMN public.pending_actions.decided_at IS
+    'When it was decided, or expired or was withdrawn';
+COMMENT ON COLUMN public.pending_actions.decided_by IS 'The person who decided';
+COMMENT ON COLUMN public.pending_actions.decided_via IS 'By which way: cli, api, web, telegram';
+COMMENT ON COLUMN public.pending_actions.decision_reason IS 'What that person said';
+COMMENT ON COLUMN public.pending_actions.executing_token IS
+    'Fencing token of the attempt that executes it';
+COMMENT ON COLUMN public.pending_actions.started_at IS 'When its execution began';
+COMMENT ON COLUMN public.pending_actions.finished_at IS 'When its execution ended';
+COMMENT ON COLUMN public.pending_actions.result IS 'What the tool answered, or why it failed';
+COMMENT ON COLUMN public.pending_actions.created_at IS 'When it was asked for';
 CREATE INDEX pending_actions_user_idx ON public.pending_actions (user_id, created_at DESC);
 CREATE INDEX pending_actions_open_idx ON public.pending_actions (expires_at)
     WHERE status = 'pending';
@@ -104,6 +184,14 @@ CREATE TABLE public.approval_deputies (
     PRIMARY KEY (user_id, deputy_id),
     CONSTRAINT approval_deputies_other_check CHECK (user_id <> deputy_id)
 );
+COMMENT ON TABLE public.approval_deputies IS
+    'Who may decide in whose place, once the owner was too slow; as the operator says';
+COMMENT ON COLUMN public.approval_deputies.user_id IS 'The person whose actions they are';
+COMMENT ON COLUMN public.approval_deputies.deputy_id IS 'Who may stand in';
+COMMENT ON COLUMN public.approval_deputies.user_name IS
+    'The person as the operator named them: the deputy cannot look them up';
+COMMENT ON COLUMN public.approval_deputies.deputy_name IS 'The deputy as the operator named them';
+COMMENT ON COLUMN public.approval_deputies.created_at IS 'When the row was made';
 CREATE INDEX approval_deputies_deputy_idx ON public.approval_deputies (deputy_id);
 
 SELECT rota.keep_to_backend('public.approval_rules');
@@ -347,11 +435,6 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION public.decide_action(uuid, text, integer, text, text) IS
-    'Decides on a pending action as the person who calls it, also through PostgREST. So it tells the '
-    'owner itself where a deputy decided: nothing of rota''s may be running. It is the only insert of '
-    'notifications beside NotificationService; a test finds any other.';
-
 -- A person's word on an action of unknown outcome: it happened, it did not, or it is to be done
 -- again, although the first attempt may still have landed.
 CREATE FUNCTION public.settle_action(action_id uuid, outcome text, via text DEFAULT 'api')
@@ -450,6 +533,14 @@ END
 $$;
 CREATE TRIGGER bound_rules BEFORE INSERT ON public.approval_rules
     FOR EACH ROW EXECUTE FUNCTION rota.bound_approval_rules();
+
+COMMENT ON FUNCTION public.decide_action(uuid, text, integer, text, text) IS
+    'Decides on a pending action (approve or refuse) as the person who calls it, and returns its status. '
+    'Where a deputy decided, it tells the owner itself: it is called through PostgREST too, and nothing '
+    'of rota may be running. No other function inserts notifications; a test finds any';
+COMMENT ON FUNCTION public.settle_action(uuid, text, text) IS
+    'Says of an action of unknown outcome that it happened, that it did_not, or that it is to be done '
+    'again, and returns its status';
 
 REVOKE ALL ON FUNCTION public.decide_action(uuid, text, integer, text, text)
     FROM PUBLIC, anon, service_role;
