@@ -178,7 +178,7 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
             notifications=notifications,
             connections=ConnectionService(database, cipher_of(settings), clock=clock),
             agents=AgentService(database),
-            agent_files=AgentFileService(database, clock=clock),
+            agent_files=AgentFileService(database, schedules),
             tools=ToolService(database),
             schedules=schedules,
             calendars=CalendarService(database, clock=clock),

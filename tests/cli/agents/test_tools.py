@@ -20,6 +20,7 @@ from rota.services.agent_files.applying import AgentFileService
 from rota.services.agent_files.reading import parse_agent_file
 from rota.services.agents.service import AgentService
 from rota.services.agents.tools import ToolService
+from rota.services.schedules.service import ScheduleService
 from rota.store.agents.tools import ToolChange
 from tests.services.harness import clock
 
@@ -151,7 +152,7 @@ async def test_two_who_declare_at_once_count_two_versions(database):
 
 
 async def test_a_declared_tool_can_be_linked_and_no_other(database, alice):
-    agents = AgentFileService(database, clock=clock)
+    agents = AgentFileService(database, ScheduleService(database, clock=clock))
     file = parse_agent_file(
         "{name: a, model: 'openai:x', tools: [mine]}", source="a.yaml", now=clock()
     )

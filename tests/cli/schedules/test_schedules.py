@@ -187,3 +187,59 @@ def test_preview_leaves_out_what_will_not_fire():
     arguments = ["schedules", "preview", "@hourly", "--active-hours", "08:00-09:00", "--json"]
     shown = json.loads(CliRunner().invoke(app, arguments).stdout)
     assert {fire[11:16] for fire in shown["next_fires"]} == {"08:00"}
+
+
+def day(offset):
+    return (datetime.now(UTC) + timedelta(days=offset)).date().isoformat()
+
+
+def test_fires_that_will_be_suppressed_are_told_apart_from_those_that_run(rota):
+    off = f"{day(0)}..{day(2)}"
+    added = rota("schedules", "add", "watcher", "daily at 23:59", "--except", off)
+    shown = rota("schedules", "show", "watcher")
+    edited = rota("schedules", "edit", "watcher", "--max-runs", "2")
+
+    for said in (added, shown, edited):
+        fires = [line for line in said.splitlines() if "23:59:00 UTC" in line]
+        assert not any(day(offset) in line for offset in range(3) for line in fires[:-1])
+        assert day(3) in fires[0]
+        assert fires[-1].startswith("Suppressed")
+        assert f"({day(0)} is a day off by its own exclusions), and 2 more" in fires[-1]
+    assert [line[11:].split()[1] for line in edited.splitlines() if "23:59:00" in line][:-1] == [
+        day(3),
+        day(4),
+    ], "it runs twice at most"
+    assert day(3) in rota("schedules", "list")
+    (listed,) = rota("schedules", "list", "--json")
+    assert [fire[:10] for fire in listed["next_fires"]] == [day(3)]
+    assert [fire["fire_time"][:10] for fire in listed["suppressed_fires"]] == [
+        day(0),
+        day(1),
+        day(2),
+    ]
+
+
+def test_calendar_of_a_schedule_suppresses_its_next_fires_everywhere(rota):
+    rota("calendars", "add", "office", f"{day(0)}..{day(1)}", "--summary", "Closed")
+    rota("schedules", "add", "watcher", "daily at 23:59", "--except-calendar", "office")
+
+    shown = rota("schedules", "show", "watcher", "--json")
+    assert shown["next_fires"][0][:10] == day(2)
+    assert "(Closed) by office" in shown["suppressed_fires"][0]["suppressed"]
+    assert day(2) in rota("schedules", "list")
+    week = rota("schedules", "calendar", "--json")
+    assert [item["suppressed"] is None for item in week[:3]] == [False, False, True]
+
+
+def test_schedule_that_never_fires_in_its_active_time_says_so(rota):
+    said = rota("schedules", "add", "watcher", "daily at 7:00", "--active-hours", "08:00-18:00")
+    assert "None of its next 10,000 fire times will run." in said
+    assert "suppressed: 07:00 is outside the active hours" in rota("schedules", "list")
+
+
+def test_preview_says_what_days_off_suppress():
+    said = CliRunner().invoke(
+        app, ["schedules", "preview", "daily at 23:59", "--except", day(0), "--count", "1"]
+    )
+    assert day(1) in said.stdout.splitlines()[1]
+    assert f"({day(0)} is a day off by its own exclusions)" in said.stdout

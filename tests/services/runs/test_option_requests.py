@@ -45,7 +45,7 @@ def runs(workshop):
 
 async def add(workshop, schedules, options, *, script=None, tools=("look", "send")):
     await workshop.agent(script or ANSWER, tools=tools)
-    new = NewSchedule("morning", "watcher", Draft(when="@daily"), options=options)
+    new = NewSchedule("morning", "watcher", Draft(when="@daily"), options=options.options())
     return await schedules.add(workshop.user, new)
 
 
@@ -111,7 +111,7 @@ async def test_what_the_agent_cannot_be_asked_is_refused(workshop, schedules, op
 
 async def test_operators_code_has_no_model_that_could_be_chosen(workshop, schedules, runs):
     await workshop.agent(name="digest", model="callable:digest")
-    new = NewSchedule("d", "digest", Draft(when="@daily"), options=OptionDraft(model="openai:x"))
+    new = NewSchedule("d", "digest", Draft(when="@daily"), options=RunOptions(model="openai:x"))
     with pytest.raises(InvalidInputError, match="operator's own code"):
         await schedules.add(workshop.user, new)
     with pytest.raises(InvalidInputError, match="operator's own code"):
@@ -234,7 +234,9 @@ schedules:
 
 async def apply(workshop, text):
     file = parse_agent_file(text, source="a.yaml", now=clock())
-    applied = await AgentFileService(workshop.database, clock=clock).apply(workshop.user, file)
+    applied = await AgentFileService(
+        workshop.database, ScheduleService(workshop.database, clock=clock)
+    ).apply(workshop.user, file)
     return [change.change for change in applied]
 
 

@@ -269,9 +269,11 @@ async def _say_what_is_on(
     output.say()
     output.say("rota is running. Ctrl-C stops it; `rota up` goes on where it was.", style="bold")
     output.say(f"Data in {bootstrap.data_dir(settings)}; times in {zone}.")
-    for schedule in await app.schedules.all(me):
+    schedules = await app.schedules.all(me)
+    upcoming = await app.schedules.upcoming(me, schedules, runs=1)
+    for schedule, fires in zip(schedules, upcoming, strict=True):
         note = f": {schedule.pause_note}" if schedule.state == "paused" else ""
-        output.say(f"  {schedule.name}: {schedule_texts.next_of(schedule)}{note}")
+        output.say(f"  {schedule.name}: {schedule_texts.next_fire(schedule, fires)}{note}")
     unread = await app.notifications.latest(me, unread_only=True, limit=1000)
     output.say(f"{len(unread)} unread notification(s): rota notifications list")
     output.say()

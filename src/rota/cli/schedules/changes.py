@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -55,6 +55,7 @@ from rota.cli.schedules.options import (
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.ids import UserId
+    from rota.domain.schedules.forecast import UpcomingFire
     from rota.domain.schedules.schedule import Schedule
 
 Reference = Annotated[
@@ -161,7 +162,7 @@ def add_schedule(
         prompt=prompt,
         calendars=tuple(except_calendar or ()),
         paused="it was added paused" if paused else None,
-        options=options,
+        options=options.options(),
     )
     change_and_show(common, lambda app, me: app.schedules.add(me, new), "Added")
 
@@ -284,21 +285,23 @@ def change_and_show(
     """Change a schedule and read it back."""
     from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
+    from rota.domain.schedules.clock_notes import clock_notes
 
-    async def change(app: App, me: UserId) -> tuple[Schedule, list[datetime]]:
+    async def change(app: App, me: UserId) -> tuple[Schedule, tuple[UpcomingFire, ...]]:
         schedule = await work(app, me)
-        return schedule, app.schedules.next_fires(schedule.timing, NEXT_FIRES)
+        (fires,) = await app.schedules.upcoming(me, [schedule], runs=NEXT_FIRES)
+        return schedule, fires
 
     schedule, fires = common.as_person(change)
     if common.json:
-        output.print_json(schedule_json(schedule) | {"next_fires": fires})
+        output.print_json(schedule_json(schedule) | fires_json(fires))
         return
     output.say(f"{done} {schedule.name}: {schedule_texts.words(schedule)}.")
     if schedule.state == "paused":
         output.say(f"It is paused: {schedule.pause_note or '(no note)'}.")
     schedule_texts.print_options(schedule)
     schedule_texts.print_fires(fires, schedule.timing.time_zone)
-    schedule_texts.print_clock_notes(schedule.timing, wall_clock())
+    schedule_texts.print_clock_notes(clock_notes(schedule.timing, wall_clock()))
 
 
 def schedule_json(schedule: Schedule) -> dict[str, object]:
@@ -310,6 +313,14 @@ def schedule_json(schedule: Schedule) -> dict[str, object]:
     fields = asdict(schedule)
     fields |= fields.pop("timing") | fields.pop("policy")
     return fields | {"state": schedule.state, "in_words": schedule_texts.words(schedule)}
+
+
+def fires_json(fires: Sequence[UpcomingFire]) -> dict[str, object]:
+    """Return the fires that lie ahead as `--json` shows them: those that will run, and others."""
+    return {
+        "next_fires": [fire.fire_time for fire in fires if fire.suppressed is None],
+        "suppressed_fires": [fire for fire in fires if fire.suppressed is not None],
+    }
 
 
 def wall_clock() -> datetime:

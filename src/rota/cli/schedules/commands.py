@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +25,7 @@ from rota.cli.schedules.changes import (
     add_schedule,
     change_and_show,
     edit_schedule,
+    fires_json,
     schedule_json,
     wall_clock,
 )
@@ -46,8 +46,12 @@ from rota.cli.schedules.options import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rota.bootstrap.app import App
+    from rota.cli.schedules.texts import Week
     from rota.domain.ids import RunId, UserId
+    from rota.domain.schedules.forecast import UpcomingFire
     from rota.domain.schedules.schedule import Schedule
     from rota.store.schedules.rows import Occurrence
 
@@ -60,13 +64,20 @@ def list_schedules(common: CommonOptions) -> None:
     from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
 
-    found = common.as_person(lambda app, me: app.schedules.all(me))
+    async def collect(app: App, me: UserId) -> list[tuple[Schedule, tuple[UpcomingFire, ...]]]:
+        found = await app.schedules.all(me)
+        return list(zip(found, await app.schedules.upcoming(me, found, runs=1), strict=True))
+
+    found = common.as_person(collect)
     if common.json:
-        output.print_json([schedule_json(schedule) for schedule in found])
+        output.print_json([schedule_json(s) | fires_json(fires) for s, fires in found])
         return
     output.table(
         ["NAME", "AGENT", "RULE", "NEXT FIRE"],
-        [(s.name, s.agent_name, schedule_texts.words(s), schedule_texts.next_of(s)) for s in found],
+        [
+            (s.name, s.agent_name, schedule_texts.words(s), schedule_texts.next_fire(s, fires))
+            for s, fires in found
+        ],
         empty="There are no schedules. `rota schedules add AGENT WHEN` makes one.",
     )
 
@@ -80,20 +91,21 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
     """Show a schedule: its rule in words, the next fires, what became of the latest ones."""
     from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
+    from rota.domain.schedules.clock_notes import clock_notes
 
     async def show(
         app: App, me: UserId
-    ) -> tuple[Schedule, list[datetime], tuple[Occurrence, ...], tuple[str, ...]]:
+    ) -> tuple[Schedule, tuple[UpcomingFire, ...], tuple[Occurrence, ...], tuple[str, ...]]:
         found = await app.schedules.get(me, schedule)
         past = await app.schedules.occurrences(me, found, limit=limit)
         calendars = await app.schedules.calendars(me, found)
-        return found, app.schedules.next_fires(found.timing, NEXT_FIRES), past, calendars
+        (fires,) = await app.schedules.upcoming(me, [found], runs=NEXT_FIRES)
+        return found, fires, past, calendars
 
     found, fires, past, calendars = common.as_person(show)
     if common.json:
         output.print_json(
-            schedule_json(found)
-            | {"calendars": calendars, "next_fires": fires, "occurrences": past}
+            schedule_json(found) | fires_json(fires) | {"calendars": calendars, "occurrences": past}
         )
         return
     zone = found.timing.time_zone
@@ -112,7 +124,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
         output.say("Completed  It has no fire left.")
     else:
         schedule_texts.print_fires(fires, zone)
-        schedule_texts.print_clock_notes(found.timing, wall_clock())
+        schedule_texts.print_clock_notes(clock_notes(found.timing, wall_clock()))
     output.say()
     output.table(
         ["FIRE TIME", "OUTCOME", "RESULT", "REASON"],
@@ -130,7 +142,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
 
 
 @app.command("preview", json=True)
-def preview(
+def preview_rule(
     common: CommonOptions,
     when: When = None,
     time_zone: Zone = None,
@@ -152,17 +164,14 @@ def preview(
 
     Needs no database; with one named, and no --time-zone, the rule is read in your own zone.
     """
-    from dataclasses import replace
-
     from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
-    from rota.domain.schedules.clock_notes import clock_notes
     from rota.domain.schedules.drafts import Draft
+    from rota.services.schedules.preview import preview
 
     zone = time_zone or "UTC"
     if time_zone is None and (common.data_dir or common.database_url or common.user):
         zone = common.as_person(lambda app, me: app.schedules.zone(me))
-    now = wall_clock()
     draft = Draft(
         when=when,
         every=every,
@@ -176,27 +185,21 @@ def preview(
         dst_gap=dst_gap,
         dst_overlap=dst_overlap,
     )
-    timing = draft.timing(zone, now=now)
-    timing = replace(timing, anchor=timing.anchor or timing.starts_at or now)
-    rule, allowed = timing.rule(), timing.filter(())
-    fires: list[datetime] = []
-    for fire in rule.fires_after(now, count * 20):
-        if allowed.objection(fire) is None and len(fires) < count:
-            fires.append(fire)
+    seen = preview(draft, zone, runs=count, now=wall_clock())
     if common.json:
         output.print_json(
             {
-                "cron": timing.cron,
+                "cron": seen.timing.cron,
                 "time_zone": zone,
-                "in_words": rule.in_words(),
-                "next_fires": fires,
-                "clock_changes": clock_notes(timing, now),
+                "in_words": seen.in_words,
+                "clock_changes": seen.clock_notes,
             }
+            | fires_json(seen.fires)
         )
         return
-    output.say(f"{rule.in_words()}.")
-    schedule_texts.print_fires(fires, zone)
-    schedule_texts.print_clock_notes(timing, now)
+    output.say(f"{seen.in_words}.")
+    schedule_texts.print_fires(seen.fires, zone)
+    schedule_texts.print_clock_notes(seen.clock_notes)
 
 
 @app.command("calendar", json=True)
@@ -210,30 +213,30 @@ def calendar(
 
     from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
-    from rota.services.schedules.service import Upcoming
 
-    most = 2_000 * days
+    async def collect(app: App, me: UserId) -> tuple[Week, str]:
+        active = [s for s in await app.schedules.all(me) if s.state == "active"]
+        fires = await app.schedules.upcoming(
+            me, active, length=timedelta(days=days), looks=2_000 * days
+        )
+        return list(zip(active, fires, strict=True)), time_zone or await app.schedules.zone(me)
 
-    async def collect(app: App, me: UserId) -> tuple[tuple[tuple[Upcoming, ...], ...], str]:
-        fires = await app.schedules.upcoming(me, length=timedelta(days=days), most=most)
-        return fires, time_zone or await app.schedules.zone(me)
-
-    fires, zone = common.as_person(collect)
+    week, zone = common.as_person(collect)
     if common.json:
-        listed = sorted((item for of in fires for item in of), key=lambda item: item.fire_time)
+        listed = [(schedule, fire) for schedule, fires in week for fire in fires]
         output.print_json(
             [
                 {
-                    "fire_time": item.fire_time,
-                    "schedule": item.schedule.name,
-                    "agent": item.schedule.agent_name,
-                    "suppressed": item.suppressed,
+                    "fire_time": fire.fire_time,
+                    "schedule": schedule.name,
+                    "agent": schedule.agent_name,
+                    "suppressed": fire.suppressed,
                 }
-                for item in listed
+                for schedule, fire in sorted(listed, key=lambda pair: pair[1].fire_time)
             ]
         )
         return
-    schedule_texts.print_week(fires, zone)
+    schedule_texts.print_week(week, zone)
 
 
 @app.command("why", json=True)

@@ -6,17 +6,19 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from zoneinfo import ZoneInfo
 
 from rota.cli import output
 
 if TYPE_CHECKING:
     from rota.domain.runs.options import Precheck, RunOptions
+    from rota.domain.schedules.forecast import UpcomingFire
     from rota.domain.schedules.schedule import Schedule
     from rota.domain.schedules.timing import Timing
     from rota.services.schedules.explanations import Explanation
-    from rota.services.schedules.service import Upcoming
+
+    Week: TypeAlias = Sequence[tuple[Schedule, Sequence[UpcomingFire]]]
 
 FOLDED_ABOVE = 4
 """Fires of one schedule on one day that the calendar lists one by one."""
@@ -32,34 +34,38 @@ def words(schedule: Schedule) -> str:
         return f"{schedule.timing.cron or 'its rule'} ({error.message})"
 
 
-def next_of(schedule: Schedule) -> str:
-    """Say when a schedule fires next, or why it does not."""
-    from rota.domain.errors import InvalidInputError
-
+def next_fire(schedule: Schedule, fires: Sequence[UpcomingFire]) -> str:
+    """Say when a schedule runs next, or why it does not; `fires` are those that lie ahead of it."""
     if schedule.state != "active":
         return schedule.state
-    following = schedule.next_fire_at
-    if following is None:  # no scheduler has planned it yet
-        try:
-            following = schedule.rule().next_after(schedule.plan_from)
-        except InvalidInputError:
-            return "cannot be planned"
-    return output.when(following, schedule.timing.time_zone)
+    following = next((fire.fire_time for fire in fires if fire.suppressed is None), None)
+    planned = schedule.next_fire_time
+    if planned is not None and planned not in {fire.fire_time for fire in fires if fire.suppressed}:
+        following = schedule.next_fire_at  # with its jitter, or overdue
+    if following is not None:
+        return output.when(following, schedule.timing.time_zone)
+    return f"suppressed: {fires[0].suppressed}" if fires else "cannot be planned"
 
 
-def print_fires(fires: Sequence[datetime], zone: str) -> None:
-    """Print the next fires, one a line."""
-    if not fires:
-        output.say("It never fires.")
-    for index, fire in enumerate(fires):
+def print_fires(fires: Sequence[UpcomingFire], zone: str) -> None:
+    """Print the next fires that will run, one a line, and the first that is suppressed before."""
+    run = [fire.fire_time for fire in fires if fire.suppressed is None]
+    suppressed = [fire for fire in fires if fire.suppressed is not None]
+    if not run:
+        none = f"None of its next {len(fires):,} fire times will run." if fires else ""
+        output.say(none or "It never fires.")
+    for index, fire in enumerate(run):
         output.say(f"{'Next fires' if index == 0 else '':10} {output.moment(fire, zone)}")
+    if suppressed:
+        first = suppressed[0]
+        more = f", and {len(suppressed) - 1} more" if len(suppressed) > 1 else ""
+        said = f"{output.moment(first.fire_time, zone)} ({first.suppressed}){more}"
+        output.say(f"{'Suppressed':10} {said}")
 
 
-def print_clock_notes(timing: Timing, now: datetime) -> None:
+def print_clock_notes(notes: Sequence[str]) -> None:
     """Print what changes of the clock in the coming year mean."""
-    from rota.domain.schedules.clock_notes import clock_notes
-
-    for index, note in enumerate(clock_notes(timing, now)):
+    for index, note in enumerate(notes):
         output.say(f"{'Clock' if index == 0 else '':10} {note}")
 
 
@@ -154,13 +160,13 @@ def _precheck(check: Precheck) -> str:
     return f"{name} {asked}".rstrip()
 
 
-def print_week(fires: Sequence[Sequence[Upcoming]], zone: str) -> None:
+def print_week(week: Week, zone: str) -> None:
     """Print the days to come with their fires; a schedule that fires often takes one line a day."""
     lines: list[tuple[datetime, str, str, str]] = []
-    for of_schedule in fires:
-        local = [(item, item.fire_time.astimezone(ZoneInfo(zone))) for item in of_schedule]
+    for schedule, fires in week:
+        local = [(fire, fire.fire_time.astimezone(ZoneInfo(zone))) for fire in fires]
         for _, day in groupby(local, key=lambda pair: pair[1].date()):
-            lines += _day_lines(list(day))
+            lines += _day_lines(schedule.name, list(day))
     last = None
     for moment, clock, name, said in sorted(lines, key=lambda line: (line[0], line[2])):
         if moment.date() != last:
@@ -174,9 +180,8 @@ def print_week(fires: Sequence[Sequence[Upcoming]], zone: str) -> None:
 
 
 def _day_lines(
-    day: Sequence[tuple[Upcoming, datetime]],
+    name: str, day: Sequence[tuple[UpcomingFire, datetime]]
 ) -> list[tuple[datetime, str, str, str]]:
-    name = day[0][0].schedule.name
     if len(day) <= FOLDED_ABOVE:
         return [
             (at, f"{at:%H:%M}", name, f"  (not: {item.suppressed})" if item.suppressed else "")

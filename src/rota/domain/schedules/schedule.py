@@ -52,6 +52,23 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleContent:
+    """What a person says of a schedule: all that adding, editing or a file writes into its row.
+
+    `time_zone` is its own IANA zone, None to follow its owner's; `timing` is in the one that this
+    comes to. `options` are RunOptions as JSON.
+    """
+
+    name: str
+    agent_name: str
+    prompt: str | None
+    time_zone: str | None
+    timing: Timing
+    policy: Policy
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """One row of `agent_schedules`; its time zone is resolved: its own or its owner's.
 
@@ -86,6 +103,19 @@ class Schedule:
     def rule(self) -> FireTimes:
         """Return the parsed rule; raises InvalidInputError."""
         return self.timing.rule()
+
+    @property
+    def content(self) -> ScheduleContent:
+        """Return what its owner says of it."""
+        return ScheduleContent(
+            name=self.name,
+            agent_name=self.agent_name,
+            prompt=self.prompt,
+            time_zone=None if self.follows_owner_zone else self.timing.time_zone,
+            timing=self.timing,
+            policy=self.policy,
+            options=self.options,
+        )
 
     @property
     def time_zone(self) -> str:

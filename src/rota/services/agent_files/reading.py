@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic import (
 )
 
 from rota.agents.scripted.checking import validate_script
-from rota.domain.errors import InvalidInputError
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, RotaError
 from rota.domain.schedules.drafts import Draft
 from rota.services.agent_files.options import LimitsEntry, OptionFields, check_fallbacks
 
@@ -130,6 +131,16 @@ class AgentFile:
         """Return an error that names the file, the line and the place."""
         return _error(self.source, self.lines, message, location)
 
+    @contextmanager
+    def naming_schedule(self, agent: int, number: int) -> Iterator[None]:
+        """Give errors about a schedule, the agent's `number`th, the file, the line and the place.
+
+        Turns what is invalid, unknown or taken into InvalidInputError.
+        """
+        entry = self.agents[agent].schedules[number]
+        with _naming_schedule(self.source, self.lines, (agent, "schedules", number), entry):
+            yield
+
 
 def read_agent_file(path: Path, *, now: datetime) -> AgentFile:
     """Read and check a file; raises InvalidInputError with file and line.
@@ -172,11 +183,26 @@ def parse_agent_file(text: str, *, source: str, now: datetime) -> AgentFile:
     if not values:
         raise InvalidInputError(f"{source}: there is no agent in it.")
     agents = tuple(_agent(value, index, lines, source, now) for index, value in enumerate(values))
-    names = [agent.name for agent in agents]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise _error(source, lines, f"a second agent named {name!r}", (index, "name"))
+    _check_names_once(
+        source, lines, "agent", [(agent.name, (i,)) for i, agent in enumerate(agents)]
+    )
+    schedules: list[tuple[str, Location]] = [
+        (schedule.name, (index, "schedules", number))
+        for index, agent in enumerate(agents)
+        for number, schedule in enumerate(agent.schedules)
+    ]
+    _check_names_once(source, lines, "schedule", schedules)
     return AgentFile(source, agents, lines)
+
+
+def _check_names_once(
+    source: str, lines: Mapping[Location, int], kind: str, named: Sequence[tuple[str, Location]]
+) -> None:
+    seen: set[str] = set()
+    for name, place in named:
+        if name in seen:
+            raise _error(source, lines, f"a second {kind} named {name!r}", (*place, "name"))
+        seen.add(name)
 
 
 def _agent(
@@ -203,30 +229,40 @@ def _agent(
         agent.limits.limits()
         check_fallbacks(agent.fallback_models)
     except InvalidInputError as error:
-        raise _error(source, lines, error.message, (index, *_path(error))) from error
+        raise _error(source, lines, error.message, (index, *_path(error.field))) from error
     for number, schedule in enumerate(agent.schedules):
-        try:
+        with _naming_schedule(source, lines, (index, "schedules", number), schedule):
             schedule.draft().timing(schedule.time_zone or "UTC", now=now)
             schedule.draft().policy()
             schedule.options()
-        except InvalidInputError as error:
-            place = _place(schedule, (index, "schedules", number), error)
-            raise _error(source, lines, error.message, place) from error
     return agent
 
 
-def _place(entry: ScheduleEntry, at: Location, error: InvalidInputError) -> Location:
+@contextmanager
+def _naming_schedule(
+    source: str, lines: Mapping[Location, int], at: Location, entry: ScheduleEntry
+) -> Iterator[None]:
+    try:
+        yield
+    except (InvalidInputError, NotFoundError, ConflictError) as error:
+        raise _error(source, lines, error.message, _place(entry, at, error)) from error
+
+
+def _place(entry: ScheduleEntry, at: Location, error: RotaError) -> Location:
     """Return the place in the file of what an error is about."""
+    if isinstance(error, NotFoundError | ConflictError):
+        return (*at, "except_calendars" if isinstance(error, NotFoundError) else "name")
     names = {"excluded_days": "except", "starts_at": "start", "ends_at": "end"}
-    field = names.get(error.field or "", error.field or "")
+    field = error.field if isinstance(error, InvalidInputError) and error.field else ""
+    field = names.get(field, field)
     if field in {"when", "cron", ""}:
-        field = "cron" if entry.cron is not None else "when"
-    return (*at, *_path(error)) if "." in field else (*at, field)
+        field = next((name for name in ("cron", "every", "at") if getattr(entry, name)), "when")
+    return (*at, *_path(field))
 
 
-def _path(error: InvalidInputError) -> Location:
+def _path(field: str | None) -> Location:
     """Return the path of an error's field, which is written with dots."""
-    parts = (error.field or "").split(".")
+    parts = (field or "").split(".")
     return tuple(int(part) if part.isdecimal() else part for part in parts)
 
 

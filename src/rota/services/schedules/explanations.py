@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -111,7 +111,8 @@ class ExplanationService:
             return "not_a_fire_time", (f"Its rule names no such time: {rule.in_words()}.",)
         if (state := _state_at(then, fire)) is not None:
             return state
-        objection = await self._objection(conn, schedule, then, fire)
+        days_off = await calendars.days_of_schedules(conn, [schedule.id], fire, fire)
+        objection = then.timing.filter(days_off.get(schedule.id, ())).objection(fire)
         if fire > now:
             if objection is not None:
                 return "suppressed", (f"It will not fire: {objection}.",)
@@ -120,17 +121,6 @@ class ExplanationService:
             # A scheduler has gone past it, and left a row: each fire time has one.
             return "pruned", ("What became of it is no longer kept.",)
         return _overdue(then, fire, now)
-
-    async def _objection(
-        self, conn: Connection, schedule: Schedule, then: Schedule, fire: datetime
-    ) -> str | None:
-        days = await calendars.days_of_schedules(
-            conn,
-            [schedule.id],
-            first=(fire - timedelta(days=1)).astimezone(UTC).date(),
-            last=(fire + timedelta(days=1)).astimezone(UTC).date(),
-        )
-        return then.timing.filter(days.get(schedule.id, ())).objection(fire)
 
 
 def _state_at(then: Schedule, fire: datetime) -> tuple[Verdict, tuple[str, ...]] | None:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -290,12 +290,7 @@ async def _days_off(conn: Connection, due: Sequence[Schedule], now: datetime) ->
     if not asking:
         return {}
     earliest = min(schedule.next_fire_time or now for schedule in asking)
-    return await calendars.days_of_schedules(
-        conn,
-        [schedule.id for schedule in asking],
-        first=(earliest - timedelta(days=1)).date(),
-        last=(now + timedelta(days=1)).date(),
-    )
+    return await calendars.days_of_schedules(conn, [s.id for s in asking], earliest, now)
 
 
 async def _overlaps(

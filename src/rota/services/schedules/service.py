@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.option_drafts import OptionDraft
-from rota.domain.runs.options import parse_run_options
+from rota.domain.runs.options import RunOptions, parse_run_options
 from rota.domain.schedules.drafts import NONE, Draft
+from rota.domain.schedules.firing import WALK_LIMIT
+from rota.domain.schedules.forecast import UpcomingFire, upcoming_fires
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.rules.cron import parse_zone
-from rota.domain.schedules.schedule import Schedule
+from rota.domain.schedules.schedule import Schedule, ScheduleContent
 from rota.domain.schedules.timing import Timing
 from rota.domain.schedules.written_time import parse_moment
 from rota.services.agents.option_checks import check_options
@@ -30,8 +32,13 @@ from rota.store.schedules.rows import Occurrence
 SHORTEST_PREFIX: Final = 4
 """Characters of an id that are enough, if they fit one alone."""
 
+Change = Literal["created", "updated", "unchanged"]
+"""What applying a file did to something."""
+
 MOST_BACKFILLED: Final = 1_000
 """Fire times of one backfill."""
+
+_FAR: Final = datetime(9999, 12, 30, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class NewSchedule:
     prompt: str | None = None
     calendars: tuple[str, ...] = ()
     paused: str | None = None
-    options: OptionDraft = field(default_factory=OptionDraft)
+    options: RunOptions = field(default_factory=RunOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +78,6 @@ class ScheduleEdit:
     options: OptionDraft = field(default_factory=OptionDraft)
 
 
-@dataclass(frozen=True, slots=True)
-class Upcoming:
-    """A fire that lies ahead; `suppressed` says why it will not run, where that is known."""
-
-    schedule: Schedule
-    fire_time: datetime
-    suppressed: str | None
-
-
 class ScheduleService:
     """Acts as the person, so row-level security decides what exists for them."""
 
@@ -93,29 +91,29 @@ class ScheduleService:
         The agent must be there for this person. Rule and policy are checked as the scheduler reads
         them, and a rule that never fires is refused.
         """
-        check_name(new.name)
         async with self._database.acting_as(user_id) as conn:
-            agent = await _require_agent(conn, new.agent_name, user_id)
-            zone = new.time_zone or await users.fetch_time_zone(conn, user_id)
-            timing = new.draft.timing(zone, now=self._clock())
-            self._check_that_it_fires(timing)
-            policy = new.draft.policy()
-            options = new.options.options()
-            check_options(options, agent)
-            schedule_id = await rows.insert_schedule(
-                conn,
-                user_id=user_id,
-                name=new.name,
-                agent_name=new.agent_name,
-                prompt=new.prompt,
-                time_zone=new.time_zone,
-                timing=timing,
-                policy=policy,
-                options=options.as_json(),
-                paused=new.paused,
-            )
-            await calendar_rows.link_calendars(conn, schedule_id, new.calendars)
+            content = await self._content(conn, user_id, new)
+            schedule_id = await _insert(conn, user_id, content, new)
             return await _fetch(conn, schedule_id)
+
+    async def apply(self, conn: Connection, user_id: UserId, new: NewSchedule) -> Change:
+        """Make a schedule say what `new` says, and nothing else, in the caller's transaction.
+
+        One of that name is changed, or added if there is none; raises as `add` does. An interval
+        keeps its anchor unless `new` starts it elsewhere.
+        """
+        found = [s for s in await rows.find_schedules(conn, new.name) if s.name == new.name]
+        before = await rows.lock_schedule(conn, found[0].id) if found else None
+        content = await self._content(conn, user_id, new, before)
+        if before is None:
+            await _insert(conn, user_id, content, new)
+            return "created"
+        calendars = await calendar_rows.calendars_of_schedule(conn, before.id)
+        if before.content == content and set(calendars) == set(new.calendars):
+            return "unchanged"
+        await rows.update_schedule(conn, before.id, content)
+        await calendar_rows.link_calendars(conn, before.id, new.calendars)
+        return "updated"
 
     async def edit(self, user_id: UserId, reference: str, edit: ScheduleEdit) -> Schedule:
         """Change a schedule and return it; raises as `add` does.
@@ -140,9 +138,7 @@ class ScheduleService:
             if timing != found.timing:
                 self._check_that_it_fires(timing)
             prompt = found.prompt if edit.prompt is None else edit.prompt
-            await rows.update_schedule(
-                conn,
-                found.id,
+            content = ScheduleContent(
                 name=name,
                 agent_name=edit.agent_name or found.agent_name,
                 prompt=None if prompt == NONE else prompt,
@@ -151,6 +147,7 @@ class ScheduleService:
                 policy=edit.draft.policy(found.policy),
                 options=options,
             )
+            await rows.update_schedule(conn, found.id, content)
             if edit.calendars is not None:
                 await calendar_rows.link_calendars(conn, found.id, edit.calendars)
             return await _fetch(conn, found.id)
@@ -239,8 +236,9 @@ class ScheduleService:
                 raise InvalidInputError(
                     f"There are more than {MOST_BACKFILLED} fire times in it; take a shorter range."
                 )
-            objections = await self._objections(conn, found, first, last)
-            return found, tuple(time for time in times if objections(time) is None)
+            days_off = await calendar_rows.days_of_schedules(conn, [found.id], first, last)
+            allowed = found.timing.filter(days_off.get(found.id, ()))
+            return found, tuple(time for time in times if allowed.objection(time) is None)
 
     async def backfill(
         self,
@@ -259,23 +257,43 @@ class ScheduleService:
             return await rows.request_backfill(conn, schedule.id, times, overlap)
 
     async def upcoming(
-        self, user_id: UserId, *, length: timedelta, most: int
-    ) -> tuple[tuple[Upcoming, ...], ...]:
-        """Return, for each active schedule, its fires in the time to come: `most` at most each."""
+        self,
+        user_id: UserId,
+        schedules: Sequence[Schedule],
+        *,
+        runs: int | None = None,
+        length: timedelta | None = None,
+        looks: int = WALK_LIMIT,
+    ) -> tuple[tuple[UpcomingFire, ...], ...]:
+        """Return the fires that lie ahead of each schedule, as if none were paused.
+
+        Up to `length` from now, up to the last of `runs` that will run, or that its `max_runs` lets
+        run; of `looks` fire times at most. None for a rule that cannot be read: its scheduler
+        pauses it and says so.
+        """
         now = self._clock()
+        until = now + length if length is not None else None
         async with self._database.acting_as(user_id) as conn:
-            found = [s for s in await rows.list_schedules(conn) if s.state == "active"]
-            listed: list[tuple[Upcoming, ...]] = []
-            for schedule in found:
-                try:
-                    times = schedule.rule().fires_between(now, now + length, limit=most)
-                    objections = await self._objections(conn, schedule, now, now + length)
-                except InvalidInputError:  # its scheduler pauses it and says so
-                    continue
-                left = schedule.policy.max_runs
-                times = times if left is None else times[: max(0, left - schedule.runs_started)]
-                listed.append(tuple(Upcoming(schedule, time, objections(time)) for time in times))
-            return tuple(listed)
+            asking = [schedule.id for schedule in schedules if schedule.uses_calendars]
+            days_off = await calendar_rows.days_of_schedules(conn, asking, now, until or _FAR)
+        listed: list[tuple[UpcomingFire, ...]] = []
+        for schedule in schedules:
+            counts = [runs] if runs is not None else []
+            if schedule.policy.max_runs is not None:
+                counts.append(max(0, schedule.policy.max_runs - schedule.runs_started))
+            try:
+                fires = upcoming_fires(
+                    schedule.timing,
+                    days_off.get(schedule.id, ()),
+                    after=now,
+                    until=until,
+                    runs=min(counts, default=None),
+                    looks=looks,
+                )
+            except InvalidInputError:
+                fires = ()
+            listed.append(fires)
+        return tuple(listed)
 
     async def zone(self, user_id: UserId) -> str:
         """Return the person's own zone."""
@@ -288,9 +306,28 @@ class ScheduleService:
         async with self._database.acting_as(user_id) as conn:
             await users.set_time_zone(conn, user_id, time_zone)
 
-    def next_fires(self, timing: Timing, count: int) -> list[datetime]:
-        """Return the next fires (aware, UTC) of a timing from now; raises InvalidInputError."""
-        return timing.rule().fires_after(self._clock(), count)
+    async def _content(
+        self, conn: Connection, user_id: UserId, new: NewSchedule, before: Schedule | None = None
+    ) -> ScheduleContent:
+        """Return what to store of a schedule that is said as a whole, checked in every part."""
+        check_name(new.name)
+        agent = await _require_agent(conn, new.agent_name, user_id)
+        zone = new.time_zone or await users.fetch_time_zone(conn, user_id)
+        timing = new.draft.timing(zone, now=self._clock())
+        if before is not None and timing.every and timing.every == before.timing.every:
+            timing = replace(timing, anchor=timing.anchor or before.timing.anchor)
+        if before is None or timing != before.timing:
+            self._check_that_it_fires(timing)
+        check_options(new.options, agent)
+        return ScheduleContent(
+            name=new.name,
+            agent_name=new.agent_name,
+            prompt=new.prompt,
+            time_zone=new.time_zone,
+            timing=timing,
+            policy=new.draft.policy(),
+            options=new.options.as_json(),
+        )
 
     def _check_that_it_fires(self, timing: Timing) -> None:
         now = self._clock()
@@ -299,17 +336,6 @@ class ScheduleService:
             raise InvalidInputError(
                 "This never fires: all of its times lie in the past.", field="when"
             )
-
-    async def _objections(
-        self, conn: Connection, schedule: Schedule, first: datetime, last: datetime
-    ) -> Callable[[datetime], str | None]:
-        days = await calendar_rows.days_of_schedules(
-            conn,
-            [schedule.id],
-            first=(first - timedelta(days=1)).astimezone(UTC).date(),
-            last=(last + timedelta(days=1)).astimezone(UTC).date(),
-        )
-        return schedule.timing.filter(days.get(schedule.id, ())).objection
 
     async def _find(self, conn: Connection, reference: str) -> Schedule:
         found = await rows.find_schedules(conn, reference)
@@ -321,6 +347,14 @@ class ScheduleService:
         if len(found) > 1:
             raise InvalidInputError(f"{reference!r} fits more than one schedule; write more of it.")
         return found[0]
+
+
+async def _insert(
+    conn: Connection, user_id: UserId, content: ScheduleContent, new: NewSchedule
+) -> ScheduleId:
+    schedule_id = await rows.insert_schedule(conn, user_id, content, paused=new.paused)
+    await calendar_rows.link_calendars(conn, schedule_id, new.calendars)
+    return schedule_id
 
 
 async def _fetch(conn: Connection, schedule_id: ScheduleId) -> Schedule:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -13,8 +14,12 @@ from psycopg.rows import class_row
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.schedules.calendars import CalendarDay
+from rota.domain.schedules.timing import NamedDay
 from rota.store.database import Connection
 from rota.store.statements import statement
+
+_DAY: Final = timedelta(days=1)
+"""Zones differ by about as much from UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +133,16 @@ async def calendars_of_schedule(conn: Connection, schedule_id: ScheduleId) -> tu
 
 
 async def days_of_schedules(
-    conn: Connection, schedule_ids: Sequence[ScheduleId], *, first: date, last: date
-) -> dict[ScheduleId, tuple[tuple[str, CalendarDay], ...]]:
-    """Return the days off between two dates, with the calendar's name, by schedule."""
+    conn: Connection, schedule_ids: Sequence[ScheduleId], start: datetime, end: datetime
+) -> dict[ScheduleId, tuple[NamedDay, ...]]:
+    """Return the days off from `start` to `end` (aware) in any zone, by schedule."""
     cursor = await conn.execute(
         statement("schedules/days_of_schedules"),
-        {"schedule_ids": list(schedule_ids), "first": first, "last": last},
+        {
+            "schedule_ids": list(schedule_ids),
+            "first": start.astimezone(UTC).date() - _DAY,
+            "last": end.astimezone(UTC).date() + _DAY,
+        },
     )
     found: dict[ScheduleId, list[tuple[str, CalendarDay]]] = defaultdict(list)
     for schedule_id, name, first_day, last_day, summary in await cursor.fetchall():

@@ -14,7 +14,7 @@ from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications.notification import Category
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
-from rota.domain.schedules.schedule import CatchUp, Policy, Schedule
+from rota.domain.schedules.schedule import CatchUp, Policy, Schedule, ScheduleContent
 from rota.domain.schedules.timing import Timing
 from rota.store.database import Connection
 from rota.store.records import jsonb
@@ -81,63 +81,28 @@ async def schedule_at(
 
 
 async def insert_schedule(
-    conn: Connection,
-    *,
-    user_id: UserId,
-    name: str,
-    agent_name: str,
-    prompt: str | None,
-    time_zone: str | None,
-    timing: Timing,
-    policy: Policy,
-    options: Mapping[str, Any],
-    paused: str | None = None,
+    conn: Connection, user_id: UserId, content: ScheduleContent, *, paused: str | None = None
 ) -> ScheduleId:
     """Insert a schedule and return its id; raises ConflictError for a name that is taken.
 
-    `time_zone` is the schedule's own, None to follow its owner's; `options` are domain/run_options
-    as JSON; `paused` is the note of one that does not begin at once.
+    `paused` is the note of one that does not begin at once.
     """
     return await value(
         conn,
         "schedules/insert_schedule",
         ScheduleId,
         user_id=user_id,
-        name=name,
-        agent_name=agent_name,
-        prompt=prompt,
-        time_zone=time_zone,
         is_active=paused is None,
         pause_note=paused,
-        options=jsonb(options),
-        **_columns(timing, policy),
+        **_columns(content),
     )
 
 
 async def update_schedule(
-    conn: Connection,
-    schedule_id: ScheduleId,
-    *,
-    name: str,
-    agent_name: str,
-    prompt: str | None,
-    time_zone: str | None,
-    timing: Timing,
-    policy: Policy,
-    options: Mapping[str, Any],
+    conn: Connection, schedule_id: ScheduleId, content: ScheduleContent
 ) -> None:
     """Change a schedule, its rule from the present on; raises ConflictError for a taken name."""
-    await execute(
-        conn,
-        "schedules/update_schedule",
-        schedule_id=schedule_id,
-        name=name,
-        agent_name=agent_name,
-        prompt=prompt,
-        time_zone=time_zone,
-        options=jsonb(options),
-        **_columns(timing, policy),
-    )
+    await execute(conn, "schedules/update_schedule", schedule_id=schedule_id, **_columns(content))
 
 
 async def list_schedules(conn: Connection) -> tuple[Schedule, ...]:
@@ -261,9 +226,15 @@ def schedule_from_row(row: Mapping[str, Any]) -> Schedule:
     )
 
 
-def _columns(timing: Timing, policy: Policy) -> dict[str, Any]:
-    """Return the columns of rule and policy; the interval's own anchor only where it is one."""
+def _columns(content: ScheduleContent) -> dict[str, Any]:
+    """Return the columns that a person fills; the anchor only where there is an interval."""
+    timing, policy = content.timing, content.policy
     return {
+        "name": content.name,
+        "agent_name": content.agent_name,
+        "prompt": content.prompt,
+        "time_zone": content.time_zone,
+        "options": jsonb(content.options),
         "cron": timing.cron,
         "every_seconds": round(timing.every.total_seconds()) if timing.every else None,
         "anchor_at": timing.anchor if timing.every else None,

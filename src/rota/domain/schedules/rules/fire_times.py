@@ -32,6 +32,10 @@ class FireTimes(ABC):
         """
         return next(self._fires(_aware(moment)), None)
 
+    def fires_from(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the fire times strictly after `moment` (aware), earliest first, without end."""
+        return self._fires(_aware(moment))
+
     def fires_after(self, moment: datetime, count: int) -> list[datetime]:
         """Return the next `count` fire times strictly after `moment` (aware)."""
         return list(islice(self._fires(_aware(moment)), count))

@@ -1,0 +1,39 @@
+"""What a rule would do, before anything is stored: `rota schedules preview` and its like.
+
+Needs no database: it knows the days off of the draft, and no calendars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from rota.domain.schedules.clock_notes import clock_notes
+from rota.domain.schedules.drafts import Draft
+from rota.domain.schedules.forecast import UpcomingFire, upcoming_fires
+from rota.domain.schedules.timing import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A rule in words, the fires that lie ahead of it, and what changes of the clock mean."""
+
+    timing: Timing
+    in_words: str
+    fires: tuple[UpcomingFire, ...]
+    clock_notes: tuple[str, ...]
+
+
+def preview(draft: Draft, time_zone: str, *, runs: int, now: datetime) -> Preview:
+    """Read a draft in a zone; its fires go up to the last of `runs` that will run.
+
+    Raises InvalidInputError.
+    """
+    timing = draft.timing(time_zone, now=now)
+    timing = replace(timing, anchor=timing.anchor or timing.starts_at or now)
+    return Preview(
+        timing,
+        timing.rule().in_words(),
+        upcoming_fires(timing, after=now, runs=runs),
+        clock_notes(timing, now),
+    )

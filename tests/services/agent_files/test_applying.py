@@ -1,0 +1,102 @@
+"""Agent files: a schedule in one is held to what the command line is held to, line by line."""
+
+from __future__ import annotations
+
+import pytest
+
+from rota.domain.errors import InvalidInputError
+from rota.services.agent_files.applying import AgentFileService
+from rota.services.agent_files.reading import parse_agent_file
+from rota.services.schedules.service import ScheduleService
+from tests.services.harness import clock
+
+FILE = """\
+name: watcher
+model: scripted:x
+script:
+  steps:
+    - say: Looking.
+      calls: [{tool: look}]
+  answer: Fine.
+tools: [look]
+schedules:
+  - name: morning
+    when: "@daily"
+    prompt: Look.
+  - name: evening
+    every: 90m
+"""
+
+
+async def apply(workshop, text):
+    file = parse_agent_file(text, source="a.yaml", now=clock())
+    schedules = ScheduleService(workshop.database, clock=clock)
+    applied = await AgentFileService(workshop.database, schedules).apply(workshop.user, file)
+    return [change.change for change in applied]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("name: morning", "name: ' morning'", "a.yaml:10: schedules[0].name: the name ' morning'"),
+        ("name: morning", 'name: "a\\tb"', "a.yaml:10: schedules[0].name: the name"),
+        ("name: evening", "name: morning", "a.yaml:13: schedules[1].name: a second schedule named"),
+        ('when: "@daily"', "at: [2020-01-01 07:00]", "a.yaml:11: schedules[0].at: "),
+        ('when: "@daily"', 'at: ["2020-01-01 07:00"]', "schedules[0].at: this never fires"),
+        ("every: 90m", "every: 90m\n    end: '2020-01-01'", "schedules[1]"),
+        ("say: Looking.", "say: '{{ results['", "a.yaml:3: script: "),
+        ("answer: Fine.", "answer: '{{ results['", "a.yaml:3: script: "),
+        ("prompt: Look.", "except_calendars: [office]", "a.yaml:12: schedules[0].except_calendars"),
+        ("prompt: Look.", "time_zone: Nowhere/Town", "schedules[0].time_zone: "),
+        ("prompt: Look.", "precheck: {tool: lok}", "a.yaml:12: schedules[0].precheck: watcher has"),
+        (
+            "prompt: Look.",
+            "overlap: never",
+            "a.yaml:12: schedules[0].overlap: 'never' is no choice",
+        ),
+    ],
+)
+async def test_what_the_command_line_refuses_a_file_refuses_with_its_line(
+    workshop, old, new, sentence
+):
+    assert old in FILE
+    with pytest.raises(InvalidInputError) as caught:
+        await apply(workshop, FILE.replace(old, new, 1))
+    assert sentence in caught.value.message
+    assert caught.value.line is not None
+    assert await workshop.rows("agent_schedules") == []
+    agents = await workshop.rows("agent_configurations")
+    assert [agent["agent_name"] for agent in agents if agent["user_id"] is not None] == []
+
+
+async def test_file_applied_again_changes_nothing_and_moves_no_anchor(workshop):
+    assert await apply(workshop, FILE) == ["created"] * 3
+    before = await workshop.rows("agent_schedules", "name")
+    assert await apply(workshop, FILE) == ["unchanged"] * 3
+    assert await workshop.rows("agent_schedules", "name") == before
+
+
+async def test_file_whose_single_time_has_passed_can_be_applied_again(workshop):
+    text = FILE.replace('when: "@daily"', 'at: ["2999-01-01 07:00"]')
+    await apply(workshop, text)
+    await workshop.owner.execute(
+        "UPDATE agent_schedules SET instants = '{2020-01-01 07:00+00}' WHERE name = 'morning'"
+    )
+    text = text.replace("2999", "2020")
+    assert await apply(workshop, text) == ["unchanged"] * 3
+    assert await apply(workshop, text.replace("Look.", "Go.")) == [
+        "unchanged",
+        "updated",
+        "unchanged",
+    ]
+
+
+async def test_what_a_file_leaves_out_is_taken_away(workshop):
+    await apply(workshop, FILE.replace("prompt: Look.", "prompt: Look.\n    jitter: 5m"))
+    assert await apply(workshop, FILE.replace("    prompt: Look.\n", "")) == [
+        "unchanged",
+        "updated",
+        "unchanged",
+    ]
+    row = (await workshop.rows("agent_schedules", "name"))[1]
+    assert (row["prompt"], row["jitter_seconds"]) == (None, 0)
