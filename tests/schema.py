@@ -136,10 +136,8 @@ def documents(url: str) -> dict[str, str]:
 def _written_above() -> dict[str, str]:
     """Return what the migrations say above each table, view and function that they make."""
     text = "\n".join(migration.sql for migration in migrations())
-    found = re.findall(
-        r"((?:^-- .*\n)+)CREATE (?:TABLE|VIEW|FUNCTION) ([\w.]+)", text, re.MULTILINE
-    )
-    return {name: re.sub(r"^-- ", "", lines, flags=re.MULTILINE) for lines, name in found}
+    found = re.findall(r"((?:^--.*\n)+)CREATE (?:TABLE|VIEW|FUNCTION) ([\w.]+)", text, re.MULTILINE)
+    return {name: re.sub(r"^-- ?", "", lines, flags=re.MULTILINE) for lines, name in found}
 
 
 def _by_file(tables: Mapping[str, Table]) -> Iterator[tuple[str, list[Table]]]:
@@ -269,7 +267,12 @@ def _parts(table: Table) -> Iterator[str]:
 
 def _comment(text: str | None, indent: str = "") -> Iterator[str]:
     prefix = f"{indent}-- "
-    yield from textwrap.wrap(text or "", width=100, initial_indent=prefix, subsequent_indent=prefix)
+    for number, paragraph in enumerate((text or "").split("\n\n")):
+        if number:
+            yield f"{indent}--"
+        yield from textwrap.wrap(
+            paragraph, width=100, initial_indent=prefix, subsequent_indent=prefix
+        )
 
 
 def main() -> int:

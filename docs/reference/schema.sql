@@ -1341,7 +1341,7 @@ CREATE VIEW rota.prunable_runs AS
 
 -- Locks a table down to the backend; what a person may do is granted afterwards, by policy and by
 -- column. Supabase's default privileges hand every new table to anon and authenticated, hence the
--- REVOKE; its role `postgres` owns the tables of others and is no superuser, hence its policy.
+-- REVOKE; SPEC-003 lets the role `postgres` do everything, where there is one.
 CREATE OR REPLACE FUNCTION rota.keep_to_backend(relation regclass)
  RETURNS void
  LANGUAGE plpgsql
@@ -1522,6 +1522,10 @@ CREATE OR REPLACE FUNCTION rota.is_in_line(run public.agent_runs)
  STABLE
 AS $function$ SELECT run.status = 'waiting' AND (run.not_before IS NULL OR run.not_before <= now()) $function$;
 
+-- The overlap rule, for schedulers and for whoever asks for a run now: what a new run of a schedule
+-- does, by an overlap policy: 'run', 'cancel_and_run' or 'skip'; NULL for a policy that does not
+-- exist. `since` and `parked` tell of the unfinished runs it was judged by.
+--
 -- A parked run counts: its work is not done, and another run would ask for the same once more. A
 -- backfill does not: the present goes before it. Nor does a run that waits for its time, a retry
 -- say: no fire is skipped because an earlier one failed.

@@ -11,7 +11,7 @@ GRANT USAGE ON SCHEMA rota TO service_role;
 
 -- Locks a table down to the backend; what a person may do is granted afterwards, by policy and by
 -- column. Supabase's default privileges hand every new table to anon and authenticated, hence the
--- REVOKE; its role `postgres` owns the tables of others and is no superuser, hence its policy.
+-- REVOKE; SPEC-003 lets the role `postgres` do everything, where there is one.
 CREATE FUNCTION rota.keep_to_backend(relation regclass) RETURNS void
     LANGUAGE plpgsql
     SET search_path = ''
