@@ -86,6 +86,14 @@ class CommonOptions:
         with self._server() as server:
             return asyncio.run(_with_app(self.settings, server, work))
 
+    def as_person_or_operator(
+        self, work: Callable[[App, UserId | None], Awaitable[T]], *, operator: bool
+    ) -> T:
+        """Do work as the person, or with `operator` for nobody (None); raises as `as_person`."""
+        if operator:
+            return self.as_operator(lambda app: work(app, None))
+        return self.as_person(work)
+
     def as_person_between(
         self,
         look: Callable[[App, UserId], Awaitable[S]],

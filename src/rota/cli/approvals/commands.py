@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rota.cli.approvals import decisions as approval_decisions
-from rota.cli.approvals.decisions import VIA, Which
+from rota.cli.approvals.decisions import VIA, Selection
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 
@@ -142,16 +142,16 @@ def show(
     """Show a request: which call, with what arguments, why it waits, what became of it."""
     from rota.bootstrap.app import clock
     from rota.cli import output
-    from rota.cli.approvals import details as approval_details
+    from rota.cli.approvals.texts import details_json, print_details
 
     async def work(app: App, me: UserId) -> ActionDetails:
         return await app.approvals.details(me, action, now=clock(), via=VIA, reveal=reveal)
 
     shown = common.as_person(work)
     if common.json:
-        output.print_json(approval_details.as_json(shown))
+        output.print_json(details_json(shown))
         return
-    approval_details.print_action(shown)
+    print_details(shown)
 
 
 @app.command("approve", json=True)
@@ -196,18 +196,18 @@ def approve(
 
     if (only is not None or lasts is not None) and not always:
         raise InvalidInputError("--only and --for go with --always.")
-    which = Which(actions, every=every, like=like, up_to=up_to.value, version=version)
-    if always and (not which.is_one or every or like or arguments is not None):
+    selection = Selection(actions, every=every, like=like, up_to=up_to.value, version=version)
+    if always and (not selection.is_one or every or like or arguments is not None):
         raise InvalidInputError("--always is for one request, as it is: name it.")
-    if arguments is not None and (not which.is_one or every or like):
+    if arguments is not None and (not selection.is_one or every or like):
         raise InvalidInputError("Arguments are for one request: name it.")
     ask = output.is_conversation() and not yes and not common.json
     if always:
-        approval_decisions.approve_always(common, which, only, lasts, ask=ask)
+        approval_decisions.approve_always(common, selection, only, lasts, ask=ask)
     elif arguments is not None:
-        approval_decisions.approve_changed(common, which, _json_object(arguments))
+        approval_decisions.approve_changed(common, selection, _json_object(arguments))
     else:
-        approval_decisions.decide(common, which, "approve", ask=ask)
+        approval_decisions.decide(common, selection, "approve", ask=ask)
 
 
 @app.command("reject", json=True)
@@ -223,8 +223,8 @@ def reject(
     ] = "",
 ) -> None:
     """Refuse requests: none of them runs."""
-    which = Which(actions, every=every, like=like, up_to=up_to.value, version=version)
-    approval_decisions.decide(common, which, "refuse", reason, ask=False)
+    selection = Selection(actions, every=every, like=like, up_to=up_to.value, version=version)
+    approval_decisions.decide(common, selection, "refuse", reason, ask=False)
 
 
 @app.command("settle", json=True)
@@ -247,7 +247,7 @@ def settle(
         return (Decided(settled),)
 
     settled = common.as_person(work)
-    approval_decisions.tell(common, settled)
+    approval_decisions.print_outcomes(common, settled)
 
 
 app.add(

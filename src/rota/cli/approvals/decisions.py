@@ -23,8 +23,8 @@ MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Which:
-    """Which requests are decided on: those named, all that are pending, or all like one.
+class Selection:
+    """Selection requests are decided on: those named, all that are pending, or all like one.
 
     `version` is that of the one that is named.
     """
@@ -84,7 +84,7 @@ class Which:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Selected:
     """What is decided on, and what others are called whose it is."""
 
     me: UserId
@@ -99,24 +99,26 @@ async def names_of_others(app: App, me: UserId) -> dict[UserId, str]:
 
 def decide(
     common: CommonOptions,
-    which: Which,
+    selection: Selection,
     decision: Literal["approve", "refuse"],
     reason: str = "",
     *,
     ask: bool,
 ) -> None:
     """Decide on requests as they are found now; with `ask` a person says yes to what is listed."""
-    which.check()
+    selection.check()
 
     async def work(app: App, me: UserId, found: tuple[PendingAction, ...]) -> tuple[Decided, ...]:
         return await app.approvals.decide_on(me, found, decision, reason, via=VIA)
 
-    _carry_out(common, which, work, ask=ask)
+    _carry_out(common, selection, work, ask=ask)
 
 
-def approve_changed(common: CommonOptions, which: Which, arguments: Mapping[str, object]) -> None:
+def approve_changed(
+    common: CommonOptions, selection: Selection, arguments: Mapping[str, object]
+) -> None:
     """Approve one request with other arguments."""
-    which.check()
+    selection.check()
 
     async def work(app: App, me: UserId, found: tuple[PendingAction, ...]) -> tuple[Decided, ...]:
         from rota.services.approvals.service import Decided
@@ -131,12 +133,12 @@ def approve_changed(common: CommonOptions, which: Which, arguments: Mapping[str,
             ),
         )
 
-    _carry_out(common, which, work, ask=False)
+    _carry_out(common, selection, work, ask=False)
 
 
 def approve_always(
     common: CommonOptions,
-    which: Which,
+    selection: Selection,
     only: str | None,
     lasts: str | None,
     *,
@@ -144,12 +146,12 @@ def approve_always(
 ) -> None:
     """Approve one request, and make a rule of it."""
     from rota.cli import output
-    from rota.cli.approvals import policy_texts as approval_policy_texts
+    from rota.cli.approvals.policy import rule_in_words, rule_json
     from rota.domain.approvals.rules import ALWAYS_LASTS
     from rota.domain.schedules.written_time import parse_duration
     from rota.services.approvals.service import Decided
 
-    which.check()
+    selection.check()
     length = parse_duration(lasts, field="for") if lasts is not None else ALWAYS_LASTS
     names = [name.strip() for name in only.split(",")] if only is not None else None
 
@@ -159,18 +161,16 @@ def approve_always(
             me, str(action.id), version=action.version, only=names, lasts=length, via=VIA
         )
 
-    made = _asked(common, which, work, ask=ask)
+    made = _after_confirmation(common, selection, work, ask=ask)
     if common.json:
-        shown = approval_policy_texts.rule_json(made.rule)
+        shown = rule_json(made.rule)
         output.print_json({"action": made.action, "rule": shown})
         return
-    tell(common, (Decided(made.action),))
-    output.say_line(
-        f"Rule {output.short(made.rule.id)}: {approval_policy_texts.in_words(made.rule)}"
-    )
+    print_outcomes(common, (Decided(made.action),))
+    output.say_line(f"Rule {output.short(made.rule.id)}: {rule_in_words(made.rule)}")
 
 
-def tell(common: CommonOptions, decided: tuple[Decided, ...]) -> None:
+def print_outcomes(common: CommonOptions, decided: tuple[Decided, ...]) -> None:
     """Say what came of each; exit status 1 where one could not be decided."""
     from rota.cli import output
     from rota.cli.approvals import texts as approval_texts
@@ -185,7 +185,7 @@ def tell(common: CommonOptions, decided: tuple[Decided, ...]) -> None:
 
 def _carry_out(
     common: CommonOptions,
-    which: Which,
+    selection: Selection,
     work: Callable[[App, UserId, tuple[PendingAction, ...]], Awaitable[tuple[Decided, ...]]],
     *,
     ask: bool,
@@ -198,24 +198,24 @@ def _carry_out(
         app: App, me: UserId, found: tuple[PendingAction, ...]
     ) -> tuple[tuple[Decided, ...], bool, str]:
         decided = await work(app, me, found)
-        why_none = "" if found else await which.why_none(app, me)
+        why_none = "" if found else await selection.why_none(app, me)
         is_to_run = any(
             one.problem is None and one.action.status is ActionStatus.APPROVED for one in decided
         )
         nobody_works = is_to_run and not await app.runs.somebody_works()
         return decided, nobody_works, why_none
 
-    decided, nobody_works, why_none = _asked(common, which, work_and_look, ask=ask)
+    decided, nobody_works, why_none = _after_confirmation(common, selection, work_and_look, ask=ask)
     if nobody_works:
         output.warn("What you approved runs as soon as `rota up`, or a scheduler and a worker, do.")
     if why_none and not common.json:
         output.say(why_none)
-    tell(common, decided)
+    print_outcomes(common, decided)
 
 
-def _asked(
+def _after_confirmation(
     common: CommonOptions,
-    which: Which,
+    selection: Selection,
     work: Callable[[App, UserId, tuple[PendingAction, ...]], Awaitable[T]],
     *,
     ask: bool,
@@ -223,29 +223,29 @@ def _asked(
     """Find the requests, ask where that is needed, and do the work on just what was found."""
 
     async def at_once(app: App, me: UserId) -> T:
-        return await work(app, me, await which.find(app, me))
+        return await work(app, me, await selection.find(app, me))
 
     if not ask:
         return common.as_person(at_once)
 
-    async def look(app: App, me: UserId) -> _Seen:
-        return _Seen(me, await names_of_others(app, me), await which.find(app, me))
+    async def look(app: App, me: UserId) -> _Selected:
+        return _Selected(me, await names_of_others(app, me), await selection.find(app, me))
 
-    def confirm(seen: _Seen) -> None:
-        if which.needs_a_yes(seen.found):
-            _confirm(seen)
+    def confirm(selected: _Selected) -> None:
+        if selection.needs_a_yes(selected.found):
+            _confirm(selected)
 
-    async def as_seen(app: App, me: UserId, seen: _Seen) -> T:
-        return await work(app, me, seen.found)
+    async def as_seen(app: App, me: UserId, selected: _Selected) -> T:
+        return await work(app, me, selected.found)
 
     return common.as_person_between(look, confirm, as_seen)
 
 
-def _confirm(seen: _Seen) -> None:
+def _confirm(selected: _Selected) -> None:
     from rota.cli.approvals import texts as approval_texts
 
-    approval_texts.print_to_approve(seen.found, seen.me, seen.names)
-    count = len(seen.found)
+    approval_texts.print_to_approve(selected.found, selected.me, selected.names)
+    count = len(selected.found)
     if not typer.confirm("Approve it?" if count == 1 else f"Approve these {count}?"):
         from rota.cli import output
 

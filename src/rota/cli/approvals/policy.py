@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+from rota.domain.approvals.rules import condition_as_json
 
 if TYPE_CHECKING:
     from typing import TypeAlias
-    from uuid import UUID
 
     from rota.bootstrap.app import App
     from rota.domain.approvals.rules import Rule, RuleDraft
@@ -40,23 +44,17 @@ OfAgent = Annotated[
 @app.command("list", json=True)
 def list_rules(common: CommonOptions, operator: Operator = False) -> None:
     """List the rules that hold for you: the operator's, then your own."""
-    from rota.cli import output
-    from rota.cli.approvals import policy_texts as approval_policy_texts
 
-    async def work(app: App, me: UserId) -> Listed:
-        found = await app.rules.all(me)
-        return await app.schedules.zone(me), found, await app.rules.names(me, found)
+    async def work(app: App, me: UserId | None) -> Listed:
+        found = await (app.rules.operators() if me is None else app.rules.all(me))
+        zone = "UTC" if me is None else await app.schedules.zone(me)
+        return zone, found, await app.rules.names(me, found)
 
-    async def of_operator(app: App) -> Listed:
-        found = await app.rules.operators()
-        return "UTC", found, await app.rules.names(None, found)
-
-    listed = common.as_operator(of_operator) if operator else common.as_person(work)
-    zone, found, names = listed
+    zone, found, names = common.as_person_or_operator(work, operator=operator)
     if common.json:
-        output.print_json([approval_policy_texts.rule_json(rule) for rule in found])
+        output.print_json([rule_json(rule) for rule in found])
         return
-    approval_policy_texts.print_rules(found, zone, names)
+    print_rules(found, zone, names)
 
 
 @app.command("add", json=True)
@@ -142,17 +140,19 @@ def add(
             raise InvalidInputError("--user is for the operator's rules; add --operator.")
         entries = tuple(replace(entry, user=entry.user or person) for entry in entries)
 
-    async def work(app: App, me: UserId) -> Added:
-        made = await app.rules.add(me, [await _draft(app, entry, me) for entry in entries])
+    async def work(app: App, me: UserId | None) -> Added:
+        drafts = [await _draft(app, entry, me) for entry in entries]
+        made = await (app.rules.add_operators(drafts) if me is None else app.rules.add(me, drafts))
         return made, await app.rules.names(me, made), await app.rules.doubts(me, made)
 
-    async def of_operator(app: App) -> Added:
-        drafts = [await _draft(app, entry, None) for entry in entries]
-        made = await app.rules.add_operators(drafts)
-        return made, await app.rules.names(None, made), await app.rules.doubts(None, made)
-
-    added = common.as_operator(of_operator) if operator else common.as_person(work)
-    _print_added(common, added)
+    made, names, doubts = common.as_person_or_operator(work, operator=operator)
+    for doubt in doubts:
+        output.warn(f"Warning: {doubt}")
+    if common.json:
+        output.print_json([rule_json(rule) for rule in made])
+        return
+    for rule in made:
+        output.say_line(f"{output.short(rule.id)}: {rule_in_words(rule, names)}")
 
 
 @app.command("remove")
@@ -162,14 +162,11 @@ def remove(
     operator: Operator = False,
 ) -> None:
     """Remove a rule; calls that are judged from now on do not know it."""
-    from rota.cli import output
-    from rota.cli.approvals import policy_texts as approval_policy_texts
-
     if operator:
         gone = common.as_operator(lambda app: app.rules.remove_operators(rule))
     else:
         gone = common.as_person(lambda app, me: app.rules.remove(me, rule))
-    output.say(f"Removed: {approval_policy_texts.in_words(gone)}")
+    output.say(f"Removed: {rule_in_words(gone)}")
 
 
 @app.command("explain", json=True)
@@ -186,8 +183,6 @@ def explain(
     ] = False,
 ) -> None:
     """Say what would become of a call, by which rules, and what would have to change."""
-    from rota.cli import output
-    from rota.cli.approvals import policy_texts as approval_policy_texts
     from rota.domain.text.json_values import json_object
 
     given = json_object(arguments, "The arguments", "arguments")
@@ -210,14 +205,13 @@ def explain(
 
     explained, names = common.as_person(work)
     if common.json:
-        output.print_json(approval_policy_texts.explained_json(explained))
+        output.print_json(explained_json(explained))
         return
-    approval_policy_texts.print_explained(tool, explained, names)
+    print_explained(tool, explained, names)
 
 
 async def _draft(app: App, entry: RuleEntry, me: UserId | None) -> RuleDraft:
     """Return a rule with what its names stand for; the operator names schedules by their ids."""
-    from uuid import UUID
     from zoneinfo import ZoneInfo
 
     from rota.bootstrap.app import clock
@@ -235,21 +229,147 @@ async def _draft(app: App, entry: RuleEntry, me: UserId | None) -> RuleDraft:
             raise InvalidInputError(
                 "The operator names a schedule by its id.", field="schedule"
             ) from error
-    if entry.user is not None and me is not None:
-        raise InvalidInputError("Only the operator's rules name a person.", field="user")
     for_user = await app.named(entry.user) if entry.user is not None else None
     return entry.draft(now=clock(), zone=ZoneInfo(zone), schedule_id=schedule_id, for_user=for_user)
 
 
-def _print_added(common: CommonOptions, added: Added) -> None:
-    from rota.cli import output
-    from rota.cli.approvals import policy_texts as approval_policy_texts
+NAMELESS: Final[Mapping[UUID, str]] = MappingProxyType({})
+_DECISIONS: Final = {
+    "allowed": "It runs",
+    "held": "It waits for approval",
+    "refused": "It is refused",
+}
+_VERBS: Final = {"allow": "allow", "require": "require approval of", "deny": "deny"}
 
-    made, names, doubts = added
-    for doubt in doubts:
-        output.warn(f"Warning: {doubt}")
-    if common.json:
-        output.print_json([approval_policy_texts.rule_json(rule) for rule in made])
-        return
-    for rule in made:
-        output.say_line(f"{output.short(rule.id)}: {approval_policy_texts.in_words(rule, names)}")
+
+def print_rules(rules: Sequence[Rule], zone: str, names: Mapping[UUID, str]) -> None:
+    """Print rules, each as its sentence and what else is known of it.
+
+    `names` are those of schedules and people.
+    """
+    if not rules:
+        output.say("There are no rules: tools' tiers and your preferences decide.")
+    for number, rule in enumerate(rules):
+        if number:
+            output.say()
+        draft = rule.draft
+        output.say_line(f"{output.short(rule.id)}: {rule_in_words(rule, names)}")
+        lines = [
+            ("Whose", "the operator's" if rule.is_operators else "yours"),
+            ("Until", output.when(draft.expires_at, zone) if draft.expires_at else ""),
+            ("Uses left", str(draft.uses_left) if draft.uses_left is not None else ""),
+            ("Tool", f"at version {draft.tool_version} only" if draft.tool_version else ""),
+            ("Note", draft.note),
+        ]
+        for name, said in lines:
+            if said:
+                output.say_field(name, said)
+
+
+def rule_in_words(rule: Rule, names: Mapping[UUID, str] = NAMELESS) -> str:
+    """Return a rule as one sentence; schedules and people by their names, or else their ids."""
+    conditions = _conditions(rule)
+    scope = _scope(rule, names)
+    parts = [f"{_VERBS[rule.draft.effect]} {rule.draft.tool}"]
+    parts += [f"when {conditions}"] if conditions else []
+    parts += [f"for {', '.join(scope)}"] if scope else []
+    return " ".join(parts) + _risk_in_words(rule)
+
+
+def _risk_in_words(rule: Rule) -> str:
+    risk = rule.draft.risk
+    if rule.draft.effect == "allow" and risk == "high":
+        return ", also with risk signals"
+    return f", as a call of {risk} risk at least" if risk is not None else ""
+
+
+def print_explained(tool: str, explained: Explanation, names: Mapping[UUID, str]) -> None:
+    """Print a decision, each rule that was looked at, and what would have to change."""
+    verdict = explained.verdict
+    output.say_line(f"{_DECISIONS[verdict.decision]}: {verdict.reason}.")
+    output.say(f"Tier {verdict.tier}, risk {verdict.risk}.")
+    if not explained.findings:
+        output.say()
+        output.say_line(f"No rules were looked at: what is declared of {tool} decides.")
+    for found in explained.findings:
+        output.say()
+        output.say_line(f"{output.short(found.rule.id)}: {rule_in_words(found.rule, names)}")
+        output.say_field("Whose", "the operator's" if found.rule.is_operators else "yours")
+        output.say_field("It", _came_to(found.finding, is_idle=found.is_idle))
+        output.say_field("Why", found.why)
+    output.say()
+    for line in explained.advice:
+        output.say_line(line)
+
+
+def rule_json(rule: Rule) -> dict[str, Any]:
+    """Return a rule as JSON."""
+    draft = rule.draft
+    return {
+        "id": rule.id,
+        "whose": "operator" if rule.is_operators else "you",
+        "effect": draft.effect,
+        "tool": draft.tool,
+        "when": [str(condition) for condition in draft.conditions],
+        "conditions": [condition_as_json(condition) for condition in draft.conditions],
+        "agent": draft.agent_name,
+        "schedule_id": draft.schedule_id,
+        "for_user": draft.for_user,
+        "runs": draft.attendance,
+        "risk": draft.risk,
+        "note": draft.note,
+        "tool_version": draft.tool_version,
+        "expires_at": draft.expires_at,
+        "uses_left": draft.uses_left,
+        "from_action": draft.from_action,
+        "fault": rule.fault,
+    }
+
+
+def explained_json(explained: Explanation) -> dict[str, Any]:
+    """Return an explanation as JSON."""
+    verdict = explained.verdict
+    return {
+        "decision": verdict.decision,
+        "reason": verdict.reason,
+        "tier": verdict.tier,
+        "risk": verdict.risk,
+        "rules": [
+            {
+                "id": found.rule.id,
+                "rule": rule_in_words(found.rule),
+                "finding": found.finding,
+                "may_loosen": not found.is_idle,
+                "why": found.why,
+            }
+            for found in explained.findings
+        ],
+        "advice": list(explained.advice),
+    }
+
+
+def _conditions(rule: Rule) -> str:
+    if rule.fault is not None:
+        return f"(cannot be read: {rule.fault})"
+    return " and ".join(str(condition) for condition in rule.draft.conditions)
+
+
+def _scope(rule: Rule, names: Mapping[UUID, str]) -> list[str]:
+    draft = rule.draft
+    scope = []
+    if draft.for_user is not None:
+        scope.append(names.get(draft.for_user) or f"user {output.short(draft.for_user)}")
+    if draft.agent_name is not None:
+        scope.append(f"agent {draft.agent_name}")
+    if draft.schedule_id is not None:
+        schedule = names.get(draft.schedule_id) or output.short(draft.schedule_id)
+        scope.append(f"schedule {schedule}")
+    if draft.attendance != "any":
+        scope.append(f"{draft.attendance} runs")
+    return scope
+
+
+def _came_to(finding: str, *, is_idle: bool) -> str:
+    if is_idle:
+        return "applies, but may not loosen this tool"
+    return finding.replace("_", " ")

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rota.cli.groups import CommandGroup
-from rota.cli.options import CommonOptions, Limit, T
+from rota.cli.options import CommonOptions, Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from rota.bootstrap.app import App
     from rota.domain.audit.chain import AuditEntry
     from rota.domain.ids import UserId
@@ -48,16 +46,12 @@ def list_entries(
 
     from rota.bootstrap.app import clock
     from rota.cli import output
-    from rota.cli.audit.entries import as_json, print_entries
+    from rota.cli.audit.texts import entry_json, print_entries
     from rota.domain.schedules.written_time import parse_since
 
     async def work(app: App, me: UserId) -> tuple[str, dict[str, str], tuple[AuditEntry, ...]]:
         zone = await app.schedules.zone(me)
-        start = (
-            parse_since(since, ZoneInfo(zone), now=clock(), field="since")
-            if since is not None
-            else None
-        )
+        start = parse_since(since, ZoneInfo(zone), now=clock(), field="since") if since else None
         names = {str(one.deputy_id): one.deputy_name for one in await app.deputies.of(me)}
         names[str(me)] = "you"
         found = await app.audit.entries(
@@ -67,7 +61,7 @@ def list_entries(
 
     zone, names, found = common.as_person(work)
     if common.json:
-        output.print_json([as_json(entry) for entry in found])
+        output.print_json([entry_json(entry) for entry in found])
         return
     print_entries(found, zone, names)
 
@@ -88,16 +82,14 @@ def verify(
     """Recompute the chain; exit status 1 where anything is not as it was sealed."""
     from rota.bootstrap.app import clock
     from rota.cli import output
-    from rota.cli.audit.texts import heads_of, print_verification, written
+    from rota.cli.audit.texts import heads_of, print_verification, verification_json
 
     heads = heads_of(head) if head is not None else ()
-    found = _do(
-        common,
-        lambda app, whose: app.audit.verify(whose, now=clock(), heads=heads),
-        everybody=everybody,
+    found = common.as_person_or_operator(
+        lambda app, whose: app.audit.verify(whose, now=clock(), heads=heads), operator=everybody
     )
     if common.json:
-        output.print_json(written(found))
+        output.print_json(verification_json(found))
     else:
         print_verification(found, heads)
     if found.problems:
@@ -112,10 +104,8 @@ def show_head(common: CommonOptions, everybody: Everybody = False) -> None:
     from rota.cli import output
     from rota.services.audit.service import head_line
 
-    found = _do(
-        common,
-        lambda app, whose: app.audit.heads(whose),
-        everybody=everybody,
+    found = common.as_person_or_operator(
+        lambda app, whose: app.audit.heads(whose), operator=everybody
     )
     if common.json:
         output.print_json([head_line(one) for one in found])
@@ -135,16 +125,4 @@ def export(common: CommonOptions, everybody: Everybody = False) -> None:
         async for line in app.audit.export(whose):
             print(jsons.dumps(line, ensure_ascii=False))
 
-    _do(common, work, everybody=everybody)
-
-
-def _do(
-    common: CommonOptions,
-    work: Callable[[App, UserId | None], Awaitable[T]],
-    *,
-    everybody: bool,
-) -> T:
-    """Do work on one's own chain, or on everybody's."""
-    if everybody:
-        return common.as_operator(lambda app: work(app, None))
-    return common.as_person(work)
+    common.as_person_or_operator(work, operator=everybody)
