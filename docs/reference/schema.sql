@@ -24,7 +24,7 @@ CREATE TABLE public.agent_configurations (
     fallback_models text[] NOT NULL DEFAULT '{}'::text[],
     -- What the model is told before each run
     system_prompt text NOT NULL DEFAULT ''::text,
-    -- The plan of a `scripted` model; NULL for any other
+    -- The plan of a `scripted` model, the operator's to write; NULL for any other
     script jsonb,
     -- Model calls that a run may make
     max_steps integer NOT NULL DEFAULT 25,
@@ -52,6 +52,8 @@ CREATE TABLE public.agent_configurations (
 );
 CREATE INDEX agent_configurations_limited_idx ON public.agent_configurations USING btree (agent_name) WHERE (max_concurrency IS NOT NULL);
 CREATE TRIGGER announce_limits AFTER UPDATE ON public.agent_configurations FOR EACH ROW WHEN (((old.max_concurrency IS DISTINCT FROM new.max_concurrency) OR (old.is_active IS DISTINCT FROM new.is_active))) EXECUTE FUNCTION rota.announce('runs');
+CREATE TRIGGER keep_scripts_to_operator_insert BEFORE INSERT ON public.agent_configurations FOR EACH ROW WHEN ((new.script IS NOT NULL)) EXECUTE FUNCTION rota.keep_scripts_to_operator();
+CREATE TRIGGER keep_scripts_to_operator_update BEFORE UPDATE ON public.agent_configurations FOR EACH ROW WHEN (((new.script IS NOT NULL) AND (new.script IS DISTINCT FROM old.script))) EXECUTE FUNCTION rota.keep_scripts_to_operator();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.agent_configurations FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY deletes_own ON public.agent_configurations
     FOR DELETE TO authenticated
@@ -1385,6 +1387,25 @@ AS $function$
 BEGIN
     PERFORM pg_notify('rota_wake', TG_ARGV[0]);
     RETURN NULL;
+END
+$function$;
+
+-- Scripts hold templates, which rota renders: they are the operator's to write. People keep the
+-- right to write all else of their agents, and to take a script away. A person is the operator
+-- where rota says so, in a claim that no token of theirs bears.
+CREATE OR REPLACE FUNCTION rota.keep_scripts_to_operator()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    IF current_user IN ('anon', 'authenticated') AND coalesce(
+        nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'rota_operator', ''
+    ) <> 'true' THEN
+        RAISE EXCEPTION 'scripts are written by the operator of rota'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
 END
 $function$;
 

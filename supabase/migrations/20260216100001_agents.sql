@@ -40,7 +40,7 @@ COMMENT ON COLUMN public.agent_configurations.fallback_models IS
 COMMENT ON COLUMN public.agent_configurations.system_prompt IS
     'What the model is told before each run';
 COMMENT ON COLUMN public.agent_configurations.script IS
-    'The plan of a `scripted` model; NULL for any other';
+    'The plan of a `scripted` model, the operator''s to write; NULL for any other';
 COMMENT ON COLUMN public.agent_configurations.max_steps IS 'Model calls that a run may make';
 COMMENT ON COLUMN public.agent_configurations.limits IS
     'Bounds of one run, as an object: seconds, steps, tokens, US dollars';
@@ -210,6 +210,30 @@ CREATE TRIGGER announce_limits AFTER UPDATE ON public.agent_configurations
           OR OLD.is_active IS DISTINCT FROM NEW.is_active)
     EXECUTE FUNCTION rota.announce('runs');
 
+-- Scripts hold templates, which rota renders: they are the operator's to write. People keep the right
+-- to write all else of their agents, and to take a script away. A person is the operator where rota says
+-- so, in a claim that no token of theirs bears.
+CREATE FUNCTION rota.keep_scripts_to_operator() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF current_user IN ('anon', 'authenticated') AND coalesce(
+        nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'rota_operator', ''
+    ) <> 'true' THEN
+        RAISE EXCEPTION 'scripts are written by the operator of rota'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER keep_scripts_to_operator_insert BEFORE INSERT ON public.agent_configurations
+    FOR EACH ROW WHEN (NEW.script IS NOT NULL)
+    EXECUTE FUNCTION rota.keep_scripts_to_operator();
+CREATE TRIGGER keep_scripts_to_operator_update BEFORE UPDATE ON public.agent_configurations
+    FOR EACH ROW WHEN (NEW.script IS NOT NULL AND NEW.script IS DISTINCT FROM OLD.script)
+    EXECUTE FUNCTION rota.keep_scripts_to_operator();
+
 SELECT rota.keep_to_backend('public.agent_configurations');
 SELECT rota.keep_to_backend('public.tools');
 SELECT rota.keep_to_backend('public.agent_tools');
@@ -291,3 +315,5 @@ SET built_in = jsonb_build_object(
     'risk', t.risk, 'default_tier', t.default_tier, 'timeout_seconds', t.timeout_seconds,
     'brings_outside_text', t.brings_outside_text, 'reaches_outside', t.reaches_outside)
 WHERE t.name IN ('gmail_search', 'gmail_get_message', 'mail_search', 'mail_get_message');
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA rota FROM PUBLIC, anon, authenticated;

@@ -446,6 +446,28 @@ async def test_shared_agents_are_read_by_all_and_written_by_none(database, alice
         )
 
 
+async def test_scripts_are_written_by_the_operator_only(database, owner, rows, alice):
+    insert = (
+        "INSERT INTO agent_configurations (user_id, agent_name, model, script)"
+        " VALUES (auth.uid(), 'b', 'scripted:x', '{\"answer\": \"hi\"}')"
+    )
+    update = (
+        """UPDATE agent_configurations SET script = '{"answer": "ho"}' WHERE agent_name = 'b'"""
+    )
+    with pytest.raises(DENIED, match="operator"):
+        await attempt(database, alice, insert)
+
+    async with database.acting_as(alice, is_operator=True) as conn:
+        await conn.execute(insert)
+
+    with pytest.raises(DENIED, match="operator"):
+        await attempt(database, alice, update)
+    kept = "UPDATE agent_configurations SET script = script, description = 'x'"
+    assert await attempt(database, alice, kept) == 2
+    assert await attempt(database, alice, "UPDATE agent_configurations SET script = NULL") == 2
+    await owner.execute(insert.replace("auth.uid(), 'b'", "NULL, 'shared'"))
+
+
 async def test_everybodys_limits_are_read_by_all_and_limits_written_by_none(
     database, rows, alice, bob
 ):

@@ -166,15 +166,17 @@ class Database:
             yield conn
 
     @asynccontextmanager
-    async def acting_as(self, user_id: UserId) -> AsyncIterator[Connection]:
+    async def acting_as(
+        self, user_id: UserId, *, is_operator: bool = False
+    ) -> AsyncIterator[Connection]:
         """Run a transaction as this person: role and claims are transaction-local.
 
         Exactly what PostgREST does, so row-level security decides what is seen and written even
-        where the caller has a bug.
+        where the caller has a bug. `is_operator` lets them write scripts of agents too.
         """
         async with self.transaction() as conn:
-            claims = json.dumps({"sub": str(user_id), "role": "authenticated"})
-            await execute(conn, "act_as_authenticated", claims=claims)
+            claims = {"sub": str(user_id), "role": "authenticated", "rota_operator": is_operator}
+            await execute(conn, "act_as_authenticated", claims=json.dumps(claims))
             yield conn
 
     @asynccontextmanager

@@ -166,6 +166,19 @@ async def test_a_declared_tool_can_be_linked_and_no_other(database, alice):
     assert (tool.name, tool.read_only, tool.default_tier) == ("mine", True, "requires_approval")
 
 
+async def test_a_script_is_refused_with_its_line_unless_the_operator_writes_it(database, alice):
+    agents = AgentFileService(database, ScheduleService(database, clock=clock))
+    file = parse_agent_file(
+        "name: a\nmodel: scripted:x\nscript: {answer: hi}", source="a.yaml", now=clock()
+    )
+    with pytest.raises(InvalidInputError, match=r"a\.yaml:3: script: scripts are the operator's"):
+        await agents.apply(alice, file)
+
+    (applied,) = await agents.apply(alice, file, is_operator=True)
+
+    assert applied.change == "created"
+
+
 # -- As a person does it
 
 

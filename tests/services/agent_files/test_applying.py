@@ -31,7 +31,9 @@ schedules:
 async def apply(workshop, text):
     file = parse_agent_file(text, source="a.yaml", now=clock())
     schedules = ScheduleService(workshop.database, clock=clock)
-    applied = await AgentFileService(workshop.database, schedules).apply(workshop.user, file)
+    applied = await AgentFileService(workshop.database, schedules).apply(
+        workshop.user, file, is_operator=True
+    )
     return [change.change for change in applied]
 
 

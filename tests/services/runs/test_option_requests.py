@@ -236,7 +236,7 @@ async def apply(workshop, text):
     file = parse_agent_file(text, source="a.yaml", now=clock())
     applied = await AgentFileService(
         workshop.database, ScheduleService(workshop.database, clock=clock)
-    ).apply(workshop.user, file)
+    ).apply(workshop.user, file, is_operator=True)
     return [change.change for change in applied]
 
 

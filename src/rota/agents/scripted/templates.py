@@ -1,19 +1,31 @@
-"""Templates that rows may hold, rendered in the sandbox: time and output are bounded.
+"""The Jinja templates of scripts: compiled, and rendered with bounds on CPU time and output.
+
+Scripts are the operator's to write, as tools and callables are, so nothing here is weighed against
+a template that means harm: Jinja's immutable sandbox keeps it from Python, a deadline ends loops
+and macros that do not end, and output is cut off where it grows too long. What a template sees
+(prompts, results of tools) may come from anybody, but is never compiled.
 
 Every failure is an InvalidInputError that names the template and the line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import date, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
-from jinja2 import Template, TemplateError, Undefined
+from jinja2 import StrictUndefined, Template, TemplateError, Undefined, nodes, pass_environment
 from jinja2.environment import TemplateExpression
+from jinja2.filters import make_attrgetter
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
-from rota.agents.scripted.sandbox import Budget, Environment, LimitError, budget, weigh
 from rota.domain.errors import InvalidInputError
 
 OUTPUT_LIMIT: Final = 200_000
@@ -22,11 +34,105 @@ OUTPUT_LIMIT: Final = 200_000
 CPU_SECONDS: Final = 2.0
 """CPU time that one rendering may take, in its own thread: a busy machine does not count."""
 
-SOURCE_LIMIT: Final = 100_000
-"""Characters of a template's source."""
-
 _FILE: Final = "<template>"  # as Jinja names the code that it compiles from a string
-_ENVIRONMENT: Final = Environment()
+
+_deadline: ContextVar[float] = ContextVar("template_deadline")
+
+
+class LimitError(Exception):
+    """A template asked for more time or room than it may have."""
+
+
+def _tick() -> str:
+    if time.thread_time() > _deadline.get():
+        raise LimitError("takes too long")
+    return ""
+
+
+def _text(value: object) -> str:
+    """Return how a value is written out; lists and mappings as JSON."""
+    if isinstance(value, str):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | date | timedelta | Undefined):
+        return str(value)  # raises for an undefined one, saying its name
+    if isinstance(value, list | tuple | Mapping):
+        return _json(value)
+    raise TypeError(f"a {type(value).__name__} cannot be written out (perhaps |list is missing)")
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=_text)
+
+
+@pass_environment
+def _join(
+    env: _Environment, value: Iterable[object], d: str = "", attribute: str | int | None = None
+) -> str:
+    items = value if attribute is None else map(make_attrgetter(env, attribute), value)
+    return d.join(map(_text, items))
+
+
+class _Rewriter(NodeTransformer):
+    """Has each turn of a loop look at the deadline, and `~` write values out as `{{ }}` does."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802  # the visitor's naming
+        self.generic_visit(node)
+        node.body.insert(0, nodes.ExprStmt(_call("tick", [], node.lineno), lineno=node.lineno))
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802  # the visitor's naming
+        self.generic_visit(node)
+        return _call("concatenate", node.nodes, node.lineno)
+
+
+def _call(name: str, args: list[Any], line: int) -> nodes.Call:
+    called = nodes.EnvironmentAttribute(name, lineno=line)
+    return nodes.Call(called, args, [], None, None, lineno=line)
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    tick = staticmethod(_tick)
+    intercepted_binops = frozenset({"*", "**"})  # not computed while a template is only checked
+
+    def __init__(self) -> None:
+        super().__init__(
+            undefined=StrictUndefined,
+            autoescape=False,  # the output is text, not HTML
+            trim_blocks=True,
+            lstrip_blocks=True,
+            finalize=_text,
+        )
+        self.filters |= {"join": _join, "tojson": _json, "string": _text}
+        del self.globals["lipsum"], self.filters["random"]  # a replay has to say the same
+
+    @staticmethod
+    def concatenate(*values: object) -> str:
+        """Return what `~` makes of its operands."""
+        return "".join(map(_text, values))
+
+    def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
+        _Rewriter().visit(source)
+        return super()._generate(source, *args, **kwargs)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Read an attribute; of a mapping the key comes first, for it is data."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Read an item; of a mapping never an attribute instead."""
+        if isinstance(obj, Mapping) and isinstance(argument, str):
+            return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
+        return super().getitem(obj, argument)
+
+    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call what a template calls, macros among it, before the deadline."""
+        _tick()
+        return super().call(context, obj, *args, **kwargs)
+
+
+_ENVIRONMENT: Final = _Environment()
 
 
 def render(
@@ -34,7 +140,6 @@ def render(
     variables: Mapping[str, object],
     *,
     what: str = "template",
-    output_limit: int = OUTPUT_LIMIT,
     seconds: float = CPU_SECONDS,
 ) -> str:
     """Render a template to text; `what` names it in messages.
@@ -43,11 +148,11 @@ def render(
     """
     with _explaining(what, seconds):
         written: list[str] = []
-        room = output_limit
+        room = OUTPUT_LIMIT
         for piece in _template(source).generate(variables):
             room -= len(piece)
             if room < 0:
-                raise LimitError(f"writes more than {output_limit} characters")
+                raise LimitError(f"writes more than {OUTPUT_LIMIT} characters")
             written.append(piece)
         return "".join(written)
 
@@ -64,10 +169,7 @@ def evaluate(
         value = _expression(expression)(variables)
         if isinstance(value, Undefined):
             str(value)  # raises, saying what is undefined
-        if isinstance(value, Iterator):
-            value = list(value)
-        weigh(value)
-        return value
+        return list(value) if isinstance(value, Iterator) else value
 
 
 def check_template(source: str, *, what: str = "template") -> None:
@@ -84,7 +186,7 @@ def check_expression(expression: str, *, what: str = "expression") -> None:
 
 @contextmanager
 def _explaining(what: str, seconds: float) -> Iterator[None]:
-    token = budget.set(Budget(seconds))
+    token = _deadline.set(time.thread_time() + seconds)
     try:
         yield
     except LimitError as error:
@@ -94,15 +196,16 @@ def _explaining(what: str, seconds: float) -> Iterator[None]:
     except Exception as error:  # a template can raise anything Python has
         line = getattr(error, "lineno", None) or _line(error)
         place = f", line {line}" if line else ""
-        said = str(error) if isinstance(error, TemplateError) else _said(error)
         raise InvalidInputError(
-            f"The {what}{place}: {said.rstrip('.')}.", field=what, line=line
+            f"The {what}{place}: {_reason(error).rstrip('.')}.", field=what, line=line
         ) from error
     finally:
-        budget.reset(token)
+        _deadline.reset(token)
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    if isinstance(error, TemplateError):
+        return str(error)
     if isinstance(error, RecursionError):
         return "it calls itself too often"
     return f"{type(error).__name__}: {error}"[:300]
@@ -119,16 +222,9 @@ def _line(error: BaseException) -> int | None:
 
 @lru_cache(maxsize=512)
 def _template(source: str) -> Template:
-    _check_length(source)
     return _ENVIRONMENT.from_string(source)
 
 
 @lru_cache(maxsize=512)
 def _expression(source: str) -> TemplateExpression:
-    _check_length(source)
     return _ENVIRONMENT.compile_expression(source, undefined_to_none=False)
-
-
-def _check_length(source: str) -> None:
-    if len(source) > SOURCE_LIMIT:
-        raise LimitError(f"is longer than {SOURCE_LIMIT} characters")

@@ -93,7 +93,8 @@ def apply_file(
     from rota.services.agent_files.reading import read_agent_file
 
     read = read_agent_file(file, now=clock())
-    applied = common.as_person(lambda app, me: app.agent_files.apply(me, read))
+    # Whoever can open the database is the operator, in whoever's name they write.
+    applied = common.as_person(lambda app, me: app.agent_files.apply(me, read, is_operator=True))
     if common.json:
         output.print_json(applied)
         return

@@ -31,12 +31,17 @@ class AgentFileService:
         self._database = database
         self._schedules = schedules
 
-    async def apply(self, user_id: UserId, file: AgentFile) -> tuple[Applied, ...]:
+    async def apply(
+        self, user_id: UserId, file: AgentFile, *, is_operator: bool = False
+    ) -> tuple[Applied, ...]:
         """Write a file's agents and schedules as the person's own, all of it or nothing.
 
-        Raises InvalidInputError, with the line, for what is not there or may not be.
+        Raises InvalidInputError, with the line, for what is not there or may not be; scripts may
+        not, unless it is the operator who writes.
         """
-        async with self._database.acting_as(user_id) as conn:
+        if not is_operator:
+            _check_scripts(file)
+        async with self._database.acting_as(user_id, is_operator=is_operator) as conn:
             known = await rows.tool_names(conn)
             applied: list[Applied] = []
             for index, entry in enumerate(file.agents):
@@ -83,6 +88,12 @@ class AgentFileService:
             options=entry.options(),
         )
         return Applied("schedule", entry.name, await self._schedules.apply(conn, user_id, new))
+
+
+def _check_scripts(file: AgentFile) -> None:
+    for index, entry in enumerate(file.agents):
+        if entry.script is not None:
+            raise file.error("scripts are the operator's to write", (index, "script"))
 
 
 def _check_tools(file: AgentFile, index: int, entry: AgentEntry, known: tuple[str, ...]) -> None:
