@@ -1,9 +1,7 @@
 SELECT r.id, r.priority, CASE WHEN r.status = 'queued' THEN coalesce(r.turn, 0) END AS turn,
        r.attempt
 FROM public.agent_runs AS r
-WHERE r.status IN ('queued', 'running')
-  AND coalesce(r.queued_at, r.created_at) < now() - make_interval(secs => %(seconds)s)
-  AND r.queued_at IS NOT NULL
+WHERE rota.holds_slot(r) AND r.queued_at < now() - make_interval(secs => %(seconds)s)
   AND NOT EXISTS (
       SELECT FROM rota.pgqueuer AS q
       WHERE q.dedupe_key = r.id::text AND q.status IN ('queued', 'picked')
