@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import typer
 import typer.main
@@ -98,6 +98,38 @@ class CommandGroup:
                 return name, entries[name].build() if name in entries else command, rest
 
         return Group
+
+
+def takes(
+    name: str, options: Mapping[str, tuple[Any, object]], make: Callable[..., object]
+) -> Callable[[F], F]:
+    """Give a command options in place of its parameter `name`, of which `make` makes the value.
+
+    `options` are types, as typer reads them, and defaults by the names that `make` takes. What
+    several commands share is so written once.
+    """
+    added = [
+        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=type_)
+        for n, (type_, default) in options.items()
+    ]
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in signature.parameters.values():
+            parameters += added if parameter.name == name else [parameter]
+        common, *own = parameters
+
+        @wraps(function)
+        def call(common: CommonOptions, **given: Any) -> None:
+            function(common, **{name: make(**{n: given.pop(n) for n in options})}, **given)
+
+        kept = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        call.__signature__ = signature.replace(parameters=[common, *kept])  # type: ignore[attr-defined]
+        call.__annotations__ = {}  # the signature has them, evaluated
+        return cast("F", call)
+
+    return decorate
 
 
 def _with_options(

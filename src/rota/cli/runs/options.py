@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-if TYPE_CHECKING:
-    from rota.domain.runs.option_drafts import OptionDraft
-    from rota.domain.runs.options import RunOptions
+from rota.cli.groups import takes
+from rota.domain.errors import InvalidInputError
+from rota.domain.runs.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
+from rota.domain.runs.options import RunOptions
 
 _LARGEST_SCHEMA: Final = 1_000_000
 
@@ -147,72 +150,60 @@ ApprovalsMost = Annotated[
 ]
 
 
-def of_schedule(
-    *,
-    model: str | None,
-    max_time: str | None,
-    idle_time: str | None,
-    max_steps: str | None,
-    max_tokens: str | None,
-    max_cost: str | None,
-    day_tokens: str | None,
-    day_cost: str | None,
-    check: list[str] | None,
-    quiet_answer: str | None,
-    precheck: str | None,
-    precheck_args: str | None,
-    output_schema: str | None,
-    section: list[str] | None,
-    retries: str | None,
-    approvals: str | None,
-    approvals_expire: str | None,
-    approvals_remind: str | None,
-    approvals_most: str | None,
-) -> OptionDraft:
-    """Return a schedule's options as they were written; raises InvalidInputError for the file."""
-    from rota.domain.runs.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
+_ONE_RUN: Final[Mapping[str, tuple[Any, object]]] = {
+    "model": (Model, None),
+    "max_time": (MaxTime, None),
+    "idle_time": (IdleTime, None),
+    "max_steps": (MaxSteps, None),
+    "max_tokens": (MaxTokens, None),
+    "max_cost": (MaxCost, None),
+}
+_SCHEDULE: Final[Mapping[str, tuple[Any, object]]] = {
+    **_ONE_RUN,
+    "day_tokens": (DayTokens, None),
+    "day_cost": (DayCost, None),
+    "check": (Check, None),
+    "quiet_answer": (QuietAnswer, None),
+    "precheck": (PrecheckOption, None),
+    "precheck_args": (PrecheckArgs, None),
+    "output_schema": (OutputSchema, None),
+    "section": (Section, None),
+    "retries": (Retries, None),
+    "approvals": (Approvals, None),
+    "approvals_expire": (ApprovalsExpire, None),
+    "approvals_remind": (ApprovalsRemind, None),
+    "approvals_most": (ApprovalsMost, None),
+}
 
+
+def _of_schedule(
+    *, check: list[str] | None, section: list[str] | None, output_schema: str | None, **written: Any
+) -> OptionDraft:
+    limits = [written.pop(name) for name in list(_ONE_RUN)[1:]]
     return OptionDraft(
-        model=model,
-        limits=LimitsDraft(max_time, idle_time, max_steps, max_tokens, max_cost),
-        day_limits=DayLimitsDraft(day_tokens, day_cost),
+        limits=LimitsDraft(*limits),
+        day_limits=DayLimitsDraft(written.pop("day_tokens"), written.pop("day_cost")),
         checklist=tuple(check) if check else None,
-        quiet_answer=quiet_answer,
-        precheck=precheck,
-        precheck_args=precheck_args,
-        output_schema=_schema(output_schema),
         sections=tuple(section) if section else None,
-        retries=retries,
-        approvals=approvals,
-        approvals_expire=approvals_expire,
-        approvals_remind=approvals_remind,
-        approvals_most=approvals_most,
+        output_schema=_schema(output_schema),
+        **written,
     )
 
 
-def of_run(
-    *,
-    model: str | None,
-    max_time: str | None,
-    idle_time: str | None,
-    max_steps: str | None,
-    max_tokens: str | None,
-    max_cost: str | None,
-    dry_run: bool = False,
-) -> RunOptions:
-    """Return the options of a single run; raises InvalidInputError."""
-    from dataclasses import replace
+def _of_run(*, model: str | None, dry_run: bool, **limits: str | None) -> RunOptions:
+    draft = OptionDraft(model=model, limits=LimitsDraft(*limits.values()))
+    return replace(draft.for_one_run(), dry_run=dry_run)
 
-    from rota.domain.runs.option_drafts import LimitsDraft, OptionDraft
 
-    limits = LimitsDraft(max_time, idle_time, max_steps, max_tokens, max_cost)
-    return replace(OptionDraft(model=model, limits=limits).for_one_run(), dry_run=dry_run)
+takes_options = takes("options", _SCHEDULE, _of_schedule)
+"""Gives a command `options: OptionDraft`: how the runs of a schedule are executed."""
+
+takes_options_of_run = takes("options", {**_ONE_RUN, "dry_run": (DryRun, False)}, _of_run)
+"""Gives a command `options: RunOptions`: how a single run is executed."""
 
 
 def _schema(file: str | None) -> str | None:
     """Return the text of the file, or 'none' as it is."""
-    from rota.domain.errors import InvalidInputError
-
     if file is None or file == "none":
         return file
     try:

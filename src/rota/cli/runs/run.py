@@ -14,16 +14,8 @@ import typer
 from rota.cli.exit_codes import EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
-from rota.cli.runs.options import (
-    DryRun,
-    IdleTime,
-    MaxCost,
-    MaxSteps,
-    MaxTime,
-    MaxTokens,
-    Model,
-    of_run,
-)
+from rota.cli.runs.options import takes_options_of_run
+from rota.domain.runs.options import RunOptions
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -37,17 +29,13 @@ Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait 
 
 
 @app.command("run", json=True)
+@takes_options_of_run
 def run(
     common: CommonOptions,
     agent: Annotated[str, typer.Argument(help="The agent's name.")],
     prompt: Annotated[str, typer.Argument(help="What it is told.")] = "",
-    model: Model = None,
-    max_time: MaxTime = None,
-    idle_time: IdleTime = None,
-    max_steps: MaxSteps = None,
-    max_tokens: MaxTokens = None,
-    max_cost: MaxCost = None,
-    dry_run: DryRun = False,
+    *,
+    options: RunOptions,
     no_wait: NoWait = False,
     timeout: Timeout = 600,
 ) -> None:
@@ -55,15 +43,6 @@ def run(
 
     The model and the limits are for this run, instead of the agent's own.
     """
-    options = of_run(
-        model=model,
-        max_time=max_time,
-        idle_time=idle_time,
-        max_steps=max_steps,
-        max_tokens=max_tokens,
-        max_cost=max_cost,
-        dry_run=dry_run,
-    )
     request_and_show(
         common,
         lambda app, me: app.runs.request(me, agent, prompt, options),

@@ -9,48 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from rota.cli.options import CommonOptions
-from rota.cli.runs.options import (
-    Approvals,
-    ApprovalsExpire,
-    ApprovalsMost,
-    ApprovalsRemind,
-    Check,
-    DayCost,
-    DayTokens,
-    IdleTime,
-    MaxCost,
-    MaxSteps,
-    MaxTime,
-    MaxTokens,
-    Model,
-    OutputSchema,
-    PrecheckArgs,
-    PrecheckOption,
-    QuietAnswer,
-    Retries,
-    Section,
-    of_schedule,
-)
-from rota.cli.schedules.options import (
-    ActiveDays,
-    ActiveHours,
-    At,
-    CatchUp,
-    CatchUpWindow,
-    DstGap,
-    DstOverlap,
-    End,
-    Every,
-    Except,
-    ExceptCalendar,
-    Jitter,
-    MaxRuns,
-    Overlap,
-    PauseAfterFailures,
-    Start,
-    When,
-    Zone,
-)
+from rota.cli.runs.options import takes_options
+from rota.cli.schedules.options import ExceptCalendar, Zone, takes_draft
+from rota.domain.runs.option_drafts import OptionDraft
+from rota.domain.schedules.drafts import Draft
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -65,95 +27,25 @@ NEXT_FIRES: Final = 5
 """How many fires are read back."""
 
 
+@takes_draft
+@takes_options
 def add_schedule(
     common: CommonOptions,
     agent: Annotated[str, typer.Argument(help="The agent's name.")],
-    when: When = None,
+    *,
+    draft: Draft,
     prompt: Annotated[str | None, typer.Option("--prompt", help="What the agent is told.")] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="The agent's name if left out.")
     ] = None,
     time_zone: Zone = None,
-    every: Every = None,
-    at: At = None,
-    start: Start = None,
-    end: End = None,
-    jitter: Jitter = None,
-    active_hours: ActiveHours = None,
-    active_days: ActiveDays = None,
-    excluded_days: Except = None,
-    dst_gap: DstGap = None,
-    dst_overlap: DstOverlap = None,
     except_calendar: ExceptCalendar = None,
-    overlap: Overlap = None,
-    catch_up: CatchUp = None,
-    catch_up_window: CatchUpWindow = None,
-    max_runs: MaxRuns = None,
-    pause_after_failures: PauseAfterFailures = None,
-    model: Model = None,
-    max_time: MaxTime = None,
-    idle_time: IdleTime = None,
-    max_steps: MaxSteps = None,
-    max_tokens: MaxTokens = None,
-    max_cost: MaxCost = None,
-    day_tokens: DayTokens = None,
-    day_cost: DayCost = None,
-    check: Check = None,
-    quiet_answer: QuietAnswer = None,
-    precheck: PrecheckOption = None,
-    precheck_args: PrecheckArgs = None,
-    output_schema: OutputSchema = None,
-    section: Section = None,
-    retries: Retries = None,
-    approvals: Approvals = None,
-    approvals_expire: ApprovalsExpire = None,
-    approvals_remind: ApprovalsRemind = None,
-    approvals_most: ApprovalsMost = None,
+    options: OptionDraft,
     paused: Annotated[bool, typer.Option("--paused", help="It begins when resumed.")] = False,
 ) -> None:
     """Add a schedule; it is read back in words, with its next fires and changes of the clock."""
-    from rota.domain.schedules.drafts import Draft
     from rota.services.schedules.service import NewSchedule
 
-    draft = Draft(
-        when=when,
-        every=every,
-        at=tuple(at or ()),
-        start=start,
-        end=end,
-        jitter=jitter,
-        active_hours=active_hours,
-        active_days=active_days,
-        excluded_days=excluded_days,
-        dst_gap=dst_gap,
-        dst_overlap=dst_overlap,
-        overlap=overlap,
-        catch_up=catch_up,
-        catch_up_window=catch_up_window,
-        max_runs=max_runs,
-        pause_after_failures=pause_after_failures,
-    )
-    options = of_schedule(
-        model=model,
-        max_time=max_time,
-        idle_time=idle_time,
-        max_steps=max_steps,
-        max_tokens=max_tokens,
-        max_cost=max_cost,
-        day_tokens=day_tokens,
-        day_cost=day_cost,
-        check=check,
-        quiet_answer=quiet_answer,
-        precheck=precheck,
-        precheck_args=precheck_args,
-        output_schema=output_schema,
-        section=section,
-        retries=retries,
-        approvals=approvals,
-        approvals_expire=approvals_expire,
-        approvals_remind=approvals_remind,
-        approvals_most=approvals_most,
-    )
     new = NewSchedule(
         name=name or agent,
         agent_name=agent,
@@ -167,10 +59,13 @@ def add_schedule(
     change_and_show(common, lambda app, me: app.schedules.add(me, new), "Added")
 
 
+@takes_draft
+@takes_options
 def edit_schedule(
     common: CommonOptions,
     schedule: Reference,
-    when: When = None,
+    *,
+    draft: Draft,
     agent: Annotated[str | None, typer.Option("--agent", help="Another agent.")] = None,
     prompt: Annotated[
         str | None, typer.Option("--prompt", help="Another prompt; 'none' for none.")
@@ -179,41 +74,8 @@ def edit_schedule(
     time_zone: Annotated[
         str | None, typer.Option("--time-zone", help="Another zone; 'none' for your own.")
     ] = None,
-    every: Every = None,
-    at: At = None,
-    start: Start = None,
-    end: End = None,
-    jitter: Jitter = None,
-    active_hours: ActiveHours = None,
-    active_days: ActiveDays = None,
-    excluded_days: Except = None,
-    dst_gap: DstGap = None,
-    dst_overlap: DstOverlap = None,
     except_calendar: ExceptCalendar = None,
-    overlap: Overlap = None,
-    catch_up: CatchUp = None,
-    catch_up_window: CatchUpWindow = None,
-    max_runs: MaxRuns = None,
-    pause_after_failures: PauseAfterFailures = None,
-    model: Model = None,
-    max_time: MaxTime = None,
-    idle_time: IdleTime = None,
-    max_steps: MaxSteps = None,
-    max_tokens: MaxTokens = None,
-    max_cost: MaxCost = None,
-    day_tokens: DayTokens = None,
-    day_cost: DayCost = None,
-    check: Check = None,
-    quiet_answer: QuietAnswer = None,
-    precheck: PrecheckOption = None,
-    precheck_args: PrecheckArgs = None,
-    output_schema: OutputSchema = None,
-    section: Section = None,
-    retries: Retries = None,
-    approvals: Approvals = None,
-    approvals_expire: ApprovalsExpire = None,
-    approvals_remind: ApprovalsRemind = None,
-    approvals_most: ApprovalsMost = None,
+    options: OptionDraft,
     revision: Annotated[
         int | None,
         typer.Option("--revision", help="Change nothing unless it is still at this revision."),
@@ -223,48 +85,8 @@ def edit_schedule(
 
     A changed rule is planned from now on: it never fires a time that has passed.
     """
-    from rota.domain.schedules.drafts import Draft
     from rota.services.schedules.service import ScheduleEdit
 
-    draft = Draft(
-        when=when,
-        every=every,
-        at=tuple(at or ()),
-        start=start,
-        end=end,
-        jitter=jitter,
-        active_hours=active_hours,
-        active_days=active_days,
-        excluded_days=excluded_days,
-        dst_gap=dst_gap,
-        dst_overlap=dst_overlap,
-        overlap=overlap,
-        catch_up=catch_up,
-        catch_up_window=catch_up_window,
-        max_runs=max_runs,
-        pause_after_failures=pause_after_failures,
-    )
-    options = of_schedule(
-        model=model,
-        max_time=max_time,
-        idle_time=idle_time,
-        max_steps=max_steps,
-        max_tokens=max_tokens,
-        max_cost=max_cost,
-        day_tokens=day_tokens,
-        day_cost=day_cost,
-        check=check,
-        quiet_answer=quiet_answer,
-        precheck=precheck,
-        precheck_args=precheck_args,
-        output_schema=output_schema,
-        section=section,
-        retries=retries,
-        approvals=approvals,
-        approvals_expire=approvals_expire,
-        approvals_remind=approvals_remind,
-        approvals_most=approvals_most,
-    )
     calendars = tuple(c for c in except_calendar if c != "none") if except_calendar else None
     edit = ScheduleEdit(
         draft=draft,

@@ -8,16 +8,7 @@ import typer
 
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
-from rota.cli.runs.options import (
-    DryRun,
-    IdleTime,
-    MaxCost,
-    MaxSteps,
-    MaxTime,
-    MaxTokens,
-    Model,
-    of_run,
-)
+from rota.cli.runs.options import takes_options_of_run
 from rota.cli.runs.run import NoWait, Timeout, request_and_show
 from rota.cli.schedules.changes import (
     NEXT_FIRES,
@@ -29,21 +20,9 @@ from rota.cli.schedules.changes import (
     schedule_json,
     wall_clock,
 )
-from rota.cli.schedules.options import (
-    ActiveDays,
-    ActiveHours,
-    At,
-    DstGap,
-    DstOverlap,
-    End,
-    Every,
-    Except,
-    Jitter,
-    Overlap,
-    Start,
-    When,
-    Zone,
-)
+from rota.cli.schedules.options import Overlap, Zone, takes_rule
+from rota.domain.runs.options import RunOptions
+from rota.domain.schedules.drafts import Draft
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -142,20 +121,12 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
 
 
 @app.command("preview", json=True)
+@takes_rule
 def preview_rule(
     common: CommonOptions,
-    when: When = None,
+    *,
+    draft: Draft,
     time_zone: Zone = None,
-    every: Every = None,
-    at: At = None,
-    start: Start = None,
-    end: End = None,
-    jitter: Jitter = None,
-    active_hours: ActiveHours = None,
-    active_days: ActiveDays = None,
-    excluded_days: Except = None,
-    dst_gap: DstGap = None,
-    dst_overlap: DstOverlap = None,
     count: Annotated[
         int, typer.Option("--count", min=1, max=1000, help="So many fires.")
     ] = NEXT_FIRES,
@@ -166,25 +137,11 @@ def preview_rule(
     """
     from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
-    from rota.domain.schedules.drafts import Draft
     from rota.services.schedules.preview import preview
 
     zone = time_zone or "UTC"
     if time_zone is None and (common.data_dir or common.database_url or common.user):
         zone = common.as_person(lambda app, me: app.schedules.zone(me))
-    draft = Draft(
-        when=when,
-        every=every,
-        at=tuple(at or ()),
-        start=start,
-        end=end,
-        jitter=jitter,
-        active_hours=active_hours,
-        active_days=active_days,
-        excluded_days=excluded_days,
-        dst_gap=dst_gap,
-        dst_overlap=dst_overlap,
-    )
     seen = preview(draft, zone, runs=count, now=wall_clock())
     if common.json:
         output.print_json(
@@ -339,18 +296,14 @@ def remove(common: CommonOptions, schedule: Reference) -> None:
 
 
 @app.command("run", json=True)
+@takes_options_of_run
 def run_now(
     common: CommonOptions,
     schedule: Reference,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Instead of its own.")] = None,
     overlap: Overlap = None,
-    model: Model = None,
-    max_time: MaxTime = None,
-    idle_time: IdleTime = None,
-    max_steps: MaxSteps = None,
-    max_tokens: MaxTokens = None,
-    max_cost: MaxCost = None,
-    dry_run: DryRun = False,
+    *,
+    options: RunOptions,
     no_wait: NoWait = False,
     timeout: Timeout = 600,
 ) -> None:
@@ -358,18 +311,7 @@ def run_now(
 
     The model and the limits are for this run, before those of the schedule.
     """
-    from rota.domain.schedules.drafts import Draft
-
     policy = Draft(overlap=overlap).policy().overlap if overlap is not None else None
-    options = of_run(
-        model=model,
-        max_time=max_time,
-        idle_time=idle_time,
-        max_steps=max_steps,
-        max_tokens=max_tokens,
-        max_cost=max_cost,
-        dry_run=dry_run,
-    )
 
     async def request(app: App, me: UserId) -> RunId:
         found = await app.schedules.get(me, schedule)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 import typer
+
+from rota.cli.groups import takes
+from rota.domain.schedules.drafts import Draft
 
 When = Annotated[
     str | None,
@@ -99,3 +103,35 @@ PauseAfterFailures = Annotated[
         "--pause-after-failures", min=0, metavar="N", help="Pause after N failed runs in a row."
     ),
 ]
+
+_RULE: Final[Mapping[str, tuple[Any, object]]] = {
+    "when": (When, None),
+    "every": (Every, None),
+    "at": (At, None),
+    "start": (Start, None),
+    "end": (End, None),
+    "jitter": (Jitter, None),
+    "active_hours": (ActiveHours, None),
+    "active_days": (ActiveDays, None),
+    "excluded_days": (Except, None),
+    "dst_gap": (DstGap, None),
+    "dst_overlap": (DstOverlap, None),
+}
+_POLICY: Final[Mapping[str, tuple[Any, object]]] = {
+    "overlap": (Overlap, None),
+    "catch_up": (CatchUp, None),
+    "catch_up_window": (CatchUpWindow, None),
+    "max_runs": (MaxRuns, None),
+    "pause_after_failures": (PauseAfterFailures, None),
+}
+
+
+def _draft(*, at: list[str] | None, **written: Any) -> Draft:
+    return Draft(at=tuple(at or ()), **written)
+
+
+takes_rule = takes("draft", _RULE, _draft)
+"""Gives a command `draft: Draft`, of which it takes the rule."""
+
+takes_draft = takes("draft", {**_RULE, **_POLICY}, _draft)
+"""Gives a command `draft: Draft`: rule and policy."""
