@@ -177,7 +177,12 @@ def _beginning(value: Any, room: _Room) -> Any:
                 kept[name[: _LONGEST_CELL + 1]] = _beginning(item, room)
             return kept
         case list() | tuple():
-            return [_beginning(item, room) for item in value if room.left >= 0]
+            items = []
+            for item in value:
+                if room.left < 0:
+                    break
+                items.append(_beginning(item, room))
+            return items
     return value
 
 
