@@ -82,12 +82,13 @@ async def others(workshop, count):
     return [await make_run(workshop, "other") for _ in range(count)]
 
 
-def sleepy_in(registry, calls):
+def sleepy_in(registry, calls, count):
     @tool
     async def sleepy() -> str:
-        """Sleep, without blocking anybody."""
+        """Sleep, without blocking anybody; until its loop is given up, if it is of the first."""
         calls.append(1)
-        await asyncio.sleep(2.0)
+        if len(calls) <= count:
+            await asyncio.sleep(600)
         return "slept"
 
     registry.register("sleepy", lambda _context: sleepy)
@@ -106,7 +107,7 @@ async def test_other_runs_finish_and_the_blocked_one_is_not_run_twice(
     await declare_sleepy(workshop)
     await declare_block(workshop, read_only=False)
     calls = []
-    registry = sleepy_in(blocker.registry(workshop), calls)
+    registry = sleepy_in(blocker.registry(workshop), calls, 3)
     others_runs = await others(workshop, 3)
     async with working(
         workshop, database_url, blocked_after=BLOCKED_AFTER, registry=registry
@@ -262,7 +263,7 @@ async def test_abandoned_loop_lets_its_callers_go_at_once():
     await asyncio.sleep(0.05)
     loop.abandon(close)
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):  # before the block ends by itself
         outcomes = await asyncio.gather(blocked, waiting, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 2
     with pytest.raises(UnavailableError):

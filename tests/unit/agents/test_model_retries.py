@@ -133,7 +133,8 @@ async def test_a_failure_in_the_middle_of_a_stream_is_tried_again(spec):
 async def test_silence_is_given_up_and_tried_again(spec):
     calls = Calls()
     with SERVERS[spec](Hangs(), Says("Awake")) as server:
-        assert await calls([model_at(server, spec, timeout=0.2)]) == "Awake"
+        # It holds for the second answer too, which a busy machine takes its time for.
+        assert await calls([model_at(server, spec, timeout=2.0)]) == "Awake"
     assert (len(server.requests), calls.kinds) == (2, ["timeout"])
 
 

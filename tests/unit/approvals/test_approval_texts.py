@@ -65,7 +65,7 @@ def test_megabytes_are_neither_read_nor_written_to_show_sixty_letters(monkeypatc
         written.append(_DUMPS(*args, **kwargs))
         return written[-1]
 
-    monkeypatch.setattr("rota.cli.approval_texts.json.dumps", dumps)
+    monkeypatch.setattr("rota.cli.approvals.texts.json.dumps", dumps)
 
     assert len(_cell({"text": value})) == _LONGEST_CELL
 
