@@ -20,7 +20,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from rota.domain.errors import MigrationError, UnavailableError
-from rota.store.statements import statement
+from rota.store.statements import statement, value
 
 _LOCK_KEY: Final = 0x726F7461  # "rota"
 _CREATED_TABLE: Final = re.compile(
@@ -129,7 +129,7 @@ async def pending_migrations(conn: psycopg.AsyncConnection[TupleRow]) -> tuple[s
 async def _migrate(
     conn: psycopg.AsyncConnection[TupleRow], shipped: Sequence[Migration]
 ) -> MigrationReport:
-    if await _fetch_flag(conn, "lacks_auth_uid"):
+    if await value(conn, "lacks_auth_uid", bool):
         await conn.execute(files("rota.store").joinpath("auth_shim.sql").read_bytes())
     booked = await _booked(conn)
     by_supabase = await _applied_by_supabase(conn)
@@ -162,7 +162,7 @@ async def _migrate(
 
 
 async def _booked(conn: psycopg.AsyncConnection[TupleRow]) -> dict[str, str]:
-    if not await _fetch_flag(conn, "has_schema_migrations"):
+    if not await value(conn, "has_schema_migrations", bool):
         return {}
     cursor = await conn.execute("SELECT version, checksum FROM rota.schema_migrations")
     booked: dict[str, str] = dict(await cursor.fetchall())
@@ -171,7 +171,7 @@ async def _booked(conn: psycopg.AsyncConnection[TupleRow]) -> dict[str, str]:
 
 
 async def _applied_by_supabase(conn: psycopg.AsyncConnection[TupleRow]) -> frozenset[str]:
-    if not await _fetch_flag(conn, "has_supabase_migrations"):
+    if not await value(conn, "has_supabase_migrations", bool):
         return frozenset()
     cursor = await conn.execute("SELECT version FROM supabase_migrations.schema_migrations")
     return frozenset(version for (version,) in await cursor.fetchall())
@@ -197,9 +197,3 @@ async def _refuse_foreign_tables(
                 f"{migration.name} is not booked here). Rename or move that table, or give rota "
                 "a database of its own."
             )
-
-
-async def _fetch_flag(conn: psycopg.AsyncConnection[TupleRow], name: str) -> bool:
-    cursor = await conn.execute(statement(name))
-    row = await cursor.fetchone()
-    return bool(row and row[0])
