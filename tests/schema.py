@@ -91,7 +91,7 @@ FUNCTIONS = """
     ORDER BY p.oid
 """
 
-_CAST = re.compile(r"::[a-z]+(\[\])?$")
+_CAST_TEXT = re.compile(r"^('.*')::.*$")
 
 Row = Mapping[str, Any]
 
@@ -188,7 +188,7 @@ def _table(table: Table) -> Iterator[str]:
         if column["is_identity"]:
             filled = "counts up"
         elif column["filled"] is not None:
-            filled = f"`{_CAST.sub('', column['filled'])}`"
+            filled = f"`{_CAST_TEXT.sub(lambda found: found[1], column['filled'])}`"
         cells = (
             f"`{column['name']}`",
             column["type"],

@@ -315,6 +315,7 @@ AS $$
     WHERE r.schedule_id = of_schedule AND rota.is_unfinished(r) AND r.trigger <> 'backfill'
       AND (r.status <> 'waiting' OR rota.is_in_line(r))
 $$;
+
 -- A serial run is admitted when it is the first of its schedule's line and none has begun that is
 -- not over.
 CREATE VIEW rota.runs_to_admit WITH (security_invoker = true) AS
