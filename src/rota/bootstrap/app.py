@@ -6,37 +6,39 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from rota.domain.errors import NotFoundError, SetupRequiredError
 from rota.domain.ids import UserId
 from rota.security.secrets.encryption import Cipher, load_key
-from rota.services.agent_files.applying import AgentFileService
-from rota.services.agents.connections import ConnectionService
-from rota.services.agents.prices import ModelPriceService
-from rota.services.agents.service import AgentService
-from rota.services.agents.tools import ToolService
-from rota.services.approvals.deputies import DeputyService
-from rota.services.approvals.rules import RuleService
-from rota.services.approvals.service import ApprovalService
-from rota.services.audit.checkpoints import Checkpoints
-from rota.services.audit.service import AuditService
-from rota.services.notifications.service import NotificationService
-from rota.services.operations.retention import RetentionService
-from rota.services.runs.limits import LimitService
-from rota.services.runs.results import ResultService
-from rota.services.runs.service import RunService
-from rota.services.runs.usage import UsageService
-from rota.services.schedules.calendars import CalendarService
-from rota.services.schedules.explanations import ExplanationService
-from rota.services.schedules.service import ScheduleService
 from rota.settings import Settings
 from rota.store import users
 from rota.store.database import Connection, Database
 from rota.store.embedded.server import EmbeddedPostgres, default_data_dir
 from rota.store.migrations import migrate, pending_migrations
+
+if TYPE_CHECKING:
+    from rota.services.agent_files.applying import AgentFileService
+    from rota.services.agents.connections import ConnectionService
+    from rota.services.agents.prices import ModelPriceService
+    from rota.services.agents.service import AgentService
+    from rota.services.agents.tools import ToolService
+    from rota.services.approvals.deputies import DeputyService
+    from rota.services.approvals.rules import RuleService
+    from rota.services.approvals.service import ApprovalService
+    from rota.services.audit.service import AuditService
+    from rota.services.notifications.service import NotificationService
+    from rota.services.operations.retention import RetentionService
+    from rota.services.runs.limits import LimitService
+    from rota.services.runs.results import ResultService
+    from rota.services.runs.service import RunService
+    from rota.services.runs.usage import UsageService
+    from rota.services.schedules.calendars import CalendarService
+    from rota.services.schedules.explanations import ExplanationService
+    from rota.services.schedules.service import ScheduleService
 
 LOCAL_OWNER: Final = "owner@localhost"
 """The one person of an embedded server."""
@@ -53,31 +55,128 @@ class Server:
     embedded: EmbeddedPostgres | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class App:
-    """Everything that a command needs, on one event loop, without LangChain."""
+    """Everything that a command needs, on one event loop, without LangChain.
+
+    A service is imported and wired when it is first asked for: importing all of them takes longer
+    than most commands do.
+    """
 
     settings: Settings
     server: Server
     database: Database
-    notifications: NotificationService
-    connections: ConnectionService
-    agents: AgentService
-    agent_files: AgentFileService
-    tools: ToolService
-    schedules: ScheduleService
-    calendars: CalendarService
-    explanations: ExplanationService
-    runs: RunService
-    results: ResultService
-    prices: ModelPriceService
-    usage: UsageService
-    retention: RetentionService
-    limits: LimitService
-    approvals: ApprovalService
-    deputies: DeputyService
-    audit: AuditService
-    rules: RuleService
+    cipher: Cipher
+
+    @cached_property
+    def notifications(self) -> NotificationService:
+        from rota.services.notifications.service import NotificationService
+
+        return NotificationService(self.database)
+
+    @cached_property
+    def connections(self) -> ConnectionService:
+        from rota.services.agents.connections import ConnectionService
+
+        return ConnectionService(self.database, self.cipher, clock=clock)
+
+    @cached_property
+    def agents(self) -> AgentService:
+        from rota.services.agents.service import AgentService
+
+        return AgentService(self.database)
+
+    @cached_property
+    def agent_files(self) -> AgentFileService:
+        from rota.services.agent_files.applying import AgentFileService
+
+        return AgentFileService(self.database, self.schedules)
+
+    @cached_property
+    def tools(self) -> ToolService:
+        from rota.services.agents.tools import ToolService
+
+        return ToolService(self.database)
+
+    @cached_property
+    def schedules(self) -> ScheduleService:
+        from rota.services.schedules.service import ScheduleService
+
+        return ScheduleService(self.database, clock=clock)
+
+    @cached_property
+    def calendars(self) -> CalendarService:
+        from rota.services.schedules.calendars import CalendarService
+
+        return CalendarService(self.database, clock=clock)
+
+    @cached_property
+    def explanations(self) -> ExplanationService:
+        from rota.services.schedules.explanations import ExplanationService
+
+        return ExplanationService(self.database, self.schedules, clock=clock)
+
+    @cached_property
+    def runs(self) -> RunService:
+        from rota.services.runs.service import RunService
+
+        return RunService(self.database)
+
+    @cached_property
+    def results(self) -> ResultService:
+        from rota.services.runs.results import ResultService
+
+        return ResultService(self.database)
+
+    @cached_property
+    def prices(self) -> ModelPriceService:
+        from rota.services.agents.prices import ModelPriceService
+
+        return ModelPriceService(self.database)
+
+    @cached_property
+    def usage(self) -> UsageService:
+        from rota.services.runs.usage import UsageService
+
+        return UsageService(self.database, clock=clock)
+
+    @cached_property
+    def retention(self) -> RetentionService:
+        from rota.services.audit.checkpoints import Checkpoints
+        from rota.services.operations.retention import RetentionService
+
+        return RetentionService(self.database, Checkpoints(self.cipher))
+
+    @cached_property
+    def limits(self) -> LimitService:
+        from rota.services.runs.limits import LimitService
+
+        return LimitService(self.database)
+
+    @cached_property
+    def approvals(self) -> ApprovalService:
+        from rota.services.approvals.service import ApprovalService
+
+        return ApprovalService(self.database, self.cipher, self.notifications)
+
+    @cached_property
+    def deputies(self) -> DeputyService:
+        from rota.services.approvals.deputies import DeputyService
+
+        return DeputyService(self.database)
+
+    @cached_property
+    def audit(self) -> AuditService:
+        from rota.services.audit.checkpoints import Checkpoints
+        from rota.services.audit.service import AuditService
+
+        return AuditService(self.database, Checkpoints(self.cipher))
+
+    @cached_property
+    def rules(self) -> RuleService:
+        from rota.services.approvals.rules import RuleService
+
+        return RuleService(self.database, clock=clock)
 
     async def person(self) -> UserId:
         """Return whom commands act as: the sole owner of an embedded server, else `--as`.
@@ -153,7 +252,7 @@ def database_server(settings: Settings, *, progress: Progress = lambda _: None) 
 
 @asynccontextmanager
 async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
-    """Open the database and wire the services.
+    """Open the database, and have the services wired to it as they are asked for.
 
     The schema of an embedded server is brought up to date first; on another one an outdated
     schema raises SetupRequiredError, because who may change it is the operator's decision.
@@ -169,31 +268,7 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
                 f"The database's schema lacks {len(missing)} migration(s); run `rota migrate`.",
                 what="migrations",
             )
-        notifications = NotificationService(database)
-        schedules = ScheduleService(database, clock=clock)
-        yield App(
-            settings=settings,
-            server=server,
-            database=database,
-            notifications=notifications,
-            connections=ConnectionService(database, cipher_of(settings), clock=clock),
-            agents=AgentService(database),
-            agent_files=AgentFileService(database, schedules),
-            tools=ToolService(database),
-            schedules=schedules,
-            calendars=CalendarService(database, clock=clock),
-            explanations=ExplanationService(database, schedules, clock=clock),
-            runs=RunService(database),
-            results=ResultService(database),
-            prices=ModelPriceService(database),
-            usage=UsageService(database, clock=clock),
-            retention=RetentionService(database, Checkpoints(cipher_of(settings))),
-            limits=LimitService(database),
-            audit=AuditService(database, Checkpoints(cipher_of(settings))),
-            approvals=ApprovalService(database, cipher_of(settings), notifications),
-            deputies=DeputyService(database),
-            rules=RuleService(database, clock=clock),
-        )
+        yield App(settings, server, database, cipher_of(settings))
 
 
 def database_of(

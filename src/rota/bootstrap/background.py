@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from rota import logs
 from rota.bootstrap.mail import mail_folders, mail_path
 from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import UserId
@@ -30,6 +31,7 @@ from rota.bootstrap.app import App, cipher_of, clock, database_of
 
 def scheduler_loop(app: App) -> SchedulerLoop:
     """Wire what fires schedules; needs no LangChain."""
+    logs.begin()
     incidents = IncidentService(app.database, app.notifications)
     url = app.settings.ping_url
     return SchedulerLoop(
@@ -47,17 +49,18 @@ def scheduler_loop(app: App) -> SchedulerLoop:
 async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
     """Wire what runs agents: their own loop, database pool and HTTP client."""
     # LangChain takes seconds to import, and most commands never run an agent.
-    import httpx  # noqa: PLC0415  as said above
+    import httpx
 
-    from rota.agents.models.building import ChatModels  # noqa: PLC0415  as said above
-    from rota.agents.own_code.registered import load_callables, tool_registry  # noqa: PLC0415  as said above
-    from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as said above
-    from rota.engine.agent_loop import AgentLoop  # noqa: PLC0415  as said above
-    from rota.engine.queue import QueueWorker  # noqa: PLC0415  as said above
-    from rota.services.operations.agent_sides import AgentSide, AgentSides  # noqa: PLC0415  as said above
-    from rota.services.operations.background_tasks import BackgroundTaskService  # noqa: PLC0415  as said above
-    from rota.services.runs.scheduled_execution_service import ScheduledExecutionService  # noqa: PLC0415  as said above
+    from rota.agents.models.building import ChatModels
+    from rota.agents.own_code.registered import load_callables, tool_registry
+    from rota.agents.tools.context import ToolContext
+    from rota.engine.agent_loop import AgentLoop
+    from rota.engine.queue import QueueWorker
+    from rota.services.operations.agent_sides import AgentSide, AgentSides
+    from rota.services.operations.background_tasks import BackgroundTaskService
+    from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
 
+    logs.begin()
     settings = app.settings
     mail = await mail_folders(app)
     registry = tool_registry(settings.tools)
@@ -139,11 +142,11 @@ def tool_definition(settings: Settings, name: str) -> str:
     be described.
     """
     # LangChain takes seconds to import, and most commands never look at a tool.
-    import httpx  # noqa: PLC0415  as said above
+    import httpx
 
-    from rota.agents.own_code.registered import tool_registry  # noqa: PLC0415  as said above
-    from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as said above
-    from rota.agents.tools.definitions import hash_of  # noqa: PLC0415  as said above
+    from rota.agents.own_code.registered import tool_registry
+    from rota.agents.tools.context import ToolContext
+    from rota.agents.tools.definitions import hash_of
 
     async def secret(service: str) -> str:
         raise SetupRequiredError("The tool is only looked at.", what=service)

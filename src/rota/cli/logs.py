@@ -1,19 +1,35 @@
-"""Logs of long-running commands: to standard error, secrets taken out."""
+"""Logs: to standard error, secrets taken out."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
+from typing import TYPE_CHECKING
 
-import structlog
-from structlog.typing import EventDict, WrappedLogger
-
+import rota.logs
 from rota.security.secrets.redaction import redact
 from rota.settings import Settings
 
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, WrappedLogger
+
 
 def configure_logs(settings: Settings) -> None:
-    """Set up structlog and the standard library's logging once for this process."""
+    """Set up the standard library's logging now, and structlog before its first line."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr, force=True)
+    # httpx logs each request's URL; psycopg's pool each lost connection, which rota logs itself.
+    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    rota.logs.set_up = partial(_configure_structlog, settings)
+    if "structlog" in sys.modules:
+        rota.logs.begin()
+
+
+def _configure_structlog(settings: Settings) -> None:
+    import structlog
+
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     terminal = sys.stderr.isatty()
     structlog.configure(
@@ -31,10 +47,6 @@ def configure_logs(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr, force=True)
-    # httpx logs each request's URL; psycopg's pool each lost connection, which rota logs itself.
-    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 def _redacted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

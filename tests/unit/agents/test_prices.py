@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rota.agents.models.building import PROVIDERS, build_chat_model
-from rota.agents.models.prices import _LIBRARY_NAMES, PriceTable, tokens_of
+from rota.agents.models.library_prices import PROVIDERS as LIBRARY_NAMES
+from rota.agents.models.prices import PriceTable, tokens_of
 from rota.domain.agents.prices import FREE, Price, Tokens, parse_price_key, parse_usd
 from rota.domain.errors import InvalidInputError
 from tests.loopback.anthropic import AnthropicServer
@@ -220,8 +221,8 @@ def test_a_quote_says_whose_price_it_is_and_whether_there_is_more_to_it():
 
 
 def test_the_librarys_names_of_providers_are_its_own_and_ours():
-    assert set(PROVIDERS) >= set(_LIBRARY_NAMES)
-    for name in set(_LIBRARY_NAMES.values()):
+    assert set(PROVIDERS) >= set(LIBRARY_NAMES)
+    for name in set(LIBRARY_NAMES.values()):
         assert find_provider_by_id(get_snapshot().providers, name).id == name
 
 

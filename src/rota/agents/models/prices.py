@@ -1,7 +1,7 @@
 """What a model call cost: the operator's prices first, then those of a library.
 
-The library is genai-prices: a table that comes with the package, so that newer prices come with a
-newer package. It is never asked to fetch anything. LangChain is not imported here.
+The library (`rota.agents.models.library_prices`) is imported with the first model that has no
+price of the operator's: that takes half a second. LangChain is not imported here.
 """
 
 from __future__ import annotations
@@ -12,43 +12,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from genai_prices import Usage
-from genai_prices import __version__ as library_version
-from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
-
 from rota.domain.agents.prices import ANY_MODEL, FREE, Price, Tokens, find_override, normal_model
 
 __all__ = ["Price", "PriceTable", "Quote"]
 
 _FREE_PROVIDERS: Final = frozenset({"callable", "ollama", "scripted"})
-
-_LIBRARY_NAMES: Final[Mapping[str, str]] = {
-    "anthropic": "anthropic",
-    "anthropic_bedrock": "aws",
-    "azure_ai": "azure",
-    "azure_openai": "azure",
-    "baseten": "baseten",
-    "bedrock": "aws",
-    "bedrock_converse": "aws",
-    "bedrock_mantle_anthropic": "aws",
-    "bedrock_mantle_openai": "aws",
-    "cohere": "cohere",
-    "deepseek": "deepseek",
-    "fireworks": "fireworks",
-    "google_anthropic_vertex": "google",
-    "google_genai": "google",
-    "google_vertexai": "google",
-    "groq": "groq",
-    "meta": "meta",
-    "mistralai": "mistral",
-    "openai": "openai",
-    "openrouter": "openrouter",
-    "perplexity": "perplexity",
-    "together": "together",
-    "xai": "x-ai",
-}
-"""Providers of `init_chat_model` by the library's names; for others no price is guessed."""
 
 _TIERS: Final = ("priority", "flex")
 """OpenAI's service tiers, which langchain-openai puts before the names of its token counts."""
@@ -70,7 +38,7 @@ class Quote:
 
 
 class PriceTable:
-    """Prices of model calls in US dollars. Building one reads the library's table into memory.
+    """Prices of model calls in US dollars.
 
     `overrides` are the operator's prices by `provider:model`, `provider:*` or `*`, the most exact
     one first, and all of them before the library. Models of `scripted`, `ollama` and `callable`
@@ -79,7 +47,6 @@ class PriceTable:
 
     def __init__(self, overrides: Mapping[str, Price]) -> None:
         self._overrides = dict(overrides)
-        self._library = get_snapshot()
 
     def cost(
         self, model: str, usage: Mapping[str, Any], *, at: datetime | None = None
@@ -91,28 +58,26 @@ class PriceTable:
         own = self._own(model)
         if own is not None:
             return own.price.cost(tokens_of(usage))
-        known = self._of_library(model)
-        return None if known is None else _library_cost(*known, usage, at)
+        from rota.agents.models import library_prices  # noqa: PLC0415  as said above
+
+        return library_prices.cost(model, usage, at)
 
     def knows(self, model: str) -> bool:
         """Return whether the cost of a model can be told."""
-        return self._own(model) is not None or self._of_library(model) is not None
+        if self._own(model) is not None:
+            return True
+        from rota.agents.models import library_prices  # noqa: PLC0415  as said above
+
+        return library_prices.find(model) is not None
 
     def quote(self, model: str, *, at: datetime) -> Quote | None:
         """Return the price of a model at a time, or None where none is known."""
         own = self._own(model)
         if own is not None:
             return own
-        known = self._of_library(model)
-        if known is None:
-            return None
-        info = known[1]
-        prices = info.get_prices(at)
-        price, varies = _price_of(prices)
-        key = f"genai-prices {library_version}: {info.id}"
-        return Quote(
-            model, price, "library", key, varies or not isinstance(info.prices, ModelPrice)
-        )
+        from rota.agents.models import library_prices  # noqa: PLC0415  as said above
+
+        return library_prices.quote(model, at)
 
     def _own(self, model: str) -> Quote | None:
         provider = normal_model(model).partition(":")[0]
@@ -120,17 +85,6 @@ class PriceTable:
         if provider in _FREE_PROVIDERS and key in {None, ANY_MODEL}:
             return Quote(model, FREE, "free", f"{provider}:*")
         return None if key is None else Quote(model, self._overrides[key], "operator", key)
-
-    def _of_library(self, model: str) -> tuple[Provider, ModelInfo] | None:
-        provider, _, name = normal_model(model).partition(":")
-        known_as = _LIBRARY_NAMES.get(provider)
-        if known_as is None or not name:
-            return None
-        try:
-            found = self._library.find_provider_model(name, None, known_as, None)
-        except LookupError:
-            return None
-        return found if _is_priced(found[1]) else None
 
 
 def unknown_price(models: Sequence[str]) -> str:
@@ -172,44 +126,3 @@ def service_tier(usage: Mapping[str, Any]) -> str | None:
 
 def _count(counts: Mapping[str, Any], name: str) -> int:
     return max(0, int(counts.get(name) or 0))
-
-
-def _library_cost(
-    provider: Provider, model: ModelInfo, usage: Mapping[str, Any], at: datetime | None
-) -> Decimal:
-    tokens = tokens_of(usage)
-    tier = service_tier(usage)
-    counted = Usage(
-        input_tokens=tokens.input,
-        output_tokens=tokens.output,
-        cache_read_tokens=tokens.cache_read,
-        cache_write_tokens=tokens.cache_write + tokens.cache_write_1h,
-        cache_write_1h_tokens=tokens.cache_write_1h,
-    )
-    calculated = model.calc_price(
-        counted,
-        provider,
-        genai_request_timestamp=at,
-        price_context=None if tier is None else {"service_tier": tier},
-    )
-    return calculated.total_price
-
-
-def _is_priced(model: ModelInfo) -> bool:
-    """Return whether a model of the library has prices: some are listed without."""
-    prices = model.prices if isinstance(model.prices, ModelPrice) else model.prices[0].prices
-    chats = prices.input_mtok is not None and prices.output_mtok is not None
-    return chats or model.id.endswith(":free")
-
-
-def _price_of(prices: ModelPrice) -> tuple[Price, bool]:
-    """Return the four prices at the smallest input, and whether there are more than these."""
-    read = (
-        prices.input_mtok,
-        prices.output_mtok,
-        prices.cache_read_mtok,
-        prices.cache_write_mtok,
-    )
-    varies = prices.requests_kcount is not None or any(isinstance(p, TieredPrices) for p in read)
-    plain = [price.base if isinstance(price, TieredPrices) else price for price in read]
-    return Price(plain[0] or Decimal(0), plain[1] or Decimal(0), plain[2], plain[3]), varies

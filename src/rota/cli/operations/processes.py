@@ -71,6 +71,7 @@ def settle_memory() -> None:
     """Keep what is loaded out of later garbage collections: walking it takes tens of ms."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(700)
 
 
 def until_stopped(stop: asyncio.Event) -> None:

@@ -1,4 +1,7 @@
-"""Secrets at rest: AES-256-GCM, with the row's identity as associated data."""
+"""Secrets at rest: AES-256-GCM, with the row's identity as associated data.
+
+What has a cipher seldom uses it, so cryptography is imported when it does: it takes long.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,6 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from rota.domain.errors import InvalidInputError, SetupRequiredError
 
@@ -38,11 +38,16 @@ class Cipher:
 
     def encrypt(self, plaintext: str, *, identity: str) -> bytes:
         """Return nonce, ciphertext and tag; `identity` (the row's) must be given to decrypt."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  as said
+
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return nonce + AESGCM(self.key).encrypt(nonce, plaintext.encode(), identity.encode())
 
     def decrypt(self, sealed: bytes, *, identity: str) -> str:
         """Return the plaintext; raises SetupRequiredError for another key or a moved row."""
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415  as said
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  as said
+
         nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
             return AESGCM(self.key).decrypt(nonce, ciphertext, identity.encode()).decode()

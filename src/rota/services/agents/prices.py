@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from rota.domain.agents.prices import Price, parse_price_key
@@ -68,8 +69,10 @@ class CurrentPrices:
 
     async def __call__(self) -> PriceTable:
         """Return the price table; the first one takes half a second to build."""
-        from rota.agents.models.prices import PriceTable  # noqa: PLC0415  half a second of import
+        from rota.agents.models.prices import PriceTable  # noqa: PLC0415  not on a command's way
 
+        # Half a second, before the worker works rather than with its first run.
+        import_module("rota.agents.models.library_prices")
         if self._table is None or time.monotonic() - self._read_at > _FRESH_FOR:
             self._read_at = time.monotonic()
             self._table = PriceTable(await self._prices.overrides())

@@ -8,11 +8,10 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import structlog
-
 from rota.domain.audit.chain import Checkpoint, Head
 from rota.domain.audit.checks import ChainCheck
 from rota.domain.errors import SetupRequiredError
+from rota.logs import LazyLogger
 from rota.security.secrets.encryption import Cipher
 from rota.security.secrets.signing import is_signed, sign
 from rota.store.audit import rows
@@ -21,7 +20,7 @@ from rota.store.database import Connection
 
 _PURPOSE: Final = "audit checkpoint"
 
-log = structlog.get_logger(__name__)
+log = LazyLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import structlog
-
 from rota.domain.operations.retention import Kind, Period, Pruned, RetentionPolicy
+from rota.logs import LazyLogger
 from rota.services.audit.checkpoints import Checkpoints
 from rota.store.database import Connection, Database
 from rota.store.operations import processes
@@ -34,7 +33,7 @@ brings rows of its own."""
 _PAUSE: Final = 0.02
 """Seconds between two transactions: nobody waits for a pruning, so it makes room for the rest."""
 
-log = structlog.get_logger(__name__)
+log = LazyLogger(__name__)
 
 
 class RetentionService:

@@ -17,9 +17,10 @@ from rota.services.approvals.expiry import ApprovalTimes
 from rota.services.audit.sealing import SEAL_EVERY, AuditSealer
 from rota.services.operations.periodic import cancel, first_of, repeat, reporting
 from rota.services.operations.retention import LOOK_EVERY, RetentionService
-from rota.services.operations.watch import PING_EVERY, SILENT_AFTER, DeadMansSwitch
+from rota.services.operations.watch import PING_EVERY, DeadMansSwitch
 from rota.services.schedules.firing import Scheduler
 from rota.store.database import WAKE_CHANNEL, Database, listen
+from rota.store.operations.processes import SILENT_AFTER
 
 LONGEST_SLEEP: Final = 15.0
 """Seconds after which the scheduler looks at the wall clock again, whatever it waits for: laptops

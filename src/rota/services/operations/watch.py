@@ -13,9 +13,7 @@ from rota.domain.schedules.rules.intervals import length_in_words
 from rota.services.notifications.incidents import IncidentService
 from rota.store.database import Database
 from rota.store.operations import processes
-
-SILENT_AFTER: Final = 60.0
-"""Seconds without a look at the clock after which a scheduler is silent; it looks every 15."""
+from rota.store.operations.processes import SILENT_AFTER
 
 CHECK_EVERY: Final = 15.0
 

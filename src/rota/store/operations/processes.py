@@ -17,6 +17,9 @@ Kind = Literal["scheduler", "worker"]
 ALIVE_WITHIN: Final = 15.0
 """Seconds since a process was last seen for it to count as alive; it reports every five."""
 
+SILENT_AFTER: Final = 60.0
+"""Seconds without a look at the clock after which a scheduler is silent; it looks every 15."""
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
