@@ -54,7 +54,7 @@ class Desk:
     async def work(self, service: ScheduledExecutionService | None = None) -> list[Outcome]:
         """Execute what waits, until nothing does."""
         done = []
-        while waiting := await self._waiting():
+        while waiting := await self.waiting_runs():
             try:
                 self.last = await (service or self.service).execute_run(waiting[0])
                 done.append(self.last)
@@ -62,7 +62,8 @@ class Desk:
                 continue
         return done
 
-    async def _waiting(self) -> list[Any]:
+    async def waiting_runs(self) -> list[Any]:
+        """Return the runs that wait to be taken, in order."""
         rows = await self.workshop.rows("agent_runs", "created_at")
         async with self.workshop.database.connection() as conn:
             return [

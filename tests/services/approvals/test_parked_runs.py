@@ -307,7 +307,7 @@ async def test_call_that_is_allowed_by_now_still_waits_for_its_decision(desk):
 async def test_two_attempts_at_once_run_the_call_once(desk):
     await desk.run_steps(PAY_THEN_LOOK, mode="suspend")
     await desk.approve()
-    (run,) = await desk._waiting()
+    (run,) = await desk.waiting_runs()
 
     await asyncio.gather(
         *(desk_of(desk.workshop).service.execute_run(run) for _ in range(4)),
@@ -356,7 +356,7 @@ async def test_worker_that_dies_in_the_approved_call(desk, idempotent):
     desk.workshop.toolbox.gate = asyncio.Event()
     run_id = await desk.run({"tool": "wait"}, mode="suspend")
     await desk.approve()
-    (run,) = await desk._waiting()
+    (run,) = await desk.waiting_runs()
     dying = asyncio.create_task(desk.service.execute_run(run))
     async with asyncio.timeout(10):
         while ("wait", None) not in desk.workshop.toolbox.calls:
@@ -394,7 +394,7 @@ async def test_graceful_stop_in_the_approved_call_repeats_nothing(desk):
     desk.workshop.toolbox.gate = asyncio.Event()
     run_id = await desk.run({"tool": "wait"}, mode="suspend")
     await desk.approve()
-    (run,) = await desk._waiting()
+    (run,) = await desk.waiting_runs()
     stopping = asyncio.create_task(desk.service.execute_run(run))
     async with asyncio.timeout(10):
         while ("wait", None) not in desk.workshop.toolbox.calls:

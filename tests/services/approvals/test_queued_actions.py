@@ -254,7 +254,7 @@ async def test_two_runs_of_one_action_execute_it_once(desk):
 async def test_two_workers_with_one_run_execute_it_once(desk):
     await desk.run(send("bob"))
     await desk.approve()
-    (run,) = await desk._waiting()
+    (run,) = await desk.waiting_runs()
 
     await asyncio.gather(
         *(desk_of(desk.workshop).service.execute_run(run) for _ in range(4)),
@@ -837,7 +837,7 @@ async def test_cancelled_run_asks_for_nothing_any_more(desk):
 async def test_approved_action_is_cancelled_before_it_begins(desk):
     await desk.run(send("bob"))
     await desk.approve()
-    (run,) = await desk._waiting()
+    (run,) = await desk.waiting_runs()
 
     async with desk.workshop.database.acting_as(desk.workshop.user) as conn:
         await conn.execute("SELECT public.request_cancel(%s)", [run.id])
@@ -870,7 +870,7 @@ async def test_retry_that_asks_for_the_same_takes_the_place_of_what_waits(desk):
 async def test_run_of_an_action_is_not_retried(desk):
     await desk.run(send("bob"))
     await desk.approve()
-    (run,) = await desk._waiting()
+    (run,) = await desk.waiting_runs()
     await desk.work()
     with pytest.raises(ConflictError):
         async with desk.workshop.database.acting_as(desk.workshop.user) as conn:

@@ -599,7 +599,7 @@ async def dies_before_holding(desk, monkeypatch):
         await asyncio.Event().wait()
 
     monkeypatch.setattr(HeldCalls, "hold", hang)
-    (waiting,) = await desk._waiting()
+    (waiting,) = await desk.waiting_runs()
     dying = asyncio.create_task(desk.service.execute_run(waiting))
     await asyncio.wait_for(reached.wait(), 10)
     monkeypatch.setattr(HeldCalls, "hold", real)

@@ -62,7 +62,7 @@ async def recorder(workshop):
 
 
 @pytest.fixture
-async def context(recorder):
+async def context(workshop, recorder):
     import uuid
 
     def declared(name, tier, *, read_only=False, timeout=5.0):
@@ -79,8 +79,8 @@ async def context(recorder):
         )
 
     return ApprovalContext(
-        user_id=recorder._run.user_id,
-        run_id=recorder._run.id,
+        user_id=workshop.user,
+        run_id=recorder.run_id,
         agent_name="watcher",
         session_id="s",
         declarations={

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.cli.approvals.texts import _LONGEST_CELL, _cell
+from rota.cli.approvals.texts import in_brief
+
+LONGEST = 60
 
 _DUMPS = json.dumps
 _JSON = st.recursive(
@@ -20,8 +22,8 @@ _JSON = st.recursive(
 @given(st.dictionaries(st.text(), _JSON))
 def test_cell_is_the_text_of_the_arguments_cut_to_fit(arguments):
     text = json.dumps(arguments, ensure_ascii=False)
-    fits = len(text) <= _LONGEST_CELL
-    assert _cell(arguments) == (text if fits else f"{text[: _LONGEST_CELL - 1]}\u2026")
+    fits = len(text) <= LONGEST
+    assert in_brief(arguments) == (text if fits else f"{text[: LONGEST - 1]}\u2026")
 
 
 class CountedList(list):
@@ -67,7 +69,7 @@ def test_megabytes_are_neither_read_nor_written_to_show_sixty_letters(monkeypatc
 
     monkeypatch.setattr("rota.cli.approvals.texts.json.dumps", dumps)
 
-    assert len(_cell({"text": value})) == _LONGEST_CELL
+    assert len(in_brief({"text": value})) == LONGEST
 
-    assert sum(map(len, written)) < 10 * _LONGEST_CELL
-    assert getattr(value, "read", 0) <= _LONGEST_CELL
+    assert sum(map(len, written)) < 10 * LONGEST
+    assert getattr(value, "read", 0) <= LONGEST

@@ -43,7 +43,7 @@ def print_list(
         **_whose(sorts, me, names, each=True),
         "AGENT": [a.agent_name for g in sorts for a in g.actions],
         "WANTS TO": [a.tool_name for g in sorts for a in g.actions],
-        "WITH": [_cell(a.arguments) for g in sorts for a in g.actions],
+        "WITH": [in_brief(a.arguments) for g in sorts for a in g.actions],
         "RISK": [a.risk for g in sorts for a in g.actions],
         "STATUS": [a.status.value for g in sorts for a in g.actions],
         "UNTIL": [_until(a.status, a.expires_at, zone) for g in sorts for a in g.actions],
@@ -62,7 +62,7 @@ def print_groups(
         **_whose(sorts, me, names, each=False),
         "AGENT": [g.first.agent_name for g in sorts],
         "WANTS TO": [g.first.tool_name for g in sorts],
-        "ALIKE IN": [_cell(g.same) if g.same else "-" for g in sorts],
+        "ALIKE IN": [in_brief(g.same) if g.same else "-" for g in sorts],
         "DIFFER IN": [", ".join(g.differing) or "-" for g in sorts],
         "RISK": [g.risk for g in sorts],
         "STATUS": [g.first.status.value for g in sorts],
@@ -82,7 +82,7 @@ def print_to_approve(
         **_whose(sorts, me, names, each=True),
         "AGENT": [a.agent_name for a in listed],
         "WANTS TO": [a.tool_name for a in listed],
-        "WITH": [_cell(a.arguments) for a in listed],
+        "WITH": [in_brief(a.arguments) for a in listed],
         "RISK": [a.risk for a in listed],
     }
     if any(a.version > 1 for a in listed):
@@ -147,7 +147,8 @@ def print_decided(decided: Sequence[Decided]) -> None:
         output.say_line(f"{name}: {one.problem or action.status.value}")
 
 
-def _cell(arguments: Mapping[str, Any]) -> str:
+def in_brief(arguments: Mapping[str, Any]) -> str:
+    """Return the beginning of arguments as JSON, as it fits into a table: 60 characters."""
     text = json.dumps(_beginning(arguments, _Room(_LONGEST_CELL)), ensure_ascii=False)
     return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}\u2026"
 

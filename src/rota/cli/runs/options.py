@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from rota.cli.groups import takes
-from rota.domain.errors import InvalidInputError
 from rota.domain.runs.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
 from rota.domain.runs.options import RunOptions
+from rota.services.text_files import read_text_file
 
 _LARGEST_SCHEMA: Final = 1_000_000
 
@@ -206,11 +206,4 @@ def _schema(file: str | None) -> str | None:
     """Return the text of the file, or 'none' as it is."""
     if file is None or file == "none":
         return file
-    try:
-        if Path(file).stat().st_size > _LARGEST_SCHEMA:
-            raise InvalidInputError(f"{file} is larger than {_LARGEST_SCHEMA} bytes.")
-        return Path(file).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{file} is not UTF-8 text.") from error
-    except OSError as error:
-        raise InvalidInputError(f"{file} cannot be read: {error.strerror}.") from error
+    return read_text_file(Path(file), most_bytes=_LARGEST_SCHEMA)

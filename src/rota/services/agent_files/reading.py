@@ -23,6 +23,7 @@ from rota.agents.scripted.checking import validate_script
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, RotaError
 from rota.domain.schedules.drafts import Draft
 from rota.services.agent_files.options import LimitsEntry, OptionFields, check_fallbacks
+from rota.services.text_files import read_text_file
 
 LARGEST_FILE: Final = 1_000_000
 """Bytes; nobody writes more by hand."""
@@ -147,14 +148,7 @@ def read_agent_file(path: Path, *, now: datetime) -> AgentFile:
 
     `now` (aware) is what a time such as "tomorrow 9:00" is told from.
     """
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InvalidInputError(f"{path} is larger than {LARGEST_FILE} bytes.")
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{path} is not UTF-8 text.") from error
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
+    text = read_text_file(path, most_bytes=LARGEST_FILE)
     return parse_agent_file(text, source=path.name, now=now)
 
 

@@ -16,6 +16,7 @@ from rota.domain.approvals.rules import EFFECTS, RuleDraft
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.schedules.written_time import parse_duration, parse_moment
+from rota.services.text_files import read_text_file
 
 LARGEST_FILE: Final = 1_000_000
 MOST_RULES: Final = 500
@@ -74,14 +75,7 @@ class RuleEntry:
 
 def read_rule_file(path: Path) -> tuple[RuleEntry, ...]:
     """Read a file of rules; raises InvalidInputError that names the place."""
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InvalidInputError(f"{path} is larger than {LARGEST_FILE} bytes.")
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{path} is not UTF-8 text.") from error
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from error
+    text = read_text_file(path, most_bytes=LARGEST_FILE)
     return parse_rules(text, source=path.name)
 
 
