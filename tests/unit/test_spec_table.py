@@ -30,6 +30,7 @@ def references() -> list[str]:
     return sorted({name for text in texts for name in NAMED.findall(text)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", references())
 def test_what_the_table_names_exists(reference):
     path, _, test = reference.partition("::")

@@ -287,6 +287,7 @@ def test_storable_json_of_a_value_that_contains_itself_ends():
     assert storable_json(loop) == {"self": "[nested too deeply]"}
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | any_text | st.binary(),

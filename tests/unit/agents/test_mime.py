@@ -215,6 +215,7 @@ class Looks:
         return Counted()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     ["<!--", "<![", "<?", "<a ", "</", "<b>", "&#", "<x y='", "<x y=\"'", "<p =", "<", "<script>"],
@@ -242,6 +243,7 @@ def test_deep_nesting_does_not_raise():
     assert message.subject == "deep"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("raw", "parsed"),
     [

@@ -97,6 +97,7 @@ def closed_port():
         yield held.getsockname()[1]
 
 
+@pytest.mark.slow
 @every_provider
 @pytest.mark.parametrize(
     ("reply", "kind"),
@@ -169,6 +170,7 @@ NOT_WORTH_IT = [  # by what OpenAI's server says; Anthropic's has no codes
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "reply", "kind"),
     [(OPENAI, reply, kind) for reply, kind in NOT_WORTH_IT]

@@ -199,6 +199,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.slow
 @every_provider
 @pytest.mark.parametrize(("failure", "kind", "retry_after"), FAILURES)
 async def test_failures_are_told_apart_and_show_no_key(api, failure, kind, retry_after):
@@ -260,6 +261,7 @@ def test_a_conversation_that_is_too_long_is_its_own_kind(api):
             assert classify_model_error(caught.value).kind == "context_length"
 
 
+@pytest.mark.slow
 @every_provider
 @pytest.mark.parametrize(
     ("error", "kind"),

@@ -232,6 +232,7 @@ def test_the_library_is_what_came_with_the_package():
     assert get_snapshot().from_auto_update is False
 
 
+@pytest.mark.slow
 def test_the_command_line_starts_without_the_price_table():
     look = "import sys, rota.cli.main, rota.bootstrap.app; print('genai_prices' in sys.modules)"
     run = subprocess.run(

@@ -125,7 +125,9 @@ def test_a_constant_is_not_computed_while_a_template_is_checked():
 def test_what_would_not_end_is_ended(monkeypatch, source):
     """Between looks at the clock, which has moved at each, there is little enough work."""
     looks = itertools.count()
-    monkeypatch.setattr("rota.agents.scripted.sandbox.time.thread_time", lambda: next(looks) / 100)
+    monkeypatch.setattr(
+        "rota.agents.scripted.templates.time.thread_time", lambda: next(looks) / 100
+    )
     check_template(source)
 
     def ended():

@@ -19,6 +19,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), _JSON))
 def test_cell_is_the_text_of_the_arguments_cut_to_fit(arguments):
     text = json.dumps(arguments, ensure_ascii=False)

@@ -661,12 +661,14 @@ def strictness(declaration, given_arguments, all_rules):
     return STRICTNESS[judge("send", declaration, given_arguments, all_rules, HERE).decision]
 
 
+@pytest.mark.slow
 @given(declarations, arguments, st.lists(rules(), max_size=5), rules(effects=("require", "deny")))
 def test_adding_a_rule_that_asks_or_denies_never_loosens(declaration, called, some, more):
     assert strictness(declaration, called, [*some, more]) >= strictness(declaration, called, some)
     assert strictness(declaration, called, [more, *some]) >= strictness(declaration, called, some)
 
 
+@pytest.mark.slow
 @given(
     declarations, arguments, st.lists(rules(), max_size=5), rules(effects=("allow",), readable=True)
 )

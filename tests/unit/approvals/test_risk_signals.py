@@ -101,11 +101,13 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), _JSON))
 def test_no_arguments_break_it(arguments):
     assert all(signal.text for signal in risk_signals(arguments))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [
@@ -127,6 +129,7 @@ def test_twice_the_text_is_twice_the_work(piece):
     look(1_000_000)
 
 
+@pytest.mark.slow
 def test_many_texts_are_as_much_work_as_they_are_text():
     def look(count):
         risk_signals({"rows": [{"a": "A" * 20_000}] * count, "k": ["\u00e9" * 100] * (count * 100)})

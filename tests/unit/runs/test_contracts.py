@@ -636,6 +636,7 @@ thread.join()
     assert finished.stdout.split() == ["True"] * 6
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_the_validator_who_has_no_contract():
     code = (
         "import sys, rota.cli.main, rota.bootstrap.app, rota.domain.runs.contracts;"

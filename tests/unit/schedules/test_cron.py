@@ -308,6 +308,7 @@ near_changes = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(rules, moments | near_changes, st.integers(0, 6 * 3600))
 @settings(max_examples=400, deadline=None)
 def test_fire_times_do_not_depend_on_where_one_starts_to_look(rule, moment, seconds):

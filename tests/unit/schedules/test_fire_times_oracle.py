@@ -21,6 +21,8 @@ from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.rules.cron import CronSchedule
 from tests.unit.schedules.fire_time_oracle import MACROS, MONTHS, WEEKDAYS, Expression, fire_times
 
+pytestmark = pytest.mark.slow
+
 FACTOR = float(os.environ.get("ROTA_HYPOTHESIS_FACTOR", "1"))
 FROM, TO = datetime(1990, 1, 1, tzinfo=UTC), datetime(2060, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)

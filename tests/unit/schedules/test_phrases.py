@@ -301,6 +301,7 @@ VOCABULARY = """
 FREQUENT = "daily every at of on the and , from to month 9 minutes monday 15th first last".split()
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(VOCABULARY + 3 * FREQUENT), max_size=12))
 @settings(max_examples=1_500, deadline=None)
 def test_any_words_are_a_rule_that_fires_or_a_clear_error(words):
@@ -318,6 +319,7 @@ CLAUSES = """
 """
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.sampled_from(re.split(r"\||\n *", CLAUSES.strip())), min_size=1, max_size=4, unique=True

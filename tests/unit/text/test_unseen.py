@@ -61,6 +61,7 @@ def test_joiners_in_a_row_hide_something():
     assert hidden_in("\u0645\u200c\u200c\u062e") == {"\u200c"}
 
 
+@pytest.mark.slow
 def test_no_character_of_any_script_is_shown_that_unicode_says_is_not():
     unseen = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"}
     seen_all_the_same = 13  # signs around numbers
