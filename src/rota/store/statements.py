@@ -19,7 +19,7 @@ from rota.store.errors import domain_error
 
 T = TypeVar("T")
 
-Row: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = dict[str, Any]
 
 Make: TypeAlias = type[T] | Callable[[Row], T]
 """A value from a row: a class that has the columns as its fields, or a function of the row."""

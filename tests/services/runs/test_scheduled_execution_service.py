@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 
-import psycopg
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from structlog.testing import capture_logs
 
+from rota.domain.errors import StatementError
 from rota.domain.runs.run import FencedError, ResultStatus
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT
 from rota.services.notifications.service import NotificationService
@@ -499,7 +499,7 @@ async def test_a_database_that_is_gone_is_an_error_not_a_lost_run(workshop):
     schedule = await workshop.schedule()
     await workshop.owner.execute("ALTER TABLE agent_execution_results RENAME TO gone")
 
-    with pytest.raises(psycopg.errors.UndefinedTable):
+    with pytest.raises(StatementError):
         await workshop.service().execute(schedule)
 
     # Nothing says that it finished: another attempt may take it.

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row
-
 from rota.domain.ids import UserId
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import execute, many, one_or_none
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +32,9 @@ class ConnectionInfo:
 
 async def fetch_sealed(conn: Connection, user_id: UserId, service: str) -> SealedConnection | None:
     """Return an active connection, or None."""
-    async with conn.cursor(row_factory=class_row(SealedConnection)) as cursor:
-        await cursor.execute(
-            statement("agents/fetch_sealed_connection"), {"user_id": user_id, "service": service}
-        )
-        return await cursor.fetchone()
+    return await one_or_none(
+        conn, "agents/fetch_sealed_connection", SealedConnection, user_id=user_id, service=service
+    )
 
 
 async def upsert_sealed(
@@ -52,27 +48,23 @@ async def upsert_sealed(
     expires_at: datetime | None,
 ) -> None:
     """Insert or replace a person's connection to a service."""
-    await conn.execute(
-        statement("agents/upsert_connection"),
-        {
-            "user_id": user_id,
-            "service": service,
-            "account": account,
-            "secret": secret,
-            "key_id": key_id,
-            "expires_at": expires_at,
-        },
+    await execute(
+        conn,
+        "agents/upsert_connection",
+        user_id=user_id,
+        service=service,
+        account=account,
+        secret=secret,
+        key_id=key_id,
+        expires_at=expires_at,
     )
 
 
 async def list_connections(conn: Connection) -> tuple[ConnectionInfo, ...]:
     """Return the connections that the transaction's person sees, by service."""
-    async with conn.cursor(row_factory=class_row(ConnectionInfo)) as cursor:
-        await cursor.execute(statement("agents/list_connections"))
-        return tuple(await cursor.fetchall())
+    return await many(conn, "agents/list_connections", ConnectionInfo)
 
 
 async def delete_connection(conn: Connection, service: str) -> bool:
     """Delete a connection of the transaction's person; False if there is none."""
-    cursor = await conn.execute(statement("agents/delete_connection"), {"service": service})
-    return cursor.rowcount > 0
+    return await execute(conn, "agents/delete_connection", service=service) > 0

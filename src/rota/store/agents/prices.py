@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rota.domain.agents.prices import Price
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import Row, execute, many, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,34 +21,34 @@ class ModelPrice:
 
 async def list_prices(conn: Connection) -> tuple[ModelPrice, ...]:
     """Return all prices by model."""
-    cursor = await conn.execute(statement("agents/list_model_prices"))
-    return tuple(
-        ModelPrice(model, Price(*prices), updated_at)
-        for model, *prices, updated_at in await cursor.fetchall()
-    )
+    return await many(conn, "agents/list_model_prices", _model_price)
 
 
 async def upsert_price(conn: Connection, model: str, price: Price) -> None:
     """Insert or replace the price of a model."""
-    await conn.execute(
-        statement("agents/upsert_model_price"),
-        {
-            "model": model,
-            "input": price.input,
-            "output": price.output,
-            "cached_input": price.cached_input,
-            "cache_write": price.cache_write,
-        },
+    await execute(
+        conn,
+        "agents/upsert_model_price",
+        model=model,
+        input=price.input,
+        output=price.output,
+        cached_input=price.cached_input,
+        cache_write=price.cache_write,
     )
 
 
 async def delete_price(conn: Connection, model: str) -> bool:
     """Delete the price of a model; False if there is none."""
-    cursor = await conn.execute(statement("agents/delete_model_price"), {"model": model})
-    return cursor.rowcount > 0
+    return await execute(conn, "agents/delete_model_price", model=model) > 0
 
 
 async def list_models_in_use(conn: Connection) -> tuple[str, ...]:
     """Return the models that anybody's active agents name."""
-    cursor = await conn.execute(statement("agents/list_models_in_use"))
-    return tuple(row[0] for row in await cursor.fetchall())
+    return await values(conn, "agents/list_models_in_use", str)
+
+
+def _model_price(row: Row) -> ModelPrice:
+    price = Price(
+        *[row[f"{kind}_usd"] for kind in ("input", "output", "cached_input", "cache_write")]
+    )
+    return ModelPrice(row["model"], price, row["updated_at"])

@@ -5,46 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
-
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.agents.tool_hints import hints_in, tightened
 from rota.domain.ids import AgentId, ToolId, UserId
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.records import jsonb
+from rota.store.statements import execute, many, one, one_or_none, values
 
 
 async def fetch_agent(
     conn: Connection, agent_name: str, user_id: UserId
 ) -> AgentConfiguration | None:
     """Return an active agent with its active tools: the person's own before a shared one."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            statement("agents/fetch_agents"),
-            {"agent_names": [agent_name], "user_ids": [user_id], "run_ids": []},
-        )
-        row = await cursor.fetchone()
-    return agent_from_row(row) if row is not None else None
+    return await one_or_none(
+        conn,
+        "agents/fetch_agents",
+        agent_from_row,
+        agent_names=[agent_name],
+        user_ids=[user_id],
+        run_ids=[],
+    )
 
 
 async def list_agents(conn: Connection, user_id: UserId) -> tuple[AgentConfiguration, ...]:
     """Return the active agents that a person can run, by name; own ones hide shared ones."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement("agents/list_agents"), {"user_id": user_id})
-        return tuple(agent_from_row(row) for row in await cursor.fetchall())
+    return await many(conn, "agents/list_agents", agent_from_row, user_id=user_id)
 
 
 async def fetch_declaration(
     conn: Connection, tool_name: str, user_id: UserId | None
 ) -> ToolDeclaration | None:
     """Return what is declared of an active tool, with the preference of a person, or None."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            statement("agents/fetch_declaration"), {"name": tool_name, "user_id": user_id}
-        )
-        row = await cursor.fetchone()
-    return _declaration(row) if row is not None else None
+    return await one_or_none(
+        conn, "agents/fetch_declaration", _declaration, name=tool_name, user_id=user_id
+    )
 
 
 async def upsert_agent(
@@ -63,41 +57,34 @@ async def upsert_agent(
     max_concurrency: int | None = None,
 ) -> tuple[AgentId, bool]:
     """Insert or replace an agent by (owner, name); returns its id and whether it is new."""
-    cursor = await conn.execute(
-        statement("agents/upsert_agent"),
-        {
-            "user_id": user_id,
-            "agent_name": agent_name,
-            "description": description,
-            "model": model,
-            "model_settings": Jsonb(dict(model_settings)),
-            "system_prompt": system_prompt,
-            "script": Jsonb(dict(script)) if script is not None else None,
-            "max_steps": max_steps,
-            "fallback_models": list(fallback_models),
-            "limits": Jsonb(dict(limits or {})),
-            "max_concurrency": max_concurrency,
-        },
+    return await one(
+        conn,
+        "agents/upsert_agent",
+        lambda row: (AgentId(row["id"]), row["is_new"]),
+        user_id=user_id,
+        agent_name=agent_name,
+        description=description,
+        model=model,
+        model_settings=jsonb(model_settings),
+        system_prompt=system_prompt,
+        script=jsonb(script),
+        max_steps=max_steps,
+        fallback_models=list(fallback_models),
+        limits=jsonb(limits or {}),
+        max_concurrency=max_concurrency,
     )
-    row = await cursor.fetchone()
-    if row is None:  # INSERT ... RETURNING of one row always returns it
-        raise RuntimeError("upsert_agent returned no row")
-    return AgentId(row[0]), bool(row[1])
 
 
 async def replace_agent_tools(
     conn: Connection, agent_id: AgentId, tool_names: Sequence[str]
 ) -> None:
     """Link exactly these tools, in this order; names that no tool row has are passed over."""
-    await conn.execute(
-        statement("agents/replace_agent_tools"), {"agent_id": agent_id, "names": list(tool_names)}
-    )
+    await execute(conn, "agents/replace_agent_tools", agent_id=agent_id, names=list(tool_names))
 
 
 async def tool_names(conn: Connection) -> tuple[str, ...]:
     """Return the names of the active tools."""
-    cursor = await conn.execute(statement("agents/list_tool_names"))
-    return tuple(name for (name,) in await cursor.fetchall())
+    return await values(conn, "agents/list_tool_names", str)
 
 
 def agent_from_row(row: Mapping[str, Any]) -> AgentConfiguration:

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
-
 from rota.domain.agents.configuration import Risk, Tier
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.records import jsonb
+from rota.store.statements import many, one_or_none, value_or_none
 
 Change = Literal["created", "updated", "unchanged"]
 
@@ -53,25 +51,16 @@ class ToolChange:
 
 async def list_tools(conn: Connection) -> tuple[DeclaredTool, ...]:
     """Return all declared tools, by name."""
-    async with conn.cursor(row_factory=class_row(DeclaredTool)) as cursor:
-        await cursor.execute(statement("agents/list_tools"))
-        return tuple(await cursor.fetchall())
+    return await many(conn, "agents/list_tools", DeclaredTool)
 
 
 async def fetch_tool(conn: Connection, name: str) -> DeclaredTool | None:
     """Return a declared tool, or None."""
-    async with conn.cursor(row_factory=class_row(DeclaredTool)) as cursor:
-        await cursor.execute(statement("agents/fetch_tool"), {"name": name})
-        return await cursor.fetchone()
+    return await one_or_none(conn, "agents/fetch_tool", DeclaredTool, name=name)
 
 
 async def declare_tool(conn: Connection, name: str, change: ToolChange) -> Change:
     """Insert a tool or change its declaration, counting its version up; says which it was."""
-    hints = Jsonb(dict(change.annotations)) if change.annotations is not None else None
-    cursor = await conn.execute(
-        statement("agents/declare_tool"), {**asdict(change), "name": name, "annotations": hints}
-    )
-    row = await cursor.fetchone()
-    if row is None:
-        return "unchanged"
-    return "created" if row[0] else "updated"
+    parameters = {**asdict(change), "name": name, "annotations": jsonb(change.annotations)}
+    is_new = await value_or_none(conn, "agents/declare_tool", bool, **parameters)
+    return "unchanged" if is_new is None else "created" if is_new else "updated"

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
-
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import (
     APPROVAL_LASTS,
@@ -24,7 +21,8 @@ from rota.domain.approvals.review import HISTORY_DAYS, Precedents
 from rota.domain.ids import ActionId, RunId, UserId
 from rota.domain.runs.run import Claim, Run
 from rota.store.database import Connection
-from rota.store.statements import statement, value
+from rota.store.records import jsonb
+from rota.store.statements import Row, execute, many, one, one_or_none, value, value_or_none, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +95,9 @@ class Requests:
 
 async def lock_held_run(conn: Connection, claim: Claim) -> bool:
     """Lock a run that its attempt holds; False where it holds it no longer."""
-    cursor = await conn.execute(
-        statement("approvals/lock_held_run"), {"run_id": claim.run_id, "token": claim.token}
+    return (
+        await execute(conn, "approvals/lock_held_run", run_id=claim.run_id, token=claim.token) > 0
     )
-    return await cursor.fetchone() is not None
 
 
 async def fetch_to_execute(
@@ -112,27 +109,15 @@ async def fetch_to_execute(
 ) -> ActionToExecute | None:
     """Lock and return an action, by its id, or by its place in the run that asked for it."""
     model_step, call_index = step if step is not None else (None, None)
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            statement("approvals/fetch_action_to_execute"),
-            {
-                "action_id": action_id,
-                "run_id": run_id,
-                "model_step": model_step,
-                "call_index": call_index,
-                "lasts": APPROVAL_LASTS,
-            },
-        )
-        row = await cursor.fetchone()
-    if row is None:
-        return None
-    sealed = row["sealed_arguments"]
-    return ActionToExecute(
-        _action(row),
-        bytes(sealed) if sealed is not None else None,
-        row["executing_token"],
-        row["definition_hash"],
-        bool(row["is_stale"]),
+    return await one_or_none(
+        conn,
+        "approvals/fetch_action_to_execute",
+        _to_execute,
+        action_id=action_id,
+        run_id=run_id,
+        model_step=model_step,
+        call_index=call_index,
+        lasts=APPROVAL_LASTS,
     )
 
 
@@ -140,84 +125,82 @@ async def find_requests(
     conn: Connection, run: Run, tool_name: str, arguments_hash: str
 ) -> Requests:
     """Return what a run has asked for."""
-    cursor = await conn.execute(
-        statement("approvals/find_requests_of_run"),
-        {
-            "run_id": run.id,
-            "user_id": run.user_id,
-            "agent_name": run.agent_name,
-            "tool_name": tool_name,
-            "arguments_hash": arguments_hash,
-            "most": MOST_WAITING,
-        },
+    return await one(
+        conn,
+        "approvals/find_requests_of_run",
+        Requests,
+        run_id=run.id,
+        user_id=run.user_id,
+        agent_name=run.agent_name,
+        tool_name=tool_name,
+        arguments_hash=arguments_hash,
+        most=MOST_WAITING,
     )
-    row = await cursor.fetchone()
-    if row is None:  # an aggregate returns one row
-        raise RuntimeError("find_requests_of_run returned no row")
-    waits_already = ActionId(row[2]) if row[2] is not None else None
-    return Requests(row[0], row[1], waits_already, refusals=row[3], waiting=row[4])
 
 
 async def withdraw_like(
     conn: Connection, run_id: RunId, tool_name: str, arguments_hash: str
 ) -> tuple[ActionId, ...]:
     """Withdraw what a run still asks for that is like a call; returns the actions."""
-    cursor = await conn.execute(
-        statement("approvals/withdraw_like"),
-        {"run_id": run_id, "tool_name": tool_name, "arguments_hash": arguments_hash},
+    return await values(
+        conn,
+        "approvals/withdraw_like",
+        ActionId,
+        run_id=run_id,
+        tool_name=tool_name,
+        arguments_hash=arguments_hash,
     )
-    return tuple(ActionId(row[0]) for row in await cursor.fetchall())
 
 
 async def hold(conn: Connection, new: NewAction) -> None:
     """Insert a pending action."""
     model_step, call_index = new.step if new.step is not None else (None, None)
-    await conn.execute(
-        statement("approvals/hold_action"),
-        {
-            "id": new.id,
-            "user_id": new.user_id,
-            "run_id": new.run_id,
-            "model_step": model_step,
-            "call_index": call_index,
-            "agent_name": new.agent_name,
-            "tool_name": new.tool_name,
-            "tool_version": new.tool_version,
-            "definition_hash": new.definition_hash,
-            "arguments": Jsonb(dict(new.arguments)),
-            "sealed_arguments": new.sealed_arguments,
-            "arguments_hash": new.arguments_hash,
-            "argument_schema": Jsonb(dict(new.argument_schema)) if new.argument_schema else None,
-            "risk": new.risk,
-            "reason": new.reason,
-            "account": new.account,
-            "mode": new.mode.value,
-            "expires_after": new.expires_after,
-            "remind_after": new.remind_after,
-        },
+    await execute(
+        conn,
+        "approvals/hold_action",
+        id=new.id,
+        user_id=new.user_id,
+        run_id=new.run_id,
+        model_step=model_step,
+        call_index=call_index,
+        agent_name=new.agent_name,
+        tool_name=new.tool_name,
+        tool_version=new.tool_version,
+        definition_hash=new.definition_hash,
+        arguments=jsonb(new.arguments),
+        sealed_arguments=new.sealed_arguments,
+        arguments_hash=new.arguments_hash,
+        argument_schema=jsonb(new.argument_schema or None),
+        risk=new.risk,
+        reason=new.reason,
+        account=new.account,
+        mode=new.mode.value,
+        expires_after=new.expires_after,
+        remind_after=new.remind_after,
     )
 
 
 async def start(conn: Connection, action: PendingAction, claim: Claim) -> bool:
     """Begin to execute an approved action; False for all but the first who tries."""
-    cursor = await conn.execute(
-        statement("approvals/start_action"),
-        {
-            "action_id": action.id,
-            "version": action.version,
-            "arguments_hash": action.arguments_hash,
-            "token": claim.token,
-        },
+    return (
+        await execute(
+            conn,
+            "approvals/start_action",
+            action_id=action.id,
+            version=action.version,
+            arguments_hash=action.arguments_hash,
+            token=claim.token,
+        )
+        > 0
     )
-    return await cursor.fetchone() is not None
 
 
 async def take_over(conn: Connection, action_id: ActionId, claim: Claim) -> bool:
     """Go on with an action that an earlier attempt began."""
-    cursor = await conn.execute(
-        statement("approvals/take_over_action"), {"action_id": action_id, "token": claim.token}
+    return (
+        await execute(conn, "approvals/take_over_action", action_id=action_id, token=claim.token)
+        > 0
     )
-    return await cursor.fetchone() is not None
 
 
 async def end(
@@ -230,17 +213,18 @@ async def end(
     claim: Claim | None = None,
 ) -> bool:
     """Move an action on, with what came of it; with `claim` only if that attempt executes it."""
-    cursor = await conn.execute(
-        statement("approvals/end_action"),
-        {
-            "action_id": action_id,
-            "from_status": before.value,
-            "to_status": after.value,
-            "result": result,
-            "token": claim.token if claim is not None else None,
-        },
+    return (
+        await execute(
+            conn,
+            "approvals/end_action",
+            action_id=action_id,
+            from_status=before.value,
+            to_status=after.value,
+            result=result,
+            token=claim.token if claim is not None else None,
+        )
+        > 0
     )
-    return await cursor.fetchone() is not None
 
 
 async def record(
@@ -254,16 +238,15 @@ async def record(
     detail: str = "",
 ) -> None:
     """Append to the audit log what was decided on an action, or became of it."""
-    await conn.execute(
-        statement("approvals/record_decision"),
-        {
-            "action_id": action_id,
-            "decision": decision,
-            "outcome": outcome,
-            "actor": actor,
-            "origin": origin,
-            "detail": detail,
-        },
+    await execute(
+        conn,
+        "approvals/record_decision",
+        action_id=action_id,
+        decision=decision,
+        outcome=outcome,
+        actor=actor,
+        origin=origin,
+        detail=detail,
     )
 
 
@@ -279,20 +262,18 @@ async def list_actions(
     limit: int,
 ) -> tuple[PendingAction, ...]:
     """Return the actions that the transaction's person sees, newest first."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            statement("approvals/list_actions"),
-            {
-                "statuses": [s.value for s in statuses] if statuses is not None else None,
-                "run_id": run_id,
-                "prefix": prefix,
-                "agent_name": agent_name,
-                "tool_name": tool_name,
-                "risks": list(risks) if risks is not None else None,
-                "limit": limit,
-            },
-        )
-        return tuple(_action(row) for row in await cursor.fetchall())
+    return await many(
+        conn,
+        "approvals/list_actions",
+        _action,
+        statuses=[s.value for s in statuses] if statuses is not None else None,
+        run_id=run_id,
+        prefix=prefix,
+        agent_name=agent_name,
+        tool_name=tool_name,
+        risks=list(risks) if risks is not None else None,
+        limit=limit,
+    )
 
 
 async def requests_of(
@@ -300,29 +281,23 @@ async def requests_of(
 ) -> dict[RunId, tuple[Request, ...]]:
     """Return what waits of each of some runs, the riskiest first."""
     found: defaultdict[RunId, list[Request]] = defaultdict(list)
-    cursor = await conn.execute(
-        statement("approvals/list_requests_of_runs"), {"run_ids": list(run_ids)}
-    )
-    for run_id, action_id, tool_name, risk, account in await cursor.fetchall():
-        found[RunId(run_id)].append(Request(ActionId(action_id), tool_name, risk, account))
+    for row in await many(conn, "approvals/list_requests_of_runs", Row, run_ids=list(run_ids)):
+        request = Request(row["id"], row["tool_name"], row["risk"], row["account"])
+        found[row["run_id"]].append(request)
     return {run_id: tuple(requests) for run_id, requests in found.items()}
 
 
 async def count_precedents(conn: Connection, action: PendingAction, now: datetime) -> Precedents:
     """Return how people decided on what this agent asked of this tool in the last 90 days."""
-    cursor = await conn.execute(
-        statement("approvals/count_precedents"),
-        {
-            "user_id": action.user_id,
-            "agent_name": action.agent_name,
-            "tool_name": action.tool_name,
-            "since": now - timedelta(days=HISTORY_DAYS),
-        },
+    return await one(
+        conn,
+        "approvals/count_precedents",
+        Precedents,
+        user_id=action.user_id,
+        agent_name=action.agent_name,
+        tool_name=action.tool_name,
+        since=now - timedelta(days=HISTORY_DAYS),
     )
-    row = await cursor.fetchone()
-    if row is None:  # an aggregate returns one row
-        raise RuntimeError("count_precedents returned no row")
-    return Precedents(approved=row[0], refused=row[1])
 
 
 async def decide(
@@ -377,78 +352,69 @@ async def edit(
     arguments_hash: str,
 ) -> int | None:
     """Replace the arguments of a pending action; returns its new version, None if too late."""
-    cursor = await conn.execute(
-        statement("approvals/edit_action"),
-        {
-            "action_id": action.id,
-            "user_id": action.user_id,
-            "version": action.version,
-            "arguments": Jsonb(dict(arguments)),
-            "sealed_arguments": sealed_arguments,
-            "arguments_hash": arguments_hash,
-        },
+    return await value_or_none(
+        conn,
+        "approvals/edit_action",
+        int,
+        action_id=action.id,
+        user_id=action.user_id,
+        version=action.version,
+        arguments=jsonb(arguments),
+        sealed_arguments=sealed_arguments,
+        arguments_hash=arguments_hash,
     )
-    row = await cursor.fetchone()
-    return int(row[0]) if row is not None else None
 
 
 async def runs_of_expired(conn: Connection, *, limit: int) -> tuple[RunId | None, ...]:
     """Return runs with actions whose time is over; None for those of runs that are gone."""
-    cursor = await conn.execute(
-        statement("approvals/list_runs_of_expired_actions"), {"limit": limit}
+    return await many(
+        conn, "approvals/list_runs_of_expired_actions", lambda row: row["run_id"], limit=limit
     )
-    return tuple(RunId(row[0]) if row[0] else None for row in await cursor.fetchall())
 
 
 async def expire(conn: Connection, run_id: RunId | None) -> tuple[ActionOf, ...]:
     """Expire the actions of a run whose time is over; the run's row is locked first."""
     if run_id is not None:
-        await conn.execute(statement("approvals/lock_run"), {"run_id": run_id})
-    cursor = await conn.execute(statement("approvals/expire_actions"), {"run_id": run_id})
-    return _of(await cursor.fetchall())
+        await execute(conn, "approvals/lock_run", run_id=run_id)
+    return await many(conn, "approvals/expire_actions", _of, run_id=run_id)
 
 
 async def resume(conn: Connection, run_id: RunId) -> None:
     """Let a parked run go on, if nothing of it is pending; its row is locked by the caller."""
-    await conn.execute(statement("approvals/resume_run"), {"run_id": run_id})
+    await execute(conn, "approvals/resume_run", run_id=run_id)
 
 
 async def resume_stranded(conn: Connection) -> int:
     """Let parked runs go on of which nothing is pending; returns how many there were."""
-    cursor = await conn.execute(statement("approvals/resume_stranded_runs"))
-    row = await cursor.fetchone()
-    return int(row[0]) if row is not None else 0
+    return await value(conn, "approvals/resume_stranded_runs", int)
 
 
 async def remind(conn: Connection) -> tuple[ActionOf, ...]:
     """Take note that owners are reminded now; returns the actions that have waited so long."""
-    cursor = await conn.execute(statement("approvals/remind_of_actions"))
-    return _of(await cursor.fetchall())
+    return await many(conn, "approvals/remind_of_actions", _of)
 
 
 async def close_left(conn: Connection) -> tuple[ActionOf, ...]:
     """Close actions of runs that waited for them, and are over; returns them as they are now."""
-    cursor = await conn.execute(statement("approvals/close_left_actions"))
-    return _of(await cursor.fetchall())
+    return await many(conn, "approvals/close_left_actions", _of)
 
 
 async def warn(conn: Connection, before: timedelta) -> tuple[ActionOf, ...]:
     """Mark and return pending actions that expire soon and were not warned of."""
-    cursor = await conn.execute(statement("approvals/warn_of_expiry"), {"before": before})
-    return _of(await cursor.fetchall())
+    return await many(conn, "approvals/warn_of_expiry", _of, before=before)
 
 
-def _of(rows: Sequence[Sequence[Any]]) -> tuple[ActionOf, ...]:
-    return tuple(
-        ActionOf(
-            ActionId(row[0]),
-            UserId(row[1]),
-            row[2],
-            row[3],
-            ActionStatus(row[4]),
-            RunId(row[5]) if row[5] is not None else None,
-        )
-        for row in rows
+def _of(row: Row) -> ActionOf:
+    return ActionOf(**row | {"status": ActionStatus(row["status"])})
+
+
+def _to_execute(row: Row) -> ActionToExecute:
+    return ActionToExecute(
+        _action(row),
+        row["sealed_arguments"],
+        row["executing_token"],
+        row["definition_hash"],
+        bool(row["is_stale"]),
     )
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from psycopg.rows import class_row
-
 from rota.domain.ids import UserId
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import execute, many
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,34 +22,26 @@ class Deputy:
 
 async def list_deputies(conn: Connection) -> tuple[Deputy, ...]:
     """Return all that the transaction's person sees: those of them, and those they are."""
-    async with conn.cursor(row_factory=class_row(Deputy)) as cursor:
-        await cursor.execute(statement("approvals/list_deputies"))
-        return tuple(await cursor.fetchall())
+    return await many(conn, "approvals/list_deputies", Deputy)
 
 
 async def list_deputies_of(conn: Connection, people: Iterable[UserId]) -> tuple[Deputy, ...]:
     """Return the deputies of some people."""
-    async with conn.cursor(row_factory=class_row(Deputy)) as cursor:
-        await cursor.execute(statement("approvals/list_deputies_of"), {"user_ids": list(people)})
-        return tuple(await cursor.fetchall())
+    return await many(conn, "approvals/list_deputies_of", Deputy, user_ids=list(people))
 
 
 async def insert_deputy(conn: Connection, deputy: Deputy) -> None:
     """Let somebody stand in; one who does already is named anew."""
-    await conn.execute(
-        statement("approvals/insert_deputy"),
-        {
-            "user_id": deputy.user_id,
-            "deputy_id": deputy.deputy_id,
-            "user_name": deputy.user_name,
-            "deputy_name": deputy.deputy_name,
-        },
+    await execute(
+        conn,
+        "approvals/insert_deputy",
+        user_id=deputy.user_id,
+        deputy_id=deputy.deputy_id,
+        user_name=deputy.user_name,
+        deputy_name=deputy.deputy_name,
     )
 
 
 async def delete_deputy(conn: Connection, user_id: UserId, deputy_id: UserId) -> bool:
     """Take that back; False where it was not so."""
-    cursor = await conn.execute(
-        statement("approvals/delete_deputy"), {"user_id": user_id, "deputy_id": deputy_id}
-    )
-    return await cursor.fetchone() is not None
+    return await execute(conn, "approvals/delete_deputy", user_id=user_id, deputy_id=deputy_id) > 0

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from rota.domain.approvals.conditions import Condition
@@ -17,18 +16,14 @@ from rota.domain.approvals.rules import Rule, RuleDraft, condition_as_json, cond
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ActionId, RuleId, ScheduleId, UserId
 from rota.store.database import Connection
-from rota.store.statements import statement, value
+from rota.store.statements import Row, execute, many, value
 
 
 async def list_rules(
     conn: Connection, user_id: UserId | None, *, prefix: str | None = None
 ) -> tuple[Rule, ...]:
     """Return a person's rules and the operator's that hold for them; for None the operator's."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            statement("approvals/list_rules"), {"user_id": user_id, "prefix": prefix}
-        )
-        return tuple(rule_from_row(row) for row in await cursor.fetchall())
+    return await many(conn, "approvals/list_rules", rule_from_row, user_id=user_id, prefix=prefix)
 
 
 async def insert_rule(conn: Connection, user_id: UserId | None, draft: RuleDraft) -> RuleId:
@@ -64,35 +59,28 @@ async def list_names(
     With people, theirs too: only the backend may read them.
     """
     schedules = [draft.schedule_id for draft in drafts if draft.schedule_id is not None]
-    cursor = await conn.execute(
-        statement("approvals/list_rule_schedules"), {"schedule_ids": schedules}
-    )
-    found: dict[UUID, str] = dict(await cursor.fetchall())
+    rows = await many(conn, "approvals/list_rule_schedules", Row, schedule_ids=schedules)
+    found: dict[UUID, str] = {row["id"]: row["name"] for row in rows}
     if with_people:
         people = [draft.for_user for draft in drafts if draft.for_user is not None]
-        cursor = await conn.execute(statement("approvals/list_rule_people"), {"user_ids": people})
-        found |= dict(await cursor.fetchall())
+        rows = await many(conn, "approvals/list_rule_people", Row, user_ids=people)
+        found |= {row["id"]: row["email"] for row in rows}
     return found
 
 
 async def delete_rule(conn: Connection, user_id: UserId | None, rule_id: RuleId) -> bool:
     """Delete a rule of a person, or the operator's; False where it is gone."""
-    cursor = await conn.execute(
-        statement("approvals/delete_rule"), {"rule_id": rule_id, "user_id": user_id}
-    )
-    return cursor.rowcount == 1
+    return await execute(conn, "approvals/delete_rule", rule_id=rule_id, user_id=user_id) == 1
 
 
 async def delete_expired_rules(conn: Connection, user_id: UserId | None) -> int:
     """Delete rules of a person, or the operator's, that expired a month ago; returns how many."""
-    cursor = await conn.execute(statement("approvals/delete_expired_rules"), {"user_id": user_id})
-    return cursor.rowcount
+    return await execute(conn, "approvals/delete_expired_rules", user_id=user_id)
 
 
 async def use_rule(conn: Connection, rule_id: RuleId) -> bool:
     """Count one use of a rule; False where none is left, or it is gone or has expired."""
-    cursor = await conn.execute(statement("approvals/use_rule"), {"rule_id": rule_id})
-    return cursor.rowcount == 1
+    return await execute(conn, "approvals/use_rule", rule_id=rule_id) == 1
 
 
 def rule_from_row(row: Mapping[str, Any]) -> Rule:

@@ -8,11 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from rota.domain.ids import UserId
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import execute, many
 
 
 class IncidentKind(StrEnum):
@@ -50,36 +48,30 @@ async def open_incidents(
 ) -> None:
     """Open an incident for each person, or add to the one that is open."""
     parameters = {"kind": kind.value, "user_ids": sorted(user_ids)}
-    await conn.execute(statement("notifications/close_stale_incidents"), parameters)
-    await conn.execute(statement("notifications/open_incidents"), parameters)
+    await execute(conn, "notifications/close_stale_incidents", **parameters)
+    await execute(conn, "notifications/open_incidents", **parameters)
 
 
 async def close_incidents(
     conn: Connection, kind: IncidentKind, user_ids: Collection[UserId]
 ) -> tuple[Incident, ...]:
     """End the announced incidents of these people and return them; each is returned once."""
-    async with conn.cursor(row_factory=class_row(Incident)) as cursor:
-        await cursor.execute(
-            statement("notifications/close_incidents"),
-            {"kind": kind.value, "user_ids": sorted(user_ids)},
-        )
-        return tuple(await cursor.fetchall())
+    return await many(
+        conn, "notifications/close_incidents", Incident, kind=kind.value, user_ids=sorted(user_ids)
+    )
 
 
 async def claim_unannounced(conn: Connection, kind: IncidentKind) -> tuple[Incident, ...]:
     """Take incidents that nobody was told of; each is given to one caller."""
-    async with conn.cursor(row_factory=class_row(Incident)) as cursor:
-        await cursor.execute(
-            statement("notifications/claim_unannounced_incidents"), {"kind": kind.value}
-        )
-        return tuple(await cursor.fetchall())
+    return await many(conn, "notifications/claim_unannounced_incidents", Incident, kind=kind.value)
 
 
 async def list_missed(conn: Connection, incident: Incident) -> tuple[Missed, ...]:
     """Return what was missed in an incident, by schedule: the first 21."""
-    async with conn.cursor(row_factory=class_row(Missed)) as cursor:
-        await cursor.execute(
-            statement("notifications/list_missed"),
-            {"user_id": incident.user_id, "since": incident.opened_at},
-        )
-        return tuple(await cursor.fetchall())
+    return await many(
+        conn,
+        "notifications/list_missed",
+        Missed,
+        user_id=incident.user_id,
+        since=incident.opened_at,
+    )

@@ -7,10 +7,8 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import execute, many, one
 
 Kind = Literal["scheduler", "worker"]
 
@@ -50,22 +48,21 @@ async def report(
 
     `ticked_ago`: seconds since a scheduler last looked at the clock, None if it never did.
     """
-    await conn.execute(
-        statement("operations/report_process"),
-        {
-            "id": process_id,
-            "kind": kind,
-            "host": host,
-            "pid": pid,
-            "version": version,
-            "ticked_ago": ticked_ago,
-        },
+    await execute(
+        conn,
+        "operations/report_process",
+        id=process_id,
+        kind=kind,
+        host=host,
+        pid=pid,
+        version=version,
+        ticked_ago=ticked_ago,
     )
 
 
 async def forget(conn: Connection, process_id: UUID) -> None:
     """Remove a process that ends in good order."""
-    await conn.execute("DELETE FROM rota.processes WHERE id = %s", [process_id])
+    await execute(conn, "operations/forget_process", id=process_id)
 
 
 async def scheduler_silence(conn: Connection) -> tuple[float | None, int]:
@@ -74,23 +71,18 @@ async def scheduler_silence(conn: Connection) -> tuple[float | None, int]:
     None: no scheduler has been known for a day. At most 1,000 fires are counted, those overdue by
     a minute or more.
     """
-    cursor = await conn.execute(statement("operations/scheduler_silence"))
-    row = await cursor.fetchone()
-    if row is None:  # aggregates return a row
-        raise RuntimeError("scheduler_silence returned no row")
-    return (float(row[0]) if row[0] is not None else None, int(row[1]))
+    return await one(
+        conn,
+        "operations/scheduler_silence",
+        lambda row: (None if row["seconds"] is None else float(row["seconds"]), row["overdue"]),
+    )
 
 
 async def mark_once(conn: Connection, name: str, *, every_seconds: float) -> bool:
     """Return True for one caller in each period, however many ask."""
-    cursor = await conn.execute(
-        statement("operations/mark_once"), {"name": name, "seconds": every_seconds}
-    )
-    return await cursor.fetchone() is not None
+    return await execute(conn, "operations/mark_once", name=name, seconds=every_seconds) > 0
 
 
 async def list_processes(conn: Connection) -> tuple[Process, ...]:
     """Return the processes known, the alive ones first."""
-    async with conn.cursor(row_factory=class_row(Process)) as cursor:
-        await cursor.execute(statement("operations/list_processes"), {"seconds": ALIVE_WITHIN})
-        return tuple(await cursor.fetchall())
+    return await many(conn, "operations/list_processes", Process, seconds=ALIVE_WITHIN)

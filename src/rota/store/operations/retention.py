@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row, dict_row
-
 from rota.domain.operations.retention import Kind, Pruned, RetentionPolicy
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import execute, one
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +25,17 @@ class Batch:
 
 async def fetch_policy(conn: Connection) -> RetentionPolicy:
     """Return the policy."""
-    return await _policy(conn, "operations/fetch_retention")
+    return await one(conn, "operations/fetch_retention", RetentionPolicy)
 
 
 async def lock_policy(conn: Connection) -> RetentionPolicy:
     """Return the policy; nobody else changes it until the end of the transaction."""
-    return await _policy(conn, "operations/lock_retention")
+    return await one(conn, "operations/lock_retention", RetentionPolicy)
 
 
 async def update_policy(conn: Connection, policy: RetentionPolicy) -> None:
     """Replace the policy."""
-    await conn.execute(statement("operations/update_retention"), asdict(policy))
+    await execute(conn, "operations/update_retention", **asdict(policy))
 
 
 async def prune(
@@ -53,41 +51,27 @@ async def prune(
 
     Rows that somebody else holds are passed over: two prunings at once share the work.
     """
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            statement(f"operations/prune_{kind.value}"),
-            {"since": since, "before": before, "now": now, "limit": limit},
-        )
-        row = await cursor.fetchone()
-    if row is None:  # aggregates return a row
-        raise RuntimeError(f"prune_{kind.value} returned no row")
-    return Batch(row.pop("found"), row.pop("latest"), Pruned(**row))
+    return await one(
+        conn,
+        f"operations/prune_{kind.value}",
+        lambda row: Batch(row.pop("found"), row.pop("latest"), Pruned(**row)),
+        since=since,
+        before=before,
+        now=now,
+        limit=limit,
+    )
 
 
 async def count_prunable(conn: Connection, policy: RetentionPolicy, now: datetime) -> Pruned:
     """Return what a pruning would delete; reads all that is old enough."""
-    async with conn.cursor(row_factory=class_row(Pruned)) as cursor:
-        await cursor.execute(
-            statement("operations/count_prunable"),
-            {
-                "journals": policy.before(Kind.JOURNALS, now),
-                "runs": policy.before(Kind.RUNS, now),
-                "notifications": policy.before(Kind.NOTIFICATIONS, now),
-                "history": policy.before(Kind.SCHEDULE_CHANGES, now),
-                "queue_log": policy.before(Kind.QUEUE_LOG, now),
-                "audit": policy.before(Kind.AUDIT, now),
-            },
-        )
-        found = await cursor.fetchone()
-    if found is None:  # a list of counts is a row
-        raise RuntimeError("count_prunable returned no row")
-    return found
-
-
-async def _policy(conn: Connection, name: str) -> RetentionPolicy:
-    async with conn.cursor(row_factory=class_row(RetentionPolicy)) as cursor:
-        await cursor.execute(statement(name))
-        found = await cursor.fetchone()
-    if found is None:  # the migration writes it, and rota may not delete it
-        raise RuntimeError("rota.retention has no row")
-    return found
+    return await one(
+        conn,
+        "operations/count_prunable",
+        Pruned,
+        journals=policy.before(Kind.JOURNALS, now),
+        runs=policy.before(Kind.RUNS, now),
+        notifications=policy.before(Kind.NOTIFICATIONS, now),
+        history=policy.before(Kind.SCHEDULE_CHANGES, now),
+        queue_log=policy.before(Kind.QUEUE_LOG, now),
+        audit=policy.before(Kind.AUDIT, now),
+    )

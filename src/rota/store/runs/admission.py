@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rota.domain.ids import RunId
 from rota.store.database import Connection
-from rota.store.statements import execute, statement
+from rota.store.statements import Row, execute, many, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,7 @@ class Round:
 
 async def lock(conn: Connection) -> bool:
     """Take the lock of admission for this transaction; False while another one has it."""
-    cursor = await conn.execute(statement("runs/lock_admission"))
-    row = await cursor.fetchone()
-    return bool(row and row[0])
+    return await value(conn, "runs/lock_admission", bool)
 
 
 async def admit_runs(conn: Connection, *, ahead: int) -> Round:
@@ -50,29 +48,32 @@ async def admit_runs(conn: Connection, *, ahead: int) -> Round:
     Until `ahead` are queued and not yet running; beyond that, one of everybody who has none queued.
     The caller enqueues them in the same transaction.
     """
-    cursor = await conn.execute(statement("runs/admit_runs"), {"ahead": ahead})
-    rows = await cursor.fetchall()
-    turns = tuple(Turn(RunId(row[3]), *row[4:7]) for row in rows if row[3] is not None)
-    return Round(turns, int(rows[0][0]), rows[0][1], rows[0][2])
+    rows = await many(conn, "runs/admit_runs", Row, ahead=ahead)
+    turns = tuple(_turn(row) for row in rows if row["id"] is not None)
+    first = rows[0]
+    return Round(turns, first["places"], first["lack_room"], first["passed_over"])
 
 
 async def delete_jobs(conn: Connection, run_ids: Sequence[RunId]) -> None:
     """Delete the jobs of attempts that are over, of runs that are queued anew."""
     keys = [str(run_id) for run_id in run_ids]
-    await conn.execute(statement("runs/delete_jobs_of_runs"), {"keys": keys})
+    await execute(conn, "runs/delete_jobs_of_runs", keys=keys)
 
 
 async def rebase_turns(conn: Connection, *, above: int) -> None:
     """Begin turns anew in the classes that have come past `above`, under the lock of admission."""
-    await conn.execute(statement("runs/rebase_turns"), {"above": above})
+    await execute(conn, "runs/rebase_turns", above=above)
 
 
 async def runs_without_job(conn: Connection, *, older_than_seconds: float) -> tuple[Turn, ...]:
     """Return runs that should be in the queue and are not: their job was lost or given up."""
-    cursor = await conn.execute(statement("runs/runs_without_job"), {"seconds": older_than_seconds})
-    return tuple(Turn(RunId(row[0]), *row[1:4]) for row in await cursor.fetchall())
+    return await many(conn, "runs/runs_without_job", _turn, seconds=older_than_seconds)
 
 
 async def raise_job(conn: Connection, job_id: int, *, priority: int) -> None:
     """Give a job of the queue another priority."""
     await execute(conn, "runs/raise_job", job_id=job_id, priority=priority)
+
+
+def _turn(row: Row) -> Turn:
+    return Turn(RunId(row["id"]), row["priority"], row["turn"], row["attempt"])

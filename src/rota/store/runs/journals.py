@@ -17,7 +17,7 @@ from rota.domain.runs.limits import Spent
 from rota.domain.runs.run import Claim
 from rota.store.database import Connection
 from rota.store.records import records, row_of
-from rota.store.statements import statement
+from rota.store.statements import Row, many
 
 NOTHING: Final = Spent()
 """What a day has come to before anything was used."""
@@ -96,49 +96,44 @@ class Written:
 
 async def write_journals(conn: Connection, journals: Sequence[JournalRows]) -> Written:
     """Write what attempts have collected; of a run that its attempt lost nothing is written."""
-    cursor = await conn.execute(
-        statement("runs/write_journals"),
-        {
-            "journals": records(
-                {"run_id": j.claim.run_id, "token": j.claim.token, "snapshot": j.snapshot}
-                for j in journals
-            ),
-            "steps": records(
-                {"run_id": j.claim.run_id, **row_of(step)} for j in journals for step in j.steps
-            ),
-            "audit": records(
-                {"run_id": j.claim.run_id, **row_of(entry)} for j in journals for entry in j.audit
-            ),
-            "usage": records(
-                {"run_id": j.claim.run_id, **row_of(used)} for j in journals for used in j.usage
-            ),
-        },
+    rows = await many(
+        conn,
+        "runs/write_journals",
+        Row,
+        journals=records(
+            {"run_id": j.claim.run_id, "token": j.claim.token, "snapshot": j.snapshot}
+            for j in journals
+        ),
+        steps=records(
+            {"run_id": j.claim.run_id, **row_of(step)} for j in journals for step in j.steps
+        ),
+        audit=records(
+            {"run_id": j.claim.run_id, **row_of(entry)} for j in journals for entry in j.audit
+        ),
+        usage=records(
+            {"run_id": j.claim.run_id, **row_of(used)} for j in journals for used in j.usage
+        ),
     )
-    rows = await cursor.fetchall()
     return Written(
-        held=frozenset(RunId(row[0]) for row in rows if row[0] is not None),
+        held=frozenset(row["run_id"] for row in rows if row["run_id"] is not None),
         days={
-            (UserId(row[1]), row[2], ScheduleId(row[3]) if row[3] else None): Spent(row[4], row[5])
+            (row["user_id"], row["day"], row["schedule_id"]): Spent(row["tokens"], row["cost_usd"])
             for row in rows
-            if row[0] is None
+            if row["run_id"] is None
         },
     )
 
 
 async def fetch_steps(conn: Connection, run_id: RunId) -> tuple[StepRow, ...]:
     """Return a run's journal in order."""
-    cursor = await conn.execute(statement("runs/fetch_steps"), {"run_id": run_id})
-    return tuple(StepRow(*row) for row in await cursor.fetchall())
+    return await many(conn, "runs/fetch_steps", StepRow, run_id=run_id)
 
 
 async def fetch_usage(
     conn: Connection, user_id: UserId, day: date, schedule_id: ScheduleId | None
 ) -> dict[ScheduleId | None, Spent]:
     """Return what a day has come to: in all (None), and for the schedule."""
-    cursor = await conn.execute(
-        statement("runs/fetch_usage"), {"user_id": user_id, "day": day, "schedule_id": schedule_id}
+    rows = await many(
+        conn, "runs/fetch_usage", Row, user_id=user_id, day=day, schedule_id=schedule_id
     )
-    return {
-        ScheduleId(row[0]) if row[0] else None: Spent(row[1], row[2])
-        for row in await cursor.fetchall()
-    }
+    return {row["schedule_id"]: Spent(row["tokens"], row["cost_usd"]) for row in rows}

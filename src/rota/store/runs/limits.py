@@ -8,11 +8,9 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from rota.domain.ids import UserId
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import execute, many, one
 
 LimitName = Literal["max_concurrency", "day_tokens", "day_cost_usd"]
 
@@ -44,24 +42,17 @@ class LimitInAll:
 
 async def list_limits(conn: Connection) -> tuple[PersonLimits, ...]:
     """Return everybody's limits first, if there are any, then those of persons."""
-    async with conn.cursor(row_factory=class_row(PersonLimits)) as cursor:
-        await cursor.execute(statement("runs/list_limits"))
-        return tuple(await cursor.fetchall())
+    return await many(conn, "runs/list_limits", PersonLimits)
 
 
 async def fetch_limit_in_all(conn: Connection) -> LimitInAll:
     """Return the limit of all runs together."""
-    async with conn.cursor(row_factory=class_row(LimitInAll)) as cursor:
-        await cursor.execute(statement("runs/fetch_limit_in_all"))
-        found = await cursor.fetchone()
-    if found is None:  # a SELECT without FROM returns one row
-        raise RuntimeError("fetch_limit_in_all returned no row")
-    return found
+    return await one(conn, "runs/fetch_limit_in_all", LimitInAll)
 
 
 async def set_limit_in_all(conn: Connection, max_concurrency: int | None) -> None:
     """Set the limit of all runs together; None takes it away."""
-    await conn.execute(statement("runs/set_limit_in_all"), {"max_concurrency": max_concurrency})
+    await execute(conn, "runs/set_limit_in_all", max_concurrency=max_concurrency)
 
 
 async def set_limits(
@@ -76,14 +67,13 @@ async def set_limits(
     None is as everybody has it, in everybody's own row no limit. `unlimited` names those of the
     None values that are no limit for this person.
     """
-    await conn.execute(
-        statement("runs/set_limits"),
-        {
-            "user_id": user_id,
-            "unlimited": list(unlimited),
-            "changed": list(values),
-            "max_concurrency": values.get("max_concurrency"),
-            "day_tokens": values.get("day_tokens"),
-            "day_cost_usd": values.get("day_cost_usd"),
-        },
+    await execute(
+        conn,
+        "runs/set_limits",
+        user_id=user_id,
+        unlimited=list(unlimited),
+        changed=list(values),
+        max_concurrency=values.get("max_concurrency"),
+        day_tokens=values.get("day_tokens"),
+        day_cost_usd=values.get("day_cost_usd"),
     )

@@ -8,11 +8,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from rota.domain.ids import ResultId, RunId
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import execute, many, one_or_none
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,39 +39,28 @@ class Result:
 
 async def fetch_result_of_run(conn: Connection, run_id: RunId) -> Result | None:
     """Return the result of a run, or None."""
-    async with conn.cursor(row_factory=class_row(Result)) as cursor:
-        await cursor.execute(statement("runs/fetch_result_of_run"), {"run_id": run_id})
-        return await cursor.fetchone()
+    return await one_or_none(conn, "runs/fetch_result_of_run", Result, run_id=run_id)
 
 
 async def fetch_result(conn: Connection, prefix: str) -> tuple[Result, ...]:
     """Return the results whose id, or run's id, begins with `prefix` (at most two)."""
-    async with conn.cursor(row_factory=class_row(Result)) as cursor:
-        await cursor.execute(statement("runs/fetch_result"), {"prefix": prefix})
-        return tuple(await cursor.fetchall())
+    return await many(conn, "runs/fetch_result", Result, prefix=prefix)
 
 
 async def list_results(
     conn: Connection, *, agent_name: str | None, status: str | None, limit: int
 ) -> tuple[Result, ...]:
     """Return the newest results that the transaction's person sees, newest first."""
-    async with conn.cursor(row_factory=class_row(Result)) as cursor:
-        await cursor.execute(
-            statement("runs/list_results"),
-            {"agent_name": agent_name, "status": status, "limit": limit},
-        )
-        return tuple(await cursor.fetchall())
+    return await many(
+        conn, "runs/list_results", Result, agent_name=agent_name, status=status, limit=limit
+    )
 
 
 async def note_notification_error(conn: Connection, result_id: ResultId, error: str) -> None:
     """Keep on the result that its notification could not be written; a sweep writes it later."""
-    await conn.execute(
-        statement("runs/note_notification_error"), {"result_id": result_id, "error": error}
-    )
+    await execute(conn, "runs/note_notification_error", result_id=result_id, error=error)
 
 
 async def claim_unnotified(conn: Connection, *, limit: int) -> tuple[Result, ...]:
     """Lock results whose notification is still to be written; the mark goes with this commit."""
-    async with conn.cursor(row_factory=class_row(Result)) as cursor:
-        await cursor.execute(statement("runs/claim_unnotified_results"), {"limit": limit})
-        return tuple(await cursor.fetchall())
+    return await many(conn, "runs/claim_unnotified_results", Result, limit=limit)

@@ -8,17 +8,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
-
 from rota.domain.approvals.rules import Rule
 from rota.domain.ids import ActionId, FencingToken, ResultId, RunId, ScheduleId, UserId
 from rota.domain.runs.limits import DayLimits
 from rota.domain.runs.run import Claim, ResultStatus, Run, RunStatus, Trigger
 from rota.store.approvals.rules import rule_from_row
 from rota.store.database import Connection
-from rota.store.records import records
-from rota.store.statements import statement
+from rota.store.records import jsonb, records
+from rota.store.statements import Row, execute, many, one, one_or_none, value_or_none, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +57,7 @@ class ClaimedRun:
 
 async def fetch_run(conn: Connection, run_id: RunId) -> Run | None:
     """Return a run, or None."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement("runs/fetch_run"), {"run_id": run_id})
-        row = await cursor.fetchone()
-    return _run(row) if row is not None else None
+    return await one_or_none(conn, "runs/fetch_run", _run, run_id=run_id)
 
 
 async def insert_run(
@@ -82,27 +76,22 @@ async def insert_run(
     is_serial: bool = False,
 ) -> Run:
     """Insert a waiting run and return it."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            statement("runs/insert_run"),
-            {
-                "user_id": user_id,
-                "schedule_id": schedule_id,
-                "agent_name": agent_name,
-                "prompt": prompt,
-                "trigger": trigger,
-                "priority": priority,
-                "fire_time": fire_time,
-                "options": Jsonb(dict(options)) if options is not None else None,
-                "not_before": not_before,
-                "retry_of": retry_of,
-                "is_serial": is_serial,
-            },
-        )
-        row = await cursor.fetchone()
-    if row is None:  # INSERT ... RETURNING of one row always returns it
-        raise RuntimeError("insert_run returned no row")
-    return _run(row)
+    return await one(
+        conn,
+        "runs/insert_run",
+        _run,
+        user_id=user_id,
+        schedule_id=schedule_id,
+        agent_name=agent_name,
+        prompt=prompt,
+        trigger=trigger,
+        priority=priority,
+        fire_time=fire_time,
+        options=jsonb(options),
+        not_before=not_before,
+        retry_of=retry_of,
+        is_serial=is_serial,
+    )
 
 
 async def insert_retry(
@@ -112,27 +101,24 @@ async def insert_retry(
 
     Returns the run and when it is due, None where the schedule is gone.
     """
-    cursor = await conn.execute(
-        statement("runs/insert_retry"),
-        {
-            "run_id": run.id,
-            "schedule_id": run.schedule_id,
-            "options": Jsonb(dict(options)),
-            "times": list(times),
-        },
+    return await one_or_none(
+        conn,
+        "runs/insert_retry",
+        lambda row: (RunId(row["id"]), row["not_before"]),
+        run_id=run.id,
+        schedule_id=run.schedule_id,
+        options=jsonb(options),
+        times=list(times),
     )
-    row = await cursor.fetchone()
-    return (RunId(row[0]), row[1]) if row is not None else None
 
 
 async def claim_runs(conn: Connection, run_ids: Sequence[RunId]) -> dict[RunId, ClaimedRun]:
     """Begin a new attempt of each; those that are over are left out."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement("runs/claim_runs"), {"run_ids": list(run_ids)})
-        return {row["id"]: claimed_from_row(row) for row in await cursor.fetchall()}
+    rows = await many(conn, "runs/claim_runs", claimed_from_row, run_ids=list(run_ids))
+    return {claimed.run.id: claimed for claimed in rows}
 
 
-def claimed_from_row(row: Mapping[str, Any]) -> ClaimedRun:
+def claimed_from_row(row: Row) -> ClaimedRun:
     """Make the value from a row of `claim_runs`."""
     run = _run(row)
     claim = Claim(
@@ -157,9 +143,7 @@ def claimed_from_row(row: Mapping[str, Any]) -> ClaimedRun:
 
 async def count_hand_over(conn: Connection, claim: Claim) -> None:
     """Count an attempt that stopped so that another worker goes on, if it still holds its run."""
-    await conn.execute(
-        statement("runs/count_hand_over"), {"run_id": claim.run_id, "token": claim.token}
-    )
+    await execute(conn, "runs/count_hand_over", run_id=claim.run_id, token=claim.token)
 
 
 async def suspend_run(conn: Connection, claim: Claim) -> bool | None:
@@ -168,61 +152,59 @@ async def suspend_run(conn: Connection, claim: Claim) -> bool | None:
     Returns whether it is parked, False where all was decided meanwhile and it waits for a worker
     again, None where the attempt no longer holds it.
     """
-    cursor = await conn.execute(
-        statement("runs/suspend_run"), {"run_id": claim.run_id, "token": claim.token}
-    )
-    if await cursor.fetchone() is None:
+    if not await execute(conn, "runs/suspend_run", run_id=claim.run_id, token=claim.token):
         return None
-    cursor = await conn.execute(statement("approvals/resume_run"), {"run_id": claim.run_id})
-    row = await cursor.fetchone()
-    return row is None or not row[0]
+    return not await value_or_none(conn, "approvals/resume_run", bool, run_id=claim.run_id)
 
 
 async def finish_runs(conn: Connection, ends: Sequence[Ended]) -> dict[RunId, StoredResult]:
     """Store results and end their runs; runs that their attempt no longer holds are left out."""
-    cursor = await conn.execute(
-        statement("runs/finish_runs"),
-        {
-            "ends": records(
-                {
-                    "run_id": end.claim.run_id,
-                    "token": end.claim.token,
-                    "content": end.content,
-                    "status": end.status,
-                    "duration_ms": end.duration_ms,
-                    "metadata": end.metadata,
-                    "snapshot": end.snapshot,
-                }
-                for end in ends
-            ),
-        },
+    rows = await many(
+        conn,
+        "runs/finish_runs",
+        Row,
+        ends=records(
+            {
+                "run_id": end.claim.run_id,
+                "token": end.claim.token,
+                "content": end.content,
+                "status": end.status,
+                "duration_ms": end.duration_ms,
+                "metadata": end.metadata,
+                "snapshot": end.snapshot,
+            }
+            for end in ends
+        ),
     )
-    return {
-        RunId(row[0]): StoredResult(ResultId(row[1]), row[2]) for row in await cursor.fetchall()
-    }
+    return {row["run_id"]: StoredResult(row["id"], row["pending_actions_created"]) for row in rows}
 
 
 async def cancel_requests(conn: Connection, run_ids: Sequence[RunId]) -> tuple[RunId, ...]:
     """Return those of these runs that somebody has asked to stop."""
-    cursor = await conn.execute(statement("runs/cancel_requests"), {"run_ids": list(run_ids)})
-    return tuple(RunId(row[0]) for row in await cursor.fetchall())
+    return await values(conn, "runs/cancel_requests", RunId, run_ids=list(run_ids))
 
 
 async def fetch_standstill(conn: Connection, run_id: RunId) -> tuple[RunStatus, str] | None:
     """Return whether a run without a result is cancelled or suspended, and why it was cancelled."""
-    cursor = await conn.execute(statement("runs/fetch_standstill"), {"run_id": run_id})
-    row = await cursor.fetchone()
-    return (RunStatus(row[0]), row[1] or "no reason was given") if row is not None else None
+    return await one_or_none(
+        conn,
+        "runs/fetch_standstill",
+        lambda row: (RunStatus(row["status"]), row["cancel_reason"] or "no reason was given"),
+        run_id=run_id,
+    )
 
 
 async def fetch_cancel_reason(conn: Connection, run_id: RunId) -> str | None:
     """Return why a run is to stop, None if it is not."""
-    cursor = await conn.execute(statement("runs/fetch_cancel_reason"), {"run_id": run_id})
-    row = await cursor.fetchone()
-    return (row[0] or "it was cancelled") if row is not None else None
+    return await one_or_none(
+        conn,
+        "runs/fetch_cancel_reason",
+        lambda row: row["cancel_reason"] or "it was cancelled",
+        run_id=run_id,
+    )
 
 
-def _run(row: Mapping[str, Any]) -> Run:
+def _run(row: Row) -> Run:
     schedule_id: UUID | None = row["schedule_id"]
     return Run(
         id=RunId(row["id"]),

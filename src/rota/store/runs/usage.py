@@ -9,11 +9,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from rota.domain.ids import UserId
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import many
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,4 @@ class UsageView:
 
 async def list_usage(conn: Connection, user_id: UserId, *, after: date) -> tuple[UsageView, ...]:
     """Return a person's days after one, the latest first: each in all, then by schedule."""
-    async with conn.cursor(row_factory=class_row(UsageView)) as cursor:
-        await cursor.execute(statement("runs/list_usage"), {"user_id": user_id, "after": after})
-        return tuple(await cursor.fetchall())
+    return await many(conn, "runs/list_usage", UsageView, user_id=user_id, after=after)

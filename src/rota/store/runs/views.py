@@ -8,11 +8,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from rota.domain.ids import ScheduleId
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import many
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,12 @@ async def list_runs(
     limit: int,
 ) -> tuple[RunView, ...]:
     """Return the newest runs that the transaction's person sees; `prefix`: of their ids."""
-    async with conn.cursor(row_factory=class_row(RunView)) as cursor:
-        await cursor.execute(
-            statement("runs/list_runs"),
-            {"schedule_id": schedule_id, "status": status, "prefix": prefix, "limit": limit},
-        )
-        return tuple(await cursor.fetchall())
+    return await many(
+        conn,
+        "runs/list_runs",
+        RunView,
+        schedule_id=schedule_id,
+        status=status,
+        prefix=prefix,
+        limit=limit,
+    )

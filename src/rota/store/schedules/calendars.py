@@ -9,14 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from psycopg.rows import class_row
-
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.schedules.calendars import CalendarDay
 from rota.domain.schedules.timing import NamedDay
 from rota.store.database import Connection
-from rota.store.statements import statement
+from rota.store.statements import Row, execute, many, value, value_or_none, values
 
 _DAY: Final = timedelta(days=1)
 """Zones differ by about as much from UTC."""
@@ -38,21 +36,22 @@ async def upsert_calendar(
     conn: Connection, *, user_id: UserId, name: str, source: str, covers_until: date | None
 ) -> UUID:
     """Write a calendar without its days and return its id."""
-    cursor = await conn.execute(
-        statement("schedules/upsert_calendar"),
-        {"user_id": user_id, "name": name, "source": source, "covers_until": covers_until},
+    return await value(
+        conn,
+        "schedules/upsert_calendar",
+        _uuid,
+        user_id=user_id,
+        name=name,
+        source=source,
+        covers_until=covers_until,
     )
-    row = await cursor.fetchone()
-    if row is None:  # an upsert of one row always returns it
-        raise RuntimeError("upsert_calendar returned no row")
-    return UUID(str(row[0]))
 
 
 async def replace_days(
     conn: Connection, calendar_id: UUID, user_id: UserId, days: Sequence[CalendarDay]
 ) -> None:
     """Make these the days of a calendar."""
-    await conn.execute(statement("schedules/delete_calendar_days"), {"calendar_id": calendar_id})
+    await execute(conn, "schedules/delete_calendar_days", calendar_id=calendar_id)
     await add_days(conn, calendar_id, user_id, days)
 
 
@@ -61,15 +60,14 @@ async def add_days(
 ) -> None:
     """Add days to a calendar; one that is there already takes the new summary."""
     unique = {(day.first, day.last): day for day in days}.values()
-    await conn.execute(
-        statement("schedules/insert_calendar_days"),
-        {
-            "calendar_id": calendar_id,
-            "user_id": user_id,
-            "first_days": [day.first for day in unique],
-            "last_days": [day.last for day in unique],
-            "summaries": [day.summary for day in unique],
-        },
+    await execute(
+        conn,
+        "schedules/insert_calendar_days",
+        calendar_id=calendar_id,
+        user_id=user_id,
+        first_days=[day.first for day in unique],
+        last_days=[day.last for day in unique],
+        summaries=[day.summary for day in unique],
     )
 
 
@@ -77,74 +75,71 @@ async def list_calendars(
     conn: Connection, *, today: date, name: str | None = None
 ) -> tuple[Calendar, ...]:
     """Return the calendars of the transaction's person by name, or the one of that name."""
-    async with conn.cursor(row_factory=class_row(Calendar)) as cursor:
-        await cursor.execute(statement("schedules/list_calendars"), {"today": today, "name": name})
-        return tuple(await cursor.fetchall())
+    return await many(conn, "schedules/list_calendars", Calendar, today=today, name=name)
 
 
 async def list_days(conn: Connection, calendar_id: UUID) -> tuple[CalendarDay, ...]:
     """Return the days of a calendar, earliest first."""
-    cursor = await conn.execute(
-        statement("schedules/list_calendar_days"), {"calendar_id": calendar_id}
-    )
-    return tuple(CalendarDay(*row) for row in await cursor.fetchall())
+    return await many(conn, "schedules/list_calendar_days", _calendar_day, calendar_id=calendar_id)
 
 
 async def lock_calendar(conn: Connection, name: str) -> UUID | None:
     """Keep schedules from taking a calendar until the transaction ends; None if there is none."""
-    cursor = await conn.execute(statement("schedules/lock_calendar"), {"name": name})
-    row = await cursor.fetchone()
-    return None if row is None else UUID(str(row[0]))
+    return await value_or_none(conn, "schedules/lock_calendar", _uuid, name=name)
 
 
 async def schedules_of_calendar(conn: Connection, calendar_id: UUID) -> tuple[str, ...]:
     """Return the names of the schedules that keep a calendar."""
-    cursor = await conn.execute(
-        statement("schedules/list_calendar_users"), {"calendar_id": calendar_id}
-    )
-    return tuple(row[0] for row in await cursor.fetchall())
+    return await values(conn, "schedules/list_calendar_users", str, calendar_id=calendar_id)
 
 
 async def delete_calendar(conn: Connection, calendar_id: UUID) -> None:
     """Delete a calendar and its days."""
-    await conn.execute(statement("schedules/delete_calendar"), {"calendar_id": calendar_id})
+    await execute(conn, "schedules/delete_calendar", calendar_id=calendar_id)
 
 
 async def link_calendars(conn: Connection, schedule_id: ScheduleId, names: Collection[str]) -> None:
     """Make these the calendars that a schedule keeps; raises NotFoundError for an unknown one."""
-    await conn.execute(statement("schedules/unlink_calendars"), {"schedule_id": schedule_id})
+    await execute(conn, "schedules/unlink_calendars", schedule_id=schedule_id)
     if not names:
         return
-    cursor = await conn.execute(
-        statement("schedules/link_calendars"),
-        {"schedule_id": schedule_id, "names": sorted(set(names))},
+    linked = await values(
+        conn,
+        "schedules/link_calendars",
+        str,
+        schedule_id=schedule_id,
+        names=sorted(set(names)),
     )
-    unknown = set(names) - {row[0] for row in await cursor.fetchall()}
+    unknown = set(names).difference(linked)
     if unknown:
         raise NotFoundError("calendar", min(unknown), hint="See `rota calendars list`.")
 
 
 async def calendars_of_schedule(conn: Connection, schedule_id: ScheduleId) -> tuple[str, ...]:
     """Return the names of the calendars that a schedule keeps."""
-    cursor = await conn.execute(
-        statement("schedules/calendars_of_schedule"), {"schedule_id": schedule_id}
-    )
-    return tuple(row[0] for row in await cursor.fetchall())
+    return await values(conn, "schedules/calendars_of_schedule", str, schedule_id=schedule_id)
 
 
 async def days_of_schedules(
     conn: Connection, schedule_ids: Sequence[ScheduleId], start: datetime, end: datetime
 ) -> dict[ScheduleId, tuple[NamedDay, ...]]:
     """Return the days off from `start` to `end` (aware) in any zone, by schedule."""
-    cursor = await conn.execute(
-        statement("schedules/days_of_schedules"),
-        {
-            "schedule_ids": list(schedule_ids),
-            "first": start.astimezone(UTC).date() - _DAY,
-            "last": end.astimezone(UTC).date() + _DAY,
-        },
-    )
-    found: dict[ScheduleId, list[tuple[str, CalendarDay]]] = defaultdict(list)
-    for schedule_id, name, first_day, last_day, summary in await cursor.fetchall():
-        found[ScheduleId(schedule_id)].append((name, CalendarDay(first_day, last_day, summary)))
+    found: dict[ScheduleId, list[NamedDay]] = defaultdict(list)
+    for row in await many(
+        conn,
+        "schedules/days_of_schedules",
+        Row,
+        schedule_ids=list(schedule_ids),
+        first=start.astimezone(UTC).date() - _DAY,
+        last=end.astimezone(UTC).date() + _DAY,
+    ):
+        found[row["schedule_id"]].append((row["name"], _calendar_day(row)))
     return {schedule_id: tuple(days) for schedule_id, days in found.items()}
+
+
+def _calendar_day(row: Row) -> CalendarDay:
+    return CalendarDay(row["first_day"], row["last_day"], row["summary"])
+
+
+def _uuid(found: UUID) -> UUID:
+    return found

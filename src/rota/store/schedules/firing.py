@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row
-
 from rota.domain.ids import RunId, ScheduleId
 from rota.domain.schedules.firing import NextFire, PassedFires
 from rota.domain.schedules.overlap import Overlap, OverlapPolicy, Start
 from rota.domain.schedules.schedule import Schedule
 from rota.store.database import Connection
-from rota.store.schedules.rows import _schedules
-from rota.store.statements import statement
+from rota.store.schedules.rows import schedule_from_row
+from rota.store.statements import Row, execute, many, one, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +53,32 @@ class Planned:
 
 async def claim_unplanned(conn: Connection, *, limit: int) -> tuple[Schedule, ...]:
     """Lock active schedules without a next fire time; other schedulers skip them."""
-    return await _schedules(conn, "schedules/claim_unplanned_schedules", {"limit": limit})
+    return await many(conn, "schedules/claim_unplanned_schedules", schedule_from_row, limit=limit)
 
 
 async def claim_due(conn: Connection, *, now: datetime, limit: int) -> tuple[Schedule, ...]:
     """Lock active schedules that are due at `now`, the longest due first; others skip them."""
-    return await _schedules(conn, "schedules/claim_due_schedules", {"now": now, "limit": limit})
+    return await many(
+        conn, "schedules/claim_due_schedules", schedule_from_row, now=now, limit=limit
+    )
 
 
 async def outlook(conn: Connection) -> Outlook:
     """Return what a scheduler has to look forward to, in one statement."""
-    async with conn.cursor(row_factory=class_row(Outlook)) as cursor:
-        await cursor.execute(statement("schedules/scheduler_outlook"))
-        found = await cursor.fetchone()
-    if found is None:  # a SELECT without FROM returns one row
-        raise RuntimeError("scheduler_outlook returned no row")
-    return found
+    return await one(conn, "schedules/scheduler_outlook", Outlook)
 
 
 async def set_next_fires(conn: Connection, plans: Sequence[Planned]) -> None:
     """Set what schedules look forward to; one without a next fire is completed."""
     if not plans:
         return
-    await conn.execute(
-        statement("schedules/set_next_fires"),
-        {
-            "ids": [plan.schedule_id for plan in plans],
-            "next_fire_ats": [plan.next.due_at if plan.next else None for plan in plans],
-            "next_fire_times": [plan.next.fire_time if plan.next else None for plan in plans],
-            "started": [plan.started for plan in plans],
-        },
+    await execute(
+        conn,
+        "schedules/set_next_fires",
+        ids=[plan.schedule_id for plan in plans],
+        next_fire_ats=[plan.next.due_at if plan.next else None for plan in plans],
+        next_fire_times=[plan.next.fire_time if plan.next else None for plan in plans],
+        started=[plan.started for plan in plans],
     )
 
 
@@ -92,44 +86,36 @@ async def judge_overlaps(
     conn: Connection, policies: Mapping[ScheduleId, OverlapPolicy]
 ) -> dict[ScheduleId, Overlap]:
     """Return what a fire of each schedule does by the policy named, given its unfinished runs."""
-    cursor = await conn.execute(
-        statement("schedules/judge_overlaps"),
-        {
-            "schedule_ids": list(policies),
-            "policies": [policy.value for policy in policies.values()],
-        },
+    rows = await many(
+        conn,
+        "schedules/judge_overlaps",
+        Row,
+        schedule_ids=list(policies),
+        policies=[policy.value for policy in policies.values()],
     )
-    return {
-        ScheduleId(schedule_id): Overlap(Start(start), since, parked)
-        for schedule_id, start, since, parked in await cursor.fetchall()
-    }
+    return {row["id"]: Overlap(Start(row["start"]), row["since"], row["parked"]) for row in rows}
 
 
 async def cancel_runs(conn: Connection, schedule_id: ScheduleId, reason: str) -> int:
     """Ask a schedule's unfinished runs to stop; returns how many were asked."""
-    cursor = await conn.execute(
-        statement("schedules/cancel_runs"), {"schedule_id": schedule_id, "reason": reason}
-    )
-    row = await cursor.fetchone()
-    return int(row[0]) if row is not None else 0
+    return await value(conn, "schedules/cancel_runs", int, schedule_id=schedule_id, reason=reason)
 
 
 async def insert_fires(conn: Connection, fires: Sequence[Fire]) -> None:
     """Write runs and their occurrences; a fire time that was taken already writes neither."""
     if not fires:
         return
-    await conn.execute(
-        statement("schedules/insert_fires"),
-        {
-            "run_ids": [f.run_id for f in fires],
-            "user_ids": [f.schedule.user_id for f in fires],
-            "schedule_ids": [f.schedule.id for f in fires],
-            "fire_times": [f.fire_time for f in fires],
-            "agent_names": [f.schedule.agent_name for f in fires],
-            "prompts": [f.schedule.prompt or "" for f in fires],
-            "triggers": ["catch_up" if f.is_catch_up else "schedule" for f in fires],
-            "serial": [f.is_serial for f in fires],
-        },
+    await execute(
+        conn,
+        "schedules/insert_fires",
+        run_ids=[f.run_id for f in fires],
+        user_ids=[f.schedule.user_id for f in fires],
+        schedule_ids=[f.schedule.id for f in fires],
+        fire_times=[f.fire_time for f in fires],
+        agent_names=[f.schedule.agent_name for f in fires],
+        prompts=[f.schedule.prompt or "" for f in fires],
+        triggers=["catch_up" if f.is_catch_up else "schedule" for f in fires],
+        serial=[f.is_serial for f in fires],
     )
 
 
@@ -137,15 +123,14 @@ async def insert_passed(conn: Connection, passed: Sequence[tuple[Schedule, Passe
     """Write rows for fire times that lead to no run."""
     if not passed:
         return
-    await conn.execute(
-        statement("schedules/insert_passed"),
-        {
-            "schedule_ids": [s.id for s, _ in passed],
-            "user_ids": [s.user_id for s, _ in passed],
-            "fire_times": [p.first for _, p in passed],
-            "last_fire_times": [p.last if p.count != 1 else None for _, p in passed],
-            "fire_counts": [p.count for _, p in passed],
-            "outcomes": [p.outcome for _, p in passed],
-            "reasons": [p.reason for _, p in passed],
-        },
+    await execute(
+        conn,
+        "schedules/insert_passed",
+        schedule_ids=[s.id for s, _ in passed],
+        user_ids=[s.user_id for s, _ in passed],
+        fire_times=[p.first for _, p in passed],
+        last_fire_times=[p.last if p.count != 1 else None for _, p in passed],
+        fire_counts=[p.count for _, p in passed],
+        outcomes=[p.outcome for _, p in passed],
+        reasons=[p.reason for _, p in passed],
     )

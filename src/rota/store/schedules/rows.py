@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row, dict_row
-
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications.notification import Category
 from rota.domain.schedules.overlap import OverlapPolicy
@@ -18,7 +16,7 @@ from rota.domain.schedules.schedule import CatchUp, Policy, Schedule, ScheduleCo
 from rota.domain.schedules.timing import Timing
 from rota.store.database import Connection
 from rota.store.records import jsonb
-from rota.store.statements import execute, statement, value, values
+from rota.store.statements import execute, many, one_or_none, value, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,45 +37,47 @@ class Occurrence:
 
 async def pause(conn: Connection, schedule_id: ScheduleId, note: str) -> bool:
     """Pause an active schedule; False if it is paused or gone."""
-    cursor = await conn.execute(
-        statement("schedules/pause_schedule"), {"schedule_id": schedule_id, "note": note}
-    )
-    return cursor.rowcount > 0
+    return await execute(conn, "schedules/pause_schedule", schedule_id=schedule_id, note=note) > 0
 
 
 async def count_failure(
     conn: Connection, schedule_id: ScheduleId, *, failed: bool
 ) -> tuple[int, int] | None:
     """Count a result; returns failures in a row and the limit, None where there is no limit."""
-    cursor = await conn.execute(
-        statement("schedules/count_failure"), {"schedule_id": schedule_id, "failed": failed}
+    return await one_or_none(
+        conn,
+        "schedules/count_failure",
+        lambda row: (row["failures_in_row"], row["pause_after_failures"]),
+        schedule_id=schedule_id,
+        failed=failed,
     )
-    row = await cursor.fetchone()
-    return (row[0], row[1]) if row is not None else None
 
 
 async def fetch_schedule(conn: Connection, schedule_id: ScheduleId) -> Schedule | None:
     """Return a schedule, or None; under row-level security only one's own."""
-    found = await _schedules(conn, "schedules/fetch_schedule", {"schedule_id": schedule_id})
-    return found[0] if found else None
+    return await one_or_none(
+        conn, "schedules/fetch_schedule", schedule_from_row, schedule_id=schedule_id
+    )
 
 
 async def lock_schedule(conn: Connection, schedule_id: ScheduleId) -> Schedule | None:
     """Return a schedule as `fetch_schedule` does, locked until the transaction ends."""
-    found = await _schedules(conn, "schedules/lock_schedule", {"schedule_id": schedule_id})
-    return found[0] if found else None
+    return await one_or_none(
+        conn, "schedules/lock_schedule", schedule_from_row, schedule_id=schedule_id
+    )
 
 
 async def schedule_at(
     conn: Connection, schedule_id: ScheduleId, at: datetime
 ) -> tuple[Schedule, datetime] | None:
     """Return a schedule as it was at `at`, and when it was changed; None: it is so still."""
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            statement("schedules/schedule_at"), {"schedule_id": schedule_id, "at": at}
-        )
-        row = await cursor.fetchone()
-    return (schedule_from_row(row), row["changed_at"]) if row is not None else None
+    return await one_or_none(
+        conn,
+        "schedules/schedule_at",
+        lambda row: (schedule_from_row(row), row["changed_at"]),
+        schedule_id=schedule_id,
+        at=at,
+    )
 
 
 async def insert_schedule(
@@ -107,13 +107,17 @@ async def update_schedule(
 
 async def list_schedules(conn: Connection) -> tuple[Schedule, ...]:
     """Return the schedules that the transaction's person sees, by name."""
-    return await _schedules(conn, "schedules/list_schedules", {})
+    return await many(conn, "schedules/list_schedules", schedule_from_row)
 
 
 async def find_schedules(conn: Connection, reference: str) -> tuple[Schedule, ...]:
     """Return those of the transaction's person with this name, or whose id begins so."""
-    return await _schedules(
-        conn, "schedules/find_schedules", {"reference": reference, "prefix": reference.lower()}
+    return await many(
+        conn,
+        "schedules/find_schedules",
+        schedule_from_row,
+        reference=reference,
+        prefix=reference.lower(),
     )
 
 
@@ -121,15 +125,14 @@ async def set_active(
     conn: Connection, schedule_id: ScheduleId, *, active: bool, note: str | None
 ) -> None:
     """Pause or resume a schedule."""
-    await conn.execute(
-        statement("schedules/set_schedule_active"),
-        {"schedule_id": schedule_id, "active": active, "note": note},
+    await execute(
+        conn, "schedules/set_schedule_active", schedule_id=schedule_id, active=active, note=note
     )
 
 
 async def delete_schedule(conn: Connection, schedule_id: ScheduleId) -> None:
     """Delete a schedule; its occurrences go with it, its runs and results stay."""
-    await conn.execute(statement("schedules/delete_schedule"), {"schedule_id": schedule_id})
+    await execute(conn, "schedules/delete_schedule", schedule_id=schedule_id)
 
 
 async def request_backfill(
@@ -150,31 +153,18 @@ async def list_occurrences(
     conn: Connection, schedule_id: ScheduleId, *, limit: int
 ) -> tuple[Occurrence, ...]:
     """Return a schedule's occurrences, newest first."""
-    async with conn.cursor(row_factory=class_row(Occurrence)) as cursor:
-        await cursor.execute(
-            statement("schedules/list_occurrences"), {"schedule_id": schedule_id, "limit": limit}
-        )
-        return tuple(await cursor.fetchall())
+    return await many(
+        conn, "schedules/list_occurrences", Occurrence, schedule_id=schedule_id, limit=limit
+    )
 
 
 async def occurrence_between(
     conn: Connection, schedule_id: ScheduleId, start: datetime, end: datetime
 ) -> Occurrence | None:
     """Return the first occurrence in [start, end), a single one before a range."""
-    async with conn.cursor(row_factory=class_row(Occurrence)) as cursor:
-        await cursor.execute(
-            statement("schedules/occurrence_at"),
-            {"schedule_id": schedule_id, "start": start, "end": end},
-        )
-        return await cursor.fetchone()
-
-
-async def _schedules(
-    conn: Connection, name: str, parameters: Mapping[str, Any]
-) -> tuple[Schedule, ...]:
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement(name), parameters)
-        return tuple(schedule_from_row(row) for row in await cursor.fetchall())
+    return await one_or_none(
+        conn, "schedules/occurrence_at", Occurrence, schedule_id=schedule_id, start=start, end=end
+    )
 
 
 def schedule_from_row(row: Mapping[str, Any]) -> Schedule:

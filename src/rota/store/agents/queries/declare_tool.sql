@@ -27,4 +27,4 @@ WHERE (coalesce(%(description)s, t.description), coalesce(%(read_only)s, t.read_
       IS DISTINCT FROM
       (t.description, t.read_only, t.idempotent, t.risk, t.default_tier, t.timeout_seconds,
        t.annotations, t.definition_hash)
-RETURNING xmax = 0
+RETURNING xmax = 0 AS is_new

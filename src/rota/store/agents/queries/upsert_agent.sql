@@ -11,4 +11,4 @@ SET description = excluded.description, model = excluded.model,
     fallback_models = excluded.fallback_models, limits = excluded.limits,
     max_concurrency = excluded.max_concurrency,
     is_active = excluded.is_active
-RETURNING id, xmax = 0
+RETURNING id, xmax = 0 AS is_new

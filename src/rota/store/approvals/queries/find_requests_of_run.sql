@@ -1,7 +1,7 @@
 -- How much a run has asked for; whether this very call was refused, and how often the tool was;
 -- whether one waits already that no model message asked for, but another tool; and how much of what
 -- this agent asked for waits in all.
-SELECT count(*) AS asked,
+SELECT count(*) AS count,
        count(*) FILTER (WHERE a.status = 'refused' AND a.tool_name = %(tool_name)s
                AND %(arguments_hash)s IN (a.arguments_hash, a.proposed_hash)) > 0 AS was_refused,
        min(a.id::text) FILTER (WHERE a.status = 'pending' AND a.model_step IS NULL

@@ -1,0 +1,1 @@
+DELETE FROM rota.processes WHERE id = %(id)s
