@@ -15,13 +15,13 @@ import pytest
 from typer.testing import CliRunner
 
 from rota.cli.main import app
+from rota.domain.agents.declared_tools import ToolChange
 from rota.domain.errors import InvalidInputError
 from rota.services.agent_files.applying import AgentFileService
 from rota.services.agent_files.reading import parse_agent_file
 from rota.services.agents.service import AgentService
 from rota.services.agents.tools import ToolService
 from rota.services.schedules.service import ScheduleService
-from rota.store.agents.tools import ToolChange
 from tests.services.harness import clock
 
 HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "own-tools.md"

@@ -14,8 +14,8 @@ from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
+    from rota.domain.agents.connections import ConnectionInfo
     from rota.domain.ids import UserId
-    from rota.store.agents.connections import ConnectionInfo
 
 app = CommandGroup()
 Service = Annotated[str, typer.Argument(help="gmail")]

@@ -12,8 +12,8 @@ from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from rota.domain.agents.configuration import Tier
+    from rota.domain.agents.declared_tools import DeclaredTool
     from rota.settings import Settings
-    from rota.store.agents.tools import DeclaredTool
 
 app = CommandGroup()
 
@@ -111,9 +111,9 @@ def declare(
 ) -> None:
     """Declare a tool, so that agents can link it, or change what is declared: the rest stays."""
     from rota.cli import output
+    from rota.domain.agents.declared_tools import ToolChange
     from rota.domain.agents.tool_hints import parse_hints
     from rota.domain.text.json_values import json_object
-    from rota.store.agents.tools import ToolChange
 
     change = ToolChange(
         description=description,

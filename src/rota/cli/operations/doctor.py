@@ -81,6 +81,7 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
     from rota.bootstrap.app import database_of
     from rota.bootstrap.mail import mail_path
     from rota.domain.errors import RotaError
+    from rota.domain.operations.processes import SILENT_AFTER
     from rota.store.migrations import encoding_problem, pending_migrations
     from rota.store.operations import processes
 
@@ -128,7 +129,7 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
                 )
             async with database.connection() as conn:
                 silent, overdue = await processes.scheduler_silence(conn)
-            if silent is not None and silent > processes.SILENT_AFTER:
+            if silent is not None and silent > SILENT_AFTER:
                 yield Check(
                     "Clock", "fail", f"No scheduler has looked at the clock for {silent:.0f} s."
                 )

@@ -21,8 +21,8 @@ from rota.settings import Settings
 if TYPE_CHECKING:
     from rota import bootstrap
     from rota.domain.ids import UserId
+    from rota.domain.runs.views import Result
     from rota.services.operations.background_tasks import BackgroundTaskService
-    from rota.store.runs.results import Result
 
 app = CommandGroup()
 DEMO: Final = "demo-briefing"

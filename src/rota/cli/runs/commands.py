@@ -13,8 +13,7 @@ from rota.cli.runs.run import NoWait, Timeout, request_and_show
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.ids import UserId
-    from rota.store.runs.journals import StepRow
-    from rota.store.runs.views import RunView
+    from rota.domain.runs.views import RunView, StepRow
 
 app = CommandGroup()
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]

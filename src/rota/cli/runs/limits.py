@@ -11,8 +11,8 @@ from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
+    from rota.domain.runs.limits import LimitName, PersonLimits
     from rota.services.runs.limits import LimitsShown
-    from rota.store.runs.limits import LimitName, PersonLimits
 
 app = CommandGroup()
 

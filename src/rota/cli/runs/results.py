@@ -12,7 +12,7 @@ from rota.cli.options import CommonOptions, Limit
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.ids import UserId
-    from rota.store.runs.results import Result
+    from rota.domain.runs.views import Result
 
 app = CommandGroup()
 

@@ -20,7 +20,7 @@ from rota.domain.runs.options import RunOptions
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.ids import RunId, UserId
-    from rota.store.runs.results import Result
+    from rota.domain.runs.views import Result
 
 app = CommandGroup()
 

@@ -11,8 +11,7 @@ from rota.cli import output
 from rota.cli.runs.option_texts import limits_in_words, money
 
 if TYPE_CHECKING:
-    from rota.store.runs.journals import StepRow
-    from rota.store.runs.views import RunView
+    from rota.domain.runs.views import RunView, StepRow
 
 _SHOWN: Final = 500
 _BEFORE: Final = 0  # `model_step` of what comes before the first model call

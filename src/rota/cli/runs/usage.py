@@ -13,7 +13,7 @@ from rota.cli.options import CommonOptions
 if TYPE_CHECKING:
     from datetime import date
 
-    from rota.store.runs.usage import UsageView
+    from rota.domain.runs.views import UsageView
 
 
 app = CommandGroup()

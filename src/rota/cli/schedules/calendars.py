@@ -11,7 +11,7 @@ from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
-    from rota.store.schedules.calendars import Calendar
+    from rota.domain.schedules.calendars import Calendar
 
 app = CommandGroup()
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The calendar's name.")]

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from rota.cli.schedules.texts import Week
     from rota.domain.ids import RunId, UserId
     from rota.domain.schedules.forecast import UpcomingFire
+    from rota.domain.schedules.occurrences import Occurrence
     from rota.domain.schedules.schedule import Schedule
-    from rota.store.schedules.rows import Occurrence
 
 app = CommandGroup()
 

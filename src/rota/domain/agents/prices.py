@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -107,3 +108,12 @@ def find_override(model: str, overrides: Mapping[str, Price]) -> str | None:
     exact = normal_model(model)
     provider = exact.partition(":")[0]
     return next((k for k in (exact, f"{provider}:*", ANY_MODEL) if k in overrides), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPrice:
+    """What a model costs; `model` is `provider:model`, `provider:*` or `*`."""
+
+    model: str
+    price: Price
+    updated_at: datetime

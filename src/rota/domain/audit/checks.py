@@ -267,3 +267,12 @@ def taken_from_their_people(
 def _is_late(entry: AuditEntry, block: Block) -> bool:
     sealed, created = instant(block.sealed_at), instant(entry.created_at)
     return sealed is None or created is None or sealed - created >= LATE
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An entry that is in no block; `is_late` if it should be in one."""
+
+    id: int
+    is_late: bool
+    created_at: str

@@ -1,4 +1,4 @@
-"""A notification: what a person is told."""
+"""A notification: what a person is told, and one that is yet to be written."""
 
 from __future__ import annotations
 
@@ -37,3 +37,15 @@ class Notification:
     run_id: RunId | None
     read_at: datetime | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotification:
+    """A notification to write: texts that can be stored, within their limits."""
+
+    user_id: UserId
+    category: Category
+    title: str
+    body: str
+    metadata: Mapping[str, Any]
+    run_id: RunId | None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal, Self
+from uuid import UUID
 
 from rota.domain.errors import InvalidInputError, RotaError
 
@@ -158,3 +159,31 @@ def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: str(value) if isinstance(value, Decimal) else value for name, value in values.items()
     }
+
+
+LimitName = Literal["max_concurrency", "day_tokens", "day_cost_usd"]
+
+
+@dataclass(frozen=True, slots=True)
+class PersonLimits:
+    """One row of `user_limits`: everybody's (`user_id` None), or a person's.
+
+    In a person's row None is as everybody has it, unless `unlimited` names it: then it is no limit.
+    `under_way`: the person's runs that are queued or running, 0 in everybody's row.
+    """
+
+    user_id: UUID | None
+    email: str | None
+    max_concurrency: int | None
+    day_tokens: int | None
+    day_cost_usd: Decimal | None
+    unlimited: Sequence[LimitName]
+    under_way: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitInAll:
+    """The limit of all runs together (None: no limit), and how many are queued or running."""
+
+    max_concurrency: int | None
+    under_way: int

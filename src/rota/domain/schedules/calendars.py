@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
+from uuid import UUID
 
 from rota.domain.errors import InvalidInputError
 
@@ -60,3 +61,15 @@ def _date(entry: str, text: str) -> date:
             "2026-12-24..2027-01-01.",
             field="excluded_days",
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """A calendar; `days` counts its entries, `next_day` is the next day off from today on."""
+
+    id: UUID
+    name: str
+    source: str
+    covers_until: date | None
+    days: int
+    next_day: date | None

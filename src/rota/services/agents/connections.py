@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from rota.domain.agents.connections import ConnectionInfo
 from rota.domain.errors import InvalidInputError, NotFoundError, SetupRequiredError
 from rota.domain.ids import UserId
 from rota.security.secrets.encryption import Cipher
 from rota.store.agents import connections as rows
-from rota.store.agents.connections import ConnectionInfo
 from rota.store.database import Database
 
 SERVICES = ("gmail",)

@@ -6,11 +6,10 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from rota.domain.agents.prices import Price, parse_price_key
+from rota.domain.agents.prices import ModelPrice, Price, parse_price_key
 from rota.domain.errors import NotFoundError
 from rota.domain.text.storable import storable_text
 from rota.store.agents import prices as rows
-from rota.store.agents.prices import ModelPrice
 from rota.store.database import Database
 
 if TYPE_CHECKING:

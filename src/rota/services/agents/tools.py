@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from rota.domain.agents.declared_tools import Change, DeclaredTool, ToolChange
 from rota.domain.errors import InvalidInputError
 from rota.domain.text.storable import storable_text
 from rota.store.agents import tools as rows
-from rota.store.agents.tools import Change, DeclaredTool, ToolChange
 from rota.store.database import Database
 
 LONGEST_TIMEOUT: Final = 86_400

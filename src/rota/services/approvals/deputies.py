@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from rota.domain.approvals.deputies import Deputy
 from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
 from rota.store.approvals import deputies as rows
-from rota.store.approvals.deputies import Deputy
 from rota.store.database import Database
 
 LONGEST_NAME: Final = 320

@@ -10,14 +10,14 @@ from typing import Final
 import structlog
 
 from rota.domain.approvals.actions import WARNED_BEFORE, ActionStatus
+from rota.domain.approvals.deputies import Deputy
 from rota.domain.ids import RunId, UserId
-from rota.domain.notifications.notification import Category
+from rota.domain.notifications.notification import Category, NewNotification
 from rota.services.notifications.service import NotificationService, draft, draft_unknown_outcome
 from rota.store.approvals import actions as rows
 from rota.store.approvals.actions import ActionOf
-from rota.store.approvals.deputies import Deputy, list_deputies_of
+from rota.store.approvals.deputies import list_deputies_of
 from rota.store.database import Database, despite_deadlocks
-from rota.store.notifications.rows import NewNotification
 
 LOOK_EVERY: Final = 5.0
 """Seconds between looks."""

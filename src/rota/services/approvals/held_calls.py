@@ -35,6 +35,7 @@ from rota.domain.approvals.verdict import Decision, Verdict
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId
 from rota.domain.runs.run import Claim, FencedError, Run
+from rota.domain.runs.views import StepRow
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
 from rota.security.gate.calls import Permit, StepKey, ToolCall, ToolOutcome
 from rota.security.secrets.encryption import Cipher
@@ -46,7 +47,7 @@ from rota.store.approvals import actions as rows
 from rota.store.approvals.actions import ActionToExecute, NewAction, Requests
 from rota.store.database import Connection, Database
 from rota.store.runs import journals as journal_rows
-from rota.store.runs.journals import AuditRow, JournalRows, StepRow
+from rota.store.runs.journals import AuditRow, JournalRows
 
 log = structlog.get_logger(__name__)
 

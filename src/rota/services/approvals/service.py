@@ -20,6 +20,7 @@ from rota.domain.approvals.argument_edits import (
 from rota.domain.approvals.review import ActionDetails
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
+from rota.domain.notifications.notification import NewNotification
 from rota.domain.schemas.schema import tool_schema
 from rota.domain.text.storable import cut, storable_json, storable_text
 from rota.security.secrets.encryption import Cipher
@@ -30,7 +31,6 @@ from rota.services.notifications.service import NotificationService, draft
 from rota.store.approvals import actions as rows
 from rota.store.approvals.deputies import list_deputies, list_deputies_of
 from rota.store.database import Connection, Database, despite_deadlocks
-from rota.store.notifications.rows import NewNotification
 from rota.store.runs.views import list_runs
 from rota.store.users import fetch_time_zone
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 from rota.domain.audit.chain import NOBODYS, AuditEntry, Block, Chain, Checkpoint, Head
 from rota.domain.audit.checks import (
     ChainCheck,
+    LeftOut,
     Problem,
     Verification,
     Verified,
@@ -23,7 +24,6 @@ from rota.domain.errors import InvalidInputError
 from rota.domain.ids import UserId
 from rota.services.audit.checkpoints import Checkpoints
 from rota.store.audit import rows
-from rota.store.audit.rows import LeftOut
 from rota.store.database import Connection, Database
 
 

@@ -9,12 +9,16 @@ from typing import Any, Final
 from rota.domain.approvals.actions import Request
 from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import ActionId, NotificationId, RunId, UserId
-from rota.domain.notifications.notification import TITLE_LIMIT, Category, Notification
+from rota.domain.notifications.notification import (
+    TITLE_LIMIT,
+    Category,
+    NewNotification,
+    Notification,
+)
 from rota.domain.text.storable import NOTIFICATION_BODY_LIMIT, cut, storable_json, storable_text
 from rota.services.references import SHORTEST_PREFIX, is_id_prefix
 from rota.store.database import Connection, Database
 from rota.store.notifications import rows
-from rota.store.notifications.rows import NewNotification
 
 _CUT_MARK: Final = "\n[…]"
 _NAMED: Final = 10

@@ -14,9 +14,9 @@ import structlog
 
 import rota
 from rota.domain.errors import UnavailableError
+from rota.domain.operations.processes import Kind
 from rota.store.database import Database
 from rota.store.operations import processes
-from rota.store.operations.processes import Kind
 
 REPORT_EVERY: Final = 5.0
 """Seconds between two signs of life of a process."""

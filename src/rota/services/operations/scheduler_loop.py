@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from rota.domain.errors import UnavailableError
+from rota.domain.operations.processes import SILENT_AFTER
 from rota.engine.admission import admit, requeue_lost
 from rota.services.approvals.expiry import LOOK_EVERY as EXPIRE_EVERY
 from rota.services.approvals.expiry import ApprovalTimes
@@ -20,7 +21,6 @@ from rota.services.operations.retention import LOOK_EVERY, RetentionService
 from rota.services.operations.watch import PING_EVERY, DeadMansSwitch
 from rota.services.schedules.firing import Scheduler
 from rota.store.database import WAKE_CHANNEL, Database, listen
-from rota.store.operations.processes import SILENT_AFTER
 
 LONGEST_SLEEP: Final = 15.0
 """Seconds after which the scheduler looks at the wall clock again, whatever it waits for: laptops

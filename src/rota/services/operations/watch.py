@@ -9,11 +9,11 @@ import httpx
 import structlog
 
 from rota.domain.ids import UserId
+from rota.domain.operations.processes import SILENT_AFTER
 from rota.domain.schedules.rules.intervals import length_in_words
 from rota.services.notifications.incidents import IncidentService
 from rota.store.database import Database
 from rota.store.operations import processes
-from rota.store.operations.processes import SILENT_AFTER
 
 CHECK_EVERY: Final = 15.0
 

@@ -13,7 +13,7 @@ from rota.agents.models.building import classify_model_error
 from rota.domain.approvals.actions import Request
 from rota.domain.errors import RotaError, SetupRequiredError
 from rota.domain.ids import UserId
-from rota.domain.notifications.notification import Category
+from rota.domain.notifications.notification import Category, NewNotification
 from rota.domain.runs.heartbeats import is_quiet
 from rota.domain.runs.limits import LimitReachedError
 from rota.domain.runs.options import RunOptions
@@ -22,7 +22,6 @@ from rota.domain.text.storable import storable_json
 from rota.security.gate.policy import Rehearsed
 from rota.security.secrets.redaction import redact_text
 from rota.services.notifications.service import draft, draft_pending_actions
-from rota.store.notifications.rows import NewNotification
 
 PASSING: Final = frozenset({"rate_limit", "timeout", "unavailable"})
 """Kinds of failures that may be over when the run is tried again later."""

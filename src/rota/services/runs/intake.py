@@ -10,13 +10,13 @@ from rota.domain.approvals.rules import Rule
 from rota.domain.ids import RunId, ScheduleId
 from rota.domain.runs.limits import DayLimits
 from rota.domain.runs.run import Claim, Run, Trigger
+from rota.domain.runs.views import StepRow
 from rota.domain.schedules.schedule import Schedule
 from rota.services.runs.batches import Batcher
 from rota.store.database import Connection, Database
 from rota.store.runs import journals as journal_rows
 from rota.store.runs import rows as run_rows
 from rota.store.runs.intake import take_runs
-from rota.store.runs.journals import StepRow
 from rota.store.runs.rows import ClaimedRun
 
 

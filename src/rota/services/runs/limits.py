@@ -9,9 +9,9 @@ from typing import Final
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import UserId
+from rota.domain.runs.limits import LimitInAll, LimitName, PersonLimits
 from rota.store.database import Database
 from rota.store.runs import limits as rows
-from rota.store.runs.limits import LimitInAll, LimitName, PersonLimits
 
 _LARGEST_CONCURRENCY: Final = 1_000_000
 _LARGEST: Final = 10**12

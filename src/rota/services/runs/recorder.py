@@ -18,6 +18,7 @@ from rota.domain.approvals.verdict import Decision, Verdict
 from rota.domain.ids import RunId
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.run import Claim, FencedError, Run
+from rota.domain.runs.views import StepRow
 from rota.domain.text.storable import storable_text
 from rota.security.gate.calls import Permit, StepKey, ToolCall, ToolOutcome
 from rota.security.secrets.encryption import Cipher
@@ -27,7 +28,7 @@ from rota.services.notifications.service import NotificationService
 from rota.services.runs.journal_writer import JournalWriter
 from rota.services.runs.unwritten import Unwritten, step_row
 from rota.store.database import Database
-from rota.store.runs.journals import AuditRow, StepRow, UsageRow
+from rota.store.runs.journals import AuditRow, UsageRow
 
 YOURS: Final = "your"
 SCHEDULES: Final = "this schedule's"

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 
-from rota.domain.notifications.notification import Category
+from rota.domain.notifications.notification import Category, NewNotification
 from rota.domain.runs.options import MOST_RETRIES, RunOptions
 from rota.domain.runs.run import Claim, FencedError, Outcome, ResultStatus, Run, Trigger
 from rota.domain.schedules.schedule import Schedule
@@ -28,7 +28,6 @@ from rota.services.runs.recorder import RunRecorder
 from rota.services.runs.unwritten import Unwritten
 from rota.store.approvals import actions as action_rows
 from rota.store.database import Connection, Database
-from rota.store.notifications.rows import NewNotification
 from rota.store.runs import journals as journal_rows
 from rota.store.runs import results as result_rows
 from rota.store.runs import rows as run_rows

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
+from rota.domain.runs.views import Result
 from rota.services.references import SHORTEST_PREFIX, is_id_prefix
 from rota.store.database import Database
 from rota.store.runs import results as rows
-from rota.store.runs.results import Result
 
 
 class ResultService:

@@ -23,6 +23,7 @@ from rota.domain.errors import ConflictError, RotaError, SuspendedError
 from rota.domain.ids import ResultId, RunId, UserId
 from rota.domain.notifications.notification import Category
 from rota.domain.runs.run import FencedError, Outcome, ResultStatus, Run
+from rota.domain.runs.views import Result
 from rota.domain.schedules.schedule import Schedule
 from rota.security.secrets.encryption import Cipher
 from rota.services.notifications.service import NotificationService
@@ -37,7 +38,6 @@ from rota.store.approvals import actions as action_rows
 from rota.store.database import Database
 from rota.store.runs import results as result_rows
 from rota.store.runs import rows as run_rows
-from rota.store.runs.results import Result
 
 log = structlog.get_logger(__name__)
 

@@ -11,6 +11,7 @@ from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, 
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import RunStatus
+from rota.domain.runs.views import Result, RunView, StepRow
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.services.agents.option_checks import check_options
 from rota.store.agents import rows as agent_rows
@@ -21,9 +22,6 @@ from rota.store.runs import requests
 from rota.store.runs import results as result_rows
 from rota.store.runs import rows as run_rows
 from rota.store.runs import views as run_views
-from rota.store.runs.journals import StepRow
-from rota.store.runs.results import Result
-from rota.store.runs.views import RunView
 from rota.store.schedules import rows as schedule_rows
 
 SHORTEST_PREFIX: Final = 4

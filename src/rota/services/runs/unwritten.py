@@ -8,9 +8,10 @@ from typing import Any
 
 from rota.agents.journal.steps import Step
 from rota.domain.runs.run import Claim
+from rota.domain.runs.views import StepRow
 from rota.domain.text.storable import storable_json, storable_text
 from rota.security.gate.calls import StepKey
-from rota.store.runs.journals import AuditRow, JournalRows, StepRow, UsageRow
+from rota.store.runs.journals import AuditRow, JournalRows, UsageRow
 
 
 @dataclass(slots=True)

@@ -9,13 +9,12 @@ from typing import Final
 
 from rota.domain.errors import ConflictError, NotFoundError
 from rota.domain.ids import UserId
-from rota.domain.schedules.calendars import CalendarDay
+from rota.domain.schedules.calendars import Calendar, CalendarDay
 from rota.domain.text.storable import storable_text
 from rota.services.schedules.calendar_files import day_summary, read_icalendar
 from rota.services.schedules.service import check_name
 from rota.store.database import Connection, Database
 from rota.store.schedules import calendars as rows
-from rota.store.schedules.calendars import Calendar
 
 YEARS_AHEAD: Final = 20
 """So far events that recur are expanded when a file is imported."""

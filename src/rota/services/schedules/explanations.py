@@ -9,6 +9,7 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from rota.domain.ids import UserId
+from rota.domain.schedules.occurrences import Occurrence
 from rota.domain.schedules.rules.fire_times import FireTimes
 from rota.domain.schedules.rules.intervals import length_in_words
 from rota.domain.schedules.schedule import Schedule
@@ -16,7 +17,6 @@ from rota.domain.schedules.written_time import parse_moment
 from rota.services.schedules.service import ScheduleService
 from rota.store.database import Connection, Database
 from rota.store.schedules import calendars, rows
-from rota.store.schedules.rows import Occurrence
 
 Verdict = Literal[
     "fired",

@@ -16,6 +16,7 @@ from rota.domain.runs.options import RunOptions, parse_run_options
 from rota.domain.schedules.drafts import NONE, Draft
 from rota.domain.schedules.firing import WALK_LIMIT
 from rota.domain.schedules.forecast import UpcomingFire, upcoming_fires
+from rota.domain.schedules.occurrences import Occurrence
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.rules.cron import parse_zone
 from rota.domain.schedules.schedule import Schedule, ScheduleContent
@@ -27,7 +28,6 @@ from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection, Database, despite_deadlocks
 from rota.store.schedules import calendars as calendar_rows
 from rota.store.schedules import rows
-from rota.store.schedules.rows import Occurrence
 
 SHORTEST_PREFIX: Final = 4
 """Characters of an id that are enough, if they fit one alone."""

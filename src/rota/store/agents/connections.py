@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from rota.domain.agents.connections import ConnectionInfo
 from rota.domain.ids import UserId
 from rota.store.database import Connection
 from rota.store.statements import execute, many, one_or_none
@@ -17,17 +18,6 @@ class SealedConnection:
     secret: bytes
     key_id: str
     expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionInfo:
-    """A connection as its owner sees it: without the secret."""
-
-    service: str
-    account: str
-    expires_at: datetime | None
-    is_active: bool
-    created_at: datetime
 
 
 async def fetch_sealed(conn: Connection, user_id: UserId, service: str) -> SealedConnection | None:

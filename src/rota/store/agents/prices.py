@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
-from rota.domain.agents.prices import Price
+from rota.domain.agents.prices import ModelPrice, Price
 from rota.store.database import Connection
 from rota.store.statements import Row, execute, many, values
-
-
-@dataclass(frozen=True, slots=True)
-class ModelPrice:
-    """What a model costs; `model` is `provider:model`, `provider:*` or `*`."""
-
-    model: str
-    price: Price
-    updated_at: datetime
 
 
 async def list_prices(conn: Connection) -> tuple[ModelPrice, ...]:

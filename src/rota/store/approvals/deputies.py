@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from rota.domain.approvals.deputies import Deputy
 from rota.domain.ids import UserId
 from rota.store.database import Connection
 from rota.store.statements import execute, many
-
-
-@dataclass(frozen=True, slots=True)
-class Deputy:
-    """`deputy_id` may decide what `user_id` did not in time. Names are for people to read."""
-
-    user_id: UserId
-    deputy_id: UserId
-    user_name: str
-    deputy_name: str
 
 
 async def list_deputies(conn: Connection) -> tuple[Deputy, ...]:

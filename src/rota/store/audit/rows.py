@@ -18,6 +18,7 @@ from rota.domain.audit.chain import (
     Checkpoint,
     Covered,
 )
+from rota.domain.audit.checks import LeftOut
 from rota.domain.ids import UserId
 from rota.store.database import Connection
 from rota.store.records import records
@@ -49,15 +50,6 @@ class Unsealed:
     id: int
     user_id: UserId | None
     written_in: str
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """An entry that is in no block; `is_late` if it should be in one."""
-
-    id: int
-    is_late: bool
-    created_at: str
 
 
 @dataclass(frozen=True, slots=True)

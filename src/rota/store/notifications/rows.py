@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-from rota.domain.ids import NotificationId, RunId, UserId
-from rota.domain.notifications.notification import Category, Notification
+from rota.domain.ids import NotificationId
+from rota.domain.notifications.notification import Category, NewNotification, Notification
 from rota.store.database import Connection
 from rota.store.records import records, row_of
 from rota.store.statements import execute, many, values
-
-
-@dataclass(frozen=True, slots=True)
-class NewNotification:
-    """A notification to write: texts that can be stored, within their limits."""
-
-    user_id: UserId
-    category: Category
-    title: str
-    body: str
-    metadata: Mapping[str, Any]
-    run_id: RunId | None
 
 
 async def insert_notifications(

@@ -15,32 +15,13 @@ from uuid import UUID
 from rota.domain.ids import ActionId, RunId, ScheduleId, UserId
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.run import Claim
+from rota.domain.runs.views import StepRow
 from rota.store.database import Connection
 from rota.store.records import records, row_of
 from rota.store.statements import Row, many
 
 NOTHING: Final = Spent()
 """What a day has come to before anything was used."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepRow:
-    """One row of `agent_run_steps`, without its run. `cost_usd` None: no price is known."""
-
-    model_step: int
-    call_index: int
-    kind: str
-    name: str
-    status: str
-    tool_call_id: str | None
-    request: Mapping[str, Any]
-    response: Any
-    usage: Mapping[str, Any] | None
-    cost_usd: Decimal | None
-    attempts: Sequence[Mapping[str, Any]] | None
-    error: str | None
-    started_at: datetime
-    finished_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

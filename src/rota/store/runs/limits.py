@@ -3,41 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
-from uuid import UUID
 
 from rota.domain.ids import UserId
+from rota.domain.runs.limits import LimitInAll, LimitName, PersonLimits
 from rota.store.database import Connection
 from rota.store.statements import execute, many, one
-
-LimitName = Literal["max_concurrency", "day_tokens", "day_cost_usd"]
-
-
-@dataclass(frozen=True, slots=True)
-class PersonLimits:
-    """One row of `user_limits`: everybody's (`user_id` None), or a person's.
-
-    In a person's row None is as everybody has it, unless `unlimited` names it: then it is no limit.
-    `under_way`: the person's runs that are queued or running, 0 in everybody's row.
-    """
-
-    user_id: UUID | None
-    email: str | None
-    max_concurrency: int | None
-    day_tokens: int | None
-    day_cost_usd: Decimal | None
-    unlimited: Sequence[LimitName]
-    under_way: int
-
-
-@dataclass(frozen=True, slots=True)
-class LimitInAll:
-    """The limit of all runs together (None: no limit), and how many are queued or running."""
-
-    max_concurrency: int | None
-    under_way: int
 
 
 async def list_limits(conn: Connection) -> tuple[PersonLimits, ...]:

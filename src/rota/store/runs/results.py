@@ -2,39 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-from uuid import UUID
-
 from rota.domain.ids import ResultId, RunId
+from rota.domain.runs.views import Result
 from rota.store.database import Connection
 from rota.store.statements import execute, many, one_or_none
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One row of `agent_execution_results`, with its run's session, attempt and trigger."""
-
-    id: UUID
-    user_id: UUID
-    schedule_id: UUID | None
-    run_id: UUID
-    agent_name: str
-    prompt: str
-    result_content: str
-    status: str
-    pending_actions_created: int
-    execution_duration_ms: int
-    metadata: Mapping[str, Any]
-    created_at: datetime
-    session_id: str
-    attempt: int
-    trigger: str
-    fire_time: datetime | None
-    schedule_name: str | None
-    result_category: str
 
 
 async def fetch_result_of_run(conn: Connection, run_id: RunId) -> Result | None:

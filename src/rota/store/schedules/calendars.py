@@ -4,32 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import ScheduleId, UserId
-from rota.domain.schedules.calendars import CalendarDay
+from rota.domain.schedules.calendars import Calendar, CalendarDay
 from rota.domain.schedules.timing import NamedDay
 from rota.store.database import Connection
 from rota.store.statements import Row, execute, many, value, value_or_none, values
 
 _DAY: Final = timedelta(days=1)
 """Zones differ by about as much from UTC."""
-
-
-@dataclass(frozen=True, slots=True)
-class Calendar:
-    """A calendar; `days` counts its entries, `next_day` is the next day off from today on."""
-
-    id: UUID
-    name: str
-    source: str
-    covers_until: date | None
-    days: int
-    next_day: date | None
 
 
 async def upsert_calendar(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications.notification import Category
+from rota.domain.schedules.occurrences import Occurrence
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
 from rota.domain.schedules.schedule import CatchUp, Policy, Schedule, ScheduleContent
@@ -17,22 +16,6 @@ from rota.domain.schedules.timing import Timing
 from rota.store.database import Connection
 from rota.store.records import jsonb
 from rota.store.statements import execute, many, one_or_none, value, values
-
-
-@dataclass(frozen=True, slots=True)
-class Occurrence:
-    """What became of a fire time, or of a range of those without a run."""
-
-    fire_time: datetime
-    last_fire_time: datetime | None
-    fire_count: int | None
-    outcome: str
-    reason: str
-    run_id: UUID | None
-    result_status: str | None
-    run_status: str | None
-    run_started_at: datetime | None
-    cancel_reason: str | None
 
 
 async def pause(conn: Connection, schedule_id: ScheduleId, note: str) -> bool:

@@ -1,0 +1,23 @@
+"""What became of a schedule's fire times, as people look at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """What became of a fire time, or of a range of those without a run."""
+
+    fire_time: datetime
+    last_fire_time: datetime | None
+    fire_count: int | None
+    outcome: str
+    reason: str
+    run_id: UUID | None
+    result_status: str | None
+    run_status: str | None
+    run_started_at: datetime | None
+    cancel_reason: str | None
