@@ -16,8 +16,8 @@ from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
 from rota.services.operations.agent_sides import AgentSides
 from rota.services.operations.background_tasks import BackgroundTaskService
+from rota.services.operations.health import SchedulerWatch
 from rota.services.operations.scheduler_loop import SchedulerLoop
-from rota.services.operations.watch import SchedulerWatch
 from rota.store.database import Database
 from rota.store.runs import rows as run_rows
 from tests.services.harness import Workshop, clock

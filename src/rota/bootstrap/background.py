@@ -15,12 +15,15 @@ from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import UserId
 from rota.services.agents.connections import ConnectionService
 from rota.services.agents.prices import CurrentPrices, ModelPriceService
+from rota.services.approvals.expiry import LOOK_EVERY as EXPIRE_EVERY
 from rota.services.approvals.expiry import ApprovalTimes
-from rota.services.audit.sealing import AuditSealer
+from rota.services.audit.sealing import SEAL_EVERY, AuditSealer
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
+from rota.services.operations.chores import Chore
+from rota.services.operations.health import PING_EVERY, DeadMansSwitch, SchedulerWatch
+from rota.services.operations.retention import LOOK_EVERY
 from rota.services.operations.scheduler_loop import SchedulerLoop
-from rota.services.operations.watch import DeadMansSwitch, SchedulerWatch
 from rota.services.schedules.firing import Scheduler
 from rota.settings import Settings
 
@@ -33,16 +36,25 @@ def scheduler_loop(app: App) -> SchedulerLoop:
     """Wire what fires schedules; needs no LangChain."""
     logs.begin()
     incidents = IncidentService(app.database, app.notifications)
-    url = app.settings.ping_url
-    return SchedulerLoop(
+    sealer = AuditSealer(app.database)
+    expiry = ApprovalTimes(app.database, app.notifications)
+    chores = [
+        Chore("prune", LOOK_EVERY, lambda: app.retention.prune_hourly(clock())),
+        Chore("expire approvals", EXPIRE_EVERY, expiry.look),
+        Chore("seal the audit log", SEAL_EVERY, lambda: sealer.seal(clock())),
+    ]
+    if app.settings.ping_url:
+        switch = DeadMansSwitch(
+            app.database, url=app.settings.ping_url, is_awake=lambda: loop.is_awake
+        )
+        chores.append(Chore("ping the dead man's switch", PING_EVERY / 4, switch.ping))
+    loop = SchedulerLoop(
         app.database,
         Scheduler(app.database, app.notifications, incidents),
         clock=clock,
-        dead_mans_switch=DeadMansSwitch(app.database, url=url) if url else None,
-        retention=app.retention,
-        approval_times=ApprovalTimes(app.database, app.notifications),
-        audit_sealer=AuditSealer(app.database),
+        chores=chores,
     )
+    return loop
 
 
 @asynccontextmanager

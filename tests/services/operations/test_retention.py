@@ -13,13 +13,13 @@ import pytest
 from rota.domain.errors import InvalidInputError
 from rota.domain.operations.retention import Kind, Period, Pruned, RetentionPolicy, parse_days
 from rota.services.audit.checkpoints import Checkpoints
+from rota.services.operations.chores import Chore
 from rota.services.operations.retention import RetentionService
 from rota.services.operations.scheduler_loop import SchedulerLoop
 from rota.services.runs.results import ResultService
 from rota.services.runs.service import RunService
 from rota.services.schedules.explanations import ExplanationService
 from rota.services.schedules.service import ScheduleService
-from rota.store.statements import statement
 from tests.services.harness import CIPHER, PAST, clock
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -522,12 +522,18 @@ async def test_of_many_schedulers_one_prunes_each_hour(workshop, database):
     assert await services[0].prune_hourly(NOW) == Pruned(2, 1, 1)
 
 
+def scheduling(workshop, retention):
+    """Return a scheduler's loop that prunes beside its work."""
+    prune = Chore("prune", 300.0, lambda: retention.prune_hourly(clock()))
+    return SchedulerLoop(workshop.database, workshop.scheduler(), clock=clock, chores=[prune])
+
+
 async def test_pruning_that_hangs_keeps_nothing_from_firing_and_ends_with_its_scheduler(
     workshop, retention, owner_url
 ):
     await old_run(workshop, LONG_AGO)
     stop = asyncio.Event()
-    loop = SchedulerLoop(workshop.database, workshop.scheduler(), clock=clock, retention=retention)
+    loop = scheduling(workshop, retention)
     async with (
         asyncio.timeout(30),
         await psycopg.AsyncConnection.connect(owner_url) as other,
@@ -549,7 +555,7 @@ async def test_pruning_that_fails_is_logged_and_the_scheduler_goes_on(workshop, 
     await old_run(workshop, LONG_AGO)
     await workshop.owner.execute("REVOKE DELETE ON agent_run_steps FROM service_role")
     stop = asyncio.Event()
-    loop = SchedulerLoop(workshop.database, workshop.scheduler(), clock=clock, retention=retention)
+    loop = scheduling(workshop, retention)
     running = asyncio.create_task(loop.run(stop))
     async with asyncio.timeout(30):
         said = ""
@@ -613,33 +619,6 @@ def test_what_is_no_number_of_days_is_refused(written):
 
 def test_days_are_read():
     assert [parse_days(text, Period.RUN) for text in (" 30", "Forever", "1")] == [30, None, 1]
-
-
-@pytest.mark.parametrize(
-    ("kind", "index"),
-    [
-        (Kind.JOURNALS, "agent_runs_journal_idx"),
-        (Kind.JOURNALS, "agent_run_steps_pkey"),
-        (Kind.RUNS, "agent_runs_pruned_idx"),
-        (Kind.OCCURRENCES, "schedule_occurrences_without_run_idx"),
-        (Kind.NOTIFICATIONS, "notifications_created_idx"),
-        (Kind.SCHEDULE_CHANGES, "schedule_changes_changed_idx"),
-        (Kind.INCIDENTS, "incidents_closed_idx"),
-        (Kind.QUEUE_LOG, "pgqueuer_log_created"),
-    ],
-)
-async def test_what_is_old_is_found_by_an_index(database, kind, index):
-    async with database.transaction() as conn:
-        await conn.execute("SET LOCAL enable_seqscan = off")
-        await conn.execute("SET LOCAL enable_sort = off")  # the index has the order as well
-        cursor = await conn.execute(
-            b"EXPLAIN " + statement(f"operations/prune_{kind.value}"),
-            {"since": NOW - DAY, "before": NOW, "now": NOW, "limit": 100},
-        )
-        plan = "\n".join(line for (line,) in await cursor.fetchall())
-
-    assert f"using {index}" in plan
-    assert "Sort" not in plan
 
 
 def test_every_count_has_its_kind():

@@ -423,8 +423,8 @@ async def test_admission_waits_for_nobody_who_is_admitting(workshop, bob):
         await admit(conn)
         await add(workshop, bob)
         loop = SchedulerLoop(workshop.database, workshop.scheduler(), clock=clock)
-        assert await loop._tick(15.0) == LOCKED_SLEEP
-    assert await loop._tick(15.0) == 15.0
+        assert await loop.tick(15.0) == LOCKED_SLEEP
+    assert await loop.tick(15.0) == 15.0
     assert (await statuses(workshop))["queued"] == 6
 
 
@@ -640,12 +640,12 @@ async def test_run_that_waits_for_its_time_is_neither_admitted_nor_asked_for(wor
     await add(workshop, workshop.user, not_before=clock() + timedelta(hours=1))
     loop = SchedulerLoop(workshop.database, workshop.scheduler(), clock=clock)
 
-    assert await loop._tick(15.0) == 15.0
+    assert await loop.tick(15.0) == 15.0
     assert await statuses(workshop) == {"waiting": 1}
     await workshop.owner.execute("UPDATE agent_runs SET not_before = now() + interval '10 minutes'")
-    assert 15 < await loop._tick(3600.0) <= 600
+    assert 15 < await loop.tick(3600.0) <= 600
     await workshop.owner.execute("UPDATE agent_runs SET not_before = now()")
-    await loop._tick(15.0)
+    await loop.tick(15.0)
     assert await statuses(workshop) == {"queued": 1}
 
 
@@ -665,19 +665,19 @@ async def test_runs_held_back_by_a_limit_are_not_asked_for_all_the_time(workshop
     await add(workshop, workshop.user, 5)
     loop = SchedulerLoop(workshop.database, workshop.scheduler(), clock=clock)
 
-    assert await loop._tick(15.0) == 15.0
+    assert await loop.tick(15.0) == 15.0
 
 
 async def test_queue_that_runs_low_is_looked_at_again_at_once_and_a_full_one_is_not(workshop):
     await add(workshop, workshop.user, 40)
     loop = SchedulerLoop(workshop.database, workshop.scheduler(ahead=10), clock=clock)
 
-    assert await loop._tick(15.0) == 0.0  # it was empty: whoever empties it is fast
-    assert await loop._tick(15.0) == ADMISSION_SLEEP
+    assert await loop.tick(15.0) == 0.0  # it was empty: whoever empties it is fast
+    assert await loop.tick(15.0) == ADMISSION_SLEEP
     await end(workshop, await take(workshop, 2))
-    assert await loop._tick(15.0) == ADMISSION_SLEEP
+    assert await loop.tick(15.0) == ADMISSION_SLEEP
     await end(workshop, await take(workshop, 8))
-    assert await loop._tick(15.0) == 0.0
+    assert await loop.tick(15.0) == 0.0
 
 
 async def test_due_fire_is_not_late_for_runs_that_wait_for_room(workshop):
@@ -685,9 +685,9 @@ async def test_due_fire_is_not_late_for_runs_that_wait_for_room(workshop):
     await workshop.schedule(cron="* * * * * *", next_fire_at=MONDAY_7 + timedelta(seconds=0.05))
     scheduler = workshop.scheduler(ahead=10)
     loop = SchedulerLoop(workshop.database, scheduler, clock=lambda: MONDAY_7)
-    await loop._tick(15.0)
+    await loop.tick(15.0)
 
-    assert await loop._tick(15.0) == pytest.approx(0.05)
+    assert await loop.tick(15.0) == pytest.approx(0.05)
 
 
 async def test_first_of_a_schedules_line_is_looked_up_and_not_sorted_for(workshop):

@@ -12,7 +12,7 @@ from rota.engine.admission import requeue_lost
 from rota.engine.queue import QueueWorker
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
-from rota.services.operations.watch import SchedulerWatch
+from rota.services.operations.health import SchedulerWatch
 from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER
 

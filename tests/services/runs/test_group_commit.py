@@ -6,11 +6,11 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import psycopg
 import pytest
 from langchain_core.tools import tool
 
 from rota.agents.models.building import ChatModels
+from rota.domain.errors import StatementError
 from rota.domain.runs.run import FencedError, ResultStatus
 from rota.engine.admission import requeue_lost
 from rota.services.notifications.service import NotificationService
@@ -131,9 +131,7 @@ async def test_result_that_violates_a_check_fails_alone(workshop):
 
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
 
-    assert [n for n, o in enumerate(outcomes) if isinstance(o, psycopg.errors.CheckViolation)] == [
-        7
-    ]
+    assert [n for n, o in enumerate(outcomes) if isinstance(o, StatementError)] == [7]
     assert len(await workshop.rows("agent_execution_results")) == 9
     # All or nothing: of that one neither the end nor a word to its owner.
     status = {run["id"]: run["status"] for run in await workshop.rows("agent_runs")}

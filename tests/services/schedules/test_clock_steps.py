@@ -79,9 +79,9 @@ async def test_scheduler_looks_at_the_wall_clock_again_however_far_the_next_fire
     clock = [START]
     loop = SchedulerLoop(workshop.database, workshop.scheduler(), clock=lambda: clock[0])
     await workshop.schedule(cron="0 7 * * *", plan_from=START)
-    assert await loop._tick(LONGEST_SLEEP) == LONGEST_SLEEP
+    assert await loop.tick(LONGEST_SLEEP) == LONGEST_SLEEP
 
     clock[0] = START + timedelta(hours=9, minutes=20)  # it slept through the fire
-    await loop._tick(LONGEST_SLEEP)
+    await loop.tick(LONGEST_SLEEP)
 
     assert (await workshop.row("agent_runs"))["trigger"] == "catch_up"

@@ -256,8 +256,8 @@ async def test_schedule_that_somebody_has_locked_is_not_asked_for_without_pause(
     loop = SchedulerLoop(workshop.database, workshop.scheduler(), clock=lambda: MONDAY_7)
     async with workshop.owner.transaction():
         await workshop.owner.execute("SELECT FROM agent_schedules FOR UPDATE")
-        assert await loop._tick(15.0) == LOCKED_SLEEP
-    assert await loop._tick(15.0) == 15.0
+        assert await loop.tick(15.0) == LOCKED_SLEEP
+    assert await loop.tick(15.0) == 15.0
     assert len(await workshop.rows("agent_runs")) == 1
 
 

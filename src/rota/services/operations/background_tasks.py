@@ -19,9 +19,9 @@ from rota.domain.schedules.schedule import Schedule
 from rota.engine.agent_loop import CANCEL_GRACE, Work
 from rota.engine.queue import HandedOverError, QueueWorker
 from rota.services.operations.agent_sides import AgentSide, AgentSides
-from rota.services.operations.periodic import cancel, first_of, repeat, reporting
+from rota.services.operations.chores import Chore, cancel, first_of, repeat, reporting
+from rota.services.operations.health import CHECK_EVERY, SchedulerWatch
 from rota.services.operations.scheduler_loop import SchedulerLoop
-from rota.services.operations.watch import CHECK_EVERY, SchedulerWatch
 from rota.services.runs.intake import Taken
 from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
 from rota.store.database import Database
@@ -90,10 +90,13 @@ class BackgroundTaskService:
     async def run_worker(self, stop: asyncio.Event) -> None:
         """Execute queued runs until `stop` is set, then hand over what is still under way."""
         async with reporting(self._database, "worker"):
+            chores = (
+                Chore("write missing notifications", SWEEP_EVERY, self._write_missing),
+                Chore("stop cancelled runs", CANCEL_CHECK_EVERY, self._stop_cancelled),
+                Chore("watch the scheduler", CHECK_EVERY, self._watch.check),
+            )
             helpers = (
-                asyncio.create_task(repeat(SWEEP_EVERY, self._sweep_notifications)),
-                asyncio.create_task(repeat(CANCEL_CHECK_EVERY, self._check_cancelled)),
-                asyncio.create_task(repeat(CHECK_EVERY, self._watch.check)),
+                *(asyncio.create_task(repeat(chore)) for chore in chores),
                 asyncio.create_task(self._sides.watch(self._hand_over_side)),
                 asyncio.create_task(self._hand_over_after(stop)),
             )
@@ -145,7 +148,7 @@ class BackgroundTaskService:
         for entry in entries:
             entry.stop("handed over", grace=CANCEL_GRACE)
 
-    async def _check_cancelled(self) -> None:
+    async def _stop_cancelled(self) -> None:
         if not self._under_way:
             return
         async with self._database.connection() as conn:
@@ -188,7 +191,7 @@ class BackgroundTaskService:
             raise ValueError("a schedule or a run is needed")
         return await execution.execute_run(run, taken=taken)
 
-    async def _sweep_notifications(self) -> None:
+    async def _write_missing(self) -> None:
         side = self._sides.current
         written = await side.loop.run(side.execution.write_missing_notifications())
         if written:

@@ -1,10 +1,14 @@
-"""The scheduler's loop: asleep until the next fire time, woken by NOTIFY, wary of the clock."""
+"""The scheduler's loop: asleep until the next fire time, woken by NOTIFY, wary of the clock.
+
+It decides when to look, and for how long to sleep. What a look does stands in
+services/schedules/firing.py and engine/admission.py. Beside it run the chores that it is given.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -13,12 +17,7 @@ import structlog
 from rota.domain.errors import UnavailableError
 from rota.domain.operations.processes import SILENT_AFTER
 from rota.engine.admission import admit, requeue_lost
-from rota.services.approvals.expiry import LOOK_EVERY as EXPIRE_EVERY
-from rota.services.approvals.expiry import ApprovalTimes
-from rota.services.audit.sealing import SEAL_EVERY, AuditSealer
-from rota.services.operations.periodic import cancel, first_of, repeat, reporting
-from rota.services.operations.retention import LOOK_EVERY, RetentionService
-from rota.services.operations.watch import PING_EVERY, DeadMansSwitch
+from rota.services.operations.chores import Chore, cancel, first_of, repeat, reporting
 from rota.services.schedules.firing import Scheduler
 from rota.store.database import WAKE_CHANNEL, Database, listen
 
@@ -43,7 +42,11 @@ log = structlog.get_logger(__name__)
 
 
 class SchedulerLoop:
-    """Runs a Scheduler by the wall clock; outlives a database that goes away and comes back."""
+    """Runs a Scheduler by the wall clock, with chores beside it.
+
+    It outlives a database that goes away and comes back. A chore that fails or hangs keeps nothing
+    from firing.
+    """
 
     def __init__(
         self,
@@ -51,18 +54,12 @@ class SchedulerLoop:
         scheduler: Scheduler,
         *,
         clock: Callable[[], datetime],
-        dead_mans_switch: DeadMansSwitch | None = None,
-        retention: RetentionService | None = None,
-        approval_times: ApprovalTimes | None = None,
-        audit_sealer: AuditSealer | None = None,
+        chores: Sequence[Chore] = (),
     ) -> None:
         self._database = database
         self._scheduler = scheduler
         self._clock = clock
-        self._dead_mans_switch = dead_mans_switch
-        self._retention = retention
-        self._approval_times = approval_times
-        self._audit_sealer = audit_sealer
+        self._chores = (Chore("requeue lost runs", SWEEP_EVERY, self._requeue_lost), *chores)
         self._ticked: float | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -76,19 +73,21 @@ class SchedulerLoop:
                     "second. Set ROTA_DATABASE_LISTEN_URL to a direct connection.",
                 )
             wake = asyncio.Event()
-            listener = asyncio.create_task(self._listen(wake))
-            sweeper = asyncio.create_task(repeat(SWEEP_EVERY, self._sweep_lost))
-            pinger = asyncio.create_task(repeat(PING_EVERY / 4, self._ping))
-            pruner = asyncio.create_task(repeat(LOOK_EVERY, self._prune))
-            expirer = asyncio.create_task(repeat(EXPIRE_EVERY, self._expire))
-            sealer = asyncio.create_task(repeat(SEAL_EVERY, self._seal))
+            beside = [asyncio.create_task(repeat(chore)) for chore in self._chores]
+            beside.append(asyncio.create_task(self._listen(wake)))
             try:
                 while not stop.is_set():
                     wake.clear()
-                    delay = await self._tick(LONGEST_SLEEP if heard else UNHEARD_SLEEP)
+                    delay = await self.tick(LONGEST_SLEEP if heard else UNHEARD_SLEEP)
                     await first_of(stop, wake, seconds=delay)
             finally:
-                await cancel(listener, sweeper, pinger, pruner, expirer, sealer)
+                await cancel(*beside)
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether it has looked at the clock within the last minute."""
+        ago = self._ticked_ago()
+        return ago is not None and ago < SILENT_AFTER
 
     async def admit_only(self, stop: asyncio.Event) -> None:
         """Admit waiting runs until `stop` is set, and fire nothing."""
@@ -97,8 +96,8 @@ class SchedulerLoop:
                 await admit(conn)
             await first_of(stop, seconds=ADMISSION_SLEEP)
 
-    async def _tick(self, longest: float) -> float:
-        """Look at the clock once; returns the seconds to sleep."""
+    async def tick(self, longest: float) -> float:
+        """Fire, plan and admit once; returns the seconds to sleep, `longest` at most."""
         try:
             tick = await self._scheduler.tick(self._clock())
         except UnavailableError as error:
@@ -136,24 +135,7 @@ class SchedulerLoop:
     def _ticked_ago(self) -> float | None:
         return time.monotonic() - self._ticked if self._ticked is not None else None
 
-    async def _ping(self) -> None:
-        ago = self._ticked_ago()
-        if self._dead_mans_switch is not None and ago is not None and ago < SILENT_AFTER:
-            await self._dead_mans_switch.ping()
-
-    async def _prune(self) -> None:
-        if self._retention is not None:
-            await self._retention.prune_hourly(self._clock())
-
-    async def _expire(self) -> None:
-        if self._approval_times is not None:
-            await self._approval_times.look()
-
-    async def _seal(self) -> None:
-        if self._audit_sealer is not None:
-            await self._audit_sealer.seal(self._clock())
-
-    async def _sweep_lost(self) -> None:
+    async def _requeue_lost(self) -> None:
         async with self._database.transaction() as conn:
             requeued = await requeue_lost(conn, older_than_seconds=LOST_AFTER)
         if requeued:

@@ -11,8 +11,8 @@ import pytest
 
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
+from rota.services.operations.health import DeadMansSwitch, SchedulerWatch
 from rota.services.operations.scheduler_loop import SchedulerLoop
-from rota.services.operations.watch import DeadMansSwitch, SchedulerWatch
 from rota.store.operations import processes
 from tests.services.harness import clock
 
@@ -174,15 +174,14 @@ async def test_ping_that_fails_is_logged_once_without_its_secret(workshop, pinge
     assert "secret-id" not in logged
 
 
-async def test_scheduler_loop_pings_while_it_is_healthy(workshop, pinged):
+async def test_scheduler_that_has_not_looked_at_the_clock_does_not_ping(workshop, pinged):
     await report(workshop, "worker")
-    switch = DeadMansSwitch(workshop.database, url=pinged.url)
-    loop = SchedulerLoop(
-        workshop.database, workshop.scheduler(), clock=clock, dead_mans_switch=switch
-    )
-    assert loop._ticked_ago() is None
-    await loop._ping()
-    assert pinged.fetched == []  # it has not looked at the clock yet
-    await loop._tick(1.0)
-    await loop._ping()
+    loop = SchedulerLoop(workshop.database, workshop.scheduler(), clock=clock)
+    switch = DeadMansSwitch(workshop.database, url=pinged.url, is_awake=lambda: loop.is_awake)
+    assert await switch.ping() is False
+    assert pinged.fetched == []
+
+    await loop.tick(1.0)
+
+    assert await switch.ping() is True
     assert len(pinged.fetched) == 1

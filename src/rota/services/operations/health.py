@@ -1,7 +1,12 @@
-"""Who watches the scheduler: workers notice its silence, and a dead man's switch notices ours."""
+"""Whether rota works at all: workers notice a silent scheduler, a service elsewhere our silence.
+
+`SchedulerWatch` is a worker's chore, `DeadMansSwitch` a scheduler's. Of fires that were missed
+services/notifications/incidents.py tells.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -80,13 +85,19 @@ class DeadMansSwitch:
     schedulers one pings.
     """
 
-    def __init__(self, database: Database, *, url: str) -> None:
+    def __init__(
+        self, database: Database, *, url: str, is_awake: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`is_awake` says whether this process's scheduler looks at the clock."""
         self._database = database
         self._url = url
+        self._is_awake = is_awake
         self._failing = False
 
     async def ping(self) -> bool:
         """Ping if it is time and a worker is alive; returns whether the ping was answered well."""
+        if not self._is_awake():
+            return False
         async with self._database.connection() as conn:
             alive = {p.kind for p in await processes.list_processes(conn) if p.is_alive}
             if "worker" not in alive:

@@ -1,4 +1,9 @@
-"""What long-lived loops share: waiting, repeating, and saying that they are alive."""
+"""Chores: what a process does every so often beside its main work, and how it says it is alive.
+
+Used by the scheduler's loop and by workers. A chore that fails is logged and done again at its next
+time; it stops neither the others nor the process. What must happen only once however many processes
+there are is the chore's own concern (`mark_once`, a lock, a compare-and-set).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -38,20 +44,26 @@ async def cancel(*tasks: asyncio.Future[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do something now and every so often, whatever becomes of it: a failure is logged.
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Work that is done at the start and then each `interval` seconds; `name` is for the log."""
 
-    A database that is away is waited for.
-    """
+    name: str
+    interval: float
+    work: Callable[[], Awaitable[object]]
+
+
+async def repeat(chore: Chore) -> None:
+    """Do a chore for ever, whatever becomes of it; a database that is away is waited for."""
     while True:
         try:
-            await work()
+            await chore.work()
         except UnavailableError as error:
-            log.warning("background_task_failed", error=str(error))
+            log.warning("chore_failed", chore=chore.name, error=str(error))
         except Exception:
             # Nobody awaits these: one that ended would seal, prune or expire nothing, unseen.
-            log.exception("background_task_failed")
-        await asyncio.sleep(seconds)
+            log.exception("chore_failed", chore=chore.name)
+        await asyncio.sleep(chore.interval)
 
 
 @asynccontextmanager
@@ -78,7 +90,7 @@ async def reporting(
             )
 
     await report()
-    reporter = asyncio.create_task(repeat(REPORT_EVERY, report))
+    reporter = asyncio.create_task(repeat(Chore("report that it is alive", REPORT_EVERY, report)))
     try:
         yield
     finally:
