@@ -184,7 +184,9 @@ async def _seed(app: bootstrap.App, me: UserId) -> bool:
         await app.schedules.set_zone(me, _machine_zone())
     text = files("rota.sample").joinpath("demo-briefing.yaml").read_text(encoding="utf-8")
     await app.agent_files.apply(
-        me, parse_agent_file(text, source="demo-briefing.yaml", now=bootstrap.clock())
+        me,
+        parse_agent_file(text, source="demo-briefing.yaml", now=bootstrap.clock()),
+        is_operator=True,
     )
     daily = Draft(when="0 7 * * *")
     await app.schedules.add(me, NewSchedule(name=DEMO, agent_name=DEMO, draft=daily))
