@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rota.cli import output
 from rota.cli.approvals import decisions as approval_decisions
 from rota.cli.approvals.decisions import VIA, Selection
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
+from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -83,11 +85,9 @@ def list_approvals(
     limit: Limit = 50,
 ) -> None:
     """List what waits for your decision, the riskiest first, like requests together."""
-    from rota.cli import output
     from rota.cli.approvals import texts as approval_texts
     from rota.domain.approvals.actions import ActionStatus
     from rota.domain.approvals.review import group_requests
-    from rota.domain.errors import InvalidInputError
     from rota.services.approvals.service import OPEN
 
     statuses: tuple[ActionStatus, ...] | None = OPEN
@@ -141,7 +141,6 @@ def show(
 ) -> None:
     """Show a request: which call, with what arguments, why it waits, what became of it."""
     from rota.bootstrap.app import clock
-    from rota.cli import output
     from rota.cli.approvals.texts import details_json, print_details
 
     async def work(app: App, me: UserId) -> ActionDetails:
@@ -191,9 +190,6 @@ def approve(
     With --always a rule is made of it: this tool as it is now, with exactly these arguments. On a
     terminal you are asked before many are approved, or one that was changed since the agent asked.
     """
-    from rota.cli import output
-    from rota.domain.errors import InvalidInputError
-
     if (only is not None or lasts is not None) and not always:
         raise InvalidInputError("--only and --for go with --always.")
     selection = Selection(actions, every=every, like=like, up_to=up_to.value, version=version)

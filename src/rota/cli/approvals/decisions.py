@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from rota.cli import output
 from rota.cli.options import CommonOptions, T
+from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -37,8 +39,6 @@ class Selection:
 
     def check(self) -> None:
         """Raise InvalidInputError unless it is clear which."""
-        from rota.domain.errors import InvalidInputError
-
         if [bool(self.actions), self.every, self.like is not None].count(True) != 1:
             raise InvalidInputError("Name the requests, or say --all, or --like one of them.")
         if self.actions and self.up_to != "high":
@@ -145,7 +145,6 @@ def approve_always(
     ask: bool,
 ) -> None:
     """Approve one request, and make a rule of it."""
-    from rota.cli import output
     from rota.cli.approvals.policy import rule_in_words, rule_json
     from rota.domain.approvals.rules import ALWAYS_LASTS
     from rota.domain.schedules.written_time import parse_duration
@@ -172,7 +171,6 @@ def approve_always(
 
 def print_outcomes(common: CommonOptions, decided: tuple[Decided, ...]) -> None:
     """Say what came of each; exit status 1 where one could not be decided."""
-    from rota.cli import output
     from rota.cli.approvals import texts as approval_texts
 
     if common.json:
@@ -191,7 +189,6 @@ def _carry_out(
     ask: bool,
 ) -> None:
     """Decide, and say what came of it; also that nobody is there to run what was approved."""
-    from rota.cli import output
     from rota.domain.approvals.actions import ActionStatus
 
     async def work_and_look(
@@ -247,7 +244,5 @@ def _confirm(selected: _Selected) -> None:
     approval_texts.print_to_approve(selected.found, selected.me, selected.names)
     count = len(selected.found)
     if not typer.confirm("Approve it?" if count == 1 else f"Approve these {count}?"):
-        from rota.cli import output
-
         output.say("Nothing was decided.")
         raise typer.Exit(1)

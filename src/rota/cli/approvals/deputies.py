@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 
@@ -24,8 +25,6 @@ Deputy = Annotated[
 @app.command("list", person=False, json=True)
 def list_deputies(common: CommonOptions) -> None:
     """List who stands in for whom."""
-    from rota.cli import output
-
     found = common.as_operator(lambda app: app.deputies.all())
     if common.json:
         output.print_json(found)
@@ -44,7 +43,6 @@ def add(common: CommonOptions, person: Person, deputy: Deputy) -> None:
     They see a request from the moment on that its owner is reminded of it, or warned that it
     expires.
     """
-    from rota.cli import output
 
     async def work(app: App) -> None:
         await app.deputies.add(
@@ -61,7 +59,6 @@ def add(common: CommonOptions, person: Person, deputy: Deputy) -> None:
 @app.command("remove", person=False)
 def remove(common: CommonOptions, person: Person, deputy: Deputy) -> None:
     """Take that back, from now on."""
-    from rota.cli import output
 
     async def work(app: App) -> None:
         await app.deputies.remove(await app.named(person), await app.named(deputy))

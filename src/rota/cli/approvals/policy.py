@@ -15,13 +15,14 @@ from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.approvals.rules import condition_as_json
+from rota.domain.errors import InvalidInputError
+from rota.domain.ids import ScheduleId, UserId
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
     from rota.bootstrap.app import App
     from rota.domain.approvals.rules import Rule, RuleDraft
-    from rota.domain.ids import ScheduleId, UserId
     from rota.services.approvals.rule_files import RuleEntry
     from rota.services.approvals.rules import Explanation
 
@@ -107,7 +108,6 @@ def add(
     ] = None,
 ) -> None:
     """Add a rule. Denying comes before requiring, requiring before allowing."""
-    from rota.domain.errors import InvalidInputError
     from rota.services.approvals.rule_files import RuleEntry, read_rule_file
 
     tools = {"allow": allow, "require": require, "deny": deny}
@@ -215,8 +215,6 @@ async def _draft(app: App, entry: RuleEntry, me: UserId | None) -> RuleDraft:
     from zoneinfo import ZoneInfo
 
     from rota.bootstrap.app import clock
-    from rota.domain.errors import InvalidInputError
-    from rota.domain.ids import ScheduleId
 
     schedule_id: ScheduleId | None = None
     zone = "UTC" if me is None else await app.schedules.zone(me)

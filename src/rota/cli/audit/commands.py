@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 
@@ -45,7 +46,6 @@ def list_entries(
     from zoneinfo import ZoneInfo
 
     from rota.bootstrap.app import clock
-    from rota.cli import output
     from rota.cli.audit.texts import entry_json, print_entries
     from rota.domain.schedules.written_time import parse_since
 
@@ -81,7 +81,6 @@ def verify(
 ) -> None:
     """Recompute the chain; exit status 1 where anything is not as it was sealed."""
     from rota.bootstrap.app import clock
-    from rota.cli import output
     from rota.cli.audit.texts import heads_of, print_verification, verification_json
 
     heads = heads_of(head) if head is not None else ()
@@ -101,7 +100,6 @@ def show_head(common: CommonOptions, everybody: Everybody = False) -> None:
     """Print the chain's head as a JSON line: kept elsewhere, `verify --head` shows a cut by it."""
     import json as jsons
 
-    from rota.cli import output
     from rota.services.audit.service import head_line
 
     found = common.as_person_or_operator(

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
+from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -24,7 +26,6 @@ def list_notifications(
     limit: Limit = 20,
 ) -> None:
     """List notifications, the newest first."""
-    from rota.cli import output
 
     async def work(app: App, me: UserId) -> tuple[str, tuple[Notification, ...]]:
         found = await app.notifications.latest(me, unread_only=unread, limit=limit)
@@ -60,9 +61,6 @@ def read(
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
 ) -> None:
     """Mark notifications as read."""
-    from rota.cli import output
-    from rota.domain.errors import InvalidInputError
-
     if bool(ids) == everything:
         raise InvalidInputError("Name the notifications to mark, or use --all.")
     marked = common.as_person(
