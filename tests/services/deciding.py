@@ -7,7 +7,7 @@ from typing import Any
 
 from rota.domain.errors import ConflictError, SuspendedError
 from rota.domain.runs.run import Outcome, ResultStatus
-from rota.services.approvals.expiry import ApprovalTimes
+from rota.services.approvals.expiry import ApprovalExpiry
 from rota.services.approvals.service import ApprovalService
 from rota.services.notifications.service import NotificationService
 from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
@@ -25,7 +25,7 @@ class Desk:
     workshop: Workshop
     service: ScheduledExecutionService
     approvals: ApprovalService
-    times: ApprovalTimes
+    times: ApprovalExpiry
     tools: tuple[str, ...] = ("look", "send", "boom", "wait")
     last: Outcome | None = field(default=None)
 
@@ -150,7 +150,7 @@ def desk_of(workshop: Workshop, **options: Any) -> Desk:
         workshop,
         workshop.service(**options),
         ApprovalService(workshop.database, CIPHER, notifications),
-        ApprovalTimes(workshop.database, notifications),
+        ApprovalExpiry(workshop.database, notifications),
     )
 
 

@@ -16,7 +16,7 @@ from rota.domain.ids import UserId
 from rota.services.agents.connections import ConnectionService
 from rota.services.agents.prices import CurrentPrices, ModelPriceService
 from rota.services.approvals.expiry import LOOK_EVERY as EXPIRE_EVERY
-from rota.services.approvals.expiry import ApprovalTimes
+from rota.services.approvals.expiry import ApprovalExpiry
 from rota.services.audit.sealing import SEAL_EVERY, AuditSealer
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
@@ -37,7 +37,7 @@ def scheduler_loop(app: App) -> SchedulerLoop:
     logs.begin()
     incidents = IncidentService(app.database, app.notifications)
     sealer = AuditSealer(app.database)
-    expiry = ApprovalTimes(app.database, app.notifications)
+    expiry = ApprovalExpiry(app.database, app.notifications)
     chores = [
         Chore("prune", LOOK_EVERY, lambda: app.retention.prune_hourly(clock())),
         Chore("expire approvals", EXPIRE_EVERY, expiry.look),

@@ -1,4 +1,4 @@
-"""Missed fires: one message when they begin, one when they are over."""
+"""MissedSchedule fires: one message when they begin, one when they are over."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -28,7 +28,7 @@ LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
 _NAMELESS: Final = frozenset({"agent", "rota", "operator", "person"})
 
-Hashable: TypeAlias = Mapping[str, "str | int | list[str] | None"]
+CanonicalFields: TypeAlias = Mapping[str, "str | int | list[str] | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class AuditEntry:
             and self.actor in _NAMELESS
         )
 
-    def content(self) -> Hashable:
+    def content(self) -> CanonicalFields:
         """Return what is its person's, with a salt: it goes when the person is deleted."""
         return {
             "actor": self.actor,
@@ -85,7 +85,7 @@ class AuditEntry:
             "entry_key": self.entry_key,
         }
 
-    def record(self, content: bytes) -> Hashable:
+    def record(self, content: bytes) -> CanonicalFields:
         """Return what is said of it besides its content, which is there as its digest."""
         return {
             "action_id": self.action_id,
@@ -104,7 +104,7 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Covered:
+class CoveredEntry:
     """An entry as a block has it: its id, the digest of its content, and its own."""
 
     id: int
@@ -119,7 +119,7 @@ class Block:
     chain_id: UUID
     seq: int
     previous: bytes
-    covers: tuple[Covered, ...]
+    covers: tuple[CoveredEntry, ...]
     sealed_at: str
     hash: bytes
 
@@ -201,7 +201,7 @@ class Head:
     hash: bytes
 
 
-def canonical(value: Hashable) -> bytes:
+def canonical(value: CanonicalFields) -> bytes:
     """Return canonical JSON, RFC 8785, of text and whole numbers under ASCII names.
 
     For these it is what the standard library writes, at a tenth of the time; a test compares.
@@ -209,7 +209,7 @@ def canonical(value: Hashable) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def digest(value: Hashable) -> bytes:
+def digest(value: CanonicalFields) -> bytes:
     """SHA-256 of the canonical JSON."""
     return hashlib.sha256(canonical(value)).digest()
 
@@ -219,15 +219,15 @@ def person_hash(salt: str, user_id: UserId) -> bytes:
     return hashlib.sha256(f"{salt}:{user_id}".encode()).digest()
 
 
-def cover(entry: AuditEntry) -> Covered:
+def cover(entry: AuditEntry) -> CoveredEntry:
     """Return an entry as a block has it."""
     content = digest(entry.content())
-    return Covered(entry.id, content, digest(entry.record(content)))
+    return CoveredEntry(entry.id, content, digest(entry.record(content)))
 
 
 def block_after(end: Head, entries: tuple[AuditEntry, ...], sealed_at: str) -> Block:
     """Return the block that follows `end` and covers these entries."""
-    unhashed = Block(
+    block = Block(
         chain_id=end.chain_id,
         seq=end.seq + 1,
         previous=end.hash,
@@ -235,14 +235,7 @@ def block_after(end: Head, entries: tuple[AuditEntry, ...], sealed_at: str) -> B
         sealed_at=sealed_at,
         hash=b"",
     )
-    return Block(
-        unhashed.chain_id,
-        unhashed.seq,
-        unhashed.previous,
-        unhashed.covers,
-        unhashed.sealed_at,
-        unhashed.computed_hash(),
-    )
+    return replace(block, hash=block.computed_hash())
 
 
 def instant(text: str) -> datetime | None:

@@ -13,17 +13,17 @@ from rota.domain.audit.chain import (
     Block,
     Chain,
     Checkpoint,
-    Covered,
+    CoveredEntry,
     Head,
     digest,
     instant,
     person_hash,
 )
 
-LATE: Final = timedelta(hours=1)
+SEALED_LATE: Final = timedelta(hours=1)
 """An entry that is sealed longer after the time that it gives deserves a look."""
 
-WAITS: Final = timedelta(minutes=5)
+UNSEALED_TOO_LONG: Final = timedelta(minutes=5)
 """An entry that waits longer to be sealed deserves a look: where a scheduler runs, none does."""
 
 
@@ -49,7 +49,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class ChainVerification:
     """What became of checking one chain; in order if there is no problem.
 
     `pruned` entries, of blocks up to `pruned_through`, are vouched for by the checkpoint alone;
@@ -81,7 +81,7 @@ class Verification:
     `notes` are what deserves to be said and is no problem.
     """
 
-    chains: tuple[Verified, ...]
+    chains: tuple[ChainVerification, ...]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()
     heads_there: int = 0
@@ -159,7 +159,7 @@ class ChainCheck:
         *,
         past_end: int = 0,
         is_stuck: bool = False,
-    ) -> Verified:
+    ) -> ChainVerification:
         """Return what was found.
 
         `left_out` are entries that are in no block although everything up to them is sealed;
@@ -182,7 +182,7 @@ class ChainCheck:
         if is_stuck and unsealed:
             self._problem(f"the chain cannot be sealed: {len(unsealed)} entries wait for it")
         waiting = [time for text in unsealed if (time := instant(text)) is not None]
-        return Verified(
+        return ChainVerification(
             head=self._at,
             is_forgotten=self.chain.is_forgotten,
             sealed_at=self._sealed_at,
@@ -198,7 +198,7 @@ class ChainCheck:
             problems=tuple(self.problems),
         )
 
-    def _difference(self, covered: Covered, found: AuditEntry | None) -> str | None:
+    def _difference(self, covered: CoveredEntry, found: AuditEntry | None) -> str | None:
         if found is None:
             return "the entry was deleted, or given to somebody else"
         if found.user_id != self.chain.user_id:
@@ -227,17 +227,17 @@ class ChainCheck:
         self.problems.append(Problem(self.chain.id, text, block, entry))
 
 
-def waiting_for_a_scheduler(chains: Iterable[Verified], now: datetime) -> tuple[str, ...]:
+def waiting_for_a_scheduler(chains: Iterable[ChainVerification], now: datetime) -> tuple[str, ...]:
     """Say since when entries wait to be sealed, where that is long."""
     times = [chain.unsealed_since for chain in chains if chain.unsealed_since is not None]
-    if not times or now - min(times) <= WAITS:
+    if not times or now - min(times) <= UNSEALED_TOO_LONG:
         return ()
     since = f"{min(times):%Y-%m-%d %H:%M} UTC"
     return (f"entries have not been sealed since {since}: does a scheduler run?",)
 
 
 def taken_from_their_people(
-    chains: Iterable[Verified], told: Collection[str], nobodys: Checkpoint | None
+    chains: Iterable[ChainVerification], told: Collection[str], nobodys: Checkpoint | None
 ) -> tuple[Problem, ...]:
     """Return which chains have no person although nobody's log does not say that one was deleted.
 
@@ -246,7 +246,7 @@ def taken_from_their_people(
     """
     pruned_until = instant(nobodys.sealed_at) if nobodys is not None else None
 
-    def may_have_been_told(chain: Verified) -> bool:
+    def may_have_been_told(chain: ChainVerification) -> bool:
         if pruned_until is None:
             return False
         last = instant(chain.sealed_at) if chain.sealed_at is not None else None
@@ -266,7 +266,7 @@ def taken_from_their_people(
 
 def _is_late(entry: AuditEntry, block: Block) -> bool:
     sealed, created = instant(block.sealed_at), instant(entry.created_at)
-    return sealed is None or created is None or sealed - created >= LATE
+    return sealed is None or created is None or sealed - created >= SEALED_LATE
 
 
 @dataclass(frozen=True, slots=True)

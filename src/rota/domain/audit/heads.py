@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from rota.domain.audit.chain import DIGEST_BYTES, Head
-from rota.domain.audit.checks import Problem, Verified
+from rota.domain.audit.checks import ChainVerification, Problem
 from rota.domain.errors import InvalidInputError
 
 _SHOWN: Final = 80
@@ -61,7 +61,7 @@ def strange_heads(heads: Iterable[KeptHead], chains: Iterable[UUID]) -> tuple[He
     return tuple(h for h in heads if isinstance(h, Head) and h.chain_id not in known)
 
 
-def look_for(heads: Iterable[KeptHead], chains: Iterable[Verified]) -> HeadsFound:
+def look_for(heads: Iterable[KeptHead], chains: Iterable[ChainVerification]) -> HeadsFound:
     """Return whether heads are in their chains, or may be with what a checkpoint stands for."""
     checked = {chain.head.chain_id: chain for chain in chains}
     there = 0

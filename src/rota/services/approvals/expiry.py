@@ -1,4 +1,7 @@
-"""What time does to pending actions: their owners are warned, then they expire, and runs go on."""
+"""What time does to pending actions: owners are warned, then actions expire, and runs go on.
+
+A scheduler looks every few seconds. What a person decides is in `rota.services.approvals.service`.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ _CLOSED: Final = {
 log = structlog.get_logger(__name__)
 
 
-class ApprovalTimes:
+class ApprovalExpiry:
     """Warns of actions that expire soon, and expires those whose time is over.
 
     Any number of processes may do so at once.

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class _Look:
+class _NotSealed:
     """What a look could not seal: how many entries, and whose chains cannot be."""
 
     left: int = 0
@@ -60,26 +60,26 @@ class AuditSealer:
         async with self._database.connection() as conn:
             cursor = await rows.fetch_cursor(conn)
         sealed, after = 0, None
-        look = _Look()
+        not_sealed = _NotSealed()
         while cursor.may_be_more:
             async with self._database.transaction() as conn:
                 if not await rows.lock_sealing(conn):
                     break
                 found = await rows.find_unsealed(conn, cursor.sealed, after, limit=self._batch)
-                sealed += await self._seal_what_can_be(conn, found, now, look)
-                if len(found) < self._batch and not look.left:
+                sealed += await self._seal_what_can_be(conn, found, now, not_sealed)
+                if len(found) < self._batch and not not_sealed.left:
                     # Each look saw all that the first one did: so much is sealed, at the least.
                     await rows.move_cursor(conn, cursor.visible)
                 elif len(found) < self._batch:
-                    await rows.mark_stuck(conn, look.stuck)
+                    await rows.mark_stuck(conn, not_sealed.stuck)
             if len(found) < self._batch:
-                self._told &= look.stuck
+                self._told &= not_sealed.stuck
                 break
             after = found[-1]
         return sealed
 
     async def _seal_what_can_be(
-        self, conn: Connection, unsealed: Sequence[Unsealed], now: datetime, look: _Look
+        self, conn: Connection, unsealed: Sequence[Unsealed], now: datetime, not_sealed: _NotSealed
     ) -> int:
         """Seal entries, of each person by themselves where that fails for all of them at once."""
         if await self._try(conn, unsealed, now) is None:
@@ -91,10 +91,10 @@ class AuditSealer:
             if error is None:
                 sealed += len(own)
                 continue
-            look.left += len(own)
+            not_sealed.left += len(own)
             if isinstance(error, NotFoundError):
                 continue  # somebody is being deleted: what they leave is nobody's by the next look
-            look.stuck.add(owner)
+            not_sealed.stuck.add(owner)
             if owner not in self._told:
                 self._told.add(owner)
                 log.error(

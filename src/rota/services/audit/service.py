@@ -12,10 +12,10 @@ from uuid import uuid4
 from rota.domain.audit.chain import NOBODYS, AuditEntry, Block, Chain, Checkpoint, Head
 from rota.domain.audit.checks import (
     ChainCheck,
+    ChainVerification,
     LeftOut,
     Problem,
     Verification,
-    Verified,
     taken_from_their_people,
     waiting_for_a_scheduler,
 )
@@ -127,7 +127,7 @@ class AuditService:
 
     async def _verify_chain(
         self, user_id: UserId | None, chain: Chain, wanted: frozenset[bytes]
-    ) -> Verified:
+    ) -> ChainVerification:
         """Check a chain; once more where it was pruned, or its person deleted, meanwhile."""
         while True:
             async with self._database.connection() as conn:
@@ -155,7 +155,7 @@ class AuditService:
 
     async def _verify_without_chain(
         self, user_id: UserId | None, person: UserId | None
-    ) -> Verified:
+    ) -> ChainVerification:
         """Check somebody, or nobody, who has no chain: no entry may be as old as sealed ones."""
         async with self._database.connection() as conn:
             cursor = await rows.fetch_cursor(conn)

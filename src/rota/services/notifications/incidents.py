@@ -14,7 +14,7 @@ from rota.domain.notifications.notification import Category
 from rota.services.notifications.service import NotificationService
 from rota.store.database import Connection, Database
 from rota.store.notifications import incidents as rows
-from rota.store.notifications.incidents import Incident, IncidentKind, Missed
+from rota.store.notifications.incidents import Incident, IncidentKind, MissedSchedule
 
 NAMED_SCHEDULES: Final = 20
 """Schedules that a message names; it says that there are more."""
@@ -27,11 +27,11 @@ class IncidentService:
         self._database = database
         self._notifications = notifications
 
-    async def missed(self, conn: Connection, user_ids: Collection[UserId]) -> None:
+    async def note_missed(self, conn: Connection, user_ids: Collection[UserId]) -> None:
         """Note, in the caller's transaction, that fires of these people were missed."""
         await rows.open_incidents(conn, IncidentKind.MISSED_FIRES, user_ids)
 
-    async def on_time(self, conn: Connection, user_ids: Collection[UserId]) -> None:
+    async def note_on_time(self, conn: Connection, user_ids: Collection[UserId]) -> None:
         """Note, in the caller's transaction, that schedules of these people fire on time."""
         for incident in await rows.close_incidents(conn, IncidentKind.MISSED_FIRES, user_ids):
             await self._notifications.notify_user(
@@ -99,7 +99,7 @@ class IncidentService:
         )
 
 
-def _missed_title(missed: Sequence[Missed]) -> str:
+def _missed_title(missed: Sequence[MissedSchedule]) -> str:
     counts = [item.fires for item in missed]
     if None in counts or len(missed) > NAMED_SCHEDULES:
         return "Scheduled runs were missed"
@@ -107,7 +107,7 @@ def _missed_title(missed: Sequence[Missed]) -> str:
     return "1 scheduled run was missed" if total == 1 else f"{total} scheduled runs were missed"
 
 
-def _missed_body(missed: Sequence[Missed]) -> str:
+def _missed_body(missed: Sequence[MissedSchedule]) -> str:
     lines = ["No scheduler was running at their time:"]
     for item in missed[:NAMED_SCHEDULES]:
         zone = ZoneInfo(item.time_zone)

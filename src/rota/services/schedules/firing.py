@@ -120,7 +120,7 @@ class Scheduler:
         if outlook.incident:
             # Before what this look has missed is told: nothing has recovered from that yet.
             async with self._database.transaction() as conn:
-                await self._incidents.on_time(conn, on_time)
+                await self._incidents.note_on_time(conn, on_time)
             await self._incidents.announce()
         last = Admission()
         if outlook.runs_waiting:
@@ -186,7 +186,7 @@ class Scheduler:
         await firing.set_next_fires(conn, batch.planned)
         if batch.missed:
             log.warning("fires_missed", count=len(batch.missed))
-            await self._incidents.missed(conn, {s.user_id for s, _ in batch.missed})
+            await self._incidents.note_missed(conn, {s.user_id for s, _ in batch.missed})
         return batch
 
     async def _start(

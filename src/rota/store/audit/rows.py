@@ -16,7 +16,7 @@ from rota.domain.audit.chain import (
     Block,
     Chain,
     Checkpoint,
-    Covered,
+    CoveredEntry,
 )
 from rota.domain.audit.checks import LeftOut
 from rota.domain.ids import UserId
@@ -287,7 +287,8 @@ def _block(row: Row) -> Block:
         seq=row["seq"],
         previous=row["previous"],
         covers=tuple(
-            Covered(entry or 0, content or b"", digest or b"") for entry, content, digest in covers
+            CoveredEntry(entry or 0, content or b"", digest or b"")
+            for entry, content, digest in covers
         ),
         sealed_at=row["sealed_at"],
         hash=row["hash"],

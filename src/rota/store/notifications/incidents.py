@@ -32,7 +32,7 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class MissedSchedule:
     """What a schedule missed in an incident; `fires` None: too many to count."""
 
     name: str
@@ -66,12 +66,12 @@ async def claim_unannounced(conn: Connection, kind: IncidentKind) -> tuple[Incid
     return await many(conn, "notifications/claim_unannounced_incidents", Incident, kind=kind.value)
 
 
-async def list_missed(conn: Connection, incident: Incident) -> tuple[Missed, ...]:
+async def list_missed(conn: Connection, incident: Incident) -> tuple[MissedSchedule, ...]:
     """Return what was missed in an incident, by schedule: the first 21."""
     return await many(
         conn,
         "notifications/list_missed",
-        Missed,
+        MissedSchedule,
         user_id=incident.user_id,
         since=incident.opened_at,
     )
