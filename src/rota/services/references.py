@@ -1,11 +1,52 @@
-"""References as people write them: the beginning of an id is enough where it fits one alone."""
+"""References as people write them: a name, an id, or the beginning of an id that fits one alone.
+
+Each kind has its own query; what may be looked for, and what is said where nothing or too much
+fits, is the same for all.
+"""
 
 from __future__ import annotations
 
-SHORTEST_PREFIX = 4
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from rota.domain.errors import InvalidInputError, NotFoundError
+
+SHORTEST_PREFIX: Final = 4
 """Characters of an id that are enough, if they fit one alone."""
 
+ENOUGH: Final = 6
+"""So many are looked for: more than are named where a reference fits several."""
 
-def is_id_prefix(text: str) -> bool:
-    """Return whether a text can be the beginning of an id."""
-    return all(character in "0123456789abcdefABCDEF-" for character in text)
+_NAMED: Final = 5
+_SHORT: Final = 8
+_OF_AN_ID: Final = frozenset("0123456789abcdef-")
+
+T = TypeVar("T")
+
+
+def id_prefix(reference: str) -> str | None:
+    """Return the beginning of an id as the database has it; None for what can be none."""
+    prefix = reference.lower()
+    can_be = len(prefix) >= SHORTEST_PREFIX and not set(prefix) - _OF_AN_ID
+    return prefix if can_be else None
+
+
+def the_one(kind: str, reference: str, found: Sequence[T], *, hint: str) -> T:
+    """Return what a reference fits alone; raises NotFoundError and InvalidInputError.
+
+    The latter names what it fits by the beginnings of their ids, as far as they differ.
+    """
+    if not found:
+        raise NotFoundError(kind, reference, hint=hint)
+    if len(found) > 1:
+        ids = [str(_id_of(one)) for one in found]
+        length = next((n for n in range(_SHORT, 36) if len({i[:n] for i in ids}) == len(ids)), 36)
+        named = [i[:length] for i in ids[:_NAMED]] + ["..."] * (len(ids) > _NAMED)
+        raise InvalidInputError(
+            f"{reference!r} fits more than one {kind} ({', '.join(named)}); write more of it."
+        )
+    return found[0]
+
+
+def _id_of(one: Any) -> Any:
+    return getattr(one, "id", one)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from rota.domain.errors import InvalidInputError
 from rota.domain.notifications.notification import Category
 from rota.services.notifications.service import NotificationService
 
@@ -79,3 +80,17 @@ async def test_notification_goes_with_the_callers_transaction(workshop, service,
             raise RuntimeError("rolled back")
 
     assert await workshop.rows("notifications") == []
+
+
+async def test_several_that_fit_are_named_and_none_is_marked(workshop, service, owner):
+    for n in (1, 2):
+        await owner.execute(
+            "INSERT INTO public.notifications (id, user_id, category, title, body)"
+            " VALUES (%s, %s, 'info', 't', 'b')",
+            (f"4a3f000{n}-0000-0000-0000-000000000000", workshop.user),
+        )
+
+    with pytest.raises(InvalidInputError, match=r"one notification \(4a3f0001, 4a3f0002\);"):
+        await service.mark_read(workshop.user, ["4A3F"])
+    assert len(await service.latest(workshop.user, unread_only=True)) == 2
+    assert await service.mark_read(workshop.user, ["4A3F0001"]) == 1

@@ -27,12 +27,10 @@ from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId, ScheduleId, UserId
 from rota.security.gate.policy import with_signals
 from rota.services.approvals.service import decide_action, find_action
+from rota.services.references import id_prefix, the_one
 from rota.store.agents import rows as agent_rows
 from rota.store.approvals import rules as rows
 from rota.store.database import Connection, Database, despite_deadlocks
-
-SHORTEST_PREFIX: Final = 4
-"""Characters of a rule's id that are enough, if they fit one alone."""
 
 _ADVICE_ON_SIGNALS: Final = (
     "Look at the arguments first: a rule with --allow and --risk high lets them run nevertheless."
@@ -352,18 +350,12 @@ async def _agent(conn: Connection, name: str, user_id: UserId) -> AgentConfigura
 
 
 async def _remove(conn: Connection, user_id: UserId | None, reference: str) -> Rule:
-    prefix = reference.lower().replace("%", "").replace("_", "")
-    found = (
-        await rows.list_rules(conn, user_id, prefix=prefix)
-        if len(prefix) >= SHORTEST_PREFIX
-        else ()
-    )
+    prefix = id_prefix(reference)
+    found = await rows.list_rules(conn, user_id, prefix=prefix) if prefix else ()
     own = [rule for rule in found if rule.user_id == user_id]
-    if not own:
-        hint = "It is the operator's." if found else "See `rota approvals policy list`."
-        raise NotFoundError("rule of yours" if found else "rule", reference, hint=hint)
-    if len(own) > 1:
-        raise InvalidInputError(f"{reference!r} fits more than one rule; write more of it.")
-    if not await rows.delete_rule(conn, user_id, own[0].id):
+    if found and not own:
+        raise NotFoundError("rule of yours", reference, hint="It is the operator's.")
+    rule = the_one("rule", reference, own, hint="See `rota approvals policy list`.")
+    if not await rows.delete_rule(conn, user_id, rule.id):
         raise NotFoundError("rule", reference, hint="It was removed meanwhile.")
-    return own[0]
+    return rule

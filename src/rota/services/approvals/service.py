@@ -28,19 +28,16 @@ from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact, redact_text
 from rota.security.secrets.sealing import seal_arguments, unseal_arguments
 from rota.services.notifications.service import NotificationService, draft
+from rota.services.references import ENOUGH, id_prefix, the_one
 from rota.store.approvals import actions as rows
 from rota.store.approvals.deputies import list_deputies, list_deputies_of
 from rota.store.database import Connection, Database, despite_deadlocks
 from rota.store.runs.views import list_runs
 from rota.store.users import fetch_time_zone
 
-SHORTEST_PREFIX: Final = 4
-"""Characters of an action's id that are enough, if they fit one alone."""
-
 OPEN: Final = (ActionStatus.PENDING, ActionStatus.UNKNOWN)
 """What a person is asked about."""
 
-_OF_AN_ID: Final = frozenset("0123456789abcdef-")
 
 Outcome = Literal["happened", "did_not", "again"]
 
@@ -474,11 +471,6 @@ async def find_action(conn: Connection, reference: str) -> PendingAction:
 
     Raises NotFoundError, and InvalidInputError where it fits several.
     """
-    prefix = reference.lower()
-    is_one = len(prefix) >= SHORTEST_PREFIX and not set(prefix) - _OF_AN_ID
-    found = await rows.list_actions(conn, prefix=prefix, limit=2) if is_one else ()
-    if not found:
-        raise NotFoundError("action", reference, hint="See `rota approvals list`.")
-    if len(found) > 1:
-        raise InvalidInputError(f"{reference!r} fits more than one action; write more of it.")
-    return found[0]
+    prefix = id_prefix(reference)
+    found = await rows.list_actions(conn, prefix=prefix, limit=ENOUGH) if prefix else ()
+    return the_one("action", reference, found, hint="See `rota approvals list`.")

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from rota.domain.approvals.actions import Request
-from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import ActionId, NotificationId, RunId, UserId
 from rota.domain.notifications.notification import (
     TITLE_LIMIT,
@@ -16,7 +15,7 @@ from rota.domain.notifications.notification import (
     Notification,
 )
 from rota.domain.text.storable import NOTIFICATION_BODY_LIMIT, cut, storable_json, storable_text
-from rota.services.references import SHORTEST_PREFIX, is_id_prefix
+from rota.services.references import id_prefix, the_one
 from rota.store.database import Connection, Database
 from rota.store.notifications import rows
 
@@ -97,17 +96,10 @@ class NotificationService:
                 return await rows.mark_read(conn, None)
             ids: list[NotificationId] = []
             for reference in references:
-                valid = len(reference) >= SHORTEST_PREFIX and is_id_prefix(reference)
-                found = await rows.find_notifications(conn, reference.lower()) if valid else ()
-                if not found:
-                    raise NotFoundError(
-                        "notification", reference, hint="See `rota notifications list`."
-                    )
-                if len(found) > 1:
-                    raise InvalidInputError(
-                        f"{reference!r} fits more than one notification; write more of it."
-                    )
-                ids += found
+                prefix = id_prefix(reference)
+                found = await rows.find_notifications(conn, prefix) if prefix else ()
+                hint = "See `rota notifications list`."
+                ids.append(the_one("notification", reference, found, hint=hint))
             return await rows.mark_read(conn, ids)
 
     @asynccontextmanager

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import UserId
 from rota.domain.runs.views import Result
-from rota.services.references import SHORTEST_PREFIX, is_id_prefix
+from rota.services.references import id_prefix, the_one
 from rota.store.database import Database
 from rota.store.runs import results as rows
 
@@ -36,12 +35,7 @@ class ResultService:
         async with self._database.acting_as(user_id) as conn:
             if reference is None:
                 found = await rows.list_results(conn, agent_name=None, status=None, limit=1)
-            elif len(reference) >= SHORTEST_PREFIX and is_id_prefix(reference):
-                found = await rows.fetch_result(conn, reference.lower())
             else:
-                found = ()
-        if not found:
-            raise NotFoundError("result", reference or "latest", hint="See `rota results list`.")
-        if len(found) > 1:
-            raise InvalidInputError(f"{reference!r} fits more than one result; write more of it.")
-        return found[0]
+                prefix = id_prefix(reference)
+                found = await rows.fetch_result(conn, prefix) if prefix else ()
+        return the_one("result", reference or "latest", found, hint="See `rota results list`.")

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
-from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, SuspendedError
+from rota.domain.errors import ConflictError, NotFoundError, SuspendedError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import RunStatus
 from rota.domain.runs.views import Result, RunView, StepRow
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.services.agents.option_checks import check_options
+from rota.services.references import ENOUGH, id_prefix, the_one
 from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection, Database
 from rota.store.operations import processes
@@ -23,9 +24,6 @@ from rota.store.runs import results as result_rows
 from rota.store.runs import rows as run_rows
 from rota.store.runs import views as run_views
 from rota.store.schedules import rows as schedule_rows
-
-SHORTEST_PREFIX: Final = 4
-"""Characters of a run's id that are enough, if they fit one alone."""
 
 _POLL: Final = 0.1
 
@@ -174,17 +172,9 @@ class RunService:
 
 
 async def _find(conn: Connection, reference: str) -> RunView:
-    prefix = reference.lower()
-    found = (
-        await run_views.list_runs(conn, prefix=prefix, limit=2)
-        if len(prefix) >= SHORTEST_PREFIX
-        else ()
-    )
-    if not found:
-        raise NotFoundError("run", reference, hint="See `rota runs list`.")
-    if len(found) > 1:
-        raise InvalidInputError(f"{reference!r} fits more than one run; write more of it.")
-    return found[0]
+    prefix = id_prefix(reference)
+    found = await run_views.list_runs(conn, prefix=prefix, limit=ENOUGH) if prefix else ()
+    return the_one("run", reference, found, hint="See `rota runs list`.")
 
 
 async def _check_for_schedule(

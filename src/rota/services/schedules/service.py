@@ -23,14 +23,12 @@ from rota.domain.schedules.schedule import Schedule, ScheduleContent
 from rota.domain.schedules.timing import Timing
 from rota.domain.schedules.written_time import parse_moment
 from rota.services.agents.option_checks import check_options
+from rota.services.references import id_prefix, the_one
 from rota.store import users
 from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection, Database, despite_deadlocks
 from rota.store.schedules import calendars as calendar_rows
 from rota.store.schedules import rows
-
-SHORTEST_PREFIX: Final = 4
-"""Characters of an id that are enough, if they fit one alone."""
 
 Change = Literal["created", "updated", "unchanged"]
 """What applying a file did to something."""
@@ -342,11 +340,9 @@ class ScheduleService:
         named = [s for s in found if reference in {s.name, str(s.id)}]
         if len(named) == 1:
             return named[0]
-        if not found or len(reference) < SHORTEST_PREFIX:
-            raise NotFoundError("schedule", reference, hint="See `rota schedules list`.")
-        if len(found) > 1:
-            raise InvalidInputError(f"{reference!r} fits more than one schedule; write more of it.")
-        return found[0]
+        if id_prefix(reference) is None:
+            found = ()
+        return the_one("schedule", reference, found, hint="See `rota schedules list`.")
 
 
 async def _insert(

@@ -1,1 +1,1 @@
-SELECT id FROM public.notifications WHERE starts_with(id::text, %(prefix)s) LIMIT 2
+SELECT id FROM public.notifications WHERE starts_with(id::text, %(prefix)s) LIMIT 6

@@ -7,4 +7,4 @@ JOIN public.agent_runs AS n ON n.id = r.run_id
 LEFT JOIN public.agent_schedules AS s ON s.id = r.schedule_id
 WHERE starts_with(r.id::text, %(prefix)s) OR starts_with(r.run_id::text, %(prefix)s)
 ORDER BY r.created_at DESC
-LIMIT 2
+LIMIT 6
