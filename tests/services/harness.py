@@ -28,7 +28,7 @@ from rota.security.secrets.encryption import Cipher
 from rota.services.agents.prices import CurrentPrices, ModelPriceService
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
-from rota.services.operations.agent_sides import AgentSide, AgentSides
+from rota.services.operations.agent_hosts import AgentHost, AgentHosts
 from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
 from rota.services.schedules.firing import Scheduler
 from rota.store.database import Database
@@ -249,21 +249,21 @@ class Workshop:
             **{"cipher": CIPHER} | options,
         )
 
-    def sides(self, url: str, *, blocked_after: float = 10.0, **options: Any) -> AgentSides:
+    def hosts(self, url: str, *, blocked_after: float = 10.0, **options: Any) -> AgentHosts:
         """Return what a worker executes runs on, with loops, pools and services of its own."""
 
-        async def open_side() -> AgentSide:
+        async def open_host() -> AgentHost:
             loop = AgentLoop()
             loop.start()
             return await loop.run(furnish(loop))
 
-        async def furnish(loop: AgentLoop) -> AgentSide:
+        async def furnish(loop: AgentLoop) -> AgentHost:
             stack = AsyncExitStack()
             database = await stack.enter_async_context(Database(url).opened())
             own = replace(self, database=database)
-            return AgentSide(loop, own.service(**options), stack.aclose)
+            return AgentHost(loop, own.service(**options), stack.aclose)
 
-        return AgentSides(open_side, blocked_after=blocked_after)
+        return AgentHosts(open_host, blocked_after=blocked_after)
 
     async def rows(self, table: str, order: str = "1") -> list[dict[str, Any]]:
         async with self.owner.cursor(row_factory=dict_row) as cursor:

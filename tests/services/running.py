@@ -14,7 +14,7 @@ from rota.engine.admission import admit
 from rota.engine.queue import QueueWorker
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
-from rota.services.operations.agent_sides import AgentSides
+from rota.services.operations.agent_hosts import AgentHosts
 from rota.services.operations.background_tasks import BackgroundTaskService
 from rota.services.operations.health import SchedulerWatch
 from rota.services.operations.scheduler_loop import SchedulerLoop
@@ -70,27 +70,27 @@ async def limit_agent(workshop: Workshop, *, shared: bool = False, **limits: Any
 @asynccontextmanager
 async def working(
     workshop: Workshop, url: str, *, blocked_after: float = 10.0, **options: Any
-) -> AsyncIterator[AgentSides]:
+) -> AsyncIterator[AgentHosts]:
     """Execute what is queued for the life of the block, as a worker's process does."""
-    sides = workshop.sides(url, blocked_after=blocked_after, **options)
-    await sides.open()
+    hosts = workshop.hosts(url, blocked_after=blocked_after, **options)
+    await hosts.open()
     notifications = NotificationService(workshop.database)
     incidents = IncidentService(workshop.database, notifications)
     tasks = BackgroundTaskService(
         workshop.database,
         scheduler_loop=SchedulerLoop(workshop.database, workshop.scheduler(), clock=clock),
         worker=QueueWorker(workshop.database, concurrency=20),
-        sides=sides,
+        hosts=hosts,
         watch=SchedulerWatch(workshop.database, incidents, operator=None),
     )
     stop = asyncio.Event()
     running = asyncio.create_task(tasks.run_worker(stop))
     try:
-        yield sides
+        yield hosts
     finally:
         stop.set()
         await running
-        await sides.close()
+        await hosts.close()
 
 
 async def results(workshop: Workshop, count: int = 1, *, seconds: float = 30.0) -> list[Any]:

@@ -68,7 +68,7 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
     from rota.agents.tools.context import ToolContext
     from rota.engine.agent_loop import AgentLoop
     from rota.engine.queue import QueueWorker
-    from rota.services.operations.agent_sides import AgentSide, AgentSides
+    from rota.services.operations.agent_hosts import AgentHost, AgentHosts
     from rota.services.operations.background_tasks import BackgroundTaskService
     from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
 
@@ -78,7 +78,7 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
     registry = tool_registry(settings.tools)
     callables = load_callables(settings.callables)
 
-    async def open_side() -> AgentSide:
+    async def open_host() -> AgentHost:
         loop = AgentLoop(threads=4 * settings.concurrency)
         loop.start()
         try:
@@ -87,13 +87,13 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
             await loop.stop()
             raise
 
-    async def furnish(loop: AgentLoop) -> AgentSide:
+    async def furnish(loop: AgentLoop) -> AgentHost:
         """Make what executes runs, on the loop that it is for."""
         async with AsyncExitStack() as stack:
-            side = await furnish_with(stack, loop)
-            return replace(side, close=stack.pop_all().aclose)
+            host = await furnish_with(stack, loop)
+            return replace(host, close=stack.pop_all().aclose)
 
-    async def furnish_with(stack: AsyncExitStack, loop: AgentLoop) -> AgentSide:
+    async def furnish_with(stack: AsyncExitStack, loop: AgentLoop) -> AgentHost:
         database = await stack.enter_async_context(
             database_of(
                 settings, app.server, max_size=settings.concurrency + 2, generic_plans=True
@@ -127,16 +127,16 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
             batch_size=settings.group_size,
             cipher=cipher_of(settings),
         )
-        return AgentSide(loop, execution, stack.aclose)
+        return AgentHost(loop, execution, stack.aclose)
 
-    sides = AgentSides(open_side)
-    await sides.open()
+    hosts = AgentHosts(open_host)
+    await hosts.open()
     try:
         yield BackgroundTaskService(
             app.database,
             scheduler_loop=scheduler_loop(app),
             worker=QueueWorker(app.database, concurrency=settings.concurrency),
-            sides=sides,
+            hosts=hosts,
             watch=SchedulerWatch(
                 app.database,
                 IncidentService(app.database, app.notifications),
@@ -144,7 +144,7 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
             ),
         )
     finally:
-        await sides.close()
+        await hosts.close()
 
 
 def tool_definition(settings: Settings, name: str) -> str:

@@ -13,7 +13,7 @@ from langchain_core.tools import tool
 from rota.agents.own_code.registered import AsyncFunction
 from rota.domain.errors import UnavailableError
 from rota.engine.agent_loop import AgentLoop
-from rota.services.operations.agent_sides import AgentSide, AgentSides
+from rota.services.operations.agent_hosts import AgentHost, AgentHosts
 from tests.services.running import make_run, queue_runs, results, until, working
 
 BLOCKED_AFTER = 1.0
@@ -111,8 +111,8 @@ async def test_other_runs_finish_and_the_blocked_one_is_not_run_twice(
     others_runs = await others(workshop, 3)
     async with working(
         workshop, database_url, blocked_after=BLOCKED_AFTER, registry=registry
-    ) as sides:
-        first = sides.current
+    ) as hosts:
+        first = hosts.current
         await queue_runs(workshop.database)
 
         async def asleep():
@@ -122,7 +122,7 @@ async def test_other_runs_finish_and_the_blocked_one_is_not_run_twice(
         blocking = await make_run(workshop, "blocking")
         await queue_runs(workshop.database)
         stored = {row["run_id"]: row for row in await results(workshop, 4)}
-        assert sides.current is not first
+        assert hosts.current is not first
 
         # It comes back, long after its run was ended by another attempt.
         before = await workshop.rows("agent_run_steps", "run_id, model_step, call_index")
@@ -183,8 +183,8 @@ async def test_abandoned_side_closes_what_it_had_open(workshop, database_url, bl
         warnings.simplefilter("error")
         async with working(
             workshop, database_url, blocked_after=BLOCKED_AFTER, registry=registry
-        ) as sides:
-            first = sides.current
+        ) as hosts:
+            first = hosts.current
             await make_run(workshop, "blocking")
             await queue_runs(workshop.database)
             await results(workshop)
@@ -281,20 +281,20 @@ async def test_side_that_cannot_be_replaced_yet_is_replaced_later():
     async def nothing():
         return None
 
-    async def open_side():
+    async def open_host():
         if len(opened) == 1:
             opened.append(None)
             raise UnavailableError("The database is away.", service="database")
         loop = AgentLoop()
         loop.start()
-        side = AgentSide(loop, None, nothing)
-        opened.append(side)
-        return side
+        host = AgentHost(loop, None, nothing)
+        opened.append(host)
+        return host
 
-    sides = AgentSides(open_side, blocked_after=0.2)
-    await sides.open()
+    hosts = AgentHosts(open_host, blocked_after=0.2)
+    await hosts.open()
     lost = []
-    watching = asyncio.create_task(sides.watch(lost.append))
+    watching = asyncio.create_task(hosts.watch(lost.append))
 
     async def blocks():
         let_go.wait(30)
@@ -307,7 +307,7 @@ async def test_side_that_cannot_be_replaced_yet_is_replaced_later():
     await until(replaced, seconds=10)
     let_go.set()
     assert lost == [opened[0]]
-    assert sides.current is opened[2]
+    assert hosts.current is opened[2]
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
-    await sides.close()
+    await hosts.close()

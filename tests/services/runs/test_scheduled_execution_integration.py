@@ -8,7 +8,7 @@ from datetime import timedelta
 from rota.engine.queue import QueueWorker
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
-from rota.services.operations.agent_sides import AgentSides
+from rota.services.operations.agent_hosts import AgentHosts
 from rota.services.operations.background_tasks import BackgroundTaskService
 from rota.services.operations.health import SchedulerWatch
 from rota.services.operations.scheduler_loop import SchedulerLoop
@@ -23,7 +23,7 @@ async def until(condition, seconds: float = 20.0):
     return found
 
 
-def running(workshop: Workshop, sides: AgentSides) -> BackgroundTaskService:
+def running(workshop: Workshop, hosts: AgentHosts) -> BackgroundTaskService:
     return BackgroundTaskService(
         workshop.database,
         scheduler_loop=SchedulerLoop(
@@ -32,7 +32,7 @@ def running(workshop: Workshop, sides: AgentSides) -> BackgroundTaskService:
             clock=clock,
         ),
         worker=QueueWorker(workshop.database, concurrency=4, lease=timedelta(seconds=2)),
-        sides=sides,
+        hosts=hosts,
         watch=SchedulerWatch(
             workshop.database,
             IncidentService(workshop.database, NotificationService(workshop.database)),
@@ -60,9 +60,9 @@ async def test_full_execution_cycle(workshop, database_url):
     due = clock() - timedelta(seconds=1)
     await workshop.owner.execute("UPDATE agent_schedules SET next_fire_at = %s", [due])
 
-    sides = workshop.sides(database_url)
-    await sides.open()
-    background = running(workshop, sides)
+    hosts = workshop.hosts(database_url)
+    await hosts.open()
+    background = running(workshop, hosts)
     stop = asyncio.Event()
     loops = [
         asyncio.create_task(background.run_scheduler(stop)),
@@ -73,7 +73,7 @@ async def test_full_execution_cycle(workshop, database_url):
     finally:
         stop.set()
         await asyncio.gather(*loops)
-        await sides.close()
+        await hosts.close()
 
     occurrence = await workshop.row("schedule_occurrences")
     run = await workshop.row("agent_runs")

@@ -18,7 +18,7 @@ from rota.domain.runs.run import FencedError, Outcome, Run
 from rota.domain.schedules.schedule import Schedule
 from rota.engine.agent_loop import CANCEL_GRACE, Work
 from rota.engine.queue import HandedOverError, QueueWorker
-from rota.services.operations.agent_sides import AgentSide, AgentSides
+from rota.services.operations.agent_hosts import AgentHost, AgentHosts
 from rota.services.operations.chores import Chore, cancel, first_of, repeat, reporting
 from rota.services.operations.health import CHECK_EVERY, SchedulerWatch
 from rota.services.operations.scheduler_loop import SchedulerLoop
@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 class _UnderWay:
     """A run that this process executes; `stopped` says why it was told to stop."""
 
-    side: AgentSide
+    host: AgentHost
     work: Work[None]
     stopped: Literal["cancelled", "handed over"] | None = None
 
@@ -60,7 +60,7 @@ class _UnderWay:
 class BackgroundTaskService:
     """Runs the scheduler and the worker of one process, either or both.
 
-    `database` belongs to the calling loop; what executes runs has its own, on `sides`.
+    `database` belongs to the calling loop; what executes runs has its own, on `hosts`.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class BackgroundTaskService:
         *,
         scheduler_loop: SchedulerLoop,
         worker: QueueWorker,
-        sides: AgentSides,
+        hosts: AgentHosts,
         watch: SchedulerWatch,
     ) -> None:
         self._database = database
         self._scheduler_loop = scheduler_loop
         self._worker = worker
-        self._sides = sides
+        self._hosts = hosts
         self._watch = watch
         self._under_way: dict[RunId, _UnderWay] = {}
 
@@ -97,7 +97,7 @@ class BackgroundTaskService:
             )
             helpers = (
                 *(asyncio.create_task(repeat(chore)) for chore in chores),
-                asyncio.create_task(self._sides.watch(self._hand_over_side)),
+                asyncio.create_task(self._hosts.watch(self._hand_over_host)),
                 asyncio.create_task(self._hand_over_after(stop)),
             )
             for helper in helpers:
@@ -117,8 +117,8 @@ class BackgroundTaskService:
 
     async def _execute(self, run_id: RunId) -> None:
         """Execute a queued run; raises HandedOverError when another worker is to go on with it."""
-        side = self._sides.current
-        entry = _UnderWay(side, side.loop.begin(self._take(side.execution, run_id)))
+        host = self._hosts.current
+        entry = _UnderWay(host, host.loop.begin(self._take(host.execution, run_id)))
         self._under_way[run_id] = entry
         try:
             await entry.work.done
@@ -141,8 +141,8 @@ class BackgroundTaskService:
             await asyncio.sleep(STOP_GRACE)
             self._hand_over(self._under_way.values())
 
-    def _hand_over_side(self, side: AgentSide) -> None:
-        self._hand_over([entry for entry in self._under_way.values() if entry.side is side])
+    def _hand_over_host(self, host: AgentHost) -> None:
+        self._hand_over([entry for entry in self._under_way.values() if entry.host is host])
 
     def _hand_over(self, entries: Iterable[_UnderWay]) -> None:
         for entry in entries:
@@ -184,7 +184,7 @@ class BackgroundTaskService:
         `schedule` is None for a run that belongs to none, or whose schedule was deleted since;
         `taken` is the hold on the run, where there is one already.
         """
-        execution = execution or self._sides.current.execution
+        execution = execution or self._hosts.current.execution
         if schedule is not None:
             return await execution.execute(schedule, run, taken=taken)
         if run is None:
@@ -192,8 +192,8 @@ class BackgroundTaskService:
         return await execution.execute_run(run, taken=taken)
 
     async def _write_missing(self) -> None:
-        side = self._sides.current
-        written = await side.loop.run(side.execution.write_missing_notifications())
+        host = self._hosts.current
+        written = await host.loop.run(host.execution.write_missing_notifications())
         if written:
             log.info("late_notifications_written", count=written)
 
