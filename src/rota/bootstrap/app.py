@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from rota.agents.tools.builtin import builtin_facts
 from rota.domain.errors import NotFoundError, SetupRequiredError
 from rota.domain.ids import UserId
 from rota.security.secrets.encryption import Cipher, load_key
@@ -18,7 +19,7 @@ from rota.settings import Settings
 from rota.store import users
 from rota.store.database import Connection, Database
 from rota.store.embedded.server import EmbeddedPostgres, default_data_dir
-from rota.store.migrations import migrate, pending_migrations
+from rota.store.migrations import MigrationReport, migrate, pending_migrations
 
 if TYPE_CHECKING:
     from rota.services.agent_files.applying import AgentFileService
@@ -268,7 +269,23 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
                 f"The database's schema lacks {len(missing)} migration(s); run `rota migrate`.",
                 what="migrations",
             )
-        yield App(settings, server, database, cipher_of(settings))
+        app = App(settings, server, database, cipher_of(settings))
+        if server.embedded is not None:
+            await app.tools.refresh(builtin_facts())
+        yield app
+
+
+async def bring_up_to_date(server: Server) -> MigrationReport:
+    """Apply pending migrations, and refresh the rows of built-in tools, as the schema's owner.
+
+    Raises as `migrate`.
+    """
+    from rota.services.agents.tools import ToolService
+
+    report = await migrate(server.owner_url)
+    async with Database(server.owner_url, prepared_statements=False).opened() as database:
+        await ToolService(database).refresh(builtin_facts())
+    return report
 
 
 def database_of(

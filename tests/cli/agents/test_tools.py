@@ -35,6 +35,8 @@ UNKNOWN = {
     "default_tier": "requires_approval",
     "timeout_seconds": 60,
     "is_active": True,
+    "brings_outside_text": True,
+    "reaches_outside": True,
     "annotations": {},
     "definition_hash": None,
 }
@@ -86,14 +88,26 @@ async def test_declaring_anew_changes_what_is_said_and_counts_the_version(rota):
     assert [tool for tool in listed if tool["name"] == "mine"] == [back["tool"]]
 
 
+async def test_what_comes_from_outside_and_goes_there_is_declared(rota):
+    declared = await rota(
+        "tools", "declare", "mine", "--no-outside-text", "--stays-inside", "--json"
+    )
+    again = await rota("tools", "declare", "mine", "--reaches-outside", "--json")
+
+    assert declared["tool"] == UNKNOWN | {"brings_outside_text": False, "reaches_outside": False}
+    assert again["tool"] == UNKNOWN | {"brings_outside_text": False, "version": 2}
+
+
 async def test_list_shows_built_in_tools_and_what_is_not_declared_yet(rota, monkeypatch):
     monkeypatch.setenv("ROTA_TOOLS", "mine=house:mine mail_search2=house:search")
     await rota("tools", "declare", "mine", "--tier", "user_configurable")
 
     said = await rota("tools", "list")
 
-    assert re.search(r"^mail_search +no +yes +low +runs +60 +1 *$", said, re.MULTILINE)
-    assert re.search(r"^mine +yes +no +high +waits .* unless its owner allows", said, re.MULTILINE)
+    assert re.search(r"^mail_search +no +yes +yes +no +low +runs +60 +1 *$", said, re.MULTILINE)
+    assert re.search(
+        r"^mine +yes +no +yes +yes +high +waits .* unless its owner allows", said, re.MULTILINE
+    )
     assert "mail_search2 is registered in ROTA_TOOLS, but no agent can link it yet" in said
     assert (await rota("tools", "list", "--json"))["undeclared"] == ["mail_search2"]
 
@@ -226,7 +240,7 @@ async def test_the_howto_works_word_by_word(environment, tmp_path, owner, alice)
 
     assert "disk_free: created, version 1. It only reads; a call runs." in said[0]
     assert "waits for approval, unless its owner allows it" in said[1]
-    assert re.search(r"^write_note +yes +no +medium", said[2], re.MULTILINE)
+    assert re.search(r"^write_note +yes +no +no +no +medium", said[2], re.MULTILINE)
     assert re.search(r"[\d.]+ % of the disk is free\.", said[-1])
     assert "It asked for your approval of 1 action:" in said[-1]
     notes = tmp_path / f"{alice}.txt"

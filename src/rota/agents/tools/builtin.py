@@ -1,55 +1,92 @@
-"""The tools that rota brings, by the names that rows use."""
+"""The tools that rota brings: each is made by a function here, which declares what holds for it.
+
+A worker builds tools from it; `rota migrate` and the start of an embedded server bring the rows of
+`tools` to what is declared. So the code of a tool, and LangChain, are imported when one is built.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-from langchain_core.tools import BaseTool
+from rota.agents.tools.context import ToolContext, ToolFactory, ToolRegistry
+from rota.domain.agents.configuration import ToolFacts
 
-from rota.agents.tools.context import ToolContext, ToolRegistry
-from rota.agents.tools.mail.folder import mail_get_message_tool, mail_search_tool
-from rota.agents.tools.mail.gmail import (
-    DEFAULT_BASE_URL,
-    GmailClient,
-    gmail_get_message_tool,
-    gmail_search_tool,
-)
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
+    from rota.agents.tools.mail.gmail import GmailClient
 
 GMAIL_ENDPOINT: Final = "gmail"
 """Name in ROTA_ENDPOINTS of another base URL for the Gmail API."""
 
+_FACTORIES: Final[dict[str, ToolFactory]] = {}
+_FACTS: Final[dict[str, ToolFacts]] = {}
+
+_MAIL_READER: Final = ToolFacts(
+    read_only=True, idempotent=True, risk="low", default_tier="auto", reaches_outside=False
+)
+"""Reads one mailbox, which the model cannot choose, and brings what strangers wrote to it."""
+
 
 def builtin_tools() -> ToolRegistry:
     """Return a registry of the built-in tools."""
-    return ToolRegistry(
-        {
-            "gmail_search": _gmail_search,
-            "gmail_get_message": _gmail_get_message,
-            "mail_search": _mail_search,
-            "mail_get_message": _mail_get_message,
-        }
-    )
+    return ToolRegistry(_FACTORIES)
+
+
+def builtin_facts() -> dict[str, ToolFacts]:
+    """Return what is declared of the built-in tools, by name."""
+    return dict(_FACTS)
+
+
+def _declared(facts: ToolFacts) -> Callable[[ToolFactory], ToolFactory]:
+    """Register the tool of the function's name, with what is declared of it."""
+
+    def register(factory: ToolFactory) -> ToolFactory:
+        _FACTORIES[factory.__name__] = factory
+        _FACTS[factory.__name__] = facts
+        return factory
+
+    return register
+
+
+@_declared(_MAIL_READER)
+def gmail_search(context: ToolContext) -> BaseTool:
+    """Search the owner's Gmail."""
+    from rota.agents.tools.mail.gmail import gmail_search_tool  # noqa: PLC0415  LangChain
+
+    return gmail_search_tool(client=_gmail(context))
+
+
+@_declared(_MAIL_READER)
+def gmail_get_message(context: ToolContext) -> BaseTool:
+    """Read one message of the owner's Gmail."""
+    from rota.agents.tools.mail.gmail import gmail_get_message_tool  # noqa: PLC0415  LangChain
+
+    return gmail_get_message_tool(client=_gmail(context))
+
+
+@_declared(_MAIL_READER)
+def mail_search(context: ToolContext) -> BaseTool:
+    """Search the owner's mail folder."""
+    from rota.agents.tools.mail.folder import mail_search_tool  # noqa: PLC0415  LangChain
+
+    return mail_search_tool(folder_path=context.mail_folder(), now=context.now)
+
+
+@_declared(_MAIL_READER)
+def mail_get_message(context: ToolContext) -> BaseTool:
+    """Read one message of the owner's mail folder."""
+    from rota.agents.tools.mail.folder import mail_get_message_tool  # noqa: PLC0415  LangChain
+
+    return mail_get_message_tool(folder_path=context.mail_folder())
 
 
 def _gmail(context: ToolContext) -> GmailClient:
+    from rota.agents.tools.mail.gmail import DEFAULT_BASE_URL, GmailClient  # noqa: PLC0415  LangChain
+
     async def token() -> str:
         return await context.secret("gmail")
 
     base_url = context.endpoints.get(GMAIL_ENDPOINT, DEFAULT_BASE_URL)
     return GmailClient(base_url, token, http=context.http)
-
-
-def _gmail_search(context: ToolContext) -> BaseTool:
-    return gmail_search_tool(client=_gmail(context))
-
-
-def _gmail_get_message(context: ToolContext) -> BaseTool:
-    return gmail_get_message_tool(client=_gmail(context))
-
-
-def _mail_search(context: ToolContext) -> BaseTool:
-    return mail_search_tool(folder_path=context.mail_folder(), now=context.now)
-
-
-def _mail_get_message(context: ToolContext) -> BaseTool:
-    return mail_get_message_tool(folder_path=context.mail_folder())

@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-
-import httpx
-from langchain_core.tools import BaseTool
+from typing import TYPE_CHECKING, TypeAlias
 
 from rota.domain.errors import ConflictError, SetupRequiredError
 from rota.domain.ids import UserId
+
+if TYPE_CHECKING:
+    import httpx
+    from langchain_core.tools import BaseTool
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class ToolContext:
     endpoints: Mapping[str, str] = field(default_factory=dict)
 
 
-ToolFactory = Callable[[ToolContext], BaseTool]
+ToolFactory: TypeAlias = "Callable[[ToolContext], BaseTool]"
 
 
 class ToolRegistry:

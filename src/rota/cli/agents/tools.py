@@ -45,12 +45,17 @@ def list_tools(common: CommonOptions) -> None:
         output.print_json({"declared": found, "undeclared": undeclared})
         return
     output.table(
-        ["NAME", "CHANGES THINGS", "REPEATABLE", "RISK", "A CALL", "SECONDS", "VERSION"],
+        [
+            *("NAME", "CHANGES THINGS", "REPEATABLE", "OUTSIDE TEXT", "REACHES OUT", "RISK"),
+            *("A CALL", "SECONDS", "VERSION"),
+        ],
         [
             (
                 tool.name,
                 "no" if tool.read_only else "yes",
                 "yes" if tool.read_only or tool.idempotent else "no",
+                "yes" if tool.brings_outside_text else "no",
+                "yes" if tool.reaches_outside else "no",
                 tool.risk,
                 _a_call(tool),
                 f"{tool.timeout_seconds:g}",
@@ -89,6 +94,20 @@ def declare(
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="SECONDS", help="How long a call may take.")
     ] = None,
+    outside_text: Annotated[
+        bool | None,
+        typer.Option(
+            "--outside-text/--no-outside-text",
+            help="Whether results hold text that others than the run's owner may have written.",
+        ),
+    ] = None,
+    reaches_outside: Annotated[
+        bool | None,
+        typer.Option(
+            "--reaches-outside/--stays-inside",
+            help="Whether the model chooses where data goes; a fixed account does not count.",
+        ),
+    ] = None,
     description: Annotated[
         str | None,
         typer.Option("--description", help="What the model is told; '' for what the code says."),
@@ -122,6 +141,8 @@ def declare(
         risk=risk.value if risk else None,
         default_tier=tier.value if tier else None,
         timeout_seconds=timeout,
+        brings_outside_text=outside_text,
+        reaches_outside=reaches_outside,
         annotations=parse_hints(json_object(hints, "The hints", "hints")) if hints else None,
         definition_hash=_definition(common.settings, name, pin=pin),
     )

@@ -25,10 +25,9 @@ def migrate(common: CommonOptions) -> None:
     """Bring the database's schema up to date, as the role that owns it."""
     from rota import bootstrap
     from rota.cli import output
-    from rota.store.migrations import migrate as apply
 
     with bootstrap.database_server(common.settings, progress=progress) as server:
-        report = asyncio.run(apply(server.owner_url))
+        report = asyncio.run(bootstrap.bring_up_to_date(server))
     if common.json:
         output.print_json(report)
         return

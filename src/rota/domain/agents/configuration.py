@@ -17,6 +17,26 @@ RISKS: Final[tuple[Risk, ...]] = ("low", "medium", "high")
 
 
 @dataclass(frozen=True, slots=True)
+class ToolFacts:
+    """What is declared of a tool; what nobody declares is taken at its worst, as in the table.
+
+    `read_only` and `idempotent` calls are repeated after a crash. `brings_outside_text`: results
+    hold text that somebody else than the run's owner may have written. `reaches_outside`: the
+    model chooses where data goes (a fixed account or server does not count). An empty
+    `description` keeps that of the code.
+    """
+
+    description: str = ""
+    read_only: bool = False
+    idempotent: bool = False
+    risk: Risk = "high"
+    default_tier: Tier = "requires_approval"
+    timeout_seconds: float = 60
+    brings_outside_text: bool = True
+    reaches_outside: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ToolDeclaration:
     """What the operator declares of a tool; `preference` is the run's owner's, if any.
 

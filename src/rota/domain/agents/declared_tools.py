@@ -28,6 +28,8 @@ class DeclaredTool:
     default_tier: Tier
     timeout_seconds: float
     is_active: bool
+    brings_outside_text: bool
+    reaches_outside: bool
     annotations: Mapping[str, Any] = field(default_factory=dict)
     definition_hash: str | None = None
 
@@ -42,5 +44,7 @@ class ToolChange:
     risk: Risk | None = None
     default_tier: Tier | None = None
     timeout_seconds: float | None = None
+    brings_outside_text: bool | None = None
+    reaches_outside: bool | None = None
     annotations: Mapping[str, bool] | None = None
     definition_hash: str | None = None

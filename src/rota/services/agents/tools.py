@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from rota.domain.agents.configuration import ToolFacts
 from rota.domain.agents.declared_tools import Change, DeclaredTool, ToolChange
 from rota.domain.errors import InvalidInputError
 from rota.domain.text.storable import storable_text
@@ -44,7 +46,8 @@ class ToolService:
         """Declare a tool, or change what is declared of it; raises InvalidInputError.
 
         A new one that nothing is said of changes things, must not be repeated, is of high risk,
-        requires approval and may take 60 seconds. Its version counts the changes.
+        requires approval, may take 60 seconds, brings text from outside and reaches outside. Its
+        version counts the changes.
         """
         _check(name, change)
         async with self._database.transaction() as conn:
@@ -53,6 +56,14 @@ class ToolService:
         if tool is None:  # it was written, and is locked, in this very transaction
             raise RuntimeError("declare_tool left no row")
         return Declared(tool, made)
+
+    async def refresh(self, declared: Mapping[str, ToolFacts]) -> tuple[str, ...]:
+        """Bring rota's own tools to what their code declares; returns the names of the changed.
+
+        What the operator declared of one stays. A version rises only where something changed.
+        """
+        async with self._database.transaction() as conn:
+            return await rows.refresh_tools(conn, declared)
 
 
 def _check(name: str, change: ToolChange) -> None:

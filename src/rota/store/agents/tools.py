@@ -1,13 +1,16 @@
-"""Rows of tools: what the operator declares of them."""
+"""Rows of tools: what is declared of them, by rota for its own and by the operator."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
+from rota.domain.agents.configuration import ToolFacts
 from rota.domain.agents.declared_tools import Change, DeclaredTool, ToolChange
 from rota.store.database import Connection
 from rota.store.records import jsonb
-from rota.store.statements import many, one_or_none, value_or_none
+from rota.store.statements import Row, execute, many, one, one_or_none
 
 
 async def list_tools(conn: Connection) -> tuple[DeclaredTool, ...]:
@@ -22,6 +25,48 @@ async def fetch_tool(conn: Connection, name: str) -> DeclaredTool | None:
 
 async def declare_tool(conn: Connection, name: str, change: ToolChange) -> Change:
     """Insert a tool or change its declaration, counting its version up; says which it was."""
-    parameters = {**asdict(change), "name": name, "annotations": jsonb(change.annotations)}
-    is_new = await value_or_none(conn, "agents/declare_tool", bool, **parameters)
-    return "unchanged" if is_new is None else "created" if is_new else "updated"
+    changes = {field: said for field, said in asdict(change).items() if said is not None}
+    if change.definition_hash == "":
+        changes["definition_hash"] = None
+    return await _write(conn, name, changes)
+
+
+async def refresh_tools(conn: Connection, declared: Mapping[str, ToolFacts]) -> tuple[str, ...]:
+    """Bring the rows of built-in tools to what their code declares; returns those that changed.
+
+    What the operator changed of one stays, field by field. Goes into one transaction.
+    """
+    listed = await many(conn, "agents/list_built_in", _built_in, names=list(declared))
+    known = dict(listed)
+    changed: list[str] = []
+    for name, facts in declared.items():
+        now, before = asdict(facts), known.get(name)
+        if now == before:
+            continue
+        changes = now
+        if name in known:
+            # Locks the row: what the operator declares meanwhile comes after it.
+            await execute(conn, "agents/set_built_in", name=name, built_in=jsonb(now))
+            row = asdict(await one(conn, "agents/fetch_tool", DeclaredTool, name=name))
+            own = (
+                set(now) if before is None else {f for f in now if row[f] != before.get(f, row[f])}
+            )
+            changes = {field: said for field, said in now.items() if field not in own}
+        if await _write(conn, name, changes) != "unchanged":
+            changed.append(name)
+        if name not in known:
+            await execute(conn, "agents/set_built_in", name=name, built_in=jsonb(now))
+    return tuple(changed)
+
+
+def _built_in(row: Row) -> tuple[str, Mapping[str, Any] | None]:
+    return row["name"], row["built_in"]
+
+
+async def _write(conn: Connection, name: str, changes: Mapping[str, Any]) -> Change:
+    is_new = bool(await execute(conn, "agents/insert_tool", name=name))
+    step = 0 if is_new else 1
+    written = await execute(
+        conn, "agents/change_tool", name=name, changes=jsonb(changes), step=step
+    )
+    return "created" if is_new else "updated" if written else "unchanged"

@@ -1,5 +1,5 @@
 SELECT name, description, version, read_only, idempotent, risk, default_tier,
        timeout_seconds::double precision AS timeout_seconds, is_active,
-       annotations, definition_hash
+       brings_outside_text, reaches_outside, annotations, definition_hash
 FROM public.tools
 ORDER BY name

@@ -1,0 +1,1 @@
+UPDATE public.tools SET built_in = %(built_in)s WHERE name = %(name)s
