@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import (
@@ -418,38 +418,9 @@ def _to_execute(row: Row) -> ActionToExecute:
     )
 
 
+_FIELDS: Final = tuple(field.name for field in fields(PendingAction))
+
+
 def _action(row: Mapping[str, Any]) -> PendingAction:
-    run_id = row["run_id"]
-
-    def at(name: str) -> datetime | None:
-        value: datetime | None = row[name]
-        return value
-
-    return PendingAction(
-        id=ActionId(row["id"]),
-        user_id=UserId(row["user_id"]),
-        run_id=RunId(run_id) if run_id is not None else None,
-        agent_name=row["agent_name"],
-        tool_name=row["tool_name"],
-        tool_version=row["tool_version"],
-        arguments=row["arguments"],
-        arguments_hash=row["arguments_hash"],
-        risk=row["risk"],
-        reason=row["reason"],
-        account=row["account"],
-        mode=ActionMode(row["mode"]),
-        status=ActionStatus(row["status"]),
-        version=row["version"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        decided_at=at("decided_at"),
-        decided_via=row["decided_via"],
-        decision_reason=row["decision_reason"],
-        started_at=at("started_at"),
-        finished_at=at("finished_at"),
-        result=row["result"],
-        proposed_arguments=row["proposed_arguments"],
-        argument_schema=row["argument_schema"],
-        escalated_at=at("escalated_at"),
-        decided_by=UserId(row["decided_by"]) if row["decided_by"] is not None else None,
-    )
+    statuses = {"mode": ActionMode(row["mode"]), "status": ActionStatus(row["status"])}
+    return PendingAction(**{name: row[name] for name in _FIELDS} | statuses)
