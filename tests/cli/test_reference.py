@@ -14,6 +14,8 @@ from rota.agents.models.building import PROVIDERS
 from rota.cli.exit_codes import CUT_OFF, EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET, UNEXPECTED
 from rota.cli.main import app
 from rota.domain import errors
+from rota.domain.runs.option_kinds import options_of
+from rota.domain.runs.options import RunOptions
 from rota.settings import API_KEYS, VARIABLES
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -71,6 +73,21 @@ def test_every_reading_command_speaks_json():
         if path.split()[-1] in reading:
             options = {option for parameter in command.params for option in parameter.opts}
             assert "--json" in options, path
+
+
+def declared_options(kind=RunOptions, place="", key=""):
+    for name, declared in options_of(kind).items():
+        here, there = f"{place}{declared.place or name}", f"{key}{name}"
+        if declared.group is not None:
+            yield from declared_options(declared.group, f"{here}.", f"{there}.")
+        elif declared.flags:
+            yield here, [f"`--{flag.name.replace('_', '-')}`" for flag in declared.flags], there
+
+
+@pytest.mark.parametrize(("place", "flags", "key"), list(declared_options()))
+def test_every_option_of_runs_is_documented_where_it_is_written(place, flags, key):
+    row = rf"^\| `{re.escape(place)}` \| {re.escape(', '.join(flags))} \| .+ \| `{re.escape(key)}`"
+    assert re.search(row, read("schedules.md"), re.MULTILINE)
 
 
 def test_settings_are_those_of_the_reference():

@@ -14,8 +14,8 @@ from psycopg.types.json import Jsonb
 from typer.testing import CliRunner
 
 from rota.cli.main import app
-from rota.cli.runs.option_texts import money
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from rota.domain.runs.option_kinds import money
 from tests.services.harness import ANSWER, Workshop
 
 LOOKS = {

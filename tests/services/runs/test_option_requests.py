@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.runs.limits import Limits
-from rota.domain.runs.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft
+from rota.domain.runs.option_drafts import OptionDraft
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.drafts import Draft
 from rota.services.agent_files.applying import AgentFileService
@@ -60,11 +60,11 @@ async def execute(workshop, run_id):
 
 
 async def test_options_of_a_schedule_are_stored_and_changed_one_by_one(workshop, schedules):
-    draft = OptionDraft(limits=LimitsDraft(time="10m", cost="0.50"), checklist=("Look.",))
+    draft = OptionDraft(max_time="10m", max_cost="0.50", check=("Look.",))
     added = await add(workshop, schedules, draft)
     assert added.options == draft.options().as_json()
 
-    edited = await edit(workshop, schedules, options=OptionDraft(limits=LimitsDraft(time="none")))
+    edited = await edit(workshop, schedules, options=OptionDraft(max_time="none"))
     renamed = await edit(workshop, schedules, name="evening")
 
     assert edited.options == {"limits": {"cost_usd": "0.50"}, "checklist": ["Look."]}
@@ -139,7 +139,7 @@ async def test_tool_that_waits_for_approval_is_no_precheck(workshop, schedules):
 
 
 async def test_options_of_a_schedule_are_in_force_when_it_runs(workshop, schedules):
-    options = OptionDraft(limits=LimitsDraft(steps="1"))
+    options = OptionDraft(max_steps="1")
     schedule = await add(workshop, schedules, options, script=LOOKS_TWICE)
 
     outcome = await workshop.service().execute(schedule)
@@ -149,9 +149,9 @@ async def test_options_of_a_schedule_are_in_force_when_it_runs(workshop, schedul
 
 
 async def test_options_of_one_run_go_before_those_of_its_schedule(workshop, schedules, runs):
-    draft = OptionDraft(limits=LimitsDraft(steps="1", time="5m"))
+    draft = OptionDraft(max_steps="1", max_time="5m")
     schedule = await add(workshop, schedules, draft, script=LOOKS_TWICE)
-    own = OptionDraft(limits=LimitsDraft(steps="10", tokens="1M")).for_one_run()
+    own = OptionDraft(max_steps="10", max_tokens="1M").for_one_run()
 
     run_id = await runs.request_schedule(workshop.user, schedule.id, options=own)
     outcome = await execute(workshop, run_id)
@@ -164,7 +164,7 @@ async def test_options_of_one_run_go_before_those_of_its_schedule(workshop, sche
 
 async def test_run_of_an_agent_has_options_of_its_own(workshop, runs):
     await workshop.agent(LOOKS_TWICE, tools=["look"])
-    own = OptionDraft(limits=LimitsDraft(steps="1")).for_one_run()
+    own = OptionDraft(max_steps="1").for_one_run()
 
     run_id = await runs.request(workshop.user, "watcher", options=own)
     outcome = await execute(workshop, run_id)
@@ -180,7 +180,7 @@ async def test_run_without_options_stores_none(workshop, runs):
 
 async def test_retry_is_a_new_run_of_what_the_old_one_was_asked(workshop, runs):
     await workshop.agent(ANSWER)
-    own = OptionDraft(limits=LimitsDraft(tokens="5k")).for_one_run()
+    own = OptionDraft(max_tokens="5k").for_one_run()
     first = await runs.request(workshop.user, "watcher", "Look.", own)
     await execute(workshop, first)
 
@@ -249,14 +249,16 @@ async def test_file_says_all_that_the_command_line_says(workshop, schedules):
     assert Limits.parse(agent.limits) == Limits(600, 120, None, 200_000, Decimal("0.50"))
     written = OptionDraft(
         model="anthropic:claude-sonnet-5",
-        limits=LimitsDraft(steps="5", cost="$1"),
-        day_limits=DayLimitsDraft("2M", "5"),
-        checklist=("Anything from Alice?",),
+        max_steps="5",
+        max_cost="$1",
+        day_tokens="2M",
+        day_cost="5",
+        check=("Anything from Alice?",),
         quiet_answer="FINE",
         precheck="look",
         precheck_args=json.dumps({"query": "unread"}),
         output_schema='{"type": "object"}',
-        sections=("Summary",),
+        section=("Summary",),
         retries="2",
     )
     assert stored.options == written.options().as_json()
@@ -307,7 +309,7 @@ async def test_mistake_in_a_file_is_told_with_its_line_and_nothing_is_written(
 async def test_usage_is_told_by_day_and_by_schedule_and_to_its_owner_alone(
     workshop, schedules, bob
 ):
-    schedule = await add(workshop, schedules, OptionDraft(day_limits=DayLimitsDraft("1k")))
+    schedule = await add(workshop, schedules, OptionDraft(day_tokens="1k"))
     await workshop.owner.execute(
         "INSERT INTO usage_days (user_id, day, schedule_id, model_calls, input_tokens,"
         " output_tokens, cost_usd) VALUES (%(u)s, current_date, NULL, 3, 300, 30, 0.03),"

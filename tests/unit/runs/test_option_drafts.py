@@ -9,20 +9,25 @@ import pytest
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.limits import DayLimits, Limits
-from rota.domain.runs.option_drafts import LARGEST, DayLimitsDraft, LimitsDraft, OptionDraft
+from rota.domain.runs.option_drafts import LARGEST, OptionDraft
 from rota.domain.runs.options import Precheck, RunOptions, parse_run_options
 
 SCHEMA = '{"type": "object"}'
 EVERYTHING = OptionDraft(
     model="openai:gpt-5-mini",
-    limits=LimitsDraft(time="10m", idle="90s", steps="20", tokens="1.5M", cost="$0.50"),
-    day_limits=DayLimitsDraft(tokens="200k", cost="5"),
-    checklist=("Mail from Alice?", " Disk full? "),
+    max_time="10m",
+    idle_time="90s",
+    max_steps="20",
+    max_tokens="1.5M",
+    max_cost="$0.50",
+    day_tokens="200k",
+    day_cost="5",
+    check=("Mail from Alice?", " Disk full? "),
     quiet_answer="ALL QUIET",
     precheck="mail_search",
     precheck_args='{"query": "is:unread"}',
     output_schema=SCHEMA,
-    sections=("Summary",),
+    section=("Summary",),
     retries="2",
 )
 
@@ -50,7 +55,7 @@ def test_what_is_read_survives_the_way_through_a_row():
     [("7", 7), ("200k", 200_000), ("200 K", 200_000), ("1.5M", 1_500_000), ("0.5k", 500)],
 )
 def test_counts_may_be_short(written, tokens):
-    assert LimitsDraft(tokens=written).limits().tokens == tokens
+    assert OptionDraft(max_tokens=written).options().limits.tokens == tokens
 
 
 def test_draft_that_says_nothing_changes_nothing():
@@ -61,7 +66,7 @@ def test_draft_that_says_nothing_changes_nothing():
 
 def test_only_what_is_named_is_changed():
     before = EVERYTHING.options()
-    draft = OptionDraft(limits=LimitsDraft(cost="2"), sections=("Risks",), precheck_args="none")
+    draft = OptionDraft(max_cost="2", section=("Risks",), precheck_args="none")
     after = draft.options(before)
     assert after.limits == Limits(600, 90, 20, 1_500_000, Decimal(2))
     assert after.output == {"schema": {"type": "object"}, "sections": ["Risks"]}
@@ -77,13 +82,18 @@ def test_another_precheck_does_not_inherit_arguments():
 def test_none_takes_each_value_away():
     nothing = OptionDraft(
         model="none",
-        limits=LimitsDraft("none", "none", "none", "none", "none"),
-        day_limits=DayLimitsDraft("none", "none"),
-        checklist=("none",),
+        max_time="none",
+        idle_time="none",
+        max_steps="none",
+        max_tokens="none",
+        max_cost="none",
+        day_tokens="none",
+        day_cost="none",
+        check=("none",),
         quiet_answer="none",
         precheck="none",
         output_schema="none",
-        sections=("none",),
+        section=("none",),
         retries="none",
     )
     assert nothing.options(EVERYTHING.options()) == RunOptions()
@@ -91,8 +101,13 @@ def test_none_takes_each_value_away():
 
 def test_nought_takes_a_number_away():
     nought = OptionDraft(
-        limits=LimitsDraft("0", "0s", "0", "0k", "$0.00"),
-        day_limits=DayLimitsDraft("0", "0"),
+        max_time="0",
+        idle_time="0s",
+        max_steps="0",
+        max_tokens="0k",
+        max_cost="$0.00",
+        day_tokens="0",
+        day_cost="0",
         retries="0",
     )
     after = nought.options(EVERYTHING.options())
@@ -103,14 +118,14 @@ def test_nought_takes_a_number_away():
     ("draft", "field", "sentence"),
     [
         (OptionDraft(model="gpt-5"), "model", "provider:model"),
-        (OptionDraft(limits=LimitsDraft(time="soon")), "limits.time", "length of time 'soon'"),
-        (OptionDraft(limits=LimitsDraft(tokens="-5")), "limits.tokens", "number '-5'"),
-        (OptionDraft(limits=LimitsDraft(tokens="1.5")), "limits.tokens", "whole number"),
-        (OptionDraft(limits=LimitsDraft(tokens="9999999M")), "limits.tokens", "whole number"),
-        (OptionDraft(limits=LimitsDraft(cost="0.50 EUR")), "limits.cost", "US dollars"),
-        (OptionDraft(limits=LimitsDraft(cost="nan")), "limits.cost", "US dollars"),
-        (OptionDraft(day_limits=DayLimitsDraft(cost="-1")), "day_limits.cost", "US dollars"),
-        (OptionDraft(checklist=("a", " ")), "checklist", "1 to 2000 characters"),
+        (OptionDraft(max_time="soon"), "limits.time", "length of time 'soon'"),
+        (OptionDraft(max_tokens="-5"), "limits.tokens", "number '-5'"),
+        (OptionDraft(max_tokens="1.5"), "limits.tokens", "whole number"),
+        (OptionDraft(max_tokens="9999999M"), "limits.tokens", "whole number"),
+        (OptionDraft(max_cost="0.50 EUR"), "limits.cost", "US dollars"),
+        (OptionDraft(max_cost="nan"), "limits.cost", "US dollars"),
+        (OptionDraft(day_cost="-1"), "day_limits.cost", "US dollars"),
+        (OptionDraft(check=("a", " ")), "checklist", "1 to 2000 characters"),
         (OptionDraft(quiet_answer="x" * 101), "quiet_answer", "1 to 100 characters"),
         (OptionDraft(precheck="callable:"), "precheck", "to a name"),
         (OptionDraft(precheck_args="{}"), "precheck", "name its tool"),
@@ -119,7 +134,7 @@ def test_nought_takes_a_number_away():
         (OptionDraft(precheck="look", precheck_args='{"a": NaN}'), "precheck", "holds NaN"),
         (OptionDraft(output_schema="[]"), "output.schema", "JSON object"),
         (OptionDraft(output_schema='{"type": "nothing"}'), "output.schema.type", "type"),
-        (OptionDraft(sections=("## Summary",)), "output.sections[0]", "without its #"),
+        (OptionDraft(section=("## Summary",)), "output.sections[0]", "without its #"),
         (OptionDraft(retries="11"), "retries", "0 to 10"),
         (OptionDraft(retries="often"), "retries", "number 'often'"),
     ],
@@ -135,9 +150,9 @@ def test_what_cannot_be_meant_is_one_sentence_that_names_its_place(draft, field,
 @pytest.mark.parametrize(
     "draft",
     [
-        OptionDraft(checklist=("\udcff",)),
+        OptionDraft(check=("\udcff",)),
         OptionDraft(precheck="look", precheck_args='{"a": "\\u0000"}'),
-        OptionDraft(checklist=("x" * 2_000,) * (LARGEST // 2_000 + 1)),
+        OptionDraft(check=("x" * 2_000,) * (LARGEST // 2_000 + 1)),
     ],
 )
 def test_what_the_database_cannot_hold_is_refused_before(draft):
@@ -146,7 +161,7 @@ def test_what_the_database_cannot_hold_is_refused_before(draft):
 
 
 def test_one_run_has_its_own_model_and_limits():
-    draft = OptionDraft(model="openai:gpt-5", limits=LimitsDraft(time="5m", cost="0.10"))
+    draft = OptionDraft(model="openai:gpt-5", max_time="5m", max_cost="0.10")
     assert draft.for_one_run() == RunOptions(
         model="openai:gpt-5", limits=Limits(wall_seconds=300, cost_usd=Decimal("0.10"))
     )
@@ -156,8 +171,8 @@ def test_one_run_has_its_own_model_and_limits():
     "draft",
     [
         OptionDraft(model="none"),
-        OptionDraft(limits=LimitsDraft(cost="none")),
-        OptionDraft(limits=LimitsDraft(time="5m", tokens="0")),
+        OptionDraft(max_cost="none"),
+        OptionDraft(max_time="5m", max_tokens="0"),
     ],
 )
 def test_one_run_cannot_take_away_what_others_set(draft):

@@ -104,12 +104,12 @@ def apply_file(
 
 def _limits(agent: AgentConfiguration) -> str:
     """Say what one run may use, or what is wrong with a row that was written past rota."""
-    from rota.cli.runs.option_texts import limits_in_words
     from rota.domain.errors import InvalidInputError
     from rota.domain.runs.limits import Limits
+    from rota.domain.runs.option_kinds import in_words
 
     try:
         limits = Limits(steps=agent.max_steps).overridden_by(Limits.parse(agent.limits))
     except InvalidInputError as error:
         return f"cannot be read, so its runs fail: {error.message}"
-    return limits_in_words(limits)
+    return in_words(limits)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from rota.cli import output
-from rota.cli.runs.option_texts import limits_in_words, money
+from rota.domain.runs.option_kinds import in_words, money
 
 if TYPE_CHECKING:
     from rota.domain.runs.views import RunView, StepRow
@@ -129,9 +129,9 @@ def _limits(run: RunView) -> str | None:
 
     try:
         if run.limits is None:
-            return limits_in_words(Limits.parse((run.options or {}).get("limits")))
+            return in_words(Limits.parse((run.options or {}).get("limits")))
         rotas = Limits(wall_seconds=DEFAULT_WALL_SECONDS, idle_seconds=DEFAULT_IDLE_SECONDS)
-        return limits_in_words(rotas.overridden_by(Limits.parse(run.limits)))
+        return in_words(rotas.overridden_by(Limits.parse(run.limits)))
     except InvalidInputError as error:  # written past rota
         return f"cannot be read: {error.message}"
 

@@ -45,7 +45,7 @@ def usage(
 
 def _of_day(day: date, views: Sequence[UsageView]) -> list[tuple[object, ...]]:
     """Return the lines of a day: in all, by schedule, and what belongs to none."""
-    from rota.cli.runs.option_texts import money
+    from rota.domain.runs.option_kinds import money
 
     lines: list[tuple[object, ...]] = [
         (
@@ -78,9 +78,9 @@ def _name(view: UsageView) -> str:
 
 
 def _of_limits(view: UsageView) -> str:
-    from rota.cli.runs.option_texts import counted, money
     from rota.domain.errors import InvalidInputError
     from rota.domain.runs.limits import DayLimits
+    from rota.domain.runs.option_kinds import counted, money
 
     try:
         limits = DayLimits.parse(view.day_limits)

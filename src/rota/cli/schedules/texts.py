@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -12,7 +11,6 @@ from zoneinfo import ZoneInfo
 from rota.cli import output
 
 if TYPE_CHECKING:
-    from rota.domain.runs.options import Precheck, RunOptions
     from rota.domain.schedules.forecast import UpcomingFire
     from rota.domain.schedules.schedule import Schedule
     from rota.domain.schedules.timing import Timing
@@ -97,67 +95,17 @@ def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
 
 def print_options(schedule: Schedule) -> None:
     """Print how a schedule's runs are executed, where it says so."""
-    from rota.cli.runs.option_texts import day_limits_in_words, limits_in_words
     from rota.domain.errors import InvalidInputError
-    from rota.domain.runs.contracts import OutputContract, parse_contract
     from rota.domain.runs.options import parse_run_options
 
     try:
-        options = parse_run_options(schedule.options)
-        contract = parse_contract(options.output) if options.output else OutputContract()
+        lines = parse_run_options(schedule.options).in_words()
     except InvalidInputError as error:  # written past rota
         output.say(f"Options    cannot be read, so its runs fail: {error.message}")
         return
-    demanded = ["JSON that matches a schema"] if contract.schema is not None else []
-    demanded += [f"text under {', '.join(contract.sections)}"] if contract.sections else []
-    lines = [
-        ("Model", options.model),
-        ("Each run", limits_in_words(options.limits)),
-        ("Each day", day_limits_in_words(options.day_limits)),
-        *(
-            ("Checklist" if number == 1 else "", f"{number}. {item}")
-            for number, item in enumerate(options.checklist, start=1)
-        ),
-        ("Quiet", options.quiet and f"{options.quiet} is stored and not announced"),
-        ("Pre-check", options.precheck and _precheck(options.precheck)),
-        ("Answer", " and ".join(demanded)),
-        (
-            "Retries",
-            options.retries
-            and f"at most {options.retries}, later, of runs that failed for a passing reason",
-        ),
-        ("Approvals", _approvals(options)),
-    ]
-    for name, said in lines:
-        if said:
-            output.say(f"{name:10} {said}")
-
-
-def _approvals(options: RunOptions) -> str | None:
-    from rota.domain.approvals.actions import ActionMode
-    from rota.domain.schedules.rules.intervals import length_in_words
-
-    said = []
-    match options.approvals:
-        case ActionMode.SUSPEND:
-            said.append("a run parks until its calls are decided")
-        case ActionMode.QUEUE:
-            said.append("the agent goes on meanwhile")
-    if options.approvals_expire is not None:
-        waits = length_in_words(timedelta(seconds=options.approvals_expire))
-        said.append(f"a call waits for {waits}")
-    if options.approvals_remind is not None:
-        waits = length_in_words(timedelta(seconds=options.approvals_remind))
-        said.append(f"you are reminded after {waits}")
-    if options.approvals_most is not None:
-        said.append(f"a run may ask for {options.approvals_most}")
-    return "; ".join(said) or None
-
-
-def _precheck(check: Precheck) -> str:
-    name = check.name if check.kind == "tool" else f"callable:{check.name}"
-    asked = json.dumps(dict(check.arguments), ensure_ascii=False) if check.arguments else ""
-    return f"{name} {asked}".rstrip()
+    for label, text in lines:
+        for index, line in enumerate(text.splitlines()):
+            output.say(f"{'' if index else label:10} {line}")
 
 
 def print_week(week: Week, zone: str) -> None:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final, Literal, Self
 from uuid import UUID
 
 from rota.domain.errors import InvalidInputError, RotaError
+from rota.domain.runs.option_kinds import (
+    Count,
+    Dollars,
+    Flag,
+    Seconds,
+    counted,
+    length,
+    money,
+    option,
+    options_of,
+)
 
 WARN_AT: Final = 0.8
 """Share of a limit at which a warning is given."""
 
 DEFAULT_WALL_SECONDS: Final = 3_600
 DEFAULT_IDLE_SECONDS: Final = 900
-
-_LARGEST: Final = 10**12
 
 LimitKind = Literal["wall", "idle", "steps", "tokens", "cost", "day_tokens", "day_cost"]
 
@@ -37,11 +46,38 @@ class Limits:
     a model or tool; `steps` model calls; `tokens` input and output together; `cost_usd` US dollars.
     """
 
-    wall_seconds: int | None = None
-    idle_seconds: int | None = None
-    steps: int | None = None
-    tokens: int | None = None
-    cost_usd: Decimal | None = None
+    wall_seconds: int | None = option(
+        Seconds(),
+        Flag("max_time", "LENGTH", "How long one run may take (1h): 10m, 90s."),
+        place="time",
+        says=length,
+    )
+    idle_seconds: int | None = option(
+        Seconds(),
+        Flag(
+            "idle_time",
+            "LENGTH",
+            "How long a run may go without any progress of a model or a tool (15m).",
+        ),
+        place="idle",
+        says=lambda seconds: f"{length(seconds)} without progress",
+    )
+    steps: int | None = option(
+        Count(),
+        Flag("max_steps", "N", "Model calls that one run may make."),
+        says=lambda count: counted(count, "model call"),
+    )
+    tokens: int | None = option(
+        Count(),
+        Flag("max_tokens", "N", "Tokens of one run, input and output: 200k, 1.5M."),
+        says=lambda count: counted(count, "token"),
+    )
+    cost_usd: Decimal | None = option(
+        Dollars(),
+        Flag("max_cost", "USD", "US dollars of one run: 0.50."),
+        place="cost",
+        says=money,
+    )
 
     def overridden_by(self, other: Limits) -> Limits:
         """Return these limits with those that `other` sets in their place."""
@@ -74,8 +110,17 @@ class Limits:
 class DayLimits:
     """Limits of everything that is run in one day of the owner's zone. None: no limit."""
 
-    tokens: int | None = None
-    cost_usd: Decimal | None = None
+    tokens: int | None = option(
+        Count(),
+        Flag("day_tokens", "N", "Tokens of all runs of this schedule in a day of yours."),
+        says=lambda count: counted(count, "token"),
+    )
+    cost_usd: Decimal | None = option(
+        Dollars(),
+        Flag("day_cost", "USD", "US dollars of all runs of this schedule in such a day."),
+        place="cost",
+        says=money,
+    )
 
     def __bool__(self) -> bool:
         return self.tokens is not None or self.cost_usd is not None
@@ -112,47 +157,24 @@ class Spent:
         return self.tokens > 0 or self.cost_usd > 0
 
 
-def parse_money(value: object, *, where: str) -> Decimal:
-    """Read a positive amount of US dollars; raises InvalidInputError."""
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        amount = Decimal(0)
-    if isinstance(value, bool) or not amount.is_finite() or not 0 < amount <= _LARGEST:
-        raise InvalidInputError(
-            f"{where} is an amount of US dollars above 0, such as 0.50; not {str(value)[:60]!r}.",
-            field=where,
-        )
-    return amount
-
-
 def _parsed(value: object, kind: type, where: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidInputError(f"{where} is a mapping of names to numbers.", field=where)
-    names = [field.name for field in fields(kind)]
+    options = options_of(kind)
     parsed: dict[str, Any] = {}
     for name, given in value.items():
         place = f"{where}.{name}"
-        if name not in names:
+        if name not in options:
             raise InvalidInputError(
-                f"There is no limit {str(name)[:60]!r}; there are {', '.join(names)}.", field=place
+                f"There is no limit {str(name)[:60]!r}; there are {', '.join(options)}.",
+                field=place,
             )
         if given is None:
             continue
-        parsed[name] = (
-            parse_money(given, where=place) if name == "cost_usd" else _count(given, place)
-        )
+        parsed[name] = options[name].kind.parse(given, place)
     return parsed
-
-
-def _count(value: object, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
-        raise InvalidInputError(
-            f"{where} is a whole number, 1 or more; not {str(value)[:60]!r}.", field=where
-        )
-    return value
 
 
 def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:

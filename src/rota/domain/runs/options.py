@@ -1,36 +1,50 @@
-"""How runs of a schedule, or one run, are executed: model, limits, checks, what is demanded."""
+"""How runs of a schedule, or one run, are executed: model, limits, checks, what is demanded.
+
+Each option is declared here once, or in `limits`: rows, agent files, flags of the command line, and
+what is shown go by the declaration. To add one, add a field with `option()`; then document it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from rota.domain.approvals.actions import LONGEST_WAIT, MOST_REQUESTS_SET, ActionMode
 from rota.domain.errors import InvalidInputError
+from rota.domain.runs.contracts import parse_contract
 from rota.domain.runs.limits import DayLimits, Limits
+from rota.domain.runs.option_kinds import (
+    Choice,
+    Count,
+    Flag,
+    Kind,
+    ModelName,
+    Seconds,
+    Text,
+    Texts,
+    Written,
+    YesNo,
+    group,
+    in_words,
+    is_none,
+    length,
+    option,
+    options_of,
+)
+from rota.domain.schedules.drafts import NONE
+from rota.domain.text.json_values import json_object
 
 MOST_RETRIES: Final = 10
-_MOST_ITEMS: Final = 100
-_LONGEST_ITEM: Final = 2_000
-_LONGEST_QUIET: Final = 100
-_NAMES: Final = frozenset(
-    {
-        "model",
-        "limits",
-        "day_limits",
-        "checklist",
-        "quiet_answer",
-        "precheck",
-        "output",
-        "retries",
-        "approvals",
-        "approvals_expire",
-        "approvals_remind",
-        "approvals_most",
-        "dry_run",
-    }
-)
+_PASSING_FAILURES: Final = "later, of runs that failed for a passing reason"
+_MODES: Final = {
+    ActionMode.SUSPEND: "a run parks until its calls are decided",
+    ActionMode.QUEUE: "the agent goes on meanwhile",
+}
+
+CALLABLE: Final = "callable:"
+"""What a pre-check begins with that is a registered callable, and no tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +59,199 @@ class Precheck:
         """Return it as a row has it."""
         return {self.kind: self.name, **({"arguments": self.arguments} if self.arguments else {})}
 
+    def __str__(self) -> str:
+        name = self.name if self.kind == "tool" else f"{CALLABLE}{self.name}"
+        asked = json.dumps(dict(self.arguments), ensure_ascii=False) if self.arguments else ""
+        return f"{name} {asked}".rstrip()
+
+
+class _PrecheckKind(Kind):
+    """A pre-check: in rows and files a mapping, on the command line its name and its arguments."""
+
+    def parse(self, value: object, place: str) -> Precheck:
+        if isinstance(value, Mapping):
+            kinds = [kind for kind in ("tool", "callable") if kind in value]
+            arguments = value.get("arguments", {})
+            unknown = set(value) - {"tool", "callable", "arguments"}
+            if len(kinds) == 1 and not unknown and isinstance(arguments, Mapping):
+                name = value[kinds[0]]
+                if isinstance(name, str) and name:
+                    kind: Literal["tool", "callable"] = "tool" if "tool" in kinds else "callable"
+                    return Precheck(kind, name, arguments)
+        raise InvalidInputError(
+            "precheck is a mapping of `tool` or `callable` to a name, with `arguments` if there "
+            "are any.",
+            field=place,
+        )
+
+    def change(
+        self, before: Precheck | None, written: Sequence[Written], place: str
+    ) -> Precheck | None:
+        name, arguments = written
+        if isinstance(name, str):
+            called = name.strip().removeprefix(CALLABLE)
+            kind = "tool" if called == name.strip() else "callable"
+            before = None if name.strip() in {"", NONE} else self.parse({kind: called}, place)
+        if not isinstance(arguments, str):
+            return before
+        if before is None:
+            raise InvalidInputError("Arguments are for a pre-check: name its tool.", field=place)
+        given = {}
+        if not is_none(arguments):
+            given = json_object(arguments, "The arguments of a pre-check", place)
+        return Precheck(before.kind, before.name, given)
+
+    def as_json(self, value: Precheck) -> dict[str, Any]:
+        return value.as_json()
+
+
+class _OutputKind(Kind):
+    """An output contract as JSON; domain/runs/contracts looks into it."""
+
+    def parse(self, value: object, place: str) -> Mapping[str, Any] | None:
+        if not isinstance(value, Mapping):
+            raise InvalidInputError(f"{place} is a mapping of `schema` or `sections`.", field=place)
+        return value or None
+
+    def change(
+        self, before: Mapping[str, Any] | None, written: Sequence[Written], place: str
+    ) -> Mapping[str, Any] | None:
+        output = dict(before or {})
+        schema, sections = written
+        if isinstance(schema, str):
+            output.pop("schema", None)
+            if not is_none(schema):
+                output["schema"] = json_object(schema, "The schema of an answer", f"{place}.schema")
+        if sections is not None:
+            output.pop("sections", None)
+            if not is_none(sections):
+                output["sections"] = list(sections)
+        return output or None
+
+    def as_json(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(value)
+
+
+def _demands(output: Mapping[str, Any]) -> str:
+    contract = parse_contract(output)
+    said = ["JSON that matches a schema"] if contract.schema is not None else []
+    said += [f"text under {', '.join(contract.sections)}"] if contract.sections else []
+    return " and ".join(said)
+
+
+_WAIT: Final = Seconds(
+    60, round(LONGEST_WAIT.total_seconds()), f"from 60 seconds to {LONGEST_WAIT.days} days"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What a schedule, or one run, asks for beside its prompt. None and empty: nothing.
 
-    `output` is an output contract as JSON (domain/contracts). `retries` is how often a run that
-    failed for a passing reason is run again, later. `approvals` is what the agent does while a call
-    waits for a yes, `approvals_expire` the seconds that it waits at most, `approvals_remind` those
-    after which its owner is told once more, `approvals_most` how many a run may ask for. In a
-    `dry_run` only tools that read are called.
+    `output` is an output contract as JSON (domain/runs/contracts); `approvals_expire` and
+    `approvals_remind` are seconds. In a `dry_run` only tools that read are called.
     """
 
-    model: str | None = None
-    limits: Limits = field(default_factory=Limits)
-    day_limits: DayLimits = field(default_factory=DayLimits)
-    checklist: tuple[str, ...] = ()
-    quiet_answer: str | None = None
-    precheck: Precheck | None = None
-    output: Mapping[str, Any] | None = None
-    retries: int | None = None
-    approvals: ActionMode | None = None
-    approvals_expire: int | None = None
-    approvals_remind: int | None = None
-    approvals_most: int | None = None
-    dry_run: bool = False
+    model: str | None = option(
+        ModelName(),
+        Flag("model", "MODEL", "provider:model, instead of the agent's."),
+        label="Model",
+        of_one_run=True,
+    )
+    limits: Limits = group(Limits, label="Each run", of_one_run=True)
+    day_limits: DayLimits = group(DayLimits, label="Each day")
+    checklist: tuple[str, ...] = option(
+        Texts(100, 2_000),
+        Flag(
+            "check",
+            "TEXT",
+            "An item of the checklist that the agent goes through. May be repeated.",
+            repeated=True,
+        ),
+        label="Checklist",
+        says=lambda items: "\n".join(f"{n}. {item}" for n, item in enumerate(items, start=1)),
+    )
+    quiet_answer: str | None = option(
+        Text(100),
+        Flag(
+            "quiet_answer",
+            "TEXT",
+            "The answer that is stored and not announced; OK with a checklist.",
+        ),
+        label="Quiet",
+        says=lambda answer: f"{answer} is stored and not announced",
+    )
+    precheck: Precheck | None = option(
+        _PrecheckKind(),
+        Flag(
+            "precheck",
+            "TOOL",
+            "Ask this tool first, or callable:NAME; where it finds nothing, no model is asked.",
+        ),
+        Flag("precheck_args", "JSON", "What the tool is called with: {...}."),
+        label="Pre-check",
+    )
+    output: Mapping[str, Any] | None = option(
+        _OutputKind(),
+        Flag("output_schema", "FILE", "A JSON Schema that the answer has to match."),
+        Flag(
+            "section",
+            "NAME",
+            "A heading that the answer has to have text under. May be repeated.",
+            repeated=True,
+        ),
+        label="Answer",
+        says=_demands,
+    )
+    retries: int | None = option(
+        Count(0, MOST_RETRIES, f"from 0 to {MOST_RETRIES}"),
+        Flag(
+            "retries", "N", "How often a run is run again, later, that failed for a passing reason."
+        ),
+        label="Retries",
+        says=lambda count: f"at most {count}, {_PASSING_FAILURES}",
+    )
+    approvals: ActionMode | None = option(
+        Choice(ActionMode),
+        Flag(
+            "approvals",
+            "queue|suspend",
+            "While a call waits for a yes, the agent goes on (queue), or its run parks (suspend).",
+        ),
+        label="Approvals",
+        says=lambda mode: _MODES[mode],
+    )
+    approvals_expire: int | None = option(
+        _WAIT,
+        Flag(
+            "approvals_expire",
+            "LENGTH",
+            "How long a call waits for a yes; 24h where nothing else is said.",
+        ),
+        label="Approvals",
+        says=lambda seconds: f"a call waits for {length(seconds)}",
+    )
+    approvals_remind: int | None = option(
+        _WAIT,
+        Flag(
+            "approvals_remind",
+            "LENGTH",
+            "Tell its owner once more, and their deputies, when a call has waited for so long.",
+        ),
+        label="Approvals",
+        says=lambda seconds: f"you are reminded after {length(seconds)}",
+    )
+    approvals_most: int | None = option(
+        Count(1, MOST_REQUESTS_SET, f"from 1 to {MOST_REQUESTS_SET}"),
+        Flag(
+            "approvals_most",
+            "N",
+            "How many approvals one run may ask for: 20 where nothing else is said, at most 100.",
+        ),
+        label="Approvals",
+        says=lambda count: f"a run may ask for {count}",
+    )
+    dry_run: bool = option(YesNo())
 
     @property
     def asks_of_agent(self) -> bool:
@@ -83,176 +265,64 @@ class RunOptions:
 
     def overridden_by(self, other: RunOptions) -> RunOptions:
         """Return these options with what `other` sets in their place."""
-        return RunOptions(
-            model=other.model or self.model,
-            limits=self.limits.overridden_by(other.limits),
-            day_limits=self.day_limits.overridden_by(other.day_limits),
-            checklist=other.checklist or self.checklist,
-            quiet_answer=other.quiet_answer or self.quiet_answer,
-            precheck=other.precheck or self.precheck,
-            output=other.output or self.output,
-            retries=self.retries if other.retries is None else other.retries,
-            approvals=other.approvals or self.approvals,
-            approvals_expire=other.approvals_expire or self.approvals_expire,
-            approvals_remind=other.approvals_remind or self.approvals_remind,
-            approvals_most=other.approvals_most or self.approvals_most,
-            dry_run=other.dry_run or self.dry_run,
-        )
+        merged: dict[str, Any] = {}
+        for name, declared in options_of(RunOptions).items():
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if declared.group is not None:
+                merged[name] = ours.overridden_by(theirs)
+            else:
+                merged[name] = ours if theirs == declared.kind.empty else theirs
+        return RunOptions(**merged)
 
     def as_json(self) -> dict[str, Any]:
         """Return what is set, as a row has it."""
-        values: dict[str, Any] = {
-            "model": self.model,
-            "limits": self.limits.as_json(),
-            "day_limits": self.day_limits.as_json(),
-            "checklist": list(self.checklist),
-            "quiet_answer": self.quiet_answer,
-            "precheck": self.precheck.as_json() if self.precheck else None,
-            "output": dict(self.output) if self.output else None,
-            "retries": self.retries,
-            "approvals": self.approvals.value if self.approvals else None,
-            "approvals_expire": self.approvals_expire,
-            "approvals_remind": self.approvals_remind,
-            "approvals_most": self.approvals_most,
-            "dry_run": self.dry_run or None,
-        }
-        return {name: value for name, value in values.items() if value or value == 0}
+        written: dict[str, Any] = {}
+        for name, declared in options_of(RunOptions).items():
+            value = getattr(self, name)
+            if declared.group is not None:
+                if values := value.as_json():
+                    written[name] = values
+            elif value != declared.kind.empty:
+                written[name] = declared.kind.as_json(value)
+        return written
+
+    def in_words(self) -> list[tuple[str, str]]:
+        """Say what is set, with a label each; a text may have several lines.
+
+        Raises InvalidInputError for an output contract that cannot be read.
+        """
+        said: dict[str, list[str]] = {}
+        for name, declared in options_of(RunOptions).items():
+            value = self.quiet if name == "quiet_answer" else getattr(self, name)
+            if declared.group is not None:
+                text = in_words(value)
+            else:
+                text = "" if value == declared.kind.empty else declared.says(value)
+            if text and declared.label:
+                said.setdefault(declared.label, []).append(text)
+        return [(label, "; ".join(texts)) for label, texts in said.items()]
 
 
 def parse_run_options(value: object) -> RunOptions:
     """Read options from a row's JSON; raises InvalidInputError naming the place.
 
-    The output contract is not looked into: that is for domain/contracts.
+    The output contract is not looked into: that is for domain/runs/contracts.
     """
     if value is None:
         return RunOptions()
     if not isinstance(value, Mapping):
         raise InvalidInputError("The options of a run are a mapping.", field="options")
+    options = options_of(RunOptions)
     for name in value:
-        if name not in _NAMES:
+        if name not in options:
             raise InvalidInputError(
-                f"There is no option {str(name)[:60]!r}; there are {', '.join(sorted(_NAMES))}.",
+                f"There is no option {str(name)[:60]!r}; there are {', '.join(sorted(options))}.",
                 field=str(name)[:60],
             )
-    output = value.get("output")
-    if output is not None and not isinstance(output, Mapping):
-        raise InvalidInputError("output is a mapping of `schema` or `sections`.", field="output")
-    options = RunOptions(
-        limits=Limits.parse(value.get("limits")),
-        day_limits=DayLimits.parse(value.get("day_limits")),
-        checklist=_checklist(value.get("checklist")),
-        precheck=_precheck(value.get("precheck")),
-        output=output or None,
-    )
-    return replace(
-        options,
-        model=_model(value.get("model")),
-        quiet_answer=_quiet(value.get("quiet_answer")),
-        retries=_retries(value.get("retries")),
-        approvals=_approvals(value.get("approvals")),
-        approvals_expire=_wait(value, "approvals_expire"),
-        approvals_remind=_wait(value, "approvals_remind"),
-        approvals_most=_most_requests(value.get("approvals_most")),
-        dry_run=_dry_run(value.get("dry_run")),
-    )
-
-
-def _model(value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or ":" not in value.strip(":") or len(value) > 200:
-        raise InvalidInputError(
-            f"model is of the form provider:model, not {str(value)[:60]!r}.", field="model"
-        )
-    return value
-
-
-def _checklist(value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list | tuple) or len(value) > _MOST_ITEMS:
-        raise InvalidInputError(
-            f"checklist is a list of at most {_MOST_ITEMS} texts.", field="checklist"
-        )
-    for item in value:
-        if not isinstance(item, str) or not item.strip() or len(item) > _LONGEST_ITEM:
-            raise InvalidInputError(
-                f"Each item of a checklist is a text of 1 to {_LONGEST_ITEM} characters.",
-                field="checklist",
-            )
-    return tuple(item.strip() for item in value)
-
-
-def _quiet(value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_QUIET:
-        raise InvalidInputError(
-            f"quiet_answer is a text of 1 to {_LONGEST_QUIET} characters.", field="quiet_answer"
-        )
-    return value.strip()
-
-
-def _precheck(value: object) -> Precheck | None:
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
-        kinds = [kind for kind in ("tool", "callable") if kind in value]
-        arguments = value.get("arguments", {})
-        unknown = set(value) - {"tool", "callable", "arguments"}
-        if len(kinds) == 1 and not unknown and isinstance(arguments, Mapping):
-            name = value[kinds[0]]
-            if isinstance(name, str) and name:
-                kind: Literal["tool", "callable"] = "tool" if kinds[0] == "tool" else "callable"
-                return Precheck(kind, name, arguments)
-    raise InvalidInputError(
-        "precheck is a mapping of `tool` or `callable` to a name, with `arguments` if there are "
-        "any.",
-        field="precheck",
-    )
-
-
-def _approvals(value: object) -> ActionMode | None:
-    if value is None:
-        return None
-    try:
-        return ActionMode(str(value))
-    except ValueError:
-        modes = " or ".join(mode.value for mode in ActionMode)
-        raise InvalidInputError(f"approvals is {modes}.", field="approvals") from None
-
-
-def _wait(values: Mapping[str, Any], name: str) -> int | None:
-    value = values.get(name)
-    if value is None:
-        return None
-    most = round(LONGEST_WAIT.total_seconds())
-    if isinstance(value, bool) or not isinstance(value, int) or not 60 <= value <= most:
-        raise InvalidInputError(
-            f"{name} is from 60 seconds to {LONGEST_WAIT.days} days.", field=name
-        )
-    return value
-
-
-def _most_requests(value: object) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_REQUESTS_SET:
-        raise InvalidInputError(
-            f"approvals_most is from 1 to {MOST_REQUESTS_SET}.", field="approvals_most"
-        )
-    return value
-
-
-def _dry_run(value: object) -> bool:
-    if value is not None and not isinstance(value, bool):
-        raise InvalidInputError("dry_run is true or false.", field="dry_run")
-    return bool(value)
-
-
-def _retries(value: object) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_RETRIES:
-        raise InvalidInputError(f"retries is from 0 to {MOST_RETRIES}.", field="retries")
-    return value
+    parsed: dict[str, Any] = {}
+    for name, given in value.items():
+        if declared := options[name].group:
+            parsed[name] = declared.parse(given)  # type: ignore[attr-defined]  # Limits, DayLimits
+        elif given is not None:
+            parsed[name] = options[name].kind.parse(given, name)
+    return RunOptions(**parsed)

@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
 from rota.domain.ids import UserId
+from rota.domain.runs.limits import Limits
+from rota.domain.runs.option_kinds import from_file
 from rota.services.schedules.service import Change, NewSchedule, ScheduleService
 from rota.store.agents import rows
 from rota.store.database import Connection, Database
@@ -67,7 +69,7 @@ class AgentFileService:
             script=entry.script,
             max_steps=entry.max_steps,
             fallback_models=entry.fallback_models,
-            limits=entry.limits.limits().as_json(),
+            limits=from_file(Limits, entry.limits, "limits.").as_json(),
             max_concurrency=entry.max_concurrency,
         )
         await rows.replace_agent_tools(conn, agent_id, entry.tools)

@@ -1,97 +1,37 @@
-"""The parts of an agent file that say how runs are executed: limits, models, what is demanded."""
+"""The parts of an agent file that say how runs are executed: options of runs, and fallbacks."""
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rota.agents.models.providers import parse_model
 from rota.domain.errors import InvalidInputError
-from rota.domain.runs.limits import DayLimits, Limits
-from rota.domain.runs.option_drafts import DayLimitsDraft, LimitsDraft, OptionDraft, checked
-from rota.domain.runs.options import RunOptions, parse_run_options
+from rota.domain.runs.option_drafts import read_options
+from rota.domain.runs.option_kinds import options_of
+from rota.domain.runs.options import RunOptions
 
 
-def _as_written(value: Any) -> Any:
-    """Return a YAML number as its text, so that files and the command line are read alike."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    return str(value) if isinstance(value, int) else f"{Decimal(repr(value)):f}".removesuffix(".0")
+class OptionFields(BaseModel):
+    """The fields of a schedule in a file that RunOptions declare, as they were written."""
 
-
-Written = Annotated[str, BeforeValidator(_as_written)]
-
-
-class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    run_options: dict[str, Any] = Field(default_factory=dict)
 
-class LimitsEntry(_Part):
-    """Limits of one run in a file: `time: 10m`, `tokens: 200k`, `cost: 0.50`."""
-
-    time: Written | None = None
-    idle: Written | None = None
-    steps: Written | None = None
-    tokens: Written | None = None
-    cost: Written | None = None
-
-    def limits(self) -> Limits:
-        """Return the limits; raises InvalidInputError naming the place."""
-        return LimitsDraft(self.time, self.idle, self.steps, self.tokens, self.cost).limits()
-
-
-class DayLimitsEntry(_Part):
-    """Limits of a day in a file."""
-
-    tokens: Written | None = None
-    cost: Written | None = None
-
-    def limits(self) -> DayLimits:
-        """Return the limits; raises InvalidInputError naming the place."""
-        return DayLimitsDraft(self.tokens, self.cost).limits()
-
-
-class OptionFields(_Part):
-    """The fields of a schedule in a file that say how its runs are executed."""
-
-    model: str | None = None
-    limits: LimitsEntry = LimitsEntry()
-    day_limits: DayLimitsEntry = DayLimitsEntry()
-    checklist: tuple[str, ...] = Field(default=(), strict=False)
-    quiet_answer: str | None = None
-    precheck: dict[str, Any] | None = None
-    output: dict[str, Any] | None = None
-    retries: int | None = None
-    approvals: str | None = None
-    approvals_expire: str | None = None
-    approvals_remind: str | None = None
-    approvals_most: int | None = None
+    @model_validator(mode="before")
+    @classmethod
+    def _collect(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "run_options" in values:
+            return values
+        declared = {name for name, option in options_of(RunOptions).items() if option.label}
+        collected = {name: value for name, value in values.items() if name in declared}
+        return {k: v for k, v in values.items() if k not in declared} | {"run_options": collected}
 
     def options(self) -> RunOptions:
         """Return the options; raises InvalidInputError naming the place."""
-        waits = OptionDraft(
-            approvals_expire=self.approvals_expire, approvals_remind=self.approvals_remind
-        ).options()
-        return checked(
-            parse_run_options(
-                {
-                    "model": self.model,
-                    "limits": self.limits.limits().as_json(),
-                    "day_limits": self.day_limits.limits().as_json(),
-                    "checklist": self.checklist,
-                    "quiet_answer": self.quiet_answer,
-                    "precheck": self.precheck,
-                    "output": self.output,
-                    "retries": self.retries,
-                    "approvals": self.approvals,
-                    "approvals_expire": waits.approvals_expire,
-                    "approvals_remind": waits.approvals_remind,
-                    "approvals_most": self.approvals_most,
-                }
-            )
-        )
+        return read_options(self.run_options)
 
 
 def check_fallbacks(models: tuple[str, ...]) -> None:

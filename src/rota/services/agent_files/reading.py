@@ -21,8 +21,10 @@ from pydantic import (
 
 from rota.agents.scripted.checking import validate_script
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, RotaError
+from rota.domain.runs.limits import Limits
+from rota.domain.runs.option_kinds import from_file
 from rota.domain.schedules.drafts import Draft
-from rota.services.agent_files.options import LimitsEntry, OptionFields, check_fallbacks
+from rota.services.agent_files.options import OptionFields, check_fallbacks
 from rota.services.text_files import read_text_file
 
 LARGEST_FILE: Final = 1_000_000
@@ -101,7 +103,7 @@ class AgentEntry(_Part):
     script: dict[str, Any] | None = None
     fallback_models: tuple[str, ...] = Field(default=(), max_length=10, strict=False)
     max_steps: int = Field(default=25, ge=1, le=1000)
-    limits: LimitsEntry = LimitsEntry()
+    limits: dict[str, Any] = Field(default_factory=dict)
     max_concurrency: int | None = Field(default=None, ge=1, le=1_000_000)
     tools: tuple[str, ...] = Field(default=(), strict=False)
     schedules: tuple[ScheduleEntry, ...] = Field(default=(), strict=False)
@@ -115,7 +117,7 @@ class AgentEntry(_Part):
 
     @model_validator(mode="after")
     def _one_limit_of_steps(self) -> Self:
-        if self.limits.steps is not None and "max_steps" in self.model_fields_set:
+        if self.limits.get("steps") is not None and "max_steps" in self.model_fields_set:
             raise ValueError("`max_steps` and `limits.steps` are two names for one thing")
         return self
 
@@ -220,7 +222,7 @@ def _agent(
     except InvalidInputError as error:
         raise _error(source, lines, error.message, (index, "script")) from error
     try:
-        agent.limits.limits()
+        from_file(Limits, agent.limits, "limits.")
         check_fallbacks(agent.fallback_models)
     except InvalidInputError as error:
         raise _error(source, lines, error.message, (index, *_path(error.field))) from error
