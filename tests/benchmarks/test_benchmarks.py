@@ -57,3 +57,12 @@ async def test_approvals_execute_each_yes_once():
     for case in figures["deciding"]:
         assert (case["executed"], case["lost"], case["doubled"]) == (4, 0, 0)
     assert [case["rules"] for case in figures["judging"]] == [0, 1, 10, 100, 500]
+
+
+@pytest.mark.timeout(300)  # as above
+async def test_cli_measures_each_command_against_the_floor():
+    figures = await figures_of("cli", "--rounds", "1", "--commands", "limits show", "runs list")
+
+    assert {one["command"] for one in figures["commands"]} == {"limits show", "runs list"}
+    assert figures["worst_command"] == figures["commands"][0]["command"]
+    assert figures["worst_ratio"] == max(one["ratio"] for one in figures["commands"])
