@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from pgqueuer.adapters.persistence import qb
 
-from rota.domain.errors import MigrationError, UnavailableError
+from rota.domain.errors import MigrationError, StatementError, UnavailableError
 from rota.engine.queue import queue_settings
 from rota.store.migrations import migrate, migrations
 
@@ -142,7 +142,7 @@ async def test_file_edited_after_it_was_applied_is_refused(url):
 async def test_failing_file_leaves_nothing_half_done(url):
     broken = [*migrations()[:2], dataclasses.replace(migrations()[2], sql="SELECT 1; SELEKT")]
 
-    with pytest.raises(psycopg.errors.SyntaxError):
+    with pytest.raises(StatementError, match="SELEKT"):
         await migrate(url, shipped=broken)
 
     assert catalogue(url) == []
@@ -201,3 +201,20 @@ async def test_queue_is_what_the_installed_pgqueuer_would_create(
             psycopg.connect(postgres_server.owner_of(migrated_database)) as ours,
         ):
             assert ours.execute(body).fetchall() == fresh.execute(body).fetchall()
+
+
+async def test_connection_that_breaks_in_the_middle_is_unavailable_and_leaves_all_as_it_was(url):
+    await migrate(url)
+    before = catalogue(url)
+    first = migrations()[0]
+    cut_off = dataclasses.replace(
+        first,
+        version="20991231000000",
+        name="20991231000000_cut_off",
+        sql="CREATE TABLE public.half (id int); SELECT pg_terminate_backend(pg_backend_pid())",
+    )
+
+    with pytest.raises(UnavailableError, match="went away"):
+        await migrate(url, shipped=[*migrations(), cut_off])
+
+    assert catalogue(url) == before

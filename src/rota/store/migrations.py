@@ -20,6 +20,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from rota.domain.errors import MigrationError, UnavailableError
+from rota.store.errors import domain_error
 from rota.store.statements import statement, value
 
 _LOCK_KEY: Final = 0x726F7461  # "rota"
@@ -76,7 +77,7 @@ async def migrate(url: str, *, shipped: Sequence[Migration] | None = None) -> Mi
     """Bring the schema up to date; safe to call twice and from two places at once.
 
     `url` is the owner's. Raises MigrationError with what to do where it cannot go on, and
-    UnavailableError where nobody answers.
+    UnavailableError where nobody answers or the connection breaks; the schema is then as before.
     """
     pending = tuple(shipped) if shipped is not None else migrations()
     try:
@@ -98,6 +99,8 @@ async def migrate(url: str, *, shipped: Sequence[Migration] | None = None) -> Mi
                 f"The database role may not change the schema ({error.diag.message_primary}). "
                 "Run `rota migrate` once with the URL of the role that owns the database."
             ) from error
+        except psycopg.Error as error:
+            raise domain_error(error, {}) from error
 
 
 def encoding_problem(conn: psycopg.AsyncConnection[TupleRow]) -> str | None:
