@@ -22,7 +22,7 @@ from langchain_core.tools import BaseTool, tool
 from rota.agents.tools.context import ToolRegistry
 from rota.domain.ids import RunId
 from rota.services.approvals.held_calls import HeldCalls
-from rota.services.runs.recorder import RunRecorder
+from rota.services.runs.call_ledger import CallLedger
 from rota.services.runs.result_writer import ResultWriter
 from rota.store.approvals import actions as action_rows
 from rota.store.database import Database
@@ -86,7 +86,7 @@ async def attempt(url: str, run_id: str, effects: str, at: str) -> None:
     """Execute a run."""
     interrupt(HeldCalls, "hold", before="before_the_gate", after="begun", at=at)
     interrupt(action_rows, "start", after="in_the_transaction_that_begins", at=at)
-    interrupt(RunRecorder, "starting", after="begun_and_recorded", at=at)
+    interrupt(CallLedger, "starting", after="begun_and_recorded", at=at)
     interrupt(
         HeldCalls, "ended", before="before_the_outcome_is_stored", after="outcome_stored", at=at
     )

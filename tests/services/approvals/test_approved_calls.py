@@ -17,11 +17,11 @@ from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.approvals.actions import ActionMode
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ToolId
-from rota.security.gate.calls import CURRENT_STEP, ApprovalContext, StepKey
+from rota.domain.runs.options import RunOptions
+from rota.domain.runs.steps import StepKey
+from rota.security.gate.calls import CURRENT_STEP, ApprovalContext
 from rota.security.gate.guard import GateGuard
 from rota.security.gate.tool_wrapper import wrap_tools_with_approval
-from rota.services.notifications.service import NotificationService
-from rota.services.runs.recorder import RunRecorder
 from rota.store.runs import rows as run_rows
 from tests.services.approvals.test_tool_wrapper import (
     IN_THREAD,
@@ -31,7 +31,7 @@ from tests.services.approvals.test_tool_wrapper import (
     run,
 )
 from tests.services.deciding import SUSPEND, desk_of, send
-from tests.services.harness import CIPHER, clock
+from tests.services.recording import recording
 from tests.services.running import make_run
 
 PLACE = StepKey(1, 0)
@@ -58,30 +58,22 @@ class Attempts:
     def __init__(self, workshop, made):
         self.workshop = workshop
         self.run = made
-        self.recorders = []
+        self.buffers = []
 
     async def next(self):
         """Return the gate's context of a new attempt."""
         async with self.workshop.database.transaction() as conn:
             claim = (await run_rows.claim_runs(conn, [self.run.id]))[self.run.id].claim
-        recorder = RunRecorder(
-            self.workshop.database,
-            self.run,
-            claim,
-            day=clock().date(),
-            clock=clock,
-            notifications=NotificationService(self.workshop.database),
-            cipher=CIPHER,
-        )
-        recorder.held.mode = ActionMode.SUSPEND
-        self.recorders.append(recorder)
+        options = RunOptions(approvals=ActionMode.SUSPEND)
+        made = recording(self.workshop, self.run, claim, options)
+        self.buffers.append(made.buffer)
         return ApprovalContext(
             user_id=self.run.user_id,
             run_id=self.run.id,
             agent_name="watcher",
             session_id="s",
             declarations={"pay": declared("pay"), "free": declared("free", "auto")},
-            ledger=recorder,
+            ledger=made.ledger,
             loop=asyncio.get_running_loop(),
         )
 
@@ -92,9 +84,9 @@ async def attempts(workshop):
     token = CURRENT_STEP.set(PLACE)
     yield made
     CURRENT_STEP.reset(token)
-    for recorder in made.recorders:
-        await recorder.settle()
-        recorder.close()
+    for buffer in made.buffers:
+        await buffer.settle()
+        buffer.close()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from langgraph.prebuilt import ToolNode
 from rota.agents.tools.context import ToolRegistry
 from rota.agents.tools.definitions import hash_of
 from rota.domain.agents.tool_hints import hints_in
-from rota.security.gate.calls import CURRENT_STEP, StepKey
+from rota.domain.runs.steps import StepKey
+from rota.security.gate.calls import CURRENT_STEP
 from tests.services.approvals.test_approved_calls import attempts, desk, gated
 from tests.services.deciding import desk_of
 

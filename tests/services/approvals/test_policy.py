@@ -277,7 +277,7 @@ async def test_a_stricter_rule_holds_at_once_within_a_run(desk, rules, monkeypat
     assert "send was refused" in (await desk.result(run_id))["result_content"]
     steps = await desk.workshop.rows("agent_run_steps", "model_step, call_index")
     refused = next(s for s in steps if s["request"].get("arguments") == {"to": "bob"})
-    assert refused["request"]["waits"] is True  # no later attempt takes it for one that ran
+    assert refused["request"]["held"] is True  # no later attempt takes it for one that ran
 
 
 async def test_a_call_held_by_a_rule_made_meanwhile_is_asked_and_runs_once(

@@ -24,10 +24,9 @@ from rota.security.gate.guard import GateGuard
 from rota.security.gate.tool_wrapper import GatedTool, wrap_tools_with_approval
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.sealing import unseal_arguments
-from rota.services.notifications.service import NotificationService
-from rota.services.runs.recorder import RunRecorder
 from rota.store.runs import rows as run_rows
-from tests.services.harness import CIPHER, clock
+from tests.services.harness import CIPHER
+from tests.services.recording import recording
 
 
 @pytest.fixture
@@ -47,18 +46,10 @@ async def recorder(workshop):
             trigger=Trigger.MANUAL,
         )
         claim = (await run_rows.claim_runs(conn, [run.id]))[run.id].claim
-    made = RunRecorder(
-        workshop.database,
-        run,
-        claim,
-        day=clock().date(),
-        clock=clock,
-        notifications=NotificationService(workshop.database),
-        cipher=CIPHER,
-    )
+    made = recording(workshop, run, claim)
     yield made
-    await made.flush()
-    made.close()
+    await made.buffer.flush()
+    made.buffer.close()
 
 
 @pytest.fixture
@@ -79,8 +70,8 @@ async def context(workshop, recorder):
         )
 
     return ApprovalContext(
-        user_id=workshop.user,
-        run_id=recorder.run_id,
+        user_id=recorder.buffer.run.user_id,
+        run_id=recorder.buffer.run.id,
         agent_name="watcher",
         session_id="s",
         declarations={
@@ -88,7 +79,7 @@ async def context(workshop, recorder):
             "free": declared("free", "auto"),
             "slow": declared("slow", "auto", timeout=0.05),
         },
-        ledger=recorder,
+        ledger=recorder.ledger,
         loop=asyncio.get_running_loop(),
     )
 
@@ -342,7 +333,7 @@ async def test_a_tool_that_hangs_is_given_up_and_its_outcome_is_unknown(
         return "never"
 
     answer = await gated(slow, context).ainvoke({})
-    await recorder.flush()
+    await recorder.buffer.flush()
 
     assert "did not answer within 0.05 s" in answer
     outcomes = [r["outcome"] for r in await workshop.rows("audit_logs", "id")]
@@ -406,7 +397,7 @@ async def test_guard_refuses_a_raw_tool_swapped_in_by_a_middleware(
     )
 
     message = await run(agent)
-    await recorder.flush()
+    await recorder.buffer.flush()
 
     assert effects == []
     assert message.status == "error"
@@ -439,7 +430,7 @@ async def test_guard_refuses_a_tool_of_another_run(workshop, context, recorder, 
 
 
 async def entries(workshop, recorder):
-    await recorder.flush()
+    await recorder.buffer.flush()
     names = ("tool_name", "tier", "decision", "outcome", "detail")
     rows = await workshop.rows("audit_logs", "id")
     return [(*(row[name] for name in names), row["arguments"]) for row in rows]
@@ -553,13 +544,6 @@ async def test_arguments_that_a_tool_does_not_take_leave_an_entry(
     ]
 
 
-async def test_forecast_of_arguments_that_a_tool_does_not_take_leaves_none(
-    workshop, context, recorder, effects
-):
-    gated(pay_tool(effects), context).forecast({"amount": "many"})
-    assert await entries(workshop, recorder) == []
-
-
 async def test_sync_agent_in_a_thread_is_held_too(context, effects):
     agent = agent_calling(
         "pay",
@@ -602,7 +586,7 @@ async def test_injected_values_reach_the_tool_and_stay_out_of_the_record(
     agent = agent_calling("free", {"word": "w"}, [gated(inner, context)], [GateGuard(context)])
 
     message = await run(agent)
-    await recorder.flush()
+    await recorder.buffer.flush()
 
     assert message.content == "ok"
     assert got == {"word": "w", "call": "1", "count": 2}

@@ -6,27 +6,26 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from uuid import uuid4
 
 import psycopg
 import pytest
 
-from rota.agents.journal.steps import Step
 from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.approvals.verdict import judge
 from rota.domain.errors import ConflictError
-from rota.domain.ids import ToolId
-from rota.domain.runs.run import NEXT, FencedError, ResultStatus, RunStatus
+from rota.domain.ids import ResultId, ToolId
+from rota.domain.runs.run import NEXT, FencedError, Outcome, ResultStatus, RunStatus
+from rota.domain.runs.steps import Step, StepKey
 from rota.engine.admission import admit
-from rota.security.gate.calls import StepKey, ToolCall
-from rota.services.notifications.service import NotificationService
-from rota.services.runs.recorder import RunRecorder
+from rota.security.gate.calls import ToolCall
 from rota.services.runs.service import RunService
 from rota.store.runs import journals as journal_rows
 from rota.store.runs import rows as run_rows
 from rota.store.runs.journals import JournalRows, UsageRow
-from rota.store.runs.rows import Ended
-from tests.services.harness import ANSWER, clock
+from tests.services.harness import ANSWER
+from tests.services.recording import recording
 from tests.services.running import make_run
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -94,6 +93,19 @@ async def test_claim(workshop, status):
         assert await status_of(workshop, run) is RunStatus.RUNNING
 
 
+def outcome_of(run):
+    return Outcome(
+        run_id=run.id,
+        result_id=ResultId(uuid4()),
+        session_id=run.session_id,
+        agent_name=run.agent_name,
+        status=ResultStatus.SUCCESS,
+        content="x",
+        pending_actions_created=0,
+        duration_ms=1,
+    )
+
+
 @pytest.mark.parametrize("status", STATUSES)
 async def test_finish(workshop, status):
     """With the token of an attempt, whatever has become of the run since."""
@@ -105,9 +117,7 @@ async def test_finish(workshop, status):
     await workshop.owner.execute("ALTER TABLE agent_runs ENABLE TRIGGER refuse_transition")
 
     async with workshop.database.transaction() as conn:
-        stored = await run_rows.finish_runs(
-            conn, [Ended(claim, "x", ResultStatus.SUCCESS, 1, {}, None)]
-        )
+        stored = await run_rows.finish_runs(conn, [(claim.token, outcome_of(run), None)])
 
     results = await workshop.rows("agent_execution_results")
     if status is RunStatus.RUNNING:
@@ -206,29 +216,18 @@ async def test_nobody_retries_what_is_not_theirs(workshop, bob):
 # Fencing: what a stale attempt writes
 
 
-def recorder_of(workshop, run, claim):
-    return RunRecorder(
-        workshop.database,
-        run,
-        claim,
-        day=date(2026, 1, 1),
-        clock=clock,
-        notifications=NotificationService(workshop.database),
-    )
-
-
 @pytest.fixture
 async def stale(workshop):
-    """The recorder of an attempt whose run another one has taken."""
+    """What an attempt writes with whose run another one has taken."""
     run = await make_run(workshop)
     async with workshop.database.transaction() as conn:
         claim = (await run_rows.claim_runs(conn, [run.id]))[run.id].claim
         await run_rows.claim_runs(conn, [run.id])
-    return recorder_of(workshop, run, claim)
+    return recording(workshop, run, claim)
 
 
 def step(kind="tool", index=0, **fields):
-    return Step(StepKey(1, index), kind, "look", "finished", NOW, finished_at=NOW, **fields)
+    return Step(1, index, kind, "look", "finished", NOW, finished_at=NOW, **fields)
 
 
 async def written(workshop):
@@ -240,22 +239,22 @@ async def written(workshop):
 
 async def test_stale_attempt_writes_no_step(workshop, stale):
     with pytest.raises(FencedError):
-        await stale.record(step(), durable=True)
+        await stale.steps.record(step(), durable=True)
     assert await written(workshop) == set()
 
 
 async def test_stale_attempt_stores_no_snapshot(workshop, stale):
-    stale.keep_snapshot({"now": NOW.isoformat()})
+    stale.buffer.keep_snapshot({"now": NOW.isoformat()})
     with pytest.raises(FencedError):
-        await stale.record(step(), durable=True)
+        await stale.steps.record(step(), durable=True)
     assert await written(workshop) == set()
 
 
 async def test_stale_attempt_holds_no_action(workshop, stale):
-    stale.keep_snapshot({"now": NOW.isoformat()})
+    stale.buffer.keep_snapshot({"now": NOW.isoformat()})
     call = ToolCall("send", {"to": "bob"}, "hash", StepKey(1, 0), None)
     with pytest.raises(FencedError):
-        await stale.hold(call, judge("send", None))
+        await stale.ledger.hold(call, judge("send", None))
     assert await written(workshop) == set()
 
 
@@ -273,21 +272,21 @@ async def test_stale_attempt_begins_no_effect(workshop, stale):
     )
     call = ToolCall("send", {"to": "bob"}, "hash", StepKey(1, 0), declaration)
     with pytest.raises(FencedError):
-        await stale.starting(call, judge("send", declaration))
+        await stale.ledger.starting(call, judge("send", declaration))
     assert await written(workshop) == set()
 
 
 async def test_stale_attempt_adds_to_no_day(workshop, stale):
     used = {"input_tokens": 3, "output_tokens": 4}
     with pytest.raises(FencedError):
-        await stale.record(step("model", -1, usage=used, cost_usd=Decimal(1)), durable=True)
+        await stale.steps.record(step("model", -1, usage=used, cost_usd=Decimal(1)), durable=True)
     assert await written(workshop) == set()
 
 
 async def test_stale_attempt_finishes_nothing(workshop, stale):
     async with workshop.database.transaction() as conn:
         stored = await run_rows.finish_runs(
-            conn, [Ended(stale.claim, "x", ResultStatus.SUCCESS, 1, {}, {"now": "x"})]
+            conn, [(stale.buffer.claim.token, outcome_of(stale.buffer.run), {"now": "x"})]
         )
     assert stored == {}
     assert await workshop.rows("agent_execution_results") == []
@@ -296,22 +295,22 @@ async def test_stale_attempt_finishes_nothing(workshop, stale):
 
 async def test_stale_attempt_stops_at_its_next_step(workshop, stale):
     """It need not wait for something durable to hear that the run is another's."""
-    await stale.record(step())
-    with pytest.raises(FencedError):
-        await stale.flush()
-    stale.lose()
-    with pytest.raises(FencedError):
-        await stale.record(step(index=1))
+    async with asyncio.timeout(10):
+        with pytest.raises(FencedError):
+            for index in count():
+                await stale.steps.record(step(index=index))
+                await asyncio.sleep(0.05)
+    assert await written(workshop) == set()
 
 
 async def test_newer_attempt_is_not_held_up_by_a_stale_one(workshop, stale):
     async with workshop.database.transaction() as conn:
-        claim = (await run_rows.claim_runs(conn, [stale.run_id]))[stale.run_id].claim
-    run = await run_of(workshop, stale.run_id)
-    fresh = recorder_of(workshop, run, claim)
-    await fresh.record(step(), durable=True)
+        claim = (await run_rows.claim_runs(conn, [stale.buffer.run.id]))[stale.buffer.run.id].claim
+    run = await run_of(workshop, stale.buffer.run.id)
+    fresh = recording(workshop, run, claim)
+    await fresh.steps.record(step(), durable=True)
     with pytest.raises(FencedError):
-        await stale.record(replace(step(), name="other"), durable=True)
+        await stale.steps.record(replace(step(), name="other"), durable=True)
     assert (await workshop.row("agent_run_steps"))["name"] == "look"
 
 

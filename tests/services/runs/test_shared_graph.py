@@ -17,7 +17,7 @@ from rota.agents.journal.journal import Journal
 from rota.agents.models.building import ChatModels
 from rota.domain.ids import UserId
 from rota.domain.runs.run import ResultStatus
-from rota.services.runs.recorder import RunRecorder
+from rota.services.runs.journal_writer import WriteBuffer
 from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer
@@ -352,7 +352,7 @@ async def test_call_that_ran_is_unknown_though_it_would_wait_for_a_yes_now(works
 
 
 async def test_nothing_of_a_run_is_kept_in_memory(workshop):
-    own = GraphContext | Journal | RunRecorder
+    own = GraphContext | Journal | WriteBuffer
     gc.collect()
     others = [o for o in gc.get_objects() if isinstance(o, own)]  # of tests before this one
     await openai_agent(workshop, "look")

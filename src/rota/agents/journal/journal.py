@@ -28,19 +28,20 @@ from langgraph.types import Command
 
 from rota.agents.journal.budget import Budget
 from rota.agents.journal.messages import index_of, name_calls, storable_messages, usage_of
-from rota.agents.journal.steps import MODEL_CALL, Progress, Step, StepRecorder
+from rota.agents.journal.steps import Progress, StepRecorder
 from rota.agents.models.prices import unknown_price
 from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import InvalidInputError, RotaError, SuspendedError
 from rota.domain.runs.limits import Spent
+from rota.domain.runs.steps import MODEL_CALL, Step, StepKey
 from rota.domain.text.storable import storable_json
 from rota.security.gate.arguments import canonical_arguments
-from rota.security.gate.calls import CURRENT_STEP, StepKey
-from rota.security.gate.guard import recording_unwrapped
+from rota.security.gate.calls import CURRENT_STEP
+from rota.security.gate.guard import UnwrappedLedger, recording_unwrapped
 from rota.security.gate.tool_wrapper import GatedTool
 from rota.security.secrets.hashing import arguments_hash
-from rota.security.secrets.redaction import redact, redact_text
+from rota.security.secrets.redaction import redact, redact_error
 
 CostOf = Callable[[str, Mapping[str, Any]], Decimal | None]
 """What a model call cost in US dollars, by the model's name and LangChain's usage."""
@@ -73,14 +74,16 @@ class Journal:
 
     def __init__(
         self,
-        recorder: StepRecorder,
+        steps: StepRecorder,
+        ledger: UnwrappedLedger,
         *,
         declarations: Mapping[str, ToolDeclaration],
         clock: Callable[[], datetime],
         budget: Budget | None = None,
         cost: CostOf = lambda _model, _usage: None,
     ) -> None:
-        self._recorder = recorder
+        self._steps = steps
+        self._ledger = ledger
         self._declarations = declarations
         self._clock = clock
         self._cost = cost
@@ -105,8 +108,8 @@ class Journal:
         self._model_step += 1
         self.alive()
         key = StepKey(self._model_step, MODEL_CALL)
-        step = Step(key, "model", ask.name, "started", self._clock())
-        earlier = self._recorder.recorded(key)
+        step = Step(*key, "model", ask.name, "started", self._clock())
+        earlier = self._steps.recorded(key)
         if earlier is not None:  # what failed for an earlier attempt of the run stays in its trace
             step = replace(step, attempts=earlier.attempts)
 
@@ -116,13 +119,13 @@ class Journal:
             self.progress.failed_calls += 1
             self.alive(attempt.get("waited"))
             step = replace(step, attempts=(*step.attempts, attempt))
-            await self._recorder.record(step)
+            await self._steps.record(step)
 
         try:
             name, response = await ask(self._advised(request), failed)
         except Exception as error:
-            await self._recorder.record(
-                replace(step, status="failed", error=_said(error), finished_at=self._clock())
+            await self._steps.record(
+                replace(step, status="failed", error=redact_error(error), finished_at=self._clock())
             )
             raise
         self.alive()
@@ -131,7 +134,7 @@ class Journal:
         cost = self._cost(name, usage)
         said, response.result = storable_messages(response.result)
         self._count(response.result, usage, cost)
-        await self._recorder.record(
+        await self._steps.record(
             replace(
                 step,
                 name=name,
@@ -144,12 +147,12 @@ class Journal:
             # Other runs of the day must know at once what is left for them.
             durable=self.budget.counts_the_day,
         )
-        self.budget.set_days(self._recorder.spent_today)
+        self.budget.set_days(self._steps.spent_today)
         return response
 
     def check_parked(self) -> None:
         """Raise SuspendedError where a call waits without which the run does not go on."""
-        if self._recorder.parked:
+        if self._steps.parked:
             raise SuspendedError
 
     def alive(self, seconds: float | None = None) -> None:
@@ -167,7 +170,7 @@ class Journal:
 
     def _replay_model_call(self) -> list[BaseMessage] | None:
         """Go on to the next model call if an earlier attempt finished it; returns its answer."""
-        earlier = self._recorder.recorded(StepKey(self._model_step + 1, MODEL_CALL))
+        earlier = self._steps.recorded(StepKey(self._model_step + 1, MODEL_CALL))
         if earlier is None or earlier.status != "finished":
             return None
         self._model_step += 1
@@ -199,13 +202,11 @@ class Journal:
         arguments: Mapping[str, Any],
         *,
         key: StepKey | None = None,
-        is_held: bool = False,
     ) -> str:
         """Call a gated tool without a model: for a pre-check, or a callable. Returns its text.
 
         Without a `key` the call is known by what it asks for: a later attempt finds it again in
-        whatever order it asks. One that `is_held` is an action's to decide, whatever the tool may
-        do by itself. Raises ToolException where the tool fails.
+        whatever order it asks. Raises ToolException where the tool fails.
         """
         key = key or self._own_key(tool.name, arguments)
         call_id = f"rota_{key.model_step}_{key.call_index}"
@@ -222,16 +223,14 @@ class Journal:
                 answer = await answered()
             else:  # no guard is round it
                 answer = await recording_unwrapped(
-                    self._recorder, tool.name, canonical_arguments(arguments), answered
+                    self._ledger, tool.name, canonical_arguments(arguments), answered
                 )
             if not isinstance(answer, ToolMessage):
                 raise TypeError(f"{tool.name} answered a tool call with {type(answer).__name__}")
             return answer
 
-        answer = await self._call_tool(
-            key, tool.name, call_id, arguments, work, tool=tool, is_held=is_held
-        )
-        if key in self._recorder.parked:
+        answer = await self._call_tool(key, tool.name, call_id, arguments, work, tool=tool)
+        if key in self._steps.parked:
             raise SuspendedError
         if not isinstance(answer, ToolMessage):
             raise RotaError(f"{tool.name} answers with a command of a graph; there is no graph.")
@@ -244,24 +243,24 @@ class Journal:
     ) -> str | None:
         """Call a gated tool as was approved; None where it fails, which its ledger records."""
         try:
-            return await self.own_call(tool, arguments, key=key, is_held=True)
+            return await self.own_call(tool, arguments, key=key)
         except ToolException:
             return None
 
     def own_step(self, key: StepKey, name: str) -> Step:
         """Return a step of a callable's own, begun now."""
-        return Step(key, "callable", name, "started", self._clock())
+        return Step(*key, "callable", name, "started", self._clock())
 
     async def keep(self, step: Step) -> None:
         """Write a step down as finished now; raises SuspendedError where a call of it waits."""
         self.check_parked()
-        await self._recorder.record(replace(step, status="finished", finished_at=self._clock()))
+        await self._steps.record(replace(step, status="finished", finished_at=self._clock()))
 
     async def fail(self, step: Step, error: BaseException) -> None:
         """Write a step down as failed now."""
         self.progress.failed_calls += step.kind == "model"
-        await self._recorder.record(
-            replace(step, status="failed", error=_said(error), finished_at=self._clock())
+        await self._steps.record(
+            replace(step, status="failed", error=redact_error(error), finished_at=self._clock())
         )
 
     def begin_model_call(self, name: str) -> Step:
@@ -275,7 +274,7 @@ class Journal:
             raise InvalidInputError(unknown_price([name]), field="limits.cost_usd")
         self.budget.step()
         self._model_step += 1
-        return Step(StepKey(self._model_step, MODEL_CALL), "model", name, "started", self._clock())
+        return Step(self._model_step, MODEL_CALL, "model", name, "started", self._clock())
 
     async def end_model_call(
         self, step: Step, answers: Sequence[AIMessage], asked: Sequence[BaseMessage]
@@ -285,7 +284,7 @@ class Journal:
         usage = usage_of(asked, answers)
         cost = self._cost(step.name, usage)
         self._count(answers, usage, cost)
-        await self._recorder.record(
+        await self._steps.record(
             replace(
                 step,
                 status="finished",
@@ -303,7 +302,7 @@ class Journal:
         Raises ReplayMismatchError for an effect other than those that an earlier attempt had.
         """
         fingerprint = arguments_hash(canonical_arguments(arguments))
-        earlier = self._recorder.recorded_tools()
+        earlier = self._steps.recorded_tools()
         left = [step for step in earlier if step.key not in self._own_keys]
         same = [s for s in left if (s.name, s.request.get("arguments_hash")) == (name, fingerprint)]
         if same:
@@ -317,7 +316,7 @@ class Journal:
                     f"An earlier attempt of this run called {effects[0].name}; this attempt calls "
                     f"{name} with other arguments instead. The run stops rather than do both."
                 )
-            taken = [s.key.call_index for s in earlier] + [k.call_index for k in self._own_keys]
+            taken = [s.call_index for s in earlier] + [k.call_index for k in self._own_keys]
             key = StepKey(max(1, self._model_step), max(taken, default=-1) + 1)
         self._own_keys.add(key)
         return key
@@ -331,7 +330,6 @@ class Journal:
         work: Callable[[], Awaitable[ToolMessage | Command[Any]]],
         *,
         tool: BaseTool | None,
-        is_held: bool = False,
     ) -> ToolMessage | Command[Any]:
         self.progress.tool_calls += 1
         try:
@@ -339,33 +337,27 @@ class Journal:
         except ToolException as error:
             return ToolMessage(str(error), name=name, tool_call_id=call_id, status="error")
         fingerprint = arguments_hash(arguments)
-        earlier = self._recorder.recorded(key)
+        earlier = self._steps.recorded(key)
         if earlier is not None:
             replayed = self._replay(earlier, name, call_id, fingerprint)
             if replayed is not None:
                 return replayed
+        declaration = self._declarations.get(name)
+        reads_only = declaration is not None and declaration.read_only
+        request = {"arguments": redact(arguments), "arguments_hash": fingerprint}
         step = Step(
-            key,
+            *key,
             "tool",
             name,
             "started",
             self._clock(),
             tool_call_id=call_id,
-            request={"arguments": redact(arguments), "arguments_hash": fingerprint},
+            request=request | ({"read_only": True} if reads_only else {}),
         )
-        declaration = self._declarations.get(name)
-        # What was held once is an action's to decide, whatever its tool may do by now.
-        was_held = earlier is not None and bool(earlier.request.get("waits"))
-        if (
-            is_held
-            or was_held
-            or (isinstance(tool, GatedTool) and tool.forecast(arguments).decision != "allowed")
-        ):
-            step = replace(step, request={**step.request, "waits": True})
-        if declaration is None or not declaration.read_only:
-            await self._recorder.record(step, durable=True)
-        else:
-            step = replace(step, request={**step.request, "read_only": True})
+        if isinstance(tool, GatedTool):
+            self._steps.begin(step)
+        elif not reads_only:
+            await self._steps.record(step, durable=True)
         if declaration is not None:
             self._may_be_silent[key] = declaration.timeout_seconds
         self.alive()
@@ -374,7 +366,7 @@ class Journal:
             answer = await work()
         except asyncio.CancelledError:
             # It may go on in a thread that nobody can stop: its answer is lost with it.
-            await self._recorder.record(
+            await self._steps.record(
                 replace(
                     step,
                     status="unknown",
@@ -384,8 +376,8 @@ class Journal:
             )
             raise
         except Exception as error:
-            await self._recorder.record(
-                replace(step, status="failed", error=_said(error), finished_at=self._clock())
+            await self._steps.record(
+                replace(step, status="failed", error=redact_error(error), finished_at=self._clock())
             )
             raise
         finally:
@@ -394,9 +386,9 @@ class Journal:
             self.alive()
         response = None
         # A call that the run parks for is answered by a later attempt.
-        if isinstance(answer, ToolMessage) and key not in self._recorder.parked:
+        if isinstance(answer, ToolMessage) and key not in self._steps.parked:
             (response,), (answer,) = storable_messages([answer])
-        await self._recorder.record(
+        await self._steps.record(
             replace(step, status="finished", response=response, finished_at=self._clock())
         )
         return answer
@@ -416,7 +408,7 @@ class Journal:
         if (earlier.name, earlier.request.get("arguments_hash")) != (name, fingerprint):
             raise ReplayMismatchError(
                 f"An earlier attempt of this run called {earlier.name} at step "
-                f"{earlier.key.model_step}; this attempt calls {name} with other arguments there. "
+                f"{earlier.model_step}; this attempt calls {name} with other arguments there. "
                 "The run stops rather than do something else."
             )
         declaration = self._declarations.get(name)
@@ -429,7 +421,7 @@ class Journal:
                 self.progress.replayed += 1
                 message.tool_call_id = tool_call_id
                 return message
-        if harmless or earlier.request.get("waits"):  # what waits for a yes was not run
+        if harmless or earlier.request.get("held"):  # what waits for a yes was not run
             return None
         return ToolMessage(
             content=(
@@ -453,11 +445,7 @@ class Journal:
         for message in messages:
             if isinstance(message, AIMessage):
                 self.progress.add(message)
-                self._recorder.said(normalize_content(message.content))
+                self._steps.said(normalize_content(message.content))
         self.progress.spend(usage, cost)
         tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
         self.budget.add(Spent(tokens, cost or Decimal(0)), counted_today=counted_today)
-
-
-def _said(error: BaseException) -> str:
-    return redact_text(f"{type(error).__name__}: {error}")[:2_000]

@@ -1,59 +1,27 @@
-"""What a run's journal is made of: steps, where they are kept, and what a run has done so far."""
+"""Where a run's steps are kept, as the journal needs it, and what a run has done so far."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage
 
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.runs.limits import Spent
-from rota.security.gate.calls import StepKey
-
-MODEL_CALL: Final = -1
-"""`call_index` of a model call; its tool calls count from 0."""
-
-BEFORE: Final = 0
-"""`model_step` of what happens before the first model call: a pre-check."""
-
-StepKind = Literal["model", "tool", "callable"]
-StepStatus = Literal["started", "finished", "failed", "held", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One journalled call. `request` holds redacted arguments and their hash.
-
-    `attempts` are the failed attempts of a model call, `cost_usd` None where no price is known.
-    """
-
-    key: StepKey
-    kind: StepKind
-    name: str
-    status: StepStatus
-    started_at: datetime
-    tool_call_id: str | None = None
-    request: Mapping[str, Any] = field(default_factory=dict)
-    response: Any = None
-    usage: Mapping[str, Any] | None = None
-    cost_usd: Decimal | None = None
-    attempts: tuple[Mapping[str, Any], ...] = ()
-    error: str | None = None
-    finished_at: datetime | None = None
+from rota.domain.runs.steps import Step, StepKey
 
 
 class StepRecorder(Protocol):
-    """Where steps are kept. `recorded` are those of earlier attempts.
+    """Keeps the steps of one attempt, and knows those of earlier ones."""
 
-    `spent_today` is what the database had counted when a step was last written, by whose day it is.
-    """
-
-    spent_today: Mapping[str, Spent]
+    @property
+    def spent_today(self) -> Mapping[str, Spent]:
+        """What the database had counted when a step was last written, by whose day it is."""
+        ...
 
     @property
     def parked(self) -> AbstractSet[StepKey]:
@@ -72,10 +40,8 @@ class StepRecorder(Protocol):
         """Return the tool calls that earlier attempts wrote, in order, without pre-checks."""
         ...
 
-    async def unwrapped(
-        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str = ""
-    ) -> None:
-        """Record that a call of a tool that runs without the gate begins, or ended."""
+    def begin(self, step: Step) -> None:
+        """Take note of a call on its way to the gate: it is written once the gate has judged it."""
         ...
 
     async def record(self, step: Step, *, durable: bool = False) -> None:

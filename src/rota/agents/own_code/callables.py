@@ -19,15 +19,15 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import PrivateAttr
 
 from rota.agents.journal.journal import Journal
-from rota.agents.journal.steps import BEFORE, MODEL_CALL, Step
 from rota.agents.models.providers import CALLABLE
 from rota.agents.own_code.graph_trace import OWN_TOOL, GraphTrace
 from rota.agents.own_code.registered import AsyncFunction, Graph, GraphFactory, RegisteredCallable
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import InvalidInputError, NotFoundError, RotaError
 from rota.domain.ids import RunId, UserId
+from rota.domain.runs.steps import BEFORE, MODEL_CALL, Step, StepKey
 from rota.domain.text.storable import storable_json
-from rota.security.gate.calls import ApprovalContext, StepKey
+from rota.security.gate.calls import ApprovalContext
 
 AS_AGENT: Final = StepKey(BEFORE, MODEL_CALL)
 """Where the step of a callable as a whole stands: before all that it does."""

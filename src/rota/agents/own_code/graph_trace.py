@@ -15,8 +15,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
 from rota.agents.journal.journal import Journal
-from rota.agents.journal.steps import Step
 from rota.domain.errors import RotaError
+from rota.domain.runs.steps import Step
 from rota.security.gate.calls import ApprovalContext
 
 OWN_TOOL: Final = "rota_traced"

@@ -13,7 +13,8 @@ from rota.cli.runs.run import NoWait, Timeout, request_and_show
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.ids import UserId
-    from rota.domain.runs.views import RunView, StepRow
+    from rota.domain.runs.steps import Step
+    from rota.domain.runs.views import RunView
 
 app = CommandGroup()
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
@@ -75,7 +76,7 @@ def show(common: CommonOptions, run: Run) -> None:
     from rota.cli import output
     from rota.cli.runs import texts as run_texts
 
-    async def work(app: App, me: UserId) -> tuple[str, RunView, tuple[StepRow, ...]]:
+    async def work(app: App, me: UserId) -> tuple[str, RunView, tuple[Step, ...]]:
         return await app.schedules.zone(me), *await app.runs.get(me, run)
 
     zone, found, steps = common.as_person(work)
@@ -152,15 +153,14 @@ def retry(common: CommonOptions, run: Run, no_wait: NoWait = False, timeout: Tim
     )
 
 
-def _print_news(step: StepRow, seen: dict[tuple[int, int], tuple[str, int]]) -> None:
+def _print_news(step: Step, seen: dict[tuple[int, int], tuple[str, int]]) -> None:
     """Print what is new of a call: that it began or ended, or further attempts that failed."""
     from rota.cli.runs import texts as run_texts
 
-    key, attempts = (step.model_step, step.call_index), step.attempts or ()
-    status, told = seen.get(key, ("", 0))
-    seen[key] = step.status, len(attempts)
+    status, told = seen.get(step.key, ("", 0))
+    seen[step.key] = step.status, len(step.attempts)
     if status != step.status:
         run_texts.print_step(step, attempts_told=told)
     else:
-        for attempt in attempts[told:]:
+        for attempt in step.attempts[told:]:
             run_texts.print_attempt(attempt)

@@ -11,7 +11,8 @@ from rota.cli import output
 from rota.domain.runs.option_kinds import in_words, money
 
 if TYPE_CHECKING:
-    from rota.domain.runs.views import RunView, StepRow
+    from rota.domain.runs.steps import Step
+    from rota.domain.runs.views import RunView
 
 _SHOWN: Final = 500
 _BEFORE: Final = 0  # `model_step` of what comes before the first model call
@@ -65,7 +66,7 @@ def print_run(run: RunView, zone: str) -> None:
             output.say(f"{name:10} {said}")
 
 
-def print_end(run: RunView, steps: Sequence[StepRow], zone: str) -> None:
+def print_end(run: RunView, steps: Sequence[Step], zone: str) -> None:
     """Print what a run has used so far, and what comes after it."""
     metadata = run.metadata or {}
     said = _used_in_words(run, steps)
@@ -86,7 +87,7 @@ def print_end(run: RunView, steps: Sequence[StepRow], zone: str) -> None:
         output.say(f"Its calls were pruned {pruned}{kept} (`rota retention show`).")
 
 
-def print_step(step: StepRow, *, attempts_told: int = 0) -> None:
+def print_step(step: Step, *, attempts_told: int = 0) -> None:
     """Print one call: which, how it stands, how long it took, what went in and came out.
 
     Of its failed attempts the first `attempts_told` are left out.
@@ -99,7 +100,7 @@ def print_step(step: StepRow, *, attempts_told: int = 0) -> None:
     arguments = step.request.get("arguments")
     if arguments:
         output.say(f"      {_shown(arguments)}")
-    for attempt in (step.attempts or ())[attempts_told:]:
+    for attempt in step.attempts[attempts_told:]:
         print_attempt(attempt)
     answer = step.error or _answer(step.response)
     if answer:
@@ -114,7 +115,7 @@ def print_attempt(attempt: Mapping[str, Any]) -> None:
     output.say(f"      failed: {_shown(said)}", style="yellow")
 
 
-def _place(step: StepRow) -> str:
+def _place(step: Step) -> str:
     if step.model_step == _BEFORE and step.kind == "tool":
         return "0     pre-check"
     if step.kind == "tool":
@@ -136,7 +137,7 @@ def _limits(run: RunView) -> str | None:
         return f"cannot be read: {error.message}"
 
 
-def _used_in_words(run: RunView, steps: Sequence[StepRow]) -> str:
+def _used_in_words(run: RunView, steps: Sequence[Step]) -> str:
     """Say what a run has used: by its calls as far as they are kept, else by its result."""
     metadata = run.metadata or {}
     models = [step for step in steps if step.kind == "model"]
@@ -146,7 +147,7 @@ def _used_in_words(run: RunView, steps: Sequence[StepRow]) -> str:
         costs = [step.cost_usd for step in models if step.usage]
         cost = None if None in costs else sum((c for c in costs if c is not None), Decimal(0))
         calls = len(models)
-        failed = sum(len(step.attempts or ()) for step in models)
+        failed = sum(len(step.attempts) for step in models)
     else:
         told = metadata.get("tokens", {})
         tokens = [told.get("input", 0), told.get("output", 0)]
@@ -163,7 +164,7 @@ def _used_in_words(run: RunView, steps: Sequence[StepRow]) -> str:
     return ", ".join(parts)
 
 
-def _tokens(step: StepRow) -> str:
+def _tokens(step: Step) -> str:
     usage = step.usage or {}
     given, said = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
     if not given and not said:

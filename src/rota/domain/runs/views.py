@@ -5,12 +5,16 @@ The store makes them, services return them, and faces (command line, API, web) s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+from rota.domain.ids import ResultId, RunId
+from rota.domain.notifications.notification import Category
+from rota.domain.runs.run import Outcome, ResultStatus, RunStatus, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +28,32 @@ class Result:
     agent_name: str
     prompt: str
     result_content: str
-    status: str
+    status: ResultStatus
     pending_actions_created: int
     execution_duration_ms: int
     metadata: Mapping[str, Any]
     created_at: datetime
     session_id: str
     attempt: int
-    trigger: str
+    trigger: Trigger
     fire_time: datetime | None
     schedule_name: str | None
-    result_category: str
+    result_category: Category
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome that was stored as this result."""
+        return Outcome(
+            run_id=RunId(self.run_id),
+            result_id=ResultId(self.id),
+            session_id=self.session_id,
+            agent_name=self.agent_name,
+            status=self.status,
+            content=self.result_content,
+            pending_actions_created=self.pending_actions_created,
+            duration_ms=self.execution_duration_ms,
+            metadata=self.metadata,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +69,8 @@ class RunView:
     schedule_name: str | None
     agent_name: str
     prompt: str
-    trigger: str
-    status: str
+    trigger: Trigger
+    status: RunStatus
     priority: int
     attempt: int
     fire_time: datetime | None
@@ -62,7 +81,7 @@ class RunView:
     cancel_requested_at: datetime | None
     cancel_reason: str | None
     journal_pruned_at: datetime | None
-    result_status: str | None
+    result_status: ResultStatus | None
     not_before: datetime | None
     retry_of: UUID | None
     options: Mapping[str, Any] | None
@@ -87,23 +106,3 @@ class UsageView:
     output_tokens: int
     cost_usd: Decimal
     day_limits: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class StepRow:
-    """One row of `agent_run_steps`, without its run. `cost_usd` None: no price is known."""
-
-    model_step: int
-    call_index: int
-    kind: str
-    name: str
-    status: str
-    tool_call_id: str | None
-    request: Mapping[str, Any]
-    response: Any
-    usage: Mapping[str, Any] | None
-    cost_usd: Decimal | None
-    attempts: Sequence[Mapping[str, Any]] | None
-    error: str | None
-    started_at: datetime
-    finished_at: datetime | None

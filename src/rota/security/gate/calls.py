@@ -1,4 +1,8 @@
-"""A tool call at the gate: what it is, whose it is, and where it is written down."""
+"""A tool call at the gate: what it is, whose it is, what becomes of it, where it is written down.
+
+These are the values and protocols that the gate shares with what stands behind it. Judging is in
+`policy`, enforcing in `tool_wrapper` and `guard`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.approvals.verdict import Verdict
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId, RunId, UserId
+from rota.domain.runs.steps import StepKey
 from rota.security.gate.arguments import canonical_arguments
 from rota.security.gate.policy import CallPolicy
 from rota.security.secrets.redaction import redact, redact_text
@@ -24,14 +29,6 @@ T = TypeVar("T")
 
 ERROR_LIMIT: Final = 2_000
 """Characters of a tool's failure that a model is told."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepKey:
-    """Where a tool call stands in its run: the model call that made it, and its place there."""
-
-    model_step: int
-    call_index: int
 
 
 CURRENT_STEP: ContextVar[StepKey | None] = ContextVar("rota_current_step", default=None)
@@ -72,12 +69,38 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Permit:
-    """A held call that was approved, and that this attempt alone may run; its tool is ready."""
+class CallAllowed:
+    """The rules let the call run; nobody is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallApproved:
+    """The call's owner approved it, and this attempt alone may run it; its tool is ready.
+
+    `note` is for the agent, beside the tool's answer.
+    """
 
     action_id: ActionId
     reason: str
-    note: str = ""  # for the agent, beside the answer
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallNotRun:
+    """The call does not run now: it waits, was refused, or ran before. Its agent gets `message`.
+
+    `is_parked`: the run does not go on before the call is decided.
+    """
+
+    message: str
+    is_parked: bool = False
+
+
+HoldOutcome = CallApproved | CallNotRun
+"""What becomes of a call that needs approval."""
+
+GateOutcome = CallAllowed | HoldOutcome
+"""What becomes of any call that reaches the gate."""
 
 
 class ApprovalLedger(Protocol):
@@ -87,11 +110,8 @@ class ApprovalLedger(Protocol):
         """Return whether an earlier attempt held this call: then only its action decides."""
         ...
 
-    async def hold(self, call: ToolCall, verdict: Verdict) -> str | Permit:
-        """Store a pending action, durably, and return what the agent is told.
-
-        Where its owner has approved it by now, and the call may run here, return a permit.
-        """
+    async def hold(self, call: ToolCall, verdict: Verdict) -> HoldOutcome:
+        """Store a pending action, durably, or find what became of an earlier one."""
         ...
 
     async def starting(self, call: ToolCall, verdict: Verdict) -> None:

@@ -54,10 +54,10 @@ _SAID: Final[Mapping[Decision, str]] = {
 
 
 def with_signals(verdict: Verdict, arguments: Mapping[str, Any]) -> Verdict:
-    """Return a verdict with the risk of the arguments' signals; the arguments are not redacted.
+    """Return a verdict raised by the risk signals of the arguments, which are not redacted.
 
-    A rule that allows was written with honest calls in mind: where something of high risk stands
-    out, the call waits, unless the rule says that it may not.
+    A rule that allows was written with honest calls in mind: where there is a signal of high risk,
+    the call waits, unless the rule says that it may not.
     """
     found = risk_signals(redact(arguments))
     if not found:
@@ -103,10 +103,6 @@ class CallPolicy:
         now = replace(self.circumstances, now=self.clock())
         verdict = judge(tool_name, declaration, arguments, rules, now)
         return with_signals(verdict, arguments) if verdict.heeds_signals else verdict
-
-    def looks_at_arguments(self, tool_name: str) -> bool:
-        """Return whether some rule is about this tool."""
-        return any(rule.names(tool_name) for rule in self.rules)
 
     async def decide(
         self, tool_name: str, declaration: ToolDeclaration | None, arguments: Mapping[str, Any]

@@ -2,7 +2,7 @@
 
 Enforcement sits in `_run` and `_arun`, which every public way of running a LangChain tool ends in
 (invoke, ainvoke, run, arun, batch, stream, ToolNode). Tools are wrapped, never patched in place.
-`GateGuard` (gate_guard), the innermost middleware, refuses what reached the graph around it.
+`GateGuard` (`guard`), the innermost middleware, refuses what reached the graph around it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, assert_never, get_type_hints
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
@@ -21,11 +21,14 @@ from pydantic import PrivateAttr
 
 from rota.domain.approvals.verdict import Verdict
 from rota.domain.errors import SetupRequiredError
-from rota.security.gate.arguments import ArgumentForm, argument_schema, canonical_arguments
+from rota.security.gate.arguments import ArgumentForm, argument_schema
 from rota.security.gate.calls import (
     CURRENT_STEP,
     ApprovalContext,
-    Permit,
+    CallAllowed,
+    CallApproved,
+    CallNotRun,
+    GateOutcome,
     ToolCall,
     ToolOutcome,
     describe_failure,
@@ -229,70 +232,53 @@ class GatedTool(BaseTool):
         self._on_loop(ledger.finished(call, entry.verdict, "succeeded", "", response))
         return self._noted(response, entry.note)
 
-    def forecast(self, given: Mapping[str, Any]) -> Verdict:
-        """Say what becomes of a call, by the rules as they were read last; counts no use.
-
-        `given` is what a model asks for. It is judged as the tool will get it where the tool takes
-        it like this, else as it is.
-        """
-        context = self._context
-        declaration = context.declarations.get(self._gated_name)
-        arguments: Mapping[str, Any] = {}
-        if context.policy.looks_at_arguments(self._gated_name):
-            try:
-                parsed = self._inner._to_args_and_kwargs(dict(given), None)  # noqa: SLF001  as a call is parsed
-                arguments = self._form.written(*parsed)
-            except Exception:  # noqa: BLE001  a foreign schema raises what it likes; the call itself will say
-                arguments = canonical_arguments(given)
-        verdict = context.policy.judge(self._gated_name, declaration, arguments)
-        if context.policy.is_dry_run and not (declaration and declaration.read_only):
-            return replace(verdict, decision="held")
-        return verdict
-
     async def _enter(self, entry: _Entry) -> None:
         """Judge a call, hold it where it has to wait, and make durable that it begins.
 
         Sets the answer where it does not run, else what the tool is to be called with.
         """
-        call, ledger = entry.call, self._context.ledger
-        entry.verdict, answer = await self._decide(entry)
-        if isinstance(answer, str):
-            entry.answer = answer
-            return
-        if isinstance(answer, Permit):
-            entry.verdict = replace(entry.verdict, decision="allowed", reason=answer.reason)
-            entry.note = answer.note
-            entry.call = call = replace(entry.call, action_id=answer.action_id)
-        if not call.read_only:
-            await ledger.starting(call, entry.verdict)
+        match await self._judge(entry):
+            case CallNotRun(message):
+                entry.answer = message
+                return
+            case CallApproved(action_id, reason, note):
+                entry.verdict = replace(entry.verdict, decision="allowed", reason=reason)
+                entry.note = note
+                entry.call = replace(entry.call, action_id=action_id)
+            case CallAllowed():
+                pass
+            case unreachable:
+                assert_never(unreachable)
+        if not entry.call.read_only:
+            await self._context.ledger.starting(entry.call, entry.verdict)
 
-    async def _decide(self, entry: _Entry) -> tuple[Verdict, str | Permit | None]:
-        """Judge a call; with the verdict, what to answer instead of running it, or a permit."""
+    async def _judge(self, entry: _Entry) -> GateOutcome:
+        """Judge a call once, which sets its verdict, and say what becomes of it."""
         call, policy, ledger = entry.call, self._context.policy, self._context.ledger
         name = self._gated_name
         if policy.is_dry_run:
-            verdict = policy.judge(name, call.declaration, call.arguments)
-            if verdict.decision == "allowed" and call.read_only:
-                return verdict, None
-            verdict = with_signals(verdict, call.arguments)
-            rehearsed = Rehearsed(name, call.redacted_arguments, verdict)
+            entry.verdict = policy.judge(name, call.declaration, call.arguments)
+            if entry.verdict.decision == "allowed" and call.read_only:
+                return CallAllowed()
+            entry.verdict = with_signals(entry.verdict, call.arguments)
+            rehearsed = Rehearsed(name, call.redacted_arguments, entry.verdict)
             policy.rehearsed.append(rehearsed)
-            await ledger.rehearsed(call, verdict)
-            return verdict, rehearsed.told()
+            await ledger.rehearsed(call, entry.verdict)
+            return CallNotRun(rehearsed.told())
         if ledger.was_held(call):
             await policy.refresh()  # what was approved may be denied by now
-            verdict = policy.judge(name, call.declaration, call.arguments)
+            entry.verdict = policy.judge(name, call.declaration, call.arguments)
         else:
-            verdict = await policy.decide(name, call.declaration, call.arguments)
-            if verdict.decision == "allowed":
-                return verdict, None
+            entry.verdict = await policy.decide(name, call.declaration, call.arguments)
+            if entry.verdict.decision == "allowed":
+                return CallAllowed()
         held = replace(
             call,
             schema=_POSITIONAL if entry.args else argument_schema(self),
             ready=lambda approved: self._ready(entry, approved),
             later_problem=lambda: self._form.later_problem(call.arguments, entry.args),
         )
-        return verdict, await ledger.hold(held, verdict)
+        return await ledger.hold(held, entry.verdict)
 
     def _ready(self, entry: _Entry, approved: Mapping[str, Any]) -> str | None:
         """Set what the tool is called with for approved arguments; return why it cannot be.
@@ -300,12 +286,12 @@ class GatedTool(BaseTool):
         What an agent asked for runs as it was read then; what its owner wrote is read once.
         """
         call = entry.call
+        approved_hash = arguments_hash(approved)
+        if approved_hash == call.arguments_hash:  # judged already
+            return None
         verdict = self._context.policy.judge(self._gated_name, call.declaration, approved)
         if verdict.decision == "refused":
             return f"It is not allowed any more: {verdict.reason}."
-        approved_hash = arguments_hash(approved)
-        if approved_hash == call.arguments_hash:
-            return None
         try:
             entry.args, entry.kwargs = self._form.read(approved, entry.args, entry.kwargs)
         except ToolException as error:

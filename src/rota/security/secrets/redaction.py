@@ -86,6 +86,11 @@ def redact_text(text: str) -> str:
     return _redact_text(text, _DEEPEST)
 
 
+def redact_error(error: BaseException, limit: int = 2_000) -> str:
+    """Return an error's type and text without secrets, at most `limit` characters of it."""
+    return redact_text(f"{type(error).__name__}: {error}")[:limit]
+
+
 def _redact(value: Any, levels: int) -> Any:
     if isinstance(value, str):
         return REDACTED if isinstance(value, SecretText) else _redact_text(value, levels)

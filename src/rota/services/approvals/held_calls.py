@@ -1,14 +1,15 @@
 """What becomes of the calls of a run that need a yes: held, answered, or run once approved.
 
-The row of the action is the truth, never what an agent or a replay says: whoever moves it from
-approved to running executes it, nobody else.
+`CallLedger` (services/runs) asks it about each call that the rules do not let run. The row of the
+action is the truth, never what an agent or a replay says: whoever moves it from approved to running
+executes it, nobody else. People decide through `ApprovalService`, not here.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -34,10 +35,17 @@ from rota.domain.approvals.risk_signals import raised_risk, risk_signals
 from rota.domain.approvals.verdict import Decision, Verdict
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId
+from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import Claim, FencedError, Run
-from rota.domain.runs.views import StepRow
+from rota.domain.runs.steps import StepKey
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
-from rota.security.gate.calls import Permit, StepKey, ToolCall, ToolOutcome
+from rota.security.gate.calls import (
+    CallApproved,
+    CallNotRun,
+    HoldOutcome,
+    ToolCall,
+    ToolOutcome,
+)
 from rota.security.secrets.encryption import Cipher
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact, redact_text
@@ -58,21 +66,16 @@ _AFTER = {
 }
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class HeldCalls:
-    """The held calls of one attempt. `account` is what the agent said last beside its calls."""
+    """The held calls of one attempt. `options` say how long they wait, and what the run does."""
 
     database: Database
+    notifications: NotificationService
     run: Run
     claim: Claim
-    notifications: NotificationService
+    options: RunOptions = field(default_factory=RunOptions)
     cipher: Cipher | None = None
-    mode: ActionMode = ActionMode.QUEUE
-    expires_after: timedelta = EXPIRES_AFTER
-    remind_after: timedelta | None = None
-    most_requests: int = MOST_REQUESTS
-    account: str = ""
-    parked: set[StepKey] = field(default_factory=set)
     _executing: dict[StepKey | None, ActionId] = field(default_factory=dict)
 
     async def hold(
@@ -80,16 +83,16 @@ class HeldCalls:
         call: ToolCall,
         verdict: Verdict,
         *,
+        account: str,
         snapshot: Mapping[str, Any] | None,
         entry: Callable[[Decision, str], AuditRow],
-        steps: Sequence[StepRow] = (),
-    ) -> str | Permit:
+    ) -> HoldOutcome:
         """Hold a call, or say what became of it; raises FencedError once the run is lost.
 
-        A call that a rule refuses is never held. `snapshot` and `steps` are written with what is
-        held now, and `entry` makes the audit row for it.
+        A call that a rule refuses is never held. `account` is what the agent said beside it,
+        `snapshot` is written with what is held now, and `entry` makes the audit row for it.
         """
-        step = (call.step.model_step, call.step.call_index) if call.step is not None else None
+        step = call.step
         async with self.database.transaction() as conn:
             if not await rows.lock_held_run(conn, self.claim):
                 raise FencedError("Another attempt has taken this run.")
@@ -97,7 +100,7 @@ class HeldCalls:
             if self.run.action_id is not None:
                 found = await rows.fetch_to_execute(conn, action_id=self.run.action_id)
                 if found is None or found.action.tool_name != call.tool_name:
-                    return f"{call.tool_name} is not what was approved; it did not run."
+                    return CallNotRun(f"{call.tool_name} is not what was approved; it did not run.")
             elif step is not None:
                 found = await rows.fetch_to_execute(conn, run_id=self.run.id, step=step)
             if found is not None:
@@ -105,37 +108,26 @@ class HeldCalls:
             requests = await rows.find_requests(conn, self.run, call.tool_name, call.arguments_hash)
             is_denied = verdict.decision == "refused"
             if step is None and requests.waits_already is not None and not is_denied:
-                return waiting_message(call.tool_name, requests.waits_already, verdict.reason)
+                return CallNotRun(
+                    waiting_message(call.tool_name, requests.waits_already, verdict.reason)
+                )
             refusal = self._refusal(call, verdict, requests)
             if refusal is None:
-                action = self._new(call, verdict, step)
+                action = self._new(call, verdict, account)
                 await rows.hold(conn, action)
-                await self._withdraw_earlier(conn, action)
+                if self.run.retry_of is not None:  # the same request, of the run that this repeats
+                    await rows.withdraw_like(conn, self.run.retry_of, action)
                 audit = replace(entry("held", f"pending action {action.id}"), action_id=action.id)
             else:
                 audit = entry("refused", refusal)
-            journal = JournalRows(self.claim, snapshot, steps=steps, audit=[audit])
+            journal = JournalRows(self.claim, snapshot, audit=[audit])
             await journal_rows.write_journals(conn, [journal])
-            if refusal is not None:
-                return refusal
-        return self._waits(call, action)
-
-    async def _withdraw_earlier(self, conn: Connection, action: NewAction) -> None:
-        """Withdraw the same request of the run that this one is a retry of."""
-        if self.run.retry_of is None:
-            return
-        for earlier in await rows.withdraw_like(
-            conn, self.run.retry_of, action.tool_name, action.arguments_hash
-        ):
-            await rows.record(
-                conn,
-                earlier,
-                "withdrawn",
-                "not_run",
-                actor="rota",
-                origin="worker",
-                detail=f"asked for again by a retry: {action.id}",
-            )
+        if refusal is not None:
+            return CallNotRun(refusal)
+        return CallNotRun(
+            waiting_message(call.tool_name, action.id, action.reason),
+            is_parked=action.mode is ActionMode.SUSPEND,
+        )
 
     async def ended(
         self, call: ToolCall, outcome: ToolOutcome, detail: str, response: object
@@ -151,13 +143,12 @@ class HeldCalls:
         after = _AFTER.get(outcome, ActionStatus.UNKNOWN)
         async with self.database.transaction() as conn:
             stored = cut(redact_text(storable_text(text)), RESULT_CONTENT_LIMIT).text
-            moved = await rows.end(
-                conn, action_id, ActionStatus.RUNNING, after, result=stored, claim=self.claim
-            )
-            if not moved:
+            if not await rows.end(conn, action_id, after, result=stored, claim=self.claim):
                 raise FencedError("Another attempt has taken this action.")
             if after is ActionStatus.UNKNOWN:
-                await self._ask(conn, call, action_id)
+                await _ask_what_happened(
+                    conn, self.notifications, self.run, action_id, call.tool_name
+                )
 
     def _is_here(self, action: PendingAction) -> bool:
         """Return whether this run is the one that executes an action."""
@@ -165,76 +156,62 @@ class HeldCalls:
 
     async def _go_on(
         self, conn: Connection, call: ToolCall, verdict: Verdict, found: ActionToExecute
-    ) -> str | Permit:
-        """Say what became of a call that was held before, or permit it."""
+    ) -> HoldOutcome:
+        """Say what became of a call that was held before, or let it run."""
         action = found.action
         if self.run.action_id is None and not _is_of(action, call):
-            return (
+            return CallNotRun(
                 f"{action.tool_name} was asked for at this place by an earlier attempt, with other "
                 f"arguments; {call.tool_name} did not run."
             )
         match action.status:
-            case ActionStatus.PENDING if (
-                action.mode is ActionMode.SUSPEND and call.step is not None
-            ):
-                self.parked.add(call.step)
-                return message_to_agent(action)
             case ActionStatus.APPROVED if self._is_here(action):
                 return await self._start(conn, call, verdict, found)
             case ActionStatus.RUNNING if self._is_here(action):
-                return await self._take_over(conn, call, found)
+                return await self._take_over(conn, call, verdict, found)
             case _:
-                return message_to_agent(action)
+                is_pending = action.status is ActionStatus.PENDING
+                is_parked = is_pending and action.mode is ActionMode.SUSPEND
+                return CallNotRun(message_to_agent(action), is_parked=is_parked)
 
     async def _start(
         self, conn: Connection, call: ToolCall, verdict: Verdict, found: ActionToExecute
-    ) -> str | Permit:
+    ) -> HoldOutcome:
         action = found.action
         arguments, problem = self._arguments(found)
         if problem is None:
             problem = _changed_since(found, call, verdict) or call.ready(arguments)
-        if problem is None and await rows.start(conn, action, self.claim):
-            await rows.record(conn, action.id, "approved", "started", actor="rota", origin="worker")
-            return self._permit(call, action)
-        if problem is None:  # settled by somebody else between the two statements
-            return message_to_agent(action)
-        await rows.end(conn, action.id, ActionStatus.APPROVED, ActionStatus.FAILED, result=problem)
-        await rows.record(
-            conn, action.id, "approved", "not_run", actor="rota", origin="worker", detail=problem
-        )
-        return f"{action.tool_name} was approved, and did not run: {problem}"
+        if problem is None:
+            if await rows.start(conn, action, self.claim):
+                return self._approved(call, action)
+            return CallNotRun(message_to_agent(action))
+        await rows.close(conn, action, problem)
+        return CallNotRun(f"{action.tool_name} was approved, and did not run: {problem}")
 
     async def _take_over(
-        self, conn: Connection, call: ToolCall, found: ActionToExecute
-    ) -> str | Permit:
+        self, conn: Connection, call: ToolCall, verdict: Verdict, found: ActionToExecute
+    ) -> HoldOutcome:
         """Go on with an action that an earlier attempt began, if its tool may be called twice."""
         action = found.action
         if found.executing_token == self.claim.token:
-            return f"{action.tool_name} is being run already."
-        idempotent = call.declaration is not None and (
+            return CallNotRun(f"{action.tool_name} is being run already.")
+        is_repeatable = call.declaration is not None and (
             call.declaration.idempotent or call.declaration.read_only
         )
         arguments, problem = self._arguments(found)
         if (
-            idempotent
+            is_repeatable
+            and verdict.decision != "refused"
             and problem is None
             and call.ready(arguments) is None
             and await rows.take_over(conn, action.id, self.claim)
         ):
-            detail = "begun again: the attempt before ended, and the tool may be called twice"
-            await rows.record(
-                conn, action.id, "approved", "started", actor="rota", origin="worker", detail=detail
-            )
-            return self._permit(call, action)
+            return self._approved(call, action)
         note = "The worker that ran it ended before the tool answered."
-        await rows.end(conn, action.id, ActionStatus.RUNNING, ActionStatus.UNKNOWN, result=note)
-        await rows.record(
-            conn, action.id, "approved", "unknown", actor="rota", origin="worker", detail=note
-        )
-        await self._ask(conn, call, action.id)
-        return message_to_agent(action)
+        await close(conn, self.notifications, self.run, action, note)
+        return CallNotRun(message_to_agent(action))
 
-    def _permit(self, call: ToolCall, action: PendingAction) -> Permit:
+    def _approved(self, call: ToolCall, action: PendingAction) -> CallApproved:
         self._executing[call.step] = action.id
         note = ""
         if action.proposed_arguments is not None:
@@ -242,7 +219,7 @@ class HeldCalls:
                 "The owner changed the arguments before approving; it ran with "
                 f"{json.dumps(action.arguments, ensure_ascii=False)}"
             )
-        return Permit(action.id, f"its owner approved it, action {action.id}", note)
+        return CallApproved(action.id, f"its owner approved it, action {action.id}", note)
 
     def _arguments(self, found: ActionToExecute) -> tuple[Mapping[str, Any], str | None]:
         """Return the arguments to run with, and what is wrong with them: they are those shown."""
@@ -256,6 +233,7 @@ class HeldCalls:
         return arguments, None
 
     def _refusal(self, call: ToolCall, verdict: Verdict, requests: Requests) -> str | None:
+        """Return why nobody is asked about a call, None where somebody is."""
         if verdict.decision == "refused":
             return (
                 f"{call.tool_name} was refused and did not run: {verdict.reason}. Nobody is asked. "
@@ -266,13 +244,16 @@ class HeldCalls:
                 f"The owner refused this very call of {call.tool_name} before; it did not run and "
                 "is not asked for again."
             )
+        most_requests = self.options.approvals_most
+        if most_requests is None:
+            most_requests = MOST_REQUESTS
         reason = None
         if requests.refusals >= MOST_REFUSALS:
             reason = (
                 f"the owner has refused {requests.refusals} calls of it in this run. Nobody is "
                 "asked about it any more: go on without it."
             )
-        elif requests.count >= self.most_requests:
+        elif requests.count >= most_requests:
             reason = (
                 f"this run has asked for approval {_times(requests.count)}, and that is the most. "
                 "End with what you have."
@@ -290,10 +271,15 @@ class HeldCalls:
 
     def _later_problem(self, call: ToolCall) -> str | None:
         """Return why an action of this call could not run once approved, if its run goes on."""
-        is_later = self.mode is ActionMode.QUEUE or call.step is None
-        return call.later_problem() if is_later else None
+        return call.later_problem() if self._mode(call) is ActionMode.QUEUE else None
 
-    def _new(self, call: ToolCall, verdict: Verdict, step: tuple[int, int] | None) -> NewAction:
+    def _mode(self, call: ToolCall) -> ActionMode:
+        """Return what the run does meanwhile: for a call of no step of its own it cannot park."""
+        mode = self.options.approvals if call.step is not None else None
+        return mode or ActionMode.QUEUE
+
+    def _new(self, call: ToolCall, verdict: Verdict, account: str) -> NewAction:
+        expire, remind = self.options.approvals_expire, self.options.approvals_remind
         action_id = ActionId(uuid.uuid4())
         shown = redact(call.arguments)
         sealed = None
@@ -308,7 +294,7 @@ class HeldCalls:
             id=action_id,
             user_id=self.run.user_id,
             run_id=self.run.id,
-            step=step,
+            step=call.step,
             agent_name=self.run.agent_name,
             tool_name=storable_text(call.tool_name),
             tool_version=call.declaration.version if call.declaration else None,
@@ -319,28 +305,40 @@ class HeldCalls:
             argument_schema=call.schema,
             risk=raised_risk(verdict.risk, risk_signals(shown)),
             reason=verdict.reason,
-            account=cut(redact_text(storable_text(self.account)), LONGEST_ACCOUNT).text,
-            mode=self.mode if step is not None else ActionMode.QUEUE,
-            expires_after=self.expires_after,
-            remind_after=self.remind_after,
+            account=cut(redact_text(storable_text(account)), LONGEST_ACCOUNT).text,
+            mode=self._mode(call),
+            expires_after=EXPIRES_AFTER if expire is None else timedelta(seconds=expire),
+            remind_after=None if remind is None else timedelta(seconds=remind),
         )
 
-    def _waits(self, call: ToolCall, action: NewAction) -> str:
-        if action.mode is ActionMode.SUSPEND and call.step is not None:
-            self.parked.add(call.step)
-        return waiting_message(call.tool_name, action.id, action.reason)
 
-    async def _ask(self, conn: Connection, call: ToolCall, action_id: ActionId) -> None:
-        """Ask the owner what became of an action of unknown outcome."""
-        log.warning("action_outcome_unknown", run_id=str(self.run.id), action_id=str(action_id))
-        notice = draft_unknown_outcome(
-            self.run.user_id,
-            call.tool_name,
-            action_id,
-            agent_name=self.run.agent_name,
-            run_id=self.run.id,
-        )
-        await self.notifications.write(conn, [notice])
+async def close(
+    conn: Connection,
+    notifications: NotificationService,
+    run: Run,
+    action: PendingAction,
+    reason: str,
+) -> None:
+    """Close an approved action that is not going to run, or to end, for this reason.
+
+    What was not begun has failed. What was begun is of unknown outcome, and its owner is asked.
+    """
+    if await rows.close(conn, action, reason) is ActionStatus.UNKNOWN:
+        await _ask_what_happened(conn, notifications, run, action.id, action.tool_name)
+
+
+async def _ask_what_happened(
+    conn: Connection,
+    notifications: NotificationService,
+    run: Run,
+    action_id: ActionId,
+    tool_name: str,
+) -> None:
+    log.warning("action_outcome_unknown", run_id=str(run.id), action_id=str(action_id))
+    notice = draft_unknown_outcome(
+        run.user_id, tool_name, action_id, agent_name=run.agent_name, run_id=run.id
+    )
+    await notifications.write(conn, [notice])
 
 
 def unseal(found: ActionToExecute, cipher: Cipher | None) -> Mapping[str, Any]:

@@ -11,10 +11,10 @@ from rota.agents.graph.executor import Tools
 from rota.agents.journal.journal import Journal
 from rota.domain.approvals.actions import ActionStatus, PendingAction, message_to_agent
 from rota.domain.runs.run import ResultStatus, Run
-from rota.security.gate.calls import StepKey
+from rota.domain.runs.steps import StepKey
 from rota.security.secrets.encryption import Cipher
-from rota.services.approvals.held_calls import unseal
-from rota.services.notifications.service import NotificationService, draft_unknown_outcome
+from rota.services.approvals.held_calls import close, unseal
+from rota.services.notifications.service import NotificationService
 from rota.services.runs.endings import Ending
 from rota.store.approvals import actions as rows
 from rota.store.approvals.actions import ActionToExecute
@@ -62,34 +62,10 @@ class ActionRun:
             found = await rows.fetch_to_execute(conn, action_id=self.run.action_id)
             if found is None:
                 return ending
-            before = found.action.status
-            match before:
-                case ActionStatus.APPROVED:
-                    after = ActionStatus.FAILED
-                case ActionStatus.RUNNING:
-                    after = ActionStatus.UNKNOWN
-                case _:
-                    return ending
             action = found.action
-            if await rows.end(conn, action.id, before, after, result=ending.content):
-                await rows.record(
-                    conn,
-                    action.id,
-                    "approved",
-                    "not_run" if after is ActionStatus.FAILED else "unknown",
-                    actor="rota",
-                    origin="worker",
-                    detail=ending.content,
-                )
-            if after is ActionStatus.UNKNOWN:
-                notice = draft_unknown_outcome(
-                    action.user_id,
-                    action.tool_name,
-                    action.id,
-                    agent_name=action.agent_name,
-                    run_id=self.run.id,
-                )
-                await self.notifications.write(conn, [notice])
+            if action.status not in {ActionStatus.APPROVED, ActionStatus.RUNNING}:
+                return ending
+            await close(conn, self.notifications, self.run, action, ending.content)
         return replace(ending, extra={**ending.extra, **_extra(action)})
 
     def _ending(self, found: ActionToExecute) -> Ending:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import cached_property
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -54,14 +55,17 @@ from rota.security.gate.policy import CallPolicy
 from rota.security.gate.tool_wrapper import WrappedTools, WrappingFailure, wrap_tools_with_approval
 from rota.security.secrets.encryption import Cipher
 from rota.services.agents.option_checks import NO_DRY_RUN
+from rota.services.approvals.held_calls import HeldCalls
 from rota.services.notifications.service import NotificationService
 from rota.services.runs import endings
 from rota.services.runs.action_run import ActionRun
+from rota.services.runs.call_ledger import CallLedger
 from rota.services.runs.deadline import Deadline
 from rota.services.runs.endings import Ending
 from rota.services.runs.intake import Taken
+from rota.services.runs.journal_writer import SCHEDULES, YOURS, WriteBuffer
 from rota.services.runs.policy import policy_of
-from rota.services.runs.recorder import SCHEDULES, YOURS, RunRecorder
+from rota.services.runs.step_log import StepLog
 from rota.store.database import Database
 from rota.store.runs import journals as journal_rows
 from rota.store.runs import rows as run_rows
@@ -119,10 +123,13 @@ class _Setup:
 class Attempt:
     """Runs a run that this process has taken, once."""
 
-    def __init__(self, bench: Workbench, taken: Taken, recorder: RunRecorder) -> None:
+    def __init__(self, bench: Workbench, taken: Taken, buffer: WriteBuffer) -> None:
         self._bench = bench
         self._taken = taken
-        self._recorder = recorder
+        self._buffer = buffer
+        # Nothing that a dry run did need be kept from happening twice: it begins anew, and tells of
+        # all its calls.
+        self._steps = StepLog(buffer, () if taken.is_dry_run else taken.earlier)
         self.options = RunOptions()
         self.policy = CallPolicy()
         self._declarations: dict[str, ToolDeclaration] = {}
@@ -171,9 +178,24 @@ class Attempt:
             self._bench.database, self._bench.notifications, self._bench.cipher, self._taken.run
         )
 
+    @cached_property
+    def _ledger(self) -> CallLedger:
+        """Where calls are written down; asked for once the options are known."""
+        bench, taken = self._bench, self._taken
+        held = HeldCalls(
+            bench.database,
+            bench.notifications,
+            taken.run,
+            taken.claim,
+            self.options,
+            bench.cipher,
+        )
+        return CallLedger(self._buffer, self._steps, held, clock=bench.clock)
+
     def _earlier_progress(self) -> Progress:
         """Return what earlier attempts did, as far as their journal tells."""
-        return Journal(self._recorder, declarations={}, clock=self._bench.clock).catch_up()
+        clock = self._bench.clock
+        return Journal(self._steps, self._ledger, declarations={}, clock=clock).catch_up()
 
     def _set_up(self) -> _Setup:
         run, snapshot = self._taken.run, self._taken.claim.snapshot
@@ -186,14 +208,6 @@ class Attempt:
             options = parse_run_options(schedule.options if schedule is not None else None)
             options = options.overridden_by(parse_run_options(run.options))
         self.options = options
-        held = self._recorder.held
-        held.mode = options.approvals or held.mode
-        if options.approvals_expire is not None:
-            held.expires_after = timedelta(seconds=options.approvals_expire)
-        if options.approvals_remind is not None:
-            held.remind_after = timedelta(seconds=options.approvals_remind)
-        if options.approvals_most is not None:
-            held.most_requests = options.approvals_most
         if snapshot is None and options.model is not None:
             configuration = with_model(configuration, options.model)
         began = datetime.fromisoformat(snapshot["now"]) if snapshot else None
@@ -201,7 +215,7 @@ class Attempt:
         zone = schedule.time_zone if schedule is not None else self._taken.owner_zone
         now = (began or self._bench.clock()).astimezone(ZoneInfo(zone))
         if snapshot is None:
-            self._recorder.keep_snapshot(snapshot_of(configuration, options, now))
+            self._buffer.keep_snapshot(snapshot_of(configuration, options, now))
         return _Setup(
             configuration,
             options,
@@ -215,7 +229,8 @@ class Attempt:
         budget = Budget(setup.limits, await self._days(setup))
         self._declarations.update({tool.name: tool for tool in setup.configuration.tools})
         journal = Journal(
-            self._recorder,
+            self._steps,
+            self._ledger,
             declarations=self._declarations,
             clock=self._bench.clock,
             budget=budget,
@@ -234,7 +249,7 @@ class Attempt:
         run = self._taken.run
         async with self._bench.database.connection() as conn:
             used = await journal_rows.fetch_usage(
-                conn, run.user_id, self._recorder.day, run.schedule_id
+                conn, run.user_id, self._buffer.day, run.schedule_id
             )
         spent = {YOURS: used.get(None), SCHEDULES: used.get(run.schedule_id)}
         return tuple(
@@ -246,7 +261,7 @@ class Attempt:
     async def _within_limits(self, setup: _Setup, journal: Journal) -> Ending:
         warnings: tuple[str, ...] = ()
         try:
-            async with Deadline(setup.limits, used=self._recorder.earlier_seconds) as deadline:
+            async with Deadline(setup.limits, used=self._steps.earlier_seconds) as deadline:
                 journal.moved = deadline.moved
                 ending, warnings = await self._work(setup, journal)
         except FencedError:
@@ -297,7 +312,7 @@ class Attempt:
             agent_name=self._taken.run.agent_name,
             session_id=self._taken.run.session_id,
             declarations=self._declarations,
-            ledger=self._recorder,
+            ledger=self._ledger,
             loop=asyncio.get_running_loop(),
             policy=self.policy,
         )

@@ -20,7 +20,7 @@ from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import Claim, Outcome, ResultStatus, Run
 from rota.domain.text.storable import storable_json
 from rota.security.gate.policy import Rehearsed
-from rota.security.secrets.redaction import redact_text
+from rota.security.secrets.redaction import redact_error, redact_text
 from rota.services.notifications.service import draft, draft_pending_actions
 
 PASSING: Final = frozenset({"rate_limit", "timeout", "unavailable"})
@@ -80,7 +80,7 @@ def failed(error: Exception, *, callable_name: str | None = None) -> Ending:
     content = redact_text(failure.message)
     if callable_name is not None:
         # Whose key was refused, nobody knows: a callable talks to whom it likes.
-        content = f"The callable {callable_name} failed: {_said(error)}"
+        content = f"The callable {callable_name} failed: {redact_error(error).rstrip('.')}."
     elif failure.kind == "authentication":
         return Ending(
             ResultStatus.ERROR,
@@ -202,10 +202,6 @@ def notices_of(
             )
         )
     return notices
-
-
-def _said(error: Exception) -> str:
-    return redact_text(f"{type(error).__name__}: {error}")[:2_000].rstrip(".") + "."
 
 
 def has_failed(outcome: Outcome) -> bool:

@@ -10,7 +10,7 @@ from rota.domain.approvals.rules import Rule
 from rota.domain.ids import RunId, ScheduleId
 from rota.domain.runs.limits import DayLimits
 from rota.domain.runs.run import Claim, Run, Trigger
-from rota.domain.runs.views import StepRow
+from rota.domain.runs.steps import Step
 from rota.domain.schedules.schedule import Schedule
 from rota.services.runs.batches import Batcher
 from rota.store.database import Connection, Database
@@ -35,7 +35,7 @@ class Taken:
     schedule: Schedule | None
     agent: AgentConfiguration | None
     day_limits: DayLimits = field(default_factory=DayLimits)
-    earlier: tuple[StepRow, ...] = ()
+    earlier: tuple[Step, ...] = ()
     rules: tuple[Rule, ...] = ()
     policy_schedule_id: ScheduleId | None = None
     unattended: bool = True
@@ -114,7 +114,7 @@ class Intake:
         return taken
 
 
-async def _earlier(conn: Connection, found: ClaimedRun) -> tuple[StepRow, ...]:
+async def _earlier(conn: Connection, found: ClaimedRun) -> tuple[Step, ...]:
     if found.claim.attempt == 1:
         return ()
     return await journal_rows.fetch_steps(conn, found.run.id)

@@ -1,114 +1,210 @@
-"""Writes what attempts have collected, those that come together in one transaction."""
+"""Writes what attempts have collected: steps, audit rows and use, those of many in one transaction.
+
+Each attempt collects into a `WriteBuffer`; the `JournalWriter` of an event loop writes the buffers
+in batches, and only while their attempts hold their runs. What an attempt has left at its end is
+taken out of its buffer and written with its result, by `ResultWriter`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Final
 from weakref import WeakSet
 
 import structlog
 
-from rota.domain.runs.run import FencedError
+from rota.domain.runs.limits import Spent
+from rota.domain.runs.run import Claim, FencedError, Run
+from rota.domain.runs.steps import Step, StepKey
 from rota.services.runs.batches import BATCH_SIZE, Batcher
 from rota.store.database import Database
 from rota.store.runs import journals as rows
-
-if TYPE_CHECKING:
-    from rota.services.runs.recorder import RunRecorder
+from rota.store.runs.journals import AuditRow, JournalRows, UsageRow
 
 FLUSH_AFTER: Final = 0.1
 """Seconds that a finished step may wait for others to be written with."""
 
+YOURS: Final = "your"
+SCHEDULES: Final = "this schedule's"
+"""Whose day it is that something is counted on."""
+
 log = structlog.get_logger(__name__)
 
 
+class WriteBuffer:
+    """What one attempt has collected and not written yet.
+
+    `day` is the day, in the owner's zone, that what the run uses is counted on. `spent_today` is
+    what the database had counted when something was last added to it, by whose day it is.
+    """
+
+    def __init__(self, writer: JournalWriter, run: Run, claim: Claim, *, day: date) -> None:
+        self._writer = writer
+        self.run: Final = run
+        self.claim: Final = claim
+        self.day: Final = day
+        self.snapshot: Mapping[str, Any] | None = None
+        self.spent_today: Mapping[str, Spent] = {}
+        self.is_lost = False
+        self._steps: dict[StepKey, Step] = {}
+        self._audit: list[AuditRow] = []
+        self._usage: dict[int, UsageRow] = {}
+
+    def keep_snapshot(self, snapshot: Mapping[str, Any]) -> None:
+        """Write what the attempt runs with, together with the first thing that it writes.
+
+        An attempt that dies before that has left nothing that a later one could go on from.
+        """
+        self.snapshot = snapshot
+
+    def add(
+        self,
+        *,
+        step: Step | None = None,
+        audit: Sequence[AuditRow] = (),
+        usage: UsageRow | None = None,
+    ) -> None:
+        """Collect a step in place of an earlier one of its key, audit rows, and what was used.
+
+        They are written within `FLUSH_AFTER`.
+        """
+        if step is not None:
+            self._steps[step.key] = step
+        if usage is not None:
+            self._usage[usage.model_step] = usage
+        self._audit += audit
+        self._writer.soon(self)
+
+    async def flush(self) -> None:
+        """Write everything collected so far; raises FencedError if the run is lost, or over."""
+        await self._writer.now(self)
+
+    async def settle(self) -> None:
+        """Write nothing more by itself: what is left is taken, and written with the result."""
+        await self._writer.settle(self)
+
+    def close(self) -> None:
+        """Write nothing more; what is not written by now stays unwritten."""
+        self._writer.forget(self)
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether there is anything to write; a snapshot waits for company."""
+        return bool(self._steps or self._audit or self._usage)
+
+    def take(self) -> JournalRows:
+        """Take what is collected, to write it; `give_back` what was not."""
+        taken = JournalRows(
+            self.claim,
+            self.snapshot,
+            list(self._steps.values()),
+            self._audit,
+            list(self._usage.values()),
+        )
+        self.snapshot, self._steps, self._audit, self._usage = None, {}, [], {}
+        return taken
+
+    def give_back(self, taken: JournalRows) -> None:
+        """Collect again what could not be written, before what was collected since."""
+        self.snapshot = taken.snapshot or self.snapshot
+        self._steps = {step.key: step for step in taken.steps} | self._steps
+        self._audit = [*taken.audit, *self._audit]
+        self._usage = {used.model_step: used for used in taken.usage} | self._usage
+
+    def counted(self, days: rows.Days) -> None:
+        """Take note of what the days have come to, where this run's use was just added."""
+        for whose, schedule_id in ((YOURS, None), (SCHEDULES, self.run.schedule_id)):
+            spent = days.get((self.run.user_id, self.day, schedule_id))
+            if spent is not None:
+                self.spent_today = {**self.spent_today, whose: spent}
+
+
 class JournalWriter:
-    """Writes the journals of the runs of one loop."""
+    """Writes the buffers of the attempts of one event loop."""
 
     def __init__(self, database: Database, *, batch_size: int = BATCH_SIZE) -> None:
         self._database = database
-        self._batches: Batcher[RunRecorder, bool] = Batcher(
+        self._batches: Batcher[WriteBuffer, bool] = Batcher(
             self._write_all, size=batch_size, more_to_come=lambda _waiting: False
         )
-        self._dirty: dict[RunRecorder, None] = {}
-        self._writing: set[RunRecorder] = set()
-        self._settled: WeakSet[RunRecorder] = WeakSet()
+        self._dirty: dict[WriteBuffer, None] = {}
+        self._writing: set[WriteBuffer] = set()
+        self._settled: WeakSet[WriteBuffer] = WeakSet()
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: set[asyncio.Task[None]] = set()
 
-    def soon(self, recorder: RunRecorder) -> None:
+    def soon(self, buffer: WriteBuffer) -> None:
         """Write what this one has collected within `FLUSH_AFTER`, with that of others."""
-        self._dirty[recorder] = None
+        self._dirty[buffer] = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER, self._begin)
 
-    async def now(self, recorder: RunRecorder) -> None:
+    async def now(self, buffer: WriteBuffer) -> None:
         """Write what this one has collected; raises FencedError if its run is lost, or over."""
-        self._dirty.pop(recorder, None)
-        if recorder in self._settled:
+        self._dirty.pop(buffer, None)
+        if buffer in self._settled:
             raise FencedError("This run is over.")
-        await self._submit(recorder)
+        await self._submit(buffer)
 
-    async def settle(self, recorder: RunRecorder) -> None:
+    async def settle(self, buffer: WriteBuffer) -> None:
         """Write nothing more for this one, and wait for what is being written.
 
         What it has left is for whoever stores its result: a write of it that came after would be
         fenced, and lost.
         """
-        self._settled.add(recorder)
-        self._dirty.pop(recorder, None)
-        if recorder in self._writing:
+        self._settled.add(buffer)
+        self._dirty.pop(buffer, None)
+        if buffer in self._writing:
             # What fails here was given back: it is for the result's transaction to say so.
-            await asyncio.gather(self._batches.submit(recorder), return_exceptions=True)
+            await asyncio.gather(self._batches.submit(buffer), return_exceptions=True)
 
-    def forget(self, recorder: RunRecorder) -> None:
+    def forget(self, buffer: WriteBuffer) -> None:
         """Leave what this one has collected unwritten."""
-        self._dirty.pop(recorder, None)
+        self._dirty.pop(buffer, None)
 
     def _begin(self) -> None:
         self._timer = None
-        recorders, self._dirty = list(self._dirty), {}
-        for recorder in recorders:
-            task = asyncio.create_task(self._flush(recorder))
+        buffers, self._dirty = list(self._dirty), {}
+        for buffer in buffers:
+            task = asyncio.create_task(self._flush(buffer))
             self._flushing.add(task)
             task.add_done_callback(self._flushing.discard)
 
-    async def _submit(self, recorder: RunRecorder) -> None:
-        if not await self._batches.submit(recorder):
+    async def _submit(self, buffer: WriteBuffer) -> None:
+        if not await self._batches.submit(buffer):
             raise FencedError("Another attempt has taken this run.")
 
-    async def _flush(self, recorder: RunRecorder) -> None:
+    async def _flush(self, buffer: WriteBuffer) -> None:
         try:
-            await self._submit(recorder)
+            await self._submit(buffer)
         except FencedError:
-            recorder.lose()
-            log.warning("journal_fenced", run_id=str(recorder.run_id))
+            buffer.is_lost = True  # the next step that is recorded stops its attempt
+            log.warning("journal_fenced", run_id=str(buffer.run.id))
         except Exception as error:  # noqa: BLE001  kept in memory: the next flush, or the result's transaction, writes it or fails the run
-            log.warning("journal_flush_failed", run_id=str(recorder.run_id), error=str(error))
-            self.soon(recorder)
+            log.warning("journal_flush_failed", run_id=str(buffer.run.id), error=str(error))
+            self.soon(buffer)
 
-    async def _write_all(self, recorders: Sequence[RunRecorder]) -> Sequence[bool]:
+    async def _write_all(self, buffers: Sequence[WriteBuffer]) -> Sequence[bool]:
         """Write; returns of each whether its attempt still holds its run."""
-        journals = {
-            recorder: recorder.take()
-            for recorder in dict.fromkeys(recorders)
-            if recorder.is_dirty and recorder not in self._settled
+        taken = {
+            buffer: buffer.take()
+            for buffer in dict.fromkeys(buffers)
+            if buffer.is_dirty and buffer not in self._settled
         }
-        if not journals:
-            return [True] * len(recorders)
-        self._writing = set(journals)
+        if not taken:
+            return [True] * len(buffers)
+        self._writing = set(taken)
         try:
             async with self._database.connection() as conn:  # one statement: a transaction
-                written = await rows.write_journals(
-                    conn, [unwritten.rows(r.claim) for r, unwritten in journals.items()]
-                )
+                written = await rows.write_journals(conn, list(taken.values()))
         except BaseException:
-            for recorder, unwritten in journals.items():
-                recorder.give_back(unwritten)
+            for buffer, journal in taken.items():
+                buffer.give_back(journal)
             raise
         finally:
             self._writing = set()
-        for recorder in journals:
-            recorder.counted(written.days)
-        return [r not in journals or r.run_id in written.held for r in recorders]
+        for buffer in taken:
+            buffer.counted(written.days)
+        return [b not in taken or b.run.id in written.held for b in buffers]

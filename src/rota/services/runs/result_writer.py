@@ -12,26 +12,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from uuid import uuid4
 
 import structlog
 
+from rota.domain.ids import ResultId
 from rota.domain.notifications.notification import Category, NewNotification
 from rota.domain.runs.options import MOST_RETRIES, RunOptions
-from rota.domain.runs.run import Claim, FencedError, Outcome, ResultStatus, Run, Trigger
+from rota.domain.runs.run import FencedError, Outcome, ResultStatus, Trigger
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
-from rota.security.secrets.redaction import redact_text
+from rota.security.secrets.redaction import redact_error
 from rota.services.notifications.service import NotificationService, draft
 from rota.services.runs.batches import BATCH_SIZE, BATCH_WAIT, Batcher
 from rota.services.runs.endings import Ending, metadata_of, notices_of
-from rota.services.runs.recorder import RunRecorder
-from rota.services.runs.unwritten import Unwritten
+from rota.services.runs.intake import Taken
+from rota.services.runs.journal_writer import WriteBuffer
 from rota.store.approvals import actions as action_rows
 from rota.store.database import Connection, Database
 from rota.store.runs import journals as journal_rows
 from rota.store.runs import results as result_rows
 from rota.store.runs import rows as run_rows
-from rota.store.runs.rows import Ended
+from rota.store.runs.journals import JournalRows
 from rota.store.schedules import rows as schedule_rows
 
 PAUSED: Final = "The schedule is paused until then: `rota schedules resume {}` starts it again."
@@ -47,17 +49,24 @@ _COUNTED: Final = frozenset({Trigger.SCHEDULE, Trigger.CATCH_UP, Trigger.RETRY})
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A run that is over, to be stored."""
+@dataclass(frozen=True, slots=True, eq=False)
+class FinishedAttempt:
+    """An attempt that is over, to be stored with what its buffer has left."""
 
-    run: Run
-    schedule: Schedule | None
-    claim: Claim
-    recorder: RunRecorder
+    taken: Taken
+    buffer: WriteBuffer
     options: RunOptions
     ending: Ending
     duration_ms: int
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The schedule that it belongs to."""
+        return self.taken.schedule
+
+
+Left = Mapping[FinishedAttempt, JournalRows]
+"""What each attempt has collected and not written yet."""
 
 
 class ResultWriter:
@@ -77,22 +86,22 @@ class ResultWriter:
         self._notifications = notifications
         self._clock = clock
         self._random = random
-        self._batches = Batcher[Finished, Outcome](
+        self._batches = Batcher[FinishedAttempt, Outcome](
             self._store_all, size=batch_size, wait=BATCH_WAIT, more_to_come=more_to_come
         )
 
-    async def store(self, finished: Finished) -> Outcome:
+    async def store(self, attempt: FinishedAttempt) -> Outcome:
         """Store one run, with others; raises FencedError if its attempt no longer holds it."""
-        return await self._batches.submit(finished)
+        return await self._batches.submit(attempt)
 
-    async def _store_all(self, batch: Sequence[Finished]) -> list[Outcome]:
-        await asyncio.gather(*(finished.recorder.settle() for finished in batch))
-        unwritten = {finished.recorder: finished.recorder.take() for finished in batch}
+    async def _store_all(self, batch: Sequence[FinishedAttempt]) -> list[Outcome]:
+        await asyncio.gather(*(attempt.buffer.settle() for attempt in batch))
+        left = {attempt: attempt.buffer.take() for attempt in batch}
         try:
-            outcomes = await self._store(batch, unwritten)
+            outcomes = await self._store(batch, left)
         except BaseException:
-            for recorder, collected in unwritten.items():
-                recorder.give_back(collected)
+            for attempt, journal in left.items():
+                attempt.buffer.give_back(journal)
             raise
         for outcome in outcomes:
             log.info(
@@ -105,102 +114,92 @@ class ResultWriter:
             )
         return outcomes
 
-    async def _store(
-        self, batch: Sequence[Finished], unwritten: Mapping[RunRecorder, Unwritten]
-    ) -> list[Outcome]:
+    async def _store(self, batch: Sequence[FinishedAttempt], left: Left) -> list[Outcome]:
         """Store a batch; only where notifications fail is a savepoint for each worth its price."""
         try:
             async with self._database.transaction() as conn:
-                outcomes, notices = await self._write(conn, batch, unwritten)
+                outcomes, notices = await self._write(conn, batch, left)
                 with _telling():
                     await self._notifications.write(conn, [n for own in notices for n in own])
                 return outcomes
         except _UntoldError as error:
-            log.warning("notifications_failed", count=len(batch), error=_said(error.reason))
+            log.warning(
+                "notifications_failed", count=len(batch), error=redact_error(error.reason, 500)
+            )
         async with self._database.transaction() as conn:
-            outcomes, notices = await self._write(conn, batch, unwritten)
+            outcomes, notices = await self._write(conn, batch, left)
             return [
                 await self._notify_alone(conn, outcome, own)
                 for outcome, own in zip(outcomes, notices, strict=True)
             ]
 
     async def _write(
-        self,
-        conn: Connection,
-        batch: Sequence[Finished],
-        unwritten: Mapping[RunRecorder, Unwritten],
+        self, conn: Connection, batch: Sequence[FinishedAttempt], left: Left
     ) -> tuple[list[Outcome], list[list[NewNotification]]]:
         """Write all but the notifications; returns these with the outcomes."""
         # Schedules' rows before runs', as schedulers lock them, and each kind in one order.
-        ordered = sorted(batch, key=lambda finished: str(finished.run.schedule_id))
-        pauses = {finished.run.id: await self._pause(conn, finished) for finished in ordered}
-        journals = [replace(u.rows(r.claim), snapshot=None) for r, u in unwritten.items()]
+        ordered = sorted(batch, key=lambda attempt: str(attempt.taken.run.schedule_id))
+        pauses = {attempt: await self._pause(conn, attempt) for attempt in ordered}
+        journals = [replace(journal, snapshot=None) for journal in left.values()]
         written = await journal_rows.write_journals(conn, journals)
         if len(written.held) < len(batch):
             raise FencedError("Another attempt has taken this run.")
+        drafts = [await self._outcome(conn, attempt) for attempt in batch]
         ends = [
-            await self._ended(conn, finished, unwritten[finished.recorder]) for finished in batch
+            (attempt.taken.claim.token, draft, left[attempt].snapshot)
+            for attempt, draft in zip(batch, drafts, strict=True)
         ]
-        stored = await run_rows.finish_runs(conn, ends)
-        if len(stored) < len(batch):
+        asked_for = await run_rows.finish_runs(conn, ends)
+        if len(asked_for) < len(batch):
             raise FencedError("Another attempt has taken this run.")
-        outcomes = [
-            Outcome(
-                run_id=finished.run.id,
-                result_id=stored[finished.run.id].id,
-                session_id=finished.run.session_id,
-                agent_name=finished.run.agent_name,
-                status=end.status,
-                content=end.content,
-                pending_actions_created=stored[finished.run.id].pending,
-                duration_ms=end.duration_ms,
-                metadata=end.metadata,
-            )
-            for finished, end in zip(batch, ends, strict=True)
-        ]
+        outcomes = [replace(o, pending_actions_created=asked_for[o.run_id]) for o in drafts]
         asking = [outcome.run_id for outcome in outcomes if outcome.pending_actions_created]
         requests = await action_rows.requests_of(conn, asking) if asking else {}
         notices = [
             [
                 *notices_of(
                     outcome,
-                    finished.run.user_id,
-                    finished.schedule.name if finished.schedule else None,
-                    finished.schedule.result_category
-                    if finished.schedule
-                    else Category.AGENT_RESULT,
+                    attempt.taken.run.user_id,
+                    attempt.schedule.name if attempt.schedule else None,
+                    attempt.schedule.result_category if attempt.schedule else Category.AGENT_RESULT,
                     requests.get(outcome.run_id, ()),
                 ),
-                *pauses[finished.run.id],
+                *pauses[attempt],
             ]
-            for finished, outcome in zip(batch, outcomes, strict=True)
+            for attempt, outcome in zip(batch, outcomes, strict=True)
         ]
         return outcomes, notices
 
-    async def _ended(self, conn: Connection, finished: Finished, unwritten: Unwritten) -> Ended:
-        ending, schedule = finished.ending, finished.schedule
+    async def _outcome(self, conn: Connection, attempt: FinishedAttempt) -> Outcome:
+        """Return the outcome to store; a retry of the run is written, where it is to be retried."""
+        ending, schedule, run = attempt.ending, attempt.schedule, attempt.taken.run
         text = ending.content
         if ending.pause_note is not None and schedule is not None:
             text = f"{text} {PAUSED.format(schedule.name)}"
         content = cut(storable_text(text), RESULT_CONTENT_LIMIT)
         now = self._clock()
-        metadata = metadata_of(finished.run, finished.claim, ending, now)
+        metadata = metadata_of(run, attempt.taken.claim, ending, now)
         if content.truncated:
             metadata |= {"truncated": True, "original_length": content.original_length}
-        metadata |= await self._retry(conn, finished, now)
-        return Ended(
-            finished.claim,
-            content.text,
-            ending.status,
-            finished.duration_ms,
-            metadata,
-            unwritten.snapshot,
+        metadata |= await self._retry(conn, attempt, now)
+        return Outcome(
+            run_id=run.id,
+            result_id=ResultId(uuid4()),
+            session_id=run.session_id,
+            agent_name=run.agent_name,
+            status=ending.status,
+            content=content.text,
+            pending_actions_created=0,  # as far as is known before it is stored
+            duration_ms=attempt.duration_ms,
+            metadata=metadata,
         )
 
-    async def _retry(self, conn: Connection, finished: Finished, now: datetime) -> dict[str, Any]:
+    async def _retry(
+        self, conn: Connection, attempt: FinishedAttempt, now: datetime
+    ) -> dict[str, Any]:
         """Write a later run for one that failed for a passing reason, where its options ask."""
-        run, left = finished.run, finished.options.retries or 0
-        if not finished.ending.passing or left < 1:
+        run, left = attempt.taken.run, attempt.options.retries or 0
+        if not attempt.ending.passing or left < 1:
             return {}
         # Those that failed together part ways.
         times = [now + delay * (1 + 0.2 * self._random()) for delay in RETRY_DELAYS]
@@ -218,15 +217,15 @@ class ResultWriter:
             "retry_run_id": str(retry_id),
         }
 
-    async def _pause(self, conn: Connection, finished: Finished) -> list[NewNotification]:
+    async def _pause(self, conn: Connection, attempt: FinishedAttempt) -> list[NewNotification]:
         """Pause the schedule if this ending asks for it; returns what its owner is yet to hear."""
-        schedule, ending = finished.schedule, finished.ending
+        schedule, ending = attempt.schedule, attempt.ending
         if schedule is None:
             return []
         if ending.pause_note is not None:
             await schedule_rows.pause(conn, schedule.id, ending.pause_note)
             return []
-        if schedule.policy.pause_after_failures is None or not _counts(finished):
+        if schedule.policy.pause_after_failures is None or not _counts(attempt):
             return []
         failed = ending.status is ResultStatus.ERROR and "cancelled" not in ending.extra
         counted = await schedule_rows.count_failure(conn, schedule.id, failed=failed)
@@ -237,7 +236,7 @@ class ResultWriter:
             return []
         return [
             draft(
-                finished.run.user_id,
+                attempt.taken.run.user_id,
                 f"{schedule.name} is paused",
                 f"{note} {PAUSED.format(schedule.name)}",
                 category=Category.ERROR,
@@ -252,7 +251,7 @@ class ResultWriter:
             async with conn.transaction():
                 await self._notifications.write(conn, notices)
         except Exception as error:  # noqa: BLE001  SPEC-003: a failing NotificationService never costs the result
-            text = _said(error)
+            text = redact_error(error, 500)
             log.warning("notification_failed", run_id=str(outcome.run_id), error=text)
             await result_rows.note_notification_error(conn, outcome.result_id, text)
             return replace(outcome, metadata={**outcome.metadata, "notification_error": text})
@@ -275,13 +274,10 @@ def _telling() -> Iterator[None]:
         raise _UntoldError(error) from error
 
 
-def _counts(finished: Finished) -> bool:
+def _counts(attempt: FinishedAttempt) -> bool:
     """Return whether a run counts towards its schedule's failures in a row: once per fire."""
-    by_person = finished.run.trigger is Trigger.RETRY and finished.run.fire_time is None
-    if finished.run.trigger not in _COUNTED or by_person:
+    run = attempt.taken.run
+    by_person = run.trigger is Trigger.RETRY and run.fire_time is None
+    if run.trigger not in _COUNTED or by_person:
         return False
-    return not (finished.ending.passing and (finished.options.retries or 0) > 0)
-
-
-def _said(error: Exception) -> str:
-    return redact_text(f"{type(error).__name__}: {error}")[:500]
+    return not (attempt.ending.passing and (attempt.options.retries or 0) > 0)

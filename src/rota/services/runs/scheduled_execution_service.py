@@ -20,10 +20,8 @@ from rota.agents.models.prices import PriceTable
 from rota.agents.own_code.registered import RegisteredCallable
 from rota.agents.tools.context import ToolRegistry
 from rota.domain.errors import ConflictError, RotaError, SuspendedError
-from rota.domain.ids import ResultId, RunId, UserId
-from rota.domain.notifications.notification import Category
-from rota.domain.runs.run import FencedError, Outcome, ResultStatus, Run
-from rota.domain.runs.views import Result
+from rota.domain.ids import RunId, UserId
+from rota.domain.runs.run import FencedError, Outcome, Run
 from rota.domain.schedules.schedule import Schedule
 from rota.security.secrets.encryption import Cipher
 from rota.services.notifications.service import NotificationService
@@ -31,9 +29,8 @@ from rota.services.runs.attempt import Attempt, ToolContextFactory, UnwrappedToo
 from rota.services.runs.batches import BATCH_SIZE
 from rota.services.runs.endings import notices_of
 from rota.services.runs.intake import Intake, Taken
-from rota.services.runs.journal_writer import JournalWriter
-from rota.services.runs.recorder import RunRecorder
-from rota.services.runs.result_writer import Finished, ResultWriter
+from rota.services.runs.journal_writer import JournalWriter, WriteBuffer
+from rota.services.runs.result_writer import FinishedAttempt, ResultWriter
 from rota.store.approvals import actions as action_rows
 from rota.store.database import Database
 from rota.store.runs import results as result_rows
@@ -129,10 +126,10 @@ class ScheduledExecutionService:
                 await self._notifications.write(
                     conn,
                     notices_of(
-                        _outcome_of(result),
+                        result.outcome,
                         UserId(result.user_id),
                         result.schedule_name,
-                        Category(result.result_category),
+                        result.result_category,
                         requests.get(RunId(result.run_id), ()),
                     ),
                 )
@@ -141,51 +138,32 @@ class ScheduledExecutionService:
     async def _execute(self, taken: Taken) -> Outcome:
         started = time.perf_counter()
         day = self._bench.clock().astimezone(ZoneInfo(taken.owner_zone)).date()
-        recorder = RunRecorder(
-            self._database,
-            taken.run,
-            taken.claim,
-            day=day,
-            # Nothing that a dry run did need be kept from happening twice: it begins anew, and
-            # tells of all its calls.
-            earlier=() if taken.is_dry_run else taken.earlier,
-            clock=self._bench.clock,
-            notifications=self._notifications,
-            writer=self._journals,
-            cipher=self._bench.cipher,
-        )
-        attempt = Attempt(self._bench, taken, recorder)
+        buffer = WriteBuffer(self._journals, taken.run, taken.claim, day=day)
+        attempt = Attempt(self._bench, taken, buffer)
         self._under_way += 1
         try:
             try:
                 ending = await attempt.run()
             except asyncio.CancelledError:  # handed over: what is journalled so far stays
-                await asyncio.shield(self._hand_over(recorder))
+                await asyncio.shield(self._hand_over(buffer))
                 raise
             except SuspendedError:
-                await self._suspend(taken.run, recorder)
+                await self._suspend(buffer)
                 raise
             duration_ms = round((time.perf_counter() - started) * 1000)
             return await self._writer.store(
-                Finished(
-                    taken.run,
-                    taken.schedule,
-                    taken.claim,
-                    recorder,
-                    attempt.options,
-                    ending,
-                    duration_ms,
-                )
+                FinishedAttempt(taken, buffer, attempt.options, ending, duration_ms)
             )
         finally:
             self._under_way -= 1
-            recorder.close()
+            buffer.close()
 
-    async def _suspend(self, run: Run, recorder: RunRecorder) -> None:
+    async def _suspend(self, buffer: WriteBuffer) -> None:
         """Park a run, and tell its owner what it waits for."""
-        await recorder.flush()
+        run = buffer.run
+        await buffer.flush()
         async with self._database.transaction() as conn:
-            if (is_parked := await run_rows.suspend_run(conn, recorder.claim)) is None:
+            if (is_parked := await run_rows.suspend_run(conn, buffer.claim)) is None:
                 raise FencedError("Another attempt has taken this run.")
             pending = (await action_rows.requests_of(conn, [run.id])).get(run.id, ())
             if pending:
@@ -199,34 +177,20 @@ class ScheduledExecutionService:
                 )
         log.info("run_suspended", run_id=str(run.id), parked=is_parked, pending=len(pending))
 
-    async def _hand_over(self, recorder: RunRecorder) -> None:
+    async def _hand_over(self, buffer: WriteBuffer) -> None:
         """Write what is journalled so far; an attempt that lost the run has nothing to write."""
         try:
-            await recorder.flush()
+            await buffer.flush()
             async with self._database.connection() as conn:
-                await run_rows.count_hand_over(conn, recorder.claim)
+                await run_rows.count_hand_over(conn, buffer.claim)
         except FencedError:
             return
         except RotaError as error:
-            log.warning("journal_flush_failed", run_id=str(recorder.run_id), error=str(error))
+            log.warning("journal_flush_failed", run_id=str(buffer.run.id), error=str(error))
 
     async def _stored_outcome(self, run_id: RunId) -> Outcome:
         async with self._database.connection() as conn:
             result = await result_rows.fetch_result_of_run(conn, run_id)
         if result is None:
             raise ConflictError("This run was cancelled; it cannot be executed.")
-        return _outcome_of(result)
-
-
-def _outcome_of(result: Result) -> Outcome:
-    return Outcome(
-        run_id=RunId(result.run_id),
-        result_id=ResultId(result.id),
-        session_id=result.session_id,
-        agent_name=result.agent_name,
-        status=ResultStatus(result.status),
-        content=result.result_content,
-        pending_actions_created=result.pending_actions_created,
-        duration_ms=result.execution_duration_ms,
-        metadata=result.metadata,
-    )
+        return result.outcome

@@ -11,7 +11,8 @@ from rota.domain.errors import ConflictError, NotFoundError, SuspendedError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import RunStatus
-from rota.domain.runs.views import Result, RunView, StepRow
+from rota.domain.runs.steps import Step
+from rota.domain.runs.views import Result, RunView
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.services.agents.option_checks import check_options
 from rota.services.references import ENOUGH, id_prefix, the_one
@@ -138,7 +139,7 @@ class RunService:
                 conn, schedule_id=schedule_id, status=status, limit=limit
             )
 
-    async def get(self, user_id: UserId, reference: str) -> tuple[RunView, tuple[StepRow, ...]]:
+    async def get(self, user_id: UserId, reference: str) -> tuple[RunView, tuple[Step, ...]]:
         """Return a run and its steps by its id, or its beginning; raises NotFoundError."""
         async with self._database.acting_as(user_id) as conn:
             found = await _find(conn, reference)

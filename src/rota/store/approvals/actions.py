@@ -20,9 +20,10 @@ from rota.domain.approvals.actions import (
 from rota.domain.approvals.review import HISTORY_DAYS, Precedents
 from rota.domain.ids import ActionId, RunId, UserId
 from rota.domain.runs.run import Claim, Run
+from rota.domain.runs.steps import StepKey
 from rota.store.database import Connection
 from rota.store.records import jsonb
-from rota.store.statements import Row, execute, many, one, one_or_none, value, value_or_none, values
+from rota.store.statements import Row, execute, many, one, one_or_none, value, value_or_none
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class NewAction:
     id: ActionId
     user_id: UserId
     run_id: RunId
-    step: tuple[int, int] | None
+    step: StepKey | None
     agent_name: str
     tool_name: str
     tool_version: int | None
@@ -105,7 +106,7 @@ async def fetch_to_execute(
     *,
     action_id: ActionId | None = None,
     run_id: RunId | None = None,
-    step: tuple[int, int] | None = None,
+    step: StepKey | None = None,
 ) -> ActionToExecute | None:
     """Lock and return an action, by its id, or by its place in the run that asked for it."""
     model_step, call_index = step if step is not None else (None, None)
@@ -138,17 +139,15 @@ async def find_requests(
     )
 
 
-async def withdraw_like(
-    conn: Connection, run_id: RunId, tool_name: str, arguments_hash: str
-) -> tuple[ActionId, ...]:
-    """Withdraw what a run still asks for that is like a call; returns the actions."""
-    return await values(
+async def withdraw_like(conn: Connection, run_id: RunId, repeated: NewAction) -> None:
+    """Withdraw what a run still asks for that is asked for again."""
+    await execute(
         conn,
         "approvals/withdraw_like",
-        ActionId,
         run_id=run_id,
-        tool_name=tool_name,
-        arguments_hash=arguments_hash,
+        tool_name=repeated.tool_name,
+        arguments_hash=repeated.arguments_hash,
+        detail=f"asked for again by a retry: {repeated.id}",
     )
 
 
@@ -181,7 +180,7 @@ async def hold(conn: Connection, new: NewAction) -> None:
 
 
 async def start(conn: Connection, action: PendingAction, claim: Claim) -> bool:
-    """Begin to execute an approved action; False for all but the first who tries."""
+    """Begin to execute an approved action, which is recorded; False for all but the first."""
     return (
         await execute(
             conn,
@@ -196,7 +195,7 @@ async def start(conn: Connection, action: PendingAction, claim: Claim) -> bool:
 
 
 async def take_over(conn: Connection, action_id: ActionId, claim: Claim) -> bool:
-    """Go on with an action that an earlier attempt began."""
+    """Go on with an action that an earlier attempt began, which is recorded."""
     return (
         await execute(conn, "approvals/take_over_action", action_id=action_id, token=claim.token)
         > 0
@@ -204,26 +203,26 @@ async def take_over(conn: Connection, action_id: ActionId, claim: Claim) -> bool
 
 
 async def end(
-    conn: Connection,
-    action_id: ActionId,
-    before: ActionStatus,
-    after: ActionStatus,
-    *,
-    result: str,
-    claim: Claim | None = None,
+    conn: Connection, action_id: ActionId, after: ActionStatus, *, result: str, claim: Claim
 ) -> bool:
-    """Move an action on, with what came of it; with `claim` only if that attempt executes it."""
+    """Store what came of a running action, if this attempt executes it; the journal records it."""
     return (
         await execute(
             conn,
             "approvals/end_action",
             action_id=action_id,
-            from_status=before.value,
-            to_status=after.value,
+            status=after.value,
             result=result,
-            token=claim.token if claim is not None else None,
+            token=claim.token,
         )
         > 0
+    )
+
+
+async def close(conn: Connection, action: PendingAction, reason: str) -> ActionStatus | None:
+    """Close an approved action as failed, and a running one as unknown; None for any other."""
+    return await value_or_none(
+        conn, "approvals/close_action", ActionStatus, action_id=action.id, reason=reason
     )
 
 

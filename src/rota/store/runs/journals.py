@@ -15,7 +15,8 @@ from uuid import UUID
 from rota.domain.ids import ActionId, RunId, ScheduleId, UserId
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.run import Claim
-from rota.domain.runs.views import StepRow
+from rota.domain.runs.steps import Step
+from rota.domain.text.storable import storable_json, storable_text
 from rota.store.database import Connection
 from rota.store.records import records, row_of
 from rota.store.statements import Row, many
@@ -59,20 +60,21 @@ class JournalRows:
 
     claim: Claim
     snapshot: Mapping[str, Any] | None = None
-    steps: Sequence[StepRow] = ()
+    steps: Sequence[Step] = ()
     audit: Sequence[AuditRow] = ()
     usage: Sequence[UsageRow] = ()
 
 
+Days = Mapping[tuple[UserId, date, ScheduleId | None], Spent]
+"""What days have come to. A day in all has no schedule."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The runs that their attempts still hold, and what the days that were added to come to.
-
-    A day in all has no schedule.
-    """
+    """The runs that their attempts still hold, and what the days that were added to come to."""
 
     held: frozenset[RunId]
-    days: Mapping[tuple[UserId, date, ScheduleId | None], Spent]
+    days: Days
 
 
 async def write_journals(conn: Connection, journals: Sequence[JournalRows]) -> Written:
@@ -86,7 +88,7 @@ async def write_journals(conn: Connection, journals: Sequence[JournalRows]) -> W
             for j in journals
         ),
         steps=records(
-            {"run_id": j.claim.run_id, **row_of(step)} for j in journals for step in j.steps
+            {"run_id": j.claim.run_id, **_storable(step)} for j in journals for step in j.steps
         ),
         audit=records(
             {"run_id": j.claim.run_id, **row_of(entry)} for j in journals for entry in j.audit
@@ -105,9 +107,9 @@ async def write_journals(conn: Connection, journals: Sequence[JournalRows]) -> W
     )
 
 
-async def fetch_steps(conn: Connection, run_id: RunId) -> tuple[StepRow, ...]:
+async def fetch_steps(conn: Connection, run_id: RunId) -> tuple[Step, ...]:
     """Return a run's journal in order."""
-    return await many(conn, "runs/fetch_steps", StepRow, run_id=run_id)
+    return await many(conn, "runs/fetch_steps", _step, run_id=run_id)
 
 
 async def fetch_usage(
@@ -118,3 +120,18 @@ async def fetch_usage(
         conn, "runs/fetch_usage", Row, user_id=user_id, day=day, schedule_id=schedule_id
     )
     return {row["schedule_id"]: Spent(row["tokens"], row["cost_usd"]) for row in rows}
+
+
+def _step(row: Row) -> Step:
+    return Step(**{**row, "attempts": tuple(row["attempts"] or ())})
+
+
+def _storable(step: Step) -> dict[str, Any]:
+    """Return a step as its row; names and ids are a model's, errors a server's: any text."""
+    return {
+        **row_of(step),
+        "name": storable_text(step.name),
+        "tool_call_id": storable_text(step.tool_call_id) if step.tool_call_id else None,
+        "attempts": storable_json(step.attempts),
+        "error": storable_text(step.error) if step.error else None,
+    }

@@ -9,33 +9,13 @@ from typing import Any
 from uuid import UUID
 
 from rota.domain.approvals.rules import Rule
-from rota.domain.ids import ActionId, FencingToken, ResultId, RunId, ScheduleId, UserId
+from rota.domain.ids import ActionId, FencingToken, RunId, ScheduleId, UserId
 from rota.domain.runs.limits import DayLimits
-from rota.domain.runs.run import Claim, ResultStatus, Run, RunStatus, Trigger
+from rota.domain.runs.run import Claim, Outcome, Run, RunStatus, Trigger
 from rota.store.approvals.rules import rule_from_row
 from rota.store.database import Connection
 from rota.store.records import jsonb, records
 from rota.store.statements import Row, execute, many, one, one_or_none, value_or_none, values
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A run's end, to be stored. `snapshot` is kept where none was stored before."""
-
-    claim: Claim
-    content: str
-    status: ResultStatus
-    duration_ms: int
-    metadata: Mapping[str, Any]
-    snapshot: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredResult:
-    """A result as it was stored; `pending` counts the actions that its run asked for."""
-
-    id: ResultId
-    pending: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,26 +137,33 @@ async def suspend_run(conn: Connection, claim: Claim) -> bool | None:
     return not await value_or_none(conn, "approvals/resume_run", bool, run_id=claim.run_id)
 
 
-async def finish_runs(conn: Connection, ends: Sequence[Ended]) -> dict[RunId, StoredResult]:
-    """Store results and end their runs; runs that their attempt no longer holds are left out."""
+async def finish_runs(
+    conn: Connection, ends: Sequence[tuple[FencingToken, Outcome, Mapping[str, Any] | None]]
+) -> dict[RunId, int]:
+    """Store outcomes as results and end their runs, each only while its token holds it.
+
+    The third of each is its attempt's snapshot, kept where none was stored before. Returns of the
+    runs that were ended how many actions they asked for.
+    """
     rows = await many(
         conn,
         "runs/finish_runs",
         Row,
         ends=records(
             {
-                "run_id": end.claim.run_id,
-                "token": end.claim.token,
-                "content": end.content,
-                "status": end.status,
-                "duration_ms": end.duration_ms,
-                "metadata": end.metadata,
-                "snapshot": end.snapshot,
+                "run_id": outcome.run_id,
+                "token": token,
+                "result_id": outcome.result_id,
+                "content": outcome.content,
+                "status": outcome.status,
+                "duration_ms": outcome.duration_ms,
+                "metadata": outcome.metadata,
+                "snapshot": snapshot,
             }
-            for end in ends
+            for token, outcome, snapshot in ends
         ),
     )
-    return {row["run_id"]: StoredResult(row["id"], row["pending_actions_created"]) for row in rows}
+    return {row["run_id"]: row["pending_actions_created"] for row in rows}
 
 
 async def cancel_requests(conn: Connection, run_ids: Sequence[RunId]) -> tuple[RunId, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rota.domain.ids import ScheduleId
+from rota.domain.runs.run import ResultStatus, RunStatus, Trigger
 from rota.domain.runs.views import RunView
 from rota.store.database import Connection
-from rota.store.statements import many
+from rota.store.statements import Row, many
 
 
 async def list_runs(
@@ -20,9 +21,21 @@ async def list_runs(
     return await many(
         conn,
         "runs/list_runs",
-        RunView,
+        _run_view,
         schedule_id=schedule_id,
         status=status,
         prefix=prefix,
         limit=limit,
+    )
+
+
+def _run_view(row: Row) -> RunView:
+    result = row["result_status"]
+    return RunView(
+        **{
+            **row,
+            "trigger": Trigger(row["trigger"]),
+            "status": RunStatus(row["status"]),
+            "result_status": ResultStatus(result) if result is not None else None,
+        }
     )

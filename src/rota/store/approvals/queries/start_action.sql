@@ -1,6 +1,6 @@
 -- Only the winner of this executes the action, and only what was approved.
-UPDATE public.pending_actions
+UPDATE public.pending_actions AS a
 SET status = 'running', started_at = now(), executing_token = %(token)s
-WHERE id = %(action_id)s AND status = 'approved' AND version = %(version)s
-  AND arguments_hash = %(arguments_hash)s
-RETURNING id
+WHERE a.id = %(action_id)s AND a.status = 'approved' AND a.version = %(version)s
+  AND a.arguments_hash = %(arguments_hash)s
+RETURNING rota.record_decision(a, 'approved', 'started', 'rota', 'worker', '')

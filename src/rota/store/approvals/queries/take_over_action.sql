@@ -1,4 +1,6 @@
 -- An action whose tool may be called twice, begun by an attempt that is over.
-UPDATE public.pending_actions SET executing_token = %(token)s
-WHERE id = %(action_id)s AND status = 'running' AND executing_token < %(token)s
-RETURNING id
+UPDATE public.pending_actions AS a SET executing_token = %(token)s
+WHERE a.id = %(action_id)s AND a.status = 'running' AND a.executing_token < %(token)s
+RETURNING rota.record_decision(
+    a, 'approved', 'started', 'rota', 'worker',
+    'begun again: the attempt before ended, and the tool may be called twice')

@@ -1,23 +1,23 @@
 -- The results and the ends of runs, each only while its attempt still holds its run.
 WITH given AS (
     SELECT * FROM jsonb_to_recordset(%(ends)s::jsonb) AS g (
-        run_id uuid, token bigint, content text, status text, duration_ms integer,
-        metadata jsonb, snapshot jsonb)
+        run_id uuid, token bigint, result_id uuid, content text, status text,
+        duration_ms integer, metadata jsonb, snapshot jsonb)
 ), ended AS (
     UPDATE public.agent_runs AS r
     SET status = 'finished', finished_at = now(), snapshot = coalesce(r.snapshot, g.snapshot)
     FROM given AS g
     WHERE r.id = g.run_id AND r.fencing_token = g.token AND r.status = 'running'
-    RETURNING r.id, r.user_id, r.schedule_id, r.agent_name, r.prompt, g.content, g.status,
-              g.duration_ms, g.metadata
+    RETURNING r.id, r.user_id, r.schedule_id, r.agent_name, r.prompt, g.result_id, g.content,
+              g.status, g.duration_ms, g.metadata
 )
 INSERT INTO public.agent_execution_results
-    (user_id, schedule_id, run_id, agent_name, prompt, result_content, status,
-     pending_actions_created, execution_duration_ms, metadata)
-SELECT e.user_id, e.schedule_id, e.id, e.agent_name, e.prompt, e.content, e.status,
+    (id, user_id, schedule_id, run_id, agent_name, prompt, result_content,
+     status, pending_actions_created, execution_duration_ms, metadata)
+SELECT e.result_id, e.user_id, e.schedule_id, e.id, e.agent_name, e.prompt, e.content, e.status,
        -- Those that the run waited for are decided by now.
        (SELECT count(*) FROM public.pending_actions AS p
         WHERE p.run_id = e.id AND p.mode = 'queue'),
        e.duration_ms, e.metadata
 FROM ended AS e
-RETURNING run_id, id, pending_actions_created
+RETURNING run_id, pending_actions_created

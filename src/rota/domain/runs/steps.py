@@ -1,0 +1,58 @@
+"""A step: one journalled call of a run, of a model, a tool or an operator's own code.
+
+Steps are written while a run goes on, and replayed to a later attempt of it. Here is only what a
+step is; `agents/journal` says when one is written, `store/runs/journals` how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, Literal, NamedTuple
+
+MODEL_CALL: Final = -1
+"""`call_index` of a model call; its tool calls count from 0."""
+
+BEFORE: Final = 0
+"""`model_step` of what happens before the first model call: a pre-check."""
+
+StepKind = Literal["model", "tool", "callable"]
+StepStatus = Literal["started", "finished", "failed", "held", "unknown"]
+
+
+class StepKey(NamedTuple):
+    """Where a call stands in its run: the model call that made it, and its place there."""
+
+    model_step: int
+    call_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One row of `agent_run_steps`, without its run. Times are aware and in UTC.
+
+    `request` holds redacted arguments and their hash. `attempts` are the failed attempts of a model
+    call, `cost_usd` is None where no price is known.
+    """
+
+    model_step: int
+    call_index: int
+    kind: StepKind
+    name: str
+    status: StepStatus
+    started_at: datetime
+    tool_call_id: str | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+    response: Any = None
+    usage: Mapping[str, Any] | None = None
+    cost_usd: Decimal | None = None
+    attempts: tuple[Mapping[str, Any], ...] = ()
+    error: str | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def key(self) -> StepKey:
+        """Where it stands in its run."""
+        return StepKey(self.model_step, self.call_index)

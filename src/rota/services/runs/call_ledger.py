@@ -1,0 +1,142 @@
+"""Writes down what becomes of the tool calls of one attempt, and asks about those that need a yes.
+
+The gate (security/gate) calls it for every call that it judges. What is held, and what was
+approved, `HeldCalls` knows; here it is brought together with the audit log and the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from rota.domain.approvals.verdict import Decision, Verdict
+from rota.domain.text.storable import storable_text
+from rota.security.gate.calls import CallNotRun, HoldOutcome, ToolCall, ToolOutcome
+from rota.security.secrets.redaction import redact, redact_text
+from rota.services.approvals.held_calls import HeldCalls
+from rota.services.runs.journal_writer import WriteBuffer
+from rota.services.runs.step_log import StepLog
+from rota.store.runs.journals import AuditRow
+
+
+class CallLedger:
+    """The `ApprovalLedger` of one attempt."""
+
+    def __init__(
+        self,
+        buffer: WriteBuffer,
+        steps: StepLog,
+        held: HeldCalls,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._buffer = buffer
+        self._steps = steps
+        self._held = held
+        self._clock = clock
+
+    def was_held(self, call: ToolCall) -> bool:
+        """Return whether only an action decides on this call."""
+        return self._buffer.run.action_id is not None or self._steps.was_held(call.step)
+
+    async def hold(self, call: ToolCall, verdict: Verdict) -> HoldOutcome:
+        """Store a pending action, durably, or find what became of an earlier one."""
+
+        def entry(decision: Decision, detail: str) -> AuditRow:
+            return self._entry(call, replace(verdict, decision=decision), "not_run", detail)
+
+        self._steps.hold(call.step)
+        await self._buffer.flush()
+        outcome = await self._held.hold(
+            call,
+            verdict,
+            account=self._steps.account,
+            snapshot=self._buffer.snapshot,
+            entry=entry,
+        )
+        if isinstance(outcome, CallNotRun) and call.step is not None:
+            if verdict.decision != "refused":
+                self._steps.mark(call.step, "held")
+            if outcome.is_parked:
+                self._steps.parked.add(call.step)
+        return outcome
+
+    async def rehearsed(self, call: ToolCall, verdict: Verdict) -> None:
+        """Add an audit row for a call that a dry run did not make."""
+        entry = self._entry(call, verdict, "not_run", f"dry run: {verdict.reason}")
+        self._buffer.add(audit=[entry])
+
+    async def starting(self, call: ToolCall, verdict: Verdict) -> None:
+        """Make the step and an audit row durable before an effect.
+
+        That an approved call began was recorded with its action.
+        """
+        self._steps.start(call.step)
+        if call.action_id is None:
+            self._buffer.add(audit=[self._entry(call, verdict, "started", "")])
+        await self._buffer.flush()
+
+    async def finished(
+        self,
+        call: ToolCall,
+        verdict: Verdict,
+        outcome: ToolOutcome,
+        detail: str,
+        response: object = None,
+    ) -> None:
+        """Add an audit row; a call of unknown outcome is marked in the journal too."""
+        await self._held.ended(call, outcome, detail, response)
+        if outcome == "unknown" and call.step is not None:
+            self._steps.mark(call.step, "unknown")
+        self._steps.add_audit(call.step, self._entry(call, verdict, outcome, detail))
+
+    async def refused(self, tool_name: str, arguments: Mapping[str, Any], detail: str) -> None:
+        """Add an audit row for a call that does not run: it went round the gate, or is no call."""
+        self._outside(tool_name, arguments, "refused", "not_run", detail)
+
+    async def unwrapped(
+        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str = ""
+    ) -> None:
+        """Add an audit row for a call that runs without the gate, durable before it begins."""
+        text = f"not behind the approval gate{': ' if detail else ''}{detail}"
+        self._outside(tool_name, arguments, "allowed", outcome, text)
+        if outcome == "started":
+            await self._buffer.flush()
+
+    def _outside(
+        self,
+        tool_name: str,
+        arguments: Mapping[str, Any],
+        decision: Decision,
+        outcome: str,
+        detail: str,
+    ) -> None:
+        entry = AuditRow(
+            entry_key=uuid4(),
+            tool_name=storable_text(tool_name),
+            tier="unknown",
+            decision=decision,
+            outcome=outcome,
+            arguments=redact(arguments),
+            arguments_hash="",
+            detail=storable_text(redact_text(detail)),
+            called_at=self._clock(),
+        )
+        self._buffer.add(audit=[entry])
+
+    def _entry(self, call: ToolCall, verdict: Verdict, outcome: str, detail: str) -> AuditRow:
+        return AuditRow(
+            entry_key=uuid4(),
+            tool_name=call.tool_name,
+            tier=verdict.tier,
+            decision=verdict.decision if call.action_id is None else "approved",
+            outcome=outcome,
+            arguments=call.redacted_arguments,
+            arguments_hash=call.arguments_hash,
+            detail=storable_text(redact_text(detail)),
+            called_at=self._clock(),
+            action_id=call.action_id,
+        )

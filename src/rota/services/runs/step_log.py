@@ -1,0 +1,128 @@
+"""The steps of one attempt as they are recorded, and those of earlier attempts to replay.
+
+The journal (agents/journal) says when a step is recorded; the call ledger adds what the gate knows
+of a tool call: that it is held, of unknown outcome, or the run parks for it. A finished step is
+durable within `FLUSH_AFTER`, and always before a tool that is not read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Final, Literal
+
+from rota.domain.runs.limits import Spent
+from rota.domain.runs.run import FencedError
+from rota.domain.runs.steps import BEFORE, Step, StepKey
+from rota.services.runs.journal_writer import WriteBuffer
+from rota.store.runs.journals import AuditRow, UsageRow
+
+_HELD: Final = "held"
+"""In a step's `request`: an action decides on this call, so it did not run for having started."""
+
+
+class StepLog:
+    """The `StepRecorder` of one attempt. `account` is what the agent said last beside its calls."""
+
+    def __init__(self, buffer: WriteBuffer, earlier: Sequence[Step] = ()) -> None:
+        self._buffer = buffer
+        self._earlier = {step.key: step for step in earlier}
+        self._held = {step.key for step in earlier if step.request.get(_HELD)}
+        self._begun: dict[StepKey, Step] = {}  # on their way to the gate, and not written yet
+        self._marks: dict[StepKey, Literal["held", "unknown"]] = {}
+        self._audit: dict[StepKey, list[AuditRow]] = {}
+        self.parked: set[StepKey] = set()
+        self.account = ""
+
+    @property
+    def spent_today(self) -> Mapping[str, Spent]:
+        """What the database had counted when a step was last written, by whose day it is."""
+        return self._buffer.spent_today
+
+    @property
+    def earlier_seconds(self) -> float:
+        """Active time of earlier attempts, as far as their journal tells."""
+        seconds, until = 0.0, None
+        for step in sorted(self._earlier.values(), key=lambda step: step.started_at):
+            if step.finished_at is None or (until is not None and step.finished_at <= until):
+                continue  # its time is that of calls made beside it
+            begun = step.started_at if until is None else max(step.started_at, until)
+            seconds += (step.finished_at - begun).total_seconds()
+            until = step.finished_at
+        return seconds
+
+    def said(self, text: str) -> None:
+        """Take note of what the agent says beside the calls that come next."""
+        self.account = text
+
+    def recorded(self, key: StepKey) -> Step | None:
+        """Return what an earlier attempt wrote under this key."""
+        return self._earlier.get(key)
+
+    def recorded_tools(self) -> Sequence[Step]:
+        """Return the tool calls that earlier attempts wrote, in order, without pre-checks."""
+        tools = [s for s in self._earlier.values() if s.kind == "tool" and s.model_step > BEFORE]
+        return sorted(tools, key=lambda step: (step.call_index, step.model_step))
+
+    def begin(self, step: Step) -> None:
+        """Take note of a call on its way to the gate, which has it written."""
+        self._begun[step.key] = step
+
+    async def record(self, step: Step, *, durable: bool = False) -> None:
+        """Write a step, now with `durable`, else soon; raises FencedError once the run is lost."""
+        if self._buffer.is_lost:
+            raise FencedError("Another attempt has taken this run.")
+        self._begun.pop(step.key, None)
+        if step.status == "finished":
+            step = replace(step, status=self._marks.get(step.key, "finished"))
+        is_over = step.status != "started"
+        self._buffer.add(
+            step=self._with_mark(step),
+            audit=self._audit.pop(step.key, ()) if is_over else (),
+            usage=self._usage(step) if step.kind == "model" and step.status == "finished" else None,
+        )
+        if durable:
+            await self._buffer.flush()
+
+    def was_held(self, key: StepKey | None) -> bool:
+        """Return whether an action decides on this call, whatever its tool may do by now."""
+        return key in self._held
+
+    def start(self, key: StepKey | None) -> None:
+        """Write that a call begins which passed the gate."""
+        if key is not None and (begun := self._begun.pop(key, None)) is not None:
+            self._buffer.add(step=self._with_mark(begun))
+
+    def hold(self, key: StepKey | None) -> None:
+        """Write that an action decides on a call: no later attempt takes it for one that ran."""
+        if key is not None:
+            self._held.add(key)
+            self.start(key)
+
+    def mark(self, key: StepKey, status: Literal["held", "unknown"]) -> None:
+        """Have a call that answers end as one that was held, or of unknown outcome."""
+        self._marks[key] = status
+
+    def add_audit(self, key: StepKey | None, entry: AuditRow) -> None:
+        """Write an audit row of how a call ended together with the end of its step.
+
+        So nothing says of a call that it succeeded which a later attempt makes again.
+        """
+        if key is None:
+            self._buffer.add(audit=[entry])
+        else:
+            self._audit.setdefault(key, []).append(entry)
+
+    def _with_mark(self, step: Step) -> Step:
+        if step.key not in self._held:
+            return step
+        return replace(step, request={**step.request, _HELD: True})
+
+    def _usage(self, step: Step) -> UsageRow | None:
+        usage, run = step.usage or {}, self._buffer.run
+        used = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+        if not any(used) and not step.cost_usd:
+            return None
+        cost = step.cost_usd or Decimal(0)
+        return UsageRow(step.model_step, self._buffer.day, run.schedule_id, 1, *used, cost)

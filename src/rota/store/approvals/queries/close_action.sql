@@ -1,0 +1,8 @@
+-- What was approved and not begun has failed; of what was begun nobody knows.
+UPDATE public.pending_actions AS a
+SET status = CASE a.status WHEN 'approved' THEN 'failed' ELSE 'unknown' END,
+    finished_at = now(), result = %(reason)s
+WHERE a.id = %(action_id)s AND a.status IN ('approved', 'running')
+RETURNING a.status, rota.record_decision(
+    a, 'approved', CASE a.status WHEN 'failed' THEN 'not_run' ELSE 'unknown' END,
+    'rota', 'worker', %(reason)s)
