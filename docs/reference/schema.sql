@@ -565,8 +565,9 @@ CREATE TABLE public.agent_runs (
     priority integer NOT NULL DEFAULT 0,
     -- It waits until then; NULL: it need not
     not_before timestamptz,
-    -- Its place in the fair order of the queue, given at its admission
-    turn bigint,
+    -- Its place in the fair order of its class (start-time fair queuing), smaller first; NULL for a
+    -- run that was never queued
+    start_tag bigint,
     -- When somebody asked it to stop
     cancel_requested_at timestamptz,
     -- Why, for people

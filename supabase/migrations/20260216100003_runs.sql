@@ -22,7 +22,7 @@ CREATE TABLE public.agent_runs (
     is_serial boolean NOT NULL DEFAULT false,
     priority integer NOT NULL DEFAULT 0,
     not_before timestamptz,
-    turn bigint,
+    start_tag bigint,
     cancel_requested_at timestamptz,
     cancel_reason text,
 
@@ -66,8 +66,9 @@ COMMENT ON COLUMN public.agent_runs.is_serial IS
 COMMENT ON COLUMN public.agent_runs.priority IS
     'Greater goes first: 100 for what a person asks for, -10 for backfills';
 COMMENT ON COLUMN public.agent_runs.not_before IS 'It waits until then; NULL: it need not';
-COMMENT ON COLUMN public.agent_runs.turn IS
-    'Its place in the fair order of the queue, given at its admission';
+COMMENT ON COLUMN public.agent_runs.start_tag IS
+    'Its place in the fair order of its class (start-time fair queuing), smaller first; NULL for a run '
+    'that was never queued';
 COMMENT ON COLUMN public.agent_runs.cancel_requested_at IS 'When somebody asked it to stop';
 COMMENT ON COLUMN public.agent_runs.cancel_reason IS 'Why, for people';
 COMMENT ON COLUMN public.agent_runs.session_id IS 'Thread of the agent''s memory, one for each run';

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rota.domain.runs.turns import REBASE_ABOVE, job_priority
+from rota.domain.runs.priority import REBASE_ABOVE, job_priority
 from rota.engine.queue import enqueue
 from rota.store.database import Connection
 from rota.store.runs import admission as rows
@@ -38,28 +39,32 @@ async def admit(conn: Connection, *, ahead: int = AHEAD) -> Admission:
     if not await rows.lock(conn):
         return Admission(locked=True)
     found = await rows.admit_runs(conn, ahead=ahead)
-    turns = list(found.turns)
+    admitted = list(found.admitted)
     ran_low = 2 * found.places > ahead
     # Those who were passed over may fit now that it is known who was let in.
-    while found.turns and len(found.turns) < found.places and _are_left(found):
+    while found.admitted and len(found.admitted) < found.places and _are_left(found):
         found = await rows.admit_runs(conn, ahead=ahead)
-        turns += found.turns
+        admitted += found.admitted
     # A run that parked goes on while the job that parked it may still be there, about to be logged
     # as done, or to be given to another worker: neither is this one.
-    if begun := [turn.run_id for turn in turns if turn.attempt]:
+    if begun := [run.run_id for run in admitted if run.attempt]:
         await rows.delete_jobs(conn, begun)
-    await enqueue(conn, [(turn.run_id, job_priority(turn.priority, turn.turn)) for turn in turns])
-    if any((turn.turn or 0) > REBASE_ABOVE for turn in turns):
-        await rows.rebase_turns(conn, above=REBASE_ABOVE)
-    waiting = found.lack_room or (bool(found.turns) and found.passed_over)
-    return Admission(len(turns), waiting, ran_low)
+    await _enqueue(conn, admitted)
+    if any((run.start_tag or 0) > REBASE_ABOVE for run in admitted):
+        await rows.rebase_start_tags(conn, above=REBASE_ABOVE)
+    waiting = found.lack_room or (bool(found.admitted) and found.passed_over)
+    return Admission(len(admitted), waiting, ran_low)
 
 
 async def requeue_lost(conn: Connection, *, older_than_seconds: float) -> int:
     """Queue runs anew whose job was lost, in the caller's transaction; returns how many."""
     lost = await rows.runs_without_job(conn, older_than_seconds=older_than_seconds)
-    await enqueue(conn, [(turn.run_id, job_priority(turn.priority, turn.turn)) for turn in lost])
+    await _enqueue(conn, lost)
     return len(lost)
+
+
+async def _enqueue(conn: Connection, runs: Sequence[rows.QueuedRun]) -> None:
+    await enqueue(conn, [(r.run_id, job_priority(r.priority, r.start_tag)) for r in runs])
 
 
 def _are_left(found: rows.Round) -> bool:

@@ -25,7 +25,7 @@ from pgqueuer.ports.driver import NotifyCallback
 
 from rota.domain.errors import UnavailableError
 from rota.domain.ids import RunId
-from rota.domain.runs.turns import BEGUN
+from rota.domain.runs.priority import BEGUN
 from rota.store.database import Connection, Database, listen
 from rota.store.runs.admission import raise_job
 

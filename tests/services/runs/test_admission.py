@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from rota.domain.runs.turns import BEGUN, REBASE_ABOVE, job_priority
+from rota.domain.runs.priority import BEGUN, REBASE_ABOVE, job_priority
 from rota.engine.admission import admit, requeue_lost
 from rota.engine.queue import HandedOverError, QueueWorker
 from rota.services.operations.scheduler_loop import ADMISSION_SLEEP, LOCKED_SLEEP, SchedulerLoop
@@ -163,7 +163,7 @@ async def test_runs_of_one_person_begin_in_the_order_they_came(workshop):
 async def test_nobody_starves_while_others_come_without_pause(workshop):
     await add(workshop, workshop.user, 50)
     await admitted(workshop)
-    last = (await workshop.rows("agent_runs", "turn"))[-1]["id"]
+    last = (await workshop.rows("agent_runs", "start_tag"))[-1]["id"]
     taken = []
     for number in range(60):
         await add(workshop, await person(workshop, f"p{number}"))  # a newcomer each time
@@ -233,30 +233,30 @@ async def test_herd_never_holds_more_than_its_part_of_the_queue(workshop):
     assert (again.count, again.runs_waiting, again.ran_low) == (0, True, False)
 
 
-async def test_turns_begin_anew_before_they_leave_the_range_of_a_priority(workshop, bob):
+async def test_start_tags_begin_anew_before_they_leave_the_range_of_a_priority(workshop, bob):
     await add(workshop, workshop.user, 3)
     await admitted(workshop)
     far = REBASE_ABOVE + 1
-    await workshop.owner.execute("UPDATE agent_runs SET turn = turn + %s", [far])
+    await workshop.owner.execute("UPDATE agent_runs SET start_tag = start_tag + %s", [far])
     await workshop.owner.execute("UPDATE rota.pgqueuer SET priority = priority - %s", [far])
     await add(workshop, bob, 2)
     await admitted(workshop)
     await add(workshop, bob)
     await admitted(workshop)
 
-    assert {row["turn"] for row in await workshop.rows("agent_runs")} <= set(range(4))
+    assert {row["start_tag"] for row in await workshop.rows("agent_runs")} <= set(range(4))
     jobs = {row["dedupe_key"]: row["priority"] for row in await workshop.rows("rota.pgqueuer")}
     for row in await workshop.rows("agent_runs"):
-        assert jobs[str(row["id"])] == job_priority(row["priority"], row["turn"])
+        assert jobs[str(row["id"])] == job_priority(row["priority"], row["start_tag"])
 
 
 def test_priority_of_a_job_never_leaves_its_class():
     greatest = 2**31 - 1
-    for turn in (0, 1, 10**6, 10**9, 10**12):
-        assert -greatest <= job_priority(BACKFILL, turn) <= job_priority(BACKFILL, 0)
-        assert job_priority(BACKFILL, 0) < job_priority(SCHEDULED, turn)
-        assert job_priority(SCHEDULED, 0) < job_priority(MANUAL, turn)
-        assert job_priority(MANUAL, turn) < BEGUN <= greatest
+    for tag in (0, 1, 10**6, 10**9, 10**12):
+        assert -greatest <= job_priority(BACKFILL, tag) <= job_priority(BACKFILL, 0)
+        assert job_priority(BACKFILL, 0) < job_priority(SCHEDULED, tag)
+        assert job_priority(SCHEDULED, 0) < job_priority(MANUAL, tag)
+        assert job_priority(MANUAL, tag) < BEGUN <= greatest
 
 
 # What has begun

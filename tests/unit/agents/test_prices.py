@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rota.agents.models.building import PROVIDERS, build_chat_model
 from rota.agents.models.library_prices import PROVIDERS as LIBRARY_NAMES
-from rota.agents.models.prices import PriceTable, tokens_of
-from rota.domain.agents.prices import FREE, Price, Tokens, parse_price_key, parse_usd
+from rota.agents.models.prices import PriceTable
+from rota.domain.agents.prices import FREE, Price, Tokens, parse_price_key, parse_usd, tokens_of
 from rota.domain.errors import InvalidInputError
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.model_server import Says

@@ -15,8 +15,7 @@ from genai_prices import Usage, __version__
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
-from rota.agents.models.prices import Quote, service_tier, tokens_of
-from rota.domain.agents.prices import Price, normal_model
+from rota.domain.agents.prices import Price, Quote, normal_model, service_tier, tokens_of
 
 PROVIDERS: Final[Mapping[str, str]] = {
     "anthropic": "anthropic",

@@ -7,34 +7,23 @@ price of the operator's: that takes half a second. LangChain is not imported her
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from rota.domain.agents.prices import ANY_MODEL, FREE, Price, Tokens, find_override, normal_model
+from rota.domain.agents.prices import (
+    ANY_MODEL,
+    FREE,
+    Price,
+    Quote,
+    find_override,
+    normal_model,
+    tokens_of,
+)
 
 __all__ = ["Price", "PriceTable", "Quote"]
 
 _FREE_PROVIDERS: Final = frozenset({"callable", "ollama", "scripted"})
-
-_TIERS: Final = ("priority", "flex")
-"""OpenAI's service tiers, which langchain-openai puts before the names of its token counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """The price of a model, and whose it is: the operator's (`key`), a library's, or no one's.
-
-    `varies` says that the library knows more than these four numbers: prices by the length of the
-    input, by the time of day, by the request. They are counted in the cost.
-    """
-
-    model: str
-    price: Price
-    source: Literal["operator", "free", "library"]
-    key: str
-    varies: bool = False
 
 
 class PriceTable:
@@ -93,36 +82,3 @@ def unknown_price(models: Sequence[str]) -> str:
         f"No price is known for {', '.join(models)}, so the cost limit cannot be kept. Set one "
         f"with `rota prices set {models[0]} --input USD --output USD`, or take the limit away."
     )
-
-
-def tokens_of(usage: Mapping[str, Any]) -> Tokens:
-    """Read LangChain's `usage_metadata`, whose `input_tokens` include the cached ones.
-
-    Anthropic's writes to its cache stand under their lifetime, and `cache_creation` is 0 then; the
-    names of OpenAI's counts begin with the service tier.
-    """
-    details: Mapping[str, Any] = usage.get("input_token_details") or {}
-    tier = service_tier(usage)
-    prefix = "" if tier is None else f"{tier}_"
-    read = _count(details, f"{prefix}cache_read")
-    written = _count(details, f"{prefix}cache_creation")
-    written += _count(details, "ephemeral_5m_input_tokens")
-    written_1h = _count(details, "ephemeral_1h_input_tokens")
-    return Tokens(
-        # A provider that leaves cached tokens out of its count must not make others negative.
-        input=max(_count(usage, "input_tokens"), read + written + written_1h),
-        output=_count(usage, "output_tokens"),
-        cache_read=read,
-        cache_write=written,
-        cache_write_1h=written_1h,
-    )
-
-
-def service_tier(usage: Mapping[str, Any]) -> str | None:
-    """Return OpenAI's service tier, where it is another than the default."""
-    details: Mapping[str, Any] = usage.get("input_token_details") or {}
-    return next((tier for tier in _TIERS if tier in details), None)
-
-
-def _count(counts: Mapping[str, Any], name: str) -> int:
-    return max(0, int(counts.get(name) or 0))

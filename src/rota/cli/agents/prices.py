@@ -11,9 +11,8 @@ from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 
 if TYPE_CHECKING:
-    from rota.agents.models.prices import Quote
     from rota.bootstrap.app import App
-    from rota.domain.agents.prices import Price
+    from rota.domain.agents.prices import Price, Quote
 
 app = CommandGroup()
 Model = Annotated[

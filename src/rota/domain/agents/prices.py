@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Any, Final, Literal
 
 from rota.domain.errors import InvalidInputError
 
@@ -117,3 +117,55 @@ class ModelPrice:
     model: str
     price: Price
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The price of a model, and whose it is: the operator's (`key`), a library's, or no one's.
+
+    `varies` says that the library knows more than these four numbers: prices by the length of the
+    input, by the time of day, by the request. They are counted in the cost.
+    """
+
+    model: str
+    price: Price
+    source: Literal["operator", "free", "library"]
+    key: str
+    varies: bool = False
+
+
+def tokens_of(usage: Mapping[str, Any]) -> Tokens:
+    """Read LangChain's `usage_metadata`, whose `input_tokens` include the cached ones.
+
+    Anthropic's writes to its cache stand under their lifetime, and `cache_creation` is 0 then; the
+    names of OpenAI's counts begin with the service tier.
+    """
+    details: Mapping[str, Any] = usage.get("input_token_details") or {}
+    tier = service_tier(usage)
+    prefix = "" if tier is None else f"{tier}_"
+    read = _count(details, f"{prefix}cache_read")
+    written = _count(details, f"{prefix}cache_creation")
+    written += _count(details, "ephemeral_5m_input_tokens")
+    written_1h = _count(details, "ephemeral_1h_input_tokens")
+    return Tokens(
+        # A provider that leaves cached tokens out of its count must not make others negative.
+        input=max(_count(usage, "input_tokens"), read + written + written_1h),
+        output=_count(usage, "output_tokens"),
+        cache_read=read,
+        cache_write=written,
+        cache_write_1h=written_1h,
+    )
+
+
+def service_tier(usage: Mapping[str, Any]) -> str | None:
+    """Return OpenAI's service tier, where it is another than the default."""
+    details: Mapping[str, Any] = usage.get("input_token_details") or {}
+    return next((tier for tier in _TIERS if tier in details), None)
+
+
+def _count(counts: Mapping[str, Any], name: str) -> int:
+    return max(0, int(counts.get(name) or 0))
+
+
+_TIERS: Final = ("priority", "flex")
+"""OpenAI's service tiers, which langchain-openai puts before the names of its token counts."""

@@ -11,15 +11,15 @@ from rota.store.statements import Row, execute, many, value
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A run and its place in the fair order; `turn` is None where the run has begun already.
+class QueuedRun:
+    """A run and its place in the fair order; `start_tag` is None where it has begun already.
 
     `attempt` counts the attempts that it has had.
     """
 
     run_id: RunId
     priority: int
-    turn: int | None
+    start_tag: int | None
     attempt: int
 
 
@@ -31,7 +31,7 @@ class Round:
     but room. `passed_over`: runs were left because of a limit, or of those before them.
     """
 
-    turns: tuple[Turn, ...]
+    admitted: tuple[QueuedRun, ...]
     places: int
     lack_room: bool
     passed_over: bool
@@ -49,9 +49,9 @@ async def admit_runs(conn: Connection, *, ahead: int) -> Round:
     The caller enqueues them in the same transaction.
     """
     rows = await many(conn, "runs/admit_runs", Row, ahead=ahead)
-    turns = tuple(_turn(row) for row in rows if row["id"] is not None)
+    admitted = tuple(_queued(row) for row in rows if row["id"] is not None)
     first = rows[0]
-    return Round(turns, first["places"], first["lack_room"], first["passed_over"])
+    return Round(admitted, first["places"], first["lack_room"], first["passed_over"])
 
 
 async def delete_jobs(conn: Connection, run_ids: Sequence[RunId]) -> None:
@@ -60,14 +60,14 @@ async def delete_jobs(conn: Connection, run_ids: Sequence[RunId]) -> None:
     await execute(conn, "runs/delete_jobs_of_runs", keys=keys)
 
 
-async def rebase_turns(conn: Connection, *, above: int) -> None:
-    """Begin turns anew in the classes that have come past `above`, under the lock of admission."""
-    await execute(conn, "runs/rebase_turns", above=above)
+async def rebase_start_tags(conn: Connection, *, above: int) -> None:
+    """Begin start tags anew in the classes that have come past `above`; admission is locked."""
+    await execute(conn, "runs/rebase_start_tags", above=above)
 
 
-async def runs_without_job(conn: Connection, *, older_than_seconds: float) -> tuple[Turn, ...]:
+async def runs_without_job(conn: Connection, *, older_than_seconds: float) -> tuple[QueuedRun, ...]:
     """Return runs that should be in the queue and are not: their job was lost or given up."""
-    return await many(conn, "runs/runs_without_job", _turn, seconds=older_than_seconds)
+    return await many(conn, "runs/runs_without_job", _queued, seconds=older_than_seconds)
 
 
 async def raise_job(conn: Connection, job_id: int, *, priority: int) -> None:
@@ -75,5 +75,5 @@ async def raise_job(conn: Connection, job_id: int, *, priority: int) -> None:
     await execute(conn, "runs/raise_job", job_id=job_id, priority=priority)
 
 
-def _turn(row: Row) -> Turn:
-    return Turn(RunId(row["id"]), row["priority"], row["turn"], row["attempt"])
+def _queued(row: Row) -> QueuedRun:
+    return QueuedRun(RunId(row["id"]), row["priority"], row["start_tag"], row["attempt"])

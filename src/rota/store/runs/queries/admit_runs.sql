@@ -1,20 +1,20 @@
 -- One round of admission, under the lock of lock_admission. What is admitted exceeds no limit; what
 -- a limit passed over, or a line was cut off before, is for another round.
 --
--- The order is start-time fair queuing. A run's turn is the one after its owner's last, or the one
--- that the queue has come to: so everybody's first run is before anybody's second, whoever comes
--- late is not behind those who came in crowds, and no turn is overtaken for ever.
+-- The order is start-time fair queuing. A run's start tag is the one after its owner's last, or the
+-- one that the queue has come to: so everybody's first run is before anybody's second, whoever comes
+-- late is not behind those who came in crowds, and nobody is overtaken for ever.
 WITH RECURSIVE under_way AS MATERIALIZED (
     SELECT user_id, agent_name, sign(priority)::integer AS class, count(*) AS runs,
            count(*) FILTER (WHERE status = 'queued') AS queued,
-           max(turn) AS last_turn, min(turn) FILTER (WHERE status = 'queued') AS next_turn
+           max(start_tag) AS last_tag, min(start_tag) FILTER (WHERE status = 'queued') AS next_tag
     FROM public.agent_runs AS r
     WHERE rota.holds_slot(r)
     GROUP BY user_id, agent_name, sign(priority)
 ), classes AS (
-    SELECT class, coalesce(min(next_turn), max(last_turn)) AS turn FROM under_way GROUP BY class
+    SELECT class, coalesce(min(next_tag), max(last_tag)) AS tag FROM under_way GROUP BY class
 ), classes_of_people AS (
-    SELECT user_id, class, sum(queued) AS queued, max(last_turn) AS last_turn
+    SELECT user_id, class, sum(queued) AS queued, max(last_tag) AS last_tag
     FROM under_way GROUP BY user_id, class
 ), people AS (
     SELECT user_id, sum(runs) AS runs FROM under_way GROUP BY user_id
@@ -75,8 +75,8 @@ WITH RECURSIVE under_way AS MATERIALIZED (
         LIMIT l.wanted
     ) AS r
     WHERE l.wanted > 0
-), turns AS (
-    SELECT c.*, greatest(k.turn, p.last_turn + 1, 0) AS first_turn, coalesce(p.queued, 0) AS queued,
+), tagged AS (
+    SELECT c.*, greatest(k.tag, p.last_tag + 1, 0) AS first_tag, coalesce(p.queued, 0) AS queued,
            row_number() OVER (PARTITION BY user_id, class
                               ORDER BY priority DESC, created_at, fire_time NULLS FIRST, id) AS nth
     FROM candidates AS c
@@ -84,12 +84,12 @@ WITH RECURSIVE under_way AS MATERIALIZED (
     LEFT JOIN classes_of_people AS p USING (user_id, class)
 ), places AS (
     SELECT t.*, row_number() OVER in_order AS place,
-           row_number() OVER (PARTITION BY user_id ORDER BY class DESC, first_turn + nth,
+           row_number() OVER (PARTITION BY user_id ORDER BY class DESC, first_tag + nth,
                               created_at, fire_time NULLS FIRST, id) AS place_of_person,
-           row_number() OVER (PARTITION BY agent_id ORDER BY class DESC, first_turn + nth,
+           row_number() OVER (PARTITION BY agent_id ORDER BY class DESC, first_tag + nth,
                               created_at, fire_time NULLS FIRST, id) AS place_of_agent
-    FROM turns AS t
-    WINDOW in_order AS (ORDER BY class DESC, first_turn + nth, created_at, fire_time NULLS FIRST, id)
+    FROM tagged AS t
+    WINDOW in_order AS (ORDER BY class DESC, first_tag + nth, created_at, fire_time NULLS FIRST, id)
 ), judged AS MATERIALIZED (
     SELECT p.*,
            coalesce(place <= in_all, true) AND coalesce(place_of_person <= of_person, true)
@@ -99,15 +99,15 @@ WITH RECURSIVE under_way AS MATERIALIZED (
                OR (nth = 1 AND queued = 0 AND place <= %(ahead)s) AS has_room
     FROM places AS p
 ), chosen AS (
-    SELECT id, place, first_turn - 1 + row_number() OVER (
-               PARTITION BY user_id, class ORDER BY nth) AS turn
+    SELECT id, place, first_tag - 1 + row_number() OVER (
+               PARTITION BY user_id, class ORDER BY nth) AS start_tag
     FROM judged WHERE is_within_limits AND has_room
 ), admitted AS (
     UPDATE public.agent_runs AS r
-    SET status = 'queued', queued_at = now(), turn = c.turn
+    SET status = 'queued', queued_at = now(), start_tag = c.start_tag
     FROM chosen AS c
     WHERE r.id = c.id AND r.status = 'waiting'
-    RETURNING r.id, r.priority, c.turn, c.place, r.attempt
+    RETURNING r.id, r.priority, c.start_tag, c.place, r.attempt
 ), found AS (
     SELECT (SELECT places FROM room) AS places,
            coalesce(bool_or(is_within_limits AND NOT has_room), false)
@@ -116,7 +116,7 @@ WITH RECURSIVE under_way AS MATERIALIZED (
            coalesce(bool_or(NOT is_within_limits), false) AS passed_over
     FROM judged
 )
-SELECT f.places, f.lack_room, f.passed_over, a.id, a.priority, a.turn, a.attempt
+SELECT f.places, f.lack_room, f.passed_over, a.id, a.priority, a.start_tag, a.attempt
 FROM found AS f
 LEFT JOIN admitted AS a ON true
 ORDER BY a.place

@@ -1,4 +1,4 @@
-SELECT r.id, r.priority, CASE WHEN r.status = 'queued' THEN coalesce(r.turn, 0) END AS turn,
+SELECT r.id, r.priority, CASE WHEN r.status = 'queued' THEN coalesce(r.start_tag, 0) END AS start_tag,
        r.attempt
 FROM public.agent_runs AS r
 WHERE rota.holds_slot(r) AND r.queued_at < now() - make_interval(secs => %(seconds)s)
