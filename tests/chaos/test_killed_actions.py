@@ -63,7 +63,7 @@ async def test_killed_at(workshop, attempts, database_url, effects, point, mode)
     desk.tools = ("send",)
     run_id = await desk.run(send("bob"), mode=mode)
     await desk.approve()
-    (run,) = await desk._waiting()
+    (run,) = await desk.waiting_runs()
 
     await die(attempts, database_url, run.id, effects, point)
     assert len(effects.read_text().splitlines()) == effect
@@ -99,7 +99,7 @@ async def test_action_that_may_be_repeated_is_repeated(
     desk.tools = ("send",)
     await desk.run(send("bob"))
     await desk.approve()
-    (run,) = await desk._waiting()
+    (run,) = await desk.waiting_runs()
 
     await die(attempts, database_url, run.id, effects, point)
     await desk.service.execute_run(await desk.fetch(run.id))
