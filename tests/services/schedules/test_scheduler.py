@@ -226,11 +226,11 @@ async def test_one_schedule_that_cannot_be_worked_out_stops_no_other(
     workshop, scheduler, monkeypatch
 ):
     """Whatever goes wrong in the arithmetic of one rule."""
-    from rota.domain.schedules import firing
+    from rota.domain.schedules.schedule import Schedule
 
     await workshop.due(MONDAY_7, name="bad", prompt="bad")
     await workshop.due(MONDAY_7, name="good")
-    monkeypatch.setattr(firing, "_chosen", _raising_for_bad(firing._chosen))
+    monkeypatch.setattr(Schedule, "rule", _raising_for_bad(Schedule.rule))
 
     tick = await scheduler.tick(MONDAY_7)
 
@@ -241,12 +241,12 @@ async def test_one_schedule_that_cannot_be_worked_out_stops_no_other(
 
 
 def _raising_for_bad(original):
-    def chosen(schedule, *rest):
+    def rule(schedule):
         if schedule.prompt == "bad":
             raise OverflowError
-        return original(schedule, *rest)
+        return original(schedule)
 
-    return chosen
+    return rule
 
 
 async def test_schedule_that_somebody_has_locked_is_not_asked_for_without_pause(workshop):
