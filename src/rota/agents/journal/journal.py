@@ -20,22 +20,20 @@ from langchain_core.messages import (
     BaseMessage,
     SystemMessage,
     ToolMessage,
-    message_to_dict,
     messages_from_dict,
 )
 from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
 from rota.agents.journal.budget import Budget
-from rota.agents.journal.messages import index_of, name_calls, storable_messages, usage_of
+from rota.agents.journal.messages import M, index_of, name_calls, storable_messages, usage_of
 from rota.agents.journal.steps import Progress, StepRecorder
 from rota.agents.models.prices import unknown_price
 from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import InvalidInputError, RotaError, SuspendedError
 from rota.domain.runs.limits import Spent
-from rota.domain.runs.steps import MODEL_CALL, Step, StepKey
-from rota.domain.text.storable import storable_json
+from rota.domain.runs.steps import MODEL_CALL, Step, StepKey, StepStatus
 from rota.security.gate.arguments import canonical_arguments
 from rota.security.gate.calls import CURRENT_STEP
 from rota.security.gate.guard import UnwrappedLedger, recording_unwrapped
@@ -124,30 +122,12 @@ class Journal:
         try:
             name, response = await ask(self._advised(request), failed)
         except Exception as error:
-            await self._steps.record(
-                replace(step, status="failed", error=redact_error(error), finished_at=self._clock())
-            )
+            await self._end(step, "failed", error=redact_error(error))
             raise
-        self.alive()
         name_calls(response.result, self._model_step)
-        usage = usage_of(request.messages, response.result)
-        cost = self._cost(name, usage)
-        said, response.result = storable_messages(response.result)
-        self._count(response.result, usage, cost)
-        await self._steps.record(
-            replace(
-                step,
-                name=name,
-                status="finished",
-                response=said,
-                usage=usage,
-                cost_usd=cost,
-                finished_at=self._clock(),
-            ),
-            # Other runs of the day must know at once what is left for them.
-            durable=self.budget.counts_the_day,
+        response.result = await self.end_model_call(
+            replace(step, name=name), response.result, request.messages
         )
-        self.budget.set_days(self._steps.spent_today)
         return response
 
     def check_parked(self) -> None:
@@ -254,14 +234,12 @@ class Journal:
     async def keep(self, step: Step) -> None:
         """Write a step down as finished now; raises SuspendedError where a call of it waits."""
         self.check_parked()
-        await self._steps.record(replace(step, status="finished", finished_at=self._clock()))
+        await self._end(step, "finished")
 
     async def fail(self, step: Step, error: BaseException) -> None:
         """Write a step down as failed now."""
         self.progress.failed_calls += step.kind == "model"
-        await self._steps.record(
-            replace(step, status="failed", error=redact_error(error), finished_at=self._clock())
-        )
+        await self._end(step, "failed", error=redact_error(error))
 
     def begin_model_call(self, name: str) -> Step:
         """Count a model call that a graph of its own makes.
@@ -277,24 +255,28 @@ class Journal:
         return Step(self._model_step, MODEL_CALL, "model", name, "started", self._clock())
 
     async def end_model_call(
-        self, step: Step, answers: Sequence[AIMessage], asked: Sequence[BaseMessage]
-    ) -> None:
-        """Write down what such a call answered and used."""
+        self, step: Step, answers: Sequence[M], asked: Sequence[BaseMessage]
+    ) -> list[M]:
+        """Write down what a model answered and used; returns the answers as they are stored."""
         self.alive()
         usage = usage_of(asked, answers)
         cost = self._cost(step.name, usage)
-        self._count(answers, usage, cost)
-        await self._steps.record(
-            replace(
-                step,
-                status="finished",
-                response=storable_json([message_to_dict(m) for m in answers]),
-                usage=usage,
-                cost_usd=cost,
-                finished_at=self._clock(),
-            ),
-            durable=self.budget.counts_the_day,
+        stored, kept = storable_messages(answers)
+        self._count(kept, usage, cost)
+        # Other runs of the day must know at once what is left for them.
+        durable = self.budget.counts_the_day
+        await self._end(
+            step, "finished", durable=durable, response=stored, usage=usage, cost_usd=cost
         )
+        self.budget.set_days(self._steps.spent_today)
+        return kept
+
+    async def _end(
+        self, step: Step, status: StepStatus, *, durable: bool = False, **fields: Any
+    ) -> None:
+        """Write a step down as over now, with what came of it."""
+        ended = replace(step, status=status, finished_at=self._clock(), **fields)
+        await self._steps.record(ended, durable=durable)
 
     def _own_key(self, name: str, arguments: Mapping[str, Any]) -> StepKey:
         """Return where a callable's call stands: where an earlier attempt made the same one.
@@ -366,19 +348,10 @@ class Journal:
             answer = await work()
         except asyncio.CancelledError:
             # It may go on in a thread that nobody can stop: its answer is lost with it.
-            await self._steps.record(
-                replace(
-                    step,
-                    status="unknown",
-                    error="cancelled before it answered",
-                    finished_at=self._clock(),
-                )
-            )
+            await self._end(step, "unknown", error="cancelled before it answered")
             raise
         except Exception as error:
-            await self._steps.record(
-                replace(step, status="failed", error=redact_error(error), finished_at=self._clock())
-            )
+            await self._end(step, "failed", error=redact_error(error))
             raise
         finally:
             CURRENT_STEP.reset(token)
@@ -388,9 +361,7 @@ class Journal:
         # A call that the run parks for is answered by a later attempt.
         if isinstance(answer, ToolMessage) and key not in self._steps.parked:
             (response,), (answer,) = storable_messages([answer])
-        await self._steps.record(
-            replace(step, status="finished", response=response, finished_at=self._clock())
-        )
+        await self._end(step, "finished", response=response)
         return answer
 
     def _advised(self, request: ModelRequest[Any]) -> ModelRequest[Any]:

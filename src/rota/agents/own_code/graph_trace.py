@@ -161,7 +161,7 @@ class _Scribe(AsyncCallbackHandler):
         if begun is not None:
             await self._at_home(self._journal.fail(begun[0], error))
 
-    async def _at_home(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _at_home(self, work: Coroutine[Any, Any, Any]) -> None:
         """Await on the run's own loop: a synchronous call has LangChain use another one."""
         if asyncio.get_running_loop() is self._loop:
             await work

@@ -1,19 +1,22 @@
-"""Taking runs: their claims, and what is needed to begin them, read afresh and in batches."""
+"""Intake: a worker takes runs, with all that is needed to begin them, read afresh and in batches.
+
+`ScheduledExecutionService` takes every run here before it makes an attempt of it. Which runs may be
+taken, and when, is admission's to say (engine/admission).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from rota.domain.agents.configuration import AgentConfiguration
-from rota.domain.approvals.rules import Rule
-from rota.domain.ids import RunId, ScheduleId
-from rota.domain.runs.limits import DayLimits
-from rota.domain.runs.run import Claim, Run, Trigger
+from rota.domain.ids import RunId
+from rota.domain.runs.run import Trigger
 from rota.domain.runs.steps import Step
 from rota.domain.schedules.schedule import Schedule
 from rota.services.runs.batches import Batcher
 from rota.store.database import Connection, Database
+from rota.store.records import row_of
 from rota.store.runs import journals as journal_rows
 from rota.store.runs import rows as run_rows
 from rota.store.runs.intake import take_runs
@@ -21,24 +24,16 @@ from rota.store.runs.rows import ClaimedRun
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(ClaimedRun):
     """A run that this process holds, with its rows as they were when it took it.
 
     `schedule` is None for a run that belongs to none (any more), `agent` where there is none of
-    that name. `earlier` is the journal of earlier attempts. `rules` are those on its calls, judged
-    as of `policy_schedule_id` and `unattended`.
+    that name. `earlier` is the journal of earlier attempts.
     """
 
-    run: Run
-    claim: Claim
-    owner_zone: str
-    schedule: Schedule | None
-    agent: AgentConfiguration | None
-    day_limits: DayLimits = field(default_factory=DayLimits)
+    schedule: Schedule | None = None
+    agent: AgentConfiguration | None = None
     earlier: tuple[Step, ...] = ()
-    rules: tuple[Rule, ...] = ()
-    policy_schedule_id: ScheduleId | None = None
-    unattended: bool = True
 
     @property
     def is_dry_run(self) -> bool:
@@ -97,24 +92,13 @@ class Intake:
                 continue
             run = found.run
             schedule = rows.schedules.get(run.schedule_id) if run.schedule_id is not None else None
+            is_first = found.claim.attempt == 1
             taken.append(
                 Taken(
-                    run,
-                    found.claim,
-                    found.owner_zone,
-                    schedule,
-                    rows.agents.get((run.agent_name, run.user_id)),
-                    found.day_limits,
-                    await _earlier(conn, found),
-                    found.rules,
-                    found.policy_schedule_id,
-                    found.unattended,
+                    **row_of(found),
+                    schedule=schedule,
+                    agent=rows.agents.get((run.agent_name, run.user_id)),
+                    earlier=() if is_first else await journal_rows.fetch_steps(conn, run.id),
                 )
             )
         return taken
-
-
-async def _earlier(conn: Connection, found: ClaimedRun) -> tuple[Step, ...]:
-    if found.claim.attempt == 1:
-        return ()
-    return await journal_rows.fetch_steps(conn, found.run.id)
