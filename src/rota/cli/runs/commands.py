@@ -9,6 +9,7 @@ import typer
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.cli.runs.run import NoWait, Timeout, request_and_show
+from rota.domain.runs.run import OVER, RunStatus
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 app = CommandGroup()
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
 
-_STATUSES = ("waiting", "queued", "running", "suspended", "finished", "cancelled")
-_OVER = frozenset({"finished", "cancelled"})
+_STATUSES = tuple(RunStatus)
 _LOOK_EVERY = 0.5
 
 
@@ -45,7 +45,12 @@ def list_runs(
 
     async def work(app: App, me: UserId) -> tuple[str, tuple[RunView, ...]]:
         of = (await app.schedules.get(me, schedule)).id if schedule is not None else None
-        found = await app.runs.all(me, schedule_id=of, status=status, limit=limit)
+        found = await app.runs.all(
+            me,
+            schedule_id=of,
+            status=RunStatus(status) if status is not None else None,
+            limit=limit,
+        )
         return await app.schedules.zone(me), found
 
     zone, found = common.as_person(work)
@@ -110,11 +115,11 @@ def tail(common: CommonOptions, run: Run) -> None:
         while True:
             for step in steps:
                 _print_news(step, seen)
-            if found.status in _OVER:
+            if found.status in OVER:
                 break
-            if found.status == "suspended" and not parked:
+            if found.status is RunStatus.SUSPENDED and not parked:
                 output.say("It waits for your decision: see `rota approvals list`.")
-            parked = found.status == "suspended"
+            parked = found.status is RunStatus.SUSPENDED
             await asyncio.sleep(_LOOK_EVERY)
             found, steps = await app.runs.get(me, run)
         run_texts.print_end(found, steps, zone)
@@ -136,7 +141,7 @@ def cancel(
     from rota.cli import output
 
     found = common.as_person(lambda app, me: app.runs.cancel(me, run, note))
-    if found.status == "cancelled":
+    if found.status is RunStatus.CANCELLED:
         output.say("Cancelled; it had not begun.")
     else:
         output.say("Asked to stop; its worker stores what there is within two seconds.")

@@ -8,6 +8,7 @@ import typer
 
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
+from rota.domain.runs.run import ResultStatus
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rota.domain.runs.views import Result
 
 app = CommandGroup()
+
+_STYLES = {ResultStatus.SUCCESS: "bold green", ResultStatus.PARTIAL: "bold yellow"}
 
 
 @app.command("list", json=True)
@@ -30,13 +33,14 @@ def list_results(
     from rota.cli import output
     from rota.domain.errors import InvalidInputError
 
-    if status not in {None, "success", "partial", "error"}:
+    if status not in {None, *ResultStatus}:
         raise InvalidInputError(
             f"There is no status {status!r}; there are success, partial and error."
         )
 
     async def work(app: App, me: UserId) -> tuple[str, tuple[Result, ...]]:
-        found = await app.results.latest(me, agent_name=agent, status=status, limit=limit)
+        of = ResultStatus(status) if status is not None else None
+        found = await app.results.latest(me, agent_name=agent, status=of, limit=limit)
         return await app.schedules.zone(me), found
 
     zone, found = common.as_person(work)
@@ -80,7 +84,7 @@ def show_result(result: Result, *, as_json: bool) -> None:
         output.print_json(result)
         return
     name = result.schedule_name or result.agent_name
-    style = {"success": "bold green", "partial": "bold yellow"}.get(result.status, "bold red")
+    style = _STYLES.get(result.status, "bold red")
     seconds = result.execution_duration_ms / 1000
     output.say(f"{name}: {result.status} after {seconds:.1f} s", style=style)
     output.say()

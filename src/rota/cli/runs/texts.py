@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rota.cli import output
 from rota.domain.runs.option_kinds import in_words, money
+from rota.domain.runs.run import RunStatus
 
 if TYPE_CHECKING:
     from rota.domain.runs.steps import Step
@@ -20,7 +21,7 @@ _BEFORE: Final = 0  # `model_step` of what comes before the first model call
 
 def status(run: RunView) -> str:
     """Say where a run stands."""
-    if run.status == "running" and run.cancel_requested_at is not None:
+    if run.status is RunStatus.RUNNING and run.cancel_requested_at is not None:
         return "stopping"
     return run.status
 
@@ -40,7 +41,7 @@ def print_run(run: RunView, zone: str) -> None:
     """Print where a run stands and what it was asked."""
     output.say(f"{run.schedule_name or run.agent_name}: {status(run)}", style="bold")
     metadata = run.metadata or {}
-    waits = run.not_before if run.status == "waiting" else None
+    waits = run.not_before if run.status is RunStatus.WAITING else None
     lines = [
         ("Run", str(run.id)),
         ("Agent", run.agent_name),

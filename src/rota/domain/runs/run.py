@@ -47,6 +47,10 @@ NEXT: Final[Mapping[RunStatus, frozenset[RunStatus]]] = {
 }
 
 
+OVER: Final = frozenset(status for status, following in NEXT.items() if not following)
+"""Where a run stays for good."""
+
+
 class ResultStatus(StrEnum):
     """`success`: the agent finished. `partial`: it stopped early and left something worth keeping.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rota.domain.ids import UserId
+from rota.domain.runs.run import ResultStatus
 from rota.domain.runs.views import Result
 from rota.services.references import id_prefix, the_one
 from rota.store.database import Database
@@ -20,7 +21,7 @@ class ResultService:
         user_id: UserId,
         *,
         agent_name: str | None = None,
-        status: str | None = None,
+        status: ResultStatus | None = None,
         limit: int = 20,
     ) -> tuple[Result, ...]:
         """Return the person's results, newest first."""

@@ -10,7 +10,7 @@ from typing import Final
 from rota.domain.errors import ConflictError, NotFoundError, SuspendedError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.options import RunOptions
-from rota.domain.runs.run import RunStatus
+from rota.domain.runs.run import OVER, RunStatus
 from rota.domain.runs.steps import Step
 from rota.domain.runs.views import Result, RunView
 from rota.domain.schedules.overlap import OverlapPolicy
@@ -87,7 +87,7 @@ class RunService:
         """
         async with self._database.acting_as(user_id) as conn:
             found = await _find(conn, reference)
-            if found.status not in {"finished", "cancelled"}:
+            if found.status not in OVER:
                 raise ConflictError(
                     f"The run is not over: it is {found.status}. Wait for it, or cancel it first."
                 )
@@ -130,7 +130,7 @@ class RunService:
         user_id: UserId,
         *,
         schedule_id: ScheduleId | None = None,
-        status: str | None = None,
+        status: RunStatus | None = None,
         limit: int,
     ) -> tuple[RunView, ...]:
         """Return the person's runs, newest first."""
@@ -160,7 +160,7 @@ class RunService:
         """
         async with self._database.acting_as(user_id) as conn:
             found = await _find(conn, reference)
-            if found.status in {"finished", "cancelled"}:
+            if found.status in OVER:
                 raise ConflictError(f"The run is over: it is {found.status}.")
             await requests.request_cancel(conn, RunId(found.id), note or None)
             return await _find(conn, str(found.id))

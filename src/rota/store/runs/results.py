@@ -21,7 +21,7 @@ async def fetch_result(conn: Connection, prefix: str) -> tuple[Result, ...]:
 
 
 async def list_results(
-    conn: Connection, *, agent_name: str | None, status: str | None, limit: int
+    conn: Connection, *, agent_name: str | None, status: ResultStatus | None, limit: int
 ) -> tuple[Result, ...]:
     """Return the newest results that the transaction's person sees, newest first."""
     return await many(

@@ -13,7 +13,7 @@ async def list_runs(
     conn: Connection,
     *,
     schedule_id: ScheduleId | None = None,
-    status: str | None = None,
+    status: RunStatus | None = None,
     prefix: str | None = None,
     limit: int,
 ) -> tuple[RunView, ...]:
