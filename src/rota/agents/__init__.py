@@ -1,1 +1,1 @@
-"""LangChain agents built from rows: loader, model providers, journal, tools."""
+"""Agents by LangChain: graph, journal, models, the scripted model, tools, own code."""

@@ -1,1 +1,1 @@
-"""Approval tiers, the tool wrapper, encryption and redaction."""
+"""The approval gate, and secrets: encrypted at rest, redacted where people read."""

@@ -1,4 +1,4 @@
-"""The `scripted` model provider: deterministic, without key or network (format: domain/script)."""
+"""The `scripted` model provider, without key or network; its format: domain/agents/script.py."""
 
 from __future__ import annotations
 

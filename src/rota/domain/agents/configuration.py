@@ -74,5 +74,5 @@ class AgentConfiguration:
     max_steps: int
     tools: tuple[ToolDeclaration, ...] = ()
     fallback_models: tuple[str, ...] = ()
-    limits: Mapping[str, Any] = field(default_factory=dict)  # domain/limits, as JSON
+    limits: Mapping[str, Any] = field(default_factory=dict)  # domain/runs/limits, as JSON
     max_concurrency: int | None = None  # runs of it queued or running at a time; None: no limit

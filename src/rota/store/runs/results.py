@@ -16,7 +16,7 @@ async def fetch_result_of_run(conn: Connection, run_id: RunId) -> Result | None:
 
 
 async def fetch_result(conn: Connection, prefix: str) -> tuple[Result, ...]:
-    """Return the results whose id, or run's id, begins with `prefix` (at most two)."""
+    """Return the results whose id, or run's id, begins with `prefix` (at most six)."""
     return await many(conn, "runs/fetch_result", _result, prefix=prefix)
 
 
