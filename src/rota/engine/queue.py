@@ -23,7 +23,7 @@ from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.domain.types import Channel
 from pgqueuer.ports.driver import NotifyCallback
 
-from rota.domain.errors import UnavailableError
+from rota.domain.errors import RotaError, UnavailableError
 from rota.domain.ids import RunId
 from rota.domain.runs.priority import BEGUN
 from rota.store.database import Connection, Database, listen
@@ -131,7 +131,7 @@ class QueueWorker:
 
     async def _raise(self, job: Job) -> None:
         """Put a job that has begun before all others; where that fails it keeps its place."""
-        with suppress(UnavailableError):
+        with suppress(RotaError):
             async with self._database.connection() as conn:
                 await raise_job(conn, job.id, priority=BEGUN)
 

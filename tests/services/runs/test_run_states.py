@@ -336,3 +336,14 @@ async def test_days_are_added_up_in_one_order(workshop, bob):
     await asyncio.gather(*(add(1 if n % 2 else -1) for n in range(6)))
 
     assert {row["model_calls"] for row in await workshop.rows("usage_days")} == {90}
+
+
+async def test_whoever_waits_for_a_later_batch_hears_that_the_run_is_lost(stale):
+    """The first of two flushes takes what there is to write: the second must not pass the gate."""
+    stale.buffer.add(step=step())
+    flushes = [asyncio.ensure_future(stale.buffer.flush()) for _ in range(2)]
+    await asyncio.gather(*flushes, return_exceptions=True)
+    assert all(isinstance(flush.exception(), FencedError) for flush in flushes)
+
+    with pytest.raises(FencedError):
+        await stale.buffer.flush()

@@ -179,8 +179,7 @@ class JournalWriter:
     async def _flush(self, buffer: WriteBuffer) -> None:
         try:
             await self._submit(buffer)
-        except FencedError:
-            buffer.is_lost = True  # the next step that is recorded stops its attempt
+        except FencedError:  # the next step that is recorded stops its attempt
             log.warning("journal_fenced", run_id=str(buffer.run.id))
         except Exception as error:  # noqa: BLE001  kept in memory: the next flush, or the result's transaction, writes it or fails the run
             log.warning("journal_flush_failed", run_id=str(buffer.run.id), error=str(error))
@@ -193,8 +192,8 @@ class JournalWriter:
             for buffer in dict.fromkeys(buffers)
             if buffer.is_dirty and buffer not in self._settled
         }
-        if not taken:
-            return [True] * len(buffers)
+        if not taken:  # an earlier batch has written it, or has found its run lost
+            return [not buffer.is_lost for buffer in buffers]
         self._writing = set(taken)
         try:
             async with self._database.connection() as conn:  # one statement: a transaction
@@ -206,5 +205,7 @@ class JournalWriter:
         finally:
             self._writing = set()
         for buffer in taken:
+            if buffer.run.id not in written.held:
+                buffer.is_lost = True  # also for who waits for a later batch, with nothing to write
             buffer.counted(written.days)
-        return [b not in taken or b.run.id in written.held for b in buffers]
+        return [not buffer.is_lost for buffer in buffers]
