@@ -1,8 +1,8 @@
 """Groups of commands, each imported and built when it is called: typer takes 2 ms for a command.
 
-A module of a room makes a `CommandGroup` named `app` and registers functions with `@app.command`.
-`rota.cli.main` names the modules, and says what help and completion say of them, so that neither
-imports a room. What a command does stands in its room; what all take, in `rota.cli.options`.
+A module of a room makes a `CommandGroup` named `group` and registers functions with
+`@group.command`. `rota.cli.main` names the modules, and says what help and completion say of them,
+so that neither imports a room. The options that all take are in `rota.cli.options`.
 """
 
 from __future__ import annotations
@@ -61,24 +61,24 @@ class CommandGroup:
         return register
 
     def add(self, name: str, module: str, help: str) -> None:  # noqa: A002  typer's word for it
-        """Add what `app` of a module is: its command of that name, or else a group of that name.
+        """Add what `group` of a module is: its command of that name, or else a group of that name.
 
         The module is imported when it is called. `help` is the group's, or the command's first
         paragraph.
         """
 
         def build() -> Any:
-            app: CommandGroup = import_module(module).app
-            if name in app._entries:
-                return app._entries[name].build()
-            group = typer.Typer(
+            group: CommandGroup = import_module(module).group
+            if name in group._entries:
+                return group._entries[name].build()
+            made = typer.Typer(
                 name=name,
-                cls=app.typer_class(),
+                cls=group.typer_class(),
                 help=help,
                 no_args_is_help=True,
                 rich_markup_mode=None,
             )
-            return typer.main.get_group(group)
+            return typer.main.get_group(made)
 
         self._entries[name] = _Entry(help, build)
 

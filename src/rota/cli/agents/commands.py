@@ -13,11 +13,11 @@ from rota.cli.options import CommonOptions
 if TYPE_CHECKING:
     from rota.domain.agents.configuration import AgentConfiguration
 
-app = CommandGroup()
+group = CommandGroup()
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
 
 
-@app.command("list", json=True)
+@group.command("list", json=True)
 def list_agents(common: CommonOptions) -> None:
     """List the agents that you can run."""
     from rota.cli import output
@@ -42,7 +42,7 @@ def list_agents(common: CommonOptions) -> None:
     )
 
 
-@app.command("show", json=True)
+@group.command("show", json=True)
 def show_agent(common: CommonOptions, name: Name) -> None:
     """Show an agent: model, prompt, and what may happen with each tool."""
     from rota.cli import output
@@ -82,7 +82,7 @@ def show_agent(common: CommonOptions, name: Name) -> None:
     )
 
 
-@app.command("apply", json=True)
+@group.command("apply", json=True)
 def apply_file(
     common: CommonOptions,
     file: Annotated[Path, typer.Argument(help="YAML or JSON; see docs/howto/agent-files.md.")],

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from rota.domain.agents.connections import ConnectionInfo
     from rota.domain.ids import UserId
 
-app = CommandGroup()
+group = CommandGroup()
 Service = Annotated[str, typer.Argument(help="gmail")]
 
 
-@app.command("add")
+@group.command("add")
 def add(
     common: CommonOptions,
     service: Service,
@@ -38,7 +38,7 @@ def add(
     output.say(f"Connected {service}.")
 
 
-@app.command("list", json=True)
+@group.command("list", json=True)
 def list_connections(common: CommonOptions) -> None:
     """List your connections, without their secrets."""
     from rota.cli import output
@@ -65,7 +65,7 @@ def list_connections(common: CommonOptions) -> None:
     )
 
 
-@app.command("remove")
+@group.command("remove")
 def remove(common: CommonOptions, service: Service) -> None:
     """Remove a connection and its secret."""
     from rota.cli import output

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.agents.prices import Price, Quote
 
-app = CommandGroup()
+group = CommandGroup()
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="provider:model, provider:*, or * for any model.")
 ]
 _UNIT: Final = "US dollars per million tokens."
 
 
-@app.command("show", person=False, json=True)
+@group.command("show", person=False, json=True)
 def show(
     common: CommonOptions,
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="provider:model")] = None,
@@ -45,7 +45,7 @@ def show(
     output.say(_UNIT)
 
 
-@app.command("set", person=False)
+@group.command("set", person=False)
 def set_price(
     common: CommonOptions,
     model: Model,
@@ -83,7 +83,7 @@ def set_price(
         output.say("No agent uses such a model yet.")
 
 
-@app.command("remove", person=False)
+@group.command("remove", person=False)
 def remove(common: CommonOptions, model: Model) -> None:
     """Remove a price of yours; what rota knows holds again."""
     from rota.cli import output

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rota.domain.agents.declared_tools import DeclaredTool
     from rota.settings import Settings
 
-app = CommandGroup()
+group = CommandGroup()
 
 
 class RiskOption(StrEnum):
@@ -34,7 +34,7 @@ class TierOption(StrEnum):
     USER_CONFIGURABLE = "user_configurable"
 
 
-@app.command("list", person=False, json=True)
+@group.command("list", person=False, json=True)
 def list_tools(common: CommonOptions) -> None:
     """List the declared tools, and those of ROTA_TOOLS that are not declared yet."""
     from rota.cli import output
@@ -69,7 +69,7 @@ def list_tools(common: CommonOptions) -> None:
         output.say(f"{name} is registered in ROTA_TOOLS, but no agent can link it yet: declare it.")
 
 
-@app.command("declare", person=False, json=True)
+@group.command("declare", person=False, json=True)
 def declare(
     common: CommonOptions,
     name: Annotated[str, typer.Argument(metavar="NAME", help="As in ROTA_TOOLS.")],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rota.domain.ids import UserId
     from rota.services.approvals.service import Decided
 
-app = CommandGroup()
+group = CommandGroup()
 Action = Annotated[str, typer.Argument(metavar="ACTION", help="Its id, or the beginning of it.")]
 Actions = Annotated[
     list[str] | None,
@@ -69,7 +69,7 @@ class OutcomeOption(StrEnum):
     AGAIN = "again"
 
 
-@app.command("list", json=True)
+@group.command("list", json=True)
 def list_approvals(
     common: CommonOptions,
     status: Annotated[
@@ -127,7 +127,7 @@ def list_approvals(
     print_them(found, zone, me, names, empty)
 
 
-@app.command("show", json=True)
+@group.command("show", json=True)
 def show(
     common: CommonOptions,
     action: Action,
@@ -153,7 +153,7 @@ def show(
     print_details(shown)
 
 
-@app.command("approve", json=True)
+@group.command("approve", json=True)
 def approve(
     common: CommonOptions,
     actions: Actions = None,
@@ -206,7 +206,7 @@ def approve(
         approval_decisions.decide(common, selection, "approve", ask=ask)
 
 
-@app.command("reject", json=True)
+@group.command("reject", json=True)
 def reject(
     common: CommonOptions,
     actions: Actions = None,
@@ -223,7 +223,7 @@ def reject(
     approval_decisions.decide(common, selection, "refuse", reason, ask=False)
 
 
-@app.command("settle", json=True)
+@group.command("settle", json=True)
 def settle(
     common: CommonOptions,
     action: Action,
@@ -246,12 +246,12 @@ def settle(
     approval_decisions.print_outcomes(common, settled)
 
 
-app.add(
+group.add(
     "policy",
     "rota.cli.approvals.policy",
     "Rules on calls: which run, which wait for you, and which are refused.",
 )
-app.add(
+group.add(
     "deputies",
     "rota.cli.approvals.deputies",
     "Deputies: who may decide where somebody does not in time. The operator's.",

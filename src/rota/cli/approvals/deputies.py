@@ -13,7 +13,7 @@ from rota.cli.options import CommonOptions
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
 
-app = CommandGroup()
+group = CommandGroup()
 Person = Annotated[
     str, typer.Argument(metavar="USER", help="Whose requests: an e-mail address or an id.")
 ]
@@ -22,7 +22,7 @@ Deputy = Annotated[
 ]
 
 
-@app.command("list", person=False, json=True)
+@group.command("list", person=False, json=True)
 def list_deputies(common: CommonOptions) -> None:
     """List who stands in for whom."""
     found = common.as_operator(lambda app: app.deputies.all())
@@ -36,7 +36,7 @@ def list_deputies(common: CommonOptions) -> None:
     )
 
 
-@app.command("add", person=False)
+@group.command("add", person=False)
 def add(common: CommonOptions, person: Person, deputy: Deputy) -> None:
     """Let somebody decide on requests that another does not decide in time.
 
@@ -56,7 +56,7 @@ def add(common: CommonOptions, person: Person, deputy: Deputy) -> None:
     output.say(f"{deputy} may decide what {person} does not decide in time.")
 
 
-@app.command("remove", person=False)
+@group.command("remove", person=False)
 def remove(common: CommonOptions, person: Person, deputy: Deputy) -> None:
     """Take that back, from now on."""
 

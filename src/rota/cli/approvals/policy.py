@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Listed: TypeAlias = tuple[str, tuple[Rule, ...], dict[UUID, str]]
     Added: TypeAlias = tuple[tuple[Rule, ...], dict[UUID, str], tuple[str, ...]]
 
-app = CommandGroup()
+group = CommandGroup()
 Operator = Annotated[
     bool, typer.Option("--operator", help="The operator's rules, which hold for everybody.")
 ]
@@ -42,7 +42,7 @@ OfAgent = Annotated[
 ]
 
 
-@app.command("list", json=True)
+@group.command("list", json=True)
 def list_rules(common: CommonOptions, operator: Operator = False) -> None:
     """List the rules that hold for you: the operator's, then your own."""
 
@@ -58,7 +58,7 @@ def list_rules(common: CommonOptions, operator: Operator = False) -> None:
     print_rules(found, zone, names)
 
 
-@app.command("add", json=True)
+@group.command("add", json=True)
 def add(
     common: CommonOptions,
     allow: Annotated[
@@ -155,7 +155,7 @@ def add(
         output.say_line(f"{output.short(rule.id)}: {rule_in_words(rule, names)}")
 
 
-@app.command("remove")
+@group.command("remove")
 def remove(
     common: CommonOptions,
     rule: Annotated[str, typer.Argument(metavar="RULE", help="Its id, or the beginning of it.")],
@@ -169,7 +169,7 @@ def remove(
     output.say(f"Removed: {rule_in_words(gone)}")
 
 
-@app.command("explain", json=True)
+@group.command("explain", json=True)
 def explain(
     common: CommonOptions,
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="Its name.")],

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from rota.domain.audit.chain import AuditEntry
     from rota.domain.ids import UserId
 
-app = CommandGroup()
+group = CommandGroup()
 Everybody = Annotated[
     bool, typer.Option("--all", help="Everybody's, as the operator, instead of your own.")
 ]
 
 
-@app.command("list", json=True)
+@group.command("list", json=True)
 def list_entries(
     common: CommonOptions,
     run: Annotated[
@@ -66,7 +66,7 @@ def list_entries(
     print_entries(found, zone, names)
 
 
-@app.command("verify", json=True)
+@group.command("verify", json=True)
 def verify(
     common: CommonOptions,
     head: Annotated[
@@ -95,7 +95,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command("head", json=True)
+@group.command("head", json=True)
 def show_head(common: CommonOptions, everybody: Everybody = False) -> None:
     """Print the chain's head as a JSON line: kept elsewhere, `verify --head` shows a cut by it."""
     import json as jsons
@@ -114,7 +114,7 @@ def show_head(common: CommonOptions, everybody: Everybody = False) -> None:
         output.warn("Nothing is sealed yet.")
 
 
-@app.command("export")
+@group.command("export")
 def export(common: CommonOptions, everybody: Everybody = False) -> None:
     """Print the chain as JSON lines, its head last: to keep, and to check without rota."""
     import json as jsons

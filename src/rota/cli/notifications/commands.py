@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from rota.domain.ids import UserId
     from rota.domain.notifications.notification import Notification
 
-app = CommandGroup()
+group = CommandGroup()
 
 
-@app.command("list", json=True)
+@group.command("list", json=True)
 def list_notifications(
     common: CommonOptions,
     unread: Annotated[bool, typer.Option("--unread", help="Only what is not read.")] = False,
@@ -52,7 +52,7 @@ def list_notifications(
     )
 
 
-@app.command("read")
+@group.command("read")
 def read(
     common: CommonOptions,
     ids: Annotated[

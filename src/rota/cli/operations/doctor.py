@@ -16,7 +16,7 @@ from rota.settings import API_KEYS, Settings
 if TYPE_CHECKING:
     from rota.bootstrap.app import Server
 
-app = CommandGroup()
+group = CommandGroup()
 Verdict = Literal["ok", "warn", "fail"]
 
 
@@ -29,7 +29,7 @@ class Check:
     said: str
 
 
-@app.command("doctor", json=True)
+@group.command("doctor", json=True)
 def doctor(common: CommonOptions) -> None:
     """Check the installation, the database and what runs; exits with 1 if something is wrong."""
     from rota.cli import output

@@ -17,10 +17,10 @@ from rota.settings import Settings
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
 
-app = CommandGroup()
+group = CommandGroup()
 
 
-@app.command("migrate", person=False, json=True)
+@group.command("migrate", person=False, json=True)
 def migrate(common: CommonOptions) -> None:
     """Bring the database's schema up to date, as the role that owns it."""
     from rota import bootstrap
@@ -38,7 +38,7 @@ def migrate(common: CommonOptions) -> None:
     output.say(f"The schema is up to date ({len(report.already)} were there already).")
 
 
-@app.command("scheduler")
+@group.command("scheduler")
 def scheduler(common: CommonOptions) -> None:
     """Fire schedules until told to stop. Any number may run on one database."""
 
@@ -52,7 +52,7 @@ def scheduler(common: CommonOptions) -> None:
     _serve(common.settings, work)
 
 
-@app.command("worker")
+@group.command("worker")
 def worker(common: CommonOptions) -> None:
     """Execute runs until told to stop. Any number may run on one database."""
 

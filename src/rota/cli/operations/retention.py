@@ -12,7 +12,7 @@ from rota.cli.options import CommonOptions
 if TYPE_CHECKING:
     from rota.domain.operations.retention import RetentionPolicy
 
-app = CommandGroup()
+group = CommandGroup()
 
 _WHAT: Final = {
     "journal_days": "journals: the model and tool calls of runs that are over",
@@ -35,7 +35,7 @@ _ROWS: Final = {
 }
 
 
-@app.command("show", person=False, json=True)
+@group.command("show", person=False, json=True)
 def show(common: CommonOptions) -> None:
     """Show what is kept for how long."""
     from rota.cli import output
@@ -47,7 +47,7 @@ def show(common: CommonOptions) -> None:
         _print(policy)
 
 
-@app.command("set", person=False)
+@group.command("set", person=False)
 def set_days(
     common: CommonOptions,
     journal: Annotated[
@@ -107,7 +107,7 @@ def set_days(
     _print(common.as_operator(lambda app: app.retention.set(days)))
 
 
-@app.command("run", person=False, json=True)
+@group.command("run", person=False, json=True)
 def run_now(
     common: CommonOptions,
     dry_run: Annotated[

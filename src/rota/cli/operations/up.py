@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rota.domain.runs.views import Result
     from rota.services.operations.background_tasks import BackgroundTaskService
 
-app = CommandGroup()
+group = CommandGroup()
 DEMO: Final = "demo-briefing"
 BRIEFING: Final = "briefing"
 
@@ -48,7 +48,7 @@ _PROMPT: Final = (
 )
 
 
-@app.command("up")
+@group.command("up")
 def up(
     common: CommonOptions,
     mail: Annotated[

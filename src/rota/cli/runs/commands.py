@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from rota.domain.runs.steps import Step
     from rota.domain.runs.views import RunView
 
-app = CommandGroup()
+group = CommandGroup()
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
 
 _STATUSES = tuple(RunStatus)
 _LOOK_EVERY = 0.5
 
 
-@app.command("list", json=True)
+@group.command("list", json=True)
 def list_runs(
     common: CommonOptions,
     schedule: Annotated[
@@ -75,7 +75,7 @@ def list_runs(
     )
 
 
-@app.command("show", json=True)
+@group.command("show", json=True)
 def show(common: CommonOptions, run: Run) -> None:
     """Show a run: where it stands, what it used, and each call of it, secrets replaced."""
     from rota.cli import output
@@ -98,7 +98,7 @@ def show(common: CommonOptions, run: Run) -> None:
     run_texts.print_end(found, steps, zone)
 
 
-@app.command("tail")
+@group.command("tail")
 def tail(common: CommonOptions, run: Run) -> None:
     """Follow a run: print its calls as they are made, also attempts that fail, until it is over."""
     import asyncio
@@ -131,7 +131,7 @@ def tail(common: CommonOptions, run: Run) -> None:
     common.as_person(work)
 
 
-@app.command("cancel")
+@group.command("cancel")
 def cancel(
     common: CommonOptions,
     run: Run,
@@ -147,7 +147,7 @@ def cancel(
         output.say("Asked to stop; its worker stores what there is within two seconds.")
 
 
-@app.command("retry", json=True)
+@group.command("retry", json=True)
 def retry(common: CommonOptions, run: Run, no_wait: NoWait = False, timeout: Timeout = 600) -> None:
     """Run once more what a run that is over was asked: a new run, with the agent as it is now."""
     request_and_show(

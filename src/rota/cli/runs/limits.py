@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rota.domain.runs.limits import LimitName, PersonLimits
     from rota.services.runs.limits import LimitsShown
 
-app = CommandGroup()
+group = CommandGroup()
 
 
-@app.command("show", person=False, json=True)
+@group.command("show", person=False, json=True)
 def show(common: CommonOptions) -> None:
     """Show the limits that are set, and how many runs are queued or running."""
     from rota.cli import output
@@ -33,7 +33,7 @@ def show(common: CommonOptions) -> None:
     output.say("At a time: runs that are queued or running. An agent's own limit is in its file.")
 
 
-@app.command("set", person=False)
+@group.command("set", person=False)
 def set_limits(
     common: CommonOptions,
     person: Annotated[

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from rota.domain.ids import UserId
     from rota.domain.runs.views import Result
 
-app = CommandGroup()
+group = CommandGroup()
 
 _STYLES = {ResultStatus.SUCCESS: "bold green", ResultStatus.PARTIAL: "bold yellow"}
 
 
-@app.command("list", json=True)
+@group.command("list", json=True)
 def list_results(
     common: CommonOptions,
     agent: Annotated[str | None, typer.Option("--agent", help="Of this agent only.")] = None,
@@ -63,7 +63,7 @@ def list_results(
     )
 
 
-@app.command("show", json=True)
+@group.command("show", json=True)
 def show(
     common: CommonOptions,
     result: Annotated[

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from rota.domain.ids import RunId, UserId
     from rota.domain.runs.views import Result
 
-app = CommandGroup()
+group = CommandGroup()
 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the run's id and do not wait.")]
 Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the result.")]
 
 
-@app.command("run", json=True)
+@group.command("run", json=True)
 @takes_options_of_run
 def run(
     common: CommonOptions,

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from rota.domain.runs.views import UsageView
 
 
-app = CommandGroup()
+group = CommandGroup()
 
 
-@app.command("usage", json=True)
+@group.command("usage", json=True)
 def usage(
     common: CommonOptions,
     days: Annotated[int, typer.Option("--days", min=1, max=3_660, help="So many days.")] = 7,

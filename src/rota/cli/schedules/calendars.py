@@ -13,11 +13,11 @@ from rota.cli.options import CommonOptions
 if TYPE_CHECKING:
     from rota.domain.schedules.calendars import Calendar
 
-app = CommandGroup()
+group = CommandGroup()
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The calendar's name.")]
 
 
-@app.command("import")
+@group.command("import")
 def import_calendar(
     common: CommonOptions,
     name: Name,
@@ -35,7 +35,7 @@ def import_calendar(
     output.say(_read_back(found))
 
 
-@app.command("add")
+@group.command("add")
 def add_days(
     common: CommonOptions,
     name: Name,
@@ -55,7 +55,7 @@ def add_days(
     output.say(_read_back(found))
 
 
-@app.command("list", json=True)
+@group.command("list", json=True)
 def list_calendars(common: CommonOptions) -> None:
     """List your calendars and the next day off of each."""
     from rota.cli import output
@@ -71,7 +71,7 @@ def list_calendars(common: CommonOptions) -> None:
     )
 
 
-@app.command("show", json=True)
+@group.command("show", json=True)
 def show_calendar(common: CommonOptions, name: Name) -> None:
     """Show the days of a calendar."""
     from rota.cli import output
@@ -87,7 +87,7 @@ def show_calendar(common: CommonOptions, name: Name) -> None:
         output.say(f"Days that recur are known until {found.covers_until}; import the file again.")
 
 
-@app.command("remove")
+@group.command("remove")
 def remove_calendar(common: CommonOptions, name: Name) -> None:
     """Remove a calendar that no schedule keeps."""
     from rota.cli import output

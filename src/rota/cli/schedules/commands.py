@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from rota.domain.schedules.occurrences import Occurrence
     from rota.domain.schedules.schedule import Schedule
 
-app = CommandGroup()
+group = CommandGroup()
 
 
-@app.command("list", json=True)
+@group.command("list", json=True)
 def list_schedules(common: CommonOptions) -> None:
     """List your schedules and when they fire next."""
     from rota.cli import output
@@ -61,11 +61,11 @@ def list_schedules(common: CommonOptions) -> None:
     )
 
 
-app.command("add", json=True)(add_schedule)
-app.command("edit", json=True)(edit_schedule)
+group.command("add", json=True)(add_schedule)
+group.command("edit", json=True)(edit_schedule)
 
 
-@app.command("show", json=True)
+@group.command("show", json=True)
 def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10) -> None:
     """Show a schedule: its rule in words, the next fires, what became of the latest ones."""
     from rota.cli import output
@@ -120,7 +120,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
     )
 
 
-@app.command("preview", json=True)
+@group.command("preview", json=True)
 @takes_rule
 def preview_rule(
     common: CommonOptions,
@@ -159,7 +159,7 @@ def preview_rule(
     schedule_texts.print_clock_notes(seen.clock_notes)
 
 
-@app.command("calendar", json=True)
+@group.command("calendar", json=True)
 def calendar(
     common: CommonOptions,
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="So many days.")] = 7,
@@ -196,7 +196,7 @@ def calendar(
     schedule_texts.print_week(week, zone)
 
 
-@app.command("why", json=True)
+@group.command("why", json=True)
 def why(
     common: CommonOptions,
     schedule: Reference,
@@ -218,7 +218,7 @@ def why(
     schedule_texts.print_explanation(found)
 
 
-@app.command("backfill", json=True)
+@group.command("backfill", json=True)
 def backfill(
     common: CommonOptions,
     schedule: Reference,
@@ -263,7 +263,7 @@ def backfill(
         output.say("They run where `rota up` or a worker runs.")
 
 
-@app.command("pause")
+@group.command("pause")
 def pause(
     common: CommonOptions,
     schedule: Reference,
@@ -276,7 +276,7 @@ def pause(
     output.say(f"Paused {found.name}.")
 
 
-@app.command("resume")
+@group.command("resume")
 def resume(
     common: CommonOptions,
     schedule: Reference,
@@ -286,7 +286,7 @@ def resume(
     change_and_show(common, lambda app, me: app.schedules.resume(me, schedule, note), "Resumed")
 
 
-@app.command("remove")
+@group.command("remove")
 def remove(common: CommonOptions, schedule: Reference) -> None:
     """Remove a schedule; its results stay, runs that wait for their turn are cancelled."""
     from rota.cli import output
@@ -295,7 +295,7 @@ def remove(common: CommonOptions, schedule: Reference) -> None:
     output.say(f"Removed {found.name}.")
 
 
-@app.command("run", json=True)
+@group.command("run", json=True)
 @takes_options_of_run
 def run_now(
     common: CommonOptions,
