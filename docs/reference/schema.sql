@@ -617,8 +617,8 @@ CREATE INDEX agent_runs_unfinished_idx ON public.agent_runs USING btree (status,
 CREATE INDEX agent_runs_urgent_idx ON public.agent_runs USING btree (user_id, created_at) WHERE (priority > 0);
 CREATE INDEX agent_runs_user_idx ON public.agent_runs USING btree (user_id, created_at DESC);
 CREATE INDEX agent_runs_waiting_idx ON public.agent_runs USING btree (user_id, agent_name, priority DESC, created_at, fire_time NULLS FIRST, id) WHERE (status = 'waiting'::text);
+CREATE TRIGGER announce_ended AFTER UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN (((new.status = ANY (ARRAY['finished'::text, 'cancelled'::text])) AND (old.status <> new.status))) EXECUTE FUNCTION rota.announce_ended();
 CREATE TRIGGER announce_resumed AFTER UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN (((old.status = 'suspended'::text) AND (new.status = 'waiting'::text))) EXECUTE FUNCTION rota.announce('runs');
-CREATE TRIGGER announce_turn AFTER UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN (((new.status = ANY (ARRAY['finished'::text, 'cancelled'::text])) AND (old.status <> new.status))) EXECUTE FUNCTION rota.announce_turn();
 CREATE TRIGGER announce_waiting AFTER INSERT ON public.agent_runs FOR EACH ROW WHEN (((new.status = 'waiting'::text) AND (new.trigger <> ALL (ARRAY['schedule'::text, 'catch_up'::text])))) EXECUTE FUNCTION rota.announce('runs');
 CREATE TRIGGER bound_urgency BEFORE INSERT ON public.agent_runs FOR EACH ROW WHEN ((new.priority > 0)) EXECUTE FUNCTION rota.bound_urgency();
 CREATE TRIGGER refuse_transition BEFORE UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN ((NOT
@@ -1572,7 +1572,7 @@ $function$;
 
 -- Wakes schedulers when a run ends that others wait for: of its schedule, or under a limit. Where
 -- there is no limit, what waits lacks only room in the queue, and admission looks by itself.
-CREATE OR REPLACE FUNCTION rota.announce_turn()
+CREATE OR REPLACE FUNCTION rota.announce_ended()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO ''

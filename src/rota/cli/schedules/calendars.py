@@ -1,4 +1,7 @@
-"""`rota calendars`: days off."""
+"""`rota calendars`: lists of days off, imported from iCalendar files or typed.
+
+Schedules keep to them with `--except-calendar`; what a calendar does to fires is not told here.
+"""
 
 from __future__ import annotations
 

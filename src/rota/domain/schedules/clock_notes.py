@@ -32,24 +32,24 @@ def clock_notes(timing: Timing, now: datetime) -> tuple[str, ...]:
         crons = timing.crons()
         effects = [effect for cron in crons for effect in _effects(cron, change, zone)]
         if timing.every is not None and timing.every >= timedelta(hours=1):
-            effects = [_shifted(change)]
-        notes += [f"{_what(change)}: {effect}" for effect in effects]
+            effects = [_describe_interval_shift(change)]
+        notes += [f"{_describe_change(change)}: {effect}" for effect in effects]
     return tuple(notes)
 
 
-def _what(change: ClockChange) -> str:
-    before, after = _walls(change)
+def _describe_change(change: ClockChange) -> str:
+    before, after = _wall_times(change)
     way = "forward" if change.is_gap else "back"
     return f"{before:%a %Y-%m-%d}, the clock goes {way} from {before:%H:%M} to {after:%H:%M}"
 
 
-def _walls(change: ClockChange) -> tuple[datetime, datetime]:
+def _wall_times(change: ClockChange) -> tuple[datetime, datetime]:
     utc = change.at.replace(tzinfo=None)
     return utc + change.before, utc + change.after
 
 
 def _effects(cron: CronSchedule, change: ClockChange, zone: ZoneInfo) -> list[str]:
-    start, end = sorted(_walls(change))
+    start, end = sorted(_wall_times(change))
     if not cron.is_fixed and (cron.gap, cron.overlap) == (DstGap.VIXIE, DstOverlap.VIXIE):
         if not cron.local_times(start, end, limit=1):
             return []
@@ -58,22 +58,22 @@ def _effects(cron: CronSchedule, change: ClockChange, zone: ZoneInfo) -> list[st
             + ("the times in between do not exist" if change.is_gap else "it fires in both passes")
         ]
     walls = cron.local_times(start, end, limit=_NAMED + 1)
-    said: list[str] = []
+    sentences: list[str] = []
     for wall in walls[:_NAMED]:
         instants = instants_of(wall, zone, gap=cron.gap, overlap=cron.overlap, fixed=cron.is_fixed)
-        shown = " and ".join(f"{at.astimezone(zone):%H:%M %Z}" for at in instants)
+        fire_times = " and ".join(f"{at.astimezone(zone):%H:%M %Z}" for at in instants)
         if change.is_gap:
-            fate = f"it fires at {shown}" if instants else "it does not fire"
-            said.append(f"{wall:%H:%M} does not exist; {fate}")
+            fate = f"it fires at {fire_times}" if instants else "it does not fire"
+            sentences.append(f"{wall:%H:%M} does not exist; {fate}")
         else:
             count = "both times" if len(instants) > 1 else "once"
-            said.append(f"{wall:%H:%M} comes twice; it fires {count}, at {shown}")
+            sentences.append(f"{wall:%H:%M} comes twice; it fires {count}, at {fire_times}")
     if len(walls) > _NAMED:
-        said.append("the same for the other fires of that hour")
-    return said
+        sentences.append("the same for the other fires of that hour")
+    return sentences
 
 
-def _shifted(change: ClockChange) -> str:
+def _describe_interval_shift(change: ClockChange) -> str:
     length = length_in_words(abs(change.after - change.before))
     way = "later" if change.is_gap else "earlier"
     return f"the interval is real time, so by the clock it fires {length} {way} from then on"

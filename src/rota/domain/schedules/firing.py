@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
+from rota.domain.schedules.occurrences import Outcome
 from rota.domain.schedules.rules.fire_times import FireTimes
 from rota.domain.schedules.schedule import CatchUp, Schedule
 from rota.domain.schedules.timing import FireFilter, NamedDay, due_time
 
 MISSED_ROWS_LIMIT: Final = 1_000
-"""More fire times in a row without a run than this become range rows (design, "Once")."""
+"""Fire times without a run that get a row each; more at once become rows of ranges."""
 
 
 WALK_LIMIT: Final = 10_000
@@ -39,13 +40,13 @@ class PlannedFire:
 class PassedFires:
     """Fire times that lead to no run, from `first` to `last`; `count` None: more than counted.
 
-    `outcome` is "missed" or "suppressed".
+    `outcome` is anything but "fired".
     """
 
     first: datetime
     last: datetime
     count: int | None
-    outcome: str
+    outcome: Outcome
     reason: str
 
 
@@ -159,7 +160,7 @@ def _passed(
         yield PassedFires(unseen[0], last, None, "missed", missed)
         times = [time for time in times if time > last]
 
-    def verdict(time: datetime) -> tuple[str, str]:
+    def verdict(time: datetime) -> tuple[Outcome, str]:
         if time in run:
             return "fired", ""
         objection = filter_.objection(time)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, TypeAlias
 from uuid import UUID
+
+Outcome: TypeAlias = Literal["fired", "skipped", "missed", "suppressed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,7 @@ class Occurrence:
     fire_time: datetime
     last_fire_time: datetime | None
     fire_count: int | None
-    outcome: str
+    outcome: Outcome
     reason: str
     run_id: UUID | None
     result_status: str | None

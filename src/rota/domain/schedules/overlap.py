@@ -29,7 +29,7 @@ class OverlapPolicy(StrEnum):
     """Runs go side by side."""
 
 
-class Start(StrEnum):
+class OverlapDecision(StrEnum):
     """What becomes of a fire."""
 
     RUN = "run"
@@ -47,6 +47,6 @@ class Overlap:
     `since` is the fire time, or the start, of the first of them; `parked`: one waits for its owner.
     """
 
-    start: Start = Start.RUN
+    decision: OverlapDecision = OverlapDecision.RUN
     since: datetime | None = None
     parked: bool = False

@@ -9,31 +9,24 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from rota.domain.ids import UserId
-from rota.domain.schedules.occurrences import Occurrence
-from rota.domain.schedules.rules.fire_times import FireTimes
+from rota.domain.schedules.occurrences import Occurrence, Outcome
 from rota.domain.schedules.rules.intervals import length_in_words
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.schedules.written_time import parse_moment
 from rota.services.schedules.service import ScheduleService
-from rota.store.database import Connection, Database
+from rota.store.database import Database
 from rota.store.schedules import calendars, rows
 
-Verdict = Literal[
-    "fired",
-    "skipped",
-    "missed",
-    "suppressed",
-    "paused",
-    "overdue",
-    "upcoming",
-    "not_a_fire_time",
-    "did_not_exist",
-    "ended",
-    "pruned",
-]
+Verdict = (
+    Outcome
+    | Literal[
+        "paused", "overdue", "upcoming", "not_a_fire_time", "did_not_exist", "ended", "pruned"
+    ]
+)
 
 _MINUTE: Final = timedelta(minutes=1)
 _SECOND: Final = timedelta(seconds=1)
+_TICK: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +69,22 @@ class ExplanationService:
         async with self._database.acting_as(user_id) as conn:
             occurrence = await rows.occurrence_between(conn, schedule.id, start, end)
             earlier = await rows.schedule_at(conn, schedule.id, start)
-            then, until = earlier if earlier is not None else (schedule, None)
-            rule = then.rule()
+            schedule_then, changed_at = earlier if earlier is not None else (schedule, None)
+            rule = schedule_then.rule()
+            fire = rule.next_after(start - _TICK)
             if occurrence is not None:
-                verdict, why = _of_occurrence(occurrence, zone)
+                verdict, why = _explain_occurrence(occurrence, zone)
+            elif fire is None or fire >= end:
+                verdict = "not_a_fire_time"
+                why = (f"Its rule names no such time: {rule.in_words()}.",)
             else:
-                verdict, why = await self._without_row(conn, schedule, then, rule, start, end, now)
-        if until is not None:
-            why += (f"The schedule was changed since, at {_shown(until, zone)}.",)
+                days_off = await calendars.days_of_schedules(conn, [schedule.id], fire, fire)
+                allowed = schedule_then.timing.filter(days_off.get(schedule.id, ()))
+                verdict, why = _explain_without_occurrence(
+                    schedule_then, fire, allowed.objection(fire), now
+                )
+        if changed_at is not None:
+            why += (f"The schedule was changed since, at {_format_moment(changed_at, zone)}.",)
         found = occurrence.fire_time if occurrence is not None else start
         return Explanation(
             schedule.name,
@@ -92,88 +93,68 @@ class ExplanationService:
             verdict,
             why,
             occurrence,
-            rule.latest_at_or_before(min(found, start) - timedelta(microseconds=1)),
-            rule.next_after(max(found, end - timedelta(microseconds=1))),
+            rule.latest_at_or_before(min(found, start) - _TICK),
+            rule.next_after(max(found, end - _TICK)),
         )
 
-    async def _without_row(
-        self,
-        conn: Connection,
-        schedule: Schedule,
-        then: Schedule,
-        rule: FireTimes,
-        start: datetime,
-        end: datetime,
-        now: datetime,
-    ) -> tuple[Verdict, tuple[str, ...]]:
-        fire = rule.next_after(start - timedelta(microseconds=1))
-        if fire is None or fire >= end:
-            return "not_a_fire_time", (f"Its rule names no such time: {rule.in_words()}.",)
-        if (state := _state_at(then, fire)) is not None:
-            return state
-        days_off = await calendars.days_of_schedules(conn, [schedule.id], fire, fire)
-        objection = then.timing.filter(days_off.get(schedule.id, ())).objection(fire)
-        if fire > now:
-            if objection is not None:
-                return "suppressed", (f"It will not fire: {objection}.",)
-            return "upcoming", (f"It will fire in {_rounded(fire - now)}.",)
-        if then.next_fire_time is not None and then.next_fire_time > fire:
-            # A scheduler has gone past it, and left a row: each fire time has one.
-            return "pruned", ("What became of it is no longer kept.",)
-        return _overdue(then, fire, now)
 
-
-def _state_at(then: Schedule, fire: datetime) -> tuple[Verdict, tuple[str, ...]] | None:
-    """Return why a schedule in this state fires nothing at a time of its rule, or None."""
-    zone = ZoneInfo(then.time_zone)
-    if fire < then.created_at:
-        made = _shown(then.created_at, zone)
-        return "did_not_exist", (f"The schedule was made later, at {made}.",)
-    if not then.is_active:
-        since = f" since {_shown(then.paused_at, zone)}" if then.paused_at else ""
-        note = f": {then.pause_note}" if then.pause_note else " (no note)"
-        return "paused", (f"It was paused{since}{note}.",)
-    if then.completed_at is not None and then.completed_at <= fire:
-        return "ended", (_why_ended(then, zone),)
-    if fire <= then.plan_from:
-        planned = _shown(then.plan_from, zone)
-        return "not_a_fire_time", (f"Its rule was set later, at {planned}.",)
-    return None
-
-
-def _overdue(schedule: Schedule, fire: datetime, now: datetime) -> tuple[Verdict, tuple[str, ...]]:
+def _explain_without_occurrence(
+    schedule: Schedule, fire: datetime, objection: str | None, now: datetime
+) -> tuple[Verdict, tuple[str, ...]]:
+    """Say what becomes of a fire time that has no row, by the schedule as it was then."""
+    if (state := _state_at(schedule, fire)) is not None:
+        return state
+    if fire > now:
+        if objection is not None:
+            return "suppressed", (f"It will not fire: {objection}.",)
+        return "upcoming", (f"It will fire in {_length_in_words(fire - now)}.",)
+    if schedule.next_fire_time is not None and schedule.next_fire_time > fire:
+        # A scheduler has gone past it, and left a row: each fire time has one.
+        return "pruned", ("What became of it is no longer kept.",)
     if schedule.next_fire_at is not None and schedule.next_fire_at > now:
-        jitter = _rounded(schedule.next_fire_at - now)
+        jitter = _length_in_words(schedule.next_fire_at - now)
         return "upcoming", (f"Its jitter delays it; it fires in {jitter}.",)
     return "overdue", (
-        f"It is due for {_rounded(now - fire)}, and no scheduler has taken it yet.",
+        f"It is due for {_length_in_words(now - fire)}, and no scheduler has taken it yet.",
         "Start `rota up` or `rota scheduler`; `rota doctor` shows who is running.",
     )
 
 
-def _of_occurrence(occurrence: Occurrence, zone: ZoneInfo) -> tuple[Verdict, tuple[str, ...]]:
-    said: list[str] = []
+def _state_at(schedule: Schedule, fire: datetime) -> tuple[Verdict, tuple[str, ...]] | None:
+    """Return why a schedule in this state fires nothing at a time of its rule, or None."""
+    zone = ZoneInfo(schedule.time_zone)
+    if fire < schedule.created_at:
+        made = _format_moment(schedule.created_at, zone)
+        return "did_not_exist", (f"The schedule was made later, at {made}.",)
+    if not schedule.is_active:
+        since = f" since {_format_moment(schedule.paused_at, zone)}" if schedule.paused_at else ""
+        note = f": {schedule.pause_note}" if schedule.pause_note else " (no note)"
+        return "paused", (f"It was paused{since}{note}.",)
+    if schedule.completed_at is not None and schedule.completed_at <= fire:
+        return "ended", (_why_ended(schedule, zone),)
+    if fire <= schedule.plan_from:
+        planned = _format_moment(schedule.plan_from, zone)
+        return "not_a_fire_time", (f"Its rule was set later, at {planned}.",)
+    return None
+
+
+def _explain_occurrence(occurrence: Occurrence, zone: ZoneInfo) -> tuple[Verdict, tuple[str, ...]]:
+    sentences: list[str] = []
     if occurrence.last_fire_time is not None:
         count = occurrence.fire_count or "more than a thousand"
-        said.append(
-            f"One of {count} fire times from {_shown(occurrence.fire_time, zone)} to "
-            f"{_shown(occurrence.last_fire_time, zone)}."
+        sentences.append(
+            f"One of {count} fire times from {_format_moment(occurrence.fire_time, zone)} to "
+            f"{_format_moment(occurrence.last_fire_time, zone)}."
         )
     reason = occurrence.reason
     if reason:
-        said.append(f"{reason[0].upper()}{reason[1:]}.")
-    match occurrence.outcome:
-        case "fired":
-            return "fired", (*said, _of_run(occurrence, zone))
-        case "skipped":
-            return "skipped", tuple(said)
-        case "missed":
-            return "missed", tuple(said)
-        case _:
-            return "suppressed", tuple(said)
+        sentences.append(f"{reason[0].upper()}{reason[1:]}.")
+    if occurrence.outcome == "fired":
+        sentences.append(_describe_run(occurrence, zone))
+    return occurrence.outcome, tuple(sentences)
 
 
-def _of_run(occurrence: Occurrence, zone: ZoneInfo) -> str:
+def _describe_run(occurrence: Occurrence, zone: ZoneInfo) -> str:
     if occurrence.run_id is None:
         return "Its run has been pruned."
     if occurrence.result_status is not None:
@@ -183,7 +164,7 @@ def _of_run(occurrence: Occurrence, zone: ZoneInfo) -> str:
             return f"Its run was cancelled: {occurrence.cancel_reason or 'no reason was given'}."
         case "running":
             started = occurrence.run_started_at
-            since = f" since {_shown(started, zone)}" if started is not None else ""
+            since = f" since {_format_moment(started, zone)}" if started is not None else ""
             return f"Its run is under way{since}."
         case "queued":
             return "Its run is queued: no worker has taken it yet."
@@ -197,13 +178,13 @@ def _why_ended(schedule: Schedule, zone: ZoneInfo) -> str:
         times = "once" if limit == 1 else f"{limit} times"
         return f"It had run {times}, as often as it may."
     if schedule.timing.ends_at is not None:
-        return f"It ended at {_shown(schedule.timing.ends_at, zone)}."
+        return f"It ended at {_format_moment(schedule.timing.ends_at, zone)}."
     return "It had no fire time left."
 
 
-def _shown(moment: datetime, zone: ZoneInfo) -> str:
+def _format_moment(moment: datetime, zone: ZoneInfo) -> str:
     return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
-def _rounded(length: timedelta) -> str:
+def _length_in_words(length: timedelta) -> str:
     return length_in_words(timedelta(seconds=max(1, round(length.total_seconds()))))

@@ -27,7 +27,7 @@ from rota.domain.schedules.firing import (
     next_fire,
     plan_fires,
 )
-from rota.domain.schedules.overlap import Overlap, OverlapPolicy, Start
+from rota.domain.schedules.overlap import Overlap, OverlapDecision, OverlapPolicy
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.schedules.timing import NamedDay
 from rota.engine.admission import AHEAD, Admission, admit
@@ -193,10 +193,10 @@ class Scheduler:
         self, conn: Connection, schedule: Schedule, plan: FirePlan, overlap: Overlap, batch: _Batch
     ) -> int:
         """Write the runs of a plan as its overlap policy lets them; returns how many."""
-        if overlap.start is Start.SKIP:
+        if overlap.decision is OverlapDecision.SKIP:
             batch.passed += [(schedule, _skipped(schedule, fire, overlap)) for fire in plan.fires]
             return 0
-        if overlap.start is Start.CANCEL_AND_RUN:
+        if overlap.decision is OverlapDecision.CANCEL_AND_RUN:
             fire_time = plan.fires[0].fire_time
             await firing.cancel_runs(
                 conn, schedule.id, f"the fire of {fire_time:%Y-%m-%d %H:%M:%S} UTC took its place"

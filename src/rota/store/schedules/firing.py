@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rota.domain.ids import RunId, ScheduleId
 from rota.domain.schedules.firing import NextFire, PassedFires
-from rota.domain.schedules.overlap import Overlap, OverlapPolicy, Start
+from rota.domain.schedules.overlap import Overlap, OverlapDecision, OverlapPolicy
 from rota.domain.schedules.schedule import Schedule
 from rota.store.database import Connection
 from rota.store.schedules.rows import schedule_from_row
@@ -93,7 +93,10 @@ async def judge_overlaps(
         schedule_ids=list(policies),
         policies=[policy.value for policy in policies.values()],
     )
-    return {row["id"]: Overlap(Start(row["start"]), row["since"], row["parked"]) for row in rows}
+    return {
+        row["id"]: Overlap(OverlapDecision(row["start"]), row["since"], row["parked"])
+        for row in rows
+    }
 
 
 async def cancel_runs(conn: Connection, schedule_id: ScheduleId, reason: str) -> int:
