@@ -53,6 +53,12 @@ async def apply(workshop, text):
         ("prompt: Look.", "precheck: {tool: lok}", "a.yaml:12: schedules[0].precheck: watcher has"),
         (
             "prompt: Look.",
+            "approvals_most: 0",
+            "schedules[0].approvals_most: approvals_most is from 1",
+        ),
+        ("model: scripted:x", "model: scripted:x\nlimits: {cost: 0}", "a.yaml:3: limits.cost: "),
+        (
+            "prompt: Look.",
             "overlap: never",
             "a.yaml:12: schedules[0].overlap: 'never' is no choice",
         ),

@@ -9,7 +9,7 @@ import pytest
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.limits import DayLimits, Limits
-from rota.domain.runs.option_drafts import LARGEST, OptionDraft
+from rota.domain.runs.option_drafts import LARGEST, OptionDraft, read_options
 from rota.domain.runs.options import Precheck, RunOptions, parse_run_options
 
 SCHEMA = '{"type": "object"}'
@@ -112,6 +112,33 @@ def test_nought_takes_a_number_away():
     )
     after = nought.options(EVERYTHING.options())
     assert (after.limits, after.day_limits, after.retries) == (Limits(), DayLimits(), None)
+
+
+NOUGHT_IS_REFUSED = [
+    ({"max_time": "0s"}, {"limits": {"time": 0}}, "limits.time"),
+    ({"max_steps": "0"}, {"limits": {"steps": 0}}, "limits.steps"),
+    ({"max_tokens": "0k"}, {"limits": {"tokens": "0k"}}, "limits.tokens"),
+    ({"max_cost": "$0.00"}, {"limits": {"cost": 0.0}}, "limits.cost"),
+    ({"day_cost": "0"}, {"day_limits": {"cost": 0}}, "day_limits.cost"),
+    ({"approvals_expire": "0"}, {"approvals_expire": 0}, "approvals_expire"),
+    ({"approvals_remind": "0m"}, {"approvals_remind": "0m"}, "approvals_remind"),
+    ({"approvals_most": "0"}, {"approvals_most": 0}, "approvals_most"),
+]
+
+
+@pytest.mark.parametrize(("flags", "fields", "place"), NOUGHT_IS_REFUSED)
+def test_nought_in_something_new_is_refused_where_it_is_no_value(flags, fields, place):
+    for read in (OptionDraft(**flags).options, lambda: read_options(fields)):
+        with pytest.raises(InvalidInputError) as caught:
+            read()
+        assert (caught.value.field, caught.value.message[: len(place)]) == (place, place)
+
+
+def test_nought_in_something_new_is_kept_where_it_is_a_value():
+    assert OptionDraft(retries="0").options().retries == 0
+    assert read_options({"retries": 0}).retries == 0
+    assert read_options({"retries": None}).retries is None
+    assert read_options({"retries": "none"}).retries is None
 
 
 @pytest.mark.parametrize(

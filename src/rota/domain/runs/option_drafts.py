@@ -20,7 +20,7 @@ class OptionDraft:
     """Options as written, by the names of their flags (`max_time="10m"`, `check=("Mail?",)`).
 
     What is left out, or None, stays as it is; "none" takes a value away, and so does 0 for a
-    number. A flag that may be repeated replaces the whole list.
+    number, where there are options before. A flag that may be repeated replaces the whole list.
     """
 
     def __init__(self, **written: Written) -> None:
@@ -37,7 +37,7 @@ class OptionDraft:
 
         That the model's provider and the pre-check's tool are there is for others to say.
         """
-        return checked(change(before or RunOptions(), self._written))
+        return checked(change(before or RunOptions(), self._written, is_new=before is None))
 
     def for_one_run(self) -> RunOptions:
         """Return the options of a single run, which go before those of its schedule.
@@ -45,7 +45,7 @@ class OptionDraft:
         Raises InvalidInputError, also for "none" and 0: one run cannot take away what its agent or
         its schedule sets.
         """
-        options = self.options()
+        options = self.options(RunOptions())
         flags = flags_of(RunOptions, of_one_run=True)
         if _count_of_one_run(options) < sum(flag.name in self._written for flag in flags):
             raise InvalidInputError(

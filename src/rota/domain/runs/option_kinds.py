@@ -41,7 +41,7 @@ class Kind:
         raise NotImplementedError
 
     def read(self, text: str, place: str) -> Any:  # noqa: ARG002  of a kind that can misread
-        """Make a JSON value of what a person wrote; None for one that takes the value away."""
+        """Make a JSON value of what a person wrote; in a change, nothing and 0 take one away."""
         return text.strip() or None
 
     def change(self, before: Any, written: Sequence[Written], place: str) -> Any:
@@ -50,7 +50,7 @@ class Kind:
         if not isinstance(text, str):
             return before
         value = None if text.strip() == NONE else self.read(text, place)
-        return self.empty if value is None else self.parse(value, place)
+        return self.parse(value, place) if value else self.empty
 
     def from_file(self, value: object, place: str) -> Any:
         """Read the value of a file's field."""
@@ -124,13 +124,16 @@ class Number(Kind):
     """A number, which a file may hold as one or as a text, read alike."""
 
     def from_file(self, value: object, place: str) -> Any:
-        """Read a YAML number as its text, so that files and the command line are read alike."""
+        """Read a YAML number as its text, so that files and the command line are read alike.
+
+        0 is a number as any other here: it takes nothing away.
+        """
         if isinstance(value, int | float) and not isinstance(value, bool):
             whole = isinstance(value, int)
             value = str(value) if whole else f"{Decimal(repr(value)):f}".removesuffix(".0")
         if isinstance(value, str):
-            return self.change(self.empty, (value,), place)
-        return self.parse(value, place)
+            value = None if value.strip() == NONE else self.read(value, place)
+        return None if value is None else self.parse(value, place)
 
 
 @dataclass(frozen=True)
@@ -150,8 +153,8 @@ class Count(Number):
             )
         return value
 
-    def read(self, text: str, place: str) -> int | None:
-        """Read it as `Kind` does; 0 takes the value away."""
+    def read(self, text: str, place: str) -> int:
+        """Read it as `Kind` does."""
         found = _COUNT.fullmatch(text.strip())
         size = Decimal(f"{found[1]}.{found[2] or 0}") * _TIMES[found[3].lower()] if found else None
         if size is None or size != int(size):
@@ -160,15 +163,15 @@ class Count(Number):
                 "200k or 1.5M.",
                 field=place,
             )
-        return int(size) or None
+        return int(size)
 
 
 class Seconds(Count):
     """A length of time in seconds, as people write it: 90s, 10m, 1h30m."""
 
-    def read(self, text: str, place: str) -> int | None:
-        """Read it as `Kind` does; a length of 0 takes the value away."""
-        return round(parse_duration(text, field=place).total_seconds()) or None
+    def read(self, text: str, place: str) -> int:
+        """Read it as `Kind` does."""
+        return round(parse_duration(text, field=place).total_seconds())
 
 
 class Dollars(Number):
@@ -188,8 +191,8 @@ class Dollars(Number):
             )
         return amount
 
-    def read(self, text: str, place: str) -> Decimal | None:
-        """Read it as `Kind` does; 0 takes the value away."""
+    def read(self, text: str, place: str) -> Decimal:
+        """Read it as `Kind` does."""
         found = _MONEY.fullmatch(text.strip())
         if found is None:
             raise InvalidInputError(
@@ -197,7 +200,7 @@ class Dollars(Number):
                 "$0.50.",
                 field=place,
             )
-        return Decimal(found[1]) or None
+        return Decimal(found[1])
 
     def as_json(self, value: Any) -> str:
         """Return it as a string, so that no cent is lost."""
@@ -292,19 +295,25 @@ def flags_of(kind: type, *, of_one_run: bool = False) -> Iterator[Flag]:
             yield from flags_of(declared.group) if declared.group else declared.flags
 
 
-def change(before: T, written: Mapping[str, Written], where: str = "") -> T:
+def change(
+    before: T, written: Mapping[str, Written], where: str = "", *, is_new: bool = False
+) -> T:
     """Return options with what was written in their place, by the names of flags.
 
-    Raises InvalidInputError naming the place, as files have it.
+    Where they are new, 0 takes nothing away: it is read as in a file. Raises InvalidInputError
+    naming the place, as files have it.
     """
     changed: dict[str, Any] = {}
     for name, declared in options_of(type(before)).items():
         was, place = getattr(before, name), f"{where}{declared.place or name}"
         if declared.group is not None:
-            changed[name] = change(was, written, f"{place}.")
+            changed[name] = change(was, written, f"{place}.", is_new=is_new)
         elif declared.flags:
             texts = [written.get(flag.name) for flag in declared.flags]
-            changed[name] = declared.kind.change(was, texts, place)
+            if is_new and isinstance(declared.kind, Number) and texts[0] is not None:
+                changed[name] = declared.kind.from_file(texts[0], place)
+            else:
+                changed[name] = declared.kind.change(was, texts, place)
     return replace(before, **changed)  # type: ignore[type-var]  # a dataclass, as options_of says
 
 
