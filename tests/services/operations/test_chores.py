@@ -5,14 +5,25 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
 import structlog
 
-from rota.services.operations.chores import Chore, cancel, repeat
+from rota.domain.errors import SetupRequiredError, StatementError, UnavailableError
+from rota.services.operations.chores import Chore, cancel, repeat, reporting
 from rota.services.operations.scheduler_loop import SchedulerLoop
 from tests.services.harness import clock
 
 
-async def test_work_that_fails_is_told_of_and_done_again():
+@pytest.mark.parametrize(
+    ("error", "level", "has_trace"),
+    [
+        (KeyError("a chain"), "error", True),
+        (UnavailableError("Away.", service="database"), "warning", False),
+        (SetupRequiredError("No folder.", what="mail_folder"), "warning", False),
+        (StatementError("NotNullViolation"), "warning", False),
+    ],
+)
+async def test_work_that_fails_is_told_of_and_done_again(error, level, has_trace):
     done = 0
     enough = asyncio.Event()
 
@@ -21,7 +32,7 @@ async def test_work_that_fails_is_told_of_and_done_again():
         done += 1
         if done == 3:
             enough.set()
-        raise KeyError("a chain")
+        raise error
 
     with structlog.testing.capture_logs() as logs:
         loop = asyncio.create_task(repeat(Chore("count", 0, work)))
@@ -32,7 +43,15 @@ async def test_work_that_fails_is_told_of_and_done_again():
     told = [line for line in logs if line["event"] == "chore_failed"]
     assert len(told) >= 2
     assert told[0]["chore"] == "count"
-    assert told[0]["exc_info"]
+    assert (told[0]["log_level"], "exc_info" in told[0]) == (level, has_trace)
+
+
+async def test_process_whose_row_cannot_be_removed_ends_as_it_would(workshop):
+    with structlog.testing.capture_logs() as logs:
+        async with reporting(workshop.database, "worker"):
+            await workshop.owner.execute("ALTER TABLE rota.processes RENAME TO mislaid")
+    assert [line["event"] for line in logs] == ["process_row_left"]
+    assert "processes" in logs[-1]["error"]
 
 
 async def test_chore_that_fails_or_hangs_stops_no_other_and_no_fire(workshop):

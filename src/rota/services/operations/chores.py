@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 import rota
-from rota.domain.errors import UnavailableError
+from rota.domain.errors import RotaError
 from rota.domain.operations.processes import Kind
 from rota.store.database import Database
 from rota.store.operations import processes
@@ -58,7 +58,7 @@ async def repeat(chore: Chore) -> None:
     while True:
         try:
             await chore.work()
-        except UnavailableError as error:
+        except RotaError as error:
             log.warning("chore_failed", chore=chore.name, error=str(error))
         except Exception:
             # Nobody awaits these: one that ended would seal, prune or expire nothing, unseen.
@@ -98,5 +98,5 @@ async def reporting(
         try:
             async with database.connection() as conn:
                 await processes.forget(conn, process_id)
-        except UnavailableError:
-            log.warning("process_row_left", kind=kind)
+        except RotaError as error:
+            log.warning("process_row_left", kind=kind, error=str(error))
