@@ -1348,7 +1348,7 @@ CREATE VIEW rota.prunable_runs AS
 CREATE OR REPLACE FUNCTION rota.keep_to_backend(relation regclass)
  RETURNS void
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
@@ -1370,7 +1370,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.touch_updated_at()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     NEW.updated_at := now();
@@ -1383,7 +1383,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.announce()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     PERFORM pg_notify('rota_wake', TG_ARGV[0]);
@@ -1417,7 +1417,7 @@ CREATE OR REPLACE FUNCTION rota.replan_schedule()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
     due_fire timestamptz := coalesce(OLD.next_fire_time, OLD.next_fire_at);
@@ -1452,7 +1452,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.anchor_interval()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     NEW.anchor_at := coalesce(NEW.anchor_at, NEW.starts_at, now());
@@ -1464,7 +1464,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.count_revision()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     IF NEW.revision = OLD.revision THEN
@@ -1479,7 +1479,7 @@ CREATE OR REPLACE FUNCTION rota.follow_time_zone()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     IF TG_OP = 'UPDATE' AND NEW.time_zone = OLD.time_zone THEN
@@ -1497,23 +1497,30 @@ CREATE OR REPLACE FUNCTION rota.limits_of(person uuid)
  RETURNS TABLE(max_concurrency integer, day_tokens bigint, day_cost_usd numeric)
  LANGUAGE sql
  STABLE
-AS $function$
-    SELECT CASE WHEN 'max_concurrency' = ANY (own.unlimited) THEN NULL
-                ELSE coalesce(own.max_concurrency, every.max_concurrency) END,
-           CASE WHEN 'day_tokens' = ANY (own.unlimited) THEN NULL
-                ELSE coalesce(own.day_tokens, every.day_tokens) END,
-           CASE WHEN 'day_cost_usd' = ANY (own.unlimited) THEN NULL
-                ELSE coalesce(own.day_cost_usd, every.day_cost_usd) END
-    FROM (SELECT) AS one
-    LEFT JOIN public.user_limits AS own ON own.user_id = person
-    LEFT JOIN public.user_limits AS every ON every.user_id IS NULL
-$function$;
+BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN ('max_concurrency'::text = ANY (own.unlimited)) THEN NULL::integer
+             ELSE COALESCE(own.max_concurrency, every.max_concurrency)
+         END AS "coalesce",
+         CASE
+             WHEN ('day_tokens'::text = ANY (own.unlimited)) THEN NULL::bigint
+             ELSE COALESCE(own.day_tokens, every.day_tokens)
+         END AS "coalesce",
+         CASE
+             WHEN ('day_cost_usd'::text = ANY (own.unlimited)) THEN NULL::numeric
+             ELSE COALESCE(own.day_cost_usd, every.day_cost_usd)
+         END AS "coalesce"
+    FROM ((( SELECT) one
+      LEFT JOIN public.user_limits own ON ((own.user_id = limits_of.person)))
+      LEFT JOIN public.user_limits every ON ((every.user_id IS NULL)));
+END;
 
 -- The state machine of a run (domain/runs/run.py): what it does not know, no statement does.
 CREATE OR REPLACE FUNCTION rota.refuse_transition()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     RAISE EXCEPTION 'a run does not go from % to %', OLD.status, NEW.status
@@ -1528,21 +1535,21 @@ CREATE OR REPLACE FUNCTION rota.holds_slot(run public.agent_runs)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE
-AS $function$ SELECT run.status = 'queued' OR (run.status = 'running' AND run.queued_at IS NOT NULL) $function$;
+RETURN (((run).status = 'queued'::text) OR (((run).status = 'running'::text) AND ((run).queued_at IS NOT NULL)));
 
 -- It is not over, and it is somebody's to end: it waits, holds a slot, or is parked.
 CREATE OR REPLACE FUNCTION rota.is_unfinished(run public.agent_runs)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE
-AS $function$ SELECT run.status IN ('waiting', 'suspended') OR rota.holds_slot(run) $function$;
+RETURN (((run).status = ANY (ARRAY['waiting'::text, 'suspended'::text])) OR rota.holds_slot(run));
 
 -- It waits, and its time has come.
 CREATE OR REPLACE FUNCTION rota.is_in_line(run public.agent_runs)
  RETURNS boolean
  LANGUAGE sql
  STABLE
-AS $function$ SELECT run.status = 'waiting' AND (run.not_before IS NULL OR run.not_before <= now()) $function$;
+RETURN (((run).status = 'waiting'::text) AND (((run).not_before IS NULL) OR ((run).not_before <= now())));
 
 -- The overlap rule, for schedulers and for whoever asks for a run now: what a new run of a schedule
 -- does, by an overlap policy: 'run', 'cancel_and_run' or 'skip'; NULL for a policy that does not
@@ -1555,27 +1562,40 @@ CREATE OR REPLACE FUNCTION rota.judge_overlap(of_schedule uuid, policy text)
  RETURNS TABLE(start text, since timestamp with time zone, parked boolean)
  LANGUAGE sql
  STABLE
-AS $function$
-    SELECT CASE policy
-               WHEN 'skip' THEN CASE WHEN count(*) > 0 THEN 'skip' ELSE 'run' END
-               WHEN 'buffer_one' THEN CASE WHEN count(*) > 1 THEN 'skip' ELSE 'run' END
-               WHEN 'buffer_all' THEN 'run'
-               WHEN 'cancel_other' THEN CASE WHEN count(*) > 0 THEN 'cancel_and_run' ELSE 'run' END
-               WHEN 'allow_all' THEN 'run'
-           END,
-           min(coalesce(r.fire_time, r.created_at)),
-           coalesce(bool_or(r.status = 'suspended'), false)
-    FROM public.agent_runs AS r
-    WHERE r.schedule_id = of_schedule AND rota.is_unfinished(r) AND r.trigger <> 'backfill'
-      AND (r.status <> 'waiting' OR rota.is_in_line(r))
-$function$;
+BEGIN ATOMIC
+ SELECT
+         CASE judge_overlap.policy
+             WHEN 'skip'::text THEN
+             CASE
+                 WHEN (count(*) > 0) THEN 'skip'::text
+                 ELSE 'run'::text
+             END
+             WHEN 'buffer_one'::text THEN
+             CASE
+                 WHEN (count(*) > 1) THEN 'skip'::text
+                 ELSE 'run'::text
+             END
+             WHEN 'buffer_all'::text THEN 'run'::text
+             WHEN 'cancel_other'::text THEN
+             CASE
+                 WHEN (count(*) > 0) THEN 'cancel_and_run'::text
+                 ELSE 'run'::text
+             END
+             WHEN 'allow_all'::text THEN 'run'::text
+             ELSE NULL::text
+         END AS "case",
+     min(COALESCE(r.fire_time, r.created_at)) AS min,
+     COALESCE(bool_or((r.status = 'suspended'::text)), false) AS "coalesce"
+    FROM public.agent_runs r
+   WHERE ((r.schedule_id = judge_overlap.of_schedule) AND rota.is_unfinished(r.*) AND (r.trigger <> 'backfill'::text) AND ((r.status <> 'waiting'::text) OR rota.is_in_line(r.*)));
+END;
 
 -- Wakes schedulers when a run ends that others wait for: of its schedule, or under a limit. Where
 -- there is no limit, what waits lacks only room in the queue, and admission looks by itself.
 CREATE OR REPLACE FUNCTION rota.announce_ended()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     IF EXISTS (SELECT FROM public.agent_runs
@@ -1607,7 +1627,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.bound_urgency()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     IF (SELECT count(*) FROM (
@@ -1627,7 +1647,7 @@ CREATE OR REPLACE FUNCTION rota.cancel_waiting_runs()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     UPDATE public.agent_runs
@@ -1643,7 +1663,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.cancel_runs(of_schedule uuid, why text)
  RETURNS integer
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
     asked integer;
@@ -1666,7 +1686,7 @@ CREATE OR REPLACE FUNCTION public.request_run(agent_name text, prompt text DEFAU
  RETURNS uuid
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
     caller uuid := auth.uid();
@@ -1689,7 +1709,7 @@ CREATE OR REPLACE FUNCTION public.request_schedule_run(schedule_id uuid, prompt 
  RETURNS uuid
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
     caller uuid := auth.uid();
@@ -1729,7 +1749,7 @@ CREATE OR REPLACE FUNCTION public.request_backfill(schedule_id uuid, fire_times 
  RETURNS SETOF uuid
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
     caller uuid := auth.uid();
@@ -1791,7 +1811,7 @@ CREATE OR REPLACE FUNCTION public.request_cancel(run_id uuid, note text DEFAULT 
  RETURNS text
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
     caller uuid := auth.uid();
@@ -1824,7 +1844,7 @@ CREATE OR REPLACE FUNCTION public.request_retry(run_id uuid)
  RETURNS uuid
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
     caller uuid := auth.uid();
@@ -1862,7 +1882,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.add_heartbeat_schedule(owner uuid)
  RETURNS void
  LANGUAGE sql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
     INSERT INTO public.agent_schedules (user_id, name, agent_name, prompt, cron, time_zone, result_category)
     VALUES (owner, 'morning-heartbeat', 'orchestrator',
@@ -1875,7 +1895,7 @@ CREATE OR REPLACE FUNCTION rota.welcome_telegram_user()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     PERFORM rota.add_heartbeat_schedule(NEW.user_id);
@@ -1888,7 +1908,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.blank_audit_entry()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     NEW.agent_name := '';
@@ -1908,7 +1928,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.forget_audit_person()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     NEW.salt := NULL;
@@ -1928,7 +1948,7 @@ CREATE OR REPLACE FUNCTION rota.prune_audit(of_chain uuid, through bigint, rows_
  RETURNS bigint
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
     last public.audit_blocks%ROWTYPE;
@@ -1977,7 +1997,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.refuse_action_transition()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     RAISE EXCEPTION 'an action does not go from % to %', OLD.status, NEW.status
@@ -1991,7 +2011,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.keep_decisions_to_people()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     IF pg_catalog.pg_has_role(
@@ -2041,7 +2061,7 @@ CREATE OR REPLACE FUNCTION rota.decides_on(action public.pending_actions, person
  RETURNS boolean
  LANGUAGE sql
  STABLE
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
     SELECT action.user_id = person
         OR (action.escalated_at IS NOT NULL
@@ -2054,7 +2074,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.record_decision(action public.pending_actions, decision text, outcome text, actor text, origin text, detail text)
  RETURNS void
  LANGUAGE sql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
     INSERT INTO public.audit_logs
         (user_id, run_id, agent_name, tool_name, tier, decision, outcome, arguments,
@@ -2070,7 +2090,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.resume_run(of_run uuid)
  RETURNS boolean
  LANGUAGE plpgsql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     UPDATE public.agent_runs AS r
@@ -2086,7 +2106,7 @@ $function$;
 CREATE OR REPLACE FUNCTION rota.request_action_run(action public.pending_actions)
  RETURNS void
  LANGUAGE sql
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
     INSERT INTO public.agent_runs (user_id, agent_name, prompt, trigger, priority, action_id)
     VALUES (action.user_id, action.agent_name, '', 'action', 100, action.id)
@@ -2099,7 +2119,7 @@ CREATE OR REPLACE FUNCTION public.decide_action(action_id uuid, decision text, v
  RETURNS text
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
     caller uuid := auth.uid();
@@ -2164,7 +2184,7 @@ CREATE OR REPLACE FUNCTION public.settle_action(action_id uuid, outcome text, vi
  RETURNS text
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
     caller uuid := auth.uid();
@@ -2207,7 +2227,7 @@ CREATE OR REPLACE FUNCTION rota.withdraw_actions()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
     action public.pending_actions%ROWTYPE;
@@ -2240,7 +2260,7 @@ CREATE OR REPLACE FUNCTION rota.bound_approval_rules()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
- SET search_path TO ''
+ SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
     PERFORM pg_advisory_xact_lock(

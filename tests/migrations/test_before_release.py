@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psycopg
 import pytest
 
@@ -20,9 +22,8 @@ def of_before(url: str) -> None:
     """Book what the files of then were, as the runner of then did."""
     with psycopg.connect(url, autocommit=True) as conn:
         for role in ("anon", "authenticated", "service_role"):
-            exists = conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchall()
-            if not exists:
-                conn.execute(f"CREATE ROLE {role} NOLOGIN NOINHERIT")
+            with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                conn.execute(f"CREATE ROLE {role} NOLOGIN NOINHERIT")  # of the whole cluster
         conn.execute(statement("create_schema_migrations"))
         for version in BEFORE:
             row = {"version": version, "name": f"{version}_as_then", "checksum": "0"}

@@ -80,10 +80,12 @@ async def test_the_specs_two_files_are_there_by_name():
     assert "20260217000003_configure_orchestrator_agent" in names
 
 
-async def test_each_thing_is_made_once_and_in_its_final_form():
+async def test_first_schema_makes_each_thing_once():
+    """Later files may replace what these made: a database in use is brought up by them."""
+    first = [m for m in migrations() if m.version <= "20260217000006"]
     made = [
         f"{kind} {name}"
-        for migration in migrations()
+        for migration in first
         for kind, name in re.findall(
             r"^CREATE (?:OR REPLACE )?(?:UNIQUE )?(?:UNLOGGED )?(FUNCTION|TABLE|VIEW|INDEX) "
             r"([\w.]+)",
@@ -97,7 +99,7 @@ async def test_each_thing_is_made_once_and_in_its_final_form():
     # Two tables refer to each other's rows; one of the keys can only come later.
     changed = {
         table
-        for migration in migrations()
+        for migration in first
         for table in re.findall(r"^(?:DROP|ALTER) \w+ ([\w.]+)", migration.sql, re.MULTILINE)
     }
     assert changed == {"public.schedule_occurrences", "public.agent_runs"}

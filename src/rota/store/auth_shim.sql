@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS auth.users (
 
 CREATE OR REPLACE FUNCTION auth.uid() RETURNS uuid
     LANGUAGE sql STABLE
-    SET search_path = ''
+    SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(
         nullif(current_setting('request.jwt.claim.sub', true), ''),

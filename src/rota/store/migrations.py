@@ -160,6 +160,8 @@ async def _migrate(
             {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
         )
     await conn.execute(statement("grant_request_roles"))
+    if applied:
+        await conn.execute(statement("narrow_rights"))
     already = tuple(m.name for m in shipped if m.version in booked)
     return MigrationReport(tuple(applied), tuple(adopted), already)
 

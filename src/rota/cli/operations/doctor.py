@@ -15,6 +15,7 @@ from rota.settings import API_KEYS, Settings
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import Server
+    from rota.store.database import Connection
 
 group = CommandGroup()
 Verdict = Literal["ok", "warn", "fail"]
@@ -82,34 +83,17 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
     from rota.bootstrap.mail import mail_path
     from rota.domain.errors import RotaError
     from rota.domain.operations.processes import SILENT_AFTER
-    from rota.store.migrations import encoding_problem, pending_migrations
     from rota.store.operations import processes
 
     database = database_of(settings, server)
     try:
         async with database.opened():
             async with database.connection() as conn:
-                version = conn.info.server_version // 10_000
-                kind = "embedded" if server.embedded is not None else "your own"
-                good: Verdict = "ok" if version >= 15 else "fail"
-                yield Check("Database", good, f"PostgreSQL {version}, {kind}")
-                if (problem := encoding_problem(conn)) is not None:
-                    yield Check("Encoding", "fail", problem)
-                    return
-                row = await (await conn.execute(_ROLE)).fetchone()
-                if row is not None and row[1]:
-                    yield Check(
-                        "Role",
-                        "warn",
-                        f"{row[0]} is past row-level security; give rota a role of its own.",
-                    )
-                elif row is not None:
-                    yield Check("Role", "ok", str(row[0]))
-                missing = await pending_migrations(conn)
-                if missing:
-                    yield Check("Schema", "fail", f"{len(missing)} behind. Run: rota migrate")
-                    return
-                yield Check("Schema", "ok", "up to date")
+                checks = [check async for check in _schema_checks(conn, server)]
+            for check in checks:
+                yield check
+            if any(check.verdict == "fail" for check in checks):
+                return
             heard = await database.hears_notifications()
             yield Check(
                 "Notifications",
@@ -145,6 +129,35 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
             )
     except RotaError as error:
         yield Check("Database", "fail", error.message)
+
+
+async def _schema_checks(conn: Connection, server: Server) -> AsyncIterator[Check]:
+    """Look at the database itself; what fails makes looking at what runs on it pointless."""
+    from rota.store.migrations import encoding_problem, pending_migrations
+    from rota.store.operations import processes
+
+    version = conn.info.server_version // 10_000
+    kind = "embedded" if server.embedded is not None else "your own"
+    good: Verdict = "ok" if version >= 15 else "fail"
+    yield Check("Database", good, f"PostgreSQL {version}, {kind}")
+    if (problem := encoding_problem(conn)) is not None:
+        yield Check("Encoding", "fail", problem)
+        return
+    row = await (await conn.execute(_ROLE)).fetchone()
+    if row is not None and row[1]:
+        yield Check(
+            "Role",
+            "warn",
+            f"{row[0]} is past row-level security; give rota a role of its own.",
+        )
+    elif row is not None:
+        yield Check("Role", "ok", str(row[0]))
+    for right in await processes.needless_rights(conn):
+        yield Check("Rights", "warn", right)
+    if missing := await pending_migrations(conn):
+        yield Check("Schema", "fail", f"{len(missing)} behind. Run: rota migrate")
+    else:
+        yield Check("Schema", "ok", "up to date")
 
 
 _ROLE = "SELECT rolname, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"

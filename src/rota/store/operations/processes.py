@@ -6,7 +6,7 @@ from uuid import UUID
 
 from rota.domain.operations.processes import ALIVE_WITHIN, Kind, Process
 from rota.store.database import Connection
-from rota.store.statements import execute, many, one
+from rota.store.statements import execute, many, one, values
 
 
 async def report(
@@ -61,3 +61,8 @@ async def mark_once(conn: Connection, name: str, *, every_seconds: float) -> boo
 async def list_processes(conn: Connection) -> tuple[Process, ...]:
     """Return the processes known, the alive ones first."""
     return await many(conn, "operations/list_processes", Process, seconds=ALIVE_WITHIN)
+
+
+async def needless_rights(conn: Connection) -> tuple[str, ...]:
+    """Return what the database allows and rota does not need, with the statement that ends it."""
+    return await values(conn, "operations/list_needless_rights", str)
