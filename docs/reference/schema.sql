@@ -1590,8 +1590,6 @@ BEGIN ATOMIC
    WHERE ((r.schedule_id = judge_overlap.of_schedule) AND rota.is_unfinished(r.*) AND (r.trigger <> 'backfill'::text) AND ((r.status <> 'waiting'::text) OR rota.is_in_line(r.*)));
 END;
 
--- Wakes schedulers when a run ends that others wait for: of its schedule, or under a limit. Where
--- there is no limit, what waits lacks only room in the queue, and admission looks by itself.
 CREATE OR REPLACE FUNCTION rota.announce_ended()
  RETURNS trigger
  LANGUAGE plpgsql

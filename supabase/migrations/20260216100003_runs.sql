@@ -352,7 +352,7 @@ CREATE TRIGGER announce_resumed AFTER UPDATE OF status ON public.agent_runs
 
 -- Wakes schedulers when a run ends that others wait for: of its schedule, or under a limit. Where
 -- there is no limit, what waits lacks only room in the queue, and admission looks by itself.
-CREATE FUNCTION rota.announce_ended() RETURNS trigger
+CREATE FUNCTION rota.announce_turn() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = ''
 AS $$
@@ -380,10 +380,10 @@ BEGIN
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER announce_ended AFTER UPDATE OF status ON public.agent_runs
+CREATE TRIGGER announce_turn AFTER UPDATE OF status ON public.agent_runs
     FOR EACH ROW
     WHEN (NEW.status IN ('finished', 'cancelled') AND OLD.status <> NEW.status)
-    EXECUTE FUNCTION rota.announce_ended();
+    EXECUTE FUNCTION rota.announce_turn();
 
 -- "Run now" goes before what is scheduled, twenty times a minute for each person: whoever asks ten
 -- thousand times stands in line with the rest, and not before other people's schedules.

@@ -23,6 +23,9 @@ END
 $$;
 ALTER FUNCTION rota.fn_pgqueuer_changed() SET search_path = pg_catalog, pg_temp;
 
+ALTER FUNCTION rota.announce_turn() RENAME TO announce_ended;
+ALTER TRIGGER announce_turn ON public.agent_runs RENAME TO announce_ended;
+
 -- What is inlined where it is used can have no setting; its names are bound here instead.
 CREATE OR REPLACE FUNCTION rota.limits_of(person uuid)
     RETURNS TABLE (max_concurrency integer, day_tokens bigint, day_cost_usd numeric)
