@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from rota.bootstrap import App
+from rota.bootstrap.app import App, Service
 
 HEAVY = frozenset(
     {
@@ -76,7 +76,7 @@ def test_help_imports_no_room(arguments):
 
 def test_what_commands_ask_for_needs_no_structlog():
     """Else its lines would go to standard output: `rota.logs` sets it up before the first one."""
-    services = sorted(name for name in vars(App) if hasattr(vars(App)[name], "func"))
+    services = sorted(name for name in vars(App) if isinstance(vars(App)[name], Service))
     code = f"""
 import sys
 from pathlib import Path

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from rota.agents.tools.builtin import builtin_facts
 from rota.domain.errors import NotFoundError, SetupRequiredError
@@ -17,7 +17,7 @@ from rota.domain.ids import UserId
 from rota.security.secrets.encryption import Cipher, load_key
 from rota.settings import Settings
 from rota.store import users
-from rota.store.database import Connection, Database
+from rota.store.database import Database
 from rota.store.embedded.server import EmbeddedPostgres, default_data_dir
 from rota.store.migrations import MigrationReport, migrate, pending_migrations
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rota.services.approvals.deputies import DeputyService
     from rota.services.approvals.rules import RuleService
     from rota.services.approvals.service import ApprovalService
+    from rota.services.audit.checkpoints import Checkpoints
     from rota.services.audit.service import AuditService
     from rota.services.notifications.service import NotificationService
     from rota.services.operations.retention import RetentionService
@@ -45,6 +46,7 @@ LOCAL_OWNER: Final = "owner@localhost"
 """The one person of an embedded server."""
 
 Progress = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,128 +58,66 @@ class Server:
     embedded: EmbeddedPostgres | None
 
 
-@dataclass(frozen=True)
-class App:
-    """Everything that a command needs, on one event loop, without LangChain.
+class Service(Generic[T]):
+    """A service of an App, `room.module:Class` of `rota.services`, made when first asked for.
 
-    A service is imported and wired when it is first asked for: importing all of them takes longer
-    than most commands do.
+    Importing all of them takes longer than most commands do. It is given what the parameters of
+    its constructor that have no default name: attributes of the App, other services among them.
     """
 
-    settings: Settings
-    server: Server
-    database: Database
-    cipher: Cipher
+    def __init__(self, path: str) -> None:
+        self._path = path
 
-    @cached_property
-    def notifications(self) -> NotificationService:
-        from rota.services.notifications.service import NotificationService
+    def __set_name__(self, owner: type[App], name: str) -> None:
+        self._name = name
 
-        return NotificationService(self.database)
+    def __get__(self, app: App, owner: type[App]) -> T:
+        module, _, kind = self._path.partition(":")
+        make: Callable[..., T] = getattr(import_module(f"rota.services.{module}"), kind)
+        needs = [name for name, p in signature(make).parameters.items() if p.default is p.empty]
+        made = make(**{name: getattr(app, name) for name in needs})
+        vars(app)[self._name] = made  # found before this the next time
+        return made
 
-    @cached_property
-    def connections(self) -> ConnectionService:
-        from rota.services.agents.connections import ConnectionService
 
-        return ConnectionService(self.database, self.cipher, clock=clock)
+def clock() -> datetime:
+    """Return the wall clock's time: the only place that reads it."""
+    return datetime.now(UTC)
 
-    @cached_property
-    def agents(self) -> AgentService:
-        from rota.services.agents.service import AgentService
 
-        return AgentService(self.database)
+class App:
+    """Everything that a command needs, on one event loop, without LangChain."""
 
-    @cached_property
-    def agent_files(self) -> AgentFileService:
-        from rota.services.agent_files.applying import AgentFileService
+    agent_files: Service[AgentFileService] = Service("agent_files.applying:AgentFileService")
+    agents: Service[AgentService] = Service("agents.service:AgentService")
+    connections: Service[ConnectionService] = Service("agents.connections:ConnectionService")
+    prices: Service[ModelPriceService] = Service("agents.prices:ModelPriceService")
+    tools: Service[ToolService] = Service("agents.tools:ToolService")
+    approvals: Service[ApprovalService] = Service("approvals.service:ApprovalService")
+    deputies: Service[DeputyService] = Service("approvals.deputies:DeputyService")
+    rules: Service[RuleService] = Service("approvals.rules:RuleService")
+    audit: Service[AuditService] = Service("audit.service:AuditService")
+    checkpoints: Service[Checkpoints] = Service("audit.checkpoints:Checkpoints")
+    notifications: Service[NotificationService] = Service(
+        "notifications.service:NotificationService"
+    )
+    retention: Service[RetentionService] = Service("operations.retention:RetentionService")
+    limits: Service[LimitService] = Service("runs.limits:LimitService")
+    results: Service[ResultService] = Service("runs.results:ResultService")
+    runs: Service[RunService] = Service("runs.service:RunService")
+    usage: Service[UsageService] = Service("runs.usage:UsageService")
+    calendars: Service[CalendarService] = Service("schedules.calendars:CalendarService")
+    explanations: Service[ExplanationService] = Service("schedules.explanations:ExplanationService")
+    schedules: Service[ScheduleService] = Service("schedules.service:ScheduleService")
 
-        return AgentFileService(self.database, self.schedules)
-
-    @cached_property
-    def tools(self) -> ToolService:
-        from rota.services.agents.tools import ToolService
-
-        return ToolService(self.database)
-
-    @cached_property
-    def schedules(self) -> ScheduleService:
-        from rota.services.schedules.service import ScheduleService
-
-        return ScheduleService(self.database, clock=clock)
-
-    @cached_property
-    def calendars(self) -> CalendarService:
-        from rota.services.schedules.calendars import CalendarService
-
-        return CalendarService(self.database, clock=clock)
-
-    @cached_property
-    def explanations(self) -> ExplanationService:
-        from rota.services.schedules.explanations import ExplanationService
-
-        return ExplanationService(self.database, self.schedules, clock=clock)
-
-    @cached_property
-    def runs(self) -> RunService:
-        from rota.services.runs.service import RunService
-
-        return RunService(self.database)
-
-    @cached_property
-    def results(self) -> ResultService:
-        from rota.services.runs.results import ResultService
-
-        return ResultService(self.database)
-
-    @cached_property
-    def prices(self) -> ModelPriceService:
-        from rota.services.agents.prices import ModelPriceService
-
-        return ModelPriceService(self.database)
-
-    @cached_property
-    def usage(self) -> UsageService:
-        from rota.services.runs.usage import UsageService
-
-        return UsageService(self.database, clock=clock)
-
-    @cached_property
-    def retention(self) -> RetentionService:
-        from rota.services.audit.checkpoints import Checkpoints
-        from rota.services.operations.retention import RetentionService
-
-        return RetentionService(self.database, Checkpoints(self.cipher))
-
-    @cached_property
-    def limits(self) -> LimitService:
-        from rota.services.runs.limits import LimitService
-
-        return LimitService(self.database)
-
-    @cached_property
-    def approvals(self) -> ApprovalService:
-        from rota.services.approvals.service import ApprovalService
-
-        return ApprovalService(self.database, self.cipher, self.notifications)
-
-    @cached_property
-    def deputies(self) -> DeputyService:
-        from rota.services.approvals.deputies import DeputyService
-
-        return DeputyService(self.database)
-
-    @cached_property
-    def audit(self) -> AuditService:
-        from rota.services.audit.checkpoints import Checkpoints
-        from rota.services.audit.service import AuditService
-
-        return AuditService(self.database, Checkpoints(self.cipher))
-
-    @cached_property
-    def rules(self) -> RuleService:
-        from rota.services.approvals.rules import RuleService
-
-        return RuleService(self.database, clock=clock)
+    def __init__(
+        self, settings: Settings, server: Server, database: Database, cipher: Cipher
+    ) -> None:
+        self.settings = settings
+        self.server = server
+        self.database = database
+        self.cipher = cipher
+        self.clock = clock
 
     async def person(self) -> UserId:
         """Return whom commands act as: the sole owner of an embedded server, else `--as`.
@@ -185,26 +125,21 @@ class App:
         Raises SetupRequiredError where nobody is named, NotFoundError for somebody unknown.
         """
         named = self.settings.user
+        if self.server.embedded is not None and named in {None, LOCAL_OWNER}:
+            async with self.database.connection() as conn:
+                return await users.ensure_user(conn, LOCAL_OWNER)
         if named is None:
-            if self.server.embedded is None:
-                raise SetupRequiredError(
-                    "Name the person to act as, with --as EMAIL or ROTA_USER.", what="user"
-                )
-            named = LOCAL_OWNER
-        async with self.database.connection() as conn:
-            found = await _find_user(conn, named)
-            if found is None and self.server.embedded is not None and named == LOCAL_OWNER:
-                found = await users.ensure_user(conn, named)
-        if found is None:
-            raise NotFoundError("user", named)
-        return found
+            raise SetupRequiredError(
+                "Name the person to act as, with --as EMAIL or ROTA_USER.", what="user"
+            )
+        return await self.named(named)
 
-    async def named(self, who: str) -> UserId:
+    async def named(self, who: str, *, hint: str = "") -> UserId:
         """Return a person by e-mail address or id; raises NotFoundError."""
         async with self.database.connection() as conn:
-            found = await _find_user(conn, who)
+            found = await users.find_user(conn, who)
         if found is None:
-            raise NotFoundError("user", who)
+            raise NotFoundError("user", who, hint=hint)
         return found
 
     async def operator(self) -> UserId | None:
@@ -212,28 +147,9 @@ class App:
 
         Raises NotFoundError for a ROTA_OPERATOR who is unknown.
         """
-        named = self.settings.operator
-        if named is None:
-            return await self.person() if self.server.embedded is not None else None
-        async with self.database.connection() as conn:
-            found = await _find_user(conn, named)
-        if found is None:
-            raise NotFoundError("user", named, hint="ROTA_OPERATOR names them.")
-        return found
-
-
-async def _find_user(conn: Connection, named: str) -> UserId | None:
-    """Return a person by e-mail address or id, or None."""
-    found = await users.find_user(conn, named)
-    if found is None and _is_uuid(named):
-        candidate = UserId(UUID(named))
-        found = candidate if await users.user_exists(conn, candidate) else None
-    return found
-
-
-def clock() -> datetime:
-    """Return the wall clock's time: the only place that reads it."""
-    return datetime.now(UTC)
+        if self.settings.operator is not None:
+            return await self.named(self.settings.operator, hint="ROTA_OPERATOR names them.")
+        return await self.person() if self.server.embedded is not None else None
 
 
 def data_dir(settings: Settings) -> Path:
@@ -307,11 +223,3 @@ def cipher_of(settings: Settings) -> Cipher:
     if settings.secret_key is None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return Cipher(load_key(settings.secret_key, folder / "secret.key"))
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from rota.domain.ids import UserId
 from rota.store.database import Connection
 from rota.store.statements import execute, value, value_or_none
 
 
-async def find_user(conn: Connection, email: str) -> UserId | None:
-    """Return the person with this address, or None."""
-    return await value_or_none(conn, "find_user", UserId, email=email)
-
-
-async def user_exists(conn: Connection, user_id: UserId) -> bool:
-    """Return whether there is such a person."""
-    return await value(conn, "user_exists", bool, user_id=user_id)
+async def find_user(conn: Connection, reference: str) -> UserId | None:
+    """Return the person with this e-mail address or id, or None."""
+    try:
+        user_id: UUID | None = UUID(reference)
+    except ValueError:
+        user_id = None
+    return await value_or_none(conn, "find_user", UserId, email=reference, user_id=user_id)
 
 
 async def ensure_user(conn: Connection, email: str) -> UserId:
     """Return the person with this address, inserted if missing (shim only, not on Supabase)."""
+    if (found := await find_user(conn, email)) is not None:
+        return found
     await execute(conn, "insert_user", email=email)
-    found = await find_user(conn, email)
-    if found is None:  # just inserted, or there before
-        raise RuntimeError("insert_user left no row")
-    return found
+    return await value(conn, "find_user", UserId, email=email, user_id=None)
 
 
 async def fetch_time_zone(conn: Connection, user_id: UserId) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rota.bootstrap import App
+from rota.bootstrap.app import App
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.services.approvals.deputies import DeputyService
 from rota.services.approvals.rules import RuleService

@@ -47,7 +47,7 @@ def doctor(common: CommonOptions) -> None:
 def _checks(settings: Settings) -> Iterator[Check]:
     import asyncio
 
-    from rota import bootstrap
+    from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
     from rota.domain.errors import RotaError
 

@@ -23,7 +23,7 @@ group = CommandGroup()
 @group.command("migrate", person=False, json=True)
 def migrate(common: CommonOptions) -> None:
     """Bring the database's schema up to date, as the role that owns it."""
-    from rota import bootstrap
+    from rota.bootstrap import app as bootstrap
     from rota.cli import output
 
     with bootstrap.database_server(common.settings, progress=progress) as server:
@@ -87,7 +87,7 @@ def until_stopped(stop: asyncio.Event) -> None:
 
 
 def _serve(settings: Settings, work: Callable[[App, asyncio.Event], Awaitable[None]]) -> None:
-    from rota import bootstrap
+    from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
 
     configure_logs(settings)

@@ -19,7 +19,7 @@ from rota.cli.options import CommonOptions
 from rota.settings import Settings
 
 if TYPE_CHECKING:
-    from rota import bootstrap
+    from rota.bootstrap import app as bootstrap
     from rota.domain.ids import UserId
     from rota.domain.runs.views import Result
     from rota.services.operations.background_tasks import BackgroundTaskService
@@ -64,7 +64,7 @@ def up(
     ] = False,
 ) -> None:
     """Start everything, show a first briefing, and run until Ctrl-C."""
-    from rota import bootstrap
+    from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
     from rota.cli.operations.processes import leave
     from rota.store.embedded.server import InstanceLock
@@ -100,7 +100,7 @@ async def _run(
     show_demo: bool,
     exit_after_demo: bool,
 ) -> int:
-    from rota import bootstrap
+    from rota.bootstrap import app as bootstrap
     from rota.bootstrap.background import background
     from rota.bootstrap.mail import remember_mail
     from rota.cli.operations.processes import until_stopped
@@ -172,7 +172,7 @@ async def _seed(app: bootstrap.App, me: UserId) -> bool:
     """Make the demo agent and its schedule on the first start; returns whether this is it."""
     from importlib.resources import files
 
-    from rota import bootstrap
+    from rota.bootstrap import app as bootstrap
     from rota.domain.schedules.drafts import Draft
     from rota.services.agent_files.reading import parse_agent_file
     from rota.services.schedules.service import NewSchedule
@@ -195,7 +195,7 @@ async def _seed(app: bootstrap.App, me: UserId) -> bool:
 
 
 async def _make_briefing(app: bootstrap.App, me: UserId, model: str) -> None:
-    from rota import bootstrap
+    from rota.bootstrap import app as bootstrap
     from rota.services.agent_files.reading import (
         AgentEntry,
         AgentFile,
@@ -263,7 +263,7 @@ async def _brief(app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: 
 async def _say_what_is_on(
     app: bootstrap.App, me: UserId, settings: Settings, *, is_first: bool
 ) -> None:
-    from rota import bootstrap
+    from rota.bootstrap import app as bootstrap
     from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
 

@@ -1,1 +1,1 @@
-SELECT id FROM auth.users WHERE email = %(email)s
+SELECT id FROM auth.users WHERE email = %(email)s OR id = %(user_id)s

@@ -1,1 +1,0 @@
-SELECT EXISTS (SELECT FROM auth.users WHERE id = %(user_id)s)
