@@ -15,24 +15,23 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import AzureChatOpenAI
 
-from rota.agents.models.building import (
-    ChatModels,
-    build_chat_model,
-    build_chat_models,
+from rota.agents.models.building import ChatModels, build_chat_model, retry_policy, with_model
+from rota.agents.models.failures import (
+    TRANSIENT,
+    ModelCallError,
+    ModelFailure,
     classify_model_error,
-    retry_policy,
-    with_model,
 )
-from rota.agents.models.failures import TRANSIENT, ModelFailure
-from rota.agents.models.retries import ModelCallError, RetryPolicy, call_models
+from rota.agents.models.retries import call_models
 from rota.domain.agents.configuration import AgentConfiguration
-from rota.domain.agents.retries import wait_before_retry
+from rota.domain.agents.retries import RetryPolicy, wait_before_retry
 from rota.domain.errors import InvalidInputError, RotaError, SetupRequiredError
 from rota.domain.ids import AgentId
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.model_server import Drops, Fails, FailsMidStream, Hangs, Says
 from tests.loopback.openai import OpenAIServer
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECRET = "sk-" + "a1B2" * 8
 OPENAI, ANTHROPIC = "openai:gpt-5-mini", "anthropic:claude-sonnet-5"
 SERVERS = {OPENAI: OpenAIServer, ANTHROPIC: AnthropicServer}
@@ -533,8 +532,28 @@ RICH = {
 }
 
 
+def configuration(model, *fallbacks, script=None, **settings):
+    return AgentConfiguration(
+        id=AgentId(None),
+        user_id=None,
+        agent_name="a",
+        description="",
+        model=model,
+        model_settings=settings,
+        system_prompt="",
+        script=script,
+        max_steps=5,
+        fallback_models=fallbacks,
+    )
+
+
+def built_models(specs, settings, *, api_keys, endpoints=None):
+    models = ChatModels(endpoints=endpoints or {}, api_keys=api_keys)
+    return models(configuration(*specs, **settings), NOW)
+
+
 def test_a_fallback_of_the_same_provider_takes_all_settings_and_the_endpoint():
-    built = build_chat_models(
+    built = built_models(
         [OPENAI, "openai:gpt-5"],
         RICH,
         api_keys={"house": "key of the house"},
@@ -551,7 +570,7 @@ def test_a_fallback_of_the_same_provider_takes_all_settings_and_the_endpoint():
 
 async def test_a_fallback_of_another_provider_takes_what_any_model_has():
     with AnthropicServer(Says("Hi")) as server:
-        built = build_chat_models(
+        built = built_models(
             [OPENAI, ANTHROPIC, "ollama:qwen3"],
             RICH,
             api_keys=KEYS,
@@ -572,16 +591,12 @@ async def test_a_fallback_of_another_provider_takes_what_any_model_has():
 
 
 def test_a_temperature_that_not_all_providers_take_stays_behind():
-    built = build_chat_models(
-        ["openai:gpt-4o-mini", ANTHROPIC], {"temperature": 1.5}, api_keys=KEYS, endpoints={}
-    )
+    built = built_models(["openai:gpt-4o-mini", ANTHROPIC], {"temperature": 1.5}, api_keys=KEYS)
     assert (built.models[0][1].temperature, built.models[1][1].temperature) == (1.5, None)
 
 
 def test_a_fallback_without_key_or_package_is_left_out_with_a_warning():
-    built = build_chat_models(
-        [OPENAI, ANTHROPIC, "groq:llama"], {}, api_keys={"openai": SECRET}, endpoints={}
-    )
+    built = built_models([OPENAI, ANTHROPIC, "groq:llama"], {}, api_keys={"openai": SECRET})
     assert [name for name, _ in built.models] == [OPENAI]
     no_key, no_package = built.warnings
     assert no_key == (
@@ -592,46 +607,31 @@ def test_a_fallback_without_key_or_package_is_left_out_with_a_warning():
 
 
 def test_a_fallback_steps_in_for_a_model_without_key():
-    built = build_chat_models([OPENAI, ANTHROPIC], {}, api_keys={"anthropic": SECRET}, endpoints={})
+    built = built_models([OPENAI, ANTHROPIC], {}, api_keys={"anthropic": SECRET})
     assert [name for name, _ in built.models] == [ANTHROPIC]
     assert len(built.warnings) == 1
 
 
 def test_where_none_is_left_the_first_says_what_it_lacks():
     with pytest.raises(SetupRequiredError, match="OPENAI_API_KEY"):
-        build_chat_models([OPENAI, ANTHROPIC], {}, api_keys={}, endpoints={})
+        built_models([OPENAI, ANTHROPIC], {}, api_keys={})
 
 
 def test_a_fallback_that_no_row_may_name_is_refused():
     with pytest.raises(InvalidInputError, match="provider:model"):
-        build_chat_models([OPENAI, "gpt-4"], {}, api_keys=KEYS, endpoints={})
+        built_models([OPENAI, "gpt-4"], {}, api_keys=KEYS)
     with pytest.raises(InvalidInputError, match="needs a script"):
-        build_chat_models([OPENAI, "scripted:plan"], {}, api_keys=KEYS, endpoints={})
+        built_models([OPENAI, "scripted:plan"], {}, api_keys=KEYS)
 
 
 def test_the_same_model_twice_is_one():
-    built = build_chat_models([OPENAI, OPENAI], {}, api_keys=KEYS, endpoints={})
+    built = built_models([OPENAI, OPENAI], {}, api_keys=KEYS)
     assert len(built.models) == 1
-
-
-def configuration(model, *fallbacks, **settings):
-    return AgentConfiguration(
-        id=AgentId(None),
-        user_id=None,
-        agent_name="a",
-        description="",
-        model=model,
-        model_settings=settings,
-        system_prompt="",
-        script={"answer": "Hi"},
-        max_steps=5,
-        fallback_models=fallbacks,
-    )
 
 
 def test_a_configuration_is_built_with_its_fallbacks():
     built = ChatModels(api_keys=KEYS)(
-        configuration("scripted:plan", OPENAI), datetime(2026, 1, 1, tzinfo=UTC)
+        configuration("scripted:plan", OPENAI, script={"answer": "Hi"}), NOW
     )
     assert [name for name, _ in built.models] == ["scripted:plan", OPENAI]
 

@@ -11,12 +11,9 @@ from langchain_core.tools import tool
 from langchain_ollama import ChatOllama
 from langchain_openai import ChatOpenAI
 
-from rota.agents.models.building import (
-    PROVIDERS,
-    ChatModels,
-    build_chat_model,
-    classify_model_error,
-)
+from rota.agents.models.building import ChatModels, build_chat_model
+from rota.agents.models.failures import classify_model_error
+from rota.agents.models.providers import PROVIDERS
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import InvalidInputError, SetupRequiredError
 from tests.loopback.anthropic import AnthropicServer

@@ -26,7 +26,9 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from rota.agents.journal.journal import Journal
-from rota.agents.models.retries import ModelAttempt, RetryPolicy, call_models
+from rota.agents.models.failures import ModelAttempt
+from rota.agents.models.retries import call_models
+from rota.domain.agents.retries import RetryPolicy
 from rota.security.gate.guard import GateGuard
 
 

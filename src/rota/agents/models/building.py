@@ -2,13 +2,13 @@
 
 A row names a model and how to use it. It never names an address or a key: the operator registers
 endpoints, and keys come from the environment or from connections. Clients are built without
-retries of their own, where they can be: each attempt is made, and told of, by `model_retries`.
+retries of their own, where they can be: each attempt is made, and reported, by `retries`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -19,28 +19,13 @@ from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from rota.agents.models.failures import FailureKind, ModelFailure, classify_model_error
-from rota.agents.models.providers import PROVIDERS, SCRIPTED, Provider, parse_model
+from rota.agents.models.providers import PROVIDERS, SCRIPTED, parse_model
 from rota.agents.scripted.checking import validate_script
 from rota.agents.scripted.model import ScriptedChatModel
 from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.agents.retries import RetryPolicy
 from rota.domain.agents.script import Script
 from rota.domain.errors import InvalidInputError, SetupRequiredError
-
-__all__ = [
-    "PROVIDERS",
-    "BuiltModels",
-    "ChatModels",
-    "FailureKind",
-    "ModelFailure",
-    "Provider",
-    "build_chat_model",
-    "build_chat_models",
-    "classify_model_error",
-    "retry_policy",
-    "with_model",
-]
 
 _TIMEOUT_SECONDS: Final = 300.0
 """A model call that takes longer is given up, where nothing else is set: nobody is watching."""
@@ -59,29 +44,6 @@ _FOR_ANY_MODEL: Final = frozenset({"max_tokens", "timeout", "max_retries", "stre
 """Settings that a fallback of another provider takes over: bounds, and how creative to be."""
 
 _HIGHEST_TEMPERATURE_OF_ALL: Final = 1.0
-
-_NO_RETRIES: Final[Mapping[str, int]] = {
-    "anthropic": 0,
-    "anthropic_bedrock": 0,
-    "azure_openai": 0,
-    "bedrock": 0,
-    "bedrock_converse": 0,
-    "bedrock_mantle_anthropic": 0,
-    "bedrock_mantle_openai": 0,
-    "deepseek": 0,
-    "fireworks": 0,
-    "google_genai": 1,  # counts attempts; 0 is read as the client's own default
-    "groq": 0,
-    "langsmith": 0,
-    "mistralai": 1,  # counts attempts
-    "openai": 0,
-    "openrouter": 0,
-    "perplexity": 0,
-    "together": 0,
-    "xai": 0,
-}
-"""The `max_retries` that keeps a provider's client from retrying. Those not named here have no such
-setting (ollama does not retry), or one that was not looked at: they may retry unseen."""
 
 
 class ModelSettings(BaseModel):
@@ -110,6 +72,13 @@ class ModelSettings(BaseModel):
     num_ctx: Annotated[int, Field(ge=1)] | None = None
 
 
+class BuiltModels(NamedTuple):
+    """Models by their `provider:model`, the preferred first, and a sentence for each left out."""
+
+    models: list[tuple[str, BaseChatModel]]
+    warnings: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class ChatModels:
     """Builds the models of agents from the operator's endpoints and keys (by provider's name).
@@ -121,60 +90,34 @@ class ChatModels:
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __call__(self, configuration: AgentConfiguration, now: datetime) -> BuiltModels:
-        """Build a configuration's model and its fallbacks; `now` is the clock of a scripted one."""
-        return build_chat_models(
-            [configuration.model, *configuration.fallback_models],
-            configuration.model_settings,
-            api_keys=self.api_keys,
-            endpoints=self.endpoints,
-            script=configuration.script,
-            now=now,
-        )
+        """Build a configuration's model and its fallbacks; `now` is the clock of a scripted one.
 
-
-class BuiltModels(NamedTuple):
-    """Models by their `provider:model`, the preferred first, and a sentence for each left out."""
-
-    models: list[tuple[str, BaseChatModel]]
-    warnings: list[str]
-
-
-def build_chat_models(
-    specs: Sequence[str],
-    settings: Mapping[str, Any],
-    *,
-    api_keys: Mapping[str, str],
-    endpoints: Mapping[str, str],
-    script: Mapping[str, Any] | None = None,
-    now: datetime | None = None,
-) -> BuiltModels:
-    """Build a model and its fallbacks; `settings` are those of the first.
-
-    A fallback of the same provider takes them all, its endpoint included; one of another provider
-    takes over what any model has (`_FOR_ANY_MODEL`) and uses its own key at its own address. Models
-    that lack a key or a package are left out with a warning; raises the first one's
-    SetupRequiredError where none is left, and InvalidInputError for a bad name or setting.
-    """
-    built = BuiltModels([], [])
-    missing: list[SetupRequiredError] = []
-    for spec in dict.fromkeys(specs):
-        try:
-            model = build_chat_model(
-                spec,
-                _settings_for(spec, specs[0], settings),
-                api_keys=api_keys,
-                endpoints=endpoints,
-                script=script,
-                now=now,
-            )
-        except SetupRequiredError as error:
-            missing.append(error)
-            built.warnings.append(f"The model {spec} was left out. {error.message}")
-        else:
-            built.models.append((spec, model))
-    if missing and not built.models:
-        raise missing[0]
-    return built
+        A fallback of the same provider takes all settings, its endpoint included; one of another
+        provider takes over what any model has (`_FOR_ANY_MODEL`) and uses its own key at its own
+        address. Models that lack a key or a package are left out with a warning. Raises the first
+        one's SetupRequiredError where none is left, InvalidInputError for a bad name or setting.
+        """
+        main = configuration.model
+        built = BuiltModels([], [])
+        missing: list[SetupRequiredError] = []
+        for spec in dict.fromkeys([main, *configuration.fallback_models]):
+            try:
+                model = build_chat_model(
+                    spec,
+                    _settings_for(spec, main, configuration.model_settings),
+                    api_keys=self.api_keys,
+                    endpoints=self.endpoints,
+                    script=configuration.script,
+                    now=now,
+                )
+            except SetupRequiredError as error:
+                missing.append(error)
+                built.warnings.append(f"The model {spec} was left out. {error.message}")
+            else:
+                built.models.append((spec, model))
+        if missing and not built.models:
+            raise missing[0]
+        return built
 
 
 def with_model(configuration: AgentConfiguration, model: str) -> AgentConfiguration:
@@ -231,7 +174,8 @@ def build_chat_model(
     options = _options(provider, chosen)
     if chosen.endpoint is not None:
         options["base_url"] = _address(chosen.endpoint, endpoints)
-    _require_package(provider)
+    if find_spec(PROVIDERS[provider].module) is None:
+        raise _package_missing(provider)
     key = _key(provider, chosen.endpoint, api_keys)
     if key is not None:
         options["api_key"] = SecretStr(key)
@@ -289,8 +233,8 @@ def _parse_settings(provider: str, settings: Mapping[str, Any]) -> ModelSettings
 
 def _options(provider: str, chosen: ModelSettings) -> dict[str, Any]:
     options = chosen.model_dump(exclude_none=True, exclude={"stream", "endpoint", "max_retries"})
-    if provider in _NO_RETRIES:
-        options["max_retries"] = _NO_RETRIES[provider]
+    if (retries := PROVIDERS[provider].retries) is not None:
+        options["max_retries"] = retries
     if chosen.stream is not None:
         options["disable_streaming"] = not chosen.stream
         if provider in {"anthropic", "openai"}:
@@ -328,11 +272,6 @@ def _key(provider: str, endpoint: str | None, api_keys: Mapping[str, str]) -> st
             f"Models of {provider} need an API key: set {variable}.", what="model_key"
         )
     return key if variable else None
-
-
-def _require_package(provider: str) -> None:
-    if find_spec(PROVIDERS[provider].module) is None:
-        raise _package_missing(provider)
 
 
 def _package_missing(provider: str) -> SetupRequiredError:

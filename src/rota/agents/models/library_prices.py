@@ -15,34 +15,8 @@ from genai_prices import Usage, __version__
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
-from rota.domain.agents.prices import Price, Quote, normal_model, service_tier, tokens_of
-
-PROVIDERS: Final[Mapping[str, str]] = {
-    "anthropic": "anthropic",
-    "anthropic_bedrock": "aws",
-    "azure_ai": "azure",
-    "azure_openai": "azure",
-    "baseten": "baseten",
-    "bedrock": "aws",
-    "bedrock_converse": "aws",
-    "bedrock_mantle_anthropic": "aws",
-    "bedrock_mantle_openai": "aws",
-    "cohere": "cohere",
-    "deepseek": "deepseek",
-    "fireworks": "fireworks",
-    "google_anthropic_vertex": "google",
-    "google_genai": "google",
-    "google_vertexai": "google",
-    "groq": "groq",
-    "meta": "meta",
-    "mistralai": "mistral",
-    "openai": "openai",
-    "openrouter": "openrouter",
-    "perplexity": "perplexity",
-    "together": "together",
-    "xai": "x-ai",
-}
-"""Providers of `init_chat_model` by the library's names; for others no price is guessed."""
+from rota.agents.models.providers import PROVIDERS
+from rota.domain.agents.prices import Price, Quote, count_tokens, normal_model, service_tier
 
 _TABLE: Final = get_snapshot()
 
@@ -50,11 +24,11 @@ _TABLE: Final = get_snapshot()
 def find(model: str) -> tuple[Provider, ModelInfo] | None:
     """Return a model that has a price, with its provider."""
     provider, _, name = normal_model(model).partition(":")
-    known_as = PROVIDERS.get(provider)
-    if known_as is None or not name:
+    known = PROVIDERS.get(provider)
+    if known is None or known.prices is None or not name:
         return None
     try:
-        found = _TABLE.find_provider_model(name, None, known_as, None)
+        found = _TABLE.find_provider_model(name, None, known.prices, None)
     except LookupError:
         return None
     return found if _is_priced(found[1]) else None
@@ -62,23 +36,20 @@ def find(model: str) -> tuple[Provider, ModelInfo] | None:
 
 def quote(model: str, at: datetime) -> Quote | None:
     """Return the price of a model at a time, or None where none is known."""
-    found = find(model)
-    if found is None:
+    if (found := find(model)) is None:
         return None
     info = found[1]
-    price, varies = _price_of(info.get_prices(at))
+    price, varies = _smallest_price(info.get_prices(at))
     key = f"genai-prices {__version__}: {info.id}"
     return Quote(model, price, "library", key, varies or not isinstance(info.prices, ModelPrice))
 
 
 def cost(model: str, usage: Mapping[str, Any], at: datetime | None) -> Decimal | None:
     """Return the cost of a call by LangChain's `usage_metadata`, or None: no price is known."""
-    found = find(model)
-    if found is None:
+    if (found := find(model)) is None:
         return None
     provider, info = found
-    tokens = tokens_of(usage)
-    tier = service_tier(usage)
+    tokens, tier = count_tokens(usage), service_tier(usage)
     counted = Usage(
         input_tokens=tokens.input,
         output_tokens=tokens.output,
@@ -102,7 +73,7 @@ def _is_priced(model: ModelInfo) -> bool:
     return chats or model.id.endswith(":free")
 
 
-def _price_of(prices: ModelPrice) -> tuple[Price, bool]:
+def _smallest_price(prices: ModelPrice) -> tuple[Price, bool]:
     """Return the four prices at the smallest input, and whether there are more than these."""
     read = (
         prices.input_mtok,

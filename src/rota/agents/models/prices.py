@@ -1,7 +1,7 @@
 """What a model call cost: the operator's prices first, then those of a library.
 
-The library (`rota.agents.models.library_prices`) is imported with the first model that has no
-price of the operator's: that takes half a second. LangChain is not imported here.
+Used by workers and by `rota prices show`. Importing the library takes a while, so nothing else of
+the command line imports this. LangChain is not imported here.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from rota.agents.models import library_prices
 from rota.domain.agents.prices import (
     ANY_MODEL,
     FREE,
     Price,
     Quote,
+    count_tokens,
     find_override,
     normal_model,
-    tokens_of,
 )
-
-__all__ = ["Price", "PriceTable", "Quote"]
 
 _FREE_PROVIDERS: Final = frozenset({"callable", "ollama", "scripted"})
 
@@ -46,27 +45,16 @@ class PriceTable:
         """
         own = self._own(model)
         if own is not None:
-            return own.price.cost(tokens_of(usage))
-        from rota.agents.models import library_prices  # noqa: PLC0415  as said above
-
+            return own.price.cost(count_tokens(usage))
         return library_prices.cost(model, usage, at)
 
     def knows(self, model: str) -> bool:
         """Return whether the cost of a model can be told."""
-        if self._own(model) is not None:
-            return True
-        from rota.agents.models import library_prices  # noqa: PLC0415  as said above
-
-        return library_prices.find(model) is not None
+        return self._own(model) is not None or library_prices.find(model) is not None
 
     def quote(self, model: str, *, at: datetime) -> Quote | None:
         """Return the price of a model at a time, or None where none is known."""
-        own = self._own(model)
-        if own is not None:
-            return own
-        from rota.agents.models import library_prices  # noqa: PLC0415  as said above
-
-        return library_prices.quote(model, at)
+        return self._own(model) or library_prices.quote(model, at)
 
     def _own(self, model: str) -> Quote | None:
         provider = normal_model(model).partition(":")[0]

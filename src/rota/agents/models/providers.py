@@ -15,43 +15,60 @@ CALLABLE: Final = "callable:"
 
 
 class Provider(NamedTuple):
-    """The Python module of a provider, and the variable of its key if one key is all it needs."""
+    """How a provider is reached, and what its name is elsewhere.
+
+    `key_variable` is the variable of its key, if one key is all that it needs. `prices` is its name
+    in the library of prices; without one no price is guessed. `retries` is the `max_retries` that
+    keeps its client from retrying: 1 where attempts are counted (0 would be the client's default).
+    Those without have no such setting (ollama does not retry), or one that was not looked at: they
+    may retry unseen.
+    """
 
     module: str
     key_variable: str | None = None
+    prices: str | None = None
+    retries: int | None = None
 
 
 PROVIDERS: Final[Mapping[str, Provider]] = {
-    "anthropic": Provider("langchain_anthropic", "ANTHROPIC_API_KEY"),
-    "anthropic_bedrock": Provider("langchain_aws"),
-    "azure_ai": Provider("langchain_azure_ai"),
-    "azure_openai": Provider("langchain_openai", "AZURE_OPENAI_API_KEY"),
-    "baseten": Provider("langchain_baseten", "BASETEN_API_KEY"),
-    "bedrock": Provider("langchain_aws"),
-    "bedrock_converse": Provider("langchain_aws"),
-    "bedrock_mantle_anthropic": Provider("langchain_aws"),
-    "bedrock_mantle_openai": Provider("langchain_aws"),
-    "cohere": Provider("langchain_cohere", "COHERE_API_KEY"),
-    "deepseek": Provider("langchain_deepseek", "DEEPSEEK_API_KEY"),
-    "fireworks": Provider("langchain_fireworks", "FIREWORKS_API_KEY"),
-    "google_anthropic_vertex": Provider("langchain_google_vertexai"),
-    "google_genai": Provider("langchain_google_genai", "GOOGLE_API_KEY"),
-    "google_vertexai": Provider("langchain_google_vertexai"),
-    "groq": Provider("langchain_groq", "GROQ_API_KEY"),
+    "anthropic": Provider(
+        "langchain_anthropic", "ANTHROPIC_API_KEY", prices="anthropic", retries=0
+    ),
+    "anthropic_bedrock": Provider("langchain_aws", prices="aws", retries=0),
+    "azure_ai": Provider("langchain_azure_ai", prices="azure"),
+    "azure_openai": Provider("langchain_openai", "AZURE_OPENAI_API_KEY", prices="azure", retries=0),
+    "baseten": Provider("langchain_baseten", "BASETEN_API_KEY", "baseten"),
+    "bedrock": Provider("langchain_aws", prices="aws", retries=0),
+    "bedrock_converse": Provider("langchain_aws", prices="aws", retries=0),
+    "bedrock_mantle_anthropic": Provider("langchain_aws", prices="aws", retries=0),
+    "bedrock_mantle_openai": Provider("langchain_aws", prices="aws", retries=0),
+    "cohere": Provider("langchain_cohere", "COHERE_API_KEY", "cohere"),
+    "deepseek": Provider("langchain_deepseek", "DEEPSEEK_API_KEY", "deepseek", retries=0),
+    "fireworks": Provider(
+        "langchain_fireworks", "FIREWORKS_API_KEY", prices="fireworks", retries=0
+    ),
+    "google_anthropic_vertex": Provider("langchain_google_vertexai", prices="google"),
+    "google_genai": Provider(
+        "langchain_google_genai", "GOOGLE_API_KEY", prices="google", retries=1
+    ),
+    "google_vertexai": Provider("langchain_google_vertexai", prices="google"),
+    "groq": Provider("langchain_groq", "GROQ_API_KEY", "groq", retries=0),
     "huggingface": Provider("langchain_huggingface"),
     "ibm": Provider("langchain_ibm"),
-    "langsmith": Provider("langchain_openai"),
+    "langsmith": Provider("langchain_openai", retries=0),
     "litellm": Provider("langchain_litellm"),
-    "meta": Provider("langchain_meta"),
-    "mistralai": Provider("langchain_mistralai", "MISTRAL_API_KEY"),
+    "meta": Provider("langchain_meta", prices="meta"),
+    "mistralai": Provider("langchain_mistralai", "MISTRAL_API_KEY", "mistral", retries=1),
     "nvidia": Provider("langchain_nvidia_ai_endpoints", "NVIDIA_API_KEY"),
     "ollama": Provider("langchain_ollama"),
-    "openai": Provider("langchain_openai", "OPENAI_API_KEY"),
-    "openrouter": Provider("langchain_openrouter", "OPENROUTER_API_KEY"),
-    "perplexity": Provider("langchain_perplexity", "PPLX_API_KEY"),
-    "together": Provider("langchain_together", "TOGETHER_API_KEY"),
+    "openai": Provider("langchain_openai", "OPENAI_API_KEY", "openai", retries=0),
+    "openrouter": Provider(
+        "langchain_openrouter", "OPENROUTER_API_KEY", prices="openrouter", retries=0
+    ),
+    "perplexity": Provider("langchain_perplexity", "PPLX_API_KEY", prices="perplexity", retries=0),
+    "together": Provider("langchain_together", "TOGETHER_API_KEY", "together", retries=0),
     "upstage": Provider("langchain_upstage", "UPSTAGE_API_KEY"),
-    "xai": Provider("langchain_xai", "XAI_API_KEY"),
+    "xai": Provider("langchain_xai", "XAI_API_KEY", "x-ai", retries=0),
 }
 """The providers of LangChain's `init_chat_model`; a test keeps the list equal to its own."""
 

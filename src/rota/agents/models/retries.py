@@ -1,6 +1,6 @@
 """Model calls that do not give up at once: retries of the same model, then the fallbacks in turn.
 
-Each attempt is rota's own and is told of, so the clients' hidden retries are off (see `models`).
+Each attempt is rota's own and is reported, so the clients' hidden retries are off (see `building`).
 Nothing here knows LangChain: a model is whatever the caller's `call` takes.
 """
 
@@ -23,8 +23,6 @@ from rota.agents.models.failures import (
 from rota.domain.agents.retries import RetryPolicy, wait_before_retry
 from rota.domain.errors import RotaError
 
-__all__ = ["ModelAttempt", "ModelCallError", "RetryPolicy", "call_models"]
-
 T = TypeVar("T")
 ModelT = TypeVar("ModelT")
 
@@ -43,7 +41,7 @@ async def call_models(
     """Return the first answer of these models, `(provider:model, model)` in order of preference.
 
     A transient failure is retried under the policy; a model that is given up is followed by the
-    next where another one may do better (see `OF_THIS_MODEL`). `failed` hears of each failed
+    next where another one may do better (see `WORTH_ANOTHER_MODEL`). `failed` hears of each failed
     attempt before its wait, so that a trace shows what is waited for. `random` returns a number in
     [0, 1).
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
 from rota.domain.errors import InvalidInputError
 
 ANY_MODEL: Final = "*"
+
+_TIERS: Final = ("priority", "flex")
+"""OpenAI's service tiers, which langchain-openai puts before the names of its token counts."""
 
 _MILLION: Final = Decimal(1_000_000)
 _HIGHEST: Final = Decimal(1_000_000)
@@ -111,15 +113,6 @@ def find_override(model: str, overrides: Mapping[str, Price]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelPrice:
-    """What a model costs; `model` is `provider:model`, `provider:*` or `*`."""
-
-    model: str
-    price: Price
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Quote:
     """The price of a model, and whose it is: the operator's (`key`), a library's, or no one's.
 
@@ -134,10 +127,10 @@ class Quote:
     varies: bool = False
 
 
-def tokens_of(usage: Mapping[str, Any]) -> Tokens:
+def count_tokens(usage: Mapping[str, Any]) -> Tokens:
     """Read LangChain's `usage_metadata`, whose `input_tokens` include the cached ones.
 
-    Anthropic's writes to its cache stand under their lifetime, and `cache_creation` is 0 then; the
+    Anthropic's writes to its cache are under their lifetime, and `cache_creation` is 0 then; the
     names of OpenAI's counts begin with the service tier.
     """
     details: Mapping[str, Any] = usage.get("input_token_details") or {}
@@ -165,7 +158,3 @@ def service_tier(usage: Mapping[str, Any]) -> str | None:
 
 def _count(counts: Mapping[str, Any], name: str) -> int:
     return max(0, int(counts.get(name) or 0))
-
-
-_TIERS: Final = ("priority", "flex")
-"""OpenAI's service tiers, which langchain-openai puts before the names of its token counts."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from rota.domain.agents.prices import ModelPrice, Price, parse_price_key
+from rota.domain.agents.prices import Price, parse_price_key
 from rota.domain.errors import NotFoundError
 from rota.domain.text.storable import storable_text
 from rota.store.agents import prices as rows
@@ -25,14 +24,10 @@ class ModelPriceService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def all(self) -> tuple[ModelPrice, ...]:
-        """Return the operator's prices by model."""
-        async with self._database.connection() as conn:
-            return await rows.list_prices(conn)
-
     async def overrides(self) -> dict[str, Price]:
-        """Return the operator's prices as a price table takes them."""
-        return {row.model: row.price for row in await self.all()}
+        """Return the operator's prices by model, as a price table takes them."""
+        async with self._database.connection() as conn:
+            return dict(await rows.list_prices(conn))
 
     async def set(self, model: str, price: Price) -> str:
         """Write the price of `provider:model`, `provider:*` or `*`; return it as it is kept.
@@ -70,8 +65,6 @@ class CurrentPrices:
         """Return the price table; the first one takes half a second to build."""
         from rota.agents.models.prices import PriceTable  # noqa: PLC0415  not on a command's way
 
-        # Half a second, before the worker works rather than with its first run.
-        import_module("rota.agents.models.library_prices")
         if self._table is None or time.monotonic() - self._read_at > _FRESH_FOR:
             self._read_at = time.monotonic()
             self._table = PriceTable(await self._prices.overrides())

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, assert_never
 
 from rota.agents.journal.steps import Progress
-from rota.agents.models.building import classify_model_error
+from rota.agents.models.failures import classify_model_error
 from rota.domain.approvals.actions import Request
 from rota.domain.errors import RotaError, SetupRequiredError
 from rota.domain.ids import UserId

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from rota.domain.agents.prices import ModelPrice, Price
+from rota.domain.agents.prices import Price
 from rota.store.database import Connection
 from rota.store.statements import Row, execute, many, values
 
 
-async def list_prices(conn: Connection) -> tuple[ModelPrice, ...]:
-    """Return all prices by model."""
+async def list_prices(conn: Connection) -> tuple[tuple[str, Price], ...]:
+    """Return all models that have a price, each with it."""
     return await many(conn, "agents/list_model_prices", _model_price)
 
 
@@ -35,8 +35,8 @@ async def list_models_in_use(conn: Connection) -> tuple[str, ...]:
     return await values(conn, "agents/list_models_in_use", str)
 
 
-def _model_price(row: Row) -> ModelPrice:
+def _model_price(row: Row) -> tuple[str, Price]:
     price = Price(
         *[row[f"{kind}_usd"] for kind in ("input", "output", "cached_input", "cache_write")]
     )
-    return ModelPrice(row["model"], price, row["updated_at"])
+    return row["model"], price

@@ -1,3 +1,3 @@
-SELECT model, input_usd, output_usd, cached_input_usd, cache_write_usd, updated_at
+SELECT model, input_usd, output_usd, cached_input_usd, cache_write_usd
 FROM public.model_prices
 ORDER BY model
