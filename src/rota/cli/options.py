@@ -78,6 +78,14 @@ class CommonOptions:
         """
         return self.as_operator(_as_them(work))
 
+    def as_person_with_zone(self, work: Callable[[App, UserId], Awaitable[T]]) -> tuple[str, T]:
+        """Do work as `as_person`, and return the person's time zone with what came of it."""
+
+        async def both(app: App, me: UserId) -> tuple[str, T]:
+            return await app.schedules.zone(me), await work(app, me)
+
+        return self.as_person(both)
+
     def as_operator(self, work: Callable[[App], Awaitable[T]]) -> T:
         """Open the database and do work that is nobody's own: whoever can open it is the operator.
 

@@ -11,11 +11,11 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -25,6 +25,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rota.domain.text.unseen import spell_out
+
+T = TypeVar("T")
 
 _NEVER_WRAPPED: Final = frozenset(
     {
@@ -99,6 +101,21 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: st
     for row in listed:
         made.add_row(*(Text(cell) for cell in row))
     console().print(made)
+
+
+def print_list(
+    found: Sequence[T],
+    columns: Mapping[str, Callable[[T], object]],
+    *,
+    as_json: bool,
+    empty: str,
+) -> None:
+    """Print what a command found: as JSON, or else as a table of what `columns` say of each."""
+    if as_json:
+        print_json(found)
+    else:
+        rows = [[cell(one) for cell in columns.values()] for one in found]
+        table(list(columns), rows, empty=empty)
 
 
 def table_with_lines(

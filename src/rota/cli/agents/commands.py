@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rota.domain.agents.configuration import AgentConfiguration
@@ -20,24 +22,17 @@ Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
 @group.command("list", json=True)
 def list_agents(common: CommonOptions) -> None:
     """List the agents that you can run."""
-    from rota.cli import output
-
     found = common.as_person(lambda app, me: app.agents.all(me))
-    if common.json:
-        output.print_json(found)
-        return
-    output.table(
-        ["NAME", "MODEL", "TOOLS", "WHOSE", "DESCRIPTION"],
-        [
-            (
-                agent.agent_name,
-                agent.model,
-                len(agent.tools),
-                "shared" if agent.user_id is None else "yours",
-                output.first_line(agent.description),
-            )
-            for agent in found
-        ],
+    output.print_list(
+        found,
+        {
+            "NAME": lambda agent: agent.agent_name,
+            "MODEL": lambda agent: agent.model,
+            "TOOLS": lambda agent: len(agent.tools),
+            "WHOSE": lambda agent: "shared" if agent.user_id is None else "yours",
+            "DESCRIPTION": lambda agent: output.first_line(agent.description),
+        },
+        as_json=common.json,
         empty="There are no agents. `rota agents apply FILE` makes some.",
     )
 
@@ -45,7 +40,6 @@ def list_agents(common: CommonOptions) -> None:
 @group.command("show", json=True)
 def show_agent(common: CommonOptions, name: Name) -> None:
     """Show an agent: model, prompt, and what may happen with each tool."""
-    from rota.cli import output
     from rota.domain.approvals.verdict import judge
 
     agent = common.as_person(lambda app, me: app.agents.get(me, name))
@@ -89,7 +83,6 @@ def apply_file(
 ) -> None:
     """Write the agents and schedules of a file, all of them or none."""
     from rota.bootstrap.app import clock
-    from rota.cli import output
     from rota.services.agent_files.reading import read_agent_file
 
     read = read_agent_file(file, now=clock())
@@ -104,7 +97,6 @@ def apply_file(
 
 def _limits(agent: AgentConfiguration) -> str:
     """Say what one run may use, or what is wrong with a row that was written past rota."""
-    from rota.domain.errors import InvalidInputError
     from rota.domain.runs.limits import Limits
     from rota.domain.runs.option_kinds import in_words
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import sys
 from getpass import getpass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
-
-if TYPE_CHECKING:
-    from rota.bootstrap.app import App
-    from rota.domain.agents.connections import ConnectionInfo
-    from rota.domain.ids import UserId
+from rota.domain.errors import InvalidInputError
 
 group = CommandGroup()
 Service = Annotated[str, typer.Argument(help="gmail")]
@@ -31,8 +28,6 @@ def add(
     ] = None,
 ) -> None:
     """Connect an account: its token is asked for, encrypted, and never shown again."""
-    from rota.cli import output
-
     token = _token(token_file)
     common.as_person(lambda app, me: app.connections.add(me, service, token, account=account))
     output.say(f"Connected {service}.")
@@ -41,26 +36,16 @@ def add(
 @group.command("list", json=True)
 def list_connections(common: CommonOptions) -> None:
     """List your connections, without their secrets."""
-    from rota.cli import output
-
-    async def work(app: App, me: UserId) -> tuple[str, tuple[ConnectionInfo, ...]]:
-        return await app.schedules.zone(me), await app.connections.all(me)
-
-    zone, found = common.as_person(work)
-    if common.json:
-        output.print_json(found)
-        return
-    output.table(
-        ["SERVICE", "ACCOUNT", "SINCE", "EXPIRES"],
-        [
-            (
-                c.service,
-                c.account,
-                output.when(c.created_at, zone),
-                output.when(c.expires_at, zone),
-            )
-            for c in found
-        ],
+    zone, found = common.as_person_with_zone(lambda app, me: app.connections.all(me))
+    output.print_list(
+        found,
+        {
+            "SERVICE": lambda c: c.service,
+            "ACCOUNT": lambda c: c.account,
+            "SINCE": lambda c: output.when(c.created_at, zone),
+            "EXPIRES": lambda c: output.when(c.expires_at, zone),
+        },
+        as_json=common.json,
         empty="Nothing is connected. `rota connections add gmail` connects Gmail.",
     )
 
@@ -68,15 +53,11 @@ def list_connections(common: CommonOptions) -> None:
 @group.command("remove")
 def remove(common: CommonOptions, service: Service) -> None:
     """Remove a connection and its secret."""
-    from rota.cli import output
-
     common.as_person(lambda app, me: app.connections.remove(me, service))
     output.say(f"Removed {service}.")
 
 
 def _token(file: Path | None) -> str:
-    from rota.domain.errors import InvalidInputError
-
     if file is not None:
         try:
             return file.read_text(encoding="utf-8").strip()

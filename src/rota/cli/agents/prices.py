@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+from rota.domain.errors import NotFoundError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -27,9 +29,6 @@ def show(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="provider:model")] = None,
 ) -> None:
     """Show what a model costs, and whose price it is; yours and all in use if left out."""
-    from rota.cli import output
-    from rota.domain.errors import NotFoundError
-
     quotes = common.as_operator(lambda app: _quotes(app, model))
     if model is not None and None in quotes.values():
         raise NotFoundError("known price of", model, hint="`rota prices set` says what it costs.")
@@ -67,7 +66,6 @@ def set_price(
     ] = None,
 ) -> None:
     """Set what a model costs you: it comes before the price that rota knows."""
-    from rota.cli import output
     from rota.domain.agents.prices import Price, parse_usd
 
     price = Price(
@@ -86,8 +84,6 @@ def set_price(
 @group.command("remove", person=False)
 def remove(common: CommonOptions, model: Model) -> None:
     """Remove a price of yours; what rota knows holds again."""
-    from rota.cli import output
-
     key = common.as_operator(lambda app: app.prices.remove(model))
     output.say(f"Removed your price of {key}.")
 

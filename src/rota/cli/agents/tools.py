@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 
@@ -37,8 +38,6 @@ class TierOption(StrEnum):
 @group.command("list", person=False, json=True)
 def list_tools(common: CommonOptions) -> None:
     """List the declared tools, and those of ROTA_TOOLS that are not declared yet."""
-    from rota.cli import output
-
     found = common.as_operator(lambda app: app.tools.all())
     undeclared = sorted(set(common.settings.tools) - {tool.name for tool in found})
     if common.json:
@@ -129,7 +128,6 @@ def declare(
     ] = None,
 ) -> None:
     """Declare a tool, so that agents can link it, or change what is declared: the rest stays."""
-    from rota.cli import output
     from rota.domain.agents.declared_tools import ToolChange
     from rota.domain.agents.tool_hints import parse_hints
     from rota.domain.text.json_values import json_object

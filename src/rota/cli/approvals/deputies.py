@@ -26,12 +26,10 @@ Deputy = Annotated[
 def list_deputies(common: CommonOptions) -> None:
     """List who stands in for whom."""
     found = common.as_operator(lambda app: app.deputies.all())
-    if common.json:
-        output.print_json(found)
-        return
-    output.table(
-        ["FOR", "DEPUTY"],
-        [(deputy.user_name, deputy.deputy_name) for deputy in found],
+    output.print_list(
+        found,
+        {"FOR": lambda deputy: deputy.user_name, "DEPUTY": lambda deputy: deputy.deputy_name},
+        as_json=common.json,
         empty="Nobody stands in for anybody.",
     )
 

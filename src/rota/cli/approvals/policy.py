@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -212,8 +213,6 @@ def explain(
 
 async def _draft(app: App, entry: RuleEntry, me: UserId | None) -> RuleDraft:
     """Return a rule with what its names stand for; the operator names schedules by their ids."""
-    from zoneinfo import ZoneInfo
-
     from rota.bootstrap.app import clock
 
     schedule_id: ScheduleId | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json as jsons
 from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -43,8 +45,6 @@ def list_entries(
     limit: Limit = 50,
 ) -> None:
     """List your entries, the newest first."""
-    from zoneinfo import ZoneInfo
-
     from rota.bootstrap.app import clock
     from rota.cli.audit.texts import entry_json, print_entries
     from rota.domain.schedules.written_time import parse_since
@@ -98,8 +98,6 @@ def verify(
 @group.command("head", json=True)
 def show_head(common: CommonOptions, everybody: Everybody = False) -> None:
     """Print the chain's head as a JSON line: kept elsewhere, `verify --head` shows a cut by it."""
-    import json as jsons
-
     from rota.services.audit.service import head_line
 
     found = common.as_person_or_operator(
@@ -117,7 +115,6 @@ def show_head(common: CommonOptions, everybody: Everybody = False) -> None:
 @group.command("export")
 def export(common: CommonOptions, everybody: Everybody = False) -> None:
     """Print the chain as JSON lines, its head last: to keep, and to check without rota."""
-    import json as jsons
 
     async def work(app: App, whose: UserId | None) -> None:
         async for line in app.audit.export(whose):

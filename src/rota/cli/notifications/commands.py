@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,11 +10,6 @@ from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.domain.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from rota.bootstrap.app import App
-    from rota.domain.ids import UserId
-    from rota.domain.notifications.notification import Notification
 
 group = CommandGroup()
 
@@ -26,28 +21,20 @@ def list_notifications(
     limit: Limit = 20,
 ) -> None:
     """List notifications, the newest first."""
-
-    async def work(app: App, me: UserId) -> tuple[str, tuple[Notification, ...]]:
-        found = await app.notifications.latest(me, unread_only=unread, limit=limit)
-        return await app.schedules.zone(me), found
-
-    zone, found = common.as_person(work)
-    if common.json:
-        output.print_json(found)
-        return
-    output.table(
-        ["ID", "WHEN", "", "CATEGORY", "TITLE", "BODY"],
-        [
-            (
-                output.short(n.id),
-                output.when(n.created_at, zone),
-                " " if n.read_at else "●",
-                n.category.value,
-                n.title,
-                output.first_line(n.body, 40),
-            )
-            for n in found
-        ],
+    zone, found = common.as_person_with_zone(
+        lambda app, me: app.notifications.latest(me, unread_only=unread, limit=limit)
+    )
+    output.print_list(
+        found,
+        {
+            "ID": lambda n: output.short(n.id),
+            "WHEN": lambda n: output.when(n.created_at, zone),
+            "": lambda n: " " if n.read_at else "●",
+            "CATEGORY": lambda n: n.category.value,
+            "TITLE": lambda n: n.title,
+            "BODY": lambda n: output.first_line(n.body, 40),
+        },
+        as_json=common.json,
         empty="There are no notifications.",
     )
 

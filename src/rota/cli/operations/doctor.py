@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+from rota.domain.errors import RotaError
 from rota.settings import API_KEYS, Settings
 
 if TYPE_CHECKING:
@@ -33,8 +36,6 @@ class Check:
 @group.command("doctor", json=True)
 def doctor(common: CommonOptions) -> None:
     """Check the installation, the database and what runs; exits with 1 if something is wrong."""
-    from rota.cli import output
-
     checks = list(_checks(common.settings))
     if common.json:
         output.print_json(checks)
@@ -45,11 +46,9 @@ def doctor(common: CommonOptions) -> None:
 
 
 def _checks(settings: Settings) -> Iterator[Check]:
-    import asyncio
 
     from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
-    from rota.domain.errors import RotaError
 
     configure_logs(settings)
     yield Check("Python", "ok", platform.python_version())
@@ -81,7 +80,6 @@ async def _collect(settings: Settings, server: Server) -> list[Check]:
 async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[Check]:
     from rota.bootstrap.app import database_of
     from rota.bootstrap.mail import mail_path
-    from rota.domain.errors import RotaError
     from rota.domain.operations.processes import SILENT_AFTER
     from rota.store.operations import processes
 

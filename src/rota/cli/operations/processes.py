@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, progress
 from rota.settings import Settings
@@ -24,7 +25,6 @@ group = CommandGroup()
 def migrate(common: CommonOptions) -> None:
     """Bring the database's schema up to date, as the role that owns it."""
     from rota.bootstrap import app as bootstrap
-    from rota.cli import output
 
     with bootstrap.database_server(common.settings, progress=progress) as server:
         report = asyncio.run(bootstrap.bring_up_to_date(server))

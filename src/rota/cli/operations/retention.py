@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rota.domain.operations.retention import RetentionPolicy
@@ -38,8 +41,6 @@ _ROWS: Final = {
 @group.command("show", person=False, json=True)
 def show(common: CommonOptions) -> None:
     """Show what is kept for how long."""
-    from rota.cli import output
-
     policy = common.as_operator(lambda app: app.retention.policy())
     if common.json:
         output.print_json(policy)
@@ -88,7 +89,6 @@ def set_days(
     ] = None,
 ) -> None:
     """Change what is kept for how long: a number of days, or 'forever'. What is left out stays."""
-    from rota.domain.errors import InvalidInputError
     from rota.domain.operations.retention import Period, parse_days
 
     written = {
@@ -115,10 +115,7 @@ def run_now(
     ] = False,
 ) -> None:
     """Delete now what is older than it is kept; a scheduler does it each hour."""
-    from dataclasses import asdict
-
     from rota.bootstrap.app import clock
-    from rota.cli import output
 
     pruned = common.as_operator(
         lambda app: (
@@ -141,9 +138,7 @@ def run_now(
 
 
 def _print(policy: RetentionPolicy) -> None:
-    from dataclasses import asdict
 
-    from rota.cli import output
     from rota.domain.operations.retention import in_words
 
     output.table(

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+from rota.domain.errors import InvalidInputError
 from rota.settings import Settings
 
 if TYPE_CHECKING:
@@ -226,7 +228,6 @@ async def _make_briefing(app: bootstrap.App, me: UserId, model: str) -> None:
 
 async def _brief(app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: str) -> int:
     """Fire a schedule now and show what comes of it; returns an exit code."""
-    from rota.cli import output
     from rota.cli.exit_codes import EXIT_OF_STATUS, NO_RESULT_YET
     from rota.cli.runs.results import show_result
     from rota.domain.schedules.overlap import OverlapPolicy
@@ -264,7 +265,6 @@ async def _say_what_is_on(
     app: bootstrap.App, me: UserId, settings: Settings, *, is_first: bool
 ) -> None:
     from rota.bootstrap import app as bootstrap
-    from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
 
     zone = await app.schedules.zone(me)
@@ -290,8 +290,6 @@ async def _say_what_is_on(
 
 
 async def _offer_models(settings: Settings, where: str) -> None:
-    from rota.cli import output
-
     offers = [
         SUGGESTED_MODELS[provider] for provider in SUGGESTED_MODELS if provider in settings.api_keys
     ]
@@ -329,7 +327,6 @@ def _check_mailbox(path: Path) -> None:
 
 def _machine_zone() -> str:
     """Return this machine's IANA zone where it can be told, else UTC."""
-    from rota.domain.errors import InvalidInputError
     from rota.domain.schedules.rules.cron import parse_zone
 
     candidates = [os.environ.get("TZ", "")]

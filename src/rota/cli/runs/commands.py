@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.cli.runs.run import NoWait, Timeout, request_and_show
+from rota.domain.errors import InvalidInputError
 from rota.domain.runs.run import OVER, RunStatus
 
 if TYPE_CHECKING:
@@ -36,41 +40,30 @@ def list_runs(
     limit: Limit = 20,
 ) -> None:
     """List runs, the newest first."""
-    from rota.cli import output
     from rota.cli.runs import texts as run_texts
-    from rota.domain.errors import InvalidInputError
 
     if status not in {None, *_STATUSES}:
         raise InvalidInputError(f"There is no status {status!r}; it is {', '.join(_STATUSES)}.")
 
-    async def work(app: App, me: UserId) -> tuple[str, tuple[RunView, ...]]:
-        of = (await app.schedules.get(me, schedule)).id if schedule is not None else None
-        found = await app.runs.all(
-            me,
-            schedule_id=of,
-            status=RunStatus(status) if status is not None else None,
-            limit=limit,
-        )
-        return await app.schedules.zone(me), found
+    async def work(app: App, me: UserId) -> tuple[RunView, ...]:
+        wanted = RunStatus(status) if status is not None else None
+        found = (await app.schedules.get(me, schedule)).id if schedule is not None else None
+        return await app.runs.all(me, schedule_id=found, status=wanted, limit=limit)
 
-    zone, found = common.as_person(work)
-    if common.json:
-        output.print_json(found)
-        return
-    output.table(
-        ["ID", "WHEN", "AGENT", "TRIGGER", "STATUS", "RESULT", "TOKENS", "COST"],
-        [
-            (
-                output.short(run.id),
-                output.when(run.fire_time or run.created_at, zone),
-                run.schedule_name or run.agent_name,
-                run.trigger,
-                run_texts.status(run),
-                run.result_status or "-",
-                *run_texts.used(run),
-            )
-            for run in found
-        ],
+    zone, found = common.as_person_with_zone(work)
+    output.print_list(
+        found,
+        {
+            "ID": lambda run: output.short(run.id),
+            "WHEN": lambda run: output.when(run.fire_time or run.created_at, zone),
+            "AGENT": lambda run: run.schedule_name or run.agent_name,
+            "TRIGGER": lambda run: run.trigger,
+            "STATUS": run_texts.status,
+            "RESULT": lambda run: run.result_status or "-",
+            "TOKENS": lambda run: run_texts.used(run)[0],
+            "COST": lambda run: run_texts.used(run)[1],
+        },
+        as_json=common.json,
         empty="There are no runs yet. `rota run AGENT` makes one.",
     )
 
@@ -78,16 +71,10 @@ def list_runs(
 @group.command("show", json=True)
 def show(common: CommonOptions, run: Run) -> None:
     """Show a run: where it stands, what it used, and each call of it, secrets replaced."""
-    from rota.cli import output
     from rota.cli.runs import texts as run_texts
 
-    async def work(app: App, me: UserId) -> tuple[str, RunView, tuple[Step, ...]]:
-        return await app.schedules.zone(me), *await app.runs.get(me, run)
-
-    zone, found, steps = common.as_person(work)
+    zone, (found, steps) = common.as_person_with_zone(lambda app, me: app.runs.get(me, run))
     if common.json:
-        from dataclasses import asdict
-
         from rota.security.secrets.redaction import redact
 
         output.print_json(asdict(found) | {"steps": [redact(asdict(step)) for step in steps]})
@@ -101,9 +88,6 @@ def show(common: CommonOptions, run: Run) -> None:
 @group.command("tail")
 def tail(common: CommonOptions, run: Run) -> None:
     """Follow a run: print its calls as they are made, also attempts that fail, until it is over."""
-    import asyncio
-
-    from rota.cli import output
     from rota.cli.runs import texts as run_texts
 
     async def work(app: App, me: UserId) -> None:
@@ -138,8 +122,6 @@ def cancel(
     note: Annotated[str, typer.Option("--note", help="Why, for whoever wonders.")] = "",
 ) -> None:
     """Cancel a run, on whatever machine it is; what it has so far is stored as its result."""
-    from rota.cli import output
-
     found = common.as_person(lambda app, me: app.runs.cancel(me, run, note))
     if found.status is RunStatus.CANCELLED:
         output.say("Cancelled; it had not begun.")

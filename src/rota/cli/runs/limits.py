@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -20,8 +22,6 @@ group = CommandGroup()
 @group.command("show", person=False, json=True)
 def show(common: CommonOptions) -> None:
     """Show the limits that are set, and how many runs are queued or running."""
-    from rota.cli import output
-
     found = common.as_operator(lambda app: app.limits.show())
     if common.json:
         output.print_json(found)
@@ -64,8 +64,6 @@ def set_limits(
 
     'none' is no limit. 'default', for one person, is what everyone has.
     """
-    from rota.cli import output
-    from rota.domain.errors import InvalidInputError
     from rota.services.runs.limits import parse_changes
 
     if [person is not None, everyone, in_all].count(True) != 1:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
+from rota.domain.errors import InvalidInputError
 from rota.domain.runs.run import ResultStatus
 
 if TYPE_CHECKING:
-    from rota.bootstrap.app import App
-    from rota.domain.ids import UserId
     from rota.domain.runs.views import Result
 
 group = CommandGroup()
@@ -30,35 +30,25 @@ def list_results(
     limit: Limit = 20,
 ) -> None:
     """List results, the newest first."""
-    from rota.cli import output
-    from rota.domain.errors import InvalidInputError
-
     if status not in {None, *ResultStatus}:
         raise InvalidInputError(
             f"There is no status {status!r}; there are success, partial and error."
         )
 
-    async def work(app: App, me: UserId) -> tuple[str, tuple[Result, ...]]:
-        of = ResultStatus(status) if status is not None else None
-        found = await app.results.latest(me, agent_name=agent, status=of, limit=limit)
-        return await app.schedules.zone(me), found
-
-    zone, found = common.as_person(work)
-    if common.json:
-        output.print_json(found)
-        return
-    output.table(
-        ["ID", "WHEN", "AGENT", "STATUS", "RESULT"],
-        [
-            (
-                output.short(r.id),
-                output.when(r.created_at, zone),
-                r.agent_name,
-                r.status,
-                output.first_line(r.result_content, 40),
-            )
-            for r in found
-        ],
+    wanted = ResultStatus(status) if status is not None else None
+    zone, found = common.as_person_with_zone(
+        lambda app, me: app.results.latest(me, agent_name=agent, status=wanted, limit=limit)
+    )
+    output.print_list(
+        found,
+        {
+            "ID": lambda r: output.short(r.id),
+            "WHEN": lambda r: output.when(r.created_at, zone),
+            "AGENT": lambda r: r.agent_name,
+            "STATUS": lambda r: r.status,
+            "RESULT": lambda r: output.first_line(r.result_content, 40),
+        },
+        as_json=common.json,
         empty="There are no results yet. `rota run AGENT` makes one.",
     )
 
@@ -78,8 +68,6 @@ def show(
 
 def show_result(result: Result, *, as_json: bool) -> None:
     """Print a result: what the agent answered, then what is worth knowing about the run."""
-    from rota.cli import output
-
     if as_json:
         output.print_json(result)
         return

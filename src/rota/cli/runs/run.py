@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.exit_codes import EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
@@ -62,7 +63,6 @@ def request_and_show(
 
     Where no scheduler and worker are alive, this process executes the run itself.
     """
-    from rota.cli import output
     from rota.cli.runs.results import show_result
 
     asked: RunId | None = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from rota.cli import output
+from rota.domain.errors import InvalidInputError
 from rota.domain.runs.option_kinds import in_words, money
 from rota.domain.runs.run import RunStatus
 
@@ -78,8 +80,6 @@ def print_end(run: RunView, steps: Sequence[Step], zone: str) -> None:
     for number, warning in enumerate(warnings):
         output.say(f"{'' if number else 'Warning':10} {warning}")
     if "retry_at" in metadata:
-        from datetime import datetime
-
         at = output.moment(datetime.fromisoformat(metadata["retry_at"]), zone)
         output.say(f"{'Retry':10} at {at}, as run {metadata.get('retry_run_id')}")
     if run.journal_pruned_at is not None and run.attempt:
@@ -126,7 +126,6 @@ def _place(step: Step) -> str:
 
 def _limits(run: RunView) -> str | None:
     """Say the limits that held, with rota's own where there is none; else those asked for."""
-    from rota.domain.errors import InvalidInputError
     from rota.domain.runs.limits import DEFAULT_IDLE_SECONDS, DEFAULT_WALL_SECONDS, Limits
 
     try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from datetime import date
@@ -25,10 +28,6 @@ def usage(
     days: Annotated[int, typer.Option("--days", min=1, max=3_660, help="So many days.")] = 7,
 ) -> None:
     """Show the tokens and the money that your runs used, day by day, in all and by schedule."""
-    from itertools import groupby
-
-    from rota.cli import output
-
     found = common.as_person(lambda app, me: app.usage.latest(me, days=days))
     if common.json:
         output.print_json(found)
@@ -78,7 +77,6 @@ def _name(view: UsageView) -> str:
 
 
 def _of_limits(view: UsageView) -> str:
-    from rota.domain.errors import InvalidInputError
     from rota.domain.runs.limits import DayLimits
     from rota.domain.runs.option_kinds import counted, money
 

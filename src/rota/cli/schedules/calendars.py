@@ -5,13 +5,16 @@ Schedules keep to them with `--except-calendar`; what a calendar does to fires i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rota.domain.schedules.calendars import Calendar
@@ -27,9 +30,6 @@ def import_calendar(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An iCalendar file (.ics).")],
 ) -> None:
     """Make the all-day events of an iCalendar file days off; replaces the days of that name."""
-    from rota.cli import output
-    from rota.domain.errors import InvalidInputError
-
     try:
         data = file.expanduser().read_bytes()
     except OSError as error:
@@ -48,9 +48,6 @@ def add_days(
     summary: Annotated[str, typer.Option("--summary", help="What these days are.")] = "",
 ) -> None:
     """Add days off to a calendar, which is made if there is none of that name."""
-    from dataclasses import replace
-
-    from rota.cli import output
     from rota.domain.schedules.calendars import parse_days
 
     parsed = tuple(replace(day, summary=summary) for day in parse_days(", ".join(days)))
@@ -61,15 +58,16 @@ def add_days(
 @group.command("list", json=True)
 def list_calendars(common: CommonOptions) -> None:
     """List your calendars and the next day off of each."""
-    from rota.cli import output
-
     found = common.as_person(lambda app, me: app.calendars.all(me))
-    if common.json:
-        output.print_json(found)
-        return
-    output.table(
-        ["NAME", "ENTRIES", "NEXT", "SOURCE"],
-        [(c.name, c.days, c.next_day or "-", c.source or "-") for c in found],
+    output.print_list(
+        found,
+        {
+            "NAME": lambda c: c.name,
+            "ENTRIES": lambda c: c.days,
+            "NEXT": lambda c: c.next_day or "-",
+            "SOURCE": lambda c: c.source or "-",
+        },
+        as_json=common.json,
         empty="There are no calendars. `rota calendars import NAME FILE` makes one.",
     )
 
@@ -77,8 +75,6 @@ def list_calendars(common: CommonOptions) -> None:
 @group.command("show", json=True)
 def show_calendar(common: CommonOptions, name: Name) -> None:
     """Show the days of a calendar."""
-    from rota.cli import output
-
     found, days = common.as_person(lambda app, me: app.calendars.get(me, name))
     if common.json:
         output.print_json({"name": found.name, "covers_until": found.covers_until, "days": days})
@@ -93,8 +89,6 @@ def show_calendar(common: CommonOptions, name: Name) -> None:
 @group.command("remove")
 def remove_calendar(common: CommonOptions, name: Name) -> None:
     """Remove a calendar that no schedule keeps."""
-    from rota.cli import output
-
     common.as_person(lambda app, me: app.calendars.remove(me, name))
     output.say(f"Removed {name}.")
 

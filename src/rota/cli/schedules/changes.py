@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from rota.cli import output
 from rota.cli.options import CommonOptions
 from rota.cli.runs.options import takes_options
 from rota.cli.schedules.options import ExceptCalendar, Zone, takes_draft
@@ -105,7 +107,6 @@ def change_and_show(
     common: CommonOptions, work: Callable[[App, UserId], Awaitable[Schedule]], done: str
 ) -> None:
     """Change a schedule and read it back."""
-    from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
     from rota.domain.schedules.clock_notes import clock_notes
 
@@ -128,8 +129,6 @@ def change_and_show(
 
 def schedule_json(schedule: Schedule) -> dict[str, object]:
     """Return a schedule as `--json` shows it."""
-    from dataclasses import asdict
-
     from rota.cli.schedules import texts as schedule_texts
 
     fields = asdict(schedule)
@@ -147,6 +146,4 @@ def fires_json(fires: Sequence[UpcomingFire]) -> dict[str, object]:
 
 def wall_clock() -> datetime:
     """Return the composition root's time, without the seconds that importing it takes."""
-    from datetime import UTC
-
     return datetime.now(UTC)

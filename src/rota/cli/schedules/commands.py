@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.cli.runs.options import takes_options_of_run
@@ -21,6 +23,7 @@ from rota.cli.schedules.changes import (
     wall_clock,
 )
 from rota.cli.schedules.options import Overlap, Zone, takes_rule
+from rota.domain.errors import InvalidInputError
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.drafts import Draft
 
@@ -40,7 +43,6 @@ group = CommandGroup()
 @group.command("list", json=True)
 def list_schedules(common: CommonOptions) -> None:
     """List your schedules and when they fire next."""
-    from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
 
     async def collect(app: App, me: UserId) -> list[tuple[Schedule, tuple[UpcomingFire, ...]]]:
@@ -68,7 +70,6 @@ group.command("edit", json=True)(edit_schedule)
 @group.command("show", json=True)
 def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10) -> None:
     """Show a schedule: its rule in words, the next fires, what became of the latest ones."""
-    from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
     from rota.domain.schedules.clock_notes import clock_notes
 
@@ -135,7 +136,6 @@ def preview_rule(
 
     Needs no database; with one named, and no --time-zone, the rule is read in your own zone.
     """
-    from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
     from rota.services.schedules.preview import preview
 
@@ -166,9 +166,6 @@ def calendar(
     time_zone: Zone = None,
 ) -> None:
     """Show the coming week: what fires on which day, of all your schedules."""
-    from datetime import timedelta
-
-    from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
 
     async def collect(app: App, me: UserId) -> tuple[Week, str]:
@@ -208,7 +205,6 @@ def why(
     ],
 ) -> None:
     """Say why a schedule did or did not run at a time."""
-    from rota.cli import output
     from rota.cli.schedules import texts as schedule_texts
 
     found = common.as_person(lambda app, me: app.explanations.why(me, schedule, at))
@@ -233,8 +229,6 @@ def backfill(
     ] = False,
 ) -> None:
     """Run the past fire times of a range that have not run: missed, skipped or before its time."""
-    from rota.cli import output
-    from rota.domain.errors import InvalidInputError
     from rota.domain.schedules.overlap import OverlapPolicy
 
     if overlap not in {"buffer_all", "allow_all"}:
@@ -270,8 +264,6 @@ def pause(
     note: Annotated[str, typer.Option("--note", help="Why, for whoever wonders.")] = "",
 ) -> None:
     """Pause a schedule: it fires no more until it is resumed."""
-    from rota.cli import output
-
     found = common.as_person(lambda app, me: app.schedules.pause(me, schedule, note))
     output.say(f"Paused {found.name}.")
 
@@ -289,8 +281,6 @@ def resume(
 @group.command("remove")
 def remove(common: CommonOptions, schedule: Reference) -> None:
     """Remove a schedule; its results stay, runs that wait for their turn are cancelled."""
-    from rota.cli import output
-
     found = common.as_person(lambda app, me: app.schedules.remove(me, schedule))
     output.say(f"Removed {found.name}.")
 

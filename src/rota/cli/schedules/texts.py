@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from zoneinfo import ZoneInfo
 
 from rota.cli import output
+from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rota.domain.schedules.forecast import UpcomingFire
@@ -24,8 +25,6 @@ FOLDED_ABOVE = 4
 
 def words(schedule: Schedule) -> str:
     """Say a schedule's rule, or what is wrong with a row that was written past rota."""
-    from rota.domain.errors import InvalidInputError
-
     try:
         return schedule.rule().in_words()
     except InvalidInputError as error:
@@ -95,7 +94,6 @@ def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
 
 def print_options(schedule: Schedule) -> None:
     """Print how a schedule's runs are executed, where it says so."""
-    from rota.domain.errors import InvalidInputError
     from rota.domain.runs.options import parse_run_options
 
     try:
