@@ -50,7 +50,7 @@ class AgentFileService:
                 _check_tools(file, index, entry, known)
                 applied.append(await self._apply_agent(conn, user_id, entry))
                 for number, schedule in enumerate(entry.schedules):
-                    with file.naming_schedule(index, number):
+                    with file.places.naming_schedule((index, "schedules", number), schedule):
                         applied.append(
                             await self._apply_schedule(conn, user_id, entry.name, schedule)
                         )
@@ -95,7 +95,7 @@ class AgentFileService:
 def _check_scripts(file: AgentFile) -> None:
     for index, entry in enumerate(file.agents):
         if entry.script is not None:
-            raise file.error("scripts are the operator's to write", (index, "script"))
+            raise file.places.error("scripts are the operator's to write", (index, "script"))
 
 
 def _check_tools(file: AgentFile, index: int, entry: AgentEntry, known: tuple[str, ...]) -> None:
@@ -103,4 +103,4 @@ def _check_tools(file: AgentFile, index: int, entry: AgentEntry, known: tuple[st
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise file.error(f"no tool {name!r}; {hint}", (index, "tools", number))
+            raise file.places.error(f"no tool {name!r}; {hint}", (index, "tools", number))
