@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar, get_args
 
 from rota.domain.errors import InvalidInputError
 
@@ -57,12 +57,9 @@ _REGISTERED_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # as the table `to
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-_LEVELS: Final[Mapping[str, LogLevel]] = {
-    "debug": "debug",
-    "info": "info",
-    "warning": "warning",
-    "error": "error",
-}
+UnwrappedTools = Literal["withhold", "allow"]
+
+C = TypeVar("C", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ class Settings:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     callables: Mapping[str, str] = field(default_factory=dict)
-    unwrapped_tools: Literal["withhold", "allow"] = "withhold"
+    unwrapped_tools: UnwrappedTools = "withhold"
     concurrency: int = 10
     group_size: int = 20
     operator: str | None = None
@@ -108,25 +105,27 @@ def read_settings(
         data_dir=folder.expanduser() if folder else None,
         database_url=_database_url(url),
         database_listen_url=_database_url(known.get("ROTA_DATABASE_LISTEN_URL")) if url else None,
-        prepared_statements=_switch(known, "ROTA_DATABASE_PREPARED_STATEMENTS", default=True),
+        prepared_statements=_is_on(known, "ROTA_DATABASE_PREPARED_STATEMENTS"),
         user=user or known.get("ROTA_USER"),
         secret_key=known.get("ROTA_SECRET_KEY"),
         mail=mail or _path(known.get("ROTA_MAIL")),
-        endpoints=_endpoints(known.get("ROTA_ENDPOINTS", "")),
+        endpoints=_endpoints(known),
         tools=_registered(known, "ROTA_TOOLS"),
         callables=_registered(known, "ROTA_CALLABLES"),
-        unwrapped_tools=_unwrapped_tools(known.get("ROTA_UNWRAPPED_TOOLS", "withhold")),
+        unwrapped_tools=_choice(
+            known, "ROTA_UNWRAPPED_TOOLS", get_args(UnwrappedTools), "withhold"
+        ),
         concurrency=_count(known, "ROTA_CONCURRENCY", default=10, least=2, most=1_000),
         group_size=_count(known, "ROTA_GROUP_SIZE", default=20, least=1, most=200),
         operator=known.get("ROTA_OPERATOR"),
         ping_url=_ping_url(known.get("ROTA_PING_URL")),
-        log_level=_log_level(known.get("ROTA_LOG_LEVEL", "warning")),
+        log_level=_choice(known, "ROTA_LOG_LEVEL", get_args(LogLevel), "warning"),
         api_keys={
             provider: value
             for provider, name in API_KEYS.items()
             if (value := environment.get(name, "").strip())
         }
-        | dict(_endpoint_keys(known.get("ROTA_ENDPOINT_KEYS", ""))),
+        | _endpoint_keys(known),
     )
 
 
@@ -150,22 +149,22 @@ def _ping_url(url: str | None) -> str | None:
     return url
 
 
-def _switch(known: Mapping[str, str], name: str, *, default: bool) -> bool:
-    value = known.get(name)
-    if value is None:
-        return default
-    if value.lower() in {"on", "true", "yes", "1"}:
-        return True
-    if value.lower() in {"off", "false", "no", "0"}:
-        return False
-    raise InvalidInputError(f"{name} is {value!r}; it must be `on` or `off`.")
+def _is_on(known: Mapping[str, str], name: str) -> bool:
+    value = known.get(name, "on")
+    if value.lower() not in {"on", "true", "yes", "1", "off", "false", "no", "0"}:
+        raise InvalidInputError(f"{name} is {value!r}; it must be `on` or `off`.")
+    return value.lower() in {"on", "true", "yes", "1"}
 
 
-def _endpoints(text: str) -> Mapping[str, str]:
+def _pairs(known: Mapping[str, str], variable: str) -> list[tuple[str, str, str]]:
+    """Return entries that are separated by spaces, with name and value: `name=value`."""
+    return [(item, *item.partition("=")[::2]) for item in known.get(variable, "").split()]
+
+
+def _endpoints(known: Mapping[str, str]) -> Mapping[str, str]:
     endpoints: dict[str, str] = {}
-    for item in text.split():
-        name, equals, url = item.partition("=")
-        if not equals or not name or not url.startswith(("http://", "https://")):
+    for item, name, url in _pairs(known, "ROTA_ENDPOINTS"):
+        if not name or not url.startswith(("http://", "https://")):
             raise InvalidInputError(
                 f"ROTA_ENDPOINTS has {item!r}; each entry is name=https://... ."
             )
@@ -173,11 +172,10 @@ def _endpoints(text: str) -> Mapping[str, str]:
     return endpoints
 
 
-def _endpoint_keys(text: str) -> Mapping[str, str]:
+def _endpoint_keys(known: Mapping[str, str]) -> dict[str, str]:
     keys: dict[str, str] = {}
-    for item in text.split():
-        name, equals, key = item.partition("=")
-        if not equals or not name or not key:
+    for _, name, key in _pairs(known, "ROTA_ENDPOINT_KEYS"):
+        if not name or not key:
             # The item may be a key: it is not shown.
             raise InvalidInputError("ROTA_ENDPOINT_KEYS has an entry that is not name=key.")
         if name in API_KEYS:
@@ -192,8 +190,7 @@ def _endpoint_keys(text: str) -> Mapping[str, str]:
 def _registered(known: Mapping[str, str], variable: str) -> Mapping[str, str]:
     """Read names of code; that it is there is seen when a worker loads it."""
     entries: dict[str, str] = {}
-    for item in known.get(variable, "").split():
-        name, _, target = item.partition("=")
+    for item, name, target in _pairs(known, variable):
         if not _REGISTERED_NAME.fullmatch(name) or not _TARGET.fullmatch(target):
             raise InvalidInputError(
                 f"{variable} has {item!r}; each entry is name=package.module:attribute, the name "
@@ -205,16 +202,13 @@ def _registered(known: Mapping[str, str], variable: str) -> Mapping[str, str]:
     return entries
 
 
-def _unwrapped_tools(value: str) -> Literal["withhold", "allow"]:
-    match value.lower():
-        case "withhold":
-            return "withhold"
-        case "allow":
-            return "allow"
-        case _:
-            raise InvalidInputError(
-                f"ROTA_UNWRAPPED_TOOLS is {value!r}; it must be `withhold` or `allow`."
-            )
+def _choice(known: Mapping[str, str], name: str, choices: tuple[C, ...], default: C) -> C:
+    value = known.get(name, default)
+    for choice in choices:
+        if choice == value.lower():
+            return choice
+    *others, last = (f"`{choice}`" for choice in choices)
+    raise InvalidInputError(f"{name} is {value!r}; it must be {', '.join(others)} or {last}.")
 
 
 def _count(known: Mapping[str, str], name: str, *, default: int, least: int, most: int) -> int:
@@ -222,12 +216,3 @@ def _count(known: Mapping[str, str], name: str, *, default: int, least: int, mos
     if not value.isdecimal() or not least <= int(value) <= most:
         raise InvalidInputError(f"{name} is {value!r}; it must be from {least} to {most}.")
     return int(value)
-
-
-def _log_level(value: str) -> LogLevel:
-    level = _LEVELS.get(value.lower())
-    if level is None:
-        raise InvalidInputError(
-            f"ROTA_LOG_LEVEL is {value!r}; it must be one of {', '.join(_LEVELS)}."
-        )
-    return level
