@@ -52,7 +52,8 @@ class CommandGroup:
         def register(function: F) -> F:
             def build() -> Any:
                 alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-                alone.command(name)(_with_options(function, common))
+                take_common = takes("common", common, CommonOptions, are_last=True)
+                alone.command(name)(take_common(function))
                 return typer.main.get_command(alone)
 
             self._entries[name] = _Entry(inspect.getdoc(function) or "", build)
@@ -101,12 +102,16 @@ class CommandGroup:
 
 
 def takes(
-    name: str, options: Mapping[str, tuple[Any, object]], make: Callable[..., object]
+    name: str,
+    options: Mapping[str, tuple[Any, object]],
+    make: Callable[..., object],
+    *,
+    are_last: bool = False,
 ) -> Callable[[F], F]:
     """Give a command options in place of its parameter `name`, of which `make` makes the value.
 
     `options` are types, as typer reads them, and defaults by the names that `make` takes. What
-    several commands share is so written once.
+    several commands share is so written once. `are_last`: help lists them after the others.
     """
     added = [
         inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=type_)
@@ -115,38 +120,18 @@ def takes(
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function, eval_str=True)
-        parameters: list[inspect.Parameter] = []
-        for parameter in signature.parameters.values():
-            parameters += added if parameter.name == name else [parameter]
-        common, *own = parameters
+        own = [p.replace(kind=p.KEYWORD_ONLY) for p in signature.parameters.values()]
+        position = [p.name for p in own].index(name)
+        del own[position]
+        position = len(own) if are_last else position
+        own[position:position] = added
 
         @wraps(function)
-        def call(common: CommonOptions, **given: Any) -> None:
-            function(common, **{name: make(**{n: given.pop(n) for n in options})}, **given)
+        def call(**given: Any) -> None:
+            function(**{name: make(**{n: given.pop(n) for n in options})}, **given)
 
-        kept = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        call.__signature__ = signature.replace(parameters=[common, *kept])  # type: ignore[attr-defined]
+        call.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
         call.__annotations__ = {}  # the signature has them, evaluated
         return cast("F", call)
 
     return decorate
-
-
-def _with_options(
-    function: Callable[..., None], common: Mapping[str, tuple[Any, object]]
-) -> Callable[..., None]:
-    """Return a function that takes the common options after the others, as typer looks at it."""
-    signature = inspect.signature(function, eval_str=True)
-    own = [p for p in signature.parameters.values() if p.name != "common"]
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=type_)
-        for name, (type_, default) in common.items()
-    ]
-
-    @wraps(function)
-    def call(**given: Any) -> None:
-        function(CommonOptions(**{name: given.pop(name) for name in common}), **given)
-
-    call.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    call.__annotations__ = {}  # the signature has them, evaluated
-    return call

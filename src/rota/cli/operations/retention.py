@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from rota.cli import output
-from rota.cli.groups import CommandGroup
+from rota.cli.groups import CommandGroup, takes
 from rota.cli.options import CommonOptions
 from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from rota.domain.operations.retention import RetentionPolicy
+    from rota.domain.operations.retention import Period, RetentionPolicy
 
 group = CommandGroup()
 
@@ -24,6 +24,14 @@ _WHAT: Final = {
     "history_days": "earlier rules of schedules, closed incidents",
     "queue_log_days": "the queue's log",
     "audit_days": "the audit log",
+}
+_HELP: Final = {
+    "journal_days": "Journals of runs that are over.",
+    "run_days": "Runs that are over with their results, and fire times.",
+    "notification_days": "Notifications.",
+    "history_days": "Earlier rules of schedules, and closed incidents.",
+    "queue_log_days": "The queue's log.",
+    "audit_days": "The audit log; a signed checkpoint stands for what went.",
 }
 _ROWS: Final = {
     "steps": "steps of journals",
@@ -38,6 +46,11 @@ _ROWS: Final = {
 }
 
 
+def _days_option(name: str) -> Any:
+    flag = f"--{name.replace('_', '-')}"
+    return Annotated[str | None, typer.Option(flag, metavar="N|forever", help=_HELP[name])]
+
+
 @group.command("show", person=False, json=True)
 def show(common: CommonOptions) -> None:
     """Show what is kept for how long."""
@@ -48,60 +61,20 @@ def show(common: CommonOptions) -> None:
         _print(policy)
 
 
-@group.command("set", person=False)
-def set_days(
-    common: CommonOptions,
-    journal: Annotated[
-        str | None,
-        typer.Option("--journal-days", metavar="N|forever", help="Journals of runs that are over."),
-    ] = None,
-    run: Annotated[
-        str | None,
-        typer.Option(
-            "--run-days",
-            metavar="N|forever",
-            help="Runs that are over with their results, and fire times.",
-        ),
-    ] = None,
-    notification: Annotated[
-        str | None,
-        typer.Option("--notification-days", metavar="N|forever", help="Notifications."),
-    ] = None,
-    history: Annotated[
-        str | None,
-        typer.Option(
-            "--history-days",
-            metavar="N|forever",
-            help="Earlier rules of schedules, and closed incidents.",
-        ),
-    ] = None,
-    queue_log: Annotated[
-        str | None,
-        typer.Option("--queue-log-days", metavar="N|forever", help="The queue's log."),
-    ] = None,
-    audit: Annotated[
-        str | None,
-        typer.Option(
-            "--audit-days",
-            metavar="N|forever",
-            help="The audit log; a signed checkpoint stands for what went.",
-        ),
-    ] = None,
-) -> None:
-    """Change what is kept for how long: a number of days, or 'forever'. What is left out stays."""
+def _read_days(**written: str | None) -> dict[Period, int | None]:
     from rota.domain.operations.retention import Period, parse_days
 
-    written = {
-        Period.JOURNAL: journal,
-        Period.RUN: run,
-        Period.NOTIFICATION: notification,
-        Period.HISTORY: history,
-        Period.QUEUE_LOG: queue_log,
-        Period.AUDIT: audit,
+    return {
+        Period(name): parse_days(text, Period(name))
+        for name, text in written.items()
+        if text is not None
     }
-    days = {
-        period: parse_days(text, period) for period, text in written.items() if text is not None
-    }
+
+
+@group.command("set", person=False)
+@takes("days", {name: (_days_option(name), None) for name in _HELP}, _read_days)
+def set_days(common: CommonOptions, days: dict[Any, int | None]) -> None:
+    """Change what is kept for how long: a number of days, or 'forever'. What is left out stays."""
     if not days:
         raise InvalidInputError("Say what to change, as in --journal-days 14; --help lists all.")
     _print(common.as_operator(lambda app: app.retention.set(days)))
