@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from rota.agents.models.building import PROVIDERS
+from rota.agents.models.providers import PROVIDERS
 from rota.cli.exit_codes import CUT_OFF, EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET, UNEXPECTED
 from rota.cli.main import app
 from rota.domain import errors

@@ -6,6 +6,7 @@ Nothing waits: what would be slept is written down, and chance is fixed.
 import asyncio
 import json
 import socket
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import pytest
@@ -148,7 +149,6 @@ async def test_a_refused_connection_is_tried_again_until_the_retries_are_used_up
         await calls([(spec, model)], policy=RetryPolicy(max_retries=2))
     assert calls.kinds == ["unavailable"] * 3
     assert calls.attempts[-1].waited is None
-    assert caught.value.attempts == tuple(calls.attempts)
     assert f"Tried: 3 attempts of {spec}." in str(caught.value)
 
 
@@ -185,7 +185,7 @@ async def test_what_does_not_pass_is_tried_once(spec, reply, kind):
     assert (len(server.requests), calls.kinds, calls.waits) == (1, [kind], [])
     assert str(caught.value).endswith(f"Tried: 1 attempt of {spec}.")
     assert SECRET not in str(caught.value)
-    assert SECRET not in json.dumps([attempt.as_dict() for attempt in caught.value.attempts])
+    assert SECRET not in json.dumps([asdict(attempt) for attempt in calls.attempts])
 
 
 async def test_a_refusal_in_the_middle_of_a_stream_is_one_too():
@@ -342,7 +342,6 @@ async def test_when_all_fail_the_last_error_says_what_was_tried():
         f"Tried: 3 attempts of {OPENAI}, 1 of {ANTHROPIC}."
     )
     assert error.failure.kind == "authentication"
-    assert error.attempts == tuple(calls.attempts)
     assert classify_model_error(error) == error.failure
     assert classify_model_error(error.__cause__).kind == "authentication"
 

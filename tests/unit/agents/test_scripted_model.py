@@ -8,14 +8,14 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import (
     AIMessage,
-    AIMessageChunk,
     HumanMessage,
     SystemMessage,
     ToolMessage,
 )
 from langchain_core.tools import tool
 
-from rota.agents.models.building import build_chat_model, classify_model_error
+from rota.agents.models.building import build_chat_model
+from rota.agents.models.failures import classify_model_error
 from rota.agents.scripted.checking import validate_script
 from rota.agents.scripted.model import ScriptedModelError
 from rota.domain.agents.script import parse_script
@@ -85,22 +85,6 @@ async def test_the_same_messages_lead_to_the_same_answer_in_any_process():
         if isinstance(message, AIMessage):
             again = model_of(BRIEFING).invoke(messages[:end])
             assert (again.content, again.tool_calls) == (message.content, message.tool_calls)
-
-
-async def test_streaming_says_the_same_in_pieces():
-    messages = await answer(BRIEFING)
-    ends = [end for end, message in enumerate(messages) if isinstance(message, AIMessage)]
-    for end in ends:
-        pieces = [chunk async for chunk in model_of(BRIEFING).astream(messages[:end])]
-        assert len(pieces) == len(list(model_of(BRIEFING).stream(messages[:end]))) > 1
-        whole = sum(pieces[1:], start=pieces[0])
-        assert isinstance(whole, AIMessageChunk)
-        assert (whole.content, whole.tool_calls) == (
-            messages[end].content,
-            messages[end].tool_calls,
-        )
-        assert whole.usage_metadata == messages[end].usage_metadata
-        assert whole.response_metadata["model_name"] == "scripted:plan"
 
 
 async def test_a_step_that_comes_to_no_call_is_passed_over():

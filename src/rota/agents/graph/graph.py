@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -123,7 +123,7 @@ class _Ask:
             return name, await self._handler(request.override(model=model))
 
         async def tell(attempt: ModelAttempt) -> None:
-            await failed(attempt.as_dict())
+            await failed(asdict(attempt))
 
         answered = await call_models(
             tuple(self._run.models),
@@ -138,7 +138,7 @@ class _Ask:
 
 
 class _NoModel(BaseChatModel):
-    """Stands where a run's own model is put; answers nothing itself."""
+    """A placeholder for the run's own model; answers nothing itself."""
 
     @property
     def _llm_type(self) -> str:

@@ -1,15 +1,15 @@
-"""What went wrong with a model, said once for all providers.
+"""What kind of failure an exception of a model call is, for all providers alike.
 
-Their packages are optional, so nothing here imports them: an exception is known by its HTTP
-status, by the error type in the provider's own body (streams fail with status 200), and by the
-names of its classes. The names are those of openai, anthropic, ollama, httpx and langchain-core;
-statuses of botocore lie where it puts them.
+Used for retries, fallbacks and the messages that people read. Packages of providers are optional,
+so none is imported: an exception is known by its HTTP status, by the error type in the provider's
+own body (streams fail with status 200), and by the names of its classes, which are those of openai,
+anthropic, ollama, httpx and langchain-core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -34,12 +34,7 @@ FailureKind = Literal[
 TRANSIENT: Final[frozenset[FailureKind]] = frozenset({"rate_limit", "timeout", "unavailable"})
 """The same request to the same model may succeed in a while."""
 
-OF_THIS_MODEL: Final[frozenset[FailureKind]] = TRANSIENT | {
-    "authentication",
-    "quota",
-    "not_found",
-    "context_length",
-}
+WORTH_ANOTHER_MODEL: Final = TRANSIENT | {"authentication", "quota", "not_found", "context_length"}
 """Another model may do what this one did not: it has another key, another account, a longer window.
 
 Not so a malformed request, which would be hidden for good by a model that overlooks it, and not a
@@ -81,7 +76,7 @@ _BY_ERROR_TYPE: Final[Mapping[str, FailureKind]] = {
     "content_policy_violation": "policy",
     "invalid_prompt": "policy",
 }
-_SAID_UNDER_ANY_STATUS: Final = frozenset({"quota", "not_found", "policy", "context_length"})
+_BEFORE_STATUS: Final = frozenset({"quota", "not_found", "policy", "context_length"})
 """Kinds that providers report under the statuses of others, so that the error type comes first:
 a used up quota as 429, a model that one has no access to as 403, a refusal as 400."""
 
@@ -130,7 +125,7 @@ _LONGEST_DETAIL: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class ModelFailure:
-    """A failed model call: its kind, a sentence safe to show, and seconds to wait if told."""
+    """A failed model call: its kind, a sentence safe to show, and the seconds to wait, if known."""
 
     kind: FailureKind
     message: str
@@ -140,7 +135,7 @@ class ModelFailure:
     @property
     def worth_another_model(self) -> bool:
         """Whether a fallback is to be asked, once this model is given up."""
-        return self.kind in OF_THIS_MODEL
+        return self.kind in WORTH_ANOTHER_MODEL
 
 
 class ModelCallError(Exception):
@@ -150,10 +145,9 @@ class ModelCallError(Exception):
     handles this one.
     """
 
-    def __init__(self, failure: ModelFailure, attempts: Sequence[ModelAttempt]) -> None:
+    def __init__(self, failure: ModelFailure) -> None:
         super().__init__(failure.message)
         self.failure = failure
-        self.attempts = tuple(attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +161,6 @@ class ModelAttempt:
     kind: FailureKind
     message: str
     waited: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        return asdict(self)
 
 
 def classify_model_error(error: BaseException) -> ModelFailure:
@@ -208,9 +198,9 @@ def _kind(error: BaseException) -> FailureKind | None:
     known = [_BY_ERROR_TYPE[w] for w in words if isinstance(w, str) and w in _BY_ERROR_TYPE]
     found: Iterable[FailureKind | None] = (
         "context_length" if "ContextOverflowError" in names else None,
-        next((kind for kind in known if kind in _SAID_UNDER_ANY_STATUS), None),
-        _phrased(status, details, error),
-        _by_status(status),
+        next((kind for kind in known if kind in _BEFORE_STATUS), None),
+        _kind_by_phrase(status, details, error),
+        _kind_by_status(status),
         *known,
         "bad_request" if status is not None else None,
         next((kind for name, kind in _BY_CLASS.items() if name in names), None),
@@ -218,20 +208,20 @@ def _kind(error: BaseException) -> FailureKind | None:
     return next((kind for kind in found if kind is not None), None)
 
 
-def _by_status(status: int | None) -> FailureKind | None:
+def _kind_by_status(status: int | None) -> FailureKind | None:
     if status is None:
         return None
     return "unavailable" if status >= 500 else _BY_STATUS.get(status)
 
 
-def _phrased(
+def _kind_by_phrase(
     status: int | None, details: Mapping[str, Any], error: BaseException
 ) -> FailureKind | None:
     """Return the kind of an invalid request that is known by its words alone."""
     if status != 400 and not (status is None and details.get("type") == "invalid_request_error"):
         return None
-    said = str(details.get("message") or error).lower()
-    return next((kind for phrase, kind in _BY_PHRASE.items() if phrase in said), None)
+    text = str(details.get("message") or error).lower()
+    return next((kind for phrase, kind in _BY_PHRASE.items() if phrase in text), None)
 
 
 def _worth_retrying(kind: FailureKind, error: BaseException) -> bool:
@@ -265,7 +255,7 @@ def _headers(error: BaseException) -> Mapping[str, str]:
 
 
 def _details(error: BaseException) -> Mapping[str, Any]:
-    """Return the `error` object of the provider's answer, or what stands in its place."""
+    """Return the `error` object of the provider's answer, or what comes in its place."""
     body = getattr(error, "body", None)
     if isinstance(body, Mapping):
         inner = body.get("error")
@@ -273,10 +263,10 @@ def _details(error: BaseException) -> Mapping[str, Any]:
     if type(error) is ValueError and error.args:
         # Errors of OpenAI's responses API come from langchain-openai as these: "code: message"
         # from a stream, the error object otherwise.
-        told = error.args[0]
-        if isinstance(told, Mapping):
-            return told
-        code, _, message = str(told).partition(": ")
+        detail = error.args[0]
+        if isinstance(detail, Mapping):
+            return detail
+        code, _, message = str(detail).partition(": ")
         if code in _BY_ERROR_TYPE:
             return {"code": code, "message": message}
     return {}
@@ -284,8 +274,8 @@ def _details(error: BaseException) -> Mapping[str, Any]:
 
 def _message(kind: FailureKind, error: BaseException) -> str:
     status, details = _status(error), _details(error)
-    said = details.get("message") or getattr(error, "message", None) or str(error)
-    detail = " ".join(redact_text(str(said)).split())[:_LONGEST_DETAIL].rstrip(".")
+    text = details.get("message") or getattr(error, "message", None) or str(error)
+    detail = " ".join(redact_text(str(text)).split())[:_LONGEST_DETAIL].rstrip(".")
     sentence = _SENTENCES[kind]
     if status is not None:
         sentence += f" (HTTP {status})"
@@ -295,26 +285,26 @@ def _message(kind: FailureKind, error: BaseException) -> str:
 def _retry_after(error: BaseException) -> float | None:
     headers = _headers(error)
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
-        told = headers.get(name)
-        if told is None:
+        value = headers.get(name)
+        if value is None:
             continue
         try:
-            seconds = float(told) / unit
+            seconds = float(value) / unit
         except ValueError:
-            return _seconds_until(told, headers.get("date"))
+            return _seconds_until(value, headers.get("date"))
         return max(0.0, seconds) if isfinite(seconds) else None
     return None
 
 
-def _seconds_until(told: str, answered: str | None) -> float | None:
+def _seconds_until(date: str, answered: str | None) -> float | None:
     """Count from the answer's own Date header, so that no clock of ours is asked."""
     try:
-        until = parsedate_to_datetime(told)
-        since = parsedate_to_datetime(answered or "")
-    except ValueError:  # not a date either: as if nothing had been told
+        until, since = (_parse_date(text) for text in (date, answered or ""))
+    except ValueError:  # not a date either: as if there was no such header
         return None
-    return max(0.0, (_aware(until) - _aware(since)).total_seconds())
+    return max(0.0, (until - since).total_seconds())
 
 
-def _aware(moment: datetime) -> datetime:
+def _parse_date(text: str) -> datetime:
+    moment = parsedate_to_datetime(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

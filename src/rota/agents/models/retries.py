@@ -67,7 +67,7 @@ async def call_models(
                     raise
                 last = place == len(models) or not failure.worth_another_model
                 if wait is None and last:
-                    raise ModelCallError(_summed_up(failure, attempts), attempts) from error
+                    raise ModelCallError(_summed_up(failure, attempts)) from error
             if wait is None:
                 break
             await sleep(wait)

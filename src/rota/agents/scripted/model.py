@@ -1,4 +1,7 @@
-"""The `scripted` model provider, without key or network; its format: domain/agents/script.py."""
+"""The `scripted` model provider: answers by a script (domain/agents/script.py), without a key.
+
+For demonstrations, tests and agents that need no model. It does not stream.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,24 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import (
     AIMessage,
-    AIMessageChunk,
     BaseMessage,
     HumanMessage,
     ToolCall,
     ToolMessage,
 )
-from langchain_core.messages.tool import tool_call_chunk
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from rota.agents.scripted.checking import ALONE, DEEPEST_ARGUMENTS
+from rota.agents.scripted.checking import ALONE
 from rota.agents.scripted.templates import evaluate, render
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.agents.script import Call, Script, Step
@@ -42,7 +43,7 @@ class ScriptedModelError(UnavailableError):
 
 
 class ScriptedChatModel(BaseChatModel):
-    """Follows a script. Where it stands is read from the messages alone, so any attempt can replay.
+    """Follows a script. The next step is read from the messages alone, so any attempt can replay.
 
     `now` (aware, in the owner's zone) is the clock of its templates: a replay says the same.
     """
@@ -81,8 +82,8 @@ class ScriptedChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  # as above
         **kwargs: Any,
     ) -> ChatResult:
-        turn = _Turn.read(messages, self.now)
-        for index, step in self._steps_from(turn.next_step):
+        turn = _read_turn(messages, self.now)
+        for index, step in enumerate(self.script.steps[turn.next_step :], turn.next_step):
             time.sleep(step.sleep_ms / 1000)
             if (message := self._message(turn, index, step, kwargs)) is not None:
                 return _result(message)
@@ -96,42 +97,13 @@ class ScriptedChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         # Templates may take their two seconds of CPU: not on the loop that others run on.
-        turn = await asyncio.to_thread(_Turn.read, messages, self.now)
-        for index, step in self._steps_from(turn.next_step):
+        turn = await asyncio.to_thread(_read_turn, messages, self.now)
+        for index, step in enumerate(self.script.steps[turn.next_step :], turn.next_step):
             await asyncio.sleep(step.sleep_ms / 1000)
             message = await asyncio.to_thread(self._message, turn, index, step, kwargs)
             if message is not None:
                 return _result(message)
         return _result(await asyncio.to_thread(self._answer, turn))
-
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        result = self._generate(messages, stop, **kwargs)
-        for chunk in _chunks(result):
-            if run_manager is not None:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        result = await self._agenerate(messages, stop, **kwargs)
-        for chunk in _chunks(result):
-            if run_manager is not None:
-                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
-
-    def _steps_from(self, first: int) -> Iterator[tuple[int, Step]]:
-        return ((index, self.script.steps[index]) for index in range(first, len(self.script.steps)))
 
     def _message(
         self, turn: _Turn, index: int, step: Step, options: Mapping[str, Any]
@@ -151,12 +123,12 @@ class ScriptedChatModel(BaseChatModel):
         bound = options.get("bound_tools")
         unbound = sorted({tool for tool, _ in asked} - set(bound)) if bound is not None else []
         text = render(step.say, turn.variables, what=f"say of step {index}") if step.say else ""
-        return self._says(text, "tool_calls", calls, {"unbound_tools": unbound} if unbound else {})
+        return self._reply(text, "tool_calls", calls, {"unbound_tools": unbound} if unbound else {})
 
     def _answer(self, turn: _Turn) -> AIMessage:
-        return self._says(render(self.script.answer, turn.variables, what="answer"), "stop")
+        return self._reply(render(self.script.answer, turn.variables, what="answer"), "stop")
 
-    def _says(
+    def _reply(
         self,
         text: str,
         reason: str,
@@ -172,81 +144,76 @@ class ScriptedChatModel(BaseChatModel):
         )
 
 
-class _Turn:
+class _Turn(NamedTuple):
     """What the messages since the last one of a person say: the next step, and the results."""
 
-    __slots__ = ("next_step", "variables")
+    next_step: int
+    variables: dict[str, object]
 
-    def __init__(self, next_step: int, variables: dict[str, object]) -> None:
-        self.next_step = next_step
-        self.variables = variables
 
-    @classmethod
-    def read(cls, messages: Sequence[BaseMessage], now: datetime) -> _Turn:
-        """Read where the plan stands from the call ids, and collect what the tools returned."""
-        asked = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
-        prompt = normalize_content(messages[asked[-1]].content) if asked else ""
-        next_step = 0
-        names: dict[str | None, str] = {}
-        results: list[object] = []
-        by_tool: dict[str, list[object]] = {}
-        failures: list[dict[str, str]] = []
-        for message in messages[asked[-1] + 1 if asked else 0 :]:
-            if isinstance(message, AIMessage):
-                for call in message.tool_calls:
-                    names[call["id"]] = call["name"]
-                    if found := _CALL_ID.fullmatch(call["id"] or ""):
-                        next_step = int(found[1]) + 1
-            elif isinstance(message, ToolMessage):
-                name = message.name or names.get(message.tool_call_id, "")
-                text = normalize_content(message.content)
-                value = _parsed(text)
-                results.append(value)
-                by_tool.setdefault(name, []).append(value)
-                if message.status == "error":
-                    failures.append({"tool": name, "message": text})
-        variables: dict[str, object] = {
-            "prompt": prompt,
-            "now": now,
-            "results": results,
-            "by_tool": by_tool,
-            "failures": failures,
-        }
-        return cls(next_step, variables)
+def _read_turn(messages: Sequence[BaseMessage], now: datetime) -> _Turn:
+    """Read the next step of the plan from the call ids, and collect what the tools returned."""
+    asked = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    prompt = normalize_content(messages[asked[-1]].content) if asked else ""
+    next_step = 0
+    names: dict[str | None, str] = {}
+    results: list[object] = []
+    by_tool: dict[str, list[object]] = {}
+    failures: list[dict[str, str]] = []
+    for message in messages[asked[-1] + 1 if asked else 0 :]:
+        if isinstance(message, AIMessage):
+            for call in message.tool_calls:
+                names[call["id"]] = call["name"]
+                if found := _CALL_ID.fullmatch(call["id"] or ""):
+                    next_step = int(found[1]) + 1
+        elif isinstance(message, ToolMessage):
+            name = message.name or names.get(message.tool_call_id, "")
+            text = normalize_content(message.content)
+            value = _parse_result(text)
+            results.append(value)
+            by_tool.setdefault(name, []).append(value)
+            if message.status == "error":
+                failures.append({"tool": name, "message": text})
+    variables: dict[str, object] = {
+        "prompt": prompt,
+        "now": now,
+        "results": results,
+        "by_tool": by_tool,
+        "failures": failures,
+    }
+    return _Turn(next_step, variables)
 
 
 def _expand(call: Call, variables: dict[str, object], place: str) -> list[tuple[str, Any]]:
     what = f"argument of {place}"
     if call.for_each is None:
-        return [(call.tool, _filled(call.args, variables, what))]
+        return [(call.tool, _render_values(call.args, variables, what))]
     items = evaluate(call.for_each, variables, what=f"for_each of {place}")
     if not isinstance(items, list | tuple | range):
         raise InvalidInputError(
             f"The for_each of {place} is not a list but {type(items).__name__}.", field="for_each"
         )
     return [
-        (call.tool, _filled(call.args, {**variables, "item": item}, what))
+        (call.tool, _render_values(call.args, {**variables, "item": item}, what))
         for item in items[: call.limit]
     ]
 
 
-def _filled(value: Any, variables: Mapping[str, object], what: str, depth: int = 0) -> Any:
-    if depth > DEEPEST_ARGUMENTS:
-        raise InvalidInputError(f"The {what} is nested too deeply.", field="args")
+def _render_values(value: Any, variables: Mapping[str, object], what: str) -> Any:
     match value:
         case str():
             if alone := ALONE.fullmatch(value):
                 return evaluate(alone[1], variables, what=what)
             return render(value, variables, what=what)
         case dict():
-            return {key: _filled(v, variables, what, depth + 1) for key, v in value.items()}
+            return {key: _render_values(v, variables, what) for key, v in value.items()}
         case list():
-            return [_filled(v, variables, what, depth + 1) for v in value]
+            return [_render_values(v, variables, what) for v in value]
         case _:
             return value
 
 
-def _parsed(text: str) -> object:
+def _parse_result(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):  # not JSON, a number of over 4,300 digits, or a trap
@@ -255,24 +222,3 @@ def _parsed(text: str) -> object:
 
 def _result(message: AIMessage) -> ChatResult:
     return ChatResult(generations=[ChatGeneration(message=message)])
-
-
-def _chunks(result: ChatResult) -> Iterator[ChatGenerationChunk]:
-    message = result.generations[0].message
-    if not isinstance(message, AIMessage):
-        raise TypeError(f"A model answers with an AIMessage, not {type(message).__name__}.")
-    for word in re.findall(r"\S+\s*|\s+", str(message.text)):
-        yield ChatGenerationChunk(message=AIMessageChunk(content=word))
-    for index, call in enumerate(message.tool_calls):
-        piece = tool_call_chunk(
-            name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=index
-        )
-        yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[piece]))
-    yield ChatGenerationChunk(
-        message=AIMessageChunk(
-            content="",
-            response_metadata=message.response_metadata,
-            usage_metadata=message.usage_metadata,
-            chunk_position="last",
-        )
-    )
