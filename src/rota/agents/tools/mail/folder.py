@@ -8,7 +8,6 @@ quoted as ">From " stays as it is.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import re
@@ -190,12 +189,8 @@ def mail_search_tool(*, folder_path: Path, now: Callable[[], datetime]) -> BaseT
             folder = MailFolder.open(folder_path)
             return listing_as_json(folder.search(query, max_results, now=now()))
 
-    async def search_in_thread(query: str = "", max_results: int = 20) -> str:
-        return await asyncio.to_thread(search, query, max_results)
-
     return StructuredTool.from_function(
         func=search,
-        coroutine=search_in_thread,
         name="mail_search",
         description=(
             "Search the mail folder. Returns a JSON list of messages, newest first: id, date, "
@@ -213,12 +208,8 @@ def mail_get_message_tool(*, folder_path: Path) -> BaseTool:
         with told_to_the_model():
             return message_as_json(MailFolder.open(folder_path).get(message_id))
 
-    async def get_message_in_thread(message_id: str) -> str:
-        return await asyncio.to_thread(get_message, message_id)
-
     return StructuredTool.from_function(
         func=get_message,
-        coroutine=get_message_in_thread,
         name="mail_get_message",
         description=(
             "Read one message of the mail folder, by an id that mail_search returned. Returns "
