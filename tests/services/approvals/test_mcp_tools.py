@@ -15,7 +15,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 
 from rota.agents.tools.context import ToolRegistry
-from rota.agents.tools.definitions import hash_of
+from rota.agents.tools.definitions import hash_tool
 from rota.domain.agents.tool_hints import hints_in
 from rota.domain.runs.steps import StepKey
 from rota.security.gate.calls import CURRENT_STEP
@@ -171,7 +171,7 @@ async def test_approval_is_not_one_of_what_the_server_made_of_its_tool_since(wor
             "pay",
             "requires_approval",
             read_only=False,
-            definition_hash=hash_of(tools["pay"]),
+            definition_hash=hash_tool(tools["pay"]),
         )
         desk = agents_desk(workshop, tools["pay"])
         await desk.run({"tool": "pay", "args": {"amount": 1, "to": "bob"}})

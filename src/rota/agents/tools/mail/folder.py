@@ -26,9 +26,9 @@ from pydantic import Field
 from rota.agents.tools.mail.answers import (
     MessageArguments,
     SearchArguments,
+    errors_for_the_model,
     listing_as_json,
     message_as_json,
-    told_to_the_model,
 )
 from rota.agents.tools.mail.message_text import clean_line
 from rota.agents.tools.mail.mime import MailMessage, Part, compose, read_headers, read_message
@@ -185,7 +185,7 @@ def mail_search_tool(*, folder_path: Path, now: Callable[[], datetime]) -> BaseT
     """
 
     def search(query: str = "", max_results: int = 20) -> str:
-        with told_to_the_model():
+        with errors_for_the_model():
             folder = MailFolder.open(folder_path)
             return listing_as_json(folder.search(query, max_results, now=now()))
 
@@ -205,7 +205,7 @@ def mail_get_message_tool(*, folder_path: Path) -> BaseTool:
     """Build `mail_get_message`: one message of a mail folder as a JSON object."""
 
     def get_message(message_id: str) -> str:
-        with told_to_the_model():
+        with errors_for_the_model():
             return message_as_json(MailFolder.open(folder_path).get(message_id))
 
     return StructuredTool.from_function(
