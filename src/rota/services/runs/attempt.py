@@ -38,10 +38,10 @@ from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.errors import (
     InvalidInputError,
-    LostTransactionError,
     RotaError,
     SetupRequiredError,
     SuspendedError,
+    UnavailableError,
 )
 from rota.domain.ids import UserId
 from rota.domain.runs.contracts import OutputContract, parse_contract
@@ -167,7 +167,7 @@ class Attempt:
                 return Ending(ResultStatus.ERROR, unpriced, extra={"setup_required": "price"})
         except SetupRequiredError as error:
             return endings.needs_setup(error)
-        except LostTransactionError:  # the next attempt reads it
+        except UnavailableError:  # the database is away: the next attempt reads it
             raise
         except RotaError as error:
             return Ending(ResultStatus.ERROR, error.message)
