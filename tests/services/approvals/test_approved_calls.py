@@ -24,7 +24,6 @@ from rota.security.gate.guard import GateGuard
 from rota.security.gate.tool_wrapper import wrap_tools_with_approval
 from rota.store.runs import rows as run_rows
 from tests.services.approvals.test_tool_wrapper import (
-    IN_THREAD,
     ON_LOOP,
     agent_calling,
     pay_tool,
@@ -111,33 +110,27 @@ async def decided(desk, *, arguments=None):
     await desk.approve()
 
 
-async def called(way, wrapped):
-    if way in ON_LOOP:
-        return await ON_LOOP[way](wrapped)
-    return await asyncio.to_thread(IN_THREAD[way], wrapped)
-
-
-@pytest.mark.parametrize("way", [*IN_THREAD, *ON_LOOP])
+@pytest.mark.parametrize("way", ON_LOOP)
 async def test_every_way_runs_it_once(desk, attempts, effects, way):
-    assert HELD in await called(way, await gated(attempts, pay_tool(effects)))
-    assert HELD in await called(way, await gated(attempts, pay_tool(effects)))  # nobody decided
+    assert HELD in await ON_LOOP[way](await gated(attempts, pay_tool(effects)))
+    assert HELD in await ON_LOOP[way](await gated(attempts, pay_tool(effects)))  # nobody decided
     await decided(desk)
     wrapped = await gated(attempts, pay_tool(effects))
 
-    first = await called(way, wrapped)
-    again = await called(way, wrapped)  # as a middleware does that tries again
+    first = await ON_LOOP[way](wrapped)
+    again = await ON_LOOP[way](wrapped)  # as a middleware does that tries again
 
     assert effects == [(100, "eve")]
     assert (first, again) == ("paid", "paid")
     assert (await desk.action())["status"] == "succeeded"
 
 
-@pytest.mark.parametrize("way", [*IN_THREAD, *ON_LOOP])
+@pytest.mark.parametrize("way", ON_LOOP)
 async def test_every_way_runs_what_its_owner_wrote(desk, attempts, effects, way):
-    await called(way, await gated(attempts, pay_tool(effects)))
+    await ON_LOOP[way](await gated(attempts, pay_tool(effects)))
     await decided(desk, arguments={"amount": 7, "to": "bob"})
 
-    answer = await called(way, await gated(attempts, pay_tool(effects)))
+    answer = await ON_LOOP[way](await gated(attempts, pay_tool(effects)))
 
     assert effects == [(7, "bob")]
     assert answer.endswith("paid")
@@ -258,10 +251,10 @@ async def test_tool_of_one_string_runs_as_approved(desk, attempts, effects):
     def inner():
         return Tool(name="pay", description="x", func=lambda text: effects.append(text) or "ok")
 
-    await asyncio.to_thread((await gated(attempts, inner())).invoke, "hello")
+    await (await gated(attempts, inner())).ainvoke("hello")
     await decided(desk)
 
-    answer = await asyncio.to_thread((await gated(attempts, inner())).invoke, "hello")
+    answer = await (await gated(attempts, inner())).ainvoke("hello")
 
     assert (answer, effects) == ("ok", ["hello"])
 
