@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from itertools import islice
 from typing import Annotated, Any
 
 import pytest
@@ -140,11 +141,13 @@ async def test_every_way_runs_what_its_owner_wrote(desk, attempts, effects, way)
 async def test_calls_side_by_side_at_one_place_run_it_once(desk, attempts, effects):
     """A tool_call_id that is used twice, or a graph that runs a step twice at once."""
 
+    others_answered = asyncio.Event()
+
     @tool
     async def pay(amount: int, to: str) -> str:
         """Pay somebody."""
         effects.append((amount, to))
-        await asyncio.sleep(0.05)
+        await others_answered.wait()
         return "paid"
 
     arguments = {"amount": 1, "to": "eve"}
@@ -152,11 +155,14 @@ async def test_calls_side_by_side_at_one_place_run_it_once(desk, attempts, effec
     await decided(desk)
     wrapped = await gated(attempts, pay)
 
-    answers = await asyncio.gather(*(wrapped.ainvoke(arguments) for _ in range(5)))
+    calls = [asyncio.create_task(wrapped.ainvoke(arguments)) for _ in range(5)]
+    others = [await answer for answer in islice(asyncio.as_completed(calls), 4)]
+    others_answered.set()
+    answers = await asyncio.gather(*calls)
 
     assert effects == [(1, "eve")]
+    assert all("is being run already" in answer for answer in others)
     assert answers.count("paid") == 1
-    assert sum("is being run already" in answer for answer in answers) == 4
 
 
 async def test_approval_is_for_these_arguments_at_this_place(desk, attempts, effects):
