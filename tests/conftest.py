@@ -16,8 +16,9 @@ from hypothesis import settings
 from rota.domain.ids import UserId
 from rota.store.database import Database
 from rota.store.migrations import migrate
-from tests import postgres
+from tests import postgres, supabase
 from tests.postgres import Lender, TestServer
+from tests.supabase import Server15, SupabaseDatabase
 
 KEPT = {postgres.OWN_SERVER, "ROTA_REQUIRE_POSTGRES15", "ROTA_TEST_MAILBOXES"}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -67,6 +68,38 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestSe
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
     with postgres.server(shared) as server:
         yield server
+
+
+def _need_postgres15() -> None:
+    """Skip where there are no binaries of 15; fail where there have to be."""
+    if (reason := supabase.why_missing()) is not None:
+        if os.environ.get("ROTA_REQUIRE_POSTGRES15"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def plain15() -> Iterator[Server15]:
+    """A PostgreSQL 15 as it comes. Its tests bear the mark `postgres15`."""
+    _need_postgres15()
+    with supabase.postgres15("admin") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def supabase_server() -> Iterator[Server15]:
+    """A PostgreSQL 15 as Supabase makes it. Its tests bear the mark `postgres15`."""
+    _need_postgres15()
+    with supabase.postgres15("supabase_admin") as server:
+        supabase.make_supabase(server)
+        yield server
+
+
+@pytest.fixture
+def supabase_database(supabase_server: Server15) -> Iterator[SupabaseDatabase]:
+    """A new project on Supabase; `postgres` made the role `rota_backend` there already."""
+    with supabase_server.database("postgres", supabase.TEMPLATE) as name:
+        yield SupabaseDatabase(supabase_server, name)
 
 
 @pytest.fixture(scope="session")
