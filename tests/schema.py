@@ -1,7 +1,7 @@
-"""Writes `docs/reference/schema.md` and `schema.sql` from a migrated database: `scripts/schema`.
+"""Writes `schema.md`, `schema.sql` and `privileges.md` of `docs/reference`: `scripts/schema`.
 
 What a reader of the schema needs, in the order of the migrations: tables and columns with their
-comments, what people may do with them, and functions. A test compares the two files with this.
+comments, what people may do with them, and functions. A test compares the files with this.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from rota.store.migrations import migrate, migrations
-from tests import postgres
+from tests import postgres, privileges
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -113,7 +113,7 @@ class Table:
 
 
 def documents(url: str) -> dict[str, str]:
-    """Return the texts of the two files, for a migrated database."""
+    """Return the texts of the files, for a migrated database."""
     with psycopg.connect(url, row_factory=dict_row) as conn:
         conn.execute("SET search_path = ''")  # every name with its schema
         tables = {
@@ -130,13 +130,16 @@ def documents(url: str) -> dict[str, str]:
     return {
         "schema.md": "\n".join(_markdown(tables, functions)) + "\n",
         "schema.sql": "\n".join(_sql(tables, functions)) + "\n",
+        "privileges.md": privileges.document(url),
     }
 
 
 def _written_above() -> dict[str, str]:
     """Return what the migrations say above each table, view and function that they make."""
     text = "\n".join(migration.sql for migration in migrations())
-    found = re.findall(r"((?:^--.*\n)+)CREATE (?:TABLE|VIEW|FUNCTION) ([\w.]+)", text, re.MULTILINE)
+    found = re.findall(
+        r"((?:^--.*\n)+)CREATE (?:OR REPLACE )?(?:TABLE|VIEW|FUNCTION) ([\w.]+)", text, re.MULTILINE
+    )
     return {name: re.sub(r"^-- ?", "", lines, flags=re.MULTILINE) for lines, name in found}
 
 
@@ -276,7 +279,7 @@ def _comment(text: str | None, indent: str = "") -> Iterator[str]:
 
 
 def main() -> int:
-    """Write the two files."""
+    """Write the files."""
     with (
         tempfile.TemporaryDirectory() as folder,
         postgres.server(Path(folder)) as server,

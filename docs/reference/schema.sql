@@ -42,7 +42,6 @@ CREATE TABLE public.agent_configurations (
     CONSTRAINT agent_configurations_user_id_agent_name_key UNIQUE NULLS NOT DISTINCT (user_id, agent_name),
     CONSTRAINT agent_configurations_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
     CONSTRAINT agent_configurations_agent_name_check CHECK ((agent_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text)),
-    CONSTRAINT agent_configurations_bounds_check CHECK (((length(description) <= 2000) AND (length(model) <= 300) AND (length(system_prompt) <= 200000) AND (length((fallback_models)::text) <= 3300) AND rota.is_bounded_json(limits, 2000) AND rota.is_bounded_json(model_settings, 20000) AND rota.is_bounded_json(script, 1000000))),
     CONSTRAINT agent_configurations_fallback_models_check CHECK (((cardinality(fallback_models) <= 10) AND (array_position(fallback_models, NULL::text) IS NULL))),
     CONSTRAINT agent_configurations_limits_check CHECK (((jsonb_typeof(limits) = 'object'::text) AND (length((limits)::text) <= 2000))),
     CONSTRAINT agent_configurations_max_concurrency_check CHECK ((max_concurrency >= 1)),
@@ -261,11 +260,9 @@ CREATE TABLE public.user_settings (
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT user_settings_pkey PRIMARY KEY (user_id),
     CONSTRAINT user_settings_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
-    CONSTRAINT user_settings_bounds_check CHECK ((length(time_zone) <= 100)),
     CONSTRAINT user_settings_time_zone_check CHECK ((time_zone <> ''::text))
 );
 CREATE TRIGGER follow_time_zone AFTER INSERT OR UPDATE OF time_zone ON public.user_settings FOR EACH ROW EXECUTE FUNCTION rota.follow_time_zone();
-CREATE TRIGGER refuse_unknown_zone BEFORE INSERT OR UPDATE OF time_zone ON public.user_settings FOR EACH ROW EXECUTE FUNCTION rota.refuse_unknown_zone();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.user_settings FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY inserts_own ON public.user_settings
     FOR INSERT TO authenticated
@@ -363,7 +360,6 @@ CREATE TABLE public.agent_schedules (
     CONSTRAINT agent_schedules_active_days_check CHECK (((active_days <> ''::text) AND (length(active_days) <= 500))),
     CONSTRAINT agent_schedules_active_hours_check CHECK (((active_hours <> ''::text) AND (length(active_hours) <= 500))),
     CONSTRAINT agent_schedules_anchor_at_check CHECK (((anchor_at >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (anchor_at <= '9000-01-01 00:00:00+00'::timestamp with time zone))),
-    CONSTRAINT agent_schedules_bounds_check CHECK ((((length(agent_name) >= 1) AND (length(agent_name) <= 63)) AND (length(prompt) <= 100000) AND (length(pause_note) <= 1000) AND rota.is_bounded_json(options, 100000))),
     CONSTRAINT agent_schedules_catch_up_check CHECK ((catch_up = ANY (ARRAY['latest'::text, 'all'::text]))),
     CONSTRAINT agent_schedules_catch_up_window_seconds_check CHECK ((catch_up_window_seconds >= 0)),
     CONSTRAINT agent_schedules_cron_check CHECK (((cron <> ''::text) AND (length(cron) <= 10000))),
@@ -447,7 +443,6 @@ CREATE TABLE public.schedule_occurrences (
     CONSTRAINT schedule_occurrences_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.agent_runs(id) ON DELETE SET NULL,
     CONSTRAINT schedule_occurrences_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES public.agent_schedules(id) ON DELETE CASCADE,
     CONSTRAINT schedule_occurrences_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
-    CONSTRAINT schedule_occurrences_bounds_check CHECK (((fire_time >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (fire_time <= '9000-01-01 00:00:00+00'::timestamp with time zone))),
     CONSTRAINT schedule_occurrences_fire_count_check CHECK ((fire_count >= 1)),
     CONSTRAINT schedule_occurrences_outcome_check CHECK ((outcome = ANY (ARRAY['fired'::text, 'skipped'::text, 'missed'::text, 'suppressed'::text]))),
     CONSTRAINT schedule_occurrences_range_check CHECK (((NOT (fire_count IS DISTINCT FROM 1)) = (last_fire_time IS NULL)))
@@ -604,7 +599,6 @@ CREATE TABLE public.agent_runs (
     CONSTRAINT agent_runs_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES public.agent_schedules(id) ON DELETE SET NULL,
     CONSTRAINT agent_runs_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
     CONSTRAINT agent_runs_action_check CHECK (((trigger = 'action'::text) = (action_id IS NOT NULL))),
-    CONSTRAINT agent_runs_bounds_check CHECK (((length(agent_name) <= 63) AND (length(prompt) <= 100000) AND rota.is_bounded_json(options, 100000) AND ((fire_time >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (fire_time <= '9000-01-01 00:00:00+00'::timestamp with time zone)))),
     CONSTRAINT agent_runs_hand_overs_check CHECK (((hand_overs >= 0) AND (hand_overs <= attempt))),
     CONSTRAINT agent_runs_options_check CHECK (((jsonb_typeof(options) = 'object'::text) AND (length((options)::text) <= 100000))),
     CONSTRAINT agent_runs_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'queued'::text, 'running'::text, 'suspended'::text, 'finished'::text, 'cancelled'::text]))),
@@ -804,7 +798,6 @@ CREATE TABLE public.notifications (
     CONSTRAINT notifications_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.agent_runs(id) ON DELETE SET NULL,
     CONSTRAINT notifications_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
     CONSTRAINT notifications_body_check CHECK ((char_length(body) <= 10000)),
-    CONSTRAINT notifications_bounds_check CHECK (((read_at >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (read_at <= '9000-01-01 00:00:00+00'::timestamp with time zone))),
     CONSTRAINT notifications_category_check CHECK ((category = ANY (ARRAY['heartbeat'::text, 'approval_needed'::text, 'agent_result'::text, 'error'::text, 'info'::text]))),
     CONSTRAINT notifications_title_check CHECK ((char_length(title) <= 300))
 );
@@ -1133,7 +1126,6 @@ CREATE TABLE public.approval_rules (
     CONSTRAINT approval_rules_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
     CONSTRAINT approval_rules_agent_name_check CHECK ((agent_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text)),
     CONSTRAINT approval_rules_attendance_check CHECK ((attendance = ANY (ARRAY['any'::text, 'unattended'::text, 'interactive'::text]))),
-    CONSTRAINT approval_rules_bounds_check CHECK (rota.is_bounded_json(conditions, 10000)),
     CONSTRAINT approval_rules_conditions_check CHECK (((jsonb_typeof(conditions) = 'array'::text) AND (octet_length((conditions)::text) <= 100000))),
     CONSTRAINT approval_rules_effect_check CHECK ((effect = ANY (ARRAY['allow'::text, 'require'::text, 'deny'::text]))),
     CONSTRAINT approval_rules_expires_at_check CHECK (((expires_at > '2000-01-01 00:00:00+00'::timestamp with time zone) AND (expires_at < '9000-01-01 00:00:00+00'::timestamp with time zone))),
@@ -1215,7 +1207,7 @@ CREATE TABLE public.pending_actions (
     decided_at timestamptz,
     -- The person who decided
     decided_by uuid,
-    -- By which way: cli, api, web, telegram
+    -- By which way: cli, api, web, telegram; sql: by a session of another role than rota's own
     decided_via text,
     -- What that person said
     decision_reason text NOT NULL DEFAULT ''::text,
@@ -1350,18 +1342,36 @@ CREATE VIEW rota.prunable_runs AS
 
 -- Functions
 
--- Locks a table down to the backend; what a person may do is granted afterwards, by policy and by
--- column. Supabase's default privileges hand every new table to anon and authenticated, hence the
--- REVOKE; SPEC-003 lets the role `postgres` do everything, where there is one.
+-- Locks a table down to the backend, and the sequences of its columns; what a person may do is
+-- granted afterwards, by policy and by column. Supabase's default privileges hand every new table
+-- and sequence to anon, authenticated and service_role, with TRUNCATE and TRIGGER: whatever one may
+-- do on them is taken back first. SPEC-003 lets the role `postgres` do everything, where there is
+-- one.
 CREATE OR REPLACE FUNCTION rota.keep_to_backend(relation regclass)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+DECLARE
+    own pg_catalog.regclass;
+    is_identity boolean;
 BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
-    EXECUTE format('REVOKE ALL ON %s FROM PUBLIC, anon, authenticated', relation);
+    EXECUTE format('REVOKE ALL ON %s FROM PUBLIC, anon, authenticated, service_role', relation);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO service_role', relation);
+    FOR own, is_identity IN
+        SELECT c.oid::pg_catalog.regclass, d.deptype = 'i'
+        FROM pg_catalog.pg_depend AS d
+        JOIN pg_catalog.pg_class AS c ON c.oid = d.objid AND c.relkind = 'S'
+        WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+          AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+          AND d.refobjid = relation AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+    LOOP
+        EXECUTE format('REVOKE ALL ON SEQUENCE %s FROM PUBLIC, anon, authenticated, service_role', own);
+        IF NOT is_identity THEN -- an identity column asks nobody for leave
+            EXECUTE format('GRANT USAGE ON SEQUENCE %s TO service_role', own);
+        END IF;
+    END LOOP;
     EXECUTE format(
         'CREATE POLICY backend_all ON %s FOR ALL TO service_role USING (true) WITH CHECK (true)',
         relation
@@ -1499,8 +1509,7 @@ BEGIN
 END
 $function$;
 
--- The limits that hold for a person; NULL: none. Without a search_path of its own, so that it is
--- inlined where it is asked for many.
+-- What is inlined where it is used can have no setting; its names are bound here instead.
 CREATE OR REPLACE FUNCTION rota.limits_of(person uuid)
  RETURNS TABLE(max_concurrency integer, day_tokens bigint, day_cost_usd numeric)
  LANGUAGE sql
@@ -2042,11 +2051,11 @@ BEGIN
         RAISE EXCEPTION 'only a person decides on an action'
             USING ERRCODE = 'insufficient_privilege';
     END IF;
-    IF (NEW.user_id, NEW.run_id, NEW.model_step, NEW.call_index, NEW.agent_name, NEW.tool_name,
+    IF (NEW.id, NEW.user_id, NEW.run_id, NEW.model_step, NEW.call_index, NEW.agent_name, NEW.tool_name,
         NEW.tool_version, NEW.definition_hash, NEW.argument_schema, NEW.risk, NEW.reason,
         NEW.account, NEW.mode, NEW.created_at, NEW.expires_at)
         IS DISTINCT FROM
-        (OLD.user_id, OLD.run_id, OLD.model_step, OLD.call_index, OLD.agent_name, OLD.tool_name,
+        (OLD.id, OLD.user_id, OLD.run_id, OLD.model_step, OLD.call_index, OLD.agent_name, OLD.tool_name,
          OLD.tool_version, OLD.definition_hash, OLD.argument_schema, OLD.risk, OLD.reason,
          OLD.account, OLD.mode, OLD.created_at, OLD.expires_at)
         OR ((NEW.arguments, NEW.sealed_arguments, NEW.arguments_hash, NEW.proposed_arguments,
@@ -2118,116 +2127,6 @@ AS $function$
     VALUES (action.user_id, action.agent_name, '', 'action', 100, action.id)
 $function$;
 
--- A person's decision on what they were shown: `version` is that of the arguments on the screen.
--- Whoever comes second, with whatever decision, hears what the first one made of it. Where a deputy
--- decides, the owner is told who did. What a stranger asks about is not there.
-CREATE OR REPLACE FUNCTION public.decide_action(action_id uuid, decision text, version integer DEFAULT NULL::integer, reason text DEFAULT NULL::text, via text DEFAULT 'api'::text)
- RETURNS text
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-DECLARE
-    caller uuid := auth.uid();
-    action public.pending_actions%ROWTYPE;
-    parked uuid;
-BEGIN
-    IF decision IS NULL OR decision NOT IN ('approve', 'refuse') THEN
-        RAISE EXCEPTION 'a decision is approve or refuse'
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    SELECT a.run_id INTO parked FROM public.pending_actions AS a
-    WHERE a.id = decide_action.action_id AND rota.decides_on(a, caller);
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'no such action' USING ERRCODE = 'no_data_found';
-    END IF;
-    -- The run's row first, as whoever parks it has it: then one of the two sees the other.
-    PERFORM FROM public.agent_runs AS r WHERE r.id = parked FOR NO KEY UPDATE;
-    UPDATE public.pending_actions AS a
-    SET status = CASE decide_action.decision WHEN 'approve' THEN 'approved' ELSE 'refused' END,
-        decided_at = now(), decided_by = caller, decided_via = decide_action.via,
-        decision_reason = left(coalesce(decide_action.reason, ''), 1000)
-    WHERE a.id = decide_action.action_id AND rota.decides_on(a, caller) AND a.status = 'pending'
-      AND (decide_action.version IS NULL OR a.version = decide_action.version)
-      AND a.expires_at > clock_timestamp()
-    RETURNING a.* INTO action;
-    IF NOT FOUND THEN
-        SELECT * INTO action FROM public.pending_actions AS a
-        WHERE a.id = decide_action.action_id AND rota.decides_on(a, caller);
-        IF NOT FOUND THEN -- not their deputy any more, since a moment ago
-            RAISE EXCEPTION 'no such action' USING ERRCODE = 'no_data_found';
-        END IF;
-        RAISE EXCEPTION '%', CASE
-            WHEN action.status <> 'pending' THEN action.status
-            WHEN action.expires_at <= clock_timestamp() THEN 'expired'
-            ELSE 'edited' END
-            USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
-    PERFORM rota.record_decision(
-        action, action.status, 'not_run', caller::text, via, action.decision_reason);
-    IF action.mode = 'suspend' THEN
-        PERFORM rota.resume_run(action.run_id);
-    ELSIF action.status = 'approved' THEN
-        PERFORM rota.request_action_run(action);
-    END IF;
-    IF action.user_id <> caller THEN
-        INSERT INTO public.notifications (user_id, category, title, body, metadata, run_id)
-        SELECT action.user_id, 'info',
-               left(format('%s %s %s in your place', d.deputy_name, action.status,
-                           action.tool_name), 300),
-               format('%s had asked for it, and you had not decided.', action.agent_name),
-               jsonb_build_object('action_id', action.id, 'decided_by', caller), action.run_id
-        FROM public.approval_deputies AS d
-        WHERE d.user_id = action.user_id AND d.deputy_id = caller;
-    END IF;
-    RETURN action.status;
-END
-$function$;
-
--- A person's word on an action of unknown outcome: it happened, it did not, or it is to be done
--- again, although the first attempt may still have landed.
-CREATE OR REPLACE FUNCTION public.settle_action(action_id uuid, outcome text, via text DEFAULT 'api'::text)
- RETURNS text
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-DECLARE
-    caller uuid := auth.uid();
-    action public.pending_actions%ROWTYPE;
-BEGIN
-    IF outcome IS NULL OR outcome NOT IN ('happened', 'did_not', 'again') THEN
-        RAISE EXCEPTION 'an outcome is happened, did_not or again'
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    UPDATE public.pending_actions AS a
-    SET status = CASE settle_action.outcome WHEN 'happened' THEN 'succeeded'
-                                            WHEN 'did_not' THEN 'failed' ELSE 'approved' END,
-        mode = CASE settle_action.outcome WHEN 'again' THEN 'queue' ELSE a.mode END,
-        decided_at = now(), decided_by = caller, decided_via = settle_action.via,
-        executing_token = NULL
-    WHERE a.id = settle_action.action_id AND a.user_id = caller AND a.status = 'unknown'
-    RETURNING a.* INTO action;
-    IF NOT FOUND THEN
-        SELECT * INTO action FROM public.pending_actions AS a
-        WHERE a.id = settle_action.action_id AND a.user_id = caller;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'no such action' USING ERRCODE = 'no_data_found';
-        END IF;
-        RAISE EXCEPTION '%', action.status USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
-    PERFORM rota.record_decision(
-        action, 'settled',
-        CASE settle_action.outcome WHEN 'happened' THEN 'succeeded'
-                                   WHEN 'did_not' THEN 'failed' ELSE 'not_run' END,
-        caller::text, via, settle_action.outcome);
-    IF action.status = 'approved' THEN
-        PERFORM rota.request_action_run(action);
-    END IF;
-    RETURN action.status;
-END
-$function$;
-
 -- A run that is cancelled asks for nothing any more; one that is parked goes on, to end.
 CREATE OR REPLACE FUNCTION rota.withdraw_actions()
  RETURNS trigger
@@ -2279,31 +2178,156 @@ BEGIN
 END
 $function$;
 
--- JSON that any reader takes: so many characters in all, 32 levels, numbers of 400 characters (the
--- longest double has 309 digits). psycopg reads numbers and levels with Python's own limits, and
--- raises beyond them.
-CREATE OR REPLACE FUNCTION rota.is_bounded_json(document jsonb, most integer)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE STRICT
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-    SELECT length(document::text) <= most
-       AND NOT jsonb_path_exists(document, 'strict $.**{33}')
-       AND NOT EXISTS (
-           SELECT FROM jsonb_path_query(document, 'strict $.** ? (@.type() == "number")') AS number
-           WHERE length(number::text) > 400)
-$function$;
-
--- A zone that PostgreSQL does not know, nobody does. What it knows and Python does not (POSIX's
--- `FOO+3`) is caught where it is read.
-CREATE OR REPLACE FUNCTION rota.refuse_unknown_zone()
- RETURNS trigger
+-- By which way a decision came is what its caller says. rota's own roles are believed: the owner's
+-- and the one that rota works as. Whoever signs in as another role is recorded as `sql`.
+CREATE OR REPLACE FUNCTION rota.origin_of_session(via text)
+ RETURNS text
  LANGUAGE plpgsql
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-    PERFORM now() AT TIME ZONE NEW.time_zone; -- raises invalid_parameter_value
-    RETURN NEW;
+    IF session_user = 'rota_backend' OR session_user = (
+        SELECT pg_catalog.pg_get_userbyid(n.nspowner)
+        FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'rota'
+    ) THEN
+        RETURN via;
+    END IF;
+    RETURN 'sql';
 END
+$function$;
+
+-- A person's decision on what they were shown: `version` is that of the arguments on the screen.
+-- Whoever comes second, with whatever decision, hears what the first one made of it. Where a deputy
+-- decides, the owner is told who did. What a stranger asks about is not there.
+CREATE OR REPLACE FUNCTION public.decide_action(action_id uuid, decision text, version integer DEFAULT NULL::integer, reason text DEFAULT NULL::text, via text DEFAULT 'api'::text, arguments_hash text DEFAULT NULL::text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    caller pg_catalog.uuid := auth.uid();
+    origin pg_catalog.text := rota.origin_of_session(via);
+    action public.pending_actions%ROWTYPE;
+    parked pg_catalog.uuid;
+BEGIN
+    IF decision IS NULL OR decision NOT IN ('approve', 'refuse') THEN
+        RAISE EXCEPTION 'a decision is approve or refuse'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT a.run_id INTO parked FROM public.pending_actions AS a
+    WHERE a.id = decide_action.action_id AND rota.decides_on(a, caller);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no such action' USING ERRCODE = 'no_data_found';
+    END IF;
+    -- The run's row first, as whoever parks it has it: then one of the two sees the other.
+    PERFORM FROM public.agent_runs AS r WHERE r.id = parked FOR NO KEY UPDATE;
+    UPDATE public.pending_actions AS a
+    SET status = CASE decide_action.decision WHEN 'approve' THEN 'approved' ELSE 'refused' END,
+        decided_at = now(), decided_by = caller, decided_via = origin,
+        decision_reason = left(coalesce(decide_action.reason, ''), 1000)
+    WHERE a.id = decide_action.action_id AND rota.decides_on(a, caller) AND a.status = 'pending'
+      AND (decide_action.version IS NULL OR a.version = decide_action.version)
+      AND (decide_action.arguments_hash IS NULL
+           OR a.arguments_hash = decide_action.arguments_hash)
+      AND a.expires_at > clock_timestamp()
+    RETURNING a.* INTO action;
+    IF NOT FOUND THEN
+        SELECT * INTO action FROM public.pending_actions AS a
+        WHERE a.id = decide_action.action_id AND rota.decides_on(a, caller);
+        IF NOT FOUND THEN -- not their deputy any more, since a moment ago
+            RAISE EXCEPTION 'no such action' USING ERRCODE = 'no_data_found';
+        END IF;
+        RAISE EXCEPTION '%', CASE
+            WHEN action.status <> 'pending' THEN action.status
+            WHEN action.expires_at <= clock_timestamp() THEN 'expired'
+            ELSE 'edited' END
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    PERFORM rota.record_decision(
+        action, action.status, 'not_run', caller::pg_catalog.text, origin, action.decision_reason);
+    IF action.mode = 'suspend' THEN
+        PERFORM rota.resume_run(action.run_id);
+    ELSIF action.status = 'approved' THEN
+        PERFORM rota.request_action_run(action);
+    END IF;
+    IF action.user_id <> caller THEN
+        INSERT INTO public.notifications (user_id, category, title, body, metadata, run_id)
+        SELECT action.user_id, 'info',
+               left(format('%s %s %s in your place', d.deputy_name, action.status,
+                           action.tool_name), 300),
+               format('%s had asked for it, and you had not decided.', action.agent_name),
+               jsonb_build_object('action_id', action.id, 'decided_by', caller), action.run_id
+        FROM public.approval_deputies AS d
+        WHERE d.user_id = action.user_id AND d.deputy_id = caller;
+    END IF;
+    RETURN action.status;
+END
+$function$;
+
+-- A person's word on an action of unknown outcome: it happened, it did not, or it is to be done
+-- again, although the first attempt may still have landed.
+CREATE OR REPLACE FUNCTION public.settle_action(action_id uuid, outcome text, via text DEFAULT 'api'::text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    caller pg_catalog.uuid := auth.uid();
+    origin pg_catalog.text := rota.origin_of_session(via);
+    action public.pending_actions%ROWTYPE;
+BEGIN
+    IF outcome IS NULL OR outcome NOT IN ('happened', 'did_not', 'again') THEN
+        RAISE EXCEPTION 'an outcome is happened, did_not or again'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    UPDATE public.pending_actions AS a
+    SET status = CASE settle_action.outcome WHEN 'happened' THEN 'succeeded'
+                                            WHEN 'did_not' THEN 'failed' ELSE 'approved' END,
+        mode = CASE settle_action.outcome WHEN 'again' THEN 'queue' ELSE a.mode END,
+        decided_at = now(), decided_by = caller, decided_via = origin,
+        executing_token = NULL
+    WHERE a.id = settle_action.action_id AND a.user_id = caller AND a.status = 'unknown'
+    RETURNING a.* INTO action;
+    IF NOT FOUND THEN
+        SELECT * INTO action FROM public.pending_actions AS a
+        WHERE a.id = settle_action.action_id AND a.user_id = caller;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'no such action' USING ERRCODE = 'no_data_found';
+        END IF;
+        RAISE EXCEPTION '%', action.status USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    PERFORM rota.record_decision(
+        action, 'settled',
+        CASE settle_action.outcome WHEN 'happened' THEN 'succeeded'
+                                   WHEN 'did_not' THEN 'failed' ELSE 'not_run' END,
+        caller::pg_catalog.text, origin, settle_action.outcome);
+    IF action.status = 'approved' THEN
+        PERFORM rota.request_action_run(action);
+    END IF;
+    RETURN action.status;
+END
+$function$;
+
+-- People are rows of auth.users, which on Supabase the owner reads and the backend does not. It
+-- asks these. Their bodies are text, not bound to the table: Supabase changes that as it likes.
+CREATE OR REPLACE FUNCTION rota.find_people(address text, person uuid)
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    SELECT u.id FROM auth.users AS u WHERE u.email = address OR u.id = person
+$function$;
+
+CREATE OR REPLACE FUNCTION rota.addresses_of_people(people uuid[])
+ RETURNS TABLE(id uuid, email text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    SELECT u.id, u.email::pg_catalog.text FROM auth.users AS u
+    WHERE u.id = ANY (people) AND u.email IS NOT NULL
 $function$;

@@ -1,21 +1,32 @@
-"""People: rows of `auth.users` (Supabase's, or the shim's) and their settings."""
+"""People: rows of `auth.users` (Supabase's, or the shim's) and their settings.
+
+rota's role may not read Supabase's `auth.users`: what it needs to know of people it asks of
+functions of the owner's.
+"""
 
 from __future__ import annotations
 
 from uuid import UUID
 
+from rota.domain.errors import ConflictError
 from rota.domain.ids import UserId
 from rota.store.database import Connection
-from rota.store.statements import execute, value, value_or_none
+from rota.store.statements import execute, value, value_or_none, values
 
 
 async def find_user(conn: Connection, reference: str) -> UserId | None:
-    """Return the person with this e-mail address or id, or None."""
+    """Return the person with this e-mail address or id, or None.
+
+    Raises ConflictError where several have the address, as people who sign in by SSO may.
+    """
     try:
         user_id: UUID | None = UUID(reference)
     except ValueError:
         user_id = None
-    return await value_or_none(conn, "find_user", UserId, email=reference, user_id=user_id)
+    found = await values(conn, "find_user", UserId, email=reference, user_id=user_id)
+    if len(found) > 1:
+        raise ConflictError(f"{len(found)} people are {reference}; name one by their id.")
+    return found[0] if found else None
 
 
 async def ensure_user(conn: Connection, email: str) -> UserId:

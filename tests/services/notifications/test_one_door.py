@@ -72,7 +72,7 @@ async def test_one_function_of_the_database_inserts_notifications(owner):
         name for name, body in await cursor.fetchall() if WRITES.search(without_comments(body))
     ]
 
-    assert found == ["decide_action(uuid,text,integer,text,text)"]
+    assert found == ["decide_action(uuid,text,integer,text,text,text)"]
 
 
 def test_the_writing_of_notifications_is_recognised():

@@ -129,7 +129,13 @@ def approve_changed(
         )
         return (
             Decided(
-                await app.approvals.approve(me, str(edited.id), version=edited.version, via=VIA)
+                await app.approvals.approve(
+                    me,
+                    str(edited.id),
+                    version=edited.version,
+                    arguments_hash=edited.arguments_hash,
+                    via=VIA,
+                )
             ),
         )
 
@@ -157,7 +163,13 @@ def approve_always(
     async def work(app: App, me: UserId, found: tuple[PendingAction, ...]) -> ApprovedAlways:
         (action,) = found
         return await app.rules.approve_always(
-            me, str(action.id), version=action.version, only=names, lasts=length, via=VIA
+            me,
+            str(action.id),
+            version=action.version,
+            arguments_hash=action.arguments_hash,
+            only=names,
+            lasts=length,
+            via=VIA,
         )
 
     made = _after_confirmation(common, selection, work, ask=ask)

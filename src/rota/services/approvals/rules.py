@@ -172,6 +172,7 @@ class RuleService:
         reference: str,
         *,
         version: int | None = None,
+        arguments_hash: str | None = None,
         only: Sequence[str] | None = None,
         lasts: timedelta = ALWAYS_LASTS,
         via: str,
@@ -189,7 +190,14 @@ class RuleService:
                 action = await find_action(conn, reference)
                 # First: a conflict says what hinders the rule, not what became of the action.
                 draft = await self._always(conn, user_id, action, only, lasts)
-                approved = await decide_action(conn, action, "approve", version=version, via=via)
+                approved = await decide_action(
+                    conn,
+                    action,
+                    "approve",
+                    version=version,
+                    arguments_hash=arguments_hash,
+                    via=via,
+                )
                 (rule,) = await self._add(conn, user_id, [draft])
                 return ApprovedAlways(approved, rule)
 

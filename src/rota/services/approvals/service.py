@@ -144,13 +144,21 @@ class ApprovalService:
             return await find_action(conn, reference)
 
     async def approve(
-        self, user_id: UserId, reference: str, *, version: int | None = None, via: str
+        self,
+        user_id: UserId,
+        reference: str,
+        *,
+        version: int | None = None,
+        arguments_hash: str | None = None,
+        via: str,
     ) -> PendingAction:
-        """Approve an action: it runs once. `version` is that of the arguments that were shown.
+        """Approve an action: it runs once. `version` and hash are of the arguments that were shown.
 
         Raises NotFoundError, and ConflictError where it was decided, expired or edited meanwhile.
         """
-        return await self._decide(user_id, reference, "approve", version=version, via=via)
+        return await self._decide(
+            user_id, reference, "approve", version=version, arguments_hash=arguments_hash, via=via
+        )
 
     async def refuse(
         self,
@@ -159,11 +167,18 @@ class ApprovalService:
         reason: str = "",
         *,
         version: int | None = None,
+        arguments_hash: str | None = None,
         via: str,
     ) -> PendingAction:
         """Refuse an action, with a reason that its agent reads as a quotation; raises likewise."""
         return await self._decide(
-            user_id, reference, "refuse", version=version, reason=_storable_reason(reason), via=via
+            user_id,
+            reference,
+            "refuse",
+            version=version,
+            arguments_hash=arguments_hash,
+            reason=_storable_reason(reason),
+            via=via,
         )
 
     async def edit(
@@ -317,6 +332,7 @@ class ApprovalService:
                     str(action.id),
                     decision,
                     version=action.version,
+                    arguments_hash=action.arguments_hash,
                     reason=_storable_reason(reason),
                     via=via,
                 )
@@ -332,6 +348,7 @@ class ApprovalService:
         decision: Literal["approve", "refuse"],
         *,
         version: int | None,
+        arguments_hash: str | None,
         reason: str = "",
         via: str,
     ) -> PendingAction:
@@ -339,7 +356,13 @@ class ApprovalService:
             async with self._database.acting_as(user_id) as conn:
                 action = await find_action(conn, reference)
                 return await decide_action(
-                    conn, action, decision, version=version, reason=reason, via=via
+                    conn,
+                    action,
+                    decision,
+                    version=version,
+                    arguments_hash=arguments_hash,
+                    reason=reason,
+                    via=via,
                 )
 
         return await despite_deadlocks(decide)
@@ -351,12 +374,13 @@ async def decide_action(
     decision: Literal["approve", "refuse"],
     *,
     version: int | None = None,
+    arguments_hash: str | None = None,
     reason: str = "",
     via: str,
 ) -> PendingAction:
     """Decide on an action in the transaction of a person; returns it as it is then.
 
-    `version` is that of the arguments that were shown, by default the action's. Raises as
+    `version` and hash are of the arguments that were shown, by default the action's. Raises as
     `ApprovalService.approve`. Whoever calls it repeats the transaction after a deadlock.
     """
     try:
@@ -366,6 +390,7 @@ async def decide_action(
                 action.id,
                 decision,
                 version=action.version if version is None else version,
+                arguments_hash=arguments_hash or action.arguments_hash,
                 reason=reason,
                 via=via,
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from rota.domain.approvals.actions import Request
@@ -46,7 +47,9 @@ class NotificationService:
         original length of a body that was cut. Raises ValueError for an unknown category.
         """
         new = draft(user_id, title, body, category=category, metadata=metadata, run_id=run_id)
-        return await self._write_one(new, conn)
+        async with self._connection(conn) as connection:
+            (notification_id,) = await self.write(connection, [new])
+        return notification_id
 
     async def notify_pending_actions(
         self,
@@ -62,7 +65,9 @@ class NotificationService:
         new = draft_pending_actions(
             user_id, count, agent_name=agent_name, run_id=run_id, requests=requests
         )
-        return await self._write_one(new, conn)
+        async with self._connection(conn) as connection:
+            (notification_id,) = await self.write(connection, [new])
+        return notification_id
 
     async def write(
         self, conn: Connection, new: Sequence[NewNotification]
@@ -97,12 +102,13 @@ class NotificationService:
                 ids.append(the_one("notification", reference, found, hint=hint))
             return await rows.mark_read(conn, ids)
 
-    async def _write_one(self, new: NewNotification, conn: Connection | None) -> NotificationId:
-        if conn is None:
+    @asynccontextmanager
+    async def _connection(self, conn: Connection | None) -> AsyncIterator[Connection]:
+        if conn is not None:
+            yield conn
+        else:
             async with self._database.transaction() as own:
-                return await self._write_one(new, own)
-        (notification_id,) = await self.write(conn, [new])
-        return notification_id
+                yield own
 
 
 def draft(
@@ -166,7 +172,7 @@ def draft_pending_actions(
     """
     actions = "action waits" if count == 1 else "actions wait"
     named = [_in_brief(request) for request in requests[:_NAMED]]
-    summary = (
+    said = (
         f"{agent_name} wants to do something that it may not do without your yes: {count} "
         f"{actions}. Nothing has been done yet."
     )
@@ -174,7 +180,7 @@ def draft_pending_actions(
     return draft(
         user_id,
         f"{count} {actions} for your approval",
-        "\n".join([summary, *named, *more]),
+        "\n".join([said, *named, *more]),
         category=Category.APPROVAL_NEEDED,
         metadata={
             "pending_actions": count,
@@ -188,6 +194,6 @@ def draft_pending_actions(
 
 def _in_brief(request: Request) -> str:
     """Name a request on one line. What its agent says of it stands in quotes, in one line too."""
-    account = " ".join(request.account.split())
-    quoted = f": it says \u201c{cut(account, _LONGEST_ACCOUNT).text}\u201d" if account else ""
+    said = " ".join(request.account.split())
+    quoted = f": it says \u201c{cut(said, _LONGEST_ACCOUNT).text}\u201d" if said else ""
     return f"- {request.tool_name}, {request.risk} risk, {str(request.id)[:8]}{quoted}"

@@ -305,10 +305,11 @@ async def decide(
     decision: Literal["approve", "refuse"],
     *,
     version: int | None,
+    arguments_hash: str | None,
     reason: str,
     via: str,
 ) -> ActionStatus:
-    """Decide as the transaction's person.
+    """Decide as the transaction's person on arguments of this version and hash.
 
     Raises NotFoundError, and ConflictError whose `status` is what the action is by now: a status,
     or `edited`.
@@ -320,6 +321,7 @@ async def decide(
         action_id=action_id,
         decision=decision,
         version=version,
+        arguments_hash=arguments_hash,
         reason=reason,
         via=via,
     )

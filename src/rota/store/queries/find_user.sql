@@ -1,1 +1,1 @@
-SELECT id FROM auth.users WHERE email = %(email)s OR id = %(user_id)s
+SELECT rota.find_people(%(email)s, %(user_id)s)

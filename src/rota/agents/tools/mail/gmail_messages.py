@@ -26,7 +26,6 @@ from rota.agents.tools.mail.mime import (
     compose,
     content_parameter,
     decode_header_value,
-    decode_headers,
 )
 from rota.domain.text.storable import cut
 
@@ -109,7 +108,10 @@ def _internal_date(answer: GmailMessage) -> datetime | None:
 
 
 def _headers(payload: _Payload) -> dict[str, str]:
-    return decode_headers((header.name, header.value) for header in payload.headers)
+    found: dict[str, str] = {}
+    for header in payload.headers:
+        found.setdefault(header.name.lower(), decode_header_value(header.value))
+    return found
 
 
 def _part(payload: _Payload, depth: int) -> Part:

@@ -7,25 +7,83 @@ from collections.abc import Iterator
 from typing import Final
 
 from bs4 import BeautifulSoup
-from bs4.builder import HTMLTreeBuilder
 from bs4.element import NavigableString, PreformattedString, Tag
 
 HTML_LIMIT: Final = 250_000
 """Characters of HTML that are read: a parser's time grows with them, and people write less."""
 
-_BLOCKS: Final = HTMLTreeBuilder.DEFAULT_BLOCK_ELEMENTS | {
-    *("body", "caption", "center", "details", "dialog", "legend", "option", "summary", "tbody"),
-    *("thead", "title", "tr"),
-}
+_BLOCKS: Final = frozenset(
+    {
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "caption",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hr",
+        "legend",
+        "li",
+        "main",
+        "nav",
+        "ol",
+        "option",
+        "p",
+        "pre",
+        "section",
+        "summary",
+        "table",
+        "tbody",
+        "tfoot",
+        "thead",
+        "title",
+        "tr",
+        "ul",
+    }
+)
 _PARAGRAPHS: Final = frozenset(
     {"blockquote", "dl", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "p", "pre", "table", "ul"}
 )
 _CELLS: Final = frozenset({"td", "th"})
 _UNSEEN: Final = frozenset(
     {
-        *("applet", "audio", "canvas", "embed", "frame", "frameset", "head", "iframe", "math"),
-        *("noscript", "object", "script", "select", "style", "svg", "template", "textarea"),
-        *("title", "video"),
+        "applet",
+        "audio",
+        "canvas",
+        "embed",
+        "frame",
+        "frameset",
+        "head",
+        "iframe",
+        "math",
+        "noscript",
+        "object",
+        "script",
+        "select",
+        "style",
+        "svg",
+        "template",
+        "textarea",
+        "title",
+        "video",
     }
 )
 # A declaration counts only when it is whole: "font-size:0.9em" hides nothing.
@@ -45,7 +103,7 @@ def html_to_text(html: str) -> str:
     At most `HTML_LIMIT` characters are read.
     """
     soup = BeautifulSoup("".join(_markup(html[:HTML_LIMIT])), "html.parser")
-    text: list[str] = []
+    said: list[str] = []
     newlines = 0
     for piece in _pieces(soup):
         if piece == "\n":
@@ -53,9 +111,9 @@ def html_to_text(html: str) -> str:
         elif isinstance(piece, int):
             newlines = max(newlines, piece)
         elif piece.strip() or not newlines:
-            text += ["\n" * newlines, piece]
+            said += ["\n" * newlines, piece]
             newlines = 0
-    lines = "".join(text).strip().split("\n")
+    lines = "".join(said).strip().split("\n")
     return "\n".join(" ".join(line.split()) for line in lines)
 
 
@@ -118,7 +176,7 @@ def _pieces(root: Tag) -> Iterator[str | int]:
                 continue
             gap = _gap(node.name)
             yield gap
-            yield from _stand_in(node)
+            yield from _instead_of(node)
             waiting.append((gap, False))
             inside = preformatted or node.name == "pre"
             waiting.extend((child, inside) for child in reversed(node.contents))
@@ -133,7 +191,7 @@ def _pieces(root: Tag) -> Iterator[str | int]:
             yield node
 
 
-def _stand_in(tag: Tag) -> tuple[str, ...]:
+def _instead_of(tag: Tag) -> tuple[str, ...]:
     match tag.name:
         case "br":
             return ("\n",)
@@ -151,10 +209,10 @@ _BLANKS_AND_NEWLINES: Final = re.compile(r"[\s\u200b\u200c\u034f\u00ad\ufeff]+")
 
 
 def _visible(text: str, blanks: re.Pattern[str]) -> str:
-    return blanks.sub(_one_space, text)
+    return blanks.sub(_spaced, text)
 
 
-def _one_space(run: re.Match[str]) -> str:
+def _spaced(run: re.Match[str]) -> str:
     return " " if any(character.isspace() for character in run[0]) else ""
 
 

@@ -1,1 +1,2 @@
-SELECT public.decide_action(%(action_id)s, %(decision)s, %(version)s, %(reason)s, %(via)s)
+SELECT public.decide_action(%(action_id)s, %(decision)s, %(version)s, %(reason)s, %(via)s,
+                            %(arguments_hash)s)

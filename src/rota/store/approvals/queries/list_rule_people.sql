@@ -1,3 +1,1 @@
-SELECT u.id, u.email
-FROM auth.users AS u
-WHERE u.id = ANY (%(user_ids)s::uuid[]) AND u.email IS NOT NULL
+SELECT u.id, u.email FROM rota.addresses_of_people(%(user_ids)s::uuid[]) AS u
