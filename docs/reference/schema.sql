@@ -42,6 +42,7 @@ CREATE TABLE public.agent_configurations (
     CONSTRAINT agent_configurations_user_id_agent_name_key UNIQUE NULLS NOT DISTINCT (user_id, agent_name),
     CONSTRAINT agent_configurations_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
     CONSTRAINT agent_configurations_agent_name_check CHECK ((agent_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text)),
+    CONSTRAINT agent_configurations_bounds_check CHECK (((length(description) <= 2000) AND (length(model) <= 300) AND (length(system_prompt) <= 200000) AND (length((fallback_models)::text) <= 3300) AND rota.is_bounded_json(limits, 2000) AND rota.is_bounded_json(model_settings, 20000) AND rota.is_bounded_json(script, 1000000))),
     CONSTRAINT agent_configurations_fallback_models_check CHECK (((cardinality(fallback_models) <= 10) AND (array_position(fallback_models, NULL::text) IS NULL))),
     CONSTRAINT agent_configurations_limits_check CHECK (((jsonb_typeof(limits) = 'object'::text) AND (length((limits)::text) <= 2000))),
     CONSTRAINT agent_configurations_max_concurrency_check CHECK ((max_concurrency >= 1)),
@@ -260,9 +261,11 @@ CREATE TABLE public.user_settings (
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT user_settings_pkey PRIMARY KEY (user_id),
     CONSTRAINT user_settings_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+    CONSTRAINT user_settings_bounds_check CHECK ((length(time_zone) <= 100)),
     CONSTRAINT user_settings_time_zone_check CHECK ((time_zone <> ''::text))
 );
 CREATE TRIGGER follow_time_zone AFTER INSERT OR UPDATE OF time_zone ON public.user_settings FOR EACH ROW EXECUTE FUNCTION rota.follow_time_zone();
+CREATE TRIGGER refuse_unknown_zone BEFORE INSERT OR UPDATE OF time_zone ON public.user_settings FOR EACH ROW EXECUTE FUNCTION rota.refuse_unknown_zone();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.user_settings FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY inserts_own ON public.user_settings
     FOR INSERT TO authenticated
@@ -360,6 +363,7 @@ CREATE TABLE public.agent_schedules (
     CONSTRAINT agent_schedules_active_days_check CHECK (((active_days <> ''::text) AND (length(active_days) <= 500))),
     CONSTRAINT agent_schedules_active_hours_check CHECK (((active_hours <> ''::text) AND (length(active_hours) <= 500))),
     CONSTRAINT agent_schedules_anchor_at_check CHECK (((anchor_at >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (anchor_at <= '9000-01-01 00:00:00+00'::timestamp with time zone))),
+    CONSTRAINT agent_schedules_bounds_check CHECK ((((length(agent_name) >= 1) AND (length(agent_name) <= 63)) AND (length(prompt) <= 100000) AND (length(pause_note) <= 1000) AND rota.is_bounded_json(options, 100000))),
     CONSTRAINT agent_schedules_catch_up_check CHECK ((catch_up = ANY (ARRAY['latest'::text, 'all'::text]))),
     CONSTRAINT agent_schedules_catch_up_window_seconds_check CHECK ((catch_up_window_seconds >= 0)),
     CONSTRAINT agent_schedules_cron_check CHECK (((cron <> ''::text) AND (length(cron) <= 10000))),
@@ -443,6 +447,7 @@ CREATE TABLE public.schedule_occurrences (
     CONSTRAINT schedule_occurrences_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.agent_runs(id) ON DELETE SET NULL,
     CONSTRAINT schedule_occurrences_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES public.agent_schedules(id) ON DELETE CASCADE,
     CONSTRAINT schedule_occurrences_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+    CONSTRAINT schedule_occurrences_bounds_check CHECK (((fire_time >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (fire_time <= '9000-01-01 00:00:00+00'::timestamp with time zone))),
     CONSTRAINT schedule_occurrences_fire_count_check CHECK ((fire_count >= 1)),
     CONSTRAINT schedule_occurrences_outcome_check CHECK ((outcome = ANY (ARRAY['fired'::text, 'skipped'::text, 'missed'::text, 'suppressed'::text]))),
     CONSTRAINT schedule_occurrences_range_check CHECK (((NOT (fire_count IS DISTINCT FROM 1)) = (last_fire_time IS NULL)))
@@ -599,6 +604,7 @@ CREATE TABLE public.agent_runs (
     CONSTRAINT agent_runs_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES public.agent_schedules(id) ON DELETE SET NULL,
     CONSTRAINT agent_runs_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
     CONSTRAINT agent_runs_action_check CHECK (((trigger = 'action'::text) = (action_id IS NOT NULL))),
+    CONSTRAINT agent_runs_bounds_check CHECK (((length(agent_name) <= 63) AND (length(prompt) <= 100000) AND rota.is_bounded_json(options, 100000) AND ((fire_time >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (fire_time <= '9000-01-01 00:00:00+00'::timestamp with time zone)))),
     CONSTRAINT agent_runs_hand_overs_check CHECK (((hand_overs >= 0) AND (hand_overs <= attempt))),
     CONSTRAINT agent_runs_options_check CHECK (((jsonb_typeof(options) = 'object'::text) AND (length((options)::text) <= 100000))),
     CONSTRAINT agent_runs_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'queued'::text, 'running'::text, 'suspended'::text, 'finished'::text, 'cancelled'::text]))),
@@ -798,6 +804,7 @@ CREATE TABLE public.notifications (
     CONSTRAINT notifications_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.agent_runs(id) ON DELETE SET NULL,
     CONSTRAINT notifications_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
     CONSTRAINT notifications_body_check CHECK ((char_length(body) <= 10000)),
+    CONSTRAINT notifications_bounds_check CHECK (((read_at >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (read_at <= '9000-01-01 00:00:00+00'::timestamp with time zone))),
     CONSTRAINT notifications_category_check CHECK ((category = ANY (ARRAY['heartbeat'::text, 'approval_needed'::text, 'agent_result'::text, 'error'::text, 'info'::text]))),
     CONSTRAINT notifications_title_check CHECK ((char_length(title) <= 300))
 );
@@ -1126,6 +1133,7 @@ CREATE TABLE public.approval_rules (
     CONSTRAINT approval_rules_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
     CONSTRAINT approval_rules_agent_name_check CHECK ((agent_name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text)),
     CONSTRAINT approval_rules_attendance_check CHECK ((attendance = ANY (ARRAY['any'::text, 'unattended'::text, 'interactive'::text]))),
+    CONSTRAINT approval_rules_bounds_check CHECK (rota.is_bounded_json(conditions, 10000)),
     CONSTRAINT approval_rules_conditions_check CHECK (((jsonb_typeof(conditions) = 'array'::text) AND (octet_length((conditions)::text) <= 100000))),
     CONSTRAINT approval_rules_effect_check CHECK ((effect = ANY (ARRAY['allow'::text, 'require'::text, 'deny'::text]))),
     CONSTRAINT approval_rules_expires_at_check CHECK (((expires_at > '2000-01-01 00:00:00+00'::timestamp with time zone) AND (expires_at < '9000-01-01 00:00:00+00'::timestamp with time zone))),
@@ -2330,4 +2338,33 @@ CREATE OR REPLACE FUNCTION rota.addresses_of_people(people uuid[])
 AS $function$
     SELECT u.id, u.email::pg_catalog.text FROM auth.users AS u
     WHERE u.id = ANY (people) AND u.email IS NOT NULL
+$function$;
+
+-- JSON that any reader takes: so many characters in all, 32 levels, numbers of 400 characters (the
+-- longest double has 309 digits). psycopg reads numbers and levels with Python's own limits, and
+-- raises beyond them.
+CREATE OR REPLACE FUNCTION rota.is_bounded_json(document jsonb, most integer)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE STRICT
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    SELECT length(document::text) <= most
+       AND NOT jsonb_path_exists(document, 'strict $.**{33}')
+       AND NOT EXISTS (
+           SELECT FROM jsonb_path_query(document, 'strict $.** ? (@.type() == "number")') AS number
+           WHERE length(number::text) > 400)
+$function$;
+
+-- A zone that PostgreSQL does not know, nobody does. What it knows and Python does not (POSIX's
+-- `FOO+3`) is caught where it is read.
+CREATE OR REPLACE FUNCTION rota.refuse_unknown_zone()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    PERFORM now() AT TIME ZONE NEW.time_zone; -- raises invalid_parameter_value
+    RETURN NEW;
+END
 $function$;

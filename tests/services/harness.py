@@ -245,8 +245,8 @@ class Workshop:
             tool_context=tool_context or nothing_connected,
             models=_built(models) if models is not None else ChatModels(),
             clock=clock,
-            prices=CurrentPrices(ModelPriceService(self.database)),
-            **{"cipher": CIPHER} | options,
+            **{"cipher": CIPHER, "prices": CurrentPrices(ModelPriceService(self.database))}
+            | options,
         )
 
     def hosts(self, url: str, *, blocked_after: float = 10.0, **options: Any) -> AgentHosts:

@@ -158,7 +158,7 @@ def tool_definition(settings: Settings, name: str) -> str:
 
     from rota.agents.own_code.registered import tool_registry
     from rota.agents.tools.context import ToolContext
-    from rota.agents.tools.definitions import hash_of
+    from rota.agents.tools.definitions import hash_tool
 
     async def secret(service: str) -> str:
         raise SetupRequiredError("The tool is only looked at.", what=service)
@@ -171,4 +171,4 @@ def tool_definition(settings: Settings, name: str) -> str:
         http=httpx.AsyncClient(),
         endpoints=settings.endpoints,
     )
-    return hash_of(tool_registry(settings.tools).build(name, context))
+    return hash_tool(tool_registry(settings.tools).build(name, context))

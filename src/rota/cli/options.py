@@ -76,7 +76,7 @@ class CommonOptions:
 
         Raises UnavailableError and SetupRequiredError where there is no database to work on.
         """
-        return self.as_operator(_as_them(work))
+        return self.as_operator(_for_person(work))
 
     def as_person_with_zone(self, work: Callable[[App, UserId], Awaitable[T]]) -> tuple[str, T]:
         """Do work as `as_person`, and return the person's time zone with what came of it."""
@@ -113,9 +113,9 @@ class CommonOptions:
         No event loop runs meanwhile: whoever is asked may take their time, or press Ctrl-C.
         """
         with self._server() as server:
-            seen = asyncio.run(_with_app(self.settings, server, _as_them(look)))
+            seen = asyncio.run(_with_app(self.settings, server, _for_person(look)))
             ask(seen)
-            worked = _as_them(lambda app, me: work(app, me, seen))
+            worked = _for_person(lambda app, me: work(app, me, seen))
             return asyncio.run(_with_app(self.settings, server, worked))
 
     @contextmanager
@@ -136,11 +136,11 @@ def progress(message: str) -> None:
     warn(message)
 
 
-def _as_them(work: Callable[[App, UserId], Awaitable[T]]) -> Callable[[App], Awaitable[T]]:
-    async def as_them(app: App) -> T:
+def _for_person(work: Callable[[App, UserId], Awaitable[T]]) -> Callable[[App], Awaitable[T]]:
+    async def for_person(app: App) -> T:
         return await work(app, await app.person())
 
-    return as_them
+    return for_person
 
 
 async def _with_app(settings: Settings, server: Server, work: Callable[[App], Awaitable[T]]) -> T:

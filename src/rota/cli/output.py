@@ -201,12 +201,12 @@ def _width() -> int:
     """Return how wide a line may be. What the environment says does not widen a terminal."""
     if not sys.stdout.isatty():
         return _PLAIN_WIDTH
-    said = Console().width
+    width = Console().width
     try:
         real = os.get_terminal_size(sys.stdout.fileno()).columns
     except OSError:  # it is called a terminal, and is none that can be asked
         real = 0
-    return min(said, real) if real else said
+    return min(width, real) if real else width
 
 
 def _say_wrapped(text: str, first: str, next_: str, more: str, style: str | None) -> None:

@@ -15,6 +15,7 @@ from psycopg import errors
 
 from rota.domain.errors import (
     ConflictError,
+    InvalidInputError,
     LostTransactionError,
     NotFoundError,
     RotaError,
@@ -22,6 +23,7 @@ from rota.domain.errors import (
 )
 
 _Parameters: TypeAlias = Mapping[str, Any]
+_Meaning: TypeAlias = Callable[[psycopg.Error, _Parameters], RotaError]
 
 
 def domain_error(error: psycopg.Error, parameters: _Parameters) -> RotaError:
@@ -67,6 +69,16 @@ def _deleted_person(_: psycopg.Error, __: _Parameters) -> RotaError:
     return NotFoundError("person", "who was just deleted")
 
 
+def _invalid(error: psycopg.Error, _: _Parameters) -> RotaError:
+    said = error.diag.message_primary or str(error)
+    return InvalidInputError(f"{said[:1].upper()}{said[1:]}.")
+
+
+def _beyond(bounds: str) -> _Meaning:
+    """Say what a row may hold at most (supabase/migrations, bounds)."""
+    return lambda _, __: InvalidInputError(f"That is too much: {bounds}.")
+
+
 def _name_taken(_: psycopg.Error, parameters: _Parameters) -> RotaError:
     return ConflictError(
         f"There is a schedule named {parameters['name']!r} already; choose another name (--name)."
@@ -81,9 +93,22 @@ def _otherwise(error: psycopg.Error, _: _Parameters) -> RotaError:
     return StatementError(f"{type(error).__name__}: {said}")
 
 
-_Meaning: TypeAlias = Callable[[psycopg.Error, _Parameters], RotaError]
-
 _BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
+    "agent_configurations_bounds_check": _beyond(
+        "an agent has a system prompt of at most 200,000 characters, a description of 2,000, model "
+        "settings of 20,000 and a script of 1,000,000, and JSON is at most 32 levels deep"
+    ),
+    "agent_runs_bounds_check": _beyond(
+        "a run has a prompt of at most 100,000 characters, an agent's name of 63, and options of "
+        "100,000, at most 32 levels deep; a fire time is between the years 1900 and 9000"
+    ),
+    "agent_schedules_bounds_check": _beyond(
+        "a schedule has a prompt of at most 100,000 characters, an agent's name of 63, a note of "
+        "1,000, and options of 100,000, at most 32 levels deep"
+    ),
+    "approval_rules_bounds_check": _beyond(
+        "the conditions of a rule are at most 10,000 characters, and at most 32 levels deep"
+    ),
     "agent_schedules_user_id_name_key": _name_taken,
     "approval_rules_schedule_id_fkey": _schedule_of_another,
     "audit_blocks_chain_id_fkey": _deleted_person,
@@ -91,6 +116,7 @@ _BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
 }
 
 _BY_SQLSTATE: Final[Mapping[str, _Meaning]] = {
+    "22023": _invalid,  # invalid_parameter_value
     "42501": _schedule_of_another,  # insufficient_privilege
     "54000": _too_many,  # program_limit_exceeded
     "55000": _moved_on,  # object_not_in_prerequisite_state

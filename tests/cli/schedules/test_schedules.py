@@ -121,6 +121,11 @@ def test_what_cannot_be_meant_is_refused(rota, arguments, error):
         rota("schedules", *arguments)
 
 
+def test_prompt_that_is_too_long_is_refused_with_its_bound(rota):
+    with pytest.raises(InvalidInputError, match="at most 100,000 characters"):
+        rota("schedules", "add", "watcher", "every 1h", "--prompt", "x" * 100_001)
+
+
 def test_why_and_backfill_speak_of_a_missed_time(rota, owner_sql):
     rota("schedules", "add", "watcher", "@hourly")
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)

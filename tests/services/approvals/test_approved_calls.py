@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from itertools import islice
 from typing import Annotated, Any
 
 import pytest
@@ -24,7 +25,6 @@ from rota.security.gate.guard import GateGuard
 from rota.security.gate.tool_wrapper import wrap_tools_with_approval
 from rota.store.runs import rows as run_rows
 from tests.services.approvals.test_tool_wrapper import (
-    IN_THREAD,
     ON_LOOP,
     agent_calling,
     pay_tool,
@@ -111,33 +111,27 @@ async def decided(desk, *, arguments=None):
     await desk.approve()
 
 
-async def called(way, wrapped):
-    if way in ON_LOOP:
-        return await ON_LOOP[way](wrapped)
-    return await asyncio.to_thread(IN_THREAD[way], wrapped)
-
-
-@pytest.mark.parametrize("way", [*IN_THREAD, *ON_LOOP])
+@pytest.mark.parametrize("way", ON_LOOP)
 async def test_every_way_runs_it_once(desk, attempts, effects, way):
-    assert HELD in await called(way, await gated(attempts, pay_tool(effects)))
-    assert HELD in await called(way, await gated(attempts, pay_tool(effects)))  # nobody decided
+    assert HELD in await ON_LOOP[way](await gated(attempts, pay_tool(effects)))
+    assert HELD in await ON_LOOP[way](await gated(attempts, pay_tool(effects)))  # nobody decided
     await decided(desk)
     wrapped = await gated(attempts, pay_tool(effects))
 
-    first = await called(way, wrapped)
-    again = await called(way, wrapped)  # as a middleware does that tries again
+    first = await ON_LOOP[way](wrapped)
+    again = await ON_LOOP[way](wrapped)  # as a middleware does that tries again
 
     assert effects == [(100, "eve")]
     assert (first, again) == ("paid", "paid")
     assert (await desk.action())["status"] == "succeeded"
 
 
-@pytest.mark.parametrize("way", [*IN_THREAD, *ON_LOOP])
+@pytest.mark.parametrize("way", ON_LOOP)
 async def test_every_way_runs_what_its_owner_wrote(desk, attempts, effects, way):
-    await called(way, await gated(attempts, pay_tool(effects)))
+    await ON_LOOP[way](await gated(attempts, pay_tool(effects)))
     await decided(desk, arguments={"amount": 7, "to": "bob"})
 
-    answer = await called(way, await gated(attempts, pay_tool(effects)))
+    answer = await ON_LOOP[way](await gated(attempts, pay_tool(effects)))
 
     assert effects == [(7, "bob")]
     assert answer.endswith("paid")
@@ -147,11 +141,13 @@ async def test_every_way_runs_what_its_owner_wrote(desk, attempts, effects, way)
 async def test_calls_side_by_side_at_one_place_run_it_once(desk, attempts, effects):
     """A tool_call_id that is used twice, or a graph that runs a step twice at once."""
 
+    others_answered = asyncio.Event()
+
     @tool
     async def pay(amount: int, to: str) -> str:
         """Pay somebody."""
         effects.append((amount, to))
-        await asyncio.sleep(0.05)
+        await others_answered.wait()
         return "paid"
 
     arguments = {"amount": 1, "to": "eve"}
@@ -159,11 +155,14 @@ async def test_calls_side_by_side_at_one_place_run_it_once(desk, attempts, effec
     await decided(desk)
     wrapped = await gated(attempts, pay)
 
-    answers = await asyncio.gather(*(wrapped.ainvoke(arguments) for _ in range(5)))
+    calls = [asyncio.create_task(wrapped.ainvoke(arguments)) for _ in range(5)]
+    others = [await answer for answer in islice(asyncio.as_completed(calls), 4)]
+    others_answered.set()
+    answers = await asyncio.gather(*calls)
 
     assert effects == [(1, "eve")]
+    assert all("is being run already" in answer for answer in others)
     assert answers.count("paid") == 1
-    assert sum("is being run already" in answer for answer in answers) == 4
 
 
 async def test_approval_is_for_these_arguments_at_this_place(desk, attempts, effects):
@@ -258,10 +257,10 @@ async def test_tool_of_one_string_runs_as_approved(desk, attempts, effects):
     def inner():
         return Tool(name="pay", description="x", func=lambda text: effects.append(text) or "ok")
 
-    await asyncio.to_thread((await gated(attempts, inner())).invoke, "hello")
+    await (await gated(attempts, inner())).ainvoke("hello")
     await decided(desk)
 
-    answer = await asyncio.to_thread((await gated(attempts, inner())).invoke, "hello")
+    answer = await (await gated(attempts, inner())).ainvoke("hello")
 
     assert (answer, effects) == ("ok", ["hello"])
 

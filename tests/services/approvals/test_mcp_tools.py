@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from langchain_core.messages import AIMessage
+from langchain_core.tools import ToolException
 from langchain_mcp_adapters.client import MultiServerMCPClient
 from langchain_mcp_adapters.tools import load_mcp_tools
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 
 from rota.agents.tools.context import ToolRegistry
-from rota.agents.tools.definitions import hash_of
+from rota.agents.tools.definitions import hash_tool
 from rota.domain.agents.tool_hints import hints_in
 from rota.domain.runs.steps import StepKey
 from rota.security.gate.calls import CURRENT_STEP
@@ -77,7 +78,7 @@ ON_LOOP = {
     "_arun": lambda t: t._arun(**ARGUMENTS, config={}),
     "ToolNode": _by_tool_node,
 }
-IN_THREAD = {
+SYNCHRONOUS = {
     "invoke": lambda t: t.invoke(ARGUMENTS),
     "run": lambda t: t.run(ARGUMENTS),
     "batch": lambda t: t.batch([ARGUMENTS]),
@@ -86,17 +87,27 @@ IN_THREAD = {
 }
 
 
-@pytest.mark.parametrize("ways", [ON_LOOP, IN_THREAD], ids=["asynchronous", "synchronous"])
-async def test_every_way_to_a_tool_of_a_server_ends_at_the_gate(desk, attempts, book, ways):
+async def test_every_way_to_a_tool_of_a_server_ends_at_the_gate(desk, attempts, book):
     async with bank(book) as tools:
-        for number, way in enumerate(ways):
+        for number, way in enumerate(ON_LOOP):
             CURRENT_STEP.set(StepKey(1, number))
             wrapped = await gated(attempts, tools["pay"])
-            call = ways[way](wrapped) if way in ON_LOOP else asyncio.to_thread(ways[way], wrapped)
-            assert HELD in str(await call), way
+            assert HELD in str(await ON_LOOP[way](wrapped)), way
             assert book.read_text() == "", way
 
-    assert [action["arguments"] for action in await desk.actions()] == [ARGUMENTS] * len(ways)
+    assert [action["arguments"] for action in await desk.actions()] == [ARGUMENTS] * len(ON_LOOP)
+
+
+@pytest.mark.parametrize("way", SYNCHRONOUS)
+async def test_synchronous_way_to_a_tool_of_a_server_is_refused(desk, attempts, book, way):
+    async with bank(book) as tools:
+        wrapped = await gated(attempts, tools["pay"])
+        with suppress(ToolException):  # of `_run`, which nothing turns into a message
+            answer = await asyncio.to_thread(SYNCHRONOUS[way], wrapped)
+            assert "can only be called asynchronously" in str(answer)
+        assert book.read_text() == ""
+
+    assert await desk.actions() == []
 
 
 async def test_approved_call_of_a_server_runs_once(desk, attempts, book):
@@ -171,7 +182,7 @@ async def test_approval_is_not_one_of_what_the_server_made_of_its_tool_since(wor
             "pay",
             "requires_approval",
             read_only=False,
-            definition_hash=hash_of(tools["pay"]),
+            definition_hash=hash_tool(tools["pay"]),
         )
         desk = agents_desk(workshop, tools["pay"])
         await desk.run({"tool": "pay", "args": {"amount": 1, "to": "bob"}})

@@ -101,7 +101,7 @@ def pay_tool(effects):
 
 
 ARGS = {"amount": "0100", "to": "eve", "smuggled": "x"}
-IN_THREAD = {
+SYNCHRONOUS = {
     "invoke": lambda t: t.invoke(ARGS),
     "run": lambda t: t.run(ARGS),
     "batch": lambda t: t.batch([ARGS])[0],
@@ -158,15 +158,20 @@ async def _first_of_stream(stream):
     return chunks[0]
 
 
-@pytest.mark.parametrize("way", IN_THREAD)
-async def test_synchronous_ways_are_held(workshop, context, effects, way):
+@pytest.mark.parametrize("way", SYNCHRONOUS)
+@pytest.mark.parametrize("on_loop", [False, True])
+async def test_synchronous_ways_are_refused(workshop, context, effects, way, on_loop):
     wrapped = gated(pay_tool(effects), context)
 
-    answer = await asyncio.to_thread(IN_THREAD[way], wrapped)
+    try:
+        call = SYNCHRONOUS[way]
+        answer = call(wrapped) if on_loop else await asyncio.to_thread(call, wrapped)
+    except ToolException as error:  # of `_run`, which nothing turns into a message
+        answer = str(error)
 
     assert effects == []
-    assert "needs the owner's approval" in answer
-    assert (await workshop.row("pending_actions"))["arguments"] == {"amount": 100, "to": "eve"}
+    assert answer == "pay can only be called asynchronously; it did not run."
+    assert await workshop.rows("pending_actions") == []
 
 
 @pytest.mark.parametrize("way", ON_LOOP)
@@ -181,13 +186,6 @@ async def test_asynchronous_ways_are_held(workshop, context, effects, way):
     assert action["arguments"] == {"amount": 100, "to": "eve"}  # coerced, without what was smuggled
     assert action["arguments_hash"] == arguments_hash({"amount": 100, "to": "eve"})
     assert action["tool_version"] == 3
-
-
-async def test_synchronous_call_on_the_loop_itself_fails_closed(context, effects):
-    wrapped = gated(pay_tool(effects), context)
-
-    assert "it did not run" in wrapped.invoke(ARGS)
-    assert effects == []
 
 
 async def test_an_undeclared_tool_is_held(workshop, context, effects):
@@ -275,7 +273,7 @@ async def test_a_held_tool_with_artifacts_answers_in_its_form(context, effects):
 async def test_a_tool_of_one_string_takes_it_by_position(context, effects):
     inner = Tool(name="free", description="x", func=lambda text: effects.append(text) or "ok")
 
-    answer = await asyncio.to_thread(gated(inner, context).invoke, "hello")
+    answer = await gated(inner, context).ainvoke("hello")
 
     assert (answer, effects) == ("ok", ["hello"])
 
@@ -436,22 +434,11 @@ async def entries(workshop, recorder):
     return [(*(row[name] for name in names), row["arguments"]) for row in rows]
 
 
-async def invoke(agent, *, in_thread):
-    """Run an agent on the loop, or synchronously in a thread; returns what its tool answered."""
-    if not in_thread:
-        return await run(agent)
-    state = await asyncio.to_thread(agent.invoke, {"messages": [HumanMessage("go")]})
-    return next(m for m in state["messages"] if m.type == "tool")
-
-
 OUTSIDE = "not behind the approval gate"
 
 
-@pytest.mark.parametrize("in_thread", [False, True])
 @pytest.mark.parametrize("fails", [False, True])
-async def test_call_of_an_admitted_tool_leaves_entries(
-    workshop, context, recorder, in_thread, fails
-):
+async def test_call_of_an_admitted_tool_leaves_entries(workshop, context, recorder, fails):
     @tool
     def look(where: str, password: str) -> str:
         """Look."""
@@ -463,7 +450,7 @@ async def test_call_of_an_admitted_tool_leaves_entries(
     args = {"where": "x", "password": "hunter2"}
     agent = agent_calling("look", args, [look], [GateGuard(context, [look])])
 
-    message = await invoke(agent, in_thread=in_thread)
+    message = await run(agent)
 
     shown = {"where": "x", "password": "[redacted]"}
     assert message.status == ("error" if fails else "success")
@@ -496,14 +483,11 @@ async def test_admitted_tool_that_is_cancelled_leaves_an_entry(workshop, context
     assert (ended[3], ended[4]) == ("unknown", f"{OUTSIDE}: cancelled")
 
 
-@pytest.mark.parametrize("in_thread", [False, True])
-async def test_call_of_a_tool_that_is_not_there_leaves_an_entry(
-    workshop, context, recorder, in_thread
-):
+async def test_call_of_a_tool_that_is_not_there_leaves_an_entry(workshop, context, recorder):
     free = gated(Tool.from_function(lambda _: "x", "free", "Free."), context)
     agent = agent_calling("nosuch", {"x": 1, "otp": 5}, [free], [GateGuard(context)])
 
-    message = await invoke(agent, in_thread=in_thread)
+    message = await run(agent)
 
     assert message.status == "error"
     assert await entries(workshop, recorder) == [
@@ -518,17 +502,16 @@ async def test_call_of_a_tool_that_is_not_there_leaves_an_entry(
     ]
 
 
-@pytest.mark.parametrize("in_thread", [False, True])
 @pytest.mark.parametrize("handled", [False, True])
 async def test_arguments_that_a_tool_does_not_take_leave_an_entry(
-    workshop, context, recorder, effects, in_thread, handled
+    workshop, context, recorder, effects, handled
 ):
     inner = pay_tool(effects)
     inner.handle_validation_error = handled
     args = {"amount": "many", "token": "hunter2"}
     agent = agent_calling("pay", args, [gated(inner, context)], [GateGuard(context)])
 
-    message = await invoke(agent, in_thread=in_thread)
+    message = await run(agent)
 
     assert message.status == "error"
     assert effects == []
@@ -544,7 +527,7 @@ async def test_arguments_that_a_tool_does_not_take_leave_an_entry(
     ]
 
 
-async def test_sync_agent_in_a_thread_is_held_too(context, effects):
+async def test_synchronous_agent_in_a_thread_runs_no_tool(context, effects):
     agent = agent_calling(
         "pay",
         {"amount": 1, "to": "eve"},
@@ -552,10 +535,10 @@ async def test_sync_agent_in_a_thread_is_held_too(context, effects):
         [GateGuard(context)],
     )
 
-    state = await asyncio.to_thread(agent.invoke, {"messages": [HumanMessage("go")]})
+    with pytest.raises(NotImplementedError):
+        await asyncio.to_thread(agent.invoke, {"messages": [HumanMessage("go")]})
 
     assert effects == []
-    assert "needs the owner's approval" in state["messages"][2].content
 
 
 async def test_a_tool_nested_in_a_tool_is_held(context, effects):

@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from rota.domain.errors import UnavailableError
 from rota.domain.runs.run import ResultStatus
+from rota.security.gate.policy import CallPolicy
 from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER
 from tests.services.running import make_run, until
@@ -101,6 +103,56 @@ async def test_effect_that_never_finished_is_repeated_only_if_idempotent(worksho
     if not idempotent:
         assert "unknown" in outcome.content
         assert "not repeated" in outcome.content
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_call_that_was_handed_over_before_it_began_is_made_by_the_next_attempt(
+    workshop, monkeypatch, has_begun
+):
+    """Handed over while the gate judges it, it provably did not run; while it runs, it may have."""
+    await workshop.declare("wait", read_only=False, idempotent=False)
+    await workshop.agent(
+        {"steps": [{"calls": [{"tool": "wait"}]}], "answer": "{{ results[0] }}"}, tools=["wait"]
+    )
+    service, judged, decide = workshop.service(), asyncio.Event(), CallPolicy.decide
+
+    async def hang(self, *args):
+        judged.set()
+        await asyncio.Event().wait()
+
+    if has_begun:
+        schedule, attempt = await begin(workshop, service)
+    else:
+        monkeypatch.setattr(CallPolicy, "decide", hang)
+        workshop.toolbox.gate = asyncio.Event()
+        schedule = await workshop.schedule()
+        attempt = asyncio.create_task(service.execute(schedule))
+        await asyncio.wait_for(judged.wait(), 10)
+        monkeypatch.setattr(CallPolicy, "decide", decide)
+    attempt.cancel()
+    await asyncio.gather(attempt, return_exceptions=True)
+
+    outcome = await resume(workshop, service, schedule)
+
+    assert workshop.toolbox.calls == [("wait", None)]
+    assert ("unknown" in outcome.content) == has_begun
+    assert has_begun or outcome.content == "waited"
+
+
+async def test_run_goes_on_later_where_the_database_is_away_before_it_begins(workshop):
+    async def prices():
+        raise UnavailableError("The database did not answer in time.", service="database")
+
+    await workshop.agent({"steps": [], "answer": "here"})
+    schedule = await workshop.schedule()
+
+    with pytest.raises(UnavailableError):
+        await workshop.service(prices=prices).execute(schedule)
+
+    assert await workshop.rows("agent_execution_results") == []
+    workshop.toolbox.gate = asyncio.Event()
+    outcome = await resume(workshop, workshop.service(), schedule)
+    assert (outcome.status, outcome.content) == (ResultStatus.SUCCESS, "here")
 
 
 async def test_disabled_tool_is_gone_for_the_next_attempt(workshop):

@@ -174,7 +174,8 @@ async def test_a_token_that_no_header_can_hold_is_not_quoted(gmail):
         return "bad\ntoken"
 
     with pytest.raises(SetupRequiredError, match="damaged") as error:
-        await GmailClient(gmail.url, token).search()
+        async with httpx.AsyncClient() as http:
+            await GmailClient(gmail.url, token, http=http).search()
     assert "bad" not in str(error.value)
     assert gmail.requests == []
 
@@ -251,7 +252,8 @@ async def test_a_slow_gmail_times_out(gmail):
 
     gmail.always = Failure(200, delay=0.3)
     with pytest.raises(UnavailableError, match=r"did not answer within 0\.05 s"):
-        await GmailClient(gmail.url, token, timeout=0.05, sleep=sleep).search()
+        async with httpx.AsyncClient() as http:
+            await GmailClient(gmail.url, token, http=http, timeout=0.05, sleep=sleep).search()
 
 
 async def test_a_gmail_that_is_not_there_is_unavailable(waits):
@@ -265,7 +267,8 @@ async def test_a_gmail_that_is_not_there_is_unavailable(waits):
         waits.append(seconds)
 
     with pytest.raises(UnavailableError, match="could not be reached"):
-        await GmailClient(url, token, sleep=sleep).search()
+        async with httpx.AsyncClient() as http:
+            await GmailClient(url, token, http=http, sleep=sleep).search()
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"messages":[{"no":"id"}]}', b"[" * 100_000])

@@ -10,7 +10,7 @@ import pytest
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.limits import DayLimits, Limits
 from rota.domain.runs.option_drafts import LARGEST, OptionDraft, read_options
-from rota.domain.runs.options import Precheck, RunOptions, parse_run_options
+from rota.domain.runs.options import Precheck, RunOptions
 
 SCHEMA = '{"type": "object"}'
 EVERYTHING = OptionDraft(
@@ -47,7 +47,7 @@ def test_everything_that_can_be_written_is_read():
 
 def test_what_is_read_survives_the_way_through_a_row():
     options = EVERYTHING.options()
-    assert parse_run_options(json.loads(json.dumps(options.as_json()))) == options
+    assert RunOptions.parse(json.loads(json.dumps(options.as_json()))) == options
 
 
 @pytest.mark.parametrize(

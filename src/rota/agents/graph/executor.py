@@ -16,7 +16,7 @@ from rota.agents.graph.graph import GraphContext, graph, within
 from rota.agents.journal.journal import Journal
 from rota.agents.models.building import BuiltModels, retry_policy
 from rota.agents.tools.context import ToolContext, ToolRegistry
-from rota.agents.tools.definitions import as_it_is
+from rota.agents.tools.definitions import effective_declaration
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import NotFoundError
@@ -192,7 +192,7 @@ def build_tools(
             else tool
             for tool, declaration in pairs
         ),
-        {declaration.name: as_it_is(declaration, tool) for tool, declaration in pairs},
+        {declaration.name: effective_declaration(declaration, tool) for tool, declaration in pairs},
     )
 
 

@@ -35,8 +35,8 @@ from rota.domain.errors import InvalidInputError, RotaError, SuspendedError
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.steps import MODEL_CALL, Step, StepKey, StepStatus
 from rota.security.gate.arguments import canonical_arguments
-from rota.security.gate.calls import CURRENT_STEP
-from rota.security.gate.guard import UnwrappedLedger, recording_unwrapped
+from rota.security.gate.calls import CURRENT_STEP, ApprovalLedger
+from rota.security.gate.guard import recording_unwrapped
 from rota.security.gate.tool_wrapper import GatedTool
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact, redact_error
@@ -73,7 +73,7 @@ class Journal:
     def __init__(
         self,
         steps: StepRecorder,
-        ledger: UnwrappedLedger,
+        ledger: ApprovalLedger,
         *,
         declarations: Mapping[str, ToolDeclaration],
         clock: Callable[[], datetime],

@@ -170,7 +170,8 @@ class _Scribe(AsyncCallbackHandler):
 
 
 async def _refused(approval: ApprovalContext, name: str, arguments: Mapping[str, Any]) -> None:
-    await approval.ledger.refused(name, arguments, "called by a graph around the gate")
+    why = "called by a graph around the gate"
+    await approval.ledger.unjudged(name, arguments, "not_run", why)
 
 
 def _name(serialized: Mapping[str, Any] | None, metadata: Mapping[str, Any] | None) -> str:

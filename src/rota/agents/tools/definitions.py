@@ -18,24 +18,24 @@ _KNOWN: Final[dict[tuple[Any, str, str, tuple[tuple[str, bool], ...]], str]] = {
 _MOST_KNOWN: Final = 500
 
 
-def hash_of(tool: BaseTool) -> str:
+def hash_tool(tool: BaseTool) -> str:
     """Return the hash of a tool's name, description, schema and hints, as its code gives them.
 
     Raises InvalidInputError for a tool whose arguments no JSON Schema describes.
     """
     hints = hints_in(tool.metadata)
-    schema = tool.args_schema
-    key = (schema, tool.name, tool.description, tuple(sorted(hints.items())))
-    is_known = schema is not None and not isinstance(schema, dict)
+    arguments = tool.args_schema
+    key = (arguments, tool.name, tool.description, tuple(sorted(hints.items())))
+    is_known = arguments is not None and not isinstance(arguments, dict)
     if is_known and (known := _KNOWN.get(key)) is not None:
         return known
-    described: Mapping[str, Any] | None = argument_schema(tool)
-    if described is None:
+    schema: Mapping[str, Any] | None = argument_schema(tool)
+    if schema is None:
         raise InvalidInputError(
             f"{tool.name} takes arguments that no JSON Schema describes; it cannot be pinned.",
             field="pin",
         )
-    made = definition_hash(tool.name, tool.description, described, hints)
+    made = definition_hash(tool.name, tool.description, schema, hints)
     if is_known:
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.clear()
@@ -43,21 +43,21 @@ def hash_of(tool: BaseTool) -> str:
     return made
 
 
-def as_it_is(declaration: ToolDeclaration, tool: BaseTool) -> ToolDeclaration:
+def effective_declaration(declaration: ToolDeclaration, tool: BaseTool) -> ToolDeclaration:
     """Return what holds for a tool that was built: its hints count, and so does a change of it."""
     hints = hints_in(tool.metadata)
-    held = tightened(declaration, hints) if hints else declaration
+    effective = tightened(declaration, hints) if hints else declaration
     if declaration.definition_hash is None:
-        return held
+        return effective
     try:
-        current = hash_of(tool)
+        current = hash_tool(tool)
     except InvalidInputError:
-        return changed(held)
-    held = replace(held, current_hash=current)
-    return held if current == declaration.definition_hash else changed(held)
+        return distrusted(effective)
+    effective = replace(effective, current_hash=current)
+    return effective if current == declaration.definition_hash else distrusted(effective)
 
 
-def changed(declaration: ToolDeclaration) -> ToolDeclaration:
+def distrusted(declaration: ToolDeclaration) -> ToolDeclaration:
     """Return what holds for a tool that is not the one that was declared: it is not trusted."""
     return replace(
         declaration,

@@ -94,10 +94,10 @@ def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
 
 def print_options(schedule: Schedule) -> None:
     """Print how a schedule's runs are executed, where it says so."""
-    from rota.domain.runs.options import parse_run_options
+    from rota.domain.runs.options import RunOptions
 
     try:
-        lines = parse_run_options(schedule.options).in_words()
+        lines = RunOptions.parse(schedule.options).in_words()
     except InvalidInputError as error:  # written past rota
         output.say(f"Options    cannot be read, so its runs fail: {error.message}")
         return

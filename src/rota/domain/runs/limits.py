@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal
 from uuid import UUID
 
-from rota.domain.errors import InvalidInputError, RotaError
+from rota.domain.errors import RotaError
 from rota.domain.runs.option_kinds import (
     Count,
     Dollars,
     Flag,
+    Options,
     Seconds,
     counted,
     length,
@@ -39,12 +40,15 @@ class LimitReachedError(RotaError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Options):
     """Limits of one run. None: not set at this place.
 
     `wall_seconds` counts active time over all attempts; `idle_seconds` time without any progress of
     a model or tool; `steps` model calls; `tokens` input and output together; `cost_usd` US dollars.
     """
+
+    NOUN = "limit"
+    PLACE = "limits"
 
     wall_seconds: int | None = option(
         Seconds(),
@@ -79,36 +83,22 @@ class Limits:
         says=money,
     )
 
-    def overridden_by(self, other: Limits) -> Limits:
-        """Return these limits with those that `other` sets in their place."""
-        return replace(self, **other.as_set())
-
     def tightened_by(self, other: Limits) -> Limits:
         """Return the lower of both where both are set: who may not loosen, may still tighten."""
         tighter = {
-            name: value if (own := getattr(self, name)) is None else min(own, value)
-            for name, value in other.as_set().items()
+            name: theirs if (own := getattr(self, name)) is None else min(own, theirs)
+            for name in options_of(Limits)
+            if (theirs := getattr(other, name)) is not None
         }
         return replace(self, **tighter)
 
-    def as_set(self) -> dict[str, Any]:
-        """Return the limits that are set, by name."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the limits that are set as JSON; money is a string, so that no cent is lost."""
-        return _as_json(self.as_set())
-
-    @classmethod
-    def parse(cls, value: object, *, where: str = "limits") -> Self:
-        """Read limits from JSON; raises InvalidInputError naming the place."""
-        return cls(**_parsed(value, cls, where))
-
 
 @dataclass(frozen=True, slots=True)
-class DayLimits:
+class DayLimits(Options):
     """Limits of everything that is run in one day of the owner's zone. None: no limit."""
+
+    NOUN = "limit"
+    PLACE = "day_limits"
 
     tokens: int | None = option(
         Count(),
@@ -123,24 +113,7 @@ class DayLimits:
     )
 
     def __bool__(self) -> bool:
-        return self.tokens is not None or self.cost_usd is not None
-
-    def overridden_by(self, other: DayLimits) -> DayLimits:
-        """Return these limits with those that `other` sets in their place."""
-        return DayLimits(
-            self.tokens if other.tokens is None else other.tokens,
-            self.cost_usd if other.cost_usd is None else other.cost_usd,
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the limits that are set, as JSON."""
-        values = {"tokens": self.tokens, "cost_usd": self.cost_usd}
-        return _as_json({name: value for name, value in values.items() if value is not None})
-
-    @classmethod
-    def parse(cls, value: object, *, where: str = "day_limits") -> Self:
-        """Read limits from JSON; raises InvalidInputError naming the place."""
-        return cls(**_parsed(value, cls, where))
+        return self != DayLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,32 +128,6 @@ class Spent:
 
     def __bool__(self) -> bool:
         return self.tokens > 0 or self.cost_usd > 0
-
-
-def _parsed(value: object, kind: type, where: str) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise InvalidInputError(f"{where} is a mapping of names to numbers.", field=where)
-    options = options_of(kind)
-    parsed: dict[str, Any] = {}
-    for name, given in value.items():
-        place = f"{where}.{name}"
-        if name not in options:
-            raise InvalidInputError(
-                f"There is no limit {str(name)[:60]!r}; there are {', '.join(options)}.",
-                field=place,
-            )
-        if given is None:
-            continue
-        parsed[name] = options[name].kind.parse(given, place)
-    return parsed
-
-
-def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: str(value) if isinstance(value, Decimal) else value for name, value in values.items()
-    }
 
 
 LimitName = Literal["max_concurrency", "day_tokens", "day_cost_usd"]

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.contracts import parse_contract
 from rota.domain.runs.option_kinds import Written, change, flags_of, from_file, options_of
-from rota.domain.runs.options import RunOptions, parse_run_options
+from rota.domain.runs.options import RunOptions
 from rota.domain.text.storable import storable_json
 
 LARGEST: Final = 100_000
@@ -64,7 +64,7 @@ def read_options(values: Mapping[str, Any]) -> RunOptions:
 def checked(options: RunOptions) -> RunOptions:
     """Return options as a row may have them; raises InvalidInputError naming the place."""
     written = options.as_json()
-    read = parse_run_options(written)
+    read = RunOptions.parse(written)
     if read.output is not None:
         parse_contract(read.output)
     if storable_json(written) != written:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.drafts import NONE
@@ -261,7 +261,7 @@ class Option:
     label: str
     says: Callable[[Any], str]
     of_one_run: bool
-    group: type | None = None
+    group: type[Options] | None = None
 
 
 def option(
@@ -277,10 +277,68 @@ def option(
     return field(default=kind.empty, metadata={"option": declared})
 
 
-def group(of: type, *, label: str, of_one_run: bool = False) -> Any:
+def group(of: type[Options], *, label: str, of_one_run: bool = False) -> Any:
     """Declare a field that is a group of options."""
     declared = Option(Kind(), (), None, label, str, of_one_run, of)
     return field(default_factory=of, metadata={"option": declared})
+
+
+class Options:
+    """What dataclasses of options have in common.
+
+    `NOUN` is what one of them is called, `PLACE` where a group of them stands among all options.
+    """
+
+    __slots__ = ()
+    NOUN: ClassVar[str]
+    PLACE: ClassVar[str] = ""
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Read options from a row's JSON; raises InvalidInputError naming the place."""
+        if value is None:
+            return cls()
+        if not isinstance(value, Mapping):
+            where = cls.PLACE or "options"
+            raise InvalidInputError(f"{where} is a mapping of names to values.", field=where)
+        options = options_of(cls)
+        parsed: dict[str, Any] = {}
+        for name, given in value.items():
+            place = f"{cls.PLACE}.{name}".lstrip(".")
+            if name not in options:
+                raise InvalidInputError(
+                    f"There is no {cls.NOUN} {str(name)[:60]!r}; there are {', '.join(options)}.",
+                    field=place[:60],
+                )
+            declared = options[name]
+            if declared.group is not None:
+                parsed[name] = declared.group.parse(given)
+            elif given is not None:
+                parsed[name] = declared.kind.parse(given, place)
+        return cls(**parsed)
+
+    def overridden_by(self, other: Self) -> Self:
+        """Return these options with what `other` sets in their place."""
+        merged: dict[str, Any] = {}
+        for name, declared in options_of(type(self)).items():
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if declared.group is not None:
+                merged[name] = ours.overridden_by(theirs)
+            else:
+                merged[name] = ours if theirs == declared.kind.empty else theirs
+        return type(self)(**merged)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is set, as a row has it."""
+        written: dict[str, Any] = {}
+        for name, declared in options_of(type(self)).items():
+            value = getattr(self, name)
+            if declared.group is not None:
+                if values := value.as_json():
+                    written[name] = values
+            elif value != declared.kind.empty:
+                written[name] = declared.kind.as_json(value)
+        return written
 
 
 def options_of(kind: type) -> Mapping[str, Option]:

@@ -21,6 +21,7 @@ from rota.domain.runs.option_kinds import (
     Flag,
     Kind,
     ModelName,
+    Options,
     Seconds,
     Text,
     Texts,
@@ -54,10 +55,6 @@ class Precheck:
     kind: Literal["tool", "callable"]
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as a row has it."""
-        return {self.kind: self.name, **({"arguments": self.arguments} if self.arguments else {})}
 
     def __str__(self) -> str:
         name = self.name if self.kind == "tool" else f"{CALLABLE}{self.name}"
@@ -102,7 +99,8 @@ class _PrecheckKind(Kind):
         return Precheck(before.kind, before.name, given)
 
     def as_json(self, value: Precheck) -> dict[str, Any]:
-        return value.as_json()
+        arguments = {"arguments": value.arguments} if value.arguments else {}
+        return {value.kind: value.name, **arguments}
 
 
 class _OutputKind(Kind):
@@ -128,9 +126,6 @@ class _OutputKind(Kind):
                 output["sections"] = list(sections)
         return output or None
 
-    def as_json(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(value)
-
 
 def _demands(output: Mapping[str, Any]) -> str:
     contract = parse_contract(output)
@@ -145,12 +140,14 @@ _WAIT: Final = Seconds(
 
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(Options):
     """What a schedule, or one run, asks for beside its prompt. None and empty: nothing.
 
     `output` is an output contract as JSON (domain/runs/contracts); `approvals_expire` and
     `approvals_remind` are seconds. In a `dry_run` only tools that read are called.
     """
+
+    NOUN = "option"
 
     model: str | None = option(
         ModelName(),
@@ -263,29 +260,6 @@ class RunOptions:
         """The answer that is stored but not announced: the one set, or OK with a checklist."""
         return self.quiet_answer or ("OK" if self.checklist else None)
 
-    def overridden_by(self, other: RunOptions) -> RunOptions:
-        """Return these options with what `other` sets in their place."""
-        merged: dict[str, Any] = {}
-        for name, declared in options_of(RunOptions).items():
-            ours, theirs = getattr(self, name), getattr(other, name)
-            if declared.group is not None:
-                merged[name] = ours.overridden_by(theirs)
-            else:
-                merged[name] = ours if theirs == declared.kind.empty else theirs
-        return RunOptions(**merged)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what is set, as a row has it."""
-        written: dict[str, Any] = {}
-        for name, declared in options_of(RunOptions).items():
-            value = getattr(self, name)
-            if declared.group is not None:
-                if values := value.as_json():
-                    written[name] = values
-            elif value != declared.kind.empty:
-                written[name] = declared.kind.as_json(value)
-        return written
-
     def in_words(self) -> list[tuple[str, str]]:
         """Say what is set, with a label each; a text may have several lines.
 
@@ -301,28 +275,3 @@ class RunOptions:
             if text and declared.label:
                 said.setdefault(declared.label, []).append(text)
         return [(label, "; ".join(texts)) for label, texts in said.items()]
-
-
-def parse_run_options(value: object) -> RunOptions:
-    """Read options from a row's JSON; raises InvalidInputError naming the place.
-
-    The output contract is not looked into: that is for domain/runs/contracts.
-    """
-    if value is None:
-        return RunOptions()
-    if not isinstance(value, Mapping):
-        raise InvalidInputError("The options of a run are a mapping.", field="options")
-    options = options_of(RunOptions)
-    for name in value:
-        if name not in options:
-            raise InvalidInputError(
-                f"There is no option {str(name)[:60]!r}; there are {', '.join(sorted(options))}.",
-                field=str(name)[:60],
-            )
-    parsed: dict[str, Any] = {}
-    for name, given in value.items():
-        if declared := options[name].group:
-            parsed[name] = declared.parse(given)  # type: ignore[attr-defined]  # Limits, DayLimits
-        elif given is not None:
-            parsed[name] = options[name].kind.parse(given, name)
-    return RunOptions(**parsed)

@@ -1,6 +1,7 @@
-"""Runs, results, journals and usage as people look at them: one row of the database each.
+"""Runs, results and usage as people look at them: one row of the database each.
 
-The store makes them, services return them, and faces (command line, API, web) show them.
+The store makes them, services return them, and faces (command line, API, web) show them. A run that
+is to be executed is a `Run`; the calls that it made are `Step`s.
 """
 
 from __future__ import annotations

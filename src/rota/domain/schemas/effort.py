@@ -53,7 +53,10 @@ class SchemaGraph:
     def __init__(self, schema: object, *, where: str = "schema") -> None:
         self._nodes = read_nodes(schema, where=where)
         self._within = [Counter({number: 1}) for number in range(len(self._nodes))]
-        self._costs = [_own_cost(node) for node in self._nodes]
+        self._costs = [
+            _Cost(1, n.weight, n.patterns, n.key_patterns + len(n.keys), int(n.is_unique))
+            for n in self._nodes
+        ]
         self._expand()
 
     def effort(self, value: object, *, limit: int) -> Effort:
@@ -150,12 +153,6 @@ class SchemaGraph:
                     for own, other in zip(self._costs[number], self._costs[inner], strict=True)
                 )
             )
-
-
-def _own_cost(node: Node) -> _Cost:
-    return _Cost(
-        1, node.weight, node.patterns, node.key_patterns + len(node.keys), int(node.is_unique)
-    )
 
 
 def _counted(asked: Iterable[tuple[Iterable[int], int]]) -> Counter[int]:

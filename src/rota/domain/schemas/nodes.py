@@ -91,11 +91,20 @@ class _Reader:
             if self._waiting:
                 node, schema = self._waiting.pop()
                 for keyword, value in schema.items():
-                    if (reading := _READINGS.get(keyword)) is not None:
-                        reading(self, node, value, f"{node.place}.{keyword}")
+                    self._read_keyword(node, keyword, value, f"{node.place}.{keyword}")
             else:  # by now all anchors are known
                 node, reference, place = self._references.pop()
                 node.here.append(self._target(reference, place))
+
+    def _read_keyword(self, node: Node, keyword: str, value: object, place: str) -> None:
+        if keyword in _SUBSCHEMA:
+            getattr(node, _SUBSCHEMA[keyword]).append(self._number(value, place))
+            if keyword.startswith("unevaluated"):
+                node.here_times = UNEVALUATED_TIMES
+        elif keyword in _SUBSCHEMAS:
+            getattr(node, _SUBSCHEMAS[keyword]).extend(self._members(value, place).values())
+        elif keyword in _READINGS:
+            _READINGS[keyword](self, node, value, place)
 
     def _number(self, schema: object, place: str) -> int:
         """Return the number of a subschema, which is read later if it is a new one."""
@@ -116,12 +125,6 @@ class _Reader:
         if isinstance(value, list):
             return {n: self._number(inner, f"{place}[{n}]") for n, inner in enumerate(value)}
         return {}
-
-    def here(self, node: Node, value: Any, place: str) -> None:
-        node.here.append(self._number(value, place))
-
-    def all_here(self, node: Node, value: Any, place: str) -> None:
-        node.here += self._members(value, place).values()
 
     def reference(self, node: Node, value: Any, place: str) -> None:
         self._references.append((node, str(value), place))
@@ -151,26 +154,6 @@ class _Reader:
             node.any_value.append(number)
             node.key_patterns += 1
             self._count_pattern(pattern, f"{place}.{pattern}")
-
-    def any_value(self, node: Node, value: Any, place: str) -> None:
-        node.any_value.append(self._number(value, place))
-
-    def unevaluated_properties(self, node: Node, value: Any, place: str) -> None:
-        node.here_times = UNEVALUATED_TIMES
-        self.any_value(node, value, place)
-
-    def keys(self, node: Node, value: Any, place: str) -> None:
-        node.keys.append(self._number(value, place))
-
-    def by_index(self, node: Node, value: Any, place: str) -> None:
-        node.by_index = list(self._members(value, place).values())
-
-    def any_item(self, node: Node, value: Any, place: str) -> None:
-        node.any_item.append(self._number(value, place))
-
-    def unevaluated_items(self, node: Node, value: Any, place: str) -> None:
-        node.here_times = UNEVALUATED_TIMES
-        self.any_item(node, value, place)
 
     def pattern(self, node: Node, value: Any, place: str) -> None:
         node.patterns += 1
@@ -222,6 +205,20 @@ def _step(value: Any, name: str) -> Any:
     return None
 
 
+_SUBSCHEMA: Final = {
+    **dict.fromkeys(("not", "if", "then", "else"), "here"),
+    **dict.fromkeys(("additionalProperties", "unevaluatedProperties"), "any_value"),
+    "propertyNames": "keys",
+    **dict.fromkeys(("items", "contains", "unevaluatedItems"), "any_item"),
+}
+"""Keywords that hold a subschema, and the list of a `Node` that it belongs to."""
+
+_SUBSCHEMAS: Final = {
+    **dict.fromkeys(("allOf", "anyOf", "oneOf", "dependentSchemas", "dependencies"), "here"),
+    "prefixItems": "by_index",
+}
+"""Keywords that hold several subschemas, likewise."""
+
 _READINGS: Final[Mapping[str, Callable[[_Reader, Node, Any, str], None]]] = {
     "$ref": _Reader.reference,
     "$dynamicRef": _Reader.reference,
@@ -231,24 +228,8 @@ _READINGS: Final[Mapping[str, Callable[[_Reader, Node, Any, str], None]]] = {
     "$schema": _Reader.dialect,
     "$defs": _Reader.definitions,
     "definitions": _Reader.definitions,
-    "allOf": _Reader.all_here,
-    "anyOf": _Reader.all_here,
-    "oneOf": _Reader.all_here,
-    "not": _Reader.here,
-    "if": _Reader.here,
-    "then": _Reader.here,
-    "else": _Reader.here,
-    "dependentSchemas": _Reader.all_here,
-    "dependencies": _Reader.all_here,
     "properties": _Reader.properties,
     "patternProperties": _Reader.pattern_properties,
-    "additionalProperties": _Reader.any_value,
-    "unevaluatedProperties": _Reader.unevaluated_properties,
-    "propertyNames": _Reader.keys,
-    "prefixItems": _Reader.by_index,
-    "items": _Reader.any_item,
-    "contains": _Reader.any_item,
-    "unevaluatedItems": _Reader.unevaluated_items,
     "pattern": _Reader.pattern,
     "format": _Reader.format,
     "uniqueItems": _Reader.unique,

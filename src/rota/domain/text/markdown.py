@@ -42,23 +42,11 @@ def code_blocks(text: str) -> tuple[CodeBlock, ...]:
 
     Blocks in lists and quotes are not looked for.
     """
-    blocks: list[CodeBlock] = []
-    language, held = "", list[str]()
-    fence = ""
-    for line in text.split("\n"):
-        if not fence:
-            opening = _FENCE.match(line.rstrip("\r"))
-            if opening:
-                fence = opening[1]
-                language, held = (opening[2].split() or [""])[0].lower(), []
-        elif _closes(line, fence):
-            blocks.append(CodeBlock(language, "\n".join(held)))
-            fence = ""
-        else:
-            held.append(line)
-    if fence:
-        blocks.append(CodeBlock(language, "\n".join(held)))
-    return tuple(blocks)
+    return tuple(
+        CodeBlock(language, "\n".join(lines))
+        for language, lines in _parts(text)
+        if language is not None
+    )
 
 
 def filled_sections(text: str, names: Iterable[str]) -> Mapping[str, bool]:
@@ -71,7 +59,11 @@ def filled_sections(text: str, names: Iterable[str]) -> Mapping[str, bool]:
     filled.
     """
     wanted = {title_key(name): name for name in names}
-    lines = list(_lines(text))
+    lines = [
+        _Line(line.rstrip("\r"), is_code=language is not None)
+        for language, part in _parts(text)
+        for line in part
+    ]
     filled: dict[str, bool] = {}
     current: _Heading | None = None
     number = 0
@@ -105,18 +97,19 @@ def _closes(line: str, fence: str) -> bool:
     return not indented and len(stripped) >= len(fence) and set(stripped) == {fence[0]}
 
 
-def _lines(text: str) -> Iterator[_Line]:
-    fence = ""
+def _parts(text: str) -> Iterator[tuple[str | None, list[str]]]:
+    """Yield the lines of texts (None) and of fenced blocks (their language), in turn."""
+    fence, language, lines = "", None, list[str]()
     for line in text.split("\n"):
-        if fence:
-            if _closes(line, fence):
-                fence = ""
-                continue
-            yield _Line(line, is_code=True)
-        elif opening := _FENCE.match(line.rstrip("\r")):
-            fence = opening[1]
-        else:
-            yield _Line(line.rstrip("\r"), is_code=False)
+        opening = None if fence else _FENCE.match(line.rstrip("\r"))
+        if opening is None and not (fence and _closes(line, fence)):
+            lines.append(line)
+            continue
+        yield language, lines
+        fence, language, lines = "", None, []
+        if opening is not None:
+            fence, language = opening[1], (opening[2].split() or [""])[0].lower()
+    yield language, lines
 
 
 def _heading(line: str, wanted: Mapping[str, str]) -> _Heading | None:

@@ -37,7 +37,9 @@ DEEPEST: Final = 100
 KEPT_NAMES: Final = frozenset({"config", "run_manager"})
 """Arguments that LangChain fills in itself: what a model says by these names reaches no tool."""
 
-_ERROR_LIMIT: Final = 2_000
+ERROR_LIMIT: Final = 2_000
+"""Characters of a tool's failure that a model is told."""
+
 _EXACT: Final = 2**53
 """From here on a JSON number is not the same for all who read it."""
 
@@ -54,8 +56,11 @@ class ArgumentForm:
         self._tool = tool
         self._names = given_names(schema)
         # Not all that LangChain hides from a model: it leaves out fields of some aliases, too.
-        self.hidden: Final = frozenset(getattr(tool, "_injected_args_keys", ())) | _injected(schema)
-        self._takes_id = frozenset(_id_names(schema))
+        annotations = get_all_basemodel_annotations(schema) if isinstance(schema, type) else {}
+        self.hidden: Final = frozenset(getattr(tool, "_injected_args_keys", ())) | {
+            name for name, kind in annotations.items() if _is_injected_arg_type(kind)
+        }
+        self._takes_id = frozenset(name for name, kind in annotations.items() if _is_call_id(kind))
         self._schema = tool_schema(schema) if isinstance(schema, dict) else None
         self._known = _closed_names(schema) if self._schema is None else None
         written = [self._names.get(n, n) for n in _fields(schema) if n not in self.hidden]
@@ -74,7 +79,10 @@ class ArgumentForm:
         """
         try:
             return {
-                name: value if name in self.hidden else _copied(value)
+                name: value
+                if name in self.hidden
+                # What is read as it goes is read here.
+                else copy.deepcopy(list(value) if isinstance(value, Iterator) else value)
                 for name, value in kwargs.items()
             }
         except Exception as error:
@@ -125,7 +133,7 @@ class ArgumentForm:
         except Exception as error:
             raise ToolException(
                 f"{self._tool.name} does not take the arguments that were approved: "
-                f"{redact_text(str(error))[:_ERROR_LIMIT]}"
+                f"{redact_text(str(error))[:ERROR_LIMIT]}"
             ) from error
         found = {**found, **injected}
         if arguments_hash(self.written(found_args, found)) != arguments_hash(arguments):
@@ -208,7 +216,9 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, Enum):
         return _plain(value.value, depth)
     if value is None or isinstance(value, bool | str | int | float):
-        return _scalar(value)
+        if isinstance(value, float) and value.is_integer() and abs(value) >= _EXACT:
+            raise ValueError(f"{value:g} is too large to be exact")
+        return value
     match value:
         case Mapping():
             return _object(value.items(), depth)
@@ -217,12 +227,6 @@ def _plain(value: Any, depth: int) -> Any:
         case AbstractSet():
             return sorted((_plain(item, depth + 1) for item in value), key=json.dumps)
     return _plain_object(value, depth)
-
-
-def _scalar(value: str | float | None) -> str | int | float | None:
-    if isinstance(value, float) and value.is_integer() and abs(value) >= _EXACT:
-        raise ValueError(f"{value:g} is too large to be exact")
-    return value
 
 
 def _plain_object(value: Any, depth: int) -> Any:
@@ -248,14 +252,12 @@ def _inside(value: Any, kind: type) -> list[tuple[str, Any]]:
     computed = getattr(kind, "model_computed_fields", {})
     slots = [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
     held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
-    held |= {n: v for n, v in getattr(value, "__dict__", {}).items() if not _is_inner(n)}
+    held |= {
+        n: v for n, v in getattr(value, "__dict__", {}).items() if not n.startswith("__pydantic_")
+    }
     held |= getattr(value, "__pydantic_extra__", None) or {}
     held |= getattr(value, "__pydantic_private__", None) or {}
     return [(names.get(name, name), item) for name, item in held.items() if name not in computed]
-
-
-def _is_inner(name: str) -> bool:
-    return name.startswith("__pydantic_")
 
 
 def _written_bytes(value: bytes) -> str:
@@ -264,12 +266,6 @@ def _written_bytes(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return base64.b64encode(value).decode()
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, Iterator):  # what reads an argument as it goes reads it here
-        value = list(value)
-    return copy.deepcopy(value)
 
 
 def _object(items: Any, depth: int) -> dict[str, Any]:
@@ -291,34 +287,17 @@ def _fields(schema: Any) -> Mapping[str, Any]:
     return {}
 
 
-def _injected(schema: Any) -> frozenset[str]:
-    """Return the arguments that LangChain injects, and no model says."""
-    if not isinstance(schema, type):
-        return frozenset()
-    return frozenset(
-        name
-        for name, annotation in get_all_basemodel_annotations(schema).items()
-        if _is_injected_arg_type(annotation)
-    )
-
-
 def _properties(schema: Any) -> Mapping[str, Any]:
     found = schema.get("properties") if isinstance(schema, dict) else None
     return found if isinstance(found, Mapping) else {}
 
 
-def _id_names(schema: Any) -> list[str]:
-    """Return the arguments into which LangChain puts the id of the call."""
-    if not isinstance(schema, type):
-        return []
-    return [
-        name
-        for name, annotation in get_all_basemodel_annotations(schema).items()
-        if any(
-            part is InjectedToolCallId or isinstance(part, InjectedToolCallId)
-            for part in getattr(annotation, "__metadata__", ())
-        )
-    ]
+def _is_call_id(annotation: Any) -> bool:
+    """Return whether LangChain puts the id of the call into an argument of this annotation."""
+    return any(
+        part is InjectedToolCallId or isinstance(part, InjectedToolCallId)
+        for part in getattr(annotation, "__metadata__", ())
+    )
 
 
 def _closed_names(schema: Any) -> frozenset[str] | None:

@@ -7,11 +7,11 @@ These are the values and protocols that the gate shares with what stands behind 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 from langchain_core.tools import ToolException
 
@@ -20,15 +20,11 @@ from rota.domain.approvals.verdict import Verdict
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId, RunId, UserId
 from rota.domain.runs.steps import StepKey
-from rota.security.gate.arguments import canonical_arguments
+from rota.security.gate.arguments import ERROR_LIMIT, canonical_arguments
 from rota.security.gate.policy import CallPolicy
 from rota.security.secrets.redaction import redact, redact_text
 
 ToolOutcome = Literal["succeeded", "failed", "not_run", "unknown"]
-T = TypeVar("T")
-
-ERROR_LIMIT: Final = 2_000
-"""Characters of a tool's failure that a model is told."""
 
 
 CURRENT_STEP: ContextVar[StepKey | None] = ContextVar("rota_current_step", default=None)
@@ -129,14 +125,13 @@ class ApprovalLedger(Protocol):
         """Record how an allowed call ended, and what a successful one answered."""
         ...
 
-    async def refused(self, tool_name: str, arguments: Mapping[str, Any], detail: str) -> None:
-        """Record a call that tried to go round the gate."""
-        ...
-
-    async def unwrapped(
-        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str = ""
+    async def unjudged(
+        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str
     ) -> None:
-        """Record that a call of a tool that runs without the gate begins (durably), or ended."""
+        """Record a call that no rule judged, durably where it begins.
+
+        It was refused (`not_run`), or runs without the gate, which has `outcome`s of its own.
+        """
         ...
 
     async def rehearsed(self, call: ToolCall, verdict: Verdict) -> None:
@@ -148,9 +143,7 @@ class ApprovalLedger(Protocol):
 class ApprovalContext:
     """Whose calls these are, what is declared of the tools, and where calls are written down.
 
-    `policy` judges them; without one given, by what is declared alone.
-    `loop` is the event loop that `ledger` lives on; a synchronous call from another thread is
-    handed to it, one on the loop's own thread is refused, because it could only deadlock.
+    `policy` judges them; without one given, by what is declared alone. `ledger` lives on `loop`.
     """
 
     user_id: UserId
@@ -161,21 +154,6 @@ class ApprovalContext:
     ledger: ApprovalLedger
     loop: asyncio.AbstractEventLoop
     policy: CallPolicy = field(default_factory=CallPolicy)
-
-
-def on_loop(context: ApprovalContext, tool_name: str, work: Coroutine[Any, Any, T]) -> T:
-    """Await on the ledger's loop what another thread wants; raises ToolException on its own."""
-    try:
-        running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-    except RuntimeError:
-        running = None
-    if running is context.loop or not context.loop.is_running():
-        work.close()
-        raise ToolException(
-            f"{tool_name} was called synchronously where only an asynchronous call can be "
-            "checked; it did not run."
-        )
-    return asyncio.run_coroutine_threadsafe(work, context.loop).result()
 
 
 def shown_arguments(

@@ -1,4 +1,7 @@
-"""The rules that hold for the calls of one attempt, read with its run and again as it goes on."""
+"""Judges the calls of one attempt: `CallPolicy`, by tiers, its owner's rules and risk signals.
+
+It reads no rules itself: services/runs/policy makes it, with what reads them from the database.
+"""
 
 from __future__ import annotations
 

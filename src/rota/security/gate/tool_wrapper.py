@@ -1,7 +1,8 @@
 """The approval gate: every tool call of an agent passes through a `GatedTool`, or does not run.
 
-Enforcement sits in `_run` and `_arun`, which every public way of running a LangChain tool ends in
-(invoke, ainvoke, run, arun, batch, stream, ToolNode). Tools are wrapped, never patched in place.
+Enforcement sits in `_arun`, which every asynchronous way of running a LangChain tool ends in
+(ainvoke, arun, abatch, astream, ToolNode). `_run`, where the synchronous ways end, refuses: rota
+runs agents on an event loop only. Tools are wrapped, never patched in place.
 `GateGuard` (`guard`), the innermost middleware, refuses what reached the graph around it.
 """
 
@@ -9,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar, assert_never, get_type_hints
+from typing import Any, Final, assert_never, get_type_hints
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
@@ -32,13 +33,10 @@ from rota.security.gate.calls import (
     ToolCall,
     ToolOutcome,
     describe_failure,
-    on_loop,
     shown_arguments,
 )
 from rota.security.gate.policy import Rehearsed, with_signals
 from rota.security.secrets.hashing import arguments_hash
-
-T = TypeVar("T")
 
 DEFAULT_TIMEOUT: Final = 60.0
 """Seconds that an undeclared tool may take once approved."""
@@ -174,18 +172,9 @@ class GatedTool(BaseTool):
             while self._rejected:
                 await self._reject(self._rejected.pop())
 
-    def run(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run the tool as LangChain does; as `arun`."""
-        try:
-            return super().run(tool_input, *args, **kwargs)
-        finally:
-            while self._rejected:
-                self._on_loop(self._reject(self._rejected.pop()))
-
     async def _reject(self, given: Mapping[str, Any]) -> None:
-        await self._context.ledger.refused(
-            self._gated_name, given, "its arguments are not what the tool takes"
-        )
+        why = "its arguments are not what the tool takes"
+        await self._context.ledger.unjudged(self._gated_name, given, "not_run", why)
 
     async def _arun(
         self, /, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
@@ -212,25 +201,8 @@ class GatedTool(BaseTool):
         await ledger.finished(call, entry.verdict, "succeeded", "", response)
         return self._noted(response, entry.note)
 
-    def _run(
-        self, /, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
-    ) -> Any:
-        entry = self._describe(args, kwargs)
-        self._on_loop(self._enter(entry))
-        if entry.answer is not None:
-            return self._as_response(entry.answer)
-        call = entry.call
-        ledger, inner = self._context.ledger, self._inner
-        passed = _accepted(inner._run, config, run_manager) | entry.kwargs  # noqa: SLF001  as in _arun
-        try:
-            with _inside():
-                response = inner._run(*entry.args, **passed)  # noqa: SLF001  as in _arun
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            raise self._on_loop(self._failed(call, entry.verdict, error, None)) from error
-        self._on_loop(ledger.finished(call, entry.verdict, "succeeded", "", response))
-        return self._noted(response, entry.note)
+    def _run(self, *_args: Any, **_kwargs: Any) -> Any:
+        raise ToolException(f"{self.name} can only be called asynchronously; it did not run.")
 
     async def _enter(self, entry: _Entry) -> None:
         """Judge a call, hold it where it has to wait, and make durable that it begins.
@@ -341,9 +313,6 @@ class GatedTool(BaseTool):
         outcome: ToolOutcome = "unknown" if timed_out else "failed"
         await self._context.ledger.finished(call, verdict, outcome, message)
         return error if isinstance(error, SetupRequiredError) else ToolException(message)
-
-    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        return on_loop(self._context, self.name, work)
 
 
 @contextmanager

@@ -34,14 +34,13 @@ class IncidentService:
     async def note_on_time(self, conn: Connection, user_ids: Collection[UserId]) -> None:
         """Note, in the caller's transaction, that schedules of these people fire on time."""
         for incident in await rows.close_incidents(conn, IncidentKind.MISSED_FIRES, user_ids):
-            await self._notifications.notify_user(
-                UserId(incident.user_id),
+            await self._notify(
+                conn,
+                incident,
+                Category.INFO,
                 "Schedules fire on time again",
                 f"Fires were missed from {incident.opened_at:%Y-%m-%d %H:%M} UTC on. Since now "
                 "they come on time.",
-                category=Category.INFO,
-                metadata={"incident_id": str(incident.id)},
-                conn=conn,
             )
 
     async def announce(self) -> int:
@@ -53,16 +52,9 @@ class IncidentService:
             found = await rows.claim_unannounced(conn, IncidentKind.MISSED_FIRES)
             for incident in found:
                 missed = await rows.list_missed(conn, incident)
-                if not missed:  # its schedules are gone
-                    continue
-                await self._notifications.notify_user(
-                    UserId(incident.user_id),
-                    _missed_title(missed),
-                    _missed_body(missed),
-                    category=Category.ERROR,
-                    metadata={"incident_id": str(incident.id)},
-                    conn=conn,
-                )
+                if missed:  # else its schedules are gone
+                    title, body = _missed_title(missed), _missed_body(missed)
+                    await self._notify(conn, incident, Category.ERROR, title, body)
         return len(found)
 
     async def scheduler_is_silent(self, operator: UserId, *, overdue: int, silent_for: str) -> None:
@@ -70,15 +62,14 @@ class IncidentService:
         async with self._database.transaction() as conn:
             await rows.open_incidents(conn, IncidentKind.SCHEDULER_SILENT, [operator])
             for incident in await rows.claim_unannounced(conn, IncidentKind.SCHEDULER_SILENT):
-                await self._notifications.notify_user(
-                    UserId(incident.user_id),
+                await self._notify(
+                    conn,
+                    incident,
+                    Category.ERROR,
                     "No scheduler is running",
                     f"Workers are running, but no scheduler has looked at the clock for "
                     f"{silent_for}. {_overdue(overdue)} Start one with `rota scheduler` or "
                     "`rota up`; see `rota doctor`.",
-                    category=Category.ERROR,
-                    metadata={"incident_id": str(incident.id)},
-                    conn=conn,
                 )
 
     async def scheduler_is_back(self, operator: UserId) -> None:
@@ -86,14 +77,22 @@ class IncidentService:
         async with self._database.transaction() as conn:
             kind = IncidentKind.SCHEDULER_SILENT
             for incident in await rows.close_incidents(conn, kind, [operator]):
-                await self._notify_back(conn, incident)
+                await self._notify(
+                    conn,
+                    incident,
+                    Category.INFO,
+                    "A scheduler is running again",
+                    f"No scheduler was running from {incident.opened_at:%Y-%m-%d %H:%M} UTC on.",
+                )
 
-    async def _notify_back(self, conn: Connection, incident: Incident) -> None:
+    async def _notify(
+        self, conn: Connection, incident: Incident, category: Category, title: str, body: str
+    ) -> None:
         await self._notifications.notify_user(
             UserId(incident.user_id),
-            "A scheduler is running again",
-            f"No scheduler was running from {incident.opened_at:%Y-%m-%d %H:%M} UTC on.",
-            category=Category.INFO,
+            title,
+            body,
+            category=category,
             metadata={"incident_id": str(incident.id)},
             conn=conn,
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rota.domain.approvals.actions import Request
@@ -47,9 +46,7 @@ class NotificationService:
         original length of a body that was cut. Raises ValueError for an unknown category.
         """
         new = draft(user_id, title, body, category=category, metadata=metadata, run_id=run_id)
-        async with self._connection(conn) as connection:
-            (notification_id,) = await self.write(connection, [new])
-        return notification_id
+        return await self._write_one(new, conn)
 
     async def notify_pending_actions(
         self,
@@ -65,9 +62,7 @@ class NotificationService:
         new = draft_pending_actions(
             user_id, count, agent_name=agent_name, run_id=run_id, requests=requests
         )
-        async with self._connection(conn) as connection:
-            (notification_id,) = await self.write(connection, [new])
-        return notification_id
+        return await self._write_one(new, conn)
 
     async def write(
         self, conn: Connection, new: Sequence[NewNotification]
@@ -102,13 +97,12 @@ class NotificationService:
                 ids.append(the_one("notification", reference, found, hint=hint))
             return await rows.mark_read(conn, ids)
 
-    @asynccontextmanager
-    async def _connection(self, conn: Connection | None) -> AsyncIterator[Connection]:
-        if conn is not None:
-            yield conn
-        else:
+    async def _write_one(self, new: NewNotification, conn: Connection | None) -> NotificationId:
+        if conn is None:
             async with self._database.transaction() as own:
-                yield own
+                return await self._write_one(new, own)
+        (notification_id,) = await self.write(conn, [new])
+        return notification_id
 
 
 def draft(
@@ -172,7 +166,7 @@ def draft_pending_actions(
     """
     actions = "action waits" if count == 1 else "actions wait"
     named = [_in_brief(request) for request in requests[:_NAMED]]
-    said = (
+    summary = (
         f"{agent_name} wants to do something that it may not do without your yes: {count} "
         f"{actions}. Nothing has been done yet."
     )
@@ -180,7 +174,7 @@ def draft_pending_actions(
     return draft(
         user_id,
         f"{count} {actions} for your approval",
-        "\n".join([said, *named, *more]),
+        "\n".join([summary, *named, *more]),
         category=Category.APPROVAL_NEEDED,
         metadata={
             "pending_actions": count,
@@ -194,6 +188,6 @@ def draft_pending_actions(
 
 def _in_brief(request: Request) -> str:
     """Name a request on one line. What its agent says of it stands in quotes, in one line too."""
-    said = " ".join(request.account.split())
-    quoted = f": it says \u201c{cut(said, _LONGEST_ACCOUNT).text}\u201d" if said else ""
+    account = " ".join(request.account.split())
+    quoted = f": it says \u201c{cut(account, _LONGEST_ACCOUNT).text}\u201d" if account else ""
     return f"- {request.tool_name}, {request.risk} risk, {str(request.id)[:8]}{quoted}"

@@ -38,16 +38,16 @@ from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.errors import (
     InvalidInputError,
-    LostTransactionError,
     RotaError,
     SetupRequiredError,
     SuspendedError,
+    UnavailableError,
 )
 from rota.domain.ids import UserId
 from rota.domain.runs.contracts import OutputContract, parse_contract
 from rota.domain.runs.heartbeats import is_nothing, with_checklist
 from rota.domain.runs.limits import DayLimits, LimitReachedError, Limits
-from rota.domain.runs.options import Precheck, RunOptions, parse_run_options
+from rota.domain.runs.options import Precheck, RunOptions
 from rota.domain.runs.run import FencedError, ResultStatus
 from rota.security.gate.calls import ApprovalContext
 from rota.security.gate.guard import GateGuard
@@ -167,7 +167,7 @@ class Attempt:
                 return Ending(ResultStatus.ERROR, unpriced, extra={"setup_required": "price"})
         except SetupRequiredError as error:
             return endings.needs_setup(error)
-        except LostTransactionError:  # the next attempt reads it
+        except UnavailableError:  # the database is away: the next attempt reads it
             raise
         except RotaError as error:
             return Ending(ResultStatus.ERROR, error.message)
@@ -202,11 +202,11 @@ class Attempt:
         configuration = require_agent(self._taken.agent, run.agent_name)
         if snapshot is not None:
             configuration = with_snapshot(configuration, snapshot)
-            options = parse_run_options(snapshot.get("options"))
+            options = RunOptions.parse(snapshot.get("options"))
         else:
             schedule = self._taken.schedule
-            options = parse_run_options(schedule.options if schedule is not None else None)
-            options = options.overridden_by(parse_run_options(run.options))
+            options = RunOptions.parse(schedule.options if schedule is not None else None)
+            options = options.overridden_by(RunOptions.parse(run.options))
         self.options = options
         if snapshot is None and options.model is not None:
             configuration = with_model(configuration, options.model)

@@ -93,32 +93,15 @@ class CallLedger:
             self._steps.mark(call.step, "unknown")
         self._steps.add_audit(call.step, self._entry(call, verdict, outcome, detail))
 
-    async def refused(self, tool_name: str, arguments: Mapping[str, Any], detail: str) -> None:
-        """Add an audit row for a call that does not run: it went round the gate, or is no call."""
-        self._outside(tool_name, arguments, "refused", "not_run", detail)
-
-    async def unwrapped(
-        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str = ""
+    async def unjudged(
+        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str
     ) -> None:
-        """Add an audit row for a call that runs without the gate, durable before it begins."""
-        text = f"not behind the approval gate{': ' if detail else ''}{detail}"
-        self._outside(tool_name, arguments, "allowed", outcome, text)
-        if outcome == "started":
-            await self._buffer.flush()
-
-    def _outside(
-        self,
-        tool_name: str,
-        arguments: Mapping[str, Any],
-        decision: Decision,
-        outcome: str,
-        detail: str,
-    ) -> None:
+        """Add an audit row for a call that no rule judged, durable before it begins."""
         entry = AuditRow(
             entry_key=uuid4(),
             tool_name=storable_text(tool_name),
             tier="unknown",
-            decision=decision,
+            decision="refused" if outcome == "not_run" else "allowed",
             outcome=outcome,
             arguments=redact(arguments),
             arguments_hash="",
@@ -126,6 +109,8 @@ class CallLedger:
             called_at=self._clock(),
         )
         self._buffer.add(audit=[entry])
+        if outcome == "started":
+            await self._buffer.flush()
 
     def _entry(self, call: ToolCall, verdict: Verdict, outcome: str, detail: str) -> AuditRow:
         return AuditRow(

@@ -70,9 +70,16 @@ class StepLog:
         self._begun[step.key] = step
 
     async def record(self, step: Step, *, durable: bool = False) -> None:
-        """Write a step, now with `durable`, else soon; raises FencedError once the run is lost."""
+        """Write a step, now with `durable`, else soon; raises FencedError once the run is lost.
+
+        A call that broke off before the gate had it written has not begun, and leaves nothing: a
+        later attempt makes it. One that only reads has no need of being written to begin.
+        """
         if self._buffer.is_lost:
             raise FencedError("Another attempt has taken this run.")
+        has_begun = step.key not in self._begun or step.request.get("read_only")
+        if step.status in {"unknown", "failed"} and not has_begun:
+            return
         self._begun.pop(step.key, None)
         if step.status == "finished":
             step = replace(step, status=self._marks.get(step.key, "finished"))

@@ -12,7 +12,7 @@ from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.option_drafts import OptionDraft
-from rota.domain.runs.options import RunOptions, parse_run_options
+from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.drafts import NONE, Draft
 from rota.domain.schedules.firing import WALK_LIMIT
 from rota.domain.schedules.forecast import UpcomingFire, upcoming_fires
@@ -373,7 +373,7 @@ async def _edited_options(
     """Return the options to store, checked against the agent if they or the agent are changed."""
     if edit.agent_name is None and not edit.options:
         return found.options
-    options = edit.options.options(parse_run_options(found.options))
+    options = edit.options.options(RunOptions.parse(found.options))
     if edit.agent_name is not None or options.asks_of_agent:
         agent = await _require_agent(conn, edit.agent_name or found.agent_name, user_id)
         check_options(options, agent)

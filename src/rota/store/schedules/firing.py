@@ -52,12 +52,15 @@ class Planned:
 
 
 async def claim_unplanned(conn: Connection, *, limit: int) -> tuple[Schedule, ...]:
-    """Lock active schedules without a next fire time; other schedulers skip them."""
+    """Lock active schedules without a next fire time, as `claim_due` does; others skip them."""
     return await many(conn, "schedules/claim_unplanned_schedules", schedule_from_row, limit=limit)
 
 
 async def claim_due(conn: Connection, *, now: datetime, limit: int) -> tuple[Schedule, ...]:
-    """Lock active schedules that are due at `now`, the longest due first; others skip them."""
+    """Lock active schedules that are due at `now`, those of each person in turn; others skip them.
+
+    Without prompt and options, which firing does not need: a due herd would fill the memory.
+    """
     return await many(
         conn, "schedules/claim_due_schedules", schedule_from_row, now=now, limit=limit
     )
@@ -112,11 +115,8 @@ async def insert_fires(conn: Connection, fires: Sequence[Fire]) -> None:
         conn,
         "schedules/insert_fires",
         run_ids=[f.run_id for f in fires],
-        user_ids=[f.schedule.user_id for f in fires],
         schedule_ids=[f.schedule.id for f in fires],
         fire_times=[f.fire_time for f in fires],
-        agent_names=[f.schedule.agent_name for f in fires],
-        prompts=[f.schedule.prompt or "" for f in fires],
         triggers=["catch_up" if f.is_catch_up else "schedule" for f in fires],
         serial=[f.is_serial for f in fires],
     )

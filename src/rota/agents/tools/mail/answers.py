@@ -75,7 +75,7 @@ def message_as_json(message: MailMessage) -> str:
 
 
 @contextmanager
-def told_to_the_model() -> Iterator[None]:
+def errors_for_the_model() -> Iterator[None]:
     """Turn rota's errors into ToolException: a sentence that the model can act on.
 
     SetupRequiredError passes: only a person can act on it.

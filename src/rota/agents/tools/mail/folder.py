@@ -8,7 +8,6 @@ quoted as ">From " stays as it is.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import re
@@ -27,9 +26,9 @@ from pydantic import Field
 from rota.agents.tools.mail.answers import (
     MessageArguments,
     SearchArguments,
+    errors_for_the_model,
     listing_as_json,
     message_as_json,
-    told_to_the_model,
 )
 from rota.agents.tools.mail.message_text import clean_line
 from rota.agents.tools.mail.mime import MailMessage, Part, compose, read_headers, read_message
@@ -186,16 +185,12 @@ def mail_search_tool(*, folder_path: Path, now: Callable[[], datetime]) -> BaseT
     """
 
     def search(query: str = "", max_results: int = 20) -> str:
-        with told_to_the_model():
+        with errors_for_the_model():
             folder = MailFolder.open(folder_path)
             return listing_as_json(folder.search(query, max_results, now=now()))
 
-    async def search_in_thread(query: str = "", max_results: int = 20) -> str:
-        return await asyncio.to_thread(search, query, max_results)
-
     return StructuredTool.from_function(
         func=search,
-        coroutine=search_in_thread,
         name="mail_search",
         description=(
             "Search the mail folder. Returns a JSON list of messages, newest first: id, date, "
@@ -210,15 +205,11 @@ def mail_get_message_tool(*, folder_path: Path) -> BaseTool:
     """Build `mail_get_message`: one message of a mail folder as a JSON object."""
 
     def get_message(message_id: str) -> str:
-        with told_to_the_model():
+        with errors_for_the_model():
             return message_as_json(MailFolder.open(folder_path).get(message_id))
-
-    async def get_message_in_thread(message_id: str) -> str:
-        return await asyncio.to_thread(get_message, message_id)
 
     return StructuredTool.from_function(
         func=get_message,
-        coroutine=get_message_in_thread,
         name="mail_get_message",
         description=(
             "Read one message of the mail folder, by an id that mail_search returned. Returns "

@@ -18,9 +18,9 @@ from rota.agents.tools.mail.answers import (
     MOST_RESULTS,
     MessageArguments,
     SearchArguments,
+    errors_for_the_model,
     listing_as_json,
     message_as_json,
-    told_to_the_model,
 )
 from rota.agents.tools.mail.gmail_messages import (
     GmailMessage,
@@ -70,8 +70,7 @@ class GmailClient:
 
     `token_provider` returns an OAuth access token with `SCOPE`, and is asked at every request; the
     token goes into the Authorization header and nowhere else. Requests time out after `timeout`
-    seconds; those whose failure may pass are sent up to `ATTEMPTS` times. Without `http` a client
-    is made for each call.
+    seconds; those whose failure may pass are sent up to `ATTEMPTS` times.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class GmailClient:
         base_url: str,
         token_provider: Callable[[], Awaitable[str]],
         *,
-        http: httpx.AsyncClient | None = None,
+        http: httpx.AsyncClient,
         timeout: float = 30.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -162,18 +161,10 @@ class GmailClient:
         return _parsed(GmailMessage, await self._request(url, params, wanted=message_id))
 
     async def _request(self, url: str, params: _Params, *, wanted: str = "") -> bytes:
-        if self._http is not None:
-            return await self._attempts(self._http, url, params, wanted)
-        async with httpx.AsyncClient() as http:
-            return await self._attempts(http, url, params, wanted)
-
-    async def _attempts(
-        self, http: httpx.AsyncClient, url: str, params: _Params, wanted: str
-    ) -> bytes:
         for attempt in range(1, ATTEMPTS + 1):
             wait: float | None = None
             try:
-                status, headers, body = await self._send(http, url, params)
+                status, headers, body = await self._send(url, params)
             except httpx.TimeoutException:
                 fault = f"did not answer within {self._timeout:g} s"
             except httpx.RequestError as error:
@@ -190,9 +181,7 @@ class GmailClient:
             f"Gmail {fault}, after {ATTEMPTS} attempts. Try again later.", service="gmail"
         )
 
-    async def _send(
-        self, http: httpx.AsyncClient, url: str, params: _Params
-    ) -> tuple[int, httpx.Headers, bytes]:
+    async def _send(self, url: str, params: _Params) -> tuple[int, httpx.Headers, bytes]:
         token = await self._token_provider()
         if not _TOKEN.fullmatch(token):
             # Checked here, because httpx would quote it in its own error.
@@ -201,7 +190,7 @@ class GmailClient:
                 what="connection:gmail",
             )
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        async with http.stream(
+        async with self._http.stream(
             "GET",
             url,
             params=params,
@@ -299,7 +288,7 @@ def gmail_search_tool(*, client: GmailClient) -> BaseTool:
     """Build `gmail_search`: messages as a JSON list, as `mail_search` has them."""
 
     async def search(query: str = "", max_results: int = 20) -> str:
-        with told_to_the_model():
+        with errors_for_the_model():
             return listing_as_json(await client.search(query, max_results))
 
     return StructuredTool.from_function(
@@ -319,7 +308,7 @@ def gmail_get_message_tool(*, client: GmailClient) -> BaseTool:
     """Build `gmail_get_message`: one message as a JSON object, as `mail_get_message` has it."""
 
     async def get_message(message_id: str) -> str:
-        with told_to_the_model():
+        with errors_for_the_model():
             return message_as_json(await client.get(message_id))
 
     return StructuredTool.from_function(

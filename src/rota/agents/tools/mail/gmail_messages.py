@@ -26,6 +26,7 @@ from rota.agents.tools.mail.mime import (
     compose,
     content_parameter,
     decode_header_value,
+    decode_headers,
 )
 from rota.domain.text.storable import cut
 
@@ -108,10 +109,7 @@ def _internal_date(answer: GmailMessage) -> datetime | None:
 
 
 def _headers(payload: _Payload) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for header in payload.headers:
-        found.setdefault(header.name.lower(), decode_header_value(header.value))
-    return found
+    return decode_headers((header.name, header.value) for header in payload.headers)
 
 
 def _part(payload: _Payload, depth: int) -> Part:

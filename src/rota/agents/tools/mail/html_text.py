@@ -7,83 +7,25 @@ from collections.abc import Iterator
 from typing import Final
 
 from bs4 import BeautifulSoup
+from bs4.builder import HTMLTreeBuilder
 from bs4.element import NavigableString, PreformattedString, Tag
 
 HTML_LIMIT: Final = 250_000
 """Characters of HTML that are read: a parser's time grows with them, and people write less."""
 
-_BLOCKS: Final = frozenset(
-    {
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "caption",
-        "center",
-        "dd",
-        "details",
-        "dialog",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "header",
-        "hr",
-        "legend",
-        "li",
-        "main",
-        "nav",
-        "ol",
-        "option",
-        "p",
-        "pre",
-        "section",
-        "summary",
-        "table",
-        "tbody",
-        "tfoot",
-        "thead",
-        "title",
-        "tr",
-        "ul",
-    }
-)
+_BLOCKS: Final = HTMLTreeBuilder.DEFAULT_BLOCK_ELEMENTS | {
+    *("body", "caption", "center", "details", "dialog", "legend", "option", "summary", "tbody"),
+    *("thead", "title", "tr"),
+}
 _PARAGRAPHS: Final = frozenset(
     {"blockquote", "dl", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "p", "pre", "table", "ul"}
 )
 _CELLS: Final = frozenset({"td", "th"})
 _UNSEEN: Final = frozenset(
     {
-        "applet",
-        "audio",
-        "canvas",
-        "embed",
-        "frame",
-        "frameset",
-        "head",
-        "iframe",
-        "math",
-        "noscript",
-        "object",
-        "script",
-        "select",
-        "style",
-        "svg",
-        "template",
-        "textarea",
-        "title",
-        "video",
+        *("applet", "audio", "canvas", "embed", "frame", "frameset", "head", "iframe", "math"),
+        *("noscript", "object", "script", "select", "style", "svg", "template", "textarea"),
+        *("title", "video"),
     }
 )
 # A declaration counts only when it is whole: "font-size:0.9em" hides nothing.
@@ -103,7 +45,7 @@ def html_to_text(html: str) -> str:
     At most `HTML_LIMIT` characters are read.
     """
     soup = BeautifulSoup("".join(_markup(html[:HTML_LIMIT])), "html.parser")
-    said: list[str] = []
+    text: list[str] = []
     newlines = 0
     for piece in _pieces(soup):
         if piece == "\n":
@@ -111,9 +53,9 @@ def html_to_text(html: str) -> str:
         elif isinstance(piece, int):
             newlines = max(newlines, piece)
         elif piece.strip() or not newlines:
-            said += ["\n" * newlines, piece]
+            text += ["\n" * newlines, piece]
             newlines = 0
-    lines = "".join(said).strip().split("\n")
+    lines = "".join(text).strip().split("\n")
     return "\n".join(" ".join(line.split()) for line in lines)
 
 
@@ -176,7 +118,7 @@ def _pieces(root: Tag) -> Iterator[str | int]:
                 continue
             gap = _gap(node.name)
             yield gap
-            yield from _instead_of(node)
+            yield from _stand_in(node)
             waiting.append((gap, False))
             inside = preformatted or node.name == "pre"
             waiting.extend((child, inside) for child in reversed(node.contents))
@@ -191,7 +133,7 @@ def _pieces(root: Tag) -> Iterator[str | int]:
             yield node
 
 
-def _instead_of(tag: Tag) -> tuple[str, ...]:
+def _stand_in(tag: Tag) -> tuple[str, ...]:
     match tag.name:
         case "br":
             return ("\n",)
@@ -209,10 +151,10 @@ _BLANKS_AND_NEWLINES: Final = re.compile(r"[\s\u200b\u200c\u034f\u00ad\ufeff]+")
 
 
 def _visible(text: str, blanks: re.Pattern[str]) -> str:
-    return blanks.sub(_spaced, text)
+    return blanks.sub(_one_space, text)
 
 
-def _spaced(run: re.Match[str]) -> str:
+def _one_space(run: re.Match[str]) -> str:
     return " " if any(character.isspace() for character in run[0]) else ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import email
 import re
 from binascii import Error as Base64Error
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from email.errors import HeaderParseError
@@ -115,23 +115,23 @@ def read_message(data: bytes, *, message_id: str, unread: bool = False) -> MailM
     try:
         root = _part(email.message_from_bytes(data, policy=compat32), depth=0)
     except RecursionError:  # thousands of nested parts: an attack, of which the headers are read
-        headers = BytesHeaderParser(policy=compat32).parsebytes(data)
-        root = Part("application/octet-stream", size=len(data), headers=_headers(headers))
+        headers = read_headers(data)
+        root = Part("application/octet-stream", size=len(data), headers=headers)
     return compose(root, message_id=message_id, unread=unread)
 
 
 def read_headers(data: bytes) -> dict[str, str]:
-    """Read the headers that begin `data`: decoded values by lower-case name, the first of each."""
-    return _headers(BytesHeaderParser(policy=compat32).parsebytes(data))
+    """Read the headers that begin `data`, as `decode_headers` returns them."""
+    return decode_headers(BytesHeaderParser(policy=compat32).parsebytes(data).raw_items())
 
 
 def compose(
     root: Part, *, message_id: str, unread: bool = False, date: datetime | None = None
 ) -> MailMessage:
     """Make a message of its tree of parts. `date` stands in for an unreadable Date header."""
-    reading = _Reading()
-    reading.add(root, is_root=True)
-    text = cut("\n".join(reading.texts), TEXT_LIMIT)
+    content = _Content()
+    content.add(root, is_root=True)
+    text = cut("\n".join(content.texts), TEXT_LIMIT)
     header = root.headers.get
     return MailMessage(
         id=message_id,
@@ -141,7 +141,7 @@ def compose(
         cc=header("cc", ""),
         subject=header("subject", ""),
         text=text.text,
-        attachments=tuple(reading.attachments[:_MOST_ATTACHMENTS]),
+        attachments=tuple(content.attachments[:_MOST_ATTACHMENTS]),
         message_id=header("message-id", ""),
         unread=unread,
         truncated=text.truncated,
@@ -180,13 +180,22 @@ def decode_header_value(raw: str) -> str:
     try:
         pieces: Sequence[tuple[str | bytes, str | None]] = decode_header(unfolded)
     except _HEADER_FAULTS:
-        return _kept(unfolded)
+        return _header_line(unfolded)
     # decode_header gives a str only where the whole value has no encoded word.
     text = "".join(
         piece if isinstance(piece, str) else _decode_piece(piece, charset)
         for piece, charset in pieces
     )
-    return _kept(text)
+    return _header_line(text)
+
+
+def decode_headers(raw: Iterable[tuple[str, object]]) -> dict[str, str]:
+    """Return decoded values by lower-case name, the first of each."""
+    found: dict[str, str] = {}
+    for name, value in raw:
+        if name.lower() not in found:
+            found[name.lower()] = decode_header_value(str(value))
+    return found
 
 
 def content_parameter(content_type: str, name: str) -> str:
@@ -211,22 +220,12 @@ def _decode_surrogates(raw: str) -> str:
         return raw
 
 
-def _kept(text: str) -> str:
+def _header_line(text: str) -> str:
     return cut(clean_line(text), HEADER_LIMIT).text
 
 
-def _headers(message: Message[Any, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, raw in message.raw_items():
-        if name.lower() not in found:
-            found[name.lower()] = decode_header_value(str(raw))
-    return found
-
-
 def _part(message: Message[Any, Any], depth: int) -> Part:
-    headers = _headers(message)
     content_type = message.get_content_type()
-    disposition, name = _disposition(message)
     payload = message.get_payload()
     children: tuple[Part, ...] = ()
     data = b""
@@ -239,12 +238,12 @@ def _part(message: Message[Any, Any], depth: int) -> Part:
         content_type=content_type,
         data=data,
         size=_size(message) if isinstance(payload, list) else len(data),
-        name=name,
+        name=_parameter(message, "filename", "content-disposition") or _parameter(message, "name"),
         charset=_parameter(message, "charset"),
-        is_attachment=disposition == "attachment",
+        is_attachment=message.get_content_disposition() == "attachment",
         joins_words=_parameter(message, "delsp").lower() == "yes",
         children=children,
-        headers=headers,
+        headers=decode_headers(message.raw_items()),
     )
 
 
@@ -255,15 +254,6 @@ def _size(message: Message[Any, Any]) -> int:
         total += sum(len(name) + len(str(value)) + 4 for name, value in part.raw_items())
         total += len(payload) if isinstance(payload, str) else 0
     return total
-
-
-def _disposition(message: Message[Any, Any]) -> tuple[str, str]:
-    name = _parameter(message, "filename", "content-disposition") or _parameter(message, "name")
-    try:
-        disposition = message.get_content_disposition() or ""
-    except _HEADER_FAULTS:
-        disposition = ""
-    return disposition, name
 
 
 def _parameter(message: Message[Any, Any], name: str, header: str = "content-type") -> str:
@@ -280,8 +270,8 @@ def _parameter(message: Message[Any, Any], name: str, header: str = "content-typ
 
 
 @dataclass(slots=True)
-class _Reading:
-    """What was found so far while walking a message's tree."""
+class _Content:
+    """Text and attachments of a message, found by walking its tree."""
 
     texts: list[str] = field(default_factory=list)
     attachments: list[Attachment] = field(default_factory=list)
@@ -295,7 +285,9 @@ class _Reading:
         elif part.content_type == "message/rfc822" and part.children:
             self.add_attached_message(part)
         elif self.is_text(part, is_root=is_root):
-            self.add_text(_text(part))
+            text = _text(part)
+            if text.strip():
+                self.texts.append(text)
         else:
             self.attachments.append(Attachment(part.name, part.content_type, part.size))
 
@@ -308,35 +300,31 @@ class _Reading:
         return is_root or not (part.is_attachment or (part.name and self.texts))
 
     def add_alternatives(self, alternatives: Sequence[Part]) -> None:
-        spoken: list[tuple[int, list[str]]] = []
+        readable: list[tuple[int, list[str]]] = []
         for alternative in alternatives:
-            reading = _Reading()
-            reading.add(alternative)
-            self.attachments.extend(reading.attachments)
-            if reading.texts:
-                spoken.append((_rank(alternative), reading.texts))
-        if spoken:
-            _, best = min(spoken, key=lambda ranked: ranked[0])
+            content = _Content()
+            content.add(alternative)
+            self.attachments.extend(content.attachments)
+            if content.texts:
+                readable.append((_rank(alternative), content.texts))
+        if readable:
+            _, best = min(readable, key=lambda ranked: ranked[0])
             self.texts.extend(best)
 
     def add_attached_message(self, part: Part) -> None:
         inner = part.children[0]
         subject = inner.headers.get("subject", "")
         self.attachments.append(Attachment(part.name or subject, part.content_type, part.size))
-        reading = _Reading()
-        reading.add(inner, is_root=True)
-        self.attachments.extend(reading.attachments)
-        shown = [
+        content = _Content()
+        content.add(inner, is_root=True)
+        self.attachments.extend(content.attachments)
+        headers = [
             f"{label}: {inner.headers[label.lower()]}"
             for label in ("From", "Date", "Subject")
             if inner.headers.get(label.lower())
         ]
-        if reading.texts:
-            self.texts.append("\n".join(["", "[Attached message]", *shown, "", *reading.texts]))
-
-    def add_text(self, text: str) -> None:
-        if text.strip():
-            self.texts.append(text)
+        if content.texts:
+            self.texts.append("\n".join(["", "[Attached message]", *headers, "", *content.texts]))
 
 
 def _rank(part: Part) -> int:
