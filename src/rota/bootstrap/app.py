@@ -18,7 +18,8 @@ from rota.security.secrets.encryption import Cipher, load_key
 from rota.settings import Settings
 from rota.store import users
 from rota.store.database import Database
-from rota.store.embedded.server import EmbeddedPostgres, default_data_dir
+from rota.store.embedded.files import default_data_dir
+from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import MigrationReport, migrate, pending_migrations
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ import pytest
 
 from rota.domain.errors import ConflictError, InvalidInputError, UnavailableError
 from rota.store.embedded.binaries import Account, binaries_for
-from rota.store.embedded.files import ServerLog
+from rota.store.embedded.files import ServerLog, default_data_dir, instance_lock
 from rota.store.embedded.process import birth_of, clear_stale_lock_files, postmaster_of
-from rota.store.embedded.server import EmbeddedPostgres, InstanceLock, default_data_dir
+from rota.store.embedded.server import EmbeddedPostgres
 
 pytestmark = pytest.mark.kill
 
@@ -293,7 +293,7 @@ def test_nothing_is_open_to_others(folder):
 def test_directory_that_was_open_is_closed_only_if_it_is_empty_or_ours(folder):
     empty = folder / "empty"
     empty.mkdir(mode=0o755)
-    with InstanceLock(empty):
+    with instance_lock(empty):
         assert stat.S_IMODE(empty.stat().st_mode) == 0o700
     shared = folder / "shared"
     shared.mkdir()
@@ -426,28 +426,29 @@ def test_log_is_kept_small(folder):
 
 def test_second_instance_is_refused_with_the_first_ones_process(folder):
     with (
-        InstanceLock(folder / "data"),
+        instance_lock(folder / "data"),
         pytest.raises(ConflictError, match=rf"process {os.getpid()}"),
-        InstanceLock(folder / "data"),
+        instance_lock(folder / "data"),
     ):
         pass
-    with InstanceLock(folder / "data"):
+    with instance_lock(folder / "data"):
         pass
 
 
 def test_instance_lock_of_a_killed_process_is_free(folder):
     holder = script(
         "import sys, time\nfrom pathlib import Path\n"
-        "from rota.store.embedded.server import InstanceLock\n"
-        "with InstanceLock(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)",
+        "from rota.store.embedded.files import instance_lock\n"
+        "with instance_lock(Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n    time.sleep(600)",
         folder / "data",
     )
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(ConflictError), InstanceLock(folder / "data"):
+    with pytest.raises(ConflictError), instance_lock(folder / "data"):
         pass
     holder.kill()
     holder.communicate()
-    with InstanceLock(folder / "data"):
+    with instance_lock(folder / "data"):
         pass
 
 

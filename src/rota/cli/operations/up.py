@@ -82,7 +82,7 @@ def up(
     from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
     from rota.cli.operations.processes import leave
-    from rota.store.embedded.server import InstanceLock
+    from rota.store.embedded.files import instance_lock
 
     settings = common.settings
     if mail is not None:
@@ -92,7 +92,7 @@ def up(
         _check_mailbox(mail)
     folder = bootstrap.data_dir(settings)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with InstanceLock(folder):
+    with instance_lock(folder):
         _step("Starting the database")
         with bootstrap.database_server(settings, progress=_step) as server:
             code = asyncio.run(

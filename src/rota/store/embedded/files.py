@@ -12,21 +12,24 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from rota.domain.errors import ConflictError, InvalidInputError, UnavailableError
-
-SERVICE: Final = "embedded PostgreSQL"
 
 _STATE_FILE: Final = "postgres.json"
 _OWN_NAMES: Final = frozenset({"up.lock", "start.lock", "server.lock", _STATE_FILE})
 _LOG_BYTES: Final = 8 * 1024 * 1024
 _LOCK_POLL: Final = 0.05
 _LOCK_BUSY: Final = frozenset({errno.EAGAIN, errno.EACCES})
-_ROOT: Final = 0
+ROOT: Final = 0
+"""The user id that PostgreSQL does not run as."""
+
+
+def unavailable(message: str, *, permanent: bool = False) -> UnavailableError:
+    """Return the error that says why the embedded server cannot be had."""
+    return UnavailableError(message, service="embedded PostgreSQL", permanent=permanent)
 
 
 def default_data_dir() -> Path:
@@ -62,8 +65,8 @@ def explained(data_dir: Path) -> Iterator[None]:
             hint = " Free some space and try again."
         elif isinstance(error, PermissionError):
             hint = " Run as the user that owns it, or name another one with --data-dir."
-        raise UnavailableError(
-            f"The data directory {data_dir} cannot be used: {reason}{what}.{hint}", service=SERVICE
+        raise unavailable(
+            f"The data directory {data_dir} cannot be used: {reason}{what}.{hint}"
         ) from error
 
 
@@ -79,7 +82,7 @@ def prepare_data_dir(path: Path) -> Path:
         found = real.stat()
         open_bits = stat.S_IMODE(found.st_mode) & 0o077
         # Root's directory may be passed through by the group of the server's account.
-        allowed = 0o010 if found.st_uid == _ROOT else 0
+        allowed = 0o010 if found.st_uid == ROOT else 0
         if open_bits & ~allowed:
             names = {entry.name for entry in real.iterdir()}
             if names and not names & _OWN_NAMES:
@@ -95,7 +98,7 @@ def prepare_data_dir(path: Path) -> Path:
 def open_private(data_dir: Path, name: str, flags: int) -> int:
     """Open a file of the data directory, 0600 and owned as the directory is."""
     fd = os.open(data_dir / name, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    if os.geteuid() == _ROOT and (owner := data_dir.stat()).st_uid != _ROOT:
+    if os.geteuid() == ROOT and (owner := data_dir.stat()).st_uid != ROOT:
         os.fchown(fd, owner.st_uid, owner.st_gid)
     return fd
 
@@ -146,41 +149,28 @@ class FileLock:
         return (self._data_dir / self._name).read_text(encoding="utf-8")
 
 
-class InstanceLock:
-    """Keeps a second `rota up` off a data directory. A context manager; taken once it is entered.
+@contextmanager
+def instance_lock(data_dir: Path) -> Iterator[None]:
+    """Keep a second `rota up` off a data directory for the life of the block.
 
-    Entering raises ConflictError, with the other's process id, where one is running.
+    Raises ConflictError, with the other's process id, where one is running.
     """
-
-    def __init__(self, data_dir: Path) -> None:
-        self.data_dir = data_dir
-        self._lock: FileLock | None = None
-
-    def __enter__(self) -> Self:
-        real = prepare_data_dir(self.data_dir)
-        lock = FileLock(real, "up.lock")
-        with explained(real):
-            if not lock.acquire():
-                holder = lock.read().strip()
-                process = f" (process {holder})" if holder else ""
-                raise ConflictError(
-                    f"rota is already running on {self.data_dir}{process}. "
-                    "Stop it first, or name another directory with --data-dir."
-                )
-            lock.write(f"{os.getpid()}\n")
-        self._lock = lock
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._lock is not None:
-            self._lock.write("")
-            self._lock.release()
-            self._lock = None
+    real = prepare_data_dir(data_dir)
+    lock = FileLock(real, "up.lock")
+    with explained(real):
+        if not lock.acquire():
+            holder = lock.read().strip()
+            process = f" (process {holder})" if holder else ""
+            raise ConflictError(
+                f"rota is already running on {data_dir}{process}. "
+                "Stop it first, or name another directory with --data-dir."
+            )
+        lock.write(f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        lock.write("")
+        lock.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,24 +198,19 @@ class ServerState:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise UnavailableError(
+            raise unavailable(
                 f"{path} is damaged: it holds the passwords of the database in {data_dir}. "
                 "Restore it from a backup.",
-                service=SERVICE,
                 permanent=True,
             ) from error
 
     def write(self, data_dir: Path) -> None:
         """Store it, 0600, in one step."""
-        text = json.dumps(
-            {
-                "cluster": _inside(data_dir, self.cluster),
-                "socket_dir": _inside(data_dir, self.socket_dir),
-                "owner_password": self.owner_password,
-                "backend_password": self.backend_password,
-            },
-            indent=2,
-        )
+        inside = {
+            "cluster": _inside(data_dir, self.cluster),
+            "socket_dir": _inside(data_dir, self.socket_dir),
+        }
+        text = json.dumps(asdict(self) | inside, indent=2)
         draft = f"{_STATE_FILE}.{secrets.token_hex(4)}"
         try:
             with os.fdopen(open_private(data_dir, draft, os.O_WRONLY | os.O_EXCL), "w") as file:

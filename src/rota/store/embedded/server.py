@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 import psycopg
@@ -28,18 +27,15 @@ from rota.domain.errors import ConflictError, UnavailableError
 from rota.store.embedded import cluster as clusters
 from rota.store.embedded.binaries import STATE_DIR, Account, account_for, binaries_for
 from rota.store.embedded.files import (
-    SERVICE,
     FileLock,
-    InstanceLock,
     ServerLog,
     ServerState,
-    default_data_dir,
     explained,
     prepare_data_dir,
+    unavailable,
 )
 from rota.store.embedded.process import birth_of, clear_stale_lock_files, postmaster_of
-
-__all__ = ["EmbeddedPostgres", "InstanceLock", "default_data_dir"]
+from rota.store.migrations import BACKEND_ROLE
 
 _START_SECONDS: Final = 60.0
 _RECOVERY_SECONDS: Final = 900.0  # replaying the log after a crash, or shutting down
@@ -134,12 +130,12 @@ class EmbeddedPostgres:
     @property
     def owner_url(self) -> str:
         """The URL of the role that owns the database and migrates it: a superuser."""
-        return clusters.owner_url(self._known_state)
+        return clusters.url(self._known_state, clusters.OWNER_ROLE)
 
     @property
     def app_url(self) -> str:
         """The URL of `rota_backend`, which is no superuser, owns nothing and obeys policies."""
-        return clusters.backend_url(self._known_state)
+        return clusters.url(self._known_state, BACKEND_ROLE)
 
     @property
     def pid(self) -> int | None:
@@ -159,7 +155,7 @@ class EmbeddedPostgres:
     @property
     def _known_state(self) -> ServerState:
         if self._state is None:
-            raise UnavailableError("The embedded PostgreSQL was never started.", service=SERVICE)
+            raise RuntimeError("the server was never started")
         return self._state
 
     def ensure_alive(self) -> bool:
@@ -190,8 +186,7 @@ class EmbeddedPostgres:
             try:
                 with self._starting():
                     if self._use_lock.acquire():
-                        self._stop(self._known_state.cluster)
-                        self._remove_socket_dir()
+                        self._shut_down(self._known_state)
             finally:
                 self._use_lock.release()
 
@@ -205,20 +200,14 @@ class EmbeddedPostgres:
                 self._use_lock.acquire(shared=True, timeout=_LOCK_SECONDS)
                 raise ConflictError(f"Another process uses the database in {self.data_dir}.")
             self._open = False
-            self._stop(self._known_state.cluster)
-            self._remove_socket_dir()
+            self._shut_down(self._known_state)
             clusters.remove(self.data_dir, self._known_state)
             self._use_lock.release()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @contextmanager
@@ -233,10 +222,9 @@ class EmbeddedPostgres:
             self._start_lock.release()
 
     def _busy(self) -> UnavailableError:
-        return UnavailableError(
+        return unavailable(
             f"Another rota has been starting or stopping the database in {self.data_dir} for "
             f"{_LOCK_SECONDS:.0f} seconds. See {self.log_path}.",
-            service=SERVICE,
         )
 
     def _bring_up(self) -> bool:
@@ -281,7 +269,7 @@ class EmbeddedPostgres:
         while (ping := self._ping()) != Ping.OK:
             _reap()
             if child is not None and child.returncode is not None:
-                self._check_worth_retrying(self._log.since(log_offset))
+                self._check_worth_retrying(log_offset)
                 child = None
                 time.sleep(_RETRY_PAUSE)
             running = postmaster_of(cluster)
@@ -292,10 +280,9 @@ class EmbeddedPostgres:
                 child = self._spawn(account, binary)
             waited = time.monotonic() - began
             if waited > (_RECOVERY_SECONDS if ping == Ping.REJECT else _START_SECONDS):
-                raise UnavailableError(
+                raise unavailable(
                     f"PostgreSQL did not answer within {waited:.0f} seconds. "
                     f"{self._log_tail(log_offset)}",
-                    service=SERVICE,
                 )
             if waited > _PATIENCE and not told:
                 self._progress("Waiting for PostgreSQL to answer")
@@ -327,17 +314,15 @@ class EmbeddedPostgres:
         _CHILDREN.append(child)
         return child
 
-    def _check_worth_retrying(self, log: str) -> None:
+    def _check_worth_retrying(self, log_offset: int) -> None:
         """Raise, unless the server gave up for a reason that passes."""
+        log = self._log.since(log_offset)
         if _OTHER_SERVER in log and postmaster_of(self._known_state.cluster):
             return  # another one came first, and will answer
         if _ORPHANS_LEFT in log:
             self._progress("Waiting for the processes of a killed PostgreSQL to end")
             return
-        raise UnavailableError(
-            f"PostgreSQL did not start. The end of its log ({self.log_path}):\n{log}",
-            service=SERVICE,
-        )
+        raise unavailable(f"PostgreSQL did not start. {self._log_tail(log_offset)}")
 
     def _log_tail(self, offset: int) -> str:
         tail = self._log.since(offset) if self._log.size() else ""
@@ -367,9 +352,8 @@ class EmbeddedPostgres:
         try:
             clusters.ensure_database(self._known_state, fresh=fresh)
         except psycopg.OperationalError as error:
-            raise UnavailableError(
+            raise unavailable(
                 f"The PostgreSQL of {self.data_dir} runs and does not let rota in: {error}",
-                service=SERVICE,
             ) from error
 
     def _note_server(self) -> None:
@@ -398,7 +382,8 @@ class EmbeddedPostgres:
                     return
                 time.sleep(_POLL)
 
-    def _remove_socket_dir(self) -> None:
-        state = self._known_state
+    def _shut_down(self, state: ServerState) -> None:
+        """Stop the server, and remove the directory that was made for its socket."""
+        self._stop(state.cluster)
         if state.socket_dir != state.cluster:
             shutil.rmtree(state.socket_dir, ignore_errors=True)
