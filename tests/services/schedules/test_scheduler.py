@@ -228,7 +228,7 @@ async def test_one_schedule_that_cannot_be_worked_out_stops_no_other(
     """Whatever goes wrong in the arithmetic of one rule."""
     from rota.domain.schedules.schedule import Schedule
 
-    await workshop.due(MONDAY_7, name="bad", prompt="bad")
+    await workshop.due(MONDAY_7, name="bad")
     await workshop.due(MONDAY_7, name="good")
     monkeypatch.setattr(Schedule, "rule", _raising_for_bad(Schedule.rule))
 
@@ -242,7 +242,7 @@ async def test_one_schedule_that_cannot_be_worked_out_stops_no_other(
 
 def _raising_for_bad(original):
     def rule(schedule):
-        if schedule.prompt == "bad":
+        if schedule.name == "bad":
             raise OverflowError
         return original(schedule)
 
