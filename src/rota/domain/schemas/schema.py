@@ -2,7 +2,7 @@
 
 The validator is `jsonschema-rs`: its regular expressions take linear time, and it fetches nothing.
 It holds Python's global lock while it works, and a check under way cannot be stopped; so the work
-is counted first (`schema_graph`), and one that would take too long is not begun.
+is counted first (`effort`), and one that would take too long is not begun.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def tool_schema(schema: Mapping[str, Any]) -> JsonSchema | None:
     Tools have schemas of all drafts, larger ones than contracts, and patterns of other engines:
     what cannot be read of them is left to the tool. Formats are notes to a model.
     """
-    told = {name: value for name, value in closed(schema).items() if name != "$schema"}
-    for written in (told, _without_patterns(told)):
+    own = {name: value for name, value in closed(schema).items() if name != "$schema"}
+    for written in (own, _without_patterns(own)):
         try:
             return JsonSchema(written, longest=LONGEST_TOOL_SCHEMA, formats=False)
         except InvalidInputError:
@@ -122,7 +122,7 @@ class JsonSchema:
             return ("The JSON does not match its schema, and is too large to say where.",)
         found: dict[str, None] = {}
         for error in self._validator.iter_errors(value):
-            found.setdefault(_sentence(_telling(error)))
+            found.setdefault(_sentence(_closest_error(error)))
             if len(found) == MOST_PROBLEMS:
                 break
         return tuple(found)
@@ -162,16 +162,16 @@ def _compiled(
         )
     except ValidationError as error:
         place = _path([where, *error.instance_path])
-        said = error.message
-        if said.endswith('is not a "regex"'):
-            said = (
+        sentence = error.message
+        if sentence.endswith('is not a "regex"'):
+            sentence = (
                 "the pattern is no regular expression, has look-around or a back-reference, or "
                 "repeats too much"
             )
-        raise _invalid(said, place) from error
+        raise _invalid(sentence, place) from error
 
 
-def _telling(error: ValidationError) -> ValidationError:
+def _closest_error(error: ValidationError) -> ValidationError:
     """Return the error that says most: of alternatives, that of the one that came closest."""
     while True:
         branches: Sequence[Sequence[ValidationError]] = getattr(error.kind, "context", ())
@@ -187,15 +187,15 @@ def _telling(error: ValidationError) -> ValidationError:
 
 
 def _sentence(error: ValidationError) -> str:
-    said = " ".join(error.message.split())
+    sentence = " ".join(error.message.split())
     place = _path(error.instance_path)
-    if (found := _NAMES_TOO_MANY.fullmatch(said)) is not None:
-        said = found[1]
-    if not place and (found is not None or said.endswith(_IS_MISSING)):  # it names itself
-        return f"{_cut(said, _LONGEST_PROBLEM - 1)}."
+    if (found := _NAMES_TOO_MANY.fullmatch(sentence)) is not None:
+        sentence = found[1]
+    if not place and (found is not None or sentence.endswith(_IS_MISSING)):  # it names itself
+        return f"{_cut(sentence, _LONGEST_PROBLEM - 1)}."
     place = place or "the JSON"
     room = _LONGEST_PROBLEM - len(place) - len(": .")
-    return f"{place}: {_cut(said, room)}."
+    return f"{place}: {_cut(sentence, room)}."
 
 
 def _cut(text: str, room: int) -> str:
@@ -216,6 +216,6 @@ def _steps(steps: Sequence[str | int]) -> Iterator[str]:
 
 
 def _invalid(message: str, place: str) -> InvalidInputError:
-    said = message[0].lower() + message[1:] if message[:2].istitle() else message
-    shown = said if len(said) <= _LONGEST_PROBLEM else f"{said[:_LONGEST_PROBLEM]}…"
+    sentence = message[0].lower() + message[1:] if message[:2].istitle() else message
+    shown = sentence if len(sentence) <= _LONGEST_PROBLEM else f"{sentence[:_LONGEST_PROBLEM]}…"
     return InvalidInputError(f"{place}: {shown.rstrip('.')}.", field=place)
