@@ -121,7 +121,7 @@ async def test_key_that_the_provider_refuses_pauses_too(workshop, execute):
 
 
 async def test_gmail_that_is_down_is_a_message_to_the_model(workshop, gmail, execute):
-    gmail.always = Failure(500)
+    gmail.always = Failure(500, headers={"Retry-After": "0"})
 
     outcome, asked = await execute(
         Says("", (("gmail_search", {"query": ""}),)), Says("Gmail cannot be reached today.")

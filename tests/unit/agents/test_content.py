@@ -292,6 +292,7 @@ def test_storable_json_of_a_value_that_contains_itself_ends():
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | any_text | st.binary(),
         lambda inner: st.lists(inner) | st.dictionaries(any_text | st.integers(), inner),
+        max_leaves=20,
     )
 )
 def test_any_value_becomes_strict_json_without_nul(value):

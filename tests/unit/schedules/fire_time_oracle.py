@@ -25,8 +25,9 @@ from zoneinfo import ZoneInfo
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
-# A minute that was shown before, or that is late by a gap, is at most a day from its double.
-LOOK_BACK = 2 * DAY
+# A minute that was shown before, or that is late by a gap, is at most a day from its double. The
+# minute before tells a gap.
+LOOK_BACK = DAY + MINUTE
 
 MACROS = {
     "@yearly": "0 0 1 1 *",
