@@ -110,7 +110,9 @@ _BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
         "the conditions of a rule are at most 10,000 characters, and at most 32 levels deep"
     ),
     "agent_schedules_user_id_name_key": _name_taken,
+    "approval_rules_for_user_fkey": _deleted_person,
     "approval_rules_schedule_id_fkey": _schedule_of_another,
+    "approval_rules_user_id_fkey": _deleted_person,
     "audit_blocks_chain_id_fkey": _deleted_person,
     "audit_chains_user_id_fkey": _deleted_person,
 }

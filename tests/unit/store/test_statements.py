@@ -8,9 +8,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from rota.domain.approvals.rules import RuleDraft
 from rota.domain.errors import LostTransactionError, NotFoundError, StatementError
-from rota.domain.ids import ScheduleId
+from rota.domain.ids import ScheduleId, UserId
 from rota.store import statements
+from rota.store.approvals.rules import insert_rule
 from rota.store.database import despite_deadlocks
 from rota.store.runs.requests import request_schedule_run
 from rota.store.statements import execute, many, one, one_or_none, value, value_or_none, values
@@ -71,6 +73,17 @@ async def test_rows_that_were_written_are_counted(conn, owner, alice, bob, sql):
 
 async def test_a_statement_without_parameters_may_have_a_percent_sign(conn, sql):
     assert await value(conn, "SELECT 'a' LIKE 'a%'", bool)
+
+
+@pytest.mark.parametrize("whose", ["user", "operator"])
+async def test_rule_of_a_person_who_was_just_deleted_names_nobody(database, whose):
+    gone = UserId(uuid4())
+    draft = RuleDraft("deny", "*", for_user=gone if whose == "operator" else None)
+    async with database.connection() as conn:
+        with pytest.raises(NotFoundError) as caught:
+            await insert_rule(conn, gone if whose == "user" else None, draft)
+
+    assert caught.value.kind == "person"
 
 
 async def test_what_no_rule_names_is_a_fault_of_rotas_own(conn, sql):
