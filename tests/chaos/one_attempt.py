@@ -26,8 +26,8 @@ from rota.services.runs.call_ledger import CallLedger
 from rota.services.runs.result_writer import ResultWriter
 from rota.store.approvals import actions as action_rows
 from rota.store.database import Database
-from rota.store.runs import rows as run_rows
 from tests.services.harness import Workshop
+from tests.services.running import fetch_run
 
 POINTS = {
     # point: whether the action has begun, and whether the tool has had its effect
@@ -97,7 +97,7 @@ async def attempt(url: str, run_id: str, effects: str, at: str) -> None:
         workshop = Workshop(database, owner=None, user=None)  # type: ignore[arg-type]
         service = workshop.service(registry=registry(Path(effects), lambda point: kill(point, at)))
         async with database.connection() as conn:
-            run = await run_rows.fetch_run(conn, RunId(UUID(run_id)))
+            run = await fetch_run(conn, RunId(UUID(run_id)))
         await service.execute_run(run)
 
 

@@ -11,9 +11,8 @@ from rota.services.approvals.expiry import ApprovalExpiry
 from rota.services.approvals.service import ApprovalService
 from rota.services.notifications.service import NotificationService
 from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
-from rota.store.runs import rows as run_rows
 from tests.services.harness import CIPHER, Workshop
-from tests.services.running import make_run
+from tests.services.running import fetch_run, make_run
 
 SUSPEND = {"approvals": "suspend"}
 
@@ -66,16 +65,12 @@ class Desk:
         """Return the runs that wait to be taken, in order."""
         rows = await self.workshop.rows("agent_runs", "created_at")
         async with self.workshop.database.connection() as conn:
-            return [
-                await run_rows.fetch_run(conn, row["id"])
-                for row in rows
-                if row["status"] == "waiting"
-            ]
+            return [await fetch_run(conn, row["id"]) for row in rows if row["status"] == "waiting"]
 
     async def fetch(self, run_id: Any) -> Any:
         """Return a run as it is now."""
         async with self.workshop.database.connection() as conn:
-            return await run_rows.fetch_run(conn, run_id)
+            return await fetch_run(conn, run_id)
 
     async def action(self) -> dict[str, Any]:
         """Return the only action."""

@@ -8,7 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from rota.domain.ids import UserId
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from rota.domain.ids import RunId, UserId
 from rota.domain.runs.run import Run, Trigger
 from rota.engine.admission import admit
 from rota.engine.queue import QueueWorker
@@ -18,8 +22,8 @@ from rota.services.operations.agent_hosts import AgentHosts
 from rota.services.operations.background_tasks import BackgroundTaskService
 from rota.services.operations.health import SchedulerWatch
 from rota.services.operations.scheduler_loop import SchedulerLoop
-from rota.store.database import Database
-from rota.store.runs import rows as run_rows
+from rota.store.database import Connection, Database
+from rota.store.reading import read
 from tests.services.harness import Workshop, clock
 
 
@@ -40,16 +44,31 @@ async def make_run(
     **columns: Any,
 ) -> Run:
     """Insert a waiting run."""
+    row = {
+        "user_id": user or workshop.user,
+        "agent_name": agent_name,
+        "prompt": "Look.",
+        "trigger": trigger,
+        **columns,
+    }
+    insert = sql.SQL("INSERT INTO public.agent_runs ({}) VALUES ({}) RETURNING id").format(
+        sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(map(sql.Placeholder, row))
+    )
+    values = {
+        name: Jsonb(value) if isinstance(value, dict) else value for name, value in row.items()
+    }
     async with workshop.database.transaction() as conn:
-        return await run_rows.insert_run(
-            conn,
-            user_id=user or workshop.user,
-            schedule_id=columns.pop("schedule_id", None),
-            agent_name=agent_name,
-            prompt=columns.pop("prompt", "Look."),
-            trigger=trigger,
-            **columns,
-        )
+        cursor = await conn.execute(insert, values)
+        (run_id,) = await cursor.fetchone()
+        return await fetch_run(conn, run_id)
+
+
+async def fetch_run(conn: Connection, run_id: RunId) -> Run | None:
+    """Return a run as its row has it."""
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute("SELECT * FROM public.agent_runs WHERE id = %s", [run_id])
+        row = await cursor.fetchone()
+    return read(Run, row) if row is not None else None
 
 
 async def queue_runs(database: Database) -> int:

@@ -8,6 +8,7 @@ from uuid import UUID
 UserId = NewType("UserId", UUID)
 AgentId = NewType("AgentId", UUID)
 ToolId = NewType("ToolId", UUID)
+CalendarId = NewType("CalendarId", UUID)
 ScheduleId = NewType("ScheduleId", UUID)
 RunId = NewType("RunId", UUID)
 ResultId = NewType("ResultId", UUID)

@@ -70,6 +70,7 @@ class Database:
         listen_url: str | None = None,
         prepared_statements: bool = True,
         generic_plans: bool = False,
+        min_size: int = 1,
         max_size: int = 10,
     ) -> None:
         self._generic_plans = generic_plans and prepared_statements
@@ -84,7 +85,7 @@ class Database:
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             kwargs=self._kwargs,
-            min_size=1,
+            min_size=min_size,
             max_size=max_size,
             timeout=_CONNECT_TIMEOUT,
             open=False,

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
-from psycopg.rows import TupleRow
 
 from rota.domain.errors import MigrationError, UnavailableError
+from rota.store.database import Connection
 from rota.store.errors import domain_error
 from rota.store.statements import statement, value
 
@@ -103,7 +103,7 @@ async def migrate(url: str, *, shipped: Sequence[Migration] | None = None) -> Mi
             raise domain_error(error, {}) from error
 
 
-def encoding_problem(conn: psycopg.AsyncConnection[TupleRow]) -> str | None:
+def encoding_problem(conn: Connection) -> str | None:
     """Say why a database's encoding cannot hold what people and agents write, None where it can.
 
     Of a database in SQL_ASCII psycopg returns bytes instead of text.
@@ -117,7 +117,7 @@ def encoding_problem(conn: psycopg.AsyncConnection[TupleRow]) -> str | None:
     )
 
 
-async def pending_migrations(conn: psycopg.AsyncConnection[TupleRow]) -> tuple[str, ...]:
+async def pending_migrations(conn: Connection) -> tuple[str, ...]:
     """Return the names of the shipped files that this database lacks; anybody may ask.
 
     Raises MigrationError where its encoding cannot be worked with, or where it was made before the
@@ -129,9 +129,7 @@ async def pending_migrations(conn: psycopg.AsyncConnection[TupleRow]) -> tuple[s
     return tuple(m.name for m in migrations() if m.version not in booked)
 
 
-async def _migrate(
-    conn: psycopg.AsyncConnection[TupleRow], shipped: Sequence[Migration]
-) -> MigrationReport:
+async def _migrate(conn: Connection, shipped: Sequence[Migration]) -> MigrationReport:
     if await value(conn, "lacks_auth_uid", bool):
         await conn.execute(files("rota.store").joinpath("auth_shim.sql").read_bytes())
     booked = await _booked(conn)
@@ -166,7 +164,7 @@ async def _migrate(
     return MigrationReport(tuple(applied), tuple(adopted), already)
 
 
-async def _booked(conn: psycopg.AsyncConnection[TupleRow]) -> dict[str, str]:
+async def _booked(conn: Connection) -> dict[str, str]:
     if not await value(conn, "has_schema_migrations", bool):
         return {}
     cursor = await conn.execute("SELECT version, checksum FROM rota.schema_migrations")
@@ -175,7 +173,7 @@ async def _booked(conn: psycopg.AsyncConnection[TupleRow]) -> dict[str, str]:
     return booked
 
 
-async def _applied_by_supabase(conn: psycopg.AsyncConnection[TupleRow]) -> frozenset[str]:
+async def _applied_by_supabase(conn: Connection) -> frozenset[str]:
     if not await value(conn, "has_supabase_migrations", bool):
         return frozenset()
     cursor = await conn.execute("SELECT version FROM supabase_migrations.schema_migrations")
@@ -191,9 +189,7 @@ def _refuse_before_release(versions: Container[str]) -> None:
         )
 
 
-async def _refuse_foreign_tables(
-    conn: psycopg.AsyncConnection[TupleRow], migration: Migration
-) -> None:
+async def _refuse_foreign_tables(conn: Connection, migration: Migration) -> None:
     for table in _CREATED_TABLE.findall(migration.sql):
         cursor = await conn.execute("SELECT to_regclass(%s)", [table])
         if await cursor.fetchone() != (None,):

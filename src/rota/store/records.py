@@ -1,19 +1,19 @@
-"""Values as parameters: JSON, and many rows as JSON records, which `jsonb_to_recordset` unfolds.
+"""Values as parameters: by the names of their fields, and many at once as JSON records.
 
-An array for each column costs several times as much to write and to read.
+`jsonb_to_recordset` unfolds those. An array for each column costs several times as much to write
+and to read.
 """
 
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
-
-from psycopg.types.json import Jsonb
 
 
 def records(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -21,14 +21,16 @@ def records(rows: Iterable[Mapping[str, Any]]) -> str:
     return json.dumps(list(rows), default=_written, ensure_ascii=False, check_circular=False)
 
 
-def jsonb(value: Mapping[str, Any] | None) -> Jsonb | None:
-    """Return a JSON object as a parameter, None as NULL."""
-    return Jsonb(dict(value)) if value is not None else None
-
-
 def row_of(value: Any) -> dict[str, Any]:
     """Return a frozen value's fields by name, as they are."""
     return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def columns_of(value: Any) -> dict[str, Any]:
+    """Return a frozen value's fields, and in place of a value within it that one's."""
+    own = row_of(value)
+    within = [own.pop(name) for name in list(own) if is_dataclass(own[name])]
+    return dict(ChainMap(own, *map(columns_of, within)))
 
 
 def _written(value: Any) -> Any:

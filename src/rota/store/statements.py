@@ -1,28 +1,31 @@
 """SQL by name: one statement per file, in the room of the store that calls it.
 
 A store module calls one of these with the statement's name, what is to be made of its rows, and its
-parameters: `await many(conn, "agents/list_tools", DeclaredTool)`. Nothing above the store does, and
-nothing above it hears of psycopg: errors of the database are raised as store/errors.py says.
+parameters: `await many(conn, "agents/find_tools", DeclaredTool)`. A parameter that is a mapping
+becomes `jsonb`, another collection an array. Nothing above the store does, and nothing above it
+hears of psycopg: errors of the database are raised as store/errors.py says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Collection, Mapping
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
-from psycopg.rows import AsyncRowFactory, class_row, dict_row, scalar_row
+from psycopg.rows import AsyncRowFactory, dict_row, scalar_row
+from psycopg.types.json import Jsonb
 
 from rota.store.errors import domain_error
+from rota.store.reading import read
 
 T = TypeVar("T")
 
 Row: TypeAlias = dict[str, Any]
 
 Make: TypeAlias = type[T] | Callable[[Row], T]
-"""A value from a row: a class that has the columns as its fields, or a function of the row."""
+"""A value from a row: a dataclass, read as store/reading.py says, or a function of the row."""
 
 _Connection: TypeAlias = psycopg.AsyncConnection[Any]
 
@@ -41,9 +44,14 @@ def statement(name: str) -> bytes:
 async def execute(conn: _Connection, name: str, /, **parameters: Any) -> int:
     """Run a statement; returns how many rows it wrote or found."""
     try:
-        return (await conn.execute(statement(name), parameters or None)).rowcount
+        return (await conn.execute(statement(name), _adapted(parameters))).rowcount
     except psycopg.Error as error:
         raise domain_error(error, parameters) from error
+
+
+async def has_effect(conn: _Connection, name: str, /, **parameters: Any) -> bool:
+    """Run a statement; returns whether it wrote or found a row."""
+    return await execute(conn, name, **parameters) > 0
 
 
 async def one(conn: _Connection, name: str, make: Make[T], /, **parameters: Any) -> T:
@@ -60,9 +68,8 @@ async def one_or_none(
 
 async def many(conn: _Connection, name: str, make: Make[T], /, **parameters: Any) -> tuple[T, ...]:
     """Return what is made of the rows, in their order."""
-    if isinstance(make, type):
-        return tuple(await _fetch(conn, name, class_row(make), parameters))
-    return tuple([make(row) for row in await _fetch(conn, name, dict_row, parameters)])
+    from_row = partial(read, make) if isinstance(make, type) else make
+    return tuple([from_row(row) for row in await _fetch(conn, name, dict_row, parameters)])
 
 
 async def value(conn: _Connection, name: str, kind: Callable[[Any], T], /, **parameters: Any) -> T:
@@ -90,10 +97,23 @@ async def _fetch(
 ) -> list[T]:
     try:
         async with conn.cursor(row_factory=rows) as cursor:
-            await cursor.execute(statement(name), parameters or None)
+            await cursor.execute(statement(name), _adapted(parameters))
             return await cursor.fetchall()
     except psycopg.Error as error:
         raise domain_error(error, parameters) from error
+
+
+def _adapted(parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return parameters as psycopg takes them; None for none, as `%` is no placeholder then."""
+    return {name: _parameter(value) for name, value in parameters.items()} or None
+
+
+def _parameter(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return Jsonb(dict(value))
+    if isinstance(value, Collection) and not isinstance(value, str | bytes):
+        return list(value)
+    return value
 
 
 def _there(found: T | None, name: str) -> T:

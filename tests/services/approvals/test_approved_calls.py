@@ -23,7 +23,7 @@ from rota.domain.runs.steps import StepKey
 from rota.security.gate.calls import CURRENT_STEP, ApprovalContext
 from rota.security.gate.guard import GateGuard
 from rota.security.gate.tool_wrapper import wrap_tools_with_approval
-from rota.store.runs import rows as run_rows
+from rota.store.runs.intake import claim_runs
 from tests.services.approvals.test_tool_wrapper import (
     ON_LOOP,
     agent_calling,
@@ -63,7 +63,7 @@ class Attempts:
     async def next(self):
         """Return the gate's context of a new attempt."""
         async with self.workshop.database.transaction() as conn:
-            claim = (await run_rows.claim_runs(conn, [self.run.id]))[self.run.id].claim
+            claim = (await claim_runs(conn, [self.run.id]))[self.run.id].claim
         options = RunOptions(approvals=ActionMode.SUSPEND)
         made = recording(self.workshop, self.run, claim, options)
         self.buffers.append(made.buffer)

@@ -12,10 +12,9 @@ from rota.domain.approvals.actions import ActionStatus
 from rota.domain.errors import ConflictError, SuspendedError
 from rota.engine.admission import admit, requeue_lost
 from rota.services.runs.service import RunService
-from rota.store.runs import rows as run_rows
 from tests.services.deciding import SUSPEND, desk_of, look, outcome_of, send
 from tests.services.harness import ANSWER
-from tests.services.running import make_run, queue_runs, until, working
+from tests.services.running import fetch_run, make_run, queue_runs, until, working
 
 PAY_THEN_LOOK = [{"calls": [look("first")]}, {"calls": [send("bob")]}, {"calls": [look("last")]}]
 
@@ -403,7 +402,7 @@ async def test_graceful_stop_in_the_approved_call_repeats_nothing(desk):
     await asyncio.gather(stopping, return_exceptions=True)
     desk.workshop.toolbox.gate.set()
     async with desk.workshop.database.connection() as conn:
-        run = await run_rows.fetch_run(conn, run_id)
+        run = await fetch_run(conn, run_id)
     await desk.service.execute_run(run)
 
     assert desk.workshop.toolbox.calls.count(("wait", None)) == 1

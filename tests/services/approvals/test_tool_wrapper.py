@@ -18,15 +18,15 @@ from langchain_core.tools import StructuredTool, Tool, ToolException, tool
 from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import ToolId
-from rota.domain.runs.run import Trigger
 from rota.security.gate.calls import ApprovalContext
 from rota.security.gate.guard import GateGuard
 from rota.security.gate.tool_wrapper import GatedTool, wrap_tools_with_approval
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.sealing import unseal_arguments
-from rota.store.runs import rows as run_rows
+from rota.store.runs.intake import claim_runs
 from tests.services.harness import CIPHER
 from tests.services.recording import recording
+from tests.services.running import make_run
 
 
 @pytest.fixture
@@ -36,16 +36,9 @@ def effects() -> list[Any]:
 
 @pytest.fixture
 async def recorder(workshop):
+    run = await make_run(workshop, prompt="")
     async with workshop.database.transaction() as conn:
-        run = await run_rows.insert_run(
-            conn,
-            user_id=workshop.user,
-            schedule_id=None,
-            agent_name="watcher",
-            prompt="",
-            trigger=Trigger.MANUAL,
-        )
-        claim = (await run_rows.claim_runs(conn, [run.id]))[run.id].claim
+        claim = (await claim_runs(conn, [run.id]))[run.id].claim
     made = recording(workshop, run, claim)
     yield made
     await made.buffer.flush()

@@ -14,7 +14,7 @@ from rota.agents.own_code.registered import AsyncFunction
 from rota.domain.runs.run import ResultStatus
 from rota.services.operations.background_tasks import CANCEL_CHECK_EVERY, CANCELLED_WITHIN
 from rota.services.runs.service import RunService
-from rota.store.runs import rows as run_rows
+from rota.store.runs.intake import claim_runs
 from tests.loopback.model_server import Fails, Hangs, Says
 from tests.loopback.openai import OpenAIServer
 from tests.services.running import make_run, queue_runs, results, until, working
@@ -258,7 +258,7 @@ async def test_run_whose_worker_is_dead_is_ended_by_the_next(workshop, attempts)
     run = await make_run(workshop)
     async with workshop.database.transaction() as conn:
         for _ in range(attempts):
-            await run_rows.claim_runs(conn, [run.id])
+            await claim_runs(conn, [run.id])
     message = {"type": "ai", "data": {"content": "Looking.", "type": "ai", "tool_calls": []}}
     await workshop.owner.execute(
         "INSERT INTO agent_run_steps (run_id, user_id, attempt, model_step, call_index, kind, name,"

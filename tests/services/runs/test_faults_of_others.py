@@ -13,8 +13,8 @@ from rota.engine.queue import QueueWorker
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
 from rota.services.operations.health import SchedulerWatch
-from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER
+from tests.services.running import fetch_run
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -34,7 +34,7 @@ async def finish(workshop):
     for row in await workshop.rows("agent_runs", "created_at"):
         if row["status"] != "finished":
             async with workshop.database.connection() as conn:
-                run = await run_rows.fetch_run(conn, row["id"])
+                run = await fetch_run(conn, row["id"])
             schedule = await workshop.fetch(row["schedule_id"])
             await workshop.service().execute(schedule, run)
 

@@ -15,7 +15,7 @@ from rota.domain.runs.run import FencedError, ResultStatus
 from rota.engine.admission import requeue_lost
 from rota.services.notifications.service import NotificationService
 from rota.store.database import Database
-from rota.store.runs import rows as run_rows
+from rota.store.runs.intake import claim_runs
 from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer
 from tests.loopback.postgres_proxy import PostgresProxy
@@ -74,7 +74,7 @@ async def test_fenced_run_among_twenty_fails_alone_and_writes_nothing(workshop):
     await workshop.agent(WAIT, tools=["wait"])
     runs, tasks = await twenty_at_once(workshop, workshop.service())
     async with workshop.database.transaction() as conn:
-        await run_rows.claim_runs(conn, [runs[7].id])
+        await claim_runs(conn, [runs[7].id])
     workshop.toolbox.gate.set()
 
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from rota.domain.errors import UnavailableError
-from rota.domain.runs.run import ResultStatus
+from rota.domain.runs.run import ResultStatus, Trigger
 from rota.security.gate.policy import CallPolicy
-from rota.store.runs import rows as run_rows
+from rota.store.runs.intake import claim_runs
 from tests.services.harness import ANSWER
-from tests.services.running import make_run, until
+from tests.services.running import fetch_run, make_run, until
 
 CALLS = [
     {"calls": [{"tool": "look", "args": {"query": "a"}}]},
@@ -35,7 +35,7 @@ async def begin(workshop, service):
 async def resume(workshop, service, schedule):
     workshop.toolbox.gate.set()
     async with workshop.database.connection() as conn:
-        run = await run_rows.fetch_run(conn, (await workshop.row("agent_runs"))["id"])
+        run = await fetch_run(conn, (await workshop.row("agent_runs"))["id"])
     return await service.execute(schedule, run)
 
 
@@ -90,7 +90,7 @@ async def test_effect_that_never_finished_is_repeated_only_if_idempotent(worksho
     assert [s["status"] for s in steps if s["kind"] == "tool"] == ["started"]
 
     async with workshop.database.connection() as conn:
-        run = await run_rows.fetch_run(conn, (await workshop.row("agent_runs"))["id"])
+        run = await fetch_run(conn, (await workshop.row("agent_runs"))["id"])
     second = asyncio.create_task(service.execute(schedule, run))
     async with asyncio.timeout(10):
         while (await workshop.row("agent_runs"))["attempt"] < 2:
@@ -203,17 +203,10 @@ async def test_run_that_kills_its_workers_is_given_up(workshop):
     await workshop.agent(ANSWER)
     service = workshop.service()
     schedule = await workshop.schedule()
+    run = await make_run(workshop, schedule_id=schedule.id, prompt="", trigger=Trigger.SCHEDULE)
     async with workshop.database.transaction() as conn:
-        run = await run_rows.insert_run(
-            conn,
-            user_id=workshop.user,
-            schedule_id=schedule.id,
-            agent_name="watcher",
-            prompt="",
-            trigger="schedule",
-        )
         for _ in range(5):
-            await run_rows.claim_runs(conn, [run.id])
+            await claim_runs(conn, [run.id])
 
     outcome = await service.execute(schedule, run)
 

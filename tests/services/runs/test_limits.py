@@ -16,7 +16,7 @@ from rota.agents.own_code.registered import Graph
 from rota.domain.agents.prices import Price
 from rota.domain.runs.run import ResultStatus
 from rota.services.agents.prices import ModelPriceService
-from rota.store.runs import rows as run_rows
+from rota.store.runs.intake import claim_runs
 from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer
 from tests.services.harness import ANSWER
@@ -330,7 +330,7 @@ async def test_tools_side_by_side_take_their_time_once(workshop):
     await limit_agent(workshop, wall_seconds=8)
     run = await make_run(workshop, schedule_id=schedule.id)
     async with workshop.database.transaction() as conn:
-        await run_rows.claim_runs(conn, [run.id])
+        await claim_runs(conn, [run.id])
     await workshop.owner.execute(
         "INSERT INTO agent_run_steps (run_id, user_id, attempt, model_step, call_index, kind, name,"
         " status, started_at, finished_at)"

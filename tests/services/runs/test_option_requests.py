@@ -21,8 +21,8 @@ from rota.services.agents.service import AgentService
 from rota.services.runs.service import RunService
 from rota.services.runs.usage import UsageService
 from rota.services.schedules.service import NewSchedule, ScheduleEdit, ScheduleService
-from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER, clock
+from tests.services.running import fetch_run
 
 LOOKS_TWICE = {
     "steps": [
@@ -55,7 +55,7 @@ async def edit(workshop, schedules, **fields):
 
 async def execute(workshop, run_id):
     async with workshop.database.connection() as conn:
-        run = await run_rows.fetch_run(conn, run_id)
+        run = await fetch_run(conn, run_id)
     return await workshop.service().execute_run(run)
 
 

@@ -11,11 +11,10 @@ import pytest
 from rota.agents.models.building import ChatModels
 from rota.domain.runs.run import ResultStatus, Trigger
 from rota.engine.admission import admit
-from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Drops, Fails, Hangs, Says
 from tests.loopback.openai import OpenAIServer
 from tests.services.harness import clock
-from tests.services.running import make_run, until
+from tests.services.running import fetch_run, make_run, until
 
 BUSY = Fails(503, "overloaded_error")
 DONE = Says("Done.")
@@ -52,7 +51,7 @@ async def the_retry(workshop):
 
     (row,) = await waiting(workshop)
     async with workshop.database.connection() as conn:
-        return await run_rows.fetch_run(conn, row["id"])
+        return await fetch_run(conn, row["id"])
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,11 @@ from rota.security.gate.calls import ToolCall
 from rota.services.runs.service import RunService
 from rota.store.runs import journals as journal_rows
 from rota.store.runs import rows as run_rows
+from rota.store.runs.intake import claim_runs
 from rota.store.runs.journals import JournalRows, UsageRow
 from tests.services.harness import ANSWER
 from tests.services.recording import recording
-from tests.services.running import make_run
+from tests.services.running import fetch_run, make_run
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STATUSES = list(RunStatus)
@@ -52,7 +53,7 @@ async def in_status(workshop, status, **columns):
 
 async def status_of(workshop, run):
     async with workshop.database.connection() as conn:
-        found = await run_rows.fetch_run(conn, run.id)
+        found = await fetch_run(conn, run.id)
     return found.status
 
 
@@ -84,7 +85,7 @@ def test_what_is_over_stays_over():
 async def test_claim(workshop, status):
     run = await in_status(workshop, status)
     async with workshop.database.transaction() as conn:
-        claimed = await run_rows.claim_runs(conn, [run.id])
+        claimed = await claim_runs(conn, [run.id])
     if status in {RunStatus.SUSPENDED, RunStatus.FINISHED, RunStatus.CANCELLED}:
         assert claimed == {}
         assert await status_of(workshop, run) is status
@@ -111,7 +112,7 @@ async def test_finish(workshop, status):
     """With the token of an attempt, whatever has become of the run since."""
     run = await in_status(workshop, RunStatus.WAITING)
     async with workshop.database.transaction() as conn:
-        claim = (await run_rows.claim_runs(conn, [run.id]))[run.id].claim
+        claim = (await claim_runs(conn, [run.id]))[run.id].claim
     await workshop.owner.execute("ALTER TABLE agent_runs DISABLE TRIGGER refuse_transition")
     await workshop.owner.execute("UPDATE agent_runs SET status = %s", [status.value])
     await workshop.owner.execute("ALTER TABLE agent_runs ENABLE TRIGGER refuse_transition")
@@ -221,8 +222,8 @@ async def stale(workshop):
     """What an attempt writes with whose run another one has taken."""
     run = await make_run(workshop)
     async with workshop.database.transaction() as conn:
-        claim = (await run_rows.claim_runs(conn, [run.id]))[run.id].claim
-        await run_rows.claim_runs(conn, [run.id])
+        claim = (await claim_runs(conn, [run.id]))[run.id].claim
+        await claim_runs(conn, [run.id])
     return recording(workshop, run, claim)
 
 
@@ -305,7 +306,7 @@ async def test_stale_attempt_stops_at_its_next_step(workshop, stale):
 
 async def test_newer_attempt_is_not_held_up_by_a_stale_one(workshop, stale):
     async with workshop.database.transaction() as conn:
-        claim = (await run_rows.claim_runs(conn, [stale.buffer.run.id]))[stale.buffer.run.id].claim
+        claim = (await claim_runs(conn, [stale.buffer.run.id]))[stale.buffer.run.id].claim
     run = await run_of(workshop, stale.buffer.run.id)
     fresh = recording(workshop, run, claim)
     await fresh.steps.record(step(), durable=True)
@@ -316,7 +317,7 @@ async def test_newer_attempt_is_not_held_up_by_a_stale_one(workshop, stale):
 
 async def run_of(workshop, run_id):
     async with workshop.database.connection() as conn:
-        return await run_rows.fetch_run(conn, run_id)
+        return await fetch_run(conn, run_id)
 
 
 async def test_days_are_added_up_in_one_order(workshop, bob):
@@ -328,7 +329,7 @@ async def test_days_are_added_up_in_one_order(workshop, bob):
     async def add(order):
         mine, theirs = await make_run(workshop), await make_run(workshop, user=bob)
         async with workshop.database.connection() as conn:
-            claims = await run_rows.claim_runs(conn, [mine.id, theirs.id])
+            claims = await claim_runs(conn, [mine.id, theirs.id])
             journals = [JournalRows(found.claim, usage=used[::order]) for found in claims.values()]
             for _ in range(15):
                 await journal_rows.write_journals(conn, journals[::order])

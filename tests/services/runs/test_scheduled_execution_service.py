@@ -14,8 +14,8 @@ from rota.domain.errors import StatementError
 from rota.domain.runs.run import FencedError, ResultStatus
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT
 from rota.services.notifications.service import NotificationService
-from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER
+from tests.services.running import fetch_run
 
 CALL_SEND = {"calls": [{"tool": "send", "args": {"to": "bob@example.com"}}]}
 
@@ -411,7 +411,7 @@ async def test_a_run_that_is_over_is_not_repeated(workshop):
     service = workshop.service()
     first = await service.execute(schedule)
     async with workshop.database.connection() as conn:
-        run = await run_rows.fetch_run(conn, first.run_id)
+        run = await fetch_run(conn, first.run_id)
 
     again = await service.execute(schedule, run)
 
@@ -430,7 +430,7 @@ async def test_an_attempt_that_lost_its_run_stores_nothing(workshop):
         await asyncio.sleep(0.01)
     run_id = (await workshop.row("agent_runs"))["id"]
     async with workshop.database.connection() as conn:
-        run = await run_rows.fetch_run(conn, run_id)
+        run = await fetch_run(conn, run_id)
     workshop.toolbox.gate.set()
     other = await service.execute(schedule, run)
 

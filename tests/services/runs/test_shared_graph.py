@@ -18,10 +18,9 @@ from rota.agents.models.building import ChatModels
 from rota.domain.ids import UserId
 from rota.domain.runs.run import ResultStatus
 from rota.services.runs.journal_writer import WriteBuffer
-from rota.store.runs import rows as run_rows
 from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer
-from tests.services.running import make_run, until
+from tests.services.running import fetch_run, make_run, until
 
 PEOPLE = 50
 MARK = re.compile(r"mark-\d+")
@@ -389,4 +388,4 @@ async def test_run_that_was_claimed_in_vain_by_a_cancelled_caller_is_claimed_by_
 
     assert taken is not None
     async with workshop.database.connection() as conn:
-        assert (await run_rows.fetch_run(conn, run.id)).attempt == 1
+        assert (await fetch_run(conn, run.id)).attempt == 1

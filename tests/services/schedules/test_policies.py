@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from rota.domain.runs.run import Trigger
 from tests.services.harness import ANSWER, PAST, Workshop
+from tests.services.running import make_run
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -118,19 +120,14 @@ async def test_fires_of_a_pause_have_rows_with_its_note(workshop, scheduler):
 
 
 async def fail(workshop: Workshop, schedule, times: int = 1, trigger: str = "schedule") -> None:
-    from rota.domain.runs.run import Trigger
-    from rota.store.runs import rows as run_rows
-
     for _ in range(times):
-        async with workshop.database.transaction() as conn:
-            run = await run_rows.insert_run(
-                conn,
-                user_id=schedule.user_id,
-                schedule_id=schedule.id,
-                agent_name=schedule.agent_name,
-                prompt="",
-                trigger=Trigger(trigger),
-            )
+        run = await make_run(
+            workshop,
+            schedule.agent_name,
+            schedule_id=schedule.id,
+            prompt="",
+            trigger=Trigger(trigger),
+        )
         await workshop.service().execute(schedule, run)
 
 
@@ -157,18 +154,7 @@ async def test_success_ends_the_row_of_failures_and_manual_runs_do_not_count(wor
 
     await workshop.owner.execute("UPDATE agent_schedules SET agent_name = 'watcher'")
     healed = await workshop.fetch(schedule.id)
-    from rota.domain.runs.run import Trigger
-    from rota.store.runs import rows as run_rows
-
-    async with workshop.database.transaction() as conn:
-        run = await run_rows.insert_run(
-            conn,
-            user_id=healed.user_id,
-            schedule_id=healed.id,
-            agent_name="watcher",
-            prompt="",
-            trigger=Trigger.SCHEDULE,
-        )
+    run = await make_run(workshop, schedule_id=healed.id, prompt="", trigger=Trigger.SCHEDULE)
     await workshop.service().execute(healed, run)
 
     row = await only(workshop)

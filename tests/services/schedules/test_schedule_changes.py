@@ -9,11 +9,11 @@ import pytest
 
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId
-from rota.domain.runs.run import RunStatus
+from rota.domain.runs.run import RunStatus, Trigger
 from rota.domain.schedules.drafts import Draft
 from rota.services.schedules.service import NewSchedule, ScheduleEdit, ScheduleService
-from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER, clock
+from tests.services.running import fetch_run, make_run
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -166,8 +166,8 @@ async def test_change_in_the_same_second_as_a_fire_drops_the_fire_that_the_new_r
 
 
 async def test_change_and_fire_at_once_fire_once_whoever_is_first(workshop):
-    due = clock().replace(microsecond=0) - timedelta(seconds=1)
     for number in range(10):
+        due = clock().replace(microsecond=0) - timedelta(seconds=1)
         schedule = await workshop.due(
             due, name=f"s{number}", cron=f"{due.second} {due.minute} * * * *"
         )
@@ -228,15 +228,7 @@ async def test_removed_schedule_leaves_results_and_cancels_what_waits(workshop, 
 
 async def test_run_of_a_removed_schedule_ends_and_is_stored(workshop, schedules):
     schedule = await add(workshop, schedules)
-    async with workshop.database.transaction() as conn:
-        run = await run_rows.insert_run(
-            conn,
-            user_id=workshop.user,
-            schedule_id=schedule.id,
-            agent_name="watcher",
-            prompt="",
-            trigger=run_rows.Trigger.SCHEDULE,
-        )
+    run = await make_run(workshop, schedule_id=schedule.id, prompt="", trigger=Trigger.SCHEDULE)
     await workshop.owner.execute("UPDATE agent_runs SET status = 'queued', queued_at = now()")
     await schedules.remove(workshop.user, "morning")
 
@@ -256,15 +248,7 @@ async def test_cancelled_run_ends_on_its_worker_and_says_why(workshop):
         tools=["wait"],
     )
     schedule = await workshop.schedule()
-    async with workshop.database.transaction() as conn:
-        run = await run_rows.insert_run(
-            conn,
-            user_id=workshop.user,
-            schedule_id=schedule.id,
-            agent_name="watcher",
-            prompt="",
-            trigger=run_rows.Trigger.SCHEDULE,
-        )
+    run = await make_run(workshop, schedule_id=schedule.id, prompt="", trigger=Trigger.SCHEDULE)
     work = asyncio.create_task(workshop.service().execute(schedule, run))
     while not workshop.toolbox.calls:
         await asyncio.sleep(0.01)
@@ -277,7 +261,7 @@ async def test_cancelled_run_ends_on_its_worker_and_says_why(workshop):
 
     assert outcome.metadata["cancelled"] == "enough"
     async with workshop.database.connection() as conn:
-        stored = await run_rows.fetch_run(conn, RunId(run.id))
+        stored = await fetch_run(conn, RunId(run.id))
     assert stored.status is RunStatus.FINISHED
     told = await workshop.row("notifications")
     assert told["title"] == "morning was cancelled"
@@ -287,15 +271,7 @@ async def test_cancelled_run_ends_on_its_worker_and_says_why(workshop):
 async def test_run_cancelled_before_its_worker_took_it_ends_at_once(workshop):
     await workshop.agent(ANSWER)
     schedule = await workshop.schedule()
-    async with workshop.database.transaction() as conn:
-        run = await run_rows.insert_run(
-            conn,
-            user_id=workshop.user,
-            schedule_id=schedule.id,
-            agent_name="watcher",
-            prompt="",
-            trigger=run_rows.Trigger.SCHEDULE,
-        )
+    run = await make_run(workshop, schedule_id=schedule.id, prompt="", trigger=Trigger.SCHEDULE)
     await workshop.owner.execute(
         "UPDATE agent_runs SET status = 'running', cancel_requested_at = now()"
     )

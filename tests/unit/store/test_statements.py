@@ -15,7 +15,16 @@ from rota.store import statements
 from rota.store.approvals.rules import insert_rule
 from rota.store.database import despite_deadlocks
 from rota.store.runs.requests import request_schedule_run
-from rota.store.statements import execute, many, one, one_or_none, value, value_or_none, values
+from rota.store.statements import (
+    execute,
+    has_effect,
+    many,
+    one,
+    one_or_none,
+    value,
+    value_or_none,
+    values,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,21 @@ async def test_rows_that_were_written_are_counted(conn, owner, alice, bob, sql):
 
 async def test_a_statement_without_parameters_may_have_a_percent_sign(conn, sql):
     assert await value(conn, "SELECT 'a' LIKE 'a%'", bool)
+
+
+async def test_mapping_goes_in_as_jsonb_and_another_collection_as_an_array(conn, sql):
+    typed = "SELECT pg_typeof(%(value)s)::text"
+    assert await value(conn, typed, str, value={"a": [1]}) == "jsonb"
+    assert await value(conn, "SELECT %(value)s -> 'a'", list, value={"a": [1]}) == [1]
+    for several in ((1, 2), {1: None, 2: None}.keys(), frozenset({1, 2})):
+        assert await value(conn, "SELECT cardinality(%(value)s)", int, value=several) == 2
+    assert await value(conn, typed, str, value=b"12") == "bytea"
+    assert await value(conn, "SELECT %(value)s::text", str, value="12") == "12"
+
+
+async def test_statement_says_whether_it_found_a_row(conn, sql):
+    assert await has_effect(conn, TWO, most=1)
+    assert not await has_effect(conn, TWO, most=0)
 
 
 @pytest.mark.parametrize("whose", ["user", "operator"])

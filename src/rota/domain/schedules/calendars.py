@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
-from uuid import UUID
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.ids import CalendarId
 
 MOST_DAYS: Final = 10_000
 """Days that one entry may span."""
@@ -67,7 +67,7 @@ def _date(entry: str, text: str) -> date:
 class Calendar:
     """A calendar; `days` counts its entries, `next_day` is the next day off from today on."""
 
-    id: UUID
+    id: CalendarId
     name: str
     source: str
     covers_until: date | None

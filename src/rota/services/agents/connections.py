@@ -43,17 +43,10 @@ class ConnectionService:
             )
         if not secret.strip() or any(c.isspace() for c in secret.strip()):
             raise InvalidInputError("A token is one word; this one is not.", field="secret")
-        sealed = self._cipher.encrypt(secret.strip(), identity=_identity(user_id, service))
+        encrypted = self._cipher.encrypt(secret.strip(), identity=_identity(user_id, service))
+        sealed = rows.SealedConnection(encrypted, self._cipher.key_id, expires_at)
         async with self._database.transaction() as conn:
-            await rows.upsert_sealed(
-                conn,
-                user_id=user_id,
-                service=service,
-                account=account,
-                secret=sealed,
-                key_id=self._cipher.key_id,
-                expires_at=expires_at,
-            )
+            await rows.upsert_sealed(conn, user_id, service, account, sealed)
 
     async def all(self, user_id: UserId) -> tuple[ConnectionInfo, ...]:
         """Return a person's connections, without secrets."""

@@ -12,13 +12,12 @@ from typing import Final
 
 import structlog
 
-from rota.domain.approvals.actions import WARNED_BEFORE, ActionStatus
+from rota.domain.approvals.actions import WARNED_BEFORE, ActionStatus, PendingAction
 from rota.domain.approvals.deputies import Deputy
 from rota.domain.ids import RunId, UserId
 from rota.domain.notifications.notification import Category, NewNotification
 from rota.services.notifications.service import NotificationService, draft, draft_unknown_outcome
 from rota.store.approvals import actions as rows
-from rota.store.approvals.actions import ActionOf
 from rota.store.approvals.deputies import list_deputies_of
 from rota.store.database import Database, despite_deadlocks
 
@@ -28,12 +27,6 @@ LOOK_EVERY: Final = 5.0
 _RUNS_AT_ONCE: Final = 500
 _NAMED: Final = 10
 _WAITING: Final = "Nothing happens until you decide: `rota approvals list`."
-_CLOSED: Final = {
-    ActionStatus.WITHDRAWN: ("withdrawn", "not_run"),
-    ActionStatus.FAILED: ("approved", "not_run"),
-    ActionStatus.UNKNOWN: ("approved", "unknown"),
-}
-
 log = structlog.get_logger(__name__)
 
 
@@ -68,10 +61,6 @@ class ApprovalExpiry:
     async def _expire(self, run_id: RunId | None) -> int:
         async with self._database.transaction() as conn:
             expired = await rows.expire(conn, run_id)
-            for action in expired:
-                await rows.record(
-                    conn, action.id, "expired", "not_run", actor="rota", origin="scheduler"
-                )
             if run_id is not None:
                 await rows.resume(conn, run_id)
             await self._notifications.write(
@@ -100,17 +89,6 @@ class ApprovalExpiry:
         """Close actions that a run waited for which ended otherwise: by a limit, a lost tool."""
         async with self._database.transaction() as conn:
             closed = await rows.close_left(conn)
-            for action in closed:
-                decision, outcome = _CLOSED[action.status]
-                await rows.record(
-                    conn,
-                    action.id,
-                    decision,
-                    outcome,
-                    actor="rota",
-                    origin="scheduler",
-                    detail="its run is over",
-                )
             lost = [action for action in closed if action.status is ActionStatus.FAILED]
             await self._notifications.write(
                 conn,
@@ -134,7 +112,7 @@ class ApprovalExpiry:
 
 
 def _escalated(
-    actions: Sequence[ActionOf], deputies: Sequence[Deputy], what: str, advice: str
+    actions: Sequence[PendingAction], deputies: Sequence[Deputy], what: str, advice: str
 ) -> list[NewNotification]:
     """Return a notification for each deputy of the actions' owners, who may decide from now on."""
     notices = []
@@ -146,9 +124,9 @@ def _escalated(
     return notices
 
 
-def _notices(actions: Sequence[ActionOf], what: str, advice: str) -> list[NewNotification]:
+def _notices(actions: Sequence[PendingAction], what: str, advice: str) -> list[NewNotification]:
     """Return one notification for each person, however many actions of theirs there are."""
-    of: defaultdict[UserId, list[ActionOf]] = defaultdict(list)
+    of: defaultdict[UserId, list[PendingAction]] = defaultdict(list)
     for action in actions:
         of[action.user_id].append(action)
     notices = []

@@ -89,7 +89,7 @@ class IncidentService:
         self, conn: Connection, incident: Incident, category: Category, title: str, body: str
     ) -> None:
         await self._notifications.notify_user(
-            UserId(incident.user_id),
+            incident.user_id,
             title,
             body,
             category=category,

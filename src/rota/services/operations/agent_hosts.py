@@ -1,15 +1,16 @@
 """Where a worker runs agents: a loop in a thread of its own, replaced when a tool blocks it.
 
 Used by background_tasks.py, which begins runs on the current host, and hands over those of a lost
-one. How a loop and its thread work stands in engine/agent_loop.py.
+one.
+How a loop and its thread work stands in engine/agent_loop.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -34,7 +35,7 @@ class AgentHost:
 
     loop: AgentLoop
     execution: ScheduledExecutionService
-    close: Callable[[], Coroutine[Any, Any, None]]
+    close: Callable[[], Awaitable[None]]
 
 
 class AgentHosts:
@@ -66,7 +67,7 @@ class AgentHosts:
         host, self._current = self.current, None
         try:
             async with asyncio.timeout(_CLOSED_WITHIN):
-                await host.loop.run(host.close())
+                await host.loop.run(_closing(host))
         except TimeoutError:
             log.warning("agent_loop_blocked_at_the_end", where=host.loop.where())
         finally:
@@ -98,3 +99,7 @@ class AgentHosts:
             return
         lost(host)
         host.loop.abandon(host.close)
+
+
+async def _closing(host: AgentHost) -> None:
+    await host.close()

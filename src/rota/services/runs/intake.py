@@ -9,30 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.ids import RunId
-from rota.domain.runs.run import Trigger
 from rota.domain.runs.steps import Step
 from rota.domain.schedules.schedule import Schedule
 from rota.services.runs.batches import Batcher
 from rota.store.database import Connection, Database
 from rota.store.records import row_of
 from rota.store.runs import journals as journal_rows
-from rota.store.runs import rows as run_rows
-from rota.store.runs.intake import take_runs
-from rota.store.runs.rows import ClaimedRun
+from rota.store.runs.intake import ClaimedRun, claim_runs
+from rota.store.runs.rows import insert_manual_run
 
 
 @dataclass(frozen=True, slots=True)
 class Taken(ClaimedRun):
-    """A run that this process holds, with its rows as they were when it took it.
+    """A run that this process holds; `earlier` is the journal of earlier attempts."""
 
-    `schedule` is None for a run that belongs to none (any more), `agent` where there is none of
-    that name. `earlier` is the journal of earlier attempts.
-    """
-
-    schedule: Schedule | None = None
-    agent: AgentConfiguration | None = None
     earlier: tuple[Step, ...] = ()
 
     @property
@@ -63,15 +54,8 @@ class Intake:
     async def take_new(self, schedule: Schedule) -> Taken:
         """Make a manual run of a schedule and take it, before any scheduler may admit it."""
         async with self._database.transaction() as conn:
-            run = await run_rows.insert_run(
-                conn,
-                user_id=schedule.user_id,
-                schedule_id=schedule.id,
-                agent_name=schedule.agent_name,
-                prompt=schedule.prompt or "",
-                trigger=Trigger.MANUAL,
-            )
-            taken = (await self._taken(conn, [run.id]))[0]
+            run_id = await insert_manual_run(conn, schedule)
+            taken = (await self._taken(conn, [run_id]))[0]
         if taken is None:  # inserted in this very transaction
             raise RuntimeError("a run was written and cannot be claimed")
         return replace(taken, schedule=schedule)
@@ -82,23 +66,14 @@ class Intake:
             return await self._taken(conn, run_ids)
 
     async def _taken(self, conn: Connection, run_ids: Sequence[RunId]) -> list[Taken | None]:
-        rows = await take_runs(conn, sorted(set(run_ids)))
-        claimed = dict(rows.claimed)
+        claimed = await claim_runs(conn, sorted(set(run_ids)))
         taken: list[Taken | None] = []
         for run_id in run_ids:
             found = claimed.pop(run_id, None)  # a run that is asked for twice is taken once
             if found is None:
                 taken.append(None)
                 continue
-            run = found.run
-            schedule = rows.schedules.get(run.schedule_id) if run.schedule_id is not None else None
             is_first = found.claim.attempt == 1
-            taken.append(
-                Taken(
-                    **row_of(found),
-                    schedule=schedule,
-                    agent=rows.agents.get((run.agent_name, run.user_id)),
-                    earlier=() if is_first else await journal_rows.fetch_steps(conn, run.id),
-                )
-            )
+            earlier = () if is_first else await journal_rows.fetch_steps(conn, run_id)
+            taken.append(Taken(**row_of(found), earlier=earlier))
         return taken

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rota.domain.ids import UserId
 from rota.domain.runs.run import ResultStatus
 from rota.domain.runs.views import Result
-from rota.services.references import id_prefix, the_one
+from rota.services.references import ENOUGH, id_prefix, the_one
 from rota.store.database import Database
 from rota.store.runs import results as rows
 
@@ -35,8 +35,8 @@ class ResultService:
         """
         async with self._database.acting_as(user_id) as conn:
             if reference is None:
-                found = await rows.list_results(conn, agent_name=None, status=None, limit=1)
+                found = await rows.list_results(conn, limit=1)
             else:
                 prefix = id_prefix(reference)
-                found = await rows.fetch_result(conn, prefix) if prefix else ()
+                found = await rows.list_results(conn, prefix=prefix, limit=ENOUGH) if prefix else ()
         return the_one("result", reference or "latest", found, hint="See `rota results list`.")

@@ -10,7 +10,7 @@ from rota.domain.ids import UserId
 from rota.domain.runs.views import UsageView
 from rota.store import users
 from rota.store.database import Database
-from rota.store.runs import usage as rows
+from rota.store.runs import views as rows
 
 
 class UsageService:

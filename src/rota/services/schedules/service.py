@@ -100,7 +100,7 @@ class ScheduleService:
         One of that name is changed, or added if there is none; raises as `add` does. An interval
         keeps its anchor unless `new` starts it elsewhere.
         """
-        found = [s for s in await rows.find_schedules(conn, new.name) if s.name == new.name]
+        found = [s for s in await rows.list_schedules(conn, new.name) if s.name == new.name]
         before = await rows.lock_schedule(conn, found[0].id) if found else None
         content = await self._content(conn, user_id, new, before)
         if before is None:
@@ -336,7 +336,7 @@ class ScheduleService:
             )
 
     async def _find(self, conn: Connection, reference: str) -> Schedule:
-        found = await rows.find_schedules(conn, reference)
+        found = await rows.list_schedules(conn, reference)
         named = [s for s in found if reference in {s.name, str(s.id)}]
         if len(named) == 1:
             return named[0]

@@ -8,7 +8,8 @@ from datetime import datetime
 from rota.domain.agents.connections import ConnectionInfo
 from rota.domain.ids import UserId
 from rota.store.database import Connection
-from rota.store.statements import execute, many, one_or_none
+from rota.store.records import row_of
+from rota.store.statements import execute, has_effect, many, one_or_none
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +29,11 @@ async def fetch_sealed(conn: Connection, user_id: UserId, service: str) -> Seale
 
 
 async def upsert_sealed(
-    conn: Connection,
-    *,
-    user_id: UserId,
-    service: str,
-    account: str,
-    secret: bytes,
-    key_id: str,
-    expires_at: datetime | None,
+    conn: Connection, user_id: UserId, service: str, account: str, sealed: SealedConnection
 ) -> None:
     """Insert or replace a person's connection to a service."""
-    await execute(
-        conn,
-        "agents/upsert_connection",
-        user_id=user_id,
-        service=service,
-        account=account,
-        secret=secret,
-        key_id=key_id,
-        expires_at=expires_at,
-    )
+    named = {"user_id": user_id, "service": service, "account": account}
+    await execute(conn, "agents/upsert_connection", **named, **row_of(sealed))
 
 
 async def list_connections(conn: Connection) -> tuple[ConnectionInfo, ...]:
@@ -57,4 +43,4 @@ async def list_connections(conn: Connection) -> tuple[ConnectionInfo, ...]:
 
 async def delete_connection(conn: Connection, service: str) -> bool:
     """Delete a connection of the transaction's person; False if there is none."""
-    return await execute(conn, "agents/delete_connection", service=service) > 0
+    return await has_effect(conn, "agents/delete_connection", service=service)

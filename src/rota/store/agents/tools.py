@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 from rota.domain.agents.configuration import ToolFacts
 from rota.domain.agents.declared_tools import Change, DeclaredTool, ToolChange
 from rota.store.database import Connection
-from rota.store.records import jsonb
-from rota.store.statements import Row, execute, many, one, one_or_none
+from rota.store.records import row_of
+from rota.store.statements import execute, has_effect, many, one, one_or_none
 
 
 async def list_tools(conn: Connection) -> tuple[DeclaredTool, ...]:
     """Return all declared tools, by name."""
-    return await many(conn, "agents/list_tools", DeclaredTool)
+    return await many(conn, "agents/find_tools", DeclaredTool, name=None)
 
 
 async def fetch_tool(conn: Connection, name: str) -> DeclaredTool | None:
     """Return a declared tool, or None."""
-    return await one_or_none(conn, "agents/fetch_tool", DeclaredTool, name=name)
+    return await one_or_none(conn, "agents/find_tools", DeclaredTool, name=name)
 
 
 async def declare_tool(conn: Connection, name: str, change: ToolChange) -> Change:
     """Insert a tool or change its declaration, counting its version up; says which it was."""
-    changes = {field: said for field, said in asdict(change).items() if said is not None}
+    changes = {field: said for field, said in row_of(change).items() if said is not None}
     if change.definition_hash == "":
         changes["definition_hash"] = None
     return await _write(conn, name, changes)
@@ -36,18 +36,18 @@ async def refresh_tools(conn: Connection, declared: Mapping[str, ToolFacts]) -> 
 
     What the operator changed of one stays, field by field. Goes into one transaction.
     """
-    listed = await many(conn, "agents/list_built_in", _built_in, names=list(declared))
-    known = dict(listed)
+    built_in = itemgetter("name", "built_in")
+    known = dict(await many(conn, "agents/list_built_in", built_in, names=declared.keys()))
     changed: list[str] = []
     for name, facts in declared.items():
-        now, before = asdict(facts), known.get(name)
+        now, before = row_of(facts), known.get(name)
         if now == before:
             continue
         changes = now
         if name in known:
             # Locks the row: what the operator declares meanwhile comes after it.
-            await execute(conn, "agents/set_built_in", name=name, built_in=jsonb(now))
-            row = asdict(await one(conn, "agents/fetch_tool", DeclaredTool, name=name))
+            await execute(conn, "agents/set_built_in", name=name, built_in=now)
+            row = row_of(await one(conn, "agents/find_tools", DeclaredTool, name=name))
             own = (
                 set(now) if before is None else {f for f in now if row[f] != before.get(f, row[f])}
             )
@@ -55,18 +55,12 @@ async def refresh_tools(conn: Connection, declared: Mapping[str, ToolFacts]) -> 
         if await _write(conn, name, changes) != "unchanged":
             changed.append(name)
         if name not in known:
-            await execute(conn, "agents/set_built_in", name=name, built_in=jsonb(now))
+            await execute(conn, "agents/set_built_in", name=name, built_in=now)
     return tuple(changed)
 
 
-def _built_in(row: Row) -> tuple[str, Mapping[str, Any] | None]:
-    return row["name"], row["built_in"]
-
-
 async def _write(conn: Connection, name: str, changes: Mapping[str, Any]) -> Change:
-    is_new = bool(await execute(conn, "agents/insert_tool", name=name))
+    is_new = await has_effect(conn, "agents/insert_tool", name=name)
     step = 0 if is_new else 1
-    written = await execute(
-        conn, "agents/change_tool", name=name, changes=jsonb(changes), step=step
-    )
+    written = await execute(conn, "agents/change_tool", name=name, changes=changes, step=step)
     return "created" if is_new else "updated" if written else "unchanged"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from operator import itemgetter
+from typing import Any, Literal
 
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import (
@@ -22,8 +23,18 @@ from rota.domain.ids import ActionId, RunId, UserId
 from rota.domain.runs.run import Claim, Run
 from rota.domain.runs.steps import StepKey
 from rota.store.database import Connection
-from rota.store.records import jsonb
-from rota.store.statements import Row, execute, many, one, one_or_none, value, value_or_none
+from rota.store.reading import read
+from rota.store.records import row_of
+from rota.store.statements import (
+    Row,
+    execute,
+    has_effect,
+    many,
+    one,
+    one_or_none,
+    value,
+    value_or_none,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +78,6 @@ class NewAction:
 
 
 @dataclass(frozen=True, slots=True)
-class ActionOf:
-    """Whose action, and what it is: for a notice."""
-
-    id: ActionId
-    user_id: UserId
-    agent_name: str
-    tool_name: str
-    status: ActionStatus
-    run_id: RunId | None
-
-
-@dataclass(frozen=True, slots=True)
 class Requests:
     """What a run has asked for so far, beside a call that is like some of it.
 
@@ -96,9 +95,7 @@ class Requests:
 
 async def lock_held_run(conn: Connection, claim: Claim) -> bool:
     """Lock a run that its attempt holds; False where it holds it no longer."""
-    return (
-        await execute(conn, "approvals/lock_held_run", run_id=claim.run_id, token=claim.token) > 0
-    )
+    return await has_effect(conn, "approvals/lock_held_run", run_id=claim.run_id, token=claim.token)
 
 
 async def fetch_to_execute(
@@ -109,11 +106,11 @@ async def fetch_to_execute(
     step: StepKey | None = None,
 ) -> ActionToExecute | None:
     """Lock and return an action, by its id, or by its place in the run that asked for it."""
-    model_step, call_index = step if step is not None else (None, None)
+    model_step, call_index = step or (None, None)
     return await one_or_none(
         conn,
         "approvals/fetch_action_to_execute",
-        _to_execute,
+        ActionToExecute,
         action_id=action_id,
         run_id=run_id,
         model_step=model_step,
@@ -131,11 +128,10 @@ async def find_requests(
         "approvals/find_requests_of_run",
         Requests,
         run_id=run.id,
-        user_id=run.user_id,
-        agent_name=run.agent_name,
         tool_name=tool_name,
         arguments_hash=arguments_hash,
         most=MOST_WAITING,
+        **row_of(run),
     )
 
 
@@ -153,52 +149,31 @@ async def withdraw_like(conn: Connection, run_id: RunId, repeated: NewAction) ->
 
 async def hold(conn: Connection, new: NewAction) -> None:
     """Insert a pending action."""
-    model_step, call_index = new.step if new.step is not None else (None, None)
+    model_step, call_index = new.step or (None, None)
     await execute(
         conn,
         "approvals/hold_action",
-        id=new.id,
-        user_id=new.user_id,
-        run_id=new.run_id,
         model_step=model_step,
         call_index=call_index,
-        agent_name=new.agent_name,
-        tool_name=new.tool_name,
-        tool_version=new.tool_version,
-        definition_hash=new.definition_hash,
-        arguments=jsonb(new.arguments),
-        sealed_arguments=new.sealed_arguments,
-        arguments_hash=new.arguments_hash,
-        argument_schema=jsonb(new.argument_schema or None),
-        risk=new.risk,
-        reason=new.reason,
-        account=new.account,
-        mode=new.mode.value,
-        expires_after=new.expires_after,
-        remind_after=new.remind_after,
+        **row_of(new),
     )
 
 
 async def start(conn: Connection, action: PendingAction, claim: Claim) -> bool:
     """Begin to execute an approved action, which is recorded; False for all but the first."""
-    return (
-        await execute(
-            conn,
-            "approvals/start_action",
-            action_id=action.id,
-            version=action.version,
-            arguments_hash=action.arguments_hash,
-            token=claim.token,
-        )
-        > 0
+    return await has_effect(
+        conn,
+        "approvals/start_action",
+        action_id=action.id,
+        token=claim.token,
+        **row_of(action),
     )
 
 
 async def take_over(conn: Connection, action_id: ActionId, claim: Claim) -> bool:
     """Go on with an action that an earlier attempt began, which is recorded."""
-    return (
-        await execute(conn, "approvals/take_over_action", action_id=action_id, token=claim.token)
-        > 0
+    return await has_effect(
+        conn, "approvals/take_over_action", action_id=action_id, token=claim.token
     )
 
 
@@ -206,16 +181,13 @@ async def end(
     conn: Connection, action_id: ActionId, after: ActionStatus, *, result: str, claim: Claim
 ) -> bool:
     """Store what came of a running action, if this attempt executes it; the journal records it."""
-    return (
-        await execute(
-            conn,
-            "approvals/end_action",
-            action_id=action_id,
-            status=after.value,
-            result=result,
-            token=claim.token,
-        )
-        > 0
+    return await has_effect(
+        conn,
+        "approvals/end_action",
+        action_id=action_id,
+        status=after,
+        result=result,
+        token=claim.token,
     )
 
 
@@ -264,13 +236,13 @@ async def list_actions(
     return await many(
         conn,
         "approvals/list_actions",
-        _action,
-        statuses=[s.value for s in statuses] if statuses is not None else None,
+        PendingAction,
+        statuses=statuses,
         run_id=run_id,
         prefix=prefix,
         agent_name=agent_name,
         tool_name=tool_name,
-        risks=list(risks) if risks is not None else None,
+        risks=risks,
         limit=limit,
     )
 
@@ -280,9 +252,8 @@ async def requests_of(
 ) -> dict[RunId, tuple[Request, ...]]:
     """Return what waits of each of some runs, the riskiest first."""
     found: defaultdict[RunId, list[Request]] = defaultdict(list)
-    for row in await many(conn, "approvals/list_requests_of_runs", Row, run_ids=list(run_ids)):
-        request = Request(row["id"], row["tool_name"], row["risk"], row["account"])
-        found[row["run_id"]].append(request)
+    for row in await many(conn, "approvals/list_requests_of_runs", Row, run_ids=run_ids):
+        found[row["run_id"]].append(read(Request, row))
     return {run_id: tuple(requests) for run_id, requests in found.items()}
 
 
@@ -292,10 +263,8 @@ async def count_precedents(conn: Connection, action: PendingAction, now: datetim
         conn,
         "approvals/count_precedents",
         Precedents,
-        user_id=action.user_id,
-        agent_name=action.agent_name,
-        tool_name=action.tool_name,
         since=now - timedelta(days=HISTORY_DAYS),
+        **row_of(action),
     )
 
 
@@ -360,7 +329,7 @@ async def edit(
         action_id=action.id,
         user_id=action.user_id,
         version=action.version,
-        arguments=jsonb(arguments),
+        arguments=arguments,
         sealed_arguments=sealed_arguments,
         arguments_hash=arguments_hash,
     )
@@ -369,15 +338,15 @@ async def edit(
 async def runs_of_expired(conn: Connection, *, limit: int) -> tuple[RunId | None, ...]:
     """Return runs with actions whose time is over; None for those of runs that are gone."""
     return await many(
-        conn, "approvals/list_runs_of_expired_actions", lambda row: row["run_id"], limit=limit
+        conn, "approvals/list_runs_of_expired_actions", itemgetter("run_id"), limit=limit
     )
 
 
-async def expire(conn: Connection, run_id: RunId | None) -> tuple[ActionOf, ...]:
-    """Expire the actions of a run whose time is over; the run's row is locked first."""
+async def expire(conn: Connection, run_id: RunId | None) -> tuple[PendingAction, ...]:
+    """Expire and record the actions of a run whose time is over; its row is locked first."""
     if run_id is not None:
         await execute(conn, "approvals/lock_run", run_id=run_id)
-    return await many(conn, "approvals/expire_actions", _of, run_id=run_id)
+    return await many(conn, "approvals/expire_actions", PendingAction, run_id=run_id)
 
 
 async def resume(conn: Connection, run_id: RunId) -> None:
@@ -390,38 +359,16 @@ async def resume_stranded(conn: Connection) -> int:
     return await value(conn, "approvals/resume_stranded_runs", int)
 
 
-async def remind(conn: Connection) -> tuple[ActionOf, ...]:
+async def remind(conn: Connection) -> tuple[PendingAction, ...]:
     """Take note that owners are reminded now; returns the actions that have waited so long."""
-    return await many(conn, "approvals/remind_of_actions", _of)
+    return await many(conn, "approvals/remind_of_actions", PendingAction)
 
 
-async def close_left(conn: Connection) -> tuple[ActionOf, ...]:
-    """Close actions of runs that waited for them, and are over; returns them as they are now."""
-    return await many(conn, "approvals/close_left_actions", _of)
+async def close_left(conn: Connection) -> tuple[PendingAction, ...]:
+    """Close and record actions of runs that waited for them, and are over; returns them closed."""
+    return await many(conn, "approvals/close_left_actions", PendingAction)
 
 
-async def warn(conn: Connection, before: timedelta) -> tuple[ActionOf, ...]:
+async def warn(conn: Connection, before: timedelta) -> tuple[PendingAction, ...]:
     """Mark and return pending actions that expire soon and were not warned of."""
-    return await many(conn, "approvals/warn_of_expiry", _of, before=before)
-
-
-def _of(row: Row) -> ActionOf:
-    return ActionOf(**row | {"status": ActionStatus(row["status"])})
-
-
-def _to_execute(row: Row) -> ActionToExecute:
-    return ActionToExecute(
-        _action(row),
-        row["sealed_arguments"],
-        row["executing_token"],
-        row["definition_hash"],
-        bool(row["is_stale"]),
-    )
-
-
-_FIELDS: Final = tuple(field.name for field in fields(PendingAction))
-
-
-def _action(row: Mapping[str, Any]) -> PendingAction:
-    statuses = {"mode": ActionMode(row["mode"]), "status": ActionStatus(row["status"])}
-    return PendingAction(**{name: row[name] for name in _FIELDS} | statuses)
+    return await many(conn, "approvals/warn_of_expiry", PendingAction, before=before)

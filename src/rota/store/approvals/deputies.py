@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from rota.domain.approvals.deputies import Deputy
 from rota.domain.ids import UserId
 from rota.store.database import Connection
-from rota.store.statements import execute, many
+from rota.store.records import row_of
+from rota.store.statements import execute, has_effect, many
 
 
 async def list_deputies(conn: Connection) -> tuple[Deputy, ...]:
@@ -15,23 +16,16 @@ async def list_deputies(conn: Connection) -> tuple[Deputy, ...]:
     return await many(conn, "approvals/list_deputies", Deputy)
 
 
-async def list_deputies_of(conn: Connection, people: Iterable[UserId]) -> tuple[Deputy, ...]:
+async def list_deputies_of(conn: Connection, people: Collection[UserId]) -> tuple[Deputy, ...]:
     """Return the deputies of some people."""
-    return await many(conn, "approvals/list_deputies_of", Deputy, user_ids=list(people))
+    return await many(conn, "approvals/list_deputies_of", Deputy, user_ids=people)
 
 
 async def insert_deputy(conn: Connection, deputy: Deputy) -> None:
     """Let somebody stand in; one who does already is named anew."""
-    await execute(
-        conn,
-        "approvals/insert_deputy",
-        user_id=deputy.user_id,
-        deputy_id=deputy.deputy_id,
-        user_name=deputy.user_name,
-        deputy_name=deputy.deputy_name,
-    )
+    await execute(conn, "approvals/insert_deputy", **row_of(deputy))
 
 
 async def delete_deputy(conn: Connection, user_id: UserId, deputy_id: UserId) -> bool:
     """Take that back; False where it was not so."""
-    return await execute(conn, "approvals/delete_deputy", user_id=user_id, deputy_id=deputy_id) > 0
+    return await has_effect(conn, "approvals/delete_deputy", user_id=user_id, deputy_id=deputy_id)

@@ -21,7 +21,7 @@ from rota.domain.audit.chain import (
 from rota.domain.audit.checks import LeftOut
 from rota.domain.ids import UserId
 from rota.store.database import Connection
-from rota.store.records import records
+from rota.store.records import records, row_of
 from rota.store.statements import Row, execute, many, one, one_or_none, value, values
 
 BLOCKS_AT_ONCE: Final = 50
@@ -72,11 +72,7 @@ async def lock_sealing(conn: Connection) -> bool:
 
 async def fetch_cursor(conn: Connection) -> Cursor:
     """Return how far sealing has come on this server."""
-    return await one(
-        conn,
-        "audit/fetch_audit_cursor",
-        lambda row: Cursor(**row | {"stuck": frozenset(row["stuck"])}),
-    )
+    return await one(conn, "audit/fetch_audit_cursor", Cursor)
 
 
 async def move_cursor(conn: Connection, sealed: str) -> None:
@@ -109,21 +105,19 @@ async def find_unsealed(
     )
 
 
-async def ensure_chains(conn: Connection, user_ids: Iterable[UserId]) -> None:
+async def ensure_chains(conn: Connection, user_ids: Collection[UserId]) -> None:
     """Make the chains of people that have none, and nobody's where that is gone."""
-    await execute(conn, "audit/ensure_audit_chains", user_ids=list(user_ids), nobodys=NOBODYS)
+    await execute(conn, "audit/ensure_audit_chains", user_ids=user_ids, nobodys=NOBODYS)
 
 
-async def lock_chains(conn: Connection, user_ids: Iterable[UserId]) -> tuple[Chain, ...]:
+async def lock_chains(conn: Connection, user_ids: Collection[UserId]) -> tuple[Chain, ...]:
     """Return the chains of these people, and nobody's; no person of them is deleted meanwhile."""
-    return await many(
-        conn, "audit/lock_audit_chains", Chain, user_ids=list(user_ids), nobodys=NOBODYS
-    )
+    return await many(conn, "audit/lock_audit_chains", Chain, user_ids=user_ids, nobodys=NOBODYS)
 
 
 async def fetch_entries(conn: Connection, ids: Sequence[int]) -> tuple[AuditEntry, ...]:
     """Return those of these entries that are there, in the order in which they are sealed."""
-    return await many(conn, "audit/fetch_audit_entries", AuditEntry, ids=list(ids))
+    return await many(conn, "audit/fetch_audit_entries", AuditEntry, ids=ids)
 
 
 async def list_entries(
@@ -192,27 +186,13 @@ async def fetch_checkpoint(conn: Connection, chain_id: UUID) -> Checkpoint | Non
     return await one_or_none(conn, "audit/fetch_audit_checkpoint", Checkpoint, chain_id=chain_id)
 
 
-async def list_blocks(
-    conn: Connection, chain_id: UUID, *, after: int, through: int
-) -> tuple[Block, ...]:
-    """Return the next blocks of a chain that come after one, up to another."""
-    return await many(
-        conn,
-        "audit/list_audit_blocks",
-        _block,
-        chain_id=chain_id,
-        after=after,
-        through=through,
-        limit=BLOCKS_AT_ONCE,
-    )
-
-
 async def walk_blocks(
     conn: Connection, chain_id: UUID, *, through: int
 ) -> AsyncIterator[tuple[Block, tuple[AuditEntry, ...]]]:
     """Yield a chain's blocks in order, with those of the entries that they cover that are there."""
     after = 0
-    while found := await list_blocks(conn, chain_id, after=after, through=through):
+    place = {"chain_id": chain_id, "through": through, "limit": BLOCKS_AT_ONCE}
+    while found := await many(conn, "audit/list_audit_blocks", _block, after=after, **place):
         for block in found:
             yield block, await fetch_entries(conn, [covered.id for covered in block.covers])
         after = found[-1].seq
@@ -261,23 +241,13 @@ async def find_prunable(
         before=before,
         now=now,
         limit=limit,
-        without=list(without),
+        without=without,
     )
 
 
 async def prune(conn: Connection, checkpoint: Checkpoint) -> int:
     """Delete what a checkpoint stands for; returns how many entries went."""
-    return await value(
-        conn,
-        "audit/prune_audit",
-        int,
-        chain_id=checkpoint.chain_id,
-        through_seq=checkpoint.through_seq,
-        rows_in_all=checkpoint.row_count,
-        pruned_at=checkpoint.pruned_at,
-        key_id=checkpoint.key_id,
-        signature=checkpoint.signature,
-    )
+    return await value(conn, "audit/prune_audit", int, **row_of(checkpoint))
 
 
 def _block(row: Row) -> Block:

@@ -25,10 +25,8 @@ class Incident:
     """An incident of one person; open until it recovers."""
 
     id: UUID
-    user_id: UUID
-    kind: str
+    user_id: UserId
     opened_at: datetime
-    last_seen_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ async def open_incidents(
     conn: Connection, kind: IncidentKind, user_ids: Collection[UserId]
 ) -> None:
     """Open an incident for each person, or add to the one that is open."""
-    parameters = {"kind": kind.value, "user_ids": sorted(user_ids)}
+    parameters = {"kind": kind, "user_ids": sorted(user_ids)}
     await execute(conn, "notifications/close_stale_incidents", **parameters)
     await execute(conn, "notifications/open_incidents", **parameters)
 
@@ -57,13 +55,13 @@ async def close_incidents(
 ) -> tuple[Incident, ...]:
     """End the announced incidents of these people and return them; each is returned once."""
     return await many(
-        conn, "notifications/close_incidents", Incident, kind=kind.value, user_ids=sorted(user_ids)
+        conn, "notifications/close_incidents", Incident, kind=kind, user_ids=sorted(user_ids)
     )
 
 
 async def claim_unannounced(conn: Connection, kind: IncidentKind) -> tuple[Incident, ...]:
     """Take incidents that nobody was told of; each is given to one caller."""
-    return await many(conn, "notifications/claim_unannounced_incidents", Incident, kind=kind.value)
+    return await many(conn, "notifications/claim_unannounced_incidents", Incident, kind=kind)
 
 
 async def list_missed(conn: Connection, incident: Incident) -> tuple[MissedSchedule, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rota.domain.ids import NotificationId
-from rota.domain.notifications.notification import Category, NewNotification, Notification
+from rota.domain.notifications.notification import NewNotification, Notification
 from rota.store.database import Connection
 from rota.store.records import records, row_of
 from rota.store.statements import execute, many, values
@@ -19,7 +19,7 @@ async def insert_notifications(
         conn,
         "notifications/insert_notifications",
         NotificationId,
-        notifications=records(row_of(notification) for notification in new),
+        notifications=records(map(row_of, new)),
     )
 
 
@@ -30,7 +30,7 @@ async def list_notifications(
     return await many(
         conn,
         "notifications/list_notifications",
-        lambda row: Notification(**row | {"category": Category(row["category"])}),
+        Notification,
         unread_only=unread_only,
         limit=limit,
     )
@@ -43,6 +43,4 @@ async def find_notifications(conn: Connection, prefix: str) -> tuple[Notificatio
 
 async def mark_read(conn: Connection, ids: Sequence[NotificationId] | None) -> int:
     """Mark these, or all (None), of the transaction's person as read; returns how many were not."""
-    return await execute(
-        conn, "notifications/mark_notifications_read", ids=list(ids) if ids is not None else None
-    )
+    return await execute(conn, "notifications/mark_notifications_read", ids=ids)

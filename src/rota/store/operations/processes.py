@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from uuid import UUID
 
 from rota.domain.operations.processes import ALIVE_WITHIN, Kind, Process
 from rota.store.database import Connection
-from rota.store.statements import execute, many, one, values
+from rota.store.statements import execute, has_effect, many, one, values
 
 
 async def report(
@@ -49,13 +50,13 @@ async def scheduler_silence(conn: Connection) -> tuple[float | None, int]:
     return await one(
         conn,
         "operations/scheduler_silence",
-        lambda row: (None if row["seconds"] is None else float(row["seconds"]), row["overdue"]),
+        itemgetter("seconds", "overdue"),
     )
 
 
 async def mark_once(conn: Connection, name: str, *, every_seconds: float) -> bool:
     """Return True for one caller in each period, however many ask."""
-    return await execute(conn, "operations/mark_once", name=name, seconds=every_seconds) > 0
+    return await has_effect(conn, "operations/mark_once", name=name, seconds=every_seconds)
 
 
 async def list_processes(conn: Connection) -> tuple[Process, ...]:

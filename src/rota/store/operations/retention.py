@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from rota.domain.operations.retention import Kind, Pruned, RetentionPolicy
 from rota.store.database import Connection
+from rota.store.records import row_of
 from rota.store.statements import execute, one
 
 
@@ -35,7 +36,7 @@ async def lock_policy(conn: Connection) -> RetentionPolicy:
 
 async def update_policy(conn: Connection, policy: RetentionPolicy) -> None:
     """Replace the policy."""
-    await execute(conn, "operations/update_retention", **asdict(policy))
+    await execute(conn, "operations/update_retention", **row_of(policy))
 
 
 async def prune(
@@ -53,7 +54,7 @@ async def prune(
     """
     return await one(
         conn,
-        f"operations/prune_{kind.value}",
+        f"operations/prune_{kind}",
         lambda row: Batch(row.pop("found"), row.pop("latest"), Pruned(**row)),
         since=since,
         before=before,
@@ -67,11 +68,6 @@ async def count_prunable(conn: Connection, policy: RetentionPolicy, now: datetim
     return await one(
         conn,
         "operations/count_prunable",
-        Pruned,
-        journals=policy.before(Kind.JOURNALS, now),
-        runs=policy.before(Kind.RUNS, now),
-        notifications=policy.before(Kind.NOTIFICATIONS, now),
-        history=policy.before(Kind.SCHEDULE_CHANGES, now),
-        queue_log=policy.before(Kind.QUEUE_LOG, now),
-        audit=policy.before(Kind.AUDIT, now),
+        lambda row: Pruned(**row),
+        **{kind.value: policy.before(kind, now) for kind in Kind},
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rota.domain.ids import RunId
 from rota.store.database import Connection
+from rota.store.reading import read
 from rota.store.statements import Row, execute, many, value
 
 
@@ -49,9 +50,8 @@ async def admit_runs(conn: Connection, *, ahead: int) -> Round:
     The caller enqueues them in the same transaction.
     """
     rows = await many(conn, "runs/admit_runs", Row, ahead=ahead)
-    admitted = tuple(_queued(row) for row in rows if row["id"] is not None)
-    first = rows[0]
-    return Round(admitted, first["places"], first["lack_room"], first["passed_over"])
+    admitted = [read(QueuedRun, row) for row in rows if row["run_id"] is not None]
+    return read(Round, {**rows[0], "admitted": admitted})
 
 
 async def delete_jobs(conn: Connection, run_ids: Sequence[RunId]) -> None:
@@ -67,13 +67,9 @@ async def rebase_start_tags(conn: Connection, *, above: int) -> None:
 
 async def runs_without_job(conn: Connection, *, older_than_seconds: float) -> tuple[QueuedRun, ...]:
     """Return runs that should be in the queue and are not: their job was lost or given up."""
-    return await many(conn, "runs/runs_without_job", _queued, seconds=older_than_seconds)
+    return await many(conn, "runs/runs_without_job", QueuedRun, seconds=older_than_seconds)
 
 
 async def raise_job(conn: Connection, job_id: int, *, priority: int) -> None:
     """Give a job of the queue another priority."""
     await execute(conn, "runs/raise_job", job_id=job_id, priority=priority)
-
-
-def _queued(row: Row) -> QueuedRun:
-    return QueuedRun(RunId(row["id"]), row["priority"], row["start_tag"], row["attempt"])

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import dict_row
 
 from rota.domain.agents.configuration import AgentConfiguration
-from rota.domain.ids import RunId, ScheduleId, UserId
+from rota.domain.approvals.rules import Rule
+from rota.domain.ids import RunId, ScheduleId
+from rota.domain.runs.limits import DayLimits
+from rota.domain.runs.run import Claim, Run
 from rota.domain.schedules.schedule import Schedule
 from rota.store.agents.rows import agent_from_row
+from rota.store.approvals.rules import rule_from_row
 from rota.store.database import Connection
-from rota.store.runs.rows import ClaimedRun, claimed_from_row
+from rota.store.reading import read
 from rota.store.schedules.rows import schedule_from_row
 from rota.store.statements import statement
 
 
 @dataclass(frozen=True, slots=True)
-class TakenRows:
-    """Runs that were claimed, and the rows that they need as they are now.
+class ClaimedRun:
+    """A run, the hold on it, and what holds for it and its owner at this time.
 
-    Agents by (name, person), with their active tools, a person's own before a shared one. What is
-    gone is left out.
+    `rules` are those on its calls. Of a run that executes an action, `policy_schedule_id` and
+    `unattended` are those of the run that asked for it. `schedule` is None for a run that belongs
+    to none (any more), `agent`, with its active tools, where there is none of that name.
     """
 
-    claimed: Mapping[RunId, ClaimedRun]
-    schedules: Mapping[ScheduleId, Schedule]
-    agents: Mapping[tuple[str, UserId], AgentConfiguration]
+    run: Run
+    claim: Claim
+    owner_zone: str
+    day_limits: DayLimits
+    rules: tuple[Rule, ...] = ()
+    policy_schedule_id: ScheduleId | None = None
+    unattended: bool = True
+    schedule: Schedule | None = None
+    agent: AgentConfiguration | None = None
 
 
-async def take_runs(conn: Connection, run_ids: Sequence[RunId]) -> TakenRows:
+async def claim_runs(conn: Connection, run_ids: Sequence[RunId]) -> dict[RunId, ClaimedRun]:
     """Begin a new attempt of each run that is not over, and read what it needs."""
     runs = {"run_ids": list(run_ids)}
     async with (
@@ -41,13 +52,16 @@ async def take_runs(conn: Connection, run_ids: Sequence[RunId]) -> TakenRows:
         await claims.execute(statement("runs/claim_runs"), runs)
         await schedules.execute(statement("runs/fetch_schedules_of_runs"), runs)
         await agents.execute(
-            statement("agents/fetch_agents"), {"agent_names": [], "user_ids": [], **runs}
+            statement("agents/fetch_agents"), {"user_id": None, "agent_name": None, **runs}
         )
-        return TakenRows(
-            {row["id"]: claimed_from_row(row) for row in await claims.fetchall()},
-            {row["id"]: schedule_from_row(row) for row in await schedules.fetchall()},
-            {
-                (row["wanted_name"], UserId(row["wanted_by"])): agent_from_row(row)
-                for row in await agents.fetchall()
-            },
-        )
+        rows = await claims.fetchall()
+        schedule_of = {row["id"]: schedule_from_row(row) for row in await schedules.fetchall()}
+        agent_of = {
+            (row["agent_name"], row["wanted_by"]): agent_from_row(row)
+            for row in await agents.fetchall()
+        }
+    for row in rows:
+        row["rules"] = map(rule_from_row, row["rules"] or ())
+        row["schedule"] = schedule_of.get(row["schedule_id"])
+        row["agent"] = agent_of.get((row["agent_name"], row["user_id"]))
+    return {row["id"]: read(ClaimedRun, row) for row in rows}

@@ -109,7 +109,7 @@ async def write_journals(conn: Connection, journals: Sequence[JournalRows]) -> W
 
 async def fetch_steps(conn: Connection, run_id: RunId) -> tuple[Step, ...]:
     """Return a run's journal in order."""
-    return await many(conn, "runs/fetch_steps", _step, run_id=run_id)
+    return await many(conn, "runs/fetch_steps", Step, run_id=run_id)
 
 
 async def fetch_usage(
@@ -120,10 +120,6 @@ async def fetch_usage(
         conn, "runs/fetch_usage", Row, user_id=user_id, day=day, schedule_id=schedule_id
     )
     return {row["schedule_id"]: Spent(row["tokens"], row["cost_usd"]) for row in rows}
-
-
-def _step(row: Row) -> Step:
-    return Step(**{**row, "attempts": tuple(row["attempts"] or ())})
 
 
 def _storable(step: Step) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import get_args
 
 from rota.domain.ids import UserId
 from rota.domain.runs.limits import LimitInAll, LimitName, PersonLimits
@@ -42,9 +43,7 @@ async def set_limits(
         conn,
         "runs/set_limits",
         user_id=user_id,
-        unlimited=list(unlimited),
-        changed=list(values),
-        max_concurrency=values.get("max_concurrency"),
-        day_tokens=values.get("day_tokens"),
-        day_cost_usd=values.get("day_cost_usd"),
+        unlimited=unlimited,
+        changed=values.keys(),
+        **{name: values.get(name) for name in get_args(LimitName)},
     )

@@ -5,11 +5,13 @@ These check whose agent, schedule or run it is, and write nothing but a waiting 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rota.domain.ids import RunId, ScheduleId
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.store.database import Connection
-from rota.store.records import jsonb
 from rota.store.statements import execute, value
 
 
@@ -44,7 +46,7 @@ async def request_schedule_run(
         RunId,
         schedule_id=schedule_id,
         prompt=prompt,
-        overlap=overlap.value if overlap is not None else None,
+        overlap=overlap,
         options=_written(options),
     )
 
@@ -59,5 +61,5 @@ async def request_cancel(conn: Connection, run_id: RunId, note: str | None) -> N
     await execute(conn, "runs/request_cancel", run_id=run_id, note=note)
 
 
-def _written(options: RunOptions | None) -> object:
-    return jsonb(options.as_json() or None) if options is not None else None
+def _written(options: RunOptions | None) -> Mapping[str, Any] | None:
+    return options.as_json() or None if options is not None else None

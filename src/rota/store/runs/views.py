@@ -1,12 +1,14 @@
-"""Runs as people look at them: with their schedule's name and their result's status."""
+"""Rows of runs, and of what they used by day of their owner's zone, as people look at them."""
 
 from __future__ import annotations
 
-from rota.domain.ids import ScheduleId
-from rota.domain.runs.run import ResultStatus, RunStatus, Trigger
-from rota.domain.runs.views import RunView
+from datetime import date
+
+from rota.domain.ids import ScheduleId, UserId
+from rota.domain.runs.run import RunStatus
+from rota.domain.runs.views import RunView, UsageView
 from rota.store.database import Connection
-from rota.store.statements import Row, many
+from rota.store.statements import many
 
 
 async def list_runs(
@@ -21,7 +23,7 @@ async def list_runs(
     return await many(
         conn,
         "runs/list_runs",
-        _run_view,
+        RunView,
         schedule_id=schedule_id,
         status=status,
         prefix=prefix,
@@ -29,13 +31,6 @@ async def list_runs(
     )
 
 
-def _run_view(row: Row) -> RunView:
-    result = row["result_status"]
-    return RunView(
-        **{
-            **row,
-            "trigger": Trigger(row["trigger"]),
-            "status": RunStatus(row["status"]),
-            "result_status": ResultStatus(result) if result is not None else None,
-        }
-    )
+async def list_usage(conn: Connection, user_id: UserId, *, after: date) -> tuple[UsageView, ...]:
+    """Return a person's days after one, the latest first: each in all, then by schedule."""
+    return await many(conn, "runs/list_usage", UsageView, user_id=user_id, after=after)

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 from rota.domain.errors import NotFoundError
-from rota.domain.ids import ScheduleId, UserId
+from rota.domain.ids import CalendarId, ScheduleId, UserId
 from rota.domain.schedules.calendars import Calendar, CalendarDay
 from rota.domain.schedules.timing import NamedDay
 from rota.store.database import Connection
+from rota.store.reading import read
 from rota.store.statements import Row, execute, many, value, value_or_none, values
 
 _DAY: Final = timedelta(days=1)
@@ -21,12 +21,12 @@ _DAY: Final = timedelta(days=1)
 
 async def upsert_calendar(
     conn: Connection, *, user_id: UserId, name: str, source: str, covers_until: date | None
-) -> UUID:
+) -> CalendarId:
     """Write a calendar without its days and return its id."""
     return await value(
         conn,
         "schedules/upsert_calendar",
-        _uuid,
+        CalendarId,
         user_id=user_id,
         name=name,
         source=source,
@@ -35,7 +35,7 @@ async def upsert_calendar(
 
 
 async def replace_days(
-    conn: Connection, calendar_id: UUID, user_id: UserId, days: Sequence[CalendarDay]
+    conn: Connection, calendar_id: CalendarId, user_id: UserId, days: Sequence[CalendarDay]
 ) -> None:
     """Make these the days of a calendar."""
     await execute(conn, "schedules/delete_calendar_days", calendar_id=calendar_id)
@@ -43,7 +43,7 @@ async def replace_days(
 
 
 async def add_days(
-    conn: Connection, calendar_id: UUID, user_id: UserId, days: Sequence[CalendarDay]
+    conn: Connection, calendar_id: CalendarId, user_id: UserId, days: Sequence[CalendarDay]
 ) -> None:
     """Add days to a calendar; one that is there already takes the new summary."""
     unique = {(day.first, day.last): day for day in days}.values()
@@ -65,22 +65,22 @@ async def list_calendars(
     return await many(conn, "schedules/list_calendars", Calendar, today=today, name=name)
 
 
-async def list_days(conn: Connection, calendar_id: UUID) -> tuple[CalendarDay, ...]:
+async def list_days(conn: Connection, calendar_id: CalendarId) -> tuple[CalendarDay, ...]:
     """Return the days of a calendar, earliest first."""
-    return await many(conn, "schedules/list_calendar_days", _calendar_day, calendar_id=calendar_id)
+    return await many(conn, "schedules/list_calendar_days", CalendarDay, calendar_id=calendar_id)
 
 
-async def lock_calendar(conn: Connection, name: str) -> UUID | None:
+async def lock_calendar(conn: Connection, name: str) -> CalendarId | None:
     """Keep schedules from taking a calendar until the transaction ends; None if there is none."""
-    return await value_or_none(conn, "schedules/lock_calendar", _uuid, name=name)
+    return await value_or_none(conn, "schedules/lock_calendar", CalendarId, name=name)
 
 
-async def schedules_of_calendar(conn: Connection, calendar_id: UUID) -> tuple[str, ...]:
+async def schedules_of_calendar(conn: Connection, calendar_id: CalendarId) -> tuple[str, ...]:
     """Return the names of the schedules that keep a calendar."""
     return await values(conn, "schedules/list_calendar_users", str, calendar_id=calendar_id)
 
 
-async def delete_calendar(conn: Connection, calendar_id: UUID) -> None:
+async def delete_calendar(conn: Connection, calendar_id: CalendarId) -> None:
     """Delete a calendar and its days."""
     await execute(conn, "schedules/delete_calendar", calendar_id=calendar_id)
 
@@ -90,15 +90,11 @@ async def link_calendars(conn: Connection, schedule_id: ScheduleId, names: Colle
     await execute(conn, "schedules/unlink_calendars", schedule_id=schedule_id)
     if not names:
         return
+    wanted = set(names)
     linked = await values(
-        conn,
-        "schedules/link_calendars",
-        str,
-        schedule_id=schedule_id,
-        names=sorted(set(names)),
+        conn, "schedules/link_calendars", str, schedule_id=schedule_id, names=wanted
     )
-    unknown = set(names).difference(linked)
-    if unknown:
+    if unknown := wanted.difference(linked):
         raise NotFoundError("calendar", min(unknown), hint="See `rota calendars list`.")
 
 
@@ -116,17 +112,9 @@ async def days_of_schedules(
         conn,
         "schedules/days_of_schedules",
         Row,
-        schedule_ids=list(schedule_ids),
+        schedule_ids=schedule_ids,
         first=start.astimezone(UTC).date() - _DAY,
         last=end.astimezone(UTC).date() + _DAY,
     ):
-        found[row["schedule_id"]].append((row["name"], _calendar_day(row)))
+        found[row["schedule_id"]].append((row["name"], read(CalendarDay, row)))
     return {schedule_id: tuple(days) for schedule_id, days in found.items()}
-
-
-def _calendar_day(row: Row) -> CalendarDay:
-    return CalendarDay(row["first_day"], row["last_day"], row["summary"])
-
-
-def _uuid(found: UUID) -> UUID:
-    return found

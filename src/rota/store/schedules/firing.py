@@ -8,11 +8,13 @@ from datetime import datetime
 
 from rota.domain.ids import RunId, ScheduleId
 from rota.domain.schedules.firing import NextFire, PassedFires
-from rota.domain.schedules.overlap import Overlap, OverlapDecision, OverlapPolicy
+from rota.domain.schedules.overlap import Overlap, OverlapPolicy
 from rota.domain.schedules.schedule import Schedule
 from rota.store.database import Connection
+from rota.store.reading import read
+from rota.store.records import columns_of, records, row_of
 from rota.store.schedules.rows import schedule_from_row
-from rota.store.statements import Row, execute, many, one, value
+from rota.store.statements import execute, many, one, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,7 @@ async def set_next_fires(conn: Connection, plans: Sequence[Planned]) -> None:
     """Set what schedules look forward to; one without a next fire is completed."""
     if not plans:
         return
-    await execute(
-        conn,
-        "schedules/set_next_fires",
-        ids=[plan.schedule_id for plan in plans],
-        next_fire_ats=[plan.next.due_at if plan.next else None for plan in plans],
-        next_fire_times=[plan.next.fire_time if plan.next else None for plan in plans],
-        started=[plan.started for plan in plans],
-    )
+    await execute(conn, "schedules/set_next_fires", plans=records(map(columns_of, plans)))
 
 
 async def judge_overlaps(
@@ -92,14 +87,11 @@ async def judge_overlaps(
     rows = await many(
         conn,
         "schedules/judge_overlaps",
-        Row,
-        schedule_ids=list(policies),
-        policies=[policy.value for policy in policies.values()],
+        lambda row: (row["id"], read(Overlap, row)),
+        schedule_ids=policies.keys(),
+        policies=policies.values(),
     )
-    return {
-        row["id"]: Overlap(OverlapDecision(row["start"]), row["since"], row["parked"])
-        for row in rows
-    }
+    return dict(rows)
 
 
 async def cancel_runs(conn: Connection, schedule_id: ScheduleId, reason: str) -> int:
@@ -129,11 +121,7 @@ async def insert_passed(conn: Connection, passed: Sequence[tuple[Schedule, Passe
     await execute(
         conn,
         "schedules/insert_passed",
-        schedule_ids=[s.id for s, _ in passed],
-        user_ids=[s.user_id for s, _ in passed],
-        fire_times=[p.first for _, p in passed],
-        last_fire_times=[p.last if p.count != 1 else None for _, p in passed],
-        fire_counts=[p.count for _, p in passed],
-        outcomes=[p.outcome for _, p in passed],
-        reasons=[p.reason for _, p in passed],
+        passed=records(
+            {"schedule_id": s.id, "user_id": s.user_id, **row_of(fires)} for s, fires in passed
+        ),
     )

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
+from operator import itemgetter
 
 from rota.domain.ids import RunId, ScheduleId, UserId
-from rota.domain.notifications.notification import Category
 from rota.domain.schedules.occurrences import Occurrence
 from rota.domain.schedules.overlap import OverlapPolicy
-from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
-from rota.domain.schedules.schedule import CatchUp, Policy, Schedule, ScheduleContent
-from rota.domain.schedules.timing import Timing
+from rota.domain.schedules.schedule import Schedule, ScheduleContent
 from rota.store.database import Connection
-from rota.store.records import jsonb
-from rota.store.statements import execute, many, one_or_none, value, values
+from rota.store.reading import read
+from rota.store.records import columns_of
+from rota.store.statements import Row, execute, has_effect, many, one_or_none, value, values
 
 
 async def pause(conn: Connection, schedule_id: ScheduleId, note: str) -> bool:
     """Pause an active schedule; False if it is paused or gone."""
-    return await execute(conn, "schedules/pause_schedule", schedule_id=schedule_id, note=note) > 0
+    return await has_effect(conn, "schedules/pause_schedule", schedule_id=schedule_id, note=note)
 
 
 async def count_failure(
@@ -30,7 +28,7 @@ async def count_failure(
     return await one_or_none(
         conn,
         "schedules/count_failure",
-        lambda row: (row["failures_in_row"], row["pause_after_failures"]),
+        itemgetter("failures_in_row", "pause_after_failures"),
         schedule_id=schedule_id,
         failed=failed,
     )
@@ -77,7 +75,7 @@ async def insert_schedule(
         user_id=user_id,
         is_active=paused is None,
         pause_note=paused,
-        **_columns(content),
+        **columns_of(content),
     )
 
 
@@ -85,23 +83,15 @@ async def update_schedule(
     conn: Connection, schedule_id: ScheduleId, content: ScheduleContent
 ) -> None:
     """Change a schedule, its rule from the present on; raises ConflictError for a taken name."""
-    await execute(conn, "schedules/update_schedule", schedule_id=schedule_id, **_columns(content))
+    await execute(conn, "schedules/update_schedule", schedule_id=schedule_id, **columns_of(content))
 
 
-async def list_schedules(conn: Connection) -> tuple[Schedule, ...]:
-    """Return the schedules that the transaction's person sees, by name."""
-    return await many(conn, "schedules/list_schedules", schedule_from_row)
+async def list_schedules(conn: Connection, reference: str | None = None) -> tuple[Schedule, ...]:
+    """Return the schedules that the transaction's person sees, by name.
 
-
-async def find_schedules(conn: Connection, reference: str) -> tuple[Schedule, ...]:
-    """Return those of the transaction's person with this name, or whose id begins so."""
-    return await many(
-        conn,
-        "schedules/find_schedules",
-        schedule_from_row,
-        reference=reference,
-        prefix=reference.lower(),
-    )
+    `reference`: at most 100, of this name, or whose ids begin so.
+    """
+    return await many(conn, "schedules/list_schedules", schedule_from_row, reference=reference)
 
 
 async def set_active(
@@ -127,8 +117,8 @@ async def request_backfill(
         "schedules/request_backfill",
         RunId,
         schedule_id=schedule_id,
-        fire_times=list(times),
-        overlap=overlap.value,
+        fire_times=times,
+        overlap=overlap,
     )
 
 
@@ -150,79 +140,16 @@ async def occurrence_between(
     )
 
 
-def schedule_from_row(row: Mapping[str, Any]) -> Schedule:
+def schedule_from_row(row: Row) -> Schedule:
     """Make the value from a row of `agent_schedules` and its `resolved_time_zone`."""
-    every = row["every_seconds"]
-    return Schedule(
-        id=ScheduleId(row["id"]),
-        user_id=UserId(row["user_id"]),
-        name=row["name"],
-        agent_name=row["agent_name"],
-        prompt=row["prompt"],
-        timing=Timing(
-            time_zone=row["resolved_time_zone"],
-            cron=row["cron"],
-            every=timedelta(seconds=every) if every is not None else None,
-            anchor=row["anchor_at"],
-            instants=tuple(row["instants"] or ()),
-            dst_gap=DstGap(row["dst_gap"]),
-            dst_overlap=DstOverlap(row["dst_overlap"]),
-            starts_at=row["starts_at"],
-            ends_at=row["ends_at"],
-            jitter=timedelta(seconds=row["jitter_seconds"]),
-            active_hours=row["active_hours"],
-            active_days=row["active_days"],
-            excluded_days=row["excluded_days"],
-        ),
-        policy=Policy(
-            overlap=OverlapPolicy(row["overlap_policy"]),
-            catch_up=CatchUp(row["catch_up"]),
-            catch_up_window=timedelta(seconds=row["catch_up_window_seconds"]),
-            max_runs=row["max_runs"],
-            pause_after_failures=row["pause_after_failures"],
-        ),
+    row.update(
         follows_owner_zone=row["time_zone"] is None,
-        result_category=Category(row["result_category"]),
-        is_active=row["is_active"],
-        pause_note=row["pause_note"],
-        next_fire_at=row["next_fire_at"],
+        time_zone=row["resolved_time_zone"],
+        every=row["every_seconds"],
+        anchor=row["anchor_at"],
+        jitter=row["jitter_seconds"],
+        overlap=row["overlap_policy"],
+        catch_up_window=row["catch_up_window_seconds"],
         next_fire_time=row["next_fire_time"] or row["next_fire_at"],
-        plan_from=row["plan_from"],
-        paused_at=row["paused_at"],
-        completed_at=row["completed_at"],
-        runs_started=row["runs_started"],
-        failures_in_row=row["failures_in_row"],
-        revision=row["revision"],
-        created_at=row["created_at"],
-        uses_calendars=row["uses_calendars"],
-        options=row["options"],
     )
-
-
-def _columns(content: ScheduleContent) -> dict[str, Any]:
-    """Return the columns that a person fills; the anchor only where there is an interval."""
-    timing, policy = content.timing, content.policy
-    return {
-        "name": content.name,
-        "agent_name": content.agent_name,
-        "prompt": content.prompt,
-        "time_zone": content.time_zone,
-        "options": jsonb(content.options),
-        "cron": timing.cron,
-        "every_seconds": round(timing.every.total_seconds()) if timing.every else None,
-        "anchor_at": timing.anchor if timing.every else None,
-        "instants": list(timing.instants) or None,
-        "dst_gap": timing.dst_gap.value,
-        "dst_overlap": timing.dst_overlap.value,
-        "starts_at": timing.starts_at,
-        "ends_at": timing.ends_at,
-        "jitter_seconds": round(timing.jitter.total_seconds()),
-        "active_hours": timing.active_hours,
-        "active_days": timing.active_days,
-        "excluded_days": timing.excluded_days,
-        "overlap_policy": policy.overlap.value,
-        "catch_up": policy.catch_up.value,
-        "catch_up_window_seconds": round(policy.catch_up_window.total_seconds()),
-        "max_runs": policy.max_runs,
-        "pause_after_failures": policy.pause_after_failures,
-    }
+    return read(Schedule, row)

@@ -1,8 +1,10 @@
--- For each wanted (name, person), and those of runs: the person's own active agent, before a
--- shared one.
-SELECT w.agent_name AS wanted_name, w.user_id AS wanted_by, a.*
+-- What a person can run, of one name or all, and what runs need: the person's own active agent,
+-- before a shared one.
+SELECT w.user_id AS wanted_by, a.*
 FROM (
-    SELECT * FROM unnest(%(agent_names)s::text[], %(user_ids)s::uuid[])
+    SELECT c.agent_name, %(user_id)s::uuid FROM public.agent_configurations AS c
+    WHERE %(user_id)s IS NOT NULL AND (c.user_id = %(user_id)s OR c.user_id IS NULL)
+      AND (%(agent_name)s::text IS NULL OR c.agent_name = %(agent_name)s)
     UNION
     SELECT r.agent_name, r.user_id FROM public.agent_runs AS r WHERE r.id = ANY (%(run_ids)s)
 ) AS w (agent_name, user_id)
@@ -34,3 +36,4 @@ CROSS JOIN LATERAL (
     ORDER BY a.user_id NULLS LAST
     LIMIT 1
 ) AS a
+ORDER BY a.agent_name

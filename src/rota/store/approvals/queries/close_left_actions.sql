@@ -10,4 +10,7 @@ SET status = CASE a.status WHEN 'pending' THEN 'withdrawn' WHEN 'approved' THEN 
 FROM public.agent_runs AS r
 WHERE r.id = a.run_id AND a.mode = 'suspend' AND a.status IN ('pending', 'approved', 'running')
   AND r.status IN ('finished', 'cancelled')
-RETURNING a.id, a.user_id, a.agent_name, a.tool_name, a.status, a.run_id
+RETURNING a.*, rota.record_decision(
+    a, CASE a.status WHEN 'withdrawn' THEN 'withdrawn' ELSE 'approved' END,
+    CASE a.status WHEN 'unknown' THEN 'unknown' ELSE 'not_run' END,
+    'rota', 'scheduler', 'its run is over')

@@ -4,6 +4,6 @@ INSERT INTO public.pending_actions
      remind_at, definition_hash)
 VALUES (%(id)s, %(user_id)s, %(run_id)s, %(model_step)s, %(call_index)s, %(agent_name)s,
         %(tool_name)s, %(tool_version)s, %(arguments)s, %(sealed_arguments)s, %(arguments_hash)s,
-        %(argument_schema)s, %(risk)s, %(reason)s, %(account)s, %(mode)s,
+        nullif(%(argument_schema)s, '{}'::jsonb), %(risk)s, %(reason)s, %(account)s, %(mode)s,
         now() + %(expires_after)s, now() + %(remind_after)s::interval,
         %(definition_hash)s)

@@ -1,1 +1,1 @@
-SELECT u.id, u.email FROM rota.addresses_of_people(%(user_ids)s::uuid[]) AS u
+SELECT u.id, u.email AS name FROM rota.addresses_of_people(%(user_ids)s::uuid[]) AS u

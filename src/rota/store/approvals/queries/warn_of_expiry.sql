@@ -3,4 +3,4 @@ UPDATE public.pending_actions AS a
 SET warned_at = now(), escalated_at = coalesce(escalated_at, now())
 WHERE a.status = 'pending' AND a.warned_at IS NULL AND a.expires_at > now()
   AND a.expires_at - least(%(before)s, (a.expires_at - a.created_at) / 2) <= now()
-RETURNING a.id, a.user_id, a.agent_name, a.tool_name, a.status, a.run_id
+RETURNING a.*

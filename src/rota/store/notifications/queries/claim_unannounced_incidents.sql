@@ -6,4 +6,4 @@ WHERE id IN (
     LIMIT 100
     FOR UPDATE SKIP LOCKED
 )
-RETURNING id, user_id, kind, opened_at, last_seen_at
+RETURNING id, user_id, opened_at

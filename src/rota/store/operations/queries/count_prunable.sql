@@ -21,9 +21,9 @@ SELECT (SELECT count(*) FROM public.agent_run_steps AS s JOIN journals AS j ON s
                           WHERE r.id = n.run_id AND r.status NOT IN ('finished', 'cancelled')))
            AS notifications,
        (SELECT count(*) FROM public.schedule_changes AS c
-        WHERE c.changed_at < %(history)s::timestamptz) AS schedule_changes,
+        WHERE c.changed_at < %(schedule_changes)s::timestamptz) AS schedule_changes,
        (SELECT count(*) FROM public.incidents AS i
-        WHERE i.closed_at < %(history)s::timestamptz) AS incidents,
+        WHERE i.closed_at < %(incidents)s::timestamptz) AS incidents,
        (SELECT count(*) FROM rota.pgqueuer_log AS l
         WHERE l.created < %(queue_log)s::timestamptz
           AND NOT EXISTS (SELECT FROM rota.pgqueuer AS j WHERE j.id = l.job_id)) AS queue_log,

@@ -116,7 +116,7 @@ WITH RECURSIVE under_way AS MATERIALIZED (
            coalesce(bool_or(NOT is_within_limits), false) AS passed_over
     FROM judged
 )
-SELECT f.places, f.lack_room, f.passed_over, a.id, a.priority, a.start_tag, a.attempt
+SELECT f.places, f.lack_room, f.passed_over, a.id AS run_id, a.priority, a.start_tag, a.attempt
 FROM found AS f
 LEFT JOIN admitted AS a ON true
 ORDER BY a.place

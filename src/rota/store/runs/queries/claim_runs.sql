@@ -17,10 +17,11 @@ WITH wanted AS (
 SELECT c.id, c.user_id, c.schedule_id, c.fire_time, c.agent_name, c.prompt, c.trigger, c.status,
        c.session_id, c.attempt, c.fencing_token, c.created_at, c.started_at, c.finished_at,
        c.is_serial, c.options, c.retry_of, c.snapshot, c.hand_overs, c.action_id,
+       c.id AS run_id, c.fencing_token AS token,
        CASE WHEN c.cancel_requested_at IS NOT NULL
             THEN coalesce(c.cancel_reason, 'it was cancelled') END AS cancel_reason,
-       coalesce(u.time_zone, 'UTC') AS time_zone, l.day_tokens, l.day_cost_usd,
-       asked.trigger AS policy_trigger, asked.schedule_id AS policy_schedule_id,
+       coalesce(u.time_zone, 'UTC') AS owner_zone, l.day_tokens AS tokens, l.day_cost_usd AS cost_usd,
+       asked.trigger <> 'manual' AS unattended, asked.schedule_id AS policy_schedule_id,
        (SELECT jsonb_agg(
             jsonb_build_object(
                 'id', p.id, 'user_id', p.user_id, 'effect', p.effect, 'tool', p.tool,

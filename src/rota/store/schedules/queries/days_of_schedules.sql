@@ -1,4 +1,4 @@
-SELECT l.schedule_id, c.name, d.first_day, d.last_day, d.summary
+SELECT l.schedule_id, c.name, d.first_day AS first, d.last_day AS last, d.summary
 FROM public.schedule_calendars AS l
 JOIN public.calendars AS c ON c.id = l.calendar_id
 JOIN public.calendar_days AS d ON d.calendar_id = l.calendar_id

@@ -1,10 +1,9 @@
--- Fire times that lead to no run, each with its reason.
+-- Fire times that lead to no run, each with its reason; one that is single has no last one.
 INSERT INTO public.schedule_occurrences
     (schedule_id, user_id, fire_time, last_fire_time, fire_count, outcome, reason)
-SELECT p.*
-FROM unnest(
-    %(schedule_ids)s::uuid[], %(user_ids)s::uuid[], %(fire_times)s::timestamptz[],
-    %(last_fire_times)s::timestamptz[], %(fire_counts)s::integer[], %(outcomes)s::text[],
-    %(reasons)s::text[]
-) AS p
+SELECT p.schedule_id, p.user_id, p.first, CASE WHEN p.count IS DISTINCT FROM 1 THEN p.last END,
+       p.count, p.outcome, p.reason
+FROM jsonb_to_recordset(%(passed)s::jsonb) AS p (
+    schedule_id uuid, user_id uuid, first timestamptz, last timestamptz, count integer,
+    outcome text, reason text)
 ON CONFLICT (schedule_id, fire_time) DO NOTHING

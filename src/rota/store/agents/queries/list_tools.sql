@@ -1,5 +1,0 @@
-SELECT name, description, version, read_only, idempotent, risk, default_tier,
-       timeout_seconds::double precision AS timeout_seconds, is_active,
-       brings_outside_text, reaches_outside, annotations, definition_hash
-FROM public.tools
-ORDER BY name
