@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from operator import itemgetter
 
 import pytest
 
@@ -29,8 +30,8 @@ async def test_seeded_rows_are_what_the_code_declares(owner):
         f"SELECT name, jsonb_build_object({columns}), built_in, version FROM tools"
     )
 
-    assert await cursor.fetchall() == [
-        (name, asdict(FACTS[name]), asdict(FACTS[name]), 1) for name in FACTS
+    assert sorted(await cursor.fetchall(), key=itemgetter(0)) == [
+        (name, asdict(FACTS[name]), asdict(FACTS[name]), 1) for name in sorted(FACTS)
     ]
     assert set(builtin_tools().names()) == set(FACTS)
 

@@ -755,9 +755,7 @@ async def test_graphs_own_tool_is_not_let_run_by_a_condition_on_what_it_has_not_
 
     async def report(context, _prompt):
         return str(
-            await own.ainvoke(
-                {"amount": 1, "n": 5_000}, config={"callbacks": context.trace().callbacks}
-            )
+            await own.ainvoke({"amount": 1, "n": 5_000}, config={"callbacks": context.callbacks()})
         )
 
     await declare(workshop, "free", "user_configurable")

@@ -68,11 +68,6 @@ class AgentExecutor:
     built: BuiltTools
     warnings: tuple[str, ...] = ()
 
-    @property
-    def tools(self) -> tuple[BaseTool, ...]:
-        """Its tools, not wrapped yet."""
-        return self.built.tools
-
     async def ainvoke(
         self,
         prompt: str,
@@ -196,7 +191,7 @@ def build_tools(
     )
 
 
-def snapshot_of(
+def make_snapshot(
     configuration: AgentConfiguration, options: RunOptions, now: datetime
 ) -> dict[str, Any]:
     """Return what later attempts of a run need to go on as the first began."""
@@ -209,7 +204,7 @@ def snapshot_of(
         "max_steps": configuration.max_steps,
         "limits": dict(configuration.limits),
         "options": options.as_json(),
-        "run_limits": limits_of(configuration, options).as_json(),  # for those who look at the run
+        "run_limits": run_limits(configuration, options).as_json(),  # for those who look at the run
         "tools": {tool.name: tool.version for tool in configuration.tools},
         "now": now.isoformat(),
     }
@@ -231,7 +226,7 @@ def with_snapshot(
     )
 
 
-def limits_of(configuration: AgentConfiguration, options: RunOptions) -> Limits:
+def run_limits(configuration: AgentConfiguration, options: RunOptions) -> Limits:
     """Return the limits of a run: the agent's, with its schedule's or its own in their place.
 
     A shared agent's limits are the operator's: others may tighten them only.

@@ -48,7 +48,7 @@ class GraphContext:
     random: Callable[[], float]
 
 
-_RUN: Final[ContextVar[GraphContext | None]] = ContextVar("rota_run", default=None)
+_RUN: Final[ContextVar[GraphContext]] = ContextVar("rota_run")
 """Not the graph's own context: a tool gets that in its runtime, and a run's journal is not its."""
 
 
@@ -74,7 +74,7 @@ class RunMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Ask the run's model, or replay its answer."""
-        run = _run()
+        run = _RUN.get()
         if (answer := _direct_answer(request.messages, run.tools)) is not None:
             return ModelResponse(result=[answer])
         asked = request.override(
@@ -90,7 +90,7 @@ class RunMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
         """Run the run's own tool of that name, through the guard, or replay its answer."""
-        run = _run()
+        run = _RUN.get()
         own = run.tools.get(request.tool_call["name"])
 
         async def guarded(asked: ToolCallRequest) -> ToolMessage | Command[Any]:
@@ -183,10 +183,3 @@ def _no_such_tool(request: ToolCallRequest, tools: Mapping[str, BaseTool]) -> To
         tool_call_id=request.tool_call["id"] or "",
         status="error",
     )
-
-
-def _run() -> GraphContext:
-    run = _RUN.get()
-    if run is None:
-        raise TypeError("the graph was run without a run's context")
-    return run

@@ -1,7 +1,7 @@
 """Agents that are an operator's own code: async functions and LangGraph graphs.
 
 They run under the same limits, approval, trace and results as agents made of a model and a prompt.
-Rows name them, `callable:NAME`; the operator registers what a name stands for (see `registered`).
+Rows name them, `callable:NAME`; the operator registers what each name means (see `registered`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, assert_never
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
@@ -20,7 +21,7 @@ from pydantic import PrivateAttr
 
 from rota.agents.journal.journal import Journal
 from rota.agents.models.providers import CALLABLE
-from rota.agents.own_code.graph_trace import OWN_TOOL, GraphTrace
+from rota.agents.own_code.graph_trace import OWN_TOOL, trace_callbacks
 from rota.agents.own_code.registered import AsyncFunction, Graph, GraphFactory, RegisteredCallable
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import InvalidInputError, NotFoundError, RotaError
@@ -30,10 +31,10 @@ from rota.domain.text.storable import storable_json
 from rota.security.gate.calls import ApprovalContext
 
 AS_AGENT: Final = StepKey(BEFORE, MODEL_CALL)
-"""Where the step of a callable as a whole stands: before all that it does."""
+"""The place of a callable's own step: before all that it does."""
 
 AS_PRECHECK: Final = StepKey(BEFORE, 0)
-"""Where a pre-check stands, whatever it is."""
+"""The place of a pre-check, whatever it is."""
 
 _PROMPT_NAMES: Final = ("prompt", "input", "question", "query")
 """Names by which a graph without messages may take its prompt."""
@@ -98,9 +99,9 @@ class RunContext:
         if text:
             self._journal.progress.texts.append(text)
 
-    def trace(self) -> GraphTrace:
+    def callbacks(self) -> list[BaseCallbackHandler]:
         """Return what keeps a graph's calls in the trace, within limits, and behind the gate."""
-        return GraphTrace(self._journal, self._approval)
+        return trace_callbacks(self._journal, self._approval)
 
     async def keep(self, step: Step) -> None:
         """Write a step of the callable's own."""
@@ -168,7 +169,7 @@ async def run_registered(
     step = context.step(f"{CALLABLE}{registered.name}", key)
     match registered:
         case AsyncFunction():
-            answer = text_of(await registered.call(context, prompt))
+            answer = answer_text(await registered.call(context, prompt))
         case Graph():
             answer = await _run_graph(registered.graph, context, prompt)
         case GraphFactory():
@@ -182,7 +183,7 @@ async def run_registered(
     return answer
 
 
-def text_of(value: Any) -> str:
+def answer_text(value: Any) -> str:
     """Return an answer as text: a message's text, nothing for None, JSON of other values."""
     if isinstance(value, str):
         return value
@@ -197,7 +198,7 @@ async def _run_graph(graph: Any, context: RunContext, prompt: str) -> str:
     state = await graph.ainvoke(
         _input(graph, prompt),
         config={
-            "callbacks": context.trace().callbacks,
+            "callbacks": context.callbacks(),
             "configurable": {"thread_id": str(context.run_id)},
             "metadata": {"run_id": str(context.run_id), "user_id": str(context.user_id)},
         },
@@ -205,16 +206,14 @@ async def _run_graph(graph: Any, context: RunContext, prompt: str) -> str:
     if isinstance(state, Mapping):
         messages = state.get("messages")
         if isinstance(messages, Sequence) and messages and isinstance(messages[-1], BaseMessage):
-            return text_of(messages[-1])
-        return text_of({key: value for key, value in state.items() if key != "messages"})
-    return text_of(state)
+            return answer_text(messages[-1])
+        return answer_text({key: value for key, value in state.items() if key != "messages"})
+    return answer_text(state)
 
 
 def _input(graph: Any, prompt: str) -> Any:
     """Return a prompt in the form that a graph takes; raises InvalidInputError."""
-    schema = getattr(graph, "get_input_jsonschema", None)
-    if schema is None:  # some other runnable
-        return {"messages": [HumanMessage(prompt)]}
+    schema: Any = getattr(graph, "get_input_jsonschema", dict)  # some other runnable has none
     names = schema().get("properties", {})
     if "messages" in names or not names:
         return {"messages": [HumanMessage(prompt)]}

@@ -31,16 +31,11 @@ class UngatedToolError(RotaError):
     """A graph called a tool of its own that may not run without approval."""
 
 
-class GraphTrace:
-    """Keeps the calls of a graph, and the callbacks to give it."""
-
-    def __init__(self, journal: Journal, approval: ApprovalContext) -> None:
-        self._begun: dict[UUID, Begun] = {}
-        # The guard comes last: LangChain leaves the coroutines of those after it unawaited.
-        self.callbacks: list[BaseCallbackHandler] = [
-            _Scribe(journal, approval.loop, self._begun),
-            _Guard(journal, approval, self._begun),
-        ]
+def trace_callbacks(journal: Journal, approval: ApprovalContext) -> list[BaseCallbackHandler]:
+    """Return what to give a graph as its callbacks: its calls are kept, counted and guarded."""
+    begun: dict[UUID, Begun] = {}
+    # The guard comes last: LangChain leaves the coroutines of those after it unawaited.
+    return [_Scribe(journal, approval.loop, begun), _Guard(journal, approval, begun)]
 
 
 class _Guard(BaseCallbackHandler):
@@ -69,9 +64,8 @@ class _Guard(BaseCallbackHandler):
         **_: Any,
     ) -> None:
         """Count the call against the budget before it is made; raises LimitReachedError."""
-        step = self._journal.begin_model_call(_name(serialized, metadata))
-        self._begun[run_id] = step, [message for batch in messages for message in batch]
-        self._move()
+        asked = [message for batch in messages for message in batch]
+        self._begin(run_id, _model_name(serialized, metadata), asked)
 
     def on_llm_start(
         self,
@@ -83,13 +77,12 @@ class _Guard(BaseCallbackHandler):
         **_: Any,
     ) -> None:
         """Count the call of a model without messages, likewise."""
-        step = self._journal.begin_model_call(_name(serialized, metadata))
-        self._begun[run_id] = step, [HumanMessage(prompt) for prompt in prompts]
-        self._move()
+        asked = [HumanMessage(prompt) for prompt in prompts]
+        self._begin(run_id, _model_name(serialized, metadata), asked)
 
     def on_llm_new_token(self, token: str | list[Any], **_: Any) -> None:  # noqa: ARG002  # LangChain's signature
         """Take a streamed token for a sign of life."""
-        self._move()
+        self._note_life()
 
     def on_tool_start(
         self,
@@ -101,7 +94,7 @@ class _Guard(BaseCallbackHandler):
         **_: Any,
     ) -> None:
         """Let a tool run that is gated by itself, or declared to run without approval."""
-        self._move()
+        self._note_life()
         if metadata is not None and metadata.get(OWN_TOOL):
             return
         name = str((serialized or {}).get("name") or "a tool")
@@ -110,12 +103,12 @@ class _Guard(BaseCallbackHandler):
         judge = self._approval.policy.judge
         # What is known here are the arguments before the tool's schema reads them, so no condition
         # on them lets a call run: it has to be allowed whatever they are. Nor can uses be counted.
-        verdicts = [judge(name, declaration, said) for said in (arguments, {})]
+        verdicts = [judge(name, declaration, given) for given in (arguments, {})]
         verdict = next((v for v in verdicts if v.decision != "allowed"), verdicts[0])
         if verdict.decision == "allowed" and verdict.uses is None:
             return
         asyncio.run_coroutine_threadsafe(
-            _refused(self._approval, name, arguments), self._approval.loop
+            _note_refusal(self._approval, name, arguments), self._approval.loop
         )
         raise UngatedToolError(
             f"The graph called its own tool {name}, which may not run without approval "
@@ -123,8 +116,12 @@ class _Guard(BaseCallbackHandler):
             "for approval where they must."
         )
 
-    def _move(self) -> None:
-        """Tell of a sign of life, from whatever thread."""
+    def _begin(self, run_id: UUID, model: str, asked: Sequence[BaseMessage]) -> None:
+        self._begun[run_id] = self._journal.begin_model_call(model), asked
+        self._note_life()
+
+    def _note_life(self) -> None:
+        """Note a sign of life, from whatever thread."""
         self._approval.loop.call_soon_threadsafe(self._journal.alive)
 
 
@@ -169,14 +166,14 @@ class _Scribe(AsyncCallbackHandler):
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
 
-async def _refused(approval: ApprovalContext, name: str, arguments: Mapping[str, Any]) -> None:
+async def _note_refusal(approval: ApprovalContext, name: str, arguments: Mapping[str, Any]) -> None:
     why = "called by a graph around the gate"
     await approval.ledger.unjudged(name, arguments, "not_run", why)
 
 
-def _name(serialized: Mapping[str, Any] | None, metadata: Mapping[str, Any] | None) -> str:
+def _model_name(serialized: Mapping[str, Any] | None, metadata: Mapping[str, Any] | None) -> str:
     """Return `provider:model` as far as the client tells."""
-    told = metadata or {}
-    model = told.get("ls_model_name") or (serialized or {}).get("name") or "model"
-    provider = told.get("ls_provider")
+    known = metadata or {}
+    model = known.get("ls_model_name") or (serialized or {}).get("name") or "model"
+    provider = known.get("ls_provider")
     return f"{provider}:{model}" if provider else str(model)

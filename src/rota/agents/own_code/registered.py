@@ -59,12 +59,12 @@ class _Entry:
 
     @property
     def place(self) -> str:
-        """Where it stands, as errors say it."""
+        """Which variable and entry, as errors say it."""
         return f"{self.variable}, entry {self.name}={self.target}"
 
-    def wrong(self, said: str) -> InvalidInputError:
+    def wrong(self, cause: str) -> InvalidInputError:
         """Return an error that names variable, entry and cause."""
-        return InvalidInputError(f"{self.place}: {said}.", field=self.variable)
+        return InvalidInputError(f"{self.place}: {cause}.", field=self.variable)
 
 
 def tool_registry(mapping: Mapping[str, str]) -> ToolRegistry:

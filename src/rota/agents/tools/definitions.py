@@ -1,4 +1,7 @@
-"""What a tool is, as a model and a person are told: the hash that a declaration may pin."""
+"""Whether a tool is still the one that was declared: the hash of its definition may be pinned.
+
+Used when an agent's tools are built, and by `rota tools declare --pin`. Does not judge calls.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,29 +9,13 @@ import typer
 from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+from rota.domain.agents.configuration import Risk, Tier
 
 if TYPE_CHECKING:
-    from rota.domain.agents.configuration import Tier
     from rota.domain.agents.declared_tools import DeclaredTool
     from rota.settings import Settings
 
 group = CommandGroup()
-
-
-class RiskOption(StrEnum):
-    """How bad it is if a call is wrong."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-
-
-class TierOption(StrEnum):
-    """Whether calls wait for a person."""
-
-    AUTO = "auto"
-    REQUIRES_APPROVAL = "requires_approval"
-    USER_CONFIGURABLE = "user_configurable"
 
 
 @group.command("list", person=False, json=True)
@@ -83,11 +66,9 @@ def declare(
             help="Whether a call made twice does no more than once: after a crash it is repeated.",
         ),
     ] = None,
-    risk: Annotated[
-        RiskOption | None, typer.Option("--risk", help="How bad a wrong call is.")
-    ] = None,
+    risk: Annotated[Risk | None, typer.Option("--risk", help="How bad a wrong call is.")] = None,
     tier: Annotated[
-        TierOption | None,
+        Tier | None,
         typer.Option("--tier", help="Whether a call waits for approval, or its owner chooses."),
     ] = None,
     timeout: Annotated[
@@ -136,8 +117,8 @@ def declare(
         description=description,
         read_only=read_only,
         idempotent=idempotent,
-        risk=risk.value if risk else None,
-        default_tier=tier.value if tier else None,
+        risk=risk,
+        default_tier=tier,
         timeout_seconds=timeout,
         brings_outside_text=outside_text,
         reaches_outside=reaches_outside,
@@ -167,9 +148,9 @@ def _definition(settings: Settings, name: str, *, pin: bool | None) -> str | Non
 def _a_call(tool: DeclaredTool) -> str:
     if not tool.is_active:
         return "is not possible: the tool is off"
-    said: dict[Tier, str] = {
+    sentences: dict[Tier, str] = {
         "auto": "runs",
         "requires_approval": "waits for approval",
         "user_configurable": "waits for approval, unless its owner allows it",
     }
-    return said[tool.default_tier]
+    return sentences[tool.default_tier]

@@ -17,13 +17,11 @@ RISKS: Final[tuple[Risk, ...]] = ("low", "medium", "high")
 
 
 @dataclass(frozen=True, slots=True)
-class ToolFacts:
-    """What is declared of a tool; what nobody declares is taken at its worst, as in the table.
+class CallFacts:
+    """What is declared of a tool's calls; what nobody declares is taken at its worst.
 
-    `read_only` and `idempotent` calls are repeated after a crash. `brings_outside_text`: results
-    hold text that somebody else than the run's owner may have written. `reaches_outside`: the
-    model chooses where data goes (a fixed account or server does not count). An empty
-    `description` keeps that of the code.
+    `read_only` and `idempotent` calls are repeated after a crash. An empty `description` keeps that
+    of the code.
     """
 
     description: str = ""
@@ -32,12 +30,23 @@ class ToolFacts:
     risk: Risk = "high"
     default_tier: Tier = "requires_approval"
     timeout_seconds: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFacts(CallFacts):
+    """All that code or the operator declares of a tool, with the defaults of the table.
+
+    `brings_outside_text`: results hold text that somebody else than the run's owner may have
+    written. `reaches_outside`: the model chooses where data goes (a fixed account or server does
+    not count).
+    """
+
     brings_outside_text: bool = True
     reaches_outside: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ToolDeclaration:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolDeclaration(CallFacts):
     """What the operator declares of a tool; `preference` is the run's owner's, if any.
 
     `definition_hash` is that of the tool as it was declared, None where it is not pinned;
@@ -46,13 +55,7 @@ class ToolDeclaration:
 
     id: ToolId
     name: str
-    description: str
     version: int
-    read_only: bool
-    idempotent: bool
-    risk: Risk
-    default_tier: Tier
-    timeout_seconds: float
     preference: Preference | None = None
     definition_hash: str | None = None
     current_hash: str | None = None

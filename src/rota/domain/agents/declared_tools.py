@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rota.domain.agents.configuration import Risk, Tier
+from rota.domain.agents.configuration import Risk, Tier, ToolFacts
 
-Change = Literal["created", "updated", "unchanged"]
+DeclarationChange = Literal["created", "updated", "unchanged"]
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredTool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredTool(ToolFacts):
     """A tool as it is declared. One that is not active is linked by no agent.
 
     `annotations` are hints that make it stricter; `definition_hash` that of the tool that was
@@ -20,16 +20,8 @@ class DeclaredTool:
     """
 
     name: str
-    description: str
     version: int
-    read_only: bool
-    idempotent: bool
-    risk: Risk
-    default_tier: Tier
-    timeout_seconds: float
     is_active: bool
-    brings_outside_text: bool
-    reaches_outside: bool
     annotations: Mapping[str, Any] = field(default_factory=dict)
     definition_hash: str | None = None
 

@@ -14,11 +14,9 @@ from typing import Any, Final
 
 _DEEPEST: Final = 20
 
-
 _TEXT_TYPES: Final = frozenset({"text", "output_text", "input_text", "text-plain", "text_delta"})
 
-
-_UNSAID_TYPES: Final = frozenset(
+_HIDDEN_TYPES: Final = frozenset(
     {
         "reasoning",
         "reasoning_content",
@@ -31,7 +29,6 @@ _UNSAID_TYPES: Final = frozenset(
         "cache_point",
     }
 )
-
 
 _CALL_TYPES: Final = frozenset(
     {
@@ -48,9 +45,7 @@ _CALL_TYPES: Final = frozenset(
     }
 )
 
-
 _RESULT_TYPES: Final = frozenset({"tool_result", "server_tool_result", "code_execution_result"})
-
 
 _MEDIA_TYPES: Final = {
     "image": "image",
@@ -69,7 +64,6 @@ _MEDIA_TYPES: Final = {
     "document": "document",
     "media": "media",
 }
-
 
 _BARE_KEYS: Final = {
     # Blocks of Gemini and Bedrock have no type: they are named by their one key.
@@ -113,59 +107,58 @@ def normalize_content(content: object) -> str:
 class _Reading:
     """The text read so far, with what decides how the next piece joins it."""
 
-    said: str = ""
-    instead: list[str] = field(default_factory=list)  # told only if nothing was said
+    written: str = ""
+    placeholders: list[str] = field(default_factory=list)  # used only if nothing was written
     sources: dict[str, str] = field(default_factory=dict)  # by URL or title, in order
     joins: bool = False  # the last block was text with citations, and nothing came between
 
     def text(self) -> str:
-        said = self.said if self.said.strip() else "\n".join(self.instead)
+        text = self.written if self.written.strip() else "\n".join(self.placeholders)
         if not self.sources:
-            return said
+            return text
         listed = [f"{number}. {source}" for number, source in enumerate(self.sources.values(), 1)]
-        return "\n".join([f"{said.rstrip()}\n\nSources:", *listed])
+        return "\n".join([f"{text.rstrip()}\n\nSources:", *listed])
 
     def add(self, content: object, depth: int) -> None:
         if depth > _DEEPEST:
-            self.say("[nested content]")
+            self.write("[nested content]")
             return
         match content:
             case None:
                 pass
             case str():
-                self.say(content)
+                self.write(content)
             case bytes() | bytearray():
-                self.say(f"[{len(content)} bytes]")
+                self.write(f"[{len(content)} bytes]")
             case Mapping():
                 self.add_block(content, depth)
             case list() | tuple():
                 for item in content:
                     self.add(item, depth + 1)
             case bool() | int() | float():
-                self.say(str(content))
+                self.write(str(content))
             case _:
-                self.say(f"[{type(content).__name__}]")
+                self.write(f"[{type(content).__name__}]")
 
     def add_block(self, block: Mapping[Any, Any], depth: int) -> None:
         kind, inner = _kind(block)
-        if kind in _UNSAID_TYPES or block.get("thought") is True:
+        if kind in _HIDDEN_TYPES or block.get("thought") is True:
             self.joins = False
         elif kind in _TEXT_TYPES:
-            self.say_cited(block)
+            self.write_cited(block)
         elif kind == "refusal":
-            self.say(_first_text(block, "refusal", "text") or "[refusal]")
+            self.write(_first_text(block, "refusal", "text") or "[refusal]")
         elif kind == "non_standard":
             self.add(block.get("value", "[non_standard]"), depth + 1)
+        elif kind == "image_generation_call":
+            self.write("[image]")
         elif kind in _CALL_TYPES or kind.endswith("_call"):
-            if kind == "image_generation_call":
-                self.say("[image]")
-            else:
-                self.instead.append(f"[tool call: {_call_name(inner, kind)}]")
+            self.placeholders.append(f"[tool call: {_call_name(inner, kind)}]")
             self.joins = False
         elif kind in _RESULT_TYPES or kind.endswith(("_tool_result", "_call_output")):
             self.add_tool_result(inner, depth)
         elif kind in _MEDIA_TYPES:
-            self.say(_media(_MEDIA_TYPES[kind], inner, block))
+            self.write(_media(_MEDIA_TYPES[kind], inner, block))
         else:
             self.add_other(kind, block, depth)
 
@@ -173,35 +166,35 @@ class _Reading:
         result = _Reading()
         for key in ("content", "output", "code_execution_result"):
             result.add(inner.get(key), depth + 1)
-        self.instead.append(result.text() or "[tool result]")
+        self.placeholders.append(result.text() or "[tool result]")
         self.joins = False
 
     def add_other(self, kind: str, block: Mapping[Any, Any], depth: int) -> None:
         if kind == "search_result":
             self.note_source(block.get("source"), block.get("title"))
         if _first_text(block, "text"):
-            self.say_cited(block)
+            self.write_cited(block)
             return
         for key in ("content", "parts", "value"):
             if isinstance(block.get(key), str | list | tuple | Mapping) and block[key]:
                 self.add(block[key], depth + 1)
                 return
-        self.say(f"[{_one_line(kind) or 'unknown content'}]")
+        self.write(f"[{_one_line(kind) or 'unknown content'}]")
 
-    def say_cited(self, block: Mapping[Any, Any]) -> None:
+    def write_cited(self, block: Mapping[Any, Any]) -> None:
         citations = block.get("citations") or block.get("annotations")
         cited = isinstance(citations, list | tuple) and bool(citations)
-        self.say(_first_text(block, "text"), cited=cited)
+        self.write(_first_text(block, "text"), cited=cited)
         for citation in citations if isinstance(citations, list | tuple) else ():
             if isinstance(citation, Mapping):
                 self.note_citation(citation)
 
-    def say(self, text: str, *, cited: bool = False) -> None:
+    def write(self, text: str, *, cited: bool = False) -> None:
         if not text:
             return
         # Anthropic splits a sentence where a citation begins or ends; other blocks are paragraphs.
-        runs_on = cited or self.joins or self.said[-1:].isspace() or text[0].isspace()
-        self.said += text if runs_on or not self.said else f"\n\n{text}"
+        runs_on = cited or self.joins or self.written[-1:].isspace() or text[0].isspace()
+        self.written += text if runs_on or not self.written else f"\n\n{text}"
         self.joins = cited
 
     def note_citation(self, citation: Mapping[Any, Any]) -> None:
@@ -249,11 +242,11 @@ def _media(kind: str, inner: Mapping[Any, Any], block: Mapping[Any, Any]) -> str
     def first(read: Callable[[object], str], *keys: str) -> str:
         return next((t for p in places for k in keys if (t := read(p.get(k)))), "")
 
-    said = first(_text_of, "transcript", "text")
-    if not said and isinstance(source, Mapping) and source.get("type") == "text":
-        said = _text_of(source.get("data"))
-    if said:
-        return said
+    text = first(_text_value, "transcript", "text")
+    if not text and isinstance(source, Mapping) and source.get("type") == "text":
+        text = _text_value(source.get("data"))
+    if text:
+        return text
     if kind == "media":
         family = first(_one_line, "mime_type", "mimeType", "media_type").partition("/")[0]
         kind = family if family in {"image", "audio", "video"} else "file"
@@ -264,10 +257,10 @@ def _media(kind: str, inner: Mapping[Any, Any], block: Mapping[Any, Any]) -> str
 
 
 def _first_text(block: Mapping[Any, Any], *keys: str) -> str:
-    return next((text for key in keys if (text := _text_of(block.get(key)))), "")
+    return next((text for key in keys if (text := _text_value(block.get(key)))), "")
 
 
-def _text_of(value: object) -> str:
+def _text_value(value: object) -> str:
     if isinstance(value, Mapping):
         value = value.get("value")
     if isinstance(value, str):

@@ -55,7 +55,7 @@ class Step(_Part):
         if self.calls and self.error is not None:
             raise ValueError("a step makes calls or raises an error, not both")
         if self.say and not self.calls:
-            raise ValueError("what a step says stands beside its calls; `answer` stands alone")
+            raise ValueError("`say` needs calls in the same step; use `answer` for a final text")
         if not (self.calls or self.error is not None or self.sleep_ms):
             raise ValueError("a step needs calls, an error or sleep_ms")
         return self

@@ -19,15 +19,8 @@ _LONGEST: Final = 100
 _SECRETS: Final = frozenset(
     {
         *("password", "passwords", "passwd", "passphrase", "passphrases", "passcode", "passcodes"),
-        *(
-            "pwd",
-            "secret",
-            "secrets",
-            "credential",
-            "credentials",
-            "authorization",
-            "authorisation",
-        ),
+        *("pwd", "secret", "secrets", "credential", "credentials"),
+        *("authorization", "authorisation"),
         *("apikey", "apikeys", "otp", "otps", "totp", "csrf", "xsrf", "cvv", "cvc"),
     }
 )
@@ -64,18 +57,8 @@ _PAIRS: Final = frozenset(
 )  # fmt: skip
 _HARMLESS: Final = frozenset(
     {
-        *(
-            "count",
-            "counts",
-            "limit",
-            "limits",
-            "usage",
-            "budget",
-            "cost",
-            "costs",
-            "price",
-            "rate",
-        ),
+        *("count", "counts", "limit", "limits", "usage", "budget", "cost", "costs", "price"),
+        "rate",
         *("amount", "fee", "email", "mail", "phone", "number", "address", "symbol"),
         *("recipient", "recipients", "scanning"),
         *("policy", "policies", "rule", "rules", "length", "size", "strength", "format", "scope"),
@@ -123,11 +106,11 @@ def is_secret(name: str, value: Any) -> bool:
 
 def is_secret_phrase(text: str) -> bool:
     """Return whether a text ends with two words that say it together, as API key does."""
-    return words_of(text)[-2:] in _PAIRS
+    return split_words(text)[-2:] in _PAIRS
 
 
 @lru_cache(maxsize=4_096)
-def words_of(name: str) -> tuple[str, ...]:
+def split_words(name: str) -> tuple[str, ...]:
     """Return the words that a name is put together of, without figures."""
     plain = unicodedata.normalize("NFKC", name)
     return tuple(word.lower() for word in _WORDS.findall(plain))
@@ -135,7 +118,7 @@ def words_of(name: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4_096)
 def _judge(name: str) -> Judged:
-    words = words_of(name)
+    words = split_words(name)
     if not words or words[0] in {"no", "without"}:
         return None
     if words[-1] in _HARMLESS and words[-2:] != ("secret", "id"):  # of Vault's AppRole: a secret
@@ -159,14 +142,11 @@ def _is_secret_word(words: tuple[str, ...], place: int) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    if isinstance(value, bool) or value is None:
-        return True
-    if isinstance(value, int | float | Decimal):
-        return True
+    """Return whether a value, neither empty nor a truth value, counts something."""
     if isinstance(value, str):
         return value.isdecimal() and len(value) <= 9
     if isinstance(value, Mapping):
-        return bool(value) and all(isinstance(item, int | float) for item in value.values())
+        value = list(value.values())
     if isinstance(value, list | tuple):
         return bool(value) and all(isinstance(item, int | float) for item in value)
-    return False
+    return isinstance(value, int | float | Decimal)

@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from rota.domain.text.storable import REDACTED, SecretText
-from rota.security.secrets.names import is_secret, is_secret_phrase, words_of
+from rota.security.secrets.names import is_secret, is_secret_phrase, split_words
 
 _DEEPEST: Final = 64
 """Levels of a value that are looked through; what lies deeper is taken for a secret."""
 
 _PASSES: Final = 8
-"""What was redacted may show what stands beside it in another light; two passes are the rule."""
+"""What was redacted may show its neighbours in another light; two passes are the rule."""
 
 _VALUES: Final = frozenset({"value", "values"})
 _PAIRS: Final[Mapping[str, frozenset[str]]] = {
@@ -81,7 +81,7 @@ def redact(value: Any) -> Any:
 def redact_text(text: str) -> str:
     """Replace what looks like a secret by its form, or by the name before it.
 
-    A text that is JSON is looked through as what it stands for.
+    A text that is JSON is looked through as the value that it holds.
     """
     return _redact_text(text, _DEEPEST)
 
@@ -99,34 +99,34 @@ def _redact(value: Any, levels: int) -> Any:
     if levels == 0:
         return REDACTED
     if isinstance(value, Mapping):
-        said = _named_by(value)
+        names = _names_beside(value)
         named = [(_redact_forms(k) if isinstance(k, str) else k, item) for k, item in value.items()]
         return {
             key: REDACTED
-            if is_secret(str(key), item) or is_secret(said.get(str(key).lower(), ""), item)
+            if is_secret(str(key), item) or is_secret(names.get(str(key).lower(), ""), item)
             else _redact(item, levels - 1)
             for key, item in named
         }
-    if len(value) == 2 and _is_name(value[0]) and words_of(value[0][-100:])[0] not in _CHOICES:
+    if len(value) == 2 and _is_name(value[0]) and split_words(value[0][-100:])[0] not in _CHOICES:
         name, item = value
         if is_secret(name, item):
             return [name, REDACTED]
     return [_redact(item, levels - 1) for item in value]
 
 
-def _named_by(item: Mapping[Any, Any]) -> dict[str, str]:
+def _names_beside(item: Mapping[Any, Any]) -> dict[str, str]:
     """Return which values of an object have their name beside them: {"name": ..., "value": ...}."""
     lower = {str(key).lower(): value for key, value in item.items()}
     named: dict[str, str] = {}
     for key, values in _PAIRS.items():
-        said = lower.get(key)
-        if isinstance(said, str) and _is_name(said):
-            named.update(dict.fromkeys(values, said))
+        name = lower.get(key)
+        if _is_name(name):
+            named.update(dict.fromkeys(values, name))
     return named
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and " " not in value and bool(words_of(value[-100:]))
+def _is_name(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and " " not in value and bool(split_words(value[-100:]))
 
 
 def _redact_text(text: str, levels: int) -> str:
@@ -156,16 +156,11 @@ def _as_json(text: str) -> Any:
 
 def _as_text(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    # Half of a pair of surrogates can be written down as an escape alone.
-    return text if text.isprintable() or _is_text(text) else json.dumps(value)
-
-
-def _is_text(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    except UnicodeEncodeError:  # half of a pair of surrogates can be written as an escape alone
+        return json.dumps(value)
+    return text
 
 
 def _redact_forms(text: str) -> str:
@@ -187,7 +182,7 @@ def _without_jwt(found: re.Match[str]) -> str:
 
 
 def _without_user(found: re.Match[str]) -> str:
-    """Redact what stands before the host of an address; a mere name stays, but in a web address."""
+    """Redact what comes before the host of an address; a mere name stays, but in a web address."""
     info = found[0]
     scheme = found.string[max(0, found.start() - 8) : found.start() - 3].lower()
     named, colon, _ = info.partition(":")
@@ -214,7 +209,7 @@ def _redact_named(text: str) -> str:
 
 
 def _secret_behind(text: str, found: re.Match[str]) -> tuple[int, int] | None:
-    """Return where the secret stands that is behind a name, if there is one."""
+    """Return where the secret behind a name begins and ends, if there is one."""
     name = found["option"] or found["name"]
     start = found.end()
     if not is_secret(name, "?"):
@@ -235,7 +230,7 @@ def _secret_behind(text: str, found: re.Match[str]) -> tuple[int, int] | None:
 def _unquoted(text: str, start: int, name: str, sign: str | None) -> tuple[int, int]:
     if text.startswith(REDACTED, start):
         return start, start
-    last = (words_of(name[-100:]) or ("",))[-1]
+    last = (split_words(name[-100:]) or ("",))[-1]
     patterns = [_WORD if sign in {None, ":", ":=", "=>"} else _WORD_OF_A_LIST]
     if last in {"cookie", "cookies"}:
         patterns.insert(0, _COOKIES)

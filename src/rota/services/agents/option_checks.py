@@ -38,8 +38,8 @@ def _check_model(model: str, agent: AgentConfiguration) -> None:
         )
     if model.startswith(CALLABLE):
         raise InvalidInputError(
-            f"{model} is the operator's own code, which an agent is made of; it cannot stand in "
-            "for a model.",
+            f"{model} is the operator's own code, which an agent is made of; it cannot be "
+            "chosen as a model.",
             field="model",
         )
     provider, _ = parse_model(model)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rota.domain.agents.configuration import ToolFacts
-from rota.domain.agents.declared_tools import Change, DeclaredTool, ToolChange
+from rota.domain.agents.declared_tools import DeclarationChange, DeclaredTool, ToolChange
 from rota.domain.errors import InvalidInputError
 from rota.domain.text.storable import storable_text
 from rota.store.agents import tools as rows
@@ -25,10 +25,10 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A tool as it stands after it was declared, and what that changed."""
+    """A tool as it was declared, and what that changed."""
 
     tool: DeclaredTool
-    change: Change
+    change: DeclarationChange
 
 
 class ToolService:
@@ -78,8 +78,8 @@ def _check(name: str, change: ToolChange) -> None:
             f"A tool may take from more than 0 to {LONGEST_TIMEOUT} seconds.",
             field="timeout_seconds",
         )
-    said = change.description or ""
-    if len(said) > LONGEST_DESCRIPTION or storable_text(said) != said:
+    text = change.description or ""
+    if len(text) > LONGEST_DESCRIPTION or storable_text(text) != text:
         raise InvalidInputError(
             f"A tool's description is a text of at most {LONGEST_DESCRIPTION} characters.",
             field="description",

@@ -21,9 +21,9 @@ from rota.agents.graph.executor import (
     Tools,
     build_executor,
     build_tools,
-    limits_of,
+    make_snapshot,
     require_agent,
-    snapshot_of,
+    run_limits,
     with_snapshot,
 )
 from rota.agents.journal.budget import Budget, DayBudget
@@ -215,12 +215,12 @@ class Attempt:
         zone = schedule.time_zone if schedule is not None else self._taken.owner_zone
         now = (began or self._bench.clock()).astimezone(ZoneInfo(zone))
         if snapshot is None:
-            self._buffer.keep_snapshot(snapshot_of(configuration, options, now))
+            self._buffer.keep_snapshot(make_snapshot(configuration, options, now))
         return _Setup(
             configuration,
             options,
             parse_contract(options.output) if options.output else None,
-            limits_of(configuration, options),
+            run_limits(configuration, options),
             now,
         )
 

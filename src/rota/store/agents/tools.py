@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from rota.domain.agents.configuration import ToolFacts
-from rota.domain.agents.declared_tools import Change, DeclaredTool, ToolChange
+from rota.domain.agents.declared_tools import DeclarationChange, DeclaredTool, ToolChange
 from rota.store.database import Connection
 from rota.store.records import row_of
 from rota.store.statements import execute, has_effect, many, one, one_or_none
@@ -23,7 +23,7 @@ async def fetch_tool(conn: Connection, name: str) -> DeclaredTool | None:
     return await one_or_none(conn, "agents/find_tools", DeclaredTool, name=name)
 
 
-async def declare_tool(conn: Connection, name: str, change: ToolChange) -> Change:
+async def declare_tool(conn: Connection, name: str, change: ToolChange) -> DeclarationChange:
     """Insert a tool or change its declaration, counting its version up; says which it was."""
     changes = {field: said for field, said in row_of(change).items() if said is not None}
     if change.definition_hash == "":
@@ -59,7 +59,7 @@ async def refresh_tools(conn: Connection, declared: Mapping[str, ToolFacts]) -> 
     return tuple(changed)
 
 
-async def _write(conn: Connection, name: str, changes: Mapping[str, Any]) -> Change:
+async def _write(conn: Connection, name: str, changes: Mapping[str, Any]) -> DeclarationChange:
     is_new = await has_effect(conn, "agents/insert_tool", name=name)
     step = 0 if is_new else 1
     written = await execute(conn, "agents/change_tool", name=name, changes=changes, step=step)
