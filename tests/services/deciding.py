@@ -88,15 +88,15 @@ class Desk:
     async def approve(self, action: Any = None, **options: Any) -> Any:
         """Approve an action, the only one by default."""
         found = action or await self.action()
-        return await self.approvals.approve(
-            self.workshop.user, str(found["id"]), **{"via": "cli"} | options
+        return await self.approvals.decide(
+            self.workshop.user, str(found["id"]), "approve", **{"via": "cli"} | options
         )
 
     async def refuse(self, action: Any = None, reason: str = "", **options: Any) -> Any:
         """Refuse an action, the only one by default."""
         found = action or await self.action()
-        return await self.approvals.refuse(
-            self.workshop.user, str(found["id"]), reason, **{"via": "cli"} | options
+        return await self.approvals.decide(
+            self.workshop.user, str(found["id"]), "refuse", reason, **{"via": "cli"} | options
         )
 
     async def edit(self, arguments: Any, action: Any = None, **options: Any) -> Any:
@@ -105,6 +105,13 @@ class Desk:
         return await self.approvals.edit(
             self.workshop.user, str(found["id"]), arguments, **{"via": "cli"} | options
         )
+
+    async def decide_all(
+        self, references: list[str], decision: Any, reason: str = "", *, via: str = "cli"
+    ) -> Any:
+        """Decide on several actions, by their ids."""
+        found = await self.approvals.find_actions(self.workshop.user, references)
+        return await self.approvals.decide_all(self.workshop.user, found, decision, reason, via=via)
 
     async def settle(self, outcome: Any, action: Any = None) -> Any:
         """Say what became of an action, the only one by default."""

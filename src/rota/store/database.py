@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -53,6 +53,12 @@ async def despite_deadlocks(work: Callable[[], Awaitable[T]]) -> T:
 async def listen(conn: Connection, channel: str) -> None:
     """Hear what is notified on a channel from now on; `conn` is one of `Database.dedicated`."""
     await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+
+
+async def act_as(conn: Connection, user_id: UserId, *, is_operator: bool = False) -> None:
+    """Be this person until the transaction ends, where what the backend does comes first in it."""
+    claims = {"sub": str(user_id), "role": "authenticated", "rota_operator": is_operator}
+    await execute(conn, "act_as_authenticated", claims=json.dumps(claims))
 
 
 class Database:
@@ -175,9 +181,12 @@ class Database:
         where the caller has a bug. `is_operator` lets them write scripts of agents too.
         """
         async with self.transaction() as conn:
-            claims = {"sub": str(user_id), "role": "authenticated", "rota_operator": is_operator}
-            await execute(conn, "act_as_authenticated", claims=json.dumps(claims))
+            await act_as(conn, user_id, is_operator=is_operator)
             yield conn
+
+    def acting_for(self, user_id: UserId | None) -> AbstractAsyncContextManager[Connection]:
+        """Run a transaction as this person; as the backend for None, who is the operator."""
+        return self.transaction() if user_id is None else self.acting_as(user_id)
 
     @asynccontextmanager
     async def dedicated(self, *, listening: bool = False) -> AsyncIterator[Connection]:

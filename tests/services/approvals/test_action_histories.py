@@ -72,8 +72,7 @@ class History:
                         )
                     case _:
                         others = [action, await self.some_action()]
-                        await self.desk.approvals.decide_all(
-                            self.workshop.user,
+                        await self.desk.decide_all(
                             [str(a["id"]) for a in others],
                             self.random.choice(["approve", "refuse"]),
                             via=via,

@@ -190,7 +190,7 @@ async def test_lookalikes_hidden_characters_and_secrets_are_pointed_out(desk):
         send("bob", text="key sk-abcdefghijklmnopqrstuv"),
     )
 
-    found = await desk.approvals.all(desk.workshop.user)
+    found = await desk.approvals.list_actions(desk.workshop.user)
     assert {action.risk for action in found} == {"high"}
     assert all(action.signals for action in found)
 
@@ -202,15 +202,15 @@ async def test_agent_of_another_tenant_decides_and_sees_nothing(desk, bob):
     await desk.run(send("eve"))
     action = await desk.action()
     for work in (
-        desk.approvals.approve(bob, str(action["id"]), via="api"),
-        desk.approvals.refuse(bob, str(action["id"]), via="api"),
+        desk.approvals.decide(bob, str(action["id"]), "approve", via="api"),
+        desk.approvals.decide(bob, str(action["id"]), "refuse", via="api"),
         desk.approvals.edit(bob, str(action["id"]), {"to": "x", "text": ""}, via="api"),
         desk.approvals.settle(bob, str(action["id"]), "happened", via="api"),
-        desk.approvals.get(bob, str(action["id"])[:8]),
+        desk.approvals.find_actions(bob, [str(action["id"])[:8]]),
     ):
         with pytest.raises(NotFoundError):
             await work
-    assert await desk.approvals.all(bob, statuses=None) == ()
+    assert await desk.approvals.list_actions(bob, statuses=None) == ()
 
 
 async def test_person_whose_rights_ended_before_the_click_decides_nothing(desk, bob):
@@ -233,5 +233,5 @@ async def test_decision_by_one_channel_is_the_end_for_all_others(desk):
     await desk.work()
 
     assert desk.sent == ["bob"]
-    found = await desk.approvals.all(desk.workshop.user, statuses=[ActionStatus.SUCCEEDED])
+    found = await desk.approvals.list_actions(desk.workshop.user, statuses=[ActionStatus.SUCCEEDED])
     assert [action.decided_via for action in found] == ["telegram"]

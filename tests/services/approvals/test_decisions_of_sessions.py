@@ -52,7 +52,7 @@ async def test_other_call_under_the_id_and_version_that_were_shown_is_not_decide
     await other_under_the_same_id(desk, shown)
     assert (await desk.action())["version"] == shown.version
 
-    (decided,) = await desk.approvals.decide_on(desk.workshop.user, [shown], decision, via="cli")
+    (decided,) = await desk.approvals.decide_all(desk.workshop.user, [shown], decision, via="cli")
 
     assert decided.problem == "It was edited since it was shown; look at it again."
     with pytest.raises(ConflictError, match="edited since it was shown"):

@@ -122,9 +122,7 @@ async def test_secret_in_a_reason_is_stored_nowhere(desk, at_once):
     reason = "not with password: hunter2"
     if at_once:
         action = await desk.action()
-        await desk.approvals.decide_all(
-            desk.workshop.user, [str(action["id"])], "refuse", reason, via="cli"
-        )
+        await desk.decide_all([str(action["id"])], "refuse", reason)
     else:
         await desk.refuse(reason=reason)
 
@@ -553,4 +551,4 @@ async def test_owner_sees_no_sealed_arguments(desk):
         cursor = conn.cursor(row_factory=dict_row)
         with pytest.raises(Exception, match="permission denied"):
             await cursor.execute("SELECT sealed_arguments FROM public.pending_actions")
-    assert (await desk.approvals.all(desk.workshop.user))[0].status is ActionStatus.PENDING
+    assert (await desk.approvals.list_actions(desk.workshop.user))[0].status is ActionStatus.PENDING

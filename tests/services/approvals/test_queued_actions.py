@@ -285,10 +285,12 @@ async def test_prefix_names_an_action_and_an_ambiguous_one_does_not(desk):
     first, _ = await desk.actions()
     approvals, me = desk.approvals, desk.workshop.user
 
-    assert (await approvals.get(me, str(first["id"])[:12])).id == first["id"]
+    assert [a.id for a in await approvals.find_actions(me, [str(first["id"])[:12]])] == [
+        first["id"]
+    ]
     for reference in ("%%%%", "____", "abc", "no-such-thing"):
         with pytest.raises(NotFoundError):
-            await approvals.get(me, reference)
+            await approvals.find_actions(me, [reference])
 
 
 # Time
@@ -405,11 +407,11 @@ async def test_edited_action_runs_with_what_the_owner_wrote(desk):
 
 async def test_what_is_edited_after_it_was_listed_is_not_approved(desk):
     await desk.run(send("bob"), send("carl"))
-    listed = await desk.approvals.all(desk.workshop.user)
+    listed = await desk.approvals.list_actions(desk.workshop.user)
     bob, _ = await desk.actions()
     await desk.edit({"to": "eve", "text": ""}, bob)
 
-    await desk.approvals.decide_on(desk.workshop.user, listed, "approve", via="cli")
+    await desk.approvals.decide_all(desk.workshop.user, listed, "approve", via="cli")
     await desk.work()
 
     assert desk.sent == ["carl"]
@@ -456,6 +458,38 @@ async def test_edit_that_the_tool_does_not_take_is_refused(desk, arguments, said
 
     action = await desk.action()
     assert (action["version"], action["arguments"]["to"]) == (1, "bob")
+
+
+async def test_edit_is_gone_where_the_approval_with_it_fails(desk):
+    run_id = await desk.run(send("bob"))
+    before = await desk.action()
+    await desk.workshop.owner.execute(
+        "UPDATE pending_actions SET expires_at = clock_timestamp() + interval '1 second'"
+    )
+
+    async def approve_changed():
+        return await desk.edit({"to": "eve", "text": ""}, before, approve=True)
+
+    async with desk.workshop.database.transaction() as conn:
+        # A decision waits for the run's row, an edit does not.
+        await conn.execute("SELECT FROM agent_runs WHERE id = %s FOR NO KEY UPDATE", [run_id])
+        approving = asyncio.create_task(outcome_of(approve_changed()))
+        await asyncio.sleep(1.2)
+    assert "Its time is over" in await approving
+
+    after = await desk.action()
+    assert (after["status"], after["version"]) == ("pending", 1)
+    assert after["arguments"] == before["arguments"]
+    assert [decision for decision, _ in await desk.decisions()] == ["held"]
+
+
+async def test_edit_and_approval_at_once_run_once_with_the_new_arguments(desk):
+    await desk.run(send("bob"))
+    approved = await desk.edit({"to": "eve", "text": ""}, approve=True)
+    await desk.work()
+
+    assert (approved.status, approved.version) == (ActionStatus.APPROVED, 2)
+    assert desk.sent == ["eve"]
 
 
 async def test_secret_that_was_shown_as_one_stays_through_an_edit(desk):
@@ -658,7 +692,7 @@ async def unknown(desk):
 async def test_owner_is_asked_what_became_of_an_unknown_action(desk, unknown):
     titles = [row["title"] for row in await desk.workshop.rows("notifications", "created_at")]
     assert any("wait" in title or "unknown" in title for title in titles), titles
-    assert [a.id for a in await desk.approvals.all(desk.workshop.user)] == [unknown["id"]]
+    assert [a.id for a in await desk.approvals.list_actions(desk.workshop.user)] == [unknown["id"]]
 
 
 @pytest.mark.parametrize(("said", "after"), [("happened", "succeeded"), ("did_not", "failed")])
@@ -860,9 +894,7 @@ async def test_retry_that_asks_for_the_same_takes_the_place_of_what_waits(desk):
     assert statuses.pop(first["id"]) == "withdrawn"
     assert statuses.pop(second["id"]) == "refused"
     assert sorted(statuses.values()) == ["pending", "pending"]
-    await desk.approvals.decide_all(
-        desk.workshop.user, [str(i) for i in statuses], "approve", via="cli"
-    )
+    await desk.decide_all([str(i) for i in statuses], "approve")
     await desk.work()
     assert sorted(desk.sent) == ["bob", "eve"]
 
@@ -885,9 +917,7 @@ async def test_batch_decides_each_by_itself(desk):
     a, b, c = await desk.actions()
     await desk.refuse(b)
 
-    decided = await desk.approvals.decide_all(
-        desk.workshop.user, [str(x["id"]) for x in (a, b, c, a)], "approve", via="cli"
-    )
+    decided = await desk.decide_all([str(x["id"]) for x in (a, b, c, a)], "approve")
     await desk.work()
 
     assert [one.problem is None for one in decided] == [True, False, True]
@@ -898,9 +928,7 @@ async def test_batch_with_an_unknown_name_decides_nothing(desk):
     await desk.run(send("a"))
     action = await desk.action()
     with pytest.raises(NotFoundError):
-        await desk.approvals.decide_all(
-            desk.workshop.user, [str(action["id"]), "deadbeef"], "approve", via="cli"
-        )
+        await desk.decide_all([str(action["id"]), "deadbeef"], "approve")
     assert await desk.action() == action
 
 
@@ -908,6 +936,6 @@ async def test_action_that_was_edited_and_then_refused_in_between_is_said_to_be_
     """The database said that it was edited; by the time that it is looked at again it is over."""
     await desk.run(send("bob"))
     await desk.refuse()
-    (action,) = await desk.approvals.all(desk.workshop.user, statuses=None)
+    (action,) = await desk.approvals.list_actions(desk.workshop.user, statuses=None)
 
     assert "it was refused" in _conflict(action, "edited").message

@@ -176,9 +176,9 @@ async def test_like_requests_are_those_of_the_same_agent_for_the_same_tool(desk)
     )
     first, second, risky = await desk.actions_for("send", agent="watcher")
 
-    found = await desk.approvals.like(desk.workshop.user, str(first["id"]))
+    found = await desk.approvals.list_like(desk.workshop.user, str(first["id"]))
     assert {action.id for action in found} == {a["id"] for a in (first, second, risky)}
-    found = await desk.approvals.like(desk.workshop.user, str(first["id"]), up_to="medium")
+    found = await desk.approvals.list_like(desk.workshop.user, str(first["id"]), up_to="medium")
     assert {action.id for action in found} == {first["id"], second["id"]}
 
 
@@ -206,9 +206,9 @@ async def test_deputy_sees_nothing_before_its_time(desk, deputies, bob):
     await desk.run(send("carl"), options={"approvals_remind": 3600})
     action = await desk.action()
 
-    assert await desk.approvals.all(bob) == ()
+    assert await desk.approvals.list_actions(bob) == ()
     with pytest.raises(NotFoundError):
-        await desk.approvals.approve(bob, str(action["id"]), via="cli")
+        await desk.approvals.decide(bob, str(action["id"]), "approve", via="cli")
     assert (await desk.action())["status"] == "pending"
 
 
@@ -216,10 +216,12 @@ async def test_deputy_is_told_and_decides_and_the_owner_is_told_who_did(desk, es
     (told,) = await notices(desk, bob)
     assert told["title"] == "1 request for approval of alice@example.com still waiting"
     assert "you may in their place" in told["body"]
-    (seen,) = await desk.approvals.all(bob)
+    (seen,) = await desk.approvals.list_actions(bob)
     assert (seen.id, seen.user_id) == (escalated["id"], desk.workshop.user)
 
-    decided = await desk.approvals.approve(bob, str(seen.id), version=seen.version, via="web")
+    decided = await desk.approvals.decide(
+        bob, str(seen.id), "approve", version=seen.version, via="web"
+    )
     await desk.work()
 
     assert decided.status is ActionStatus.APPROVED
@@ -238,7 +240,7 @@ async def test_deputy_refuses_and_a_parked_run_goes_on(desk, deputies, bob):
     await escalate(desk)
 
     action = await desk.action()
-    await desk.approvals.refuse(bob, str(action["id"]), "not in her place", via="cli")
+    await desk.approvals.decide(bob, str(action["id"]), "refuse", "not in her place", via="cli")
     await desk.work()
 
     assert await desk.status(run_id) == "finished"
@@ -257,13 +259,13 @@ async def test_warning_of_expiry_reaches_the_deputy_where_no_reminder_was_set(de
 
     (told,) = await notices(desk, bob)
     assert told["title"] == "1 request for approval of alice will expire soon"
-    assert len(await desk.approvals.all(bob)) == 1
+    assert len(await desk.approvals.list_actions(bob)) == 1
 
 
 async def test_owner_and_deputy_at_once_have_one_winner(desk, escalated, bob):
     said = await asyncio.gather(
         outcome_of(desk.refuse()),
-        outcome_of(desk.approvals.approve(bob, str(escalated["id"]), via="cli")),
+        outcome_of(desk.approvals.decide(bob, str(escalated["id"]), "approve", via="cli")),
     )
     await desk.work()
 
@@ -275,17 +277,17 @@ async def test_owner_and_deputy_at_once_have_one_winner(desk, escalated, bob):
 async def test_deputy_sees_what_they_decided_and_not_what_the_owner_did(desk, escalated, bob):
     await desk.refuse()
 
-    assert await desk.approvals.all(bob, statuses=None) == ()
+    assert await desk.approvals.list_actions(bob, statuses=None) == ()
     with pytest.raises(NotFoundError):
-        await desk.approvals.approve(bob, str(escalated["id"]), via="cli")
+        await desk.approvals.decide(bob, str(escalated["id"]), "approve", via="cli")
 
 
 async def test_deputy_is_none_any_more_once_removed(desk, deputies, escalated, bob):
     await deputies.remove(desk.workshop.user, bob)
 
-    assert await desk.approvals.all(bob) == ()
+    assert await desk.approvals.list_actions(bob) == ()
     with pytest.raises(NotFoundError):
-        await desk.approvals.approve(bob, str(escalated["id"]), via="cli")
+        await desk.approvals.decide(bob, str(escalated["id"]), "approve", via="cli")
     with pytest.raises(NotFoundError):
         await deputies.remove(desk.workshop.user, bob)
 
@@ -294,7 +296,7 @@ async def test_deputy_edits_within_the_schema_and_the_audit_names_them(desk, esc
     edited = await desk.approvals.edit(
         bob, str(escalated["id"]), {"to": "dora", "text": ""}, via="cli"
     )
-    await desk.approvals.approve(bob, str(edited.id), version=edited.version, via="cli")
+    await desk.approvals.decide(bob, str(edited.id), "approve", version=edited.version, via="cli")
     await desk.work()
 
     assert desk.sent == ["dora"]
@@ -351,10 +353,10 @@ async def test_deputy_of_somebody_else_is_a_stranger(desk, deputies, escalated, 
         carl = await users.ensure_user(conn, "carl@example.com")
     await deputies.add(bob, carl, user_name="bob", deputy_name="carl")
 
-    assert await desk.approvals.all(carl) == ()
-    assert await desk.approvals.all(bob) != ()
+    assert await desk.approvals.list_actions(carl) == ()
+    assert await desk.approvals.list_actions(bob) != ()
     with pytest.raises(NotFoundError):
-        await desk.approvals.approve(carl, str(escalated["id"]), via="cli")
+        await desk.approvals.decide(carl, str(escalated["id"]), "approve", via="cli")
 
 
 async def test_deputies_that_cannot_be_are_refused(desk, deputies, bob):
@@ -366,8 +368,8 @@ async def test_deputies_that_cannot_be_are_refused(desk, deputies, bob):
     await deputies.add(me, bob, user_name="alice", deputy_name="bob")
     await deputies.add(me, bob, user_name="alice", deputy_name="Bob")
 
-    assert [d.deputy_name for d in await deputies.all()] == ["Bob"]
-    assert [d.deputy_name for d in await deputies.of(bob)] == ["Bob"]
+    assert [d.deputy_name for d in await deputies.list_all()] == ["Bob"]
+    assert (await deputies.list_names(bob)) == {me: "alice", bob: "you"}
 
 
 # The agent's account

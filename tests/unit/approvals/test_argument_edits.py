@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rota.domain.approvals.argument_edits import with_left_out, with_secrets
+from rota.domain.approvals.argument_edits import with_defaults, with_secrets
 from rota.domain.errors import InvalidInputError
 from rota.security.secrets.redaction import redact
 
@@ -91,7 +91,7 @@ SCHEMA = {
     ],
 )
 def test_what_is_left_out_is_the_default_that_was_shown(shown, given, meant):
-    assert with_left_out(given, shown, SCHEMA) == meant
+    assert with_defaults(given, shown, SCHEMA) == meant
 
 
 @pytest.mark.parametrize(
@@ -108,5 +108,5 @@ def test_what_is_left_out_is_the_default_that_was_shown(shown, given, meant):
 )
 def test_what_is_left_out_and_was_something_else_is_asked_about(shown, given, said):
     with pytest.raises(InvalidInputError) as refused:
-        with_left_out(given, shown, SCHEMA)
+        with_defaults(given, shown, SCHEMA)
     assert refused.value.message.startswith(said)

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from rota.cli import output
-from rota.cli.approvals import decisions as approval_decisions
+from rota.cli.approvals import decisions
 from rota.cli.approvals.decisions import VIA, Selection
-from rota.cli.groups import CommandGroup
+from rota.cli.groups import CommandGroup, takes
 from rota.cli.options import CommonOptions, Limit
+from rota.domain.agents.configuration import Risk
 from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
-    from rota.domain.approvals.actions import PendingAction
-    from rota.domain.approvals.review import ActionDetails
+    from rota.domain.approvals.actions import ActionStatus, PendingAction, Settlement
     from rota.domain.ids import UserId
-    from rota.services.approvals.service import Decided
 
 group = CommandGroup()
 Action = Annotated[str, typer.Argument(metavar="ACTION", help="Its id, or the beginning of it.")]
+UpTo = Annotated[Risk, typer.Option("--up-to", help="Only those of this risk at most.")]
+OfAgent = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's.")]
+OfTool = Annotated[str | None, typer.Option("--tool", metavar="NAME", help="Only for this tool.")]
 Actions = Annotated[
     list[str] | None,
     typer.Argument(metavar="ACTION...", help="Their ids, or the beginnings of them."),
 ]
 All = Annotated[bool, typer.Option("--all", help="All that are pending.")]
-
-
-class RiskOption(StrEnum):
-    """The highest risk that is meant."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-
-
 Like = Annotated[
     str | None,
     typer.Option(
@@ -46,7 +37,6 @@ Like = Annotated[
         help="All that are pending of this one's agent, for the same tool.",
     ),
 ]
-UpTo = Annotated[RiskOption, typer.Option("--up-to", help="Only those of this risk at most.")]
 Version = Annotated[
     int | None,
     typer.Option(
@@ -56,17 +46,17 @@ Version = Annotated[
         help="Only if it is still at this version, as `show` says it; for one request.",
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask once more.")]
-OfAgent = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's.")]
-OfTool = Annotated[str | None, typer.Option("--tool", metavar="NAME", help="Only for this tool.")]
-
-
-class OutcomeOption(StrEnum):
-    """What became of an action of unknown outcome."""
-
-    HAPPENED = "happened"
-    DID_NOT = "did-not"
-    AGAIN = "again"
+takes_selection = takes(
+    "selection",
+    {
+        "actions": (Actions, None),
+        "every": (All, False),
+        "like": (Like, None),
+        "up_to": (UpTo, "high"),
+        "version": (Version, None),
+    },
+    Selection,
+)
 
 
 @group.command("list", json=True)
@@ -78,7 +68,7 @@ def list_approvals(
     ] = None,
     agent: OfAgent = None,
     tool: OfTool = None,
-    up_to: UpTo = RiskOption.HIGH,
+    up_to: UpTo = "high",
     grouped: Annotated[
         bool, typer.Option("--grouped", help="One line for all that are alike.")
     ] = False,
@@ -102,29 +92,24 @@ def list_approvals(
 
     async def work(
         app: App, me: UserId
-    ) -> tuple[UserId, dict[UserId, str], str, tuple[PendingAction, ...], int]:
-        found = await app.approvals.all(
-            me,
-            statuses=statuses,
-            agent_name=agent,
-            tool_name=tool,
-            up_to=up_to.value,
-            limit=limit,
+    ) -> tuple[tuple[PendingAction, ...], int, str, dict[UserId, str]]:
+        found = await app.approvals.list_actions(
+            me, statuses=statuses, agent_name=agent, tool_name=tool, up_to=up_to, limit=limit
         )
-        names = await approval_decisions.names_of_others(app, me)
-        all_open = () if found else await app.approvals.all(me, limit=approval_decisions.MOST)
-        return me, names, await app.schedules.zone(me), found, len(all_open)
+        others = () if found else await app.approvals.list_actions(me, limit=decisions.MOST)
+        zone = await app.schedules.zone(me)
+        return found, len(others), zone, await app.deputies.list_names(me)
 
-    me, names, zone, found, others = common.as_person(work)
+    found, others, zone, names = common.as_person(work)
     if common.json:
         output.print_json(group_requests(found) if grouped else found)
         return
     if status is None:
-        empty = approval_texts.none_waits(others, agent=agent, tool=tool, up_to=up_to.value)
+        empty = approval_texts.none_waits(others, agent=agent, tool=tool, up_to=up_to)
     else:
-        empty = approval_texts.none_of_status(status, agent=agent, tool=tool, up_to=up_to.value)
+        empty = approval_texts.none_of_status(status, agent=agent, tool=tool, up_to=up_to)
     print_them = approval_texts.print_groups if grouped else approval_texts.print_list
-    print_them(found, zone, me, names, empty)
+    print_them(found, zone, names, empty)
 
 
 @group.command("show", json=True)
@@ -143,10 +128,9 @@ def show(
     from rota.bootstrap.app import clock
     from rota.cli.approvals.texts import details_json, print_details
 
-    async def work(app: App, me: UserId) -> ActionDetails:
-        return await app.approvals.details(me, action, now=clock(), via=VIA, reveal=reveal)
-
-    shown = common.as_person(work)
+    shown = common.as_person(
+        lambda app, me: app.approvals.details(me, action, now=clock(), via=VIA, reveal=reveal)
+    )
     if common.json:
         output.print_json(details_json(shown))
         return
@@ -154,13 +138,10 @@ def show(
 
 
 @group.command("approve", json=True)
+@takes_selection
 def approve(
     common: CommonOptions,
-    actions: Actions = None,
-    every: All = False,
-    like: Like = None,
-    up_to: UpTo = RiskOption.HIGH,
-    version: Version = None,
+    selection: Selection,
     arguments: Annotated[
         str | None,
         typer.Option(
@@ -183,67 +164,61 @@ def approve(
         str | None,
         typer.Option("--for", metavar="LENGTH", help="With --always: for how long (90d)."),
     ] = None,
-    yes: Yes = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask once more.")] = False,
 ) -> None:
     """Approve requests: each runs once. With --arguments one of them, changed.
 
     With --always a rule is made of it: this tool as it is now, with exactly these arguments. On a
     terminal you are asked before many are approved, or one that was changed since the agent asked.
     """
+    from rota.domain.text.json_values import json_object
+
     if (only is not None or lasts is not None) and not always:
         raise InvalidInputError("--only and --for go with --always.")
-    selection = Selection(actions, every=every, like=like, up_to=up_to.value, version=version)
-    if always and (not selection.is_one or every or like or arguments is not None):
+    if always and (not selection.is_one or arguments is not None):
         raise InvalidInputError("--always is for one request, as it is: name it.")
-    if arguments is not None and (not selection.is_one or every or like):
+    if arguments is not None and not selection.is_one:
         raise InvalidInputError("Arguments are for one request: name it.")
     ask = output.is_conversation() and not yes and not common.json
     if always:
-        approval_decisions.approve_always(common, selection, only, lasts, ask=ask)
+        decisions.approve_always(common, selection, only, lasts, ask=ask)
     elif arguments is not None:
-        approval_decisions.approve_changed(common, selection, _json_object(arguments))
+        changed = json_object(arguments, "The arguments", "arguments")
+        decisions.decide(common, selection, "approve", arguments=changed, ask=False)
     else:
-        approval_decisions.decide(common, selection, "approve", ask=ask)
+        decisions.decide(common, selection, "approve", ask=ask)
 
 
 @group.command("reject", json=True)
+@takes_selection
 def reject(
     common: CommonOptions,
-    actions: Actions = None,
-    every: All = False,
-    like: Like = None,
-    up_to: UpTo = RiskOption.HIGH,
-    version: Version = None,
+    selection: Selection,
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why; the agent reads it.")
     ] = "",
 ) -> None:
     """Refuse requests: none of them runs."""
-    selection = Selection(actions, every=every, like=like, up_to=up_to.value, version=version)
-    approval_decisions.decide(common, selection, "refuse", reason, ask=False)
+    decisions.decide(common, selection, "refuse", reason, ask=False)
 
 
 @group.command("settle", json=True)
 def settle(
     common: CommonOptions,
     action: Action,
-    outcome: Annotated[OutcomeOption, typer.Argument(help="What you found when you looked.")],
+    outcome: Annotated[
+        Literal["happened", "did-not", "again"],
+        typer.Argument(help="What you found when you looked."),
+    ],
 ) -> None:
     """Say what became of an action of unknown outcome; `again` runs it once more."""
     from rota.services.approvals.service import Decided
 
-    said: dict[OutcomeOption, Literal["happened", "did_not", "again"]] = {
-        OutcomeOption.HAPPENED: "happened",
-        OutcomeOption.DID_NOT: "did_not",
-        OutcomeOption.AGAIN: "again",
-    }
-
-    async def work(app: App, me: UserId) -> tuple[Decided, ...]:
-        settled = await app.approvals.settle(me, action, said[outcome], via=VIA)
-        return (Decided(settled),)
-
-    settled = common.as_person(work)
-    approval_decisions.print_outcomes(common, settled)
+    settlement = cast("Settlement", outcome.replace("-", "_"))
+    settled = common.as_person(
+        lambda app, me: app.approvals.settle(me, action, settlement, via=VIA)
+    )
+    decisions.print_outcomes(common, (Decided(settled),))
 
 
 group.add(
@@ -256,9 +231,3 @@ group.add(
     "rota.cli.approvals.deputies",
     "Deputies: who may decide where somebody does not in time. The operator's.",
 )
-
-
-def _json_object(text: str) -> dict[str, object]:
-    from rota.domain.text.json_values import json_object
-
-    return json_object(text, "The arguments", "arguments")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,7 +15,7 @@ from rota.domain.errors import InvalidInputError
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.agents.configuration import Risk
-    from rota.domain.approvals.actions import PendingAction
+    from rota.domain.approvals.actions import ApprovalDecision, PendingAction
     from rota.domain.ids import UserId
     from rota.services.approvals.rules import ApprovedAlways
     from rota.services.approvals.service import Decided
@@ -26,19 +26,19 @@ MOST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Selection requests are decided on: those named, all that are pending, or all like one.
+    """Which requests are decided on: those named, all that are pending, or all like one.
 
-    `version` is that of the one that is named.
+    `version` is that of the one that is named. Raises InvalidInputError unless it is clear which.
     """
 
     actions: list[str] | None
-    every: bool = False
-    like: str | None = None
-    up_to: Risk = "high"
-    version: int | None = None
+    every: bool
+    like: str | None
+    up_to: Risk
+    version: int | None
 
-    def check(self) -> None:
-        """Raise InvalidInputError unless it is clear which."""
+    def __post_init__(self) -> None:
+        """Check what was said."""
         if [bool(self.actions), self.every, self.like is not None].count(True) != 1:
             raise InvalidInputError("Name the requests, or say --all, or --like one of them.")
         if self.actions and self.up_to != "high":
@@ -56,25 +56,21 @@ class Selection:
         from rota.domain.approvals.actions import ActionStatus
 
         if self.actions:
-            return await app.approvals.named(me, self.actions, version=self.version)
+            return await app.approvals.find_actions(me, self.actions, version=self.version)
         if self.like is not None:
-            return await app.approvals.like(me, self.like, up_to=self.up_to)
-        return await app.approvals.all(
+            return await app.approvals.list_like(me, self.like, up_to=self.up_to)
+        return await app.approvals.list_actions(
             me, statuses=[ActionStatus.PENDING], up_to=self.up_to, limit=MOST
         )
 
-    async def why_none(self, app: App, me: UserId) -> str:
+    async def explain_none(self, app: App, me: UserId) -> str:
         """Say why none was found: nothing waits, or what does is riskier than what was meant."""
-        from rota.cli.approvals import texts
-        from rota.domain.approvals.actions import ActionStatus
+        from rota.cli.approvals.texts import none_waits
 
-        if self.like is not None:
-            alike = await app.approvals.like(me, self.like)
-            return texts.none_like_it(len(alike), self.up_to)
-        pending = await app.approvals.all(me, statuses=[ActionStatus.PENDING], limit=MOST)
-        return texts.none_waits(len(pending), up_to=self.up_to)
+        others = await replace(self, up_to="high").find(app, me)
+        return none_waits(len(others), like_one=self.like is not None, up_to=self.up_to)
 
-    def needs_a_yes(self, found: tuple[PendingAction, ...]) -> bool:
+    def needs_confirmation(self, found: tuple[PendingAction, ...]) -> bool:
         """Whether somebody may approve here what they have not seen: many, or changed since."""
         if self.actions:
             return self.version is None and any(
@@ -83,63 +79,46 @@ class Selection:
         return bool(found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Selected:
-    """What is decided on, and what others are called whose it is."""
-
-    me: UserId
-    names: Mapping[UserId, str]
-    found: tuple[PendingAction, ...]
-
-
-async def names_of_others(app: App, me: UserId) -> dict[UserId, str]:
-    """Return what people are called in whose place somebody may decide."""
-    return {deputy.user_id: deputy.user_name for deputy in await app.deputies.of(me)}
-
-
 def decide(
     common: CommonOptions,
     selection: Selection,
-    decision: Literal["approve", "refuse"],
+    decision: ApprovalDecision,
     reason: str = "",
     *,
+    arguments: Mapping[str, object] | None = None,
     ask: bool,
 ) -> None:
-    """Decide on requests as they are found now; with `ask` a person says yes to what is listed."""
-    selection.check()
+    """Decide on requests as they are found now, or approve one with other arguments.
 
-    async def work(app: App, me: UserId, found: tuple[PendingAction, ...]) -> tuple[Decided, ...]:
-        return await app.approvals.decide_on(me, found, decision, reason, via=VIA)
+    With `ask` a person says yes to what is listed. Says too that nobody is there to run what was
+    approved.
+    """
+    from rota.domain.approvals.actions import ActionStatus
+    from rota.services.approvals.service import Decided
 
-    _carry_out(common, selection, work, ask=ask)
-
-
-def approve_changed(
-    common: CommonOptions, selection: Selection, arguments: Mapping[str, object]
-) -> None:
-    """Approve one request with other arguments."""
-    selection.check()
-
-    async def work(app: App, me: UserId, found: tuple[PendingAction, ...]) -> tuple[Decided, ...]:
-        from rota.services.approvals.service import Decided
-
-        (action,) = found
-        edited = await app.approvals.edit(
-            me, str(action.id), arguments, version=action.version, via=VIA
+    async def work(
+        app: App, me: UserId, found: tuple[PendingAction, ...]
+    ) -> tuple[tuple[Decided, ...], bool, str]:
+        if arguments is None:
+            decided = await app.approvals.decide_all(me, found, decision, reason, via=VIA)
+        else:
+            (action,) = found
+            approved = await app.approvals.edit(
+                me, str(action.id), arguments, version=action.version, approve=True, via=VIA
+            )
+            decided = (Decided(approved),)
+        is_to_run = any(
+            one.problem is None and one.action.status is ActionStatus.APPROVED for one in decided
         )
-        return (
-            Decided(
-                await app.approvals.approve(
-                    me,
-                    str(edited.id),
-                    version=edited.version,
-                    arguments_hash=edited.arguments_hash,
-                    via=VIA,
-                )
-            ),
-        )
+        nobody_works = is_to_run and not await app.runs.somebody_works()
+        return decided, nobody_works, "" if found else await selection.explain_none(app, me)
 
-    _carry_out(common, selection, work, ask=False)
+    decided, nobody_works, why_none = _after_confirmation(common, selection, work, ask=ask)
+    if nobody_works:
+        output.warn("What you approved runs as soon as `rota up`, or a scheduler and a worker, do.")
+    if why_none and not common.json:
+        output.say(why_none)
+    print_outcomes(common, decided)
 
 
 def approve_always(
@@ -156,7 +135,6 @@ def approve_always(
     from rota.domain.schedules.written_time import parse_duration
     from rota.services.approvals.service import Decided
 
-    selection.check()
     length = parse_duration(lasts, field="for") if lasts is not None else ALWAYS_LASTS
     names = [name.strip() for name in only.split(",")] if only is not None else None
 
@@ -174,8 +152,7 @@ def approve_always(
 
     made = _after_confirmation(common, selection, work, ask=ask)
     if common.json:
-        shown = rule_json(made.rule)
-        output.print_json({"action": made.action, "rule": shown})
+        output.print_json({"action": made.action, "rule": rule_json(made.rule)})
         return
     print_outcomes(common, (Decided(made.action),))
     output.say_line(f"Rule {output.short(made.rule.id)}: {rule_in_words(made.rule)}")
@@ -183,43 +160,14 @@ def approve_always(
 
 def print_outcomes(common: CommonOptions, decided: tuple[Decided, ...]) -> None:
     """Say what came of each; exit status 1 where one could not be decided."""
-    from rota.cli.approvals import texts as approval_texts
-
     if common.json:
         output.print_json(decided)
     else:
-        approval_texts.print_decided(decided)
+        for one in decided:
+            name = f"{output.short(one.action.id)} {one.action.tool_name}"
+            output.say_line(f"{name}: {one.problem or one.action.status.value}")
     if any(one.problem is not None for one in decided):
         raise typer.Exit(1)
-
-
-def _carry_out(
-    common: CommonOptions,
-    selection: Selection,
-    work: Callable[[App, UserId, tuple[PendingAction, ...]], Awaitable[tuple[Decided, ...]]],
-    *,
-    ask: bool,
-) -> None:
-    """Decide, and say what came of it; also that nobody is there to run what was approved."""
-    from rota.domain.approvals.actions import ActionStatus
-
-    async def work_and_look(
-        app: App, me: UserId, found: tuple[PendingAction, ...]
-    ) -> tuple[tuple[Decided, ...], bool, str]:
-        decided = await work(app, me, found)
-        why_none = "" if found else await selection.why_none(app, me)
-        is_to_run = any(
-            one.problem is None and one.action.status is ActionStatus.APPROVED for one in decided
-        )
-        nobody_works = is_to_run and not await app.runs.somebody_works()
-        return decided, nobody_works, why_none
-
-    decided, nobody_works, why_none = _after_confirmation(common, selection, work_and_look, ask=ask)
-    if nobody_works:
-        output.warn("What you approved runs as soon as `rota up`, or a scheduler and a worker, do.")
-    if why_none and not common.json:
-        output.say(why_none)
-    print_outcomes(common, decided)
 
 
 def _after_confirmation(
@@ -230,31 +178,27 @@ def _after_confirmation(
     ask: bool,
 ) -> T:
     """Find the requests, ask where that is needed, and do the work on just what was found."""
-
-    async def at_once(app: App, me: UserId) -> T:
-        return await work(app, me, await selection.find(app, me))
-
     if not ask:
+
+        async def at_once(app: App, me: UserId) -> T:
+            return await work(app, me, await selection.find(app, me))
+
         return common.as_person(at_once)
 
-    async def look(app: App, me: UserId) -> _Selected:
-        return _Selected(me, await names_of_others(app, me), await selection.find(app, me))
+    async def look(app: App, me: UserId) -> tuple[tuple[PendingAction, ...], Mapping[UserId, str]]:
+        return await selection.find(app, me), await app.deputies.list_names(me)
 
-    def confirm(selected: _Selected) -> None:
-        if selection.needs_a_yes(selected.found):
-            _confirm(selected)
+    def confirm(seen: tuple[tuple[PendingAction, ...], Mapping[UserId, str]]) -> None:
+        if selection.needs_confirmation(seen[0]):
+            _confirm(*seen)
 
-    async def as_seen(app: App, me: UserId, selected: _Selected) -> T:
-        return await work(app, me, selected.found)
-
-    return common.as_person_between(look, confirm, as_seen)
+    return common.as_person_between(look, confirm, lambda app, me, seen: work(app, me, seen[0]))
 
 
-def _confirm(selected: _Selected) -> None:
-    from rota.cli.approvals import texts as approval_texts
+def _confirm(found: tuple[PendingAction, ...], names: Mapping[UserId, str]) -> None:
+    from rota.cli.approvals.texts import print_to_approve
 
-    approval_texts.print_to_approve(selected.found, selected.me, selected.names)
-    count = len(selected.found)
-    if not typer.confirm("Approve it?" if count == 1 else f"Approve these {count}?"):
+    print_to_approve(found, names)
+    if not typer.confirm("Approve it?" if len(found) == 1 else f"Approve these {len(found)}?"):
         output.say("Nothing was decided.")
         raise typer.Exit(1)

@@ -25,7 +25,7 @@ Deputy = Annotated[
 @group.command("list", person=False, json=True)
 def list_deputies(common: CommonOptions) -> None:
     """List who stands in for whom."""
-    found = common.as_operator(lambda app: app.deputies.all())
+    found = common.as_operator(lambda app: app.deputies.list_all())
     output.print_list(
         found,
         {"FOR": lambda deputy: deputy.user_name, "DEPUTY": lambda deputy: deputy.deputy_name},

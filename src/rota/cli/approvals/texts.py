@@ -21,9 +21,8 @@ from rota.domain.approvals.review import HISTORY_DAYS, group_requests
 
 if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction
-    from rota.domain.approvals.review import ActionDetails, RequestGroup
+    from rota.domain.approvals.review import ActionDetails
     from rota.domain.ids import UserId
-    from rota.services.approvals.service import Decided
 
 _LONGEST_CELL = 60
 _WIDE: Final = 100
@@ -31,66 +30,63 @@ _NARROW: Final = 60
 
 
 def print_list(
-    found: Sequence[PendingAction], zone: str, me: UserId, names: Mapping[UserId, str], empty: str
+    found: Sequence[PendingAction], zone: str, names: Mapping[UserId, str], empty: str
 ) -> None:
     """Print requests, like ones beside each other, the riskiest first; whose, if not all are mine.
 
-    `names` are those of others.
+    `names` are what people are called, who looks among them as "you".
     """
-    sorts = group_requests(found)
-    columns: dict[str, list[str]] = {
-        "ID": [output.short(a.id) for g in sorts for a in g.actions],
-        **_whose(sorts, me, names, each=True),
-        "AGENT": [a.agent_name for g in sorts for a in g.actions],
-        "WANTS TO": [a.tool_name for g in sorts for a in g.actions],
-        "WITH": [in_brief(a.arguments) for g in sorts for a in g.actions],
-        "RISK": [a.risk for g in sorts for a in g.actions],
-        "STATUS": [a.status.value for g in sorts for a in g.actions],
-        "UNTIL": [_until(a.status, a.expires_at, zone) for g in sorts for a in g.actions],
+    listed = [action for group in group_requests(found) for action in group.actions]
+    columns = {
+        **_columns(listed, names),
+        "STATUS": [a.status.value for a in listed],
+        "UNTIL": [_until(a.status, a.expires_at, zone) for a in listed],
     }
     _print(columns, empty)
 
 
 def print_groups(
-    found: Sequence[PendingAction], zone: str, me: UserId, names: Mapping[UserId, str], empty: str
+    found: Sequence[PendingAction], zone: str, names: Mapping[UserId, str], empty: str
 ) -> None:
     """Print one line for all requests that are alike: how many, and in what they differ."""
-    sorts = group_requests(found)
+    groups = group_requests(found)
     columns: dict[str, list[str]] = {
-        "FIRST": [output.short(g.first.id) for g in sorts],
-        "COUNT": [str(len(g.actions)) for g in sorts],
-        **_whose(sorts, me, names, each=False),
-        "AGENT": [g.first.agent_name for g in sorts],
-        "WANTS TO": [g.first.tool_name for g in sorts],
-        "ALIKE IN": [in_brief(g.same) if g.same else "-" for g in sorts],
-        "DIFFER IN": [", ".join(g.differing) or "-" for g in sorts],
-        "RISK": [g.risk for g in sorts],
-        "STATUS": [g.first.status.value for g in sorts],
-        "UNTIL": [_until(g.first.status, g.until, zone) for g in sorts],
+        "FIRST": [output.short(g.first.id) for g in groups],
+        "COUNT": [str(len(g.actions)) for g in groups],
+        **_whose([g.first for g in groups], names),
+        "AGENT": [g.first.agent_name for g in groups],
+        "WANTS TO": [g.first.tool_name for g in groups],
+        "ALIKE IN": [in_brief(g.same) if g.same else "-" for g in groups],
+        "DIFFER IN": [", ".join(g.differing) or "-" for g in groups],
+        "RISK": [g.risk for g in groups],
+        "STATUS": [g.first.status.value for g in groups],
+        "UNTIL": [_until(g.first.status, g.until, zone) for g in groups],
     }
     _print(columns, empty)
 
 
-def print_to_approve(
-    found: Sequence[PendingAction], me: UserId, names: Mapping[UserId, str]
-) -> None:
+def print_to_approve(found: Sequence[PendingAction], names: Mapping[UserId, str]) -> None:
     """Print what a yes would approve, and its risk signals, before it is asked for."""
-    sorts = group_requests(found)
-    listed = [action for group in sorts for action in group.actions]
-    columns: dict[str, list[str]] = {
-        "ID": [output.short(a.id) for a in listed],
-        **_whose(sorts, me, names, each=True),
-        "AGENT": [a.agent_name for a in listed],
-        "WANTS TO": [a.tool_name for a in listed],
-        "WITH": [in_brief(a.arguments) for a in listed],
-        "RISK": [a.risk for a in listed],
-    }
+    listed = [action for group in group_requests(found) for action in group.actions]
+    columns = _columns(listed, names)
     if any(a.version > 1 for a in listed):
         columns["VERSION"] = [f"{a.version}{', changed' * (a.version > 1)}" for a in listed]
     _print(columns, "")
     for action in listed:
         for said in _to_look_at(action):
             output.say_line(f"Look twice at {output.short(action.id)}: {said}", style="bold")
+
+
+def _columns(listed: Sequence[PendingAction], names: Mapping[UserId, str]) -> dict[str, list[str]]:
+    """Return what every list of requests says of each."""
+    return {
+        "ID": [output.short(a.id) for a in listed],
+        **_whose(listed, names),
+        "AGENT": [a.agent_name for a in listed],
+        "WANTS TO": [a.tool_name for a in listed],
+        "WITH": [in_brief(a.arguments) for a in listed],
+        "RISK": [a.risk for a in listed],
+    }
 
 
 def _to_look_at(action: PendingAction) -> list[str]:
@@ -113,18 +109,10 @@ def _print(columns: dict[str, list[str]], empty: str) -> None:
     output.table(list(columns), rows, empty=empty)
 
 
-def _whose(
-    sorts: Sequence[RequestGroup], me: UserId, names: Mapping[UserId, str], *, each: bool
-) -> dict[str, list[str]]:
+def _whose(actions: Sequence[PendingAction], names: Mapping[UserId, str]) -> dict[str, list[str]]:
     """Return the column that says whose requests these are, none where all are mine."""
-    if all(group.first.user_id == me for group in sorts):
-        return {}
-    owners = [
-        "you" if (owner := group.first.user_id) == me else names.get(owner, str(owner))
-        for group in sorts
-        for _ in (group.actions if each else group.actions[:1])
-    ]
-    return {"WHOSE": owners}
+    owners = [names.get(action.user_id, str(action.user_id)) for action in actions]
+    return {"WHOSE": owners} if set(owners) - {"you"} else {}
 
 
 def _until(status: ActionStatus, instant: datetime, zone: str) -> str:
@@ -137,14 +125,6 @@ def _until(status: ActionStatus, instant: datetime, zone: str) -> str:
         if is_brief
         else output.when(instant, zone)
     )
-
-
-def print_decided(decided: Sequence[Decided]) -> None:
-    """Print what came of decisions."""
-    for one in decided:
-        action = one.action
-        name = f"{output.short(action.id)} {action.tool_name}"
-        output.say_line(f"{name}: {one.problem or action.status.value}")
 
 
 def in_brief(arguments: Mapping[str, Any]) -> str:
@@ -348,28 +328,25 @@ def _name(shown: ActionDetails, deputy: UserId | None) -> str:
     return "you" if deputy == shown.viewer else shown.deputies.get(deputy, "")
 
 
-NOTHING = "Nothing waits for your approval."
-
-
 def none_waits(
-    others: int, *, agent: str | None = None, tool: str | None = None, up_to: Risk = "high"
+    others: int,
+    *,
+    like_one: bool = False,
+    agent: str | None = None,
+    tool: str | None = None,
+    up_to: Risk = "high",
 ) -> str:
-    """Say that none of those that wait, `others` of them, is of the kind that was asked for."""
+    """Say that none of those that wait, `others` of them, is of the kind that was asked for.
+
+    With `like_one` they are those that are like a request.
+    """
     kind = _kind(agent, tool, up_to)
+    like = " like it" if like_one else ""
     if not others or not kind:
-        return NOTHING
+        return f"Nothing{like} waits for your approval."
     if others == 1:
         return f"The one that waits is not {kind}."
-    return f"None of the {others} that wait is {kind}."
-
-
-def none_like_it(others: int, up_to: Risk) -> str:
-    """Say that none of those that are like a request, `others` of them, is of so low a risk."""
-    if not others:
-        return "Nothing like it waits for your approval."
-    if others == 1:
-        return f"The one that waits is not {_kind(None, None, up_to)}."
-    return f"None of the {others} like it that wait is {_kind(None, None, up_to)}."
+    return f"None of the {others}{like} that wait is {kind}."
 
 
 def none_of_status(status: str, *, agent: str | None, tool: str | None, up_to: Risk) -> str:

@@ -52,8 +52,7 @@ def list_entries(
     async def work(app: App, me: UserId) -> tuple[str, dict[str, str], tuple[AuditEntry, ...]]:
         zone = await app.schedules.zone(me)
         start = parse_since(since, ZoneInfo(zone), now=clock(), field="since") if since else None
-        names = {str(one.deputy_id): one.deputy_name for one in await app.deputies.of(me)}
-        names[str(me)] = "you"
+        names = {str(one): name for one, name in (await app.deputies.list_names(me)).items()}
         found = await app.audit.entries(
             me, run=run, action=action, tool=tool, since=start, limit=limit
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, assert_never
+from typing import Any, Final, Literal, TypeAlias, assert_never
 
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.risk_signals import RiskSignal, risk_signals
@@ -40,6 +40,12 @@ APPROVAL_LASTS: Final = timedelta(days=7)
 
 LONGEST_ACCOUNT: Final = 2_000
 LONGEST_REASON: Final = 1_000
+
+
+ApprovalDecision: TypeAlias = Literal["approve", "refuse"]
+
+Settlement: TypeAlias = Literal["happened", "did_not", "again"]
+"""What a person may say of an action of unknown outcome; `again` runs it once more."""
 
 
 class ActionMode(StrEnum):

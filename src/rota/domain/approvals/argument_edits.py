@@ -107,7 +107,7 @@ def _descriptions(
             yield from _descriptions(choice, root, depth + 1)
 
 
-def with_left_out(
+def with_defaults(
     given: Mapping[str, Any], shown: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return edited arguments with those that were shown and left out, where it is clear which.

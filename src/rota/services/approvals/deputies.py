@@ -19,15 +19,20 @@ class DeputyService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def all(self) -> tuple[Deputy, ...]:
+    async def list_all(self) -> tuple[Deputy, ...]:
         """Return who stands in for whom."""
         async with self._database.transaction() as conn:
             return await rows.list_deputies(conn)
 
-    async def of(self, user_id: UserId) -> tuple[Deputy, ...]:
-        """Return who stands in for a person, and for whom they do, as that person."""
+    async def list_names(self, user_id: UserId) -> dict[UserId, str]:
+        """Return what others are called whom a person stands in for, or who do for them; "you"."""
         async with self._database.acting_as(user_id) as conn:
-            return await rows.list_deputies(conn)
+            found = await rows.list_deputies(conn)
+        return {
+            **{one.user_id: one.user_name for one in found},
+            **{one.deputy_id: one.deputy_name for one in found},
+            user_id: "you",
+        }
 
     async def add(
         self, user_id: UserId, deputy_id: UserId, *, user_name: str, deputy_name: str

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import rfc8785
 
 from rota.domain.agents.configuration import RISKS, Risk
-from rota.domain.approvals.actions import ActionStatus, PendingAction, message_to_person
+from rota.domain.approvals.actions import (
+    LONGEST_REASON,
+    ActionStatus,
+    ApprovalDecision,
+    PendingAction,
+    Settlement,
+    message_to_person,
+)
 from rota.domain.approvals.argument_edits import (
     holds_redaction,
     with_declared_secrets,
-    with_left_out,
+    with_defaults,
     with_secrets,
 )
 from rota.domain.approvals.review import ActionDetails
@@ -31,15 +38,12 @@ from rota.services.notifications.service import NotificationService, draft
 from rota.services.references import ENOUGH, id_prefix, the_one
 from rota.store.approvals import actions as rows
 from rota.store.approvals.deputies import list_deputies, list_deputies_of
-from rota.store.database import Connection, Database, despite_deadlocks
+from rota.store.database import Connection, Database, act_as, despite_deadlocks
 from rota.store.runs.views import list_runs
 from rota.store.users import fetch_time_zone
 
 OPEN: Final = (ActionStatus.PENDING, ActionStatus.UNKNOWN)
 """What a person is asked about."""
-
-
-Outcome = Literal["happened", "did_not", "again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class ApprovalService:
         self._notifications = notifications
         self._cipher = cipher
 
-    async def all(
+    async def list_actions(
         self,
         user_id: UserId,
         *,
@@ -84,7 +88,7 @@ class ApprovalService:
                 limit=limit,
             )
 
-    async def like(
+    async def list_like(
         self, user_id: UserId, reference: str, *, up_to: Risk = "high", limit: int = 1_000
     ) -> tuple[PendingAction, ...]:
         """Return what is pending like one action, itself among them: of its agent, for its tool.
@@ -92,7 +96,7 @@ class ApprovalService:
         Raises NotFoundError.
         """
         async with self._database.acting_as(user_id) as conn:
-            return await _like(conn, await find_action(conn, reference), up_to, limit)
+            return await _list_like(conn, await find_action(conn, reference), up_to, limit)
 
     async def details(
         self, user_id: UserId, reference: str, *, now: datetime, via: str, reveal: bool = False
@@ -124,7 +128,7 @@ class ApprovalService:
                     if one.user_id == action.user_id
                 },
                 precedents=await rows.count_precedents(conn, action, now),
-                like=tuple(one for one in await _like(conn, action) if one.id != action.id),
+                like=tuple(one for one in await _list_like(conn, action) if one.id != action.id),
                 schedule_name=asked[0].schedule_name if asked else None,
                 prompt=asked[0].prompt if asked else None,
             )
@@ -138,49 +142,6 @@ class ApprovalService:
                 )
         return replace(details, revealed=arguments)
 
-    async def get(self, user_id: UserId, reference: str) -> PendingAction:
-        """Return an action by its id, or its beginning; raises NotFoundError."""
-        async with self._database.acting_as(user_id) as conn:
-            return await find_action(conn, reference)
-
-    async def approve(
-        self,
-        user_id: UserId,
-        reference: str,
-        *,
-        version: int | None = None,
-        arguments_hash: str | None = None,
-        via: str,
-    ) -> PendingAction:
-        """Approve an action: it runs once. `version` and hash are of the arguments that were shown.
-
-        Raises NotFoundError, and ConflictError where it was decided, expired or edited meanwhile.
-        """
-        return await self._decide(
-            user_id, reference, "approve", version=version, arguments_hash=arguments_hash, via=via
-        )
-
-    async def refuse(
-        self,
-        user_id: UserId,
-        reference: str,
-        reason: str = "",
-        *,
-        version: int | None = None,
-        arguments_hash: str | None = None,
-        via: str,
-    ) -> PendingAction:
-        """Refuse an action, with a reason that its agent reads as a quotation; raises likewise."""
-        return await self._decide(
-            user_id,
-            reference,
-            "refuse",
-            version=version,
-            arguments_hash=arguments_hash,
-            reason=_storable_reason(reason),
-            via=via,
-        )
-
     async def edit(
         self,
         user_id: UserId,
@@ -188,54 +149,73 @@ class ApprovalService:
         arguments: Mapping[str, Any],
         *,
         version: int | None = None,
+        approve: bool = False,
         via: str,
     ) -> PendingAction:
         """Replace the arguments of a pending action, which stays pending as a new version.
 
-        A redaction mark that is left where it was shown means the secret that it stands for. What
-        was shown may be left out where it is the tool's default.
+        With `approve` that version is approved at once: both, or neither. A redaction mark that is
+        left where it was shown means the secret that it stands for. What was shown may be left out
+        where it is the tool's default.
 
         Raises InvalidInputError where it is not clear what is meant, or the tool's schema does not
-        take it, NotFoundError, and ConflictError as `approve` does.
+        take it, NotFoundError, and ConflictError as `decide` does.
         """
-        async with self._database.acting_as(user_id) as conn:
-            action = await find_action(conn, reference)
-        if action.status is not ActionStatus.PENDING or version not in {None, action.version}:
-            raise _conflict(action)
-        async with self._database.transaction() as conn:
-            given = _checked(action, await self._meant(conn, action, arguments))
-            # As it was written, marks and all: not each secret is known by its form.
-            schema = action.argument_schema or {}
-            written = with_left_out(arguments, action.arguments, schema)
-            shown = redact(with_declared_secrets(written, schema))
-            sealed = seal_arguments(given, self._cipher, action.id) if shown != given else None
-            made = await rows.edit(
-                conn,
-                action,
-                arguments=shown,
-                sealed_arguments=sealed,
-                arguments_hash=arguments_hash(given),
-            )
-            if made is not None:
-                await rows.record(
-                    conn,
-                    action.id,
-                    "edited",
-                    "not_run",
-                    actor=str(user_id),
-                    origin=via,
-                    detail=f"version {made}",
-                )
-                if action.user_id != user_id:
-                    notice = await _notice_of_edit(conn, action, user_id)
-                    await self._notifications.write(conn, [notice])
-        async with self._database.acting_as(user_id) as conn:
-            now = await find_action(conn, str(action.id))
-        if made is None:
-            raise _conflict(now)
-        return now
 
-    async def _meant(
+        async def edit() -> PendingAction:
+            async with self._database.acting_as(user_id) as conn:
+                action = await find_action(conn, reference)
+            if action.status is not ActionStatus.PENDING or version not in {None, action.version}:
+                raise _conflict(action)
+            async with self._database.transaction() as conn:
+                made = await self._replace_arguments(conn, user_id, action, arguments, via)
+                await act_as(conn, user_id)
+                now = await find_action(conn, str(action.id))
+                if made is None:
+                    raise _conflict(now)
+                return await decide_action(conn, now, "approve", via=via) if approve else now
+
+        return await despite_deadlocks(edit)
+
+    async def _replace_arguments(
+        self,
+        conn: Connection,
+        user_id: UserId,
+        action: PendingAction,
+        arguments: Mapping[str, Any],
+        via: str,
+    ) -> int | None:
+        """Store edited arguments; returns the new version, None where it is too late."""
+        given = _checked(action, await self._with_secrets(conn, action, arguments))
+        # As it was written, marks and all: not each secret is known by its form.
+        schema = action.argument_schema or {}
+        written = with_defaults(arguments, action.arguments, schema)
+        shown = redact(with_declared_secrets(written, schema))
+        made = await rows.edit(
+            conn,
+            action,
+            arguments=shown,
+            sealed_arguments=(
+                seal_arguments(given, self._cipher, action.id) if shown != given else None
+            ),
+            arguments_hash=arguments_hash(given),
+        )
+        if made is None:
+            return None
+        await rows.record(
+            conn,
+            action.id,
+            "edited",
+            "not_run",
+            actor=str(user_id),
+            origin=via,
+            detail=f"version {made}",
+        )
+        if action.user_id != user_id:
+            await self._notifications.write(conn, [await _notice_of_edit(conn, action, user_id)])
+        return made
+
+    async def _with_secrets(
         self, conn: Connection, action: PendingAction, arguments: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """Return edited arguments with the secrets of the version that was shown."""
@@ -244,8 +224,7 @@ class ApprovalService:
         original, _ = await self._unsealed(conn, action)
         if arguments_hash(original) != action.arguments_hash:
             raise ConflictError("The stored arguments are not those that were asked for.")
-        meant: Mapping[str, Any] = with_secrets(arguments, action.arguments, original)
-        return meant
+        return with_secrets(arguments, action.arguments, original)  # type: ignore[no-any-return]
 
     async def _unsealed(
         self, conn: Connection, action: PendingAction
@@ -259,7 +238,7 @@ class ApprovalService:
         return unseal_arguments(found.sealed_arguments, self._cipher, action.id), True
 
     async def settle(
-        self, user_id: UserId, reference: str, outcome: Outcome, *, via: str
+        self, user_id: UserId, reference: str, outcome: Settlement, *, via: str
     ) -> PendingAction:
         """Say what became of an action of unknown outcome; `again` runs it once more.
 
@@ -279,24 +258,7 @@ class ApprovalService:
                 raise ConflictError("What became of it is its owner's to say.") from error
             return await find_action(conn, str(action.id))
 
-    async def decide_all(
-        self,
-        user_id: UserId,
-        references: Sequence[str],
-        decision: Literal["approve", "refuse"],
-        reason: str = "",
-        *,
-        via: str,
-    ) -> tuple[Decided, ...]:
-        """Decide on several, each by itself: what cannot be decided any more stops no other.
-
-        All of them are looked up first; raises NotFoundError and InvalidInputError before anything
-        is decided.
-        """
-        found = await self.named(user_id, references)
-        return await self.decide_on(user_id, found, decision, reason, via=via)
-
-    async def named(
+    async def find_actions(
         self, user_id: UserId, references: Sequence[str], *, version: int | None = None
     ) -> tuple[PendingAction, ...]:
         """Return actions by their ids, or their beginnings, each once.
@@ -314,26 +276,26 @@ class ApprovalService:
                 )
         return tuple({action.id: action for action in found}.values())
 
-    async def decide_on(
+    async def decide_all(
         self,
         user_id: UserId,
         actions: Sequence[PendingAction],
-        decision: Literal["approve", "refuse"],
+        decision: ApprovalDecision,
         reason: str = "",
         *,
         via: str,
     ) -> tuple[Decided, ...]:
-        """Decide on actions as they were shown, each by itself, as `decide_all` does."""
+        """Decide on actions as they were shown, each by itself: what cannot be stops no other."""
         decided: list[Decided] = []
         for action in actions:
             try:
-                made = await self._decide(
+                made = await self.decide(
                     user_id,
                     str(action.id),
                     decision,
+                    reason,
                     version=action.version,
                     arguments_hash=action.arguments_hash,
-                    reason=_storable_reason(reason),
                     via=via,
                 )
                 decided.append(Decided(made))
@@ -341,17 +303,26 @@ class ApprovalService:
                 decided.append(Decided(action, error.message))
         return tuple(decided)
 
-    async def _decide(
+    async def decide(
         self,
         user_id: UserId,
         reference: str,
-        decision: Literal["approve", "refuse"],
-        *,
-        version: int | None,
-        arguments_hash: str | None,
+        decision: ApprovalDecision,
         reason: str = "",
+        *,
+        version: int | None = None,
+        arguments_hash: str | None = None,
         via: str,
     ) -> PendingAction:
+        """Approve an action, which then runs once, or refuse it.
+
+        `version` and hash are of the arguments that were shown; the agent reads the reason as a
+        quotation. Raises NotFoundError, and ConflictError where it was decided, expired or edited
+        meanwhile.
+        """
+        # As it is stored, and as the agent and the audit log have it.
+        stored = cut(redact_text(storable_text(reason.strip())), LONGEST_REASON).text
+
         async def decide() -> PendingAction:
             async with self._database.acting_as(user_id) as conn:
                 action = await find_action(conn, reference)
@@ -361,7 +332,7 @@ class ApprovalService:
                     decision,
                     version=version,
                     arguments_hash=arguments_hash,
-                    reason=reason,
+                    reason=stored,
                     via=via,
                 )
 
@@ -371,7 +342,7 @@ class ApprovalService:
 async def decide_action(
     conn: Connection,
     action: PendingAction,
-    decision: Literal["approve", "refuse"],
+    decision: ApprovalDecision,
     *,
     version: int | None = None,
     arguments_hash: str | None = None,
@@ -381,7 +352,7 @@ async def decide_action(
     """Decide on an action in the transaction of a person; returns it as it is then.
 
     `version` and hash are of the arguments that were shown, by default the action's. Raises as
-    `ApprovalService.approve`. Whoever calls it repeats the transaction after a deadlock.
+    `ApprovalService.decide`. Whoever calls it repeats the transaction after a deadlock.
     """
     try:
         async with conn.transaction():
@@ -401,7 +372,7 @@ async def decide_action(
     return await find_action(conn, str(action.id))
 
 
-async def _like(
+async def _list_like(
     conn: Connection, action: PendingAction, up_to: Risk = "high", limit: int = 1_000
 ) -> tuple[PendingAction, ...]:
     """Return what is pending of an action's owner and agent, for its tool."""
@@ -442,11 +413,6 @@ async def _now(conn: Connection, action: PendingAction) -> PendingAction:
     return found[0] if found else action
 
 
-def _storable_reason(reason: str) -> str:
-    """Return a reason as it is stored, and as the agent and the audit log have it."""
-    return cut(redact_text(storable_text(reason.strip())), 1_000).text
-
-
 def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return edited arguments as they are stored; raises InvalidInputError."""
     given: dict[str, Any] = storable_json(arguments)
@@ -472,7 +438,7 @@ def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, A
         raise InvalidInputError(
             f"{action.tool_name} does not take that: {' '.join(problems)}", field="arguments"
         )
-    return with_left_out(given, action.arguments, action.argument_schema)
+    return with_defaults(given, action.arguments, action.argument_schema)
 
 
 def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any
 
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import (
@@ -15,8 +15,10 @@ from rota.domain.approvals.actions import (
     MOST_WAITING,
     ActionMode,
     ActionStatus,
+    ApprovalDecision,
     PendingAction,
     Request,
+    Settlement,
 )
 from rota.domain.approvals.review import HISTORY_DAYS, Precedents
 from rota.domain.ids import ActionId, RunId, UserId
@@ -271,7 +273,7 @@ async def count_precedents(conn: Connection, action: PendingAction, now: datetim
 async def decide(
     conn: Connection,
     action_id: ActionId,
-    decision: Literal["approve", "refuse"],
+    decision: ApprovalDecision,
     *,
     version: int | None,
     arguments_hash: str | None,
@@ -297,10 +299,7 @@ async def decide(
 
 
 async def settle(
-    conn: Connection,
-    action_id: ActionId,
-    outcome: Literal["happened", "did_not", "again"],
-    via: str,
+    conn: Connection, action_id: ActionId, outcome: Settlement, via: str
 ) -> ActionStatus:
     """Say what became of an action of unknown outcome; raises as `decide` does."""
     return await value(
