@@ -144,7 +144,7 @@ async def test_what_is_over_100_waits_although_the_tool_is_allowed(desk, rules, 
 
 @pytest.mark.parametrize("mode", ["queue", "suspend"])
 async def test_denied_calls_are_refused_and_nothing_waits(desk, rules, mode):
-    await rules.add_operators([draft("deny", "to equals eve", note="no mail to Eve")])
+    await rules.add(None, [draft("deny", "to equals eve", note="no mail to Eve")])
     await rules.add(desk.workshop.user, [draft("allow")])
 
     run_id = await scripted(desk, send("eve"), send("bob"), options={"approvals": mode})
@@ -171,7 +171,7 @@ async def test_the_operators_tier_is_not_loosened_by_its_owner(desk, rules):
     await scripted(desk, send())
     assert (desk.sent, await statuses(desk)) == ([], ["pending"])
 
-    await rules.add_operators([draft("allow", "to equals bob")])
+    await rules.add(None, [draft("allow", "to equals bob")])
     await scripted(desk, send())
     assert desk.sent == ["bob"]
 
@@ -257,7 +257,7 @@ async def test_a_stricter_rule_holds_at_once_within_a_run(desk, rules, monkeypat
     @tool
     async def look(query: str = "") -> str:
         """Look, while somebody changes the rules."""
-        await rules.add_operators([draft("deny", "to equals bob")])
+        await rules.add(None, [draft("deny", "to equals bob")])
         return "seen"
 
     changing = ToolRegistry(
@@ -290,7 +290,7 @@ async def test_a_call_held_by_a_rule_made_meanwhile_is_asked_and_runs_once(
     @tool
     async def look(query: str = "") -> str:
         """Look, while somebody changes the rules."""
-        await rules.add_operators([draft("require", "to equals bob")])
+        await rules.add(None, [draft("require", "to equals bob")])
         return "seen"
 
     names = {n: (lambda c, n=n: standard.build(n, c)) for n in ("send", "boom", "wait")}
@@ -408,7 +408,7 @@ async def test_nobody_has_more_rules_than_a_run_can_look_at(rules, workshop):
 
     with pytest.raises(ConflictError, match="500 rules"):
         await rules.add(workshop.user, [draft("deny", tool="z")])
-    await rules.add_operators([draft("deny", tool="z")])
+    await rules.add(None, [draft("deny", tool="z")])
 
 
 async def test_adding_a_rule_clears_away_those_that_expired_long_ago(rules, workshop, bob):
@@ -432,11 +432,11 @@ async def test_adding_a_rule_clears_away_those_that_expired_long_ago(rules, work
 
 async def test_rules_of_others_are_neither_read_nor_removed(rules, workshop, bob):
     (alices,) = await rules.add(workshop.user, [draft("deny")])
-    (operators,) = await rules.add_operators([draft("deny", for_user=workshop.user)])
-    (everyones,) = await rules.add_operators([draft("require")])
+    (operators,) = await rules.add(None, [draft("deny", for_user=workshop.user)])
+    (everyones,) = await rules.add(None, [draft("require")])
 
-    assert [rule.id for rule in await rules.all(bob)] == [everyones.id]
-    assert {rule.id for rule in await rules.all(workshop.user)} == {
+    assert [rule.id for rule in await rules.list_rules(bob)] == [everyones.id]
+    assert {rule.id for rule in await rules.list_rules(workshop.user)} == {
         alices.id,
         operators.id,
         everyones.id,
@@ -537,7 +537,7 @@ async def test_always_allow_is_refused_where_it_would_not_help(desk, rules, prep
     await scripted(desk, send())
     await desk.workshop.declare("send", **prepare.get("declare", {}))
     if "rule" in prepare:
-        await rules.add_operators([prepare["rule"]])
+        await rules.add(None, [prepare["rule"]])
 
     with pytest.raises(ConflictError, match=said):
         await rules.approve_always(me, str((await desk.action())["id"]), via="cli")
@@ -620,7 +620,7 @@ async def test_a_pinned_tool_that_changed_waits_until_it_is_declared_again(desk,
     assert desk.sent == ["bob"]
 
     await workshop.declare("send", definition_hash="0" * 64)
-    await rules.add_operators([draft("allow")])
+    await rules.add(None, [draft("allow")])
     run_id = await scripted(desk, send())
 
     assert desk.sent == ["bob"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import typer
 
@@ -17,14 +16,13 @@ from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.approvals.rules import condition_as_json
 from rota.domain.errors import InvalidInputError
-from rota.domain.ids import ScheduleId, UserId
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
     from rota.bootstrap.app import App
-    from rota.domain.approvals.rules import Rule, RuleDraft
-    from rota.services.approvals.rule_files import RuleEntry
+    from rota.domain.approvals.rules import Rule
+    from rota.domain.ids import UserId
     from rota.services.approvals.rules import Explanation
 
     Listed: TypeAlias = tuple[str, tuple[Rule, ...], dict[UUID, str]]
@@ -48,9 +46,9 @@ def list_rules(common: CommonOptions, operator: Operator = False) -> None:
     """List the rules that hold for you: the operator's, then your own."""
 
     async def work(app: App, me: UserId | None) -> Listed:
-        found = await (app.rules.operators() if me is None else app.rules.all(me))
+        found = await app.rules.list_rules(me)
         zone = "UTC" if me is None else await app.schedules.zone(me)
-        return zone, found, await app.rules.names(me, found)
+        return zone, found, await app.rules.list_names(me, found)
 
     zone, found, names = common.as_person_or_operator(work, operator=operator)
     if common.json:
@@ -142,9 +140,8 @@ def add(
         entries = tuple(replace(entry, user=entry.user or person) for entry in entries)
 
     async def work(app: App, me: UserId | None) -> Added:
-        drafts = [await _draft(app, entry, me) for entry in entries]
-        made = await (app.rules.add_operators(drafts) if me is None else app.rules.add(me, drafts))
-        return made, await app.rules.names(me, made), await app.rules.doubts(me, made)
+        made = await app.rules.add_entries(me, entries)
+        return made, await app.rules.list_names(me, made), await app.rules.list_doubts(me, made)
 
     made, names, doubts = common.as_person_or_operator(work, operator=operator)
     for doubt in doubts:
@@ -163,10 +160,9 @@ def remove(
     operator: Operator = False,
 ) -> None:
     """Remove a rule; calls that are judged from now on do not know it."""
-    if operator:
-        gone = common.as_operator(lambda app: app.rules.remove_operators(rule))
-    else:
-        gone = common.as_person(lambda app, me: app.rules.remove(me, rule))
+    gone = common.as_person_or_operator(
+        lambda app, me: app.rules.remove(me, rule), operator=operator
+    )
     output.say(f"Removed: {rule_in_words(gone)}")
 
 
@@ -189,45 +185,22 @@ def explain(
     given = json_object(arguments, "The arguments", "arguments")
 
     async def work(app: App, me: UserId) -> tuple[Explanation, dict[UUID, str]]:
-        of_agent, schedule_id = agent, None
-        if schedule is not None:
-            found = await app.schedules.get(me, schedule)
-            schedule_id, of_agent = found.id, agent or found.agent_name
         explained = await app.rules.explain(
             me,
             tool,
             given,
-            agent_name=of_agent,
-            schedule_id=schedule_id,
+            agent_name=agent,
+            schedule=schedule,
             unattended=not interactive,
         )
         looked = [found.rule for found in explained.findings]
-        return explained, await app.rules.names(me, looked)
+        return explained, await app.rules.list_names(me, looked)
 
     explained, names = common.as_person(work)
     if common.json:
         output.print_json(explained_json(explained))
         return
     print_explained(tool, explained, names)
-
-
-async def _draft(app: App, entry: RuleEntry, me: UserId | None) -> RuleDraft:
-    """Return a rule with what its names stand for; the operator names schedules by their ids."""
-    from rota.bootstrap.app import clock
-
-    schedule_id: ScheduleId | None = None
-    zone = "UTC" if me is None else await app.schedules.zone(me)
-    if entry.schedule is not None and me is not None:
-        schedule_id = (await app.schedules.get(me, entry.schedule)).id
-    elif entry.schedule is not None:
-        try:
-            schedule_id = ScheduleId(UUID(entry.schedule))
-        except ValueError as error:
-            raise InvalidInputError(
-                "The operator names a schedule by its id.", field="schedule"
-            ) from error
-    for_user = await app.named(entry.user) if entry.user is not None else None
-    return entry.draft(now=clock(), zone=ZoneInfo(zone), schedule_id=schedule_id, for_user=for_user)
 
 
 NAMELESS: Final[Mapping[UUID, str]] = MappingProxyType({})

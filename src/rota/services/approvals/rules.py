@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.approvals.actions import PendingAction
@@ -28,9 +29,14 @@ from rota.domain.ids import RuleId, ScheduleId, UserId
 from rota.security.gate.policy import with_signals
 from rota.services.approvals.service import decide_action, find_action
 from rota.services.references import id_prefix, the_one
+from rota.services.schedules.service import find_schedule
 from rota.store.agents import rows as agent_rows
 from rota.store.approvals import rules as rows
 from rota.store.database import Connection, Database, despite_deadlocks
+from rota.store.users import fetch_time_zone, find_user
+
+if TYPE_CHECKING:
+    from rota.services.approvals.rule_files import RuleEntry
 
 _ADVICE_ON_SIGNALS: Final = (
     "Look at the arguments first: a rule with --allow and --risk high lets them run nevertheless."
@@ -64,18 +70,16 @@ class RuleService:
         self._database = database
         self._clock = clock
 
-    async def all(self, user_id: UserId) -> tuple[Rule, ...]:
-        """Return the rules that hold for a person: the operator's, then their own."""
-        async with self._database.acting_as(user_id) as conn:
+    async def list_rules(self, user_id: UserId | None) -> tuple[Rule, ...]:
+        """Return the rules that hold for a person: the operator's, then their own.
+
+        Here and below `user_id` None means the operator: only theirs.
+        """
+        async with self._database.acting_for(user_id) as conn:
             return await rows.list_rules(conn, user_id)
 
-    async def operators(self) -> tuple[Rule, ...]:
-        """Return the operator's rules."""
-        async with self._database.connection() as conn:
-            return await rows.list_rules(conn, None)
-
-    async def doubts(self, user_id: UserId | None, rules: Sequence[Rule]) -> tuple[str, ...]:
-        """Say which rules may not do what was meant; `user_id` None: as the operator.
+    async def list_doubts(self, user_id: UserId | None, rules: Sequence[Rule]) -> tuple[str, ...]:
+        """Say which rules may not do what was meant.
 
         Nothing is declared under the name that a rule gives, or a rule that allows may not loosen
         the tool as it is declared.
@@ -96,45 +100,48 @@ class RuleService:
                     ] = None
         return tuple(found)
 
-    async def names(self, user_id: UserId | None, rules: Sequence[Rule]) -> dict[UUID, str]:
-        """Return what schedules and people of rules are called, as far as who asks may know.
-
-        `user_id` None: the operator asks.
-        """
+    async def list_names(self, user_id: UserId | None, rules: Sequence[Rule]) -> dict[UUID, str]:
+        """Return what schedules and people of rules are called, as far as who asks may know."""
         drafts = [rule.draft for rule in rules]
-        if user_id is not None:
-            async with self._database.acting_as(user_id) as conn:
-                found = await rows.list_names(conn, drafts, with_people=False)
-            return {**found, user_id: "you"}
-        async with self._database.connection() as conn:
-            return await rows.list_names(conn, drafts, with_people=True)
+        async with self._database.acting_for(user_id) as conn:
+            found = await rows.list_names(conn, drafts, with_people=user_id is None)
+        return found if user_id is None else {**found, user_id: "you"}
 
-    async def add(self, user_id: UserId, drafts: Sequence[RuleDraft]) -> tuple[Rule, ...]:
-        """Add rules of a person, all or none.
+    async def add(self, user_id: UserId | None, drafts: Sequence[RuleDraft]) -> tuple[Rule, ...]:
+        """Add rules, all or none; the operator's, of whatever agents there are, or will be.
 
         Raises InvalidInputError, NotFoundError for an agent or a schedule that is not theirs to
         run, and ConflictError where they have as many as one may have.
         """
-        async with self._database.acting_as(user_id) as conn:
+        async with self._database.acting_for(user_id) as conn:
             return await self._add(conn, user_id, drafts)
 
-    async def add_operators(self, drafts: Sequence[RuleDraft]) -> tuple[Rule, ...]:
-        """Add rules of the operator, all or none, of whatever agents there are, or will be.
+    async def add_entries(
+        self, user_id: UserId | None, entries: Sequence[RuleEntry]
+    ) -> tuple[Rule, ...]:
+        """Add rules as people write them, with names for schedules and people; raises as `add`.
 
-        Raises as `add`.
+        The operator names schedules by their ids.
         """
-        async with self._database.transaction() as conn:
-            return await self._add(conn, None, drafts)
+        for_users = [await self._person(entry.user) for entry in entries]
+        async with self._database.acting_for(user_id) as conn:
+            zone = ZoneInfo("UTC" if user_id is None else await fetch_time_zone(conn, user_id))
+            now = self._clock()
+            drafts = [
+                entry.draft(
+                    now=now,
+                    zone=zone,
+                    schedule_id=await _schedule_id(conn, user_id, entry.schedule),
+                    for_user=for_user,
+                )
+                for entry, for_user in zip(entries, for_users, strict=True)
+            ]
+            return await self._add(conn, user_id, drafts)
 
-    async def remove(self, user_id: UserId, reference: str) -> Rule:
-        """Remove a rule of a person by its id, or its beginning; raises NotFoundError."""
-        async with self._database.acting_as(user_id) as conn:
+    async def remove(self, user_id: UserId | None, reference: str) -> Rule:
+        """Remove a rule by its id, or its beginning; raises NotFoundError."""
+        async with self._database.acting_for(user_id) as conn:
             return await _remove(conn, user_id, reference)
-
-    async def remove_operators(self, reference: str) -> Rule:
-        """Remove a rule of the operator; raises NotFoundError."""
-        async with self._database.transaction() as conn:
-            return await _remove(conn, None, reference)
 
     async def explain(
         self,
@@ -143,15 +150,20 @@ class RuleService:
         arguments: Mapping[str, Any],
         *,
         agent_name: str | None = None,
-        schedule_id: ScheduleId | None = None,
+        schedule: str | None = None,
         unattended: bool = True,
     ) -> Explanation:
         """Say what would become of a call, and what would have to change.
 
         The arguments are taken as they are: the tool's schema is not looked at. Without an agent,
-        the tool is taken as it is declared. Raises NotFoundError for an unknown agent.
+        the tool is taken as it is declared, or that of the schedule is meant where one is named.
+        Raises NotFoundError for an unknown agent or schedule.
         """
+        schedule_id: ScheduleId | None = None
         async with self._database.acting_as(user_id) as conn:
+            if schedule is not None:
+                found = await find_schedule(conn, schedule)
+                schedule_id, agent_name = found.id, agent_name or found.agent_name
             declaration = await _declaration(conn, user_id, tool_name, agent_name)
             rules = await rows.list_rules(conn, user_id)
         circumstances = Circumstances(
@@ -181,7 +193,7 @@ class RuleService:
 
         The rule names the tool and its version, the agent, and the exact values of the arguments,
         of all of them or those in `only`; others that the call did not have stay forbidden. `lasts`
-        is at most 90 days. Raises as `ApprovalService.approve`, InvalidInputError, and
+        is at most 90 days. Raises as `ApprovalService.decide`, InvalidInputError, and
         ConflictError where such a rule would let nothing run: the operator requires approval, say.
         """
 
@@ -234,6 +246,15 @@ class RuleService:
         await _check_permitted(conn, user_id, action, draft, now)
         return draft
 
+    async def _person(self, reference: str | None) -> UserId | None:
+        if reference is None:
+            return None
+        async with self._database.connection() as conn:
+            found = await find_user(conn, reference)
+        if found is None:
+            raise NotFoundError("user", reference)
+        return found
+
     async def _add(
         self,
         conn: Connection,
@@ -253,6 +274,21 @@ class RuleService:
                 await _agent(conn, draft.agent_name, user_id)
             made.append(Rule(await rows.insert_rule(conn, user_id, draft), user_id, draft))
         return tuple(made)
+
+
+async def _schedule_id(
+    conn: Connection, user_id: UserId | None, reference: str | None
+) -> ScheduleId | None:
+    if reference is None:
+        return None
+    if user_id is not None:
+        return (await find_schedule(conn, reference)).id
+    try:
+        return ScheduleId(UUID(reference))
+    except ValueError as error:
+        raise InvalidInputError(
+            "The operator names a schedule by its id.", field="schedule"
+        ) from error
 
 
 async def _check_permitted(

@@ -336,13 +336,21 @@ class ScheduleService:
             )
 
     async def _find(self, conn: Connection, reference: str) -> Schedule:
-        found = await rows.list_schedules(conn, reference)
-        named = [s for s in found if reference in {s.name, str(s.id)}]
-        if len(named) == 1:
-            return named[0]
-        if id_prefix(reference) is None:
-            found = ()
-        return the_one("schedule", reference, found, hint="See `rota schedules list`.")
+        return await find_schedule(conn, reference)
+
+
+async def find_schedule(conn: Connection, reference: str) -> Schedule:
+    """Return a schedule of the transaction's person by name, id, or the beginning of its id.
+
+    Raises NotFoundError, and InvalidInputError where it fits several.
+    """
+    found = await rows.list_schedules(conn, reference)
+    named = [s for s in found if reference in {s.name, str(s.id)}]
+    if len(named) == 1:
+        return named[0]
+    if id_prefix(reference) is None:
+        found = ()
+    return the_one("schedule", reference, found, hint="See `rota schedules list`.")
 
 
 async def _insert(
