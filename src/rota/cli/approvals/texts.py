@@ -241,8 +241,8 @@ def _run(shown: ActionDetails) -> str:
     """Name the run that asked, and the schedule that it is of."""
     if shown.action.run_id is None:
         return ""
-    of = f", of the schedule {shown.schedule_name}" if shown.schedule_name else ""
-    return f"{output.short(shown.action.run_id)}{of}"
+    schedule = f", of the schedule {shown.schedule_name}" if shown.schedule_name else ""
+    return f"{output.short(shown.action.run_id)}{schedule}"
 
 
 def _print_advice(shown: ActionDetails) -> None:

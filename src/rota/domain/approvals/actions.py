@@ -102,7 +102,7 @@ NEXT: Final[Mapping[ActionStatus, frozenset[ActionStatus]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ApprovalRequest:
     """What a run asked for, in brief: for a notice. `account` is the agent's, untrusted."""
 
     id: ActionId

@@ -1,7 +1,8 @@
-"""What a person means who writes other arguments for a request that they were shown.
+"""Edited arguments of a request, made whole: redaction marks, declared secrets, fields left out.
 
-What was shown is what they go by: a mark in the place of a secret means that secret, and what they
-leave out is not for a tool to decide.
+Used when a person edits a request: a mark in the place of a secret means that secret, and a field
+that they leave out has to be the tool's default. Whether the tool's schema takes the result is not
+checked here.
 """
 
 from __future__ import annotations
@@ -133,10 +134,10 @@ def _completed(
         if name not in made:
             if isinstance(described, Mapping) and "default" in described:
                 if not is_same(described["default"], value):
-                    raise _left_out(path, described, root)
+                    raise _missing_value_error(path, described, root)
                 made[name] = value
             elif described is not None or not place:
-                raise _left_out(path, described, root)
+                raise _missing_value_error(path, described, root)
         elif isinstance(made[name], Mapping) and isinstance(value, Mapping):
             made[name] = _completed(made[name], value, _fields(described, root), root, path)
     return made
@@ -158,7 +159,7 @@ def _fields(schema: Any, root: Mapping[str, Any], depth: int = 0) -> Mapping[str
     return next((found for c in choices if (found := _fields(c, root, depth + 1))), {})
 
 
-def _left_out(path: str, described: Any, root: Mapping[str, Any]) -> InvalidInputError:
+def _missing_value_error(path: str, described: Any, root: Mapping[str, Any]) -> InvalidInputError:
     schema = {**described, "$defs": root.get("$defs", {})} if isinstance(described, Mapping) else {}
     null = "" if JsonSchema(schema).problems(None) else ", or null,"
     return InvalidInputError(

@@ -270,7 +270,7 @@ def _is_late(entry: AuditEntry, block: Block) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class UncoveredEntry:
     """An entry that is in no block; `is_late` if it should be in one."""
 
     id: int

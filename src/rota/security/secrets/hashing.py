@@ -1,4 +1,7 @@
-"""What an approval is bound to: the hash of what was shown."""
+"""Hashes of a call's arguments and of a tool's definition, over canonical JSON (RFC 8785).
+
+An approval is bound to them: what runs has to be what was shown. They keep nothing secret.
+"""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class ApprovalExpiry:
     async def look(self) -> int:
         """Look once; returns how many actions expired."""
         async with self._database.connection() as conn:
-            runs = await rows.runs_of_expired(conn, limit=_RUNS_AT_ONCE)
+            runs = await rows.list_runs_with_expired(conn, limit=_RUNS_AT_ONCE)
         expired = 0
         for run_id in runs:
 
@@ -52,7 +52,7 @@ class ApprovalExpiry:
 
             expired += await despite_deadlocks(expire)
         await self._warn()
-        await self._close_left()
+        await self._close_orphaned()
         async with self._database.transaction() as conn:
             if stranded := await rows.resume_stranded(conn):
                 log.warning("stranded_runs_resumed", count=stranded)
@@ -85,10 +85,10 @@ class ApprovalExpiry:
                 ],
             )
 
-    async def _close_left(self) -> None:
+    async def _close_orphaned(self) -> None:
         """Close actions that a run waited for which ended otherwise: by a limit, a lost tool."""
         async with self._database.transaction() as conn:
-            closed = await rows.close_left(conn)
+            closed = await rows.close_orphaned(conn)
             lost = [action for action in closed if action.status is ActionStatus.FAILED]
             await self._notifications.write(
                 conn,
@@ -126,11 +126,11 @@ def _escalated(
 
 def _notices(actions: Sequence[PendingAction], what: str, advice: str) -> list[NewNotification]:
     """Return one notification for each person, however many actions of theirs there are."""
-    of: defaultdict[UserId, list[PendingAction]] = defaultdict(list)
+    by_owner: defaultdict[UserId, list[PendingAction]] = defaultdict(list)
     for action in actions:
-        of[action.user_id].append(action)
+        by_owner[action.user_id].append(action)
     notices = []
-    for user_id, own in of.items():
+    for user_id, own in by_owner.items():
         count = f"{len(own)} request{'s' if len(own) > 1 else ''} for approval"
         listed = [f"{a.tool_name}, asked for by {a.agent_name}" for a in own[:_NAMED]]
         listed += [f"and {len(own) - _NAMED} more"] if len(own) > _NAMED else []

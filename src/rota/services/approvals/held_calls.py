@@ -52,7 +52,7 @@ from rota.security.secrets.redaction import redact, redact_text
 from rota.security.secrets.sealing import seal_arguments, unseal_arguments
 from rota.services.notifications.service import NotificationService, draft_unknown_outcome
 from rota.store.approvals import actions as rows
-from rota.store.approvals.actions import ActionToExecute, NewAction, Requests
+from rota.store.approvals.actions import ActionToExecute, NewAction, RequestCounts
 from rota.store.database import Connection, Database
 from rota.store.runs import journals as journal_rows
 from rota.store.runs.journals import AuditRow, JournalRows
@@ -232,7 +232,7 @@ class HeldCalls:
             return {}, "The stored arguments are not those that were approved."
         return arguments, None
 
-    def _refusal(self, call: ToolCall, verdict: Verdict, requests: Requests) -> str | None:
+    def _refusal(self, call: ToolCall, verdict: Verdict, requests: RequestCounts) -> str | None:
         """Return why nobody is asked about a call, None where somebody is."""
         if verdict.decision == "refused":
             return (

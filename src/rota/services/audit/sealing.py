@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class _NotSealed:
+class _SealFailures:
     """What a look could not seal: how many entries, and whose chains cannot be."""
 
     left: int = 0
@@ -49,7 +49,7 @@ class AuditSealer:
     def __init__(self, database: Database, *, batch: int = BATCH) -> None:
         self._database = database
         self._batch = batch
-        self._told: set[UserId | None] = set()  # whose chains the log has said to be stuck
+        self._reported: set[UserId | None] = set()  # whose chains the log has said to be stuck
 
     async def seal(self, now: datetime) -> int:
         """Seal all that was committed by now; returns how many entries that was.
@@ -60,43 +60,43 @@ class AuditSealer:
         async with self._database.connection() as conn:
             cursor = await rows.fetch_cursor(conn)
         sealed, after = 0, None
-        not_sealed = _NotSealed()
+        failures = _SealFailures()
         while cursor.may_be_more:
             async with self._database.transaction() as conn:
                 if not await rows.lock_sealing(conn):
                     break
                 found = await rows.find_unsealed(conn, cursor.sealed, after, limit=self._batch)
-                sealed += await self._seal_what_can_be(conn, found, now, not_sealed)
-                if len(found) < self._batch and not not_sealed.left:
+                sealed += await self._seal_batch(conn, found, now, failures)
+                if len(found) < self._batch and not failures.left:
                     # Each look saw all that the first one did: so much is sealed, at the least.
                     await rows.move_cursor(conn, cursor.visible)
                 elif len(found) < self._batch:
-                    await rows.mark_stuck(conn, not_sealed.stuck)
+                    await rows.mark_stuck(conn, failures.stuck)
             if len(found) < self._batch:
-                self._told &= not_sealed.stuck
+                self._reported &= failures.stuck
                 break
             after = found[-1]
         return sealed
 
-    async def _seal_what_can_be(
-        self, conn: Connection, unsealed: Sequence[Unsealed], now: datetime, not_sealed: _NotSealed
+    async def _seal_batch(
+        self, conn: Connection, unsealed: Sequence[Unsealed], now: datetime, failures: _SealFailures
     ) -> int:
         """Seal entries, of each person by themselves where that fails for all of them at once."""
-        if await self._try(conn, unsealed, now) is None:
+        if await self._seal_or_roll_back(conn, unsealed, now) is None:
             return len(unsealed)
         sealed = 0
         for owner in {entry.user_id: None for entry in unsealed}:
             own = [entry for entry in unsealed if entry.user_id == owner]
-            error = await self._try(conn, own, now)
+            error = await self._seal_or_roll_back(conn, own, now)
             if error is None:
                 sealed += len(own)
                 continue
-            not_sealed.left += len(own)
+            failures.left += len(own)
             if isinstance(error, NotFoundError):
                 continue  # somebody is being deleted: what they leave is nobody's by the next look
-            not_sealed.stuck.add(owner)
-            if owner not in self._told:
-                self._told.add(owner)
+            failures.stuck.add(owner)
+            if owner not in self._reported:
+                self._reported.add(owner)
                 log.error(
                     "audit_chain_not_sealed",
                     user=str(owner) if owner is not None else None,
@@ -105,7 +105,7 @@ class AuditSealer:
                 )
         return sealed
 
-    async def _try(
+    async def _seal_or_roll_back(
         self, conn: Connection, unsealed: Sequence[Unsealed], now: datetime
     ) -> RotaError | None:
         """Seal entries; returns why that could not be, with nothing of it done."""

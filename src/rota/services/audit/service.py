@@ -13,8 +13,8 @@ from rota.domain.audit.chain import NOBODYS, AuditEntry, Block, Chain, Checkpoin
 from rota.domain.audit.checks import (
     ChainCheck,
     ChainVerification,
-    LeftOut,
     Problem,
+    UncoveredEntry,
     Verification,
     taken_from_their_people,
     waiting_for_a_scheduler,
@@ -138,9 +138,9 @@ class AuditService:
                 check = ChainCheck(chain, checkpoint, self._checkpoints.is_signed, wanted)
                 async for block, entries in rows.walk_blocks(conn, chain.id, through=chain.length):
                     check.block(block, entries)
-                left_out: tuple[LeftOut, ...] = ()
+                left_out: tuple[UncoveredEntry, ...] = ()
                 if not chain.is_forgotten:
-                    left_out = await rows.find_left_out(
+                    left_out = await rows.find_uncovered(
                         conn, chain.user_id, None if chain.id == NOBODYS else chain.id, cursor
                     )
                 past_end = await rows.count_past_end(conn, chain.id)
@@ -160,13 +160,13 @@ class AuditService:
         async with self._database.connection() as conn:
             cursor = await rows.fetch_cursor(conn)
         async with self._reading(user_id) as conn:
-            left_out = await rows.find_left_out(conn, person, None, cursor)
+            left_out = await rows.find_uncovered(conn, person, None, cursor)
         nothing = Chain(uuid4() if person is not None else NOBODYS, None, None, None, 0, None)
         check = ChainCheck(nothing, None, self._checkpoints.is_signed)
         return replace(check.end(*_split(left_out)), is_forgotten=False)
 
 
-def _split(left_out: Sequence[LeftOut]) -> tuple[list[int], list[str]]:
+def _split(left_out: Sequence[UncoveredEntry]) -> tuple[list[int], list[str]]:
     """Return which entries are in no block that should be, and the times of those that wait."""
     late = [entry.id for entry in left_out if entry.is_late]
     return late, [entry.created_at for entry in left_out if not entry.is_late]

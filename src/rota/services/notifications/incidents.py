@@ -1,6 +1,7 @@
 """Incidents: fires that were missed, a scheduler that is silent.
 
-One message when it begins, however much follows, and one when it is over.
+Opened and ended by schedulers and workers as they look. One notification when an incident begins,
+however much follows, and one when it is over. Runs that fail are none.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from rota.domain.approvals.actions import Request
+from rota.domain.approvals.actions import ApprovalRequest
 from rota.domain.ids import ActionId, NotificationId, RunId, UserId
 from rota.domain.notifications.notification import (
     TITLE_LIMIT,
@@ -55,7 +55,7 @@ class NotificationService:
         *,
         agent_name: str,
         run_id: RunId | None = None,
-        requests: Sequence[Request] = (),
+        requests: Sequence[ApprovalRequest] = (),
         conn: Connection | None = None,
     ) -> NotificationId:
         """Tell a person that `count` actions of a run wait for a decision, and which."""
@@ -158,7 +158,7 @@ def draft_pending_actions(
     *,
     agent_name: str,
     run_id: RunId | None = None,
-    requests: Sequence[Request] = (),
+    requests: Sequence[ApprovalRequest] = (),
 ) -> NewNotification:
     """Return what tells a person that `count` actions of a run wait for a decision.
 
@@ -186,7 +186,7 @@ def draft_pending_actions(
     )
 
 
-def _in_brief(request: Request) -> str:
+def _in_brief(request: ApprovalRequest) -> str:
     """Name a request on one line. What its agent says of it stands in quotes, in one line too."""
     account = " ".join(request.account.split())
     quoted = f": it says \u201c{cut(account, _LONGEST_ACCOUNT).text}\u201d" if account else ""

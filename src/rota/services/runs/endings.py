@@ -10,7 +10,7 @@ from typing import Any, Final, assert_never
 
 from rota.agents.journal.steps import Progress
 from rota.agents.models.failures import classify_model_error
-from rota.domain.approvals.actions import Request
+from rota.domain.approvals.actions import ApprovalRequest
 from rota.domain.errors import RotaError, SetupRequiredError
 from rota.domain.ids import UserId
 from rota.domain.notifications.notification import Category, NewNotification
@@ -170,7 +170,7 @@ def notices_of(
     user_id: UserId,
     schedule_name: str | None,
     category: Category,
-    requests: Sequence[Request] = (),
+    requests: Sequence[ApprovalRequest] = (),
 ) -> list[NewNotification]:
     """Return what a person is told of a result.
 

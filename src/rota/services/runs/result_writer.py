@@ -154,7 +154,7 @@ class ResultWriter:
             raise FencedError("Another attempt has taken this run.")
         outcomes = [replace(o, pending_actions_created=asked_for[o.run_id]) for o in drafts]
         asking = [outcome.run_id for outcome in outcomes if outcome.pending_actions_created]
-        requests = await action_rows.requests_of(conn, asking) if asking else {}
+        requests = await action_rows.list_waiting_requests(conn, asking) if asking else {}
         notices = [
             [
                 *notices_of(

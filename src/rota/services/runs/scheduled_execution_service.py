@@ -121,7 +121,9 @@ class ScheduledExecutionService:
         """Write notifications that failed when their results were stored; returns how many."""
         async with self._database.transaction() as conn:
             missing = await result_rows.claim_unnotified(conn, limit=limit)
-            requests = await action_rows.requests_of(conn, [RunId(r.run_id) for r in missing])
+            requests = await action_rows.list_waiting_requests(
+                conn, [RunId(r.run_id) for r in missing]
+            )
             for result in missing:
                 await self._notifications.write(
                     conn,
@@ -165,7 +167,7 @@ class ScheduledExecutionService:
         async with self._database.transaction() as conn:
             if (is_parked := await run_rows.suspend_run(conn, buffer.claim)) is None:
                 raise FencedError("Another attempt has taken this run.")
-            pending = (await action_rows.requests_of(conn, [run.id])).get(run.id, ())
+            pending = (await action_rows.list_waiting_requests(conn, [run.id])).get(run.id, ())
             if pending:
                 await self._notifications.notify_pending_actions(
                     run.user_id,

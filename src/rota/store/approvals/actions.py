@@ -16,8 +16,8 @@ from rota.domain.approvals.actions import (
     ActionMode,
     ActionStatus,
     ApprovalDecision,
+    ApprovalRequest,
     PendingAction,
-    Request,
     Settlement,
 )
 from rota.domain.approvals.review import HISTORY_DAYS, Precedents
@@ -80,7 +80,7 @@ class NewAction:
 
 
 @dataclass(frozen=True, slots=True)
-class Requests:
+class RequestCounts:
     """What a run has asked for so far, beside a call that is like some of it.
 
     `was_refused` is whether this very call was, `refusals` how many of its tool were;
@@ -123,12 +123,12 @@ async def fetch_to_execute(
 
 async def find_requests(
     conn: Connection, run: Run, tool_name: str, arguments_hash: str
-) -> Requests:
+) -> RequestCounts:
     """Return what a run has asked for."""
     return await one(
         conn,
         "approvals/find_requests_of_run",
-        Requests,
+        RequestCounts,
         run_id=run.id,
         tool_name=tool_name,
         arguments_hash=arguments_hash,
@@ -249,9 +249,9 @@ async def list_actions(
     )
 
 
-async def requests_of(
+async def list_waiting_requests(
     conn: Connection, run_ids: Sequence[RunId]
-) -> dict[RunId, tuple[Request, ...]]:
+) -> dict[RunId, tuple[ApprovalRequest, ...]]:
     """Return what waits of each of some runs, the riskiest first."""
     found: defaultdict[RunId, list[Request]] = defaultdict(list)
     for row in await many(conn, "approvals/list_requests_of_runs", Row, run_ids=run_ids):
@@ -334,7 +334,7 @@ async def edit(
     )
 
 
-async def runs_of_expired(conn: Connection, *, limit: int) -> tuple[RunId | None, ...]:
+async def list_runs_with_expired(conn: Connection, *, limit: int) -> tuple[RunId | None, ...]:
     """Return runs with actions whose time is over; None for those of runs that are gone."""
     return await many(
         conn, "approvals/list_runs_of_expired_actions", itemgetter("run_id"), limit=limit
@@ -363,7 +363,7 @@ async def remind(conn: Connection) -> tuple[PendingAction, ...]:
     return await many(conn, "approvals/remind_of_actions", PendingAction)
 
 
-async def close_left(conn: Connection) -> tuple[PendingAction, ...]:
+async def close_orphaned(conn: Connection) -> tuple[PendingAction, ...]:
     """Close and record actions of runs that waited for them, and are over; returns them closed."""
     return await many(conn, "approvals/close_left_actions", PendingAction)
 

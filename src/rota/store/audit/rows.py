@@ -18,7 +18,7 @@ from rota.domain.audit.chain import (
     Checkpoint,
     CoveredEntry,
 )
-from rota.domain.audit.checks import LeftOut
+from rota.domain.audit.checks import UncoveredEntry
 from rota.domain.ids import UserId
 from rota.store.database import Connection
 from rota.store.records import records, row_of
@@ -203,14 +203,14 @@ async def count_past_end(conn: Connection, chain_id: UUID) -> int:
     return await value(conn, "audit/count_audit_blocks_past_end", int, chain_id=chain_id)
 
 
-async def find_left_out(
+async def find_uncovered(
     conn: Connection, user_id: UserId | None, chain_id: UUID | None, cursor: Cursor
-) -> tuple[LeftOut, ...]:
+) -> tuple[UncoveredEntry, ...]:
     """Return entries of a person, or nobody's, in no block of a chain (None: of any)."""
     return await many(
         conn,
         "audit/find_audit_left_out",
-        LeftOut,
+        UncoveredEntry,
         user_id=user_id,
         chain_id=chain_id,
         sealed=cursor.sealed,
