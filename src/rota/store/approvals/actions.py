@@ -253,9 +253,9 @@ async def list_waiting_requests(
     conn: Connection, run_ids: Sequence[RunId]
 ) -> dict[RunId, tuple[ApprovalRequest, ...]]:
     """Return what waits of each of some runs, the riskiest first."""
-    found: defaultdict[RunId, list[Request]] = defaultdict(list)
+    found: defaultdict[RunId, list[ApprovalRequest]] = defaultdict(list)
     for row in await many(conn, "approvals/list_requests_of_runs", Row, run_ids=run_ids):
-        found[row["run_id"]].append(read(Request, row))
+        found[row["run_id"]].append(read(ApprovalRequest, row))
     return {run_id: tuple(requests) for run_id, requests in found.items()}
 
 
