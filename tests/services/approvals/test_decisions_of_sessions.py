@@ -48,7 +48,9 @@ async def test_other_call_under_the_id_and_version_that_were_shown_is_not_decide
     desk, decision
 ):
     await desk.run(send("bob"))
-    (shown,) = await desk.approvals.named(desk.workshop.user, [str((await desk.action())["id"])])
+    (shown,) = await desk.approvals.find_actions(
+        desk.workshop.user, [str((await desk.action())["id"])]
+    )
     await other_under_the_same_id(desk, shown)
     assert (await desk.action())["version"] == shown.version
 
