@@ -69,16 +69,16 @@ def set_limits(
     if [person is not None, everyone, in_all].count(True) != 1:
         raise InvalidInputError("Say for whom, by one of --user USER, --everyone and --all.")
     changes = parse_changes(concurrency, day_tokens, day_cost)
-    if in_all and (changes.day_tokens is not None or changes.day_cost_usd is not None):
+    if in_all and set(changes) != {"max_concurrency"}:
         raise InvalidInputError("--all has a limit of --concurrency only; a day is a person's.")
 
     async def work(app: App) -> None:
-        if in_all and changes.max_concurrency is not None:
-            await app.limits.set_in_all(changes.max_concurrency)
-        elif everyone:
-            await app.limits.set_everyone(changes)
-        elif person is not None:
-            await app.limits.set_person(await app.named(person), changes)
+        if in_all:
+            await app.limits.set_in_all(changes["max_concurrency"])
+        else:
+            await app.limits.set_for(
+                await app.named(person) if person is not None else None, changes
+            )
 
     common.as_operator(work)
     output.say("Set. `rota limits show` shows all limits.")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import UserId
 from rota.domain.runs.limits import LimitInAll, LimitName, PersonLimits
+from rota.domain.runs.option_kinds import Dollars
 from rota.store.database import Database
 from rota.store.runs import limits as rows
 
@@ -17,29 +19,16 @@ _LARGEST_CONCURRENCY: Final = 1_000_000
 _LARGEST: Final = 10**12
 
 
-class Word(StrEnum):
+class LimitKeyword(StrEnum):
     """What may stand where a limit is expected: no limit, or the one that everybody has."""
 
     NONE = "none"
     DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class LimitChanges:
-    """Limits to set; None leaves one as it is."""
-
-    max_concurrency: int | Word | None = None
-    day_tokens: int | Word | None = None
-    day_cost_usd: Decimal | Word | None = None
-
-    def given(self) -> dict[LimitName, int | Decimal | Word]:
-        """Return the limits that are to change, by the names of their columns."""
-        values: dict[LimitName, int | Decimal | Word | None] = {
-            "max_concurrency": self.max_concurrency,
-            "day_tokens": self.day_tokens,
-            "day_cost_usd": self.day_cost_usd,
-        }
-        return {name: value for name, value in values.items() if value is not None}
+LimitValue: TypeAlias = int | Decimal | LimitKeyword
+LimitChanges: TypeAlias = Mapping[LimitName, LimitValue]
+"""Limits to set; those that are not named stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,51 +54,42 @@ class LimitService:
         everyone = next((row for row in found if row.user_id is None), _NO_LIMITS)
         return LimitsShown(in_all, everyone, tuple(r for r in found if r.user_id is not None))
 
-    async def set_in_all(self, limit: int | Word) -> None:
+    async def set_in_all(self, limit: LimitValue) -> None:
         """Set how many runs of all people together may be under way."""
         _refuse_default(limit, "all runs together")
         async with self._database.transaction() as conn:
             await rows.set_limit_in_all(conn, limit if isinstance(limit, int) else None)
 
-    async def set_everyone(self, changes: LimitChanges) -> None:
-        """Set the limits of each person who has none of their own."""
-        given = changes.given()
-        for value in given.values():
-            _refuse_default(value, "everybody")
-        values = {name: None if isinstance(value, Word) else value for name, value in given.items()}
+    async def set_for(self, user_id: UserId | None, changes: LimitChanges) -> None:
+        """Set a person's own limits; with None those of each person who has none of their own."""
+        if user_id is None:
+            for value in changes.values():
+                _refuse_default(value, "everybody")
+        unlimited = [name for name, value in changes.items() if value is LimitKeyword.NONE]
+        values = {n: None if isinstance(v, LimitKeyword) else v for n, v in changes.items()}
         async with self._database.transaction() as conn:
-            await rows.set_limits(conn, None, values)
-
-    async def set_person(self, user_id: UserId, changes: LimitChanges) -> None:
-        """Set a person's own limits."""
-        given = changes.given()
-        values = {name: None if isinstance(value, Word) else value for name, value in given.items()}
-        unlimited = [name for name, value in given.items() if value is Word.NONE]
-        async with self._database.transaction() as conn:
-            await rows.set_limits(conn, user_id, values, unlimited=unlimited)
+            await rows.set_limits(conn, user_id, values, unlimited=unlimited if user_id else [])
 
 
 def parse_changes(
     concurrency: str | None, day_tokens: str | None, day_cost: str | None
 ) -> LimitChanges:
     """Read limits as they are written on a command line; raises InvalidInputError."""
-    changes = LimitChanges(
-        None if concurrency is None else _count(concurrency, "concurrency", _LARGEST_CONCURRENCY),
-        None if day_tokens is None else _count(day_tokens, "day-tokens", _LARGEST),
-        None if day_cost is None else _money(day_cost, "day-cost"),
-    )
-    if all(getattr(changes, field.name) is None for field in fields(changes)):
+    changes: dict[LimitName, LimitValue] = {}
+    if concurrency is not None:
+        changes["max_concurrency"] = _count(concurrency, "concurrency", _LARGEST_CONCURRENCY)
+    if day_tokens is not None:
+        changes["day_tokens"] = _count(day_tokens, "day-tokens", _LARGEST)
+    if day_cost is not None:
+        changes["day_cost_usd"] = _money(day_cost, "day-cost")
+    if not changes:
         raise InvalidInputError("Say what to set: --concurrency, --day-tokens or --day-cost.")
     return changes
 
 
-def _word(text: str) -> Word | None:
-    return Word(text) if text in set(Word) else None
-
-
-def _count(text: str, option: str, largest: int) -> int | Word:
-    if (word := _word(text)) is not None:
-        return word
+def _count(text: str, option: str, largest: int) -> int | LimitKeyword:
+    if text in set(LimitKeyword):
+        return LimitKeyword(text)
     digits = text.replace("_", "")
     if digits.isascii() and digits.isdigit() and 1 <= int(digits[:20]) <= largest:
         return int(digits)
@@ -119,23 +99,20 @@ def _count(text: str, option: str, largest: int) -> int | Word:
     )
 
 
-def _money(text: str, option: str) -> Decimal | Word:
-    if (word := _word(text)) is not None:
-        return word
+def _money(text: str, option: str) -> Decimal | LimitKeyword:
+    if text in set(LimitKeyword):
+        return LimitKeyword(text)
     try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        amount = Decimal(0)
-    if not amount.is_finite() or not 0 < amount <= _LARGEST:
+        return Dollars().parse(text, option)
+    except InvalidInputError:
         raise InvalidInputError(
             f"--{option} is an amount of US dollars above 0, none or default; not {text[:60]!r}.",
             field=option,
-        )
-    return amount
+        ) from None
 
 
-def _refuse_default(value: int | Decimal | Word, whose: str) -> None:
-    if value is Word.DEFAULT:
+def _refuse_default(value: LimitValue, whose: str) -> None:
+    if value is LimitKeyword.DEFAULT:
         raise InvalidInputError(
             f"'default' is what everybody has, and can be set for one person only; for {whose} "
             "write 'none' to take the limit away."
