@@ -29,6 +29,8 @@ from rota.services.agents.prices import CurrentPrices, ModelPriceService
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
 from rota.services.operations.agent_hosts import AgentHost, AgentHosts
+from rota.services.runs.attempt import Workbench
+from rota.services.runs.batches import BATCH_SIZE
 from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
 from rota.services.schedules.firing import Scheduler
 from rota.store.database import Database
@@ -238,7 +240,8 @@ class Workshop:
 
             return ToolContext(user_id, now, secret, mail_folder, httpx.AsyncClient())
 
-        return ScheduledExecutionService(
+        batch_size = options.pop("batch_size", BATCH_SIZE)
+        bench = Workbench(
             self.database,
             notifications or NotificationService(self.database),
             registry=registry or self.toolbox.registry(),
@@ -248,6 +251,7 @@ class Workshop:
             **{"cipher": CIPHER, "prices": CurrentPrices(ModelPriceService(self.database))}
             | options,
         )
+        return ScheduledExecutionService(bench, batch_size=batch_size)
 
     def hosts(self, url: str, *, blocked_after: float = 10.0, **options: Any) -> AgentHosts:
         """Return what a worker executes runs on, with loops, pools and services of its own."""

@@ -70,6 +70,7 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
     from rota.engine.queue import QueueWorker
     from rota.services.operations.agent_hosts import AgentHost, AgentHosts
     from rota.services.operations.background_tasks import BackgroundTaskService
+    from rota.services.runs.attempt import Workbench
     from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
 
     logs.begin()
@@ -114,7 +115,7 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
 
         prices = CurrentPrices(ModelPriceService(database))
         await prices()
-        execution = ScheduledExecutionService(
+        bench = Workbench(
             database,
             NotificationService(database),
             registry=registry,
@@ -124,9 +125,9 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
             prices=prices,
             unwrapped_tools=settings.unwrapped_tools,
             callables=callables,
-            batch_size=settings.group_size,
             cipher=cipher_of(settings),
         )
+        execution = ScheduledExecutionService(bench, batch_size=settings.group_size)
         return AgentHost(loop, execution, stack.aclose)
 
     hosts = AgentHosts(open_host)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -61,16 +61,12 @@ class Budget:
         """Count what a model call used; `counted_today`: the day's figures have it already."""
         self.spent = self.spent + spent
         if not counted_today and spent:
-            self.days = tuple(
-                DayBudget(day.whose, day.limits, day.spent + spent) for day in self.days
-            )
+            self.days = tuple(replace(day, spent=day.spent + spent) for day in self.days)
         self._warn()
 
     def set_days(self, spent: Mapping[str, Spent]) -> None:
         """Take over what the database has counted, by `whose`: other runs' use is in it."""
-        self.days = tuple(
-            DayBudget(day.whose, day.limits, spent.get(day.whose, day.spent)) for day in self.days
-        )
+        self.days = tuple(replace(day, spent=spent.get(day.whose, day.spent)) for day in self.days)
         self._warn()
 
     def advice(self) -> str | None:
@@ -83,19 +79,18 @@ class Budget:
         )
 
     def _counted(self) -> list[tuple[LimitKind, str, Any, Any]]:
-        counted: list[tuple[LimitKind, str, Any, Any]] = []
-        if self.limits.steps is not None:
-            counted.append(("steps", "", self.steps, self.limits.steps))
-        if self.limits.tokens is not None:
-            counted.append(("tokens", "", self.spent.tokens, self.limits.tokens))
-        if self.limits.cost_usd is not None:
-            counted.append(("cost", "", self.spent.cost_usd, self.limits.cost_usd))
+        """Return what is limited: its kind, whose it is, how much was used, and the limit."""
+        counted: list[tuple[LimitKind, str, Any, Any]] = [
+            ("steps", "", self.steps, self.limits.steps),
+            ("tokens", "", self.spent.tokens, self.limits.tokens),
+            ("cost", "", self.spent.cost_usd, self.limits.cost_usd),
+        ]
         for day in self.days:
-            if day.limits.tokens is not None:
-                counted.append(("day_tokens", day.whose, day.spent.tokens, day.limits.tokens))
-            if day.limits.cost_usd is not None:
-                counted.append(("day_cost", day.whose, day.spent.cost_usd, day.limits.cost_usd))
-        return counted
+            counted += [
+                ("day_tokens", day.whose, day.spent.tokens, day.limits.tokens),
+                ("day_cost", day.whose, day.spent.cost_usd, day.limits.cost_usd),
+            ]
+        return [row for row in counted if row[-1] is not None]
 
     def _warn(self) -> None:
         for kind, whose, used, limit in self._counted():

@@ -1,4 +1,8 @@
-"""Where a run's steps are kept, as the journal needs it, and what a run has done so far."""
+"""What the journal works with: who keeps a run's steps, and what the run has done so far.
+
+`services/runs/step_log` is the `StepRecorder` of an attempt. When a step is recorded is decided in
+`journal`; what a step is, in domain/runs/steps.
+"""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,28 +103,19 @@ def _what_becomes_of(run_id: RunId | None) -> str:
     return f"the run {run_id} goes on where `rota up` or a worker runs."
 
 
-class _working:  # noqa: N801  used as a context manager, like a function
+@asynccontextmanager
+async def _working(app: App) -> AsyncIterator[None]:
     """Admit and execute runs in this process, without firing schedules, for the block."""
+    from rota.bootstrap.background import background
 
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self._stack = AsyncExitStack()
-        self._stop = asyncio.Event()
-
-    async def __aenter__(self) -> None:
-        from rota.bootstrap.background import background
-
-        tasks = await self._stack.enter_async_context(background(self._app))
+    stop = asyncio.Event()
+    async with background(app) as tasks:
         loops = [
-            asyncio.create_task(tasks.run_admission(self._stop)),
-            asyncio.create_task(tasks.run_worker(self._stop)),
+            asyncio.create_task(tasks.run_admission(stop)),
+            asyncio.create_task(tasks.run_worker(stop)),
         ]
-
-        async def finish() -> None:
-            self._stop.set()
+        try:
+            yield
+        finally:
+            stop.set()
             await asyncio.gather(*loops)
-
-        self._stack.push_async_callback(finish)
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self._stack.aclose()

@@ -22,7 +22,7 @@ from rota.services.operations.agent_hosts import AgentHost, AgentHosts
 from rota.services.operations.chores import Chore, cancel, first_of, repeat, reporting
 from rota.services.operations.health import CHECK_EVERY, SchedulerWatch
 from rota.services.operations.scheduler_loop import SchedulerLoop
-from rota.services.runs.intake import Taken
+from rota.services.runs.intake import TakenRun
 from rota.services.runs.scheduled_execution_service import ScheduledExecutionService
 from rota.store.database import Database
 from rota.store.runs import rows as run_rows
@@ -176,7 +176,7 @@ class BackgroundTaskService:
         schedule: Schedule | None,
         run: Run | None = None,
         *,
-        taken: Taken | None = None,
+        taken: TakenRun | None = None,
         execution: ScheduledExecutionService | None = None,
     ) -> Outcome:
         """Hand a schedule's run to ScheduledExecutionService (SPEC-003, AC-9).

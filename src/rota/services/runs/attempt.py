@@ -52,7 +52,7 @@ from rota.domain.runs.run import FencedError, ResultStatus
 from rota.security.gate.calls import ApprovalContext
 from rota.security.gate.guard import GateGuard
 from rota.security.gate.policy import CallPolicy
-from rota.security.gate.tool_wrapper import WrappedTools, WrappingFailure, wrap_tools_with_approval
+from rota.security.gate.tool_wrapper import WrappedTools, wrap_tools_with_approval
 from rota.security.secrets.encryption import Cipher
 from rota.services.agents.option_checks import NO_DRY_RUN
 from rota.services.approvals.held_calls import HeldCalls
@@ -62,7 +62,7 @@ from rota.services.runs.action_run import ActionRun
 from rota.services.runs.call_ledger import CallLedger
 from rota.services.runs.deadline import Deadline
 from rota.services.runs.endings import Ending
-from rota.services.runs.intake import Taken
+from rota.services.runs.intake import TakenRun
 from rota.services.runs.journal_writer import SCHEDULES, YOURS, WriteBuffer
 from rota.services.runs.policy import policy_of
 from rota.services.runs.step_log import StepLog
@@ -123,7 +123,7 @@ class _Setup:
 class Attempt:
     """Runs a run that this process has taken, once."""
 
-    def __init__(self, bench: Workbench, taken: Taken, buffer: WriteBuffer) -> None:
+    def __init__(self, bench: Workbench, taken: TakenRun, buffer: WriteBuffer) -> None:
         self._bench = bench
         self._taken = taken
         self._buffer = buffer
@@ -133,6 +133,7 @@ class Attempt:
         self.options = RunOptions()
         self.policy = CallPolicy()
         self._declarations: dict[str, ToolDeclaration] = {}
+        self._warnings: list[str] = []
 
     async def run(self) -> Ending:
         """Return how it ended.
@@ -150,27 +151,23 @@ class Attempt:
     async def _run(self) -> Ending:
         claim = self._taken.claim
         if claim.attempt - claim.hand_overs > MAX_ATTEMPTS:
-            progress = self._earlier_progress()
             message = (
                 f"Given up after {MAX_ATTEMPTS} attempts: each time the worker that ran this "
                 "agent died before it finished."
             )
-            return replace(endings.stopped_early(progress, message), progress=progress)
+            return endings.stopped_early(self._earlier_progress(), message)
         if claim.cancel_reason is not None:
-            progress = self._earlier_progress()
-            return replace(endings.cancelled(progress, claim.cancel_reason), progress=progress)
+            return endings.cancelled(self._earlier_progress(), claim.cancel_reason)
         try:
             setup = self._set_up()
             journal, prices = await self._journal(setup)
             unpriced = _unpriced(setup, journal.budget, prices)
             if unpriced is not None:
                 return Ending(ResultStatus.ERROR, unpriced, extra={"setup_required": "price"})
-        except SetupRequiredError as error:
-            return endings.needs_setup(error)
         except UnavailableError:  # the database is away: the next attempt reads it
             raise
         except RotaError as error:
-            return Ending(ResultStatus.ERROR, error.message)
+            return endings.refused(error)
         return await self._within_limits(setup, journal)
 
     def _action_run(self) -> ActionRun:
@@ -259,11 +256,10 @@ class Attempt:
         )
 
     async def _within_limits(self, setup: _Setup, journal: Journal) -> Ending:
-        warnings: tuple[str, ...] = ()
         try:
             async with Deadline(setup.limits, used=self._steps.earlier_seconds) as deadline:
                 journal.moved = deadline.moved
-                ending, warnings = await self._work(setup, journal)
+                ending = await self._work(setup, journal)
         except FencedError:
             raise
         except asyncio.CancelledError:
@@ -295,12 +291,12 @@ class Attempt:
         return replace(
             ending,
             progress=journal.progress,
-            warnings=(*warnings, *journal.budget.warnings, *ending.warnings),
+            warnings=(*self._warnings, *journal.budget.warnings, *ending.warnings),
             extra={"model": setup.configuration.model, **ending.extra},
         )
 
-    async def _work(self, setup: _Setup, journal: Journal) -> tuple[Ending, tuple[str, ...]]:
-        """Build, gate and run the agent; returns its ending and what its owner is warned of."""
+    async def _work(self, setup: _Setup, journal: Journal) -> Ending:
+        """Build, gate and run the agent."""
         bench, configuration = self._bench, setup.configuration
         executor, built = self._build(setup)
         # The journal has the same mapping: what holds for a tool is known once it is built.
@@ -317,11 +313,11 @@ class Attempt:
             policy=self.policy,
         )
         wrapped = wrap_tools_with_approval(built.tools, context)
-        admitted, warnings = self._unwrapped(wrapped, context)
+        admitted = self._unwrapped(wrapped)
         tools: Tools = (*wrapped.tools, *admitted)
-        warnings = (*warnings, *built.warnings)
+        self._warnings += built.warnings
         if executor is not None:
-            warnings = (*warnings, *executor.warnings)
+            self._warnings += executor.warnings
 
         def run_context() -> RunContext:
             return RunContext.make(
@@ -333,12 +329,12 @@ class Attempt:
             )
 
         if self._taken.run.action_id is not None:
-            return await self._action_run().execute(tools, journal), warnings
+            return await self._action_run().execute(tools, journal)
         found: object = None
         if setup.options.precheck is not None:
             found = await self._precheck(setup.options.precheck, run_context, tools, journal)
             if is_nothing(found):
-                return _nothing_to_do(setup.options), warnings
+                return _nothing_to_do(setup.options)
         prompt = with_checklist(
             self._taken.run.prompt, setup.options.checklist, setup.options.quiet
         )
@@ -360,7 +356,7 @@ class Attempt:
                 earlier=earlier,
             )
 
-        return await self._deliver(ask, prompt, setup, journal), warnings
+        return await self._deliver(ask, prompt, setup, journal)
 
     def _build(self, setup: _Setup) -> tuple[AgentExecutor | None, BuiltTools]:
         """Build the agent and its tools; one that is the operator's own code has tools alone."""
@@ -393,14 +389,19 @@ class Attempt:
         reply = await ask(prompt, ())
         journal.check_parked()
         problems = contract.check(reply.text) if contract is not None else ()
-        if contract is not None and problems and not reply.cut and not _is_quiet(reply, options):
+        if (
+            contract is not None
+            and problems
+            and not reply.cut
+            and not endings.is_quiet_by(options, reply.text)
+        ):
             reply = await ask(contract.correction(problems), reply.messages)
             journal.check_parked()
             problems = contract.check(reply.text)
         if reply.cut:
             message = "The model's output limit cut the answer."
             return endings.stopped_early(replace(journal.progress, texts=[reply.text]), message)
-        if problems and not _is_quiet(reply, options):
+        if problems and not endings.is_quiet_by(options, reply.text):
             message = f"The answer is not what the schedule demands: {' '.join(problems)}"
             ending = endings.stopped_early(replace(journal.progress, texts=[reply.text]), message)
             return replace(ending, extra={**ending.extra, "contract": "missed"})
@@ -457,30 +458,27 @@ class Attempt:
             log.warning("cancel_reason_unknown", run_id=str(self._taken.run.id), error=str(error))
             return None
 
-    def _unwrapped(
-        self, wrapped: WrappedTools, context: ApprovalContext
-    ) -> tuple[Tools, tuple[str, ...]]:
+    def _unwrapped(self, wrapped: WrappedTools) -> Tools:
         """Decide on tools that could not be wrapped: readers run, others are withheld."""
-        admitted: list[WrappingFailure] = []
-        warnings: list[str] = []
+        admitted: Tools = ()
         for failure in wrapped.failures:
-            declaration = context.declarations.get(failure.tool_name)
+            name, declaration = failure.tool_name, self._declarations.get(failure.tool_name)
             reads_only = declaration is not None and declaration.read_only
             log.warning(
                 "tool_wrapping_failed",
-                run_id=str(context.run_id),
-                tool=failure.tool_name,
+                run_id=str(self._taken.run.id),
+                tool=name,
                 error=failure.error,
             )
             is_let_in = self._bench.unwrapped_tools == "allow" and not self.policy.is_dry_run
             if reads_only or is_let_in:
-                admitted.append(failure)
-                warnings.append(f"{failure.tool_name} ran without the approval system.")
+                admitted = (*admitted, failure.tool)
+                self._warnings.append(f"{name} ran without the approval system.")
             else:
-                warnings.append(
-                    f"{failure.tool_name} was withheld: the approval system could not wrap it."
+                self._warnings.append(
+                    f"{name} was withheld: the approval system could not wrap it."
                 )
-        return tuple(failure.tool for failure in admitted), tuple(warnings)
+        return admitted
 
 
 def _callable_name(configuration: AgentConfiguration) -> str | None:
@@ -489,16 +487,11 @@ def _callable_name(configuration: AgentConfiguration) -> str | None:
     return named if named != configuration.model else None
 
 
-def _is_quiet(reply: AgentReply, options: RunOptions) -> bool:
-    return endings.answered(reply.text, options).quiet
-
-
 def _nothing_to_do(options: RunOptions) -> Ending:
     """Return the ending of a run whose pre-check found nothing: stored, and not announced."""
     return Ending(
         ResultStatus.SUCCESS,
         options.quiet or "OK",
-        quiet=True,
         extra={"quiet": True, "precheck": "found nothing; the agent was not asked"},
     )
 

@@ -31,8 +31,8 @@ PASSING: Final = frozenset({"rate_limit", "timeout", "unavailable"})
 class Ending:
     """How an attempt ended, before it is stored.
 
-    `pause_note`: its schedule is paused, and why. `quiet`: nobody need hear of it. `passing`: the
-    same run may well succeed later.
+    `pause_note`: its schedule is paused, and why. `passing`: the same run may well succeed later.
+    `extra` goes into the result's metadata.
     """
 
     status: ResultStatus
@@ -40,25 +40,19 @@ class Ending:
     progress: Progress = field(default_factory=Progress)
     warnings: tuple[str, ...] = ()
     pause_note: str | None = None
-    quiet: bool = False
     passing: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def answered(text: str, options: RunOptions) -> Ending:
     """Return the ending of an agent that finished."""
-    quiet = options.quiet is not None and is_quiet(text, options.quiet)
-    return Ending(ResultStatus.SUCCESS, text, quiet=quiet, extra={"quiet": True} if quiet else {})
+    extra = {"quiet": True} if is_quiet_by(options, text) else {}
+    return Ending(ResultStatus.SUCCESS, text, extra=extra)
 
 
-def needs_setup(error: SetupRequiredError) -> Ending:
-    """Return the ending of a run that cannot work until somebody sets something up."""
-    return Ending(
-        ResultStatus.ERROR,
-        error.message,
-        pause_note=error.message,
-        extra={"setup_required": error.what},
-    )
+def is_quiet_by(options: RunOptions, answer: str) -> bool:
+    """Return whether an answer is the one of which nobody need hear."""
+    return options.quiet is not None and is_quiet(answer, options.quiet)
 
 
 def limited(error: LimitReachedError, progress: Progress) -> Ending:
@@ -68,10 +62,14 @@ def limited(error: LimitReachedError, progress: Progress) -> Ending:
 
 
 def refused(error: RotaError) -> Ending:
-    """Return the ending for an error that rota raised on purpose while the agent ran."""
-    if isinstance(error, SetupRequiredError):
-        return needs_setup(error)
-    return Ending(ResultStatus.ERROR, error.message)
+    """Return the ending for an error that rota raised on purpose.
+
+    Where something has to be set up first, no run of the schedule can work: it is paused.
+    """
+    if not isinstance(error, SetupRequiredError):
+        return Ending(ResultStatus.ERROR, error.message)
+    extra = {"setup_required": error.what}
+    return Ending(ResultStatus.ERROR, error.message, pause_note=error.message, extra=extra)
 
 
 def failed(error: Exception, *, callable_name: str | None = None) -> Ending:
@@ -100,8 +98,9 @@ def stopped_early(progress: Progress, message: str) -> Ending:
     """Return the ending of a run that stopped before it was done: partial, if it said anything."""
     kept = "\n\n".join(text for text in progress.texts if text.strip())
     if not kept:
-        return Ending(ResultStatus.ERROR, message, extra={"stopped": message})
-    return Ending(ResultStatus.PARTIAL, kept, warnings=(message,), extra={"stopped": message})
+        return Ending(ResultStatus.ERROR, message, progress, extra={"stopped": message})
+    extra = {"stopped": message}
+    return Ending(ResultStatus.PARTIAL, kept, progress, warnings=(message,), extra=extra)
 
 
 def cancelled(progress: Progress, reason: str) -> Ending:
@@ -130,7 +129,6 @@ def rehearsed(ending: Ending, calls: Sequence[Rehearsed]) -> Ending:
         ending,
         content=content,
         pause_note=None,
-        quiet=False,
         passing=False,
         extra={**ending.extra, "dry_run": [call.as_json() for call in calls]},
     )

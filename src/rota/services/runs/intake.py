@@ -21,7 +21,7 @@ from rota.store.runs.rows import insert_manual_run
 
 
 @dataclass(frozen=True, slots=True)
-class Taken(ClaimedRun):
+class TakenRun(ClaimedRun):
     """A run that this process holds; `earlier` is the journal of earlier attempts."""
 
     earlier: tuple[Step, ...] = ()
@@ -43,15 +43,15 @@ class Intake:
         more_to_come: Callable[[int], bool],
     ) -> None:
         self._database = database
-        self._batches = Batcher[RunId, Taken | None](
+        self._batches = Batcher[RunId, TakenRun | None](
             self._take_all, size=size, more_to_come=more_to_come, drop_cancelled=True
         )
 
-    async def take(self, run_id: RunId) -> Taken | None:
+    async def take(self, run_id: RunId) -> TakenRun | None:
         """Begin a new attempt of a run; None for one that is over, or gone."""
         return await self._batches.submit(run_id)
 
-    async def take_new(self, schedule: Schedule) -> Taken:
+    async def take_new(self, schedule: Schedule) -> TakenRun:
         """Make a manual run of a schedule and take it, before any scheduler may admit it."""
         async with self._database.transaction() as conn:
             run_id = await insert_manual_run(conn, schedule)
@@ -60,14 +60,14 @@ class Intake:
             raise RuntimeError("a run was written and cannot be claimed")
         return replace(taken, schedule=schedule)
 
-    async def _take_all(self, run_ids: Sequence[RunId]) -> Sequence[Taken | None]:
+    async def _take_all(self, run_ids: Sequence[RunId]) -> Sequence[TakenRun | None]:
         # No transaction: should the reads fail, a claim that stays costs no more than an attempt.
         async with self._database.pipelined() as conn:
             return await self._taken(conn, run_ids)
 
-    async def _taken(self, conn: Connection, run_ids: Sequence[RunId]) -> list[Taken | None]:
+    async def _taken(self, conn: Connection, run_ids: Sequence[RunId]) -> list[TakenRun | None]:
         claimed = await claim_runs(conn, sorted(set(run_ids)))
-        taken: list[Taken | None] = []
+        taken: list[TakenRun | None] = []
         for run_id in run_ids:
             found = claimed.pop(run_id, None)  # a run that is asked for twice is taken once
             if found is None:
@@ -75,5 +75,5 @@ class Intake:
                 continue
             is_first = found.claim.attempt == 1
             earlier = () if is_first else await journal_rows.fetch_steps(conn, run_id)
-            taken.append(Taken(**row_of(found), earlier=earlier))
+            taken.append(TakenRun(**row_of(found), earlier=earlier))
         return taken

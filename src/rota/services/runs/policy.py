@@ -1,4 +1,7 @@
-"""The rules on the calls of a run: those that were read with it, and how they are read again."""
+"""Makes what judges the calls of an attempt, of the rules that were read with its run.
+
+Here is how the rules are read again and their uses counted; security/gate/policy judges by them.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from rota.domain.approvals.verdict import Circumstances
 from rota.domain.ids import RuleId
 from rota.domain.runs.options import RunOptions
 from rota.security.gate.policy import CallPolicy
-from rota.services.runs.intake import Taken
+from rota.services.runs.intake import TakenRun
 from rota.store.approvals import rules as rows
 from rota.store.database import Database
 
 
 def policy_of(
-    database: Database, taken: Taken, clock: Callable[[], datetime], options: RunOptions
+    database: Database, taken: TakenRun, clock: Callable[[], datetime], options: RunOptions
 ) -> CallPolicy:
     """Return what judges the calls of an attempt of a run that was just taken."""
     run, now = taken.run, clock()

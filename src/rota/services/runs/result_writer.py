@@ -7,8 +7,8 @@ within five milliseconds; one that cannot be stored fails alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -20,13 +20,12 @@ from rota.domain.ids import ResultId
 from rota.domain.notifications.notification import Category, NewNotification
 from rota.domain.runs.options import MOST_RETRIES, RunOptions
 from rota.domain.runs.run import FencedError, Outcome, ResultStatus, Trigger
-from rota.domain.schedules.schedule import Schedule
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
 from rota.security.secrets.redaction import redact_error
 from rota.services.notifications.service import NotificationService, draft
 from rota.services.runs.batches import BATCH_SIZE, BATCH_WAIT, Batcher
 from rota.services.runs.endings import Ending, metadata_of, notices_of
-from rota.services.runs.intake import Taken
+from rota.services.runs.intake import TakenRun
 from rota.services.runs.journal_writer import WriteBuffer
 from rota.store.approvals import actions as action_rows
 from rota.store.database import Connection, Database
@@ -53,16 +52,11 @@ log = structlog.get_logger(__name__)
 class FinishedAttempt:
     """An attempt that is over, to be stored with what its buffer has left."""
 
-    taken: Taken
+    taken: TakenRun
     buffer: WriteBuffer
     options: RunOptions
     ending: Ending
     duration_ms: int
-
-    @property
-    def schedule(self) -> Schedule | None:
-        """The schedule that it belongs to."""
-        return self.taken.schedule
 
 
 Left = Mapping[FinishedAttempt, JournalRows]
@@ -78,14 +72,12 @@ class ResultWriter:
         notifications: NotificationService,
         *,
         clock: Callable[[], datetime],
-        random: Callable[[], float],
         more_to_come: Callable[[int], bool],
         batch_size: int = BATCH_SIZE,
     ) -> None:
         self._database = database
         self._notifications = notifications
         self._clock = clock
-        self._random = random
         self._batches = Batcher[FinishedAttempt, Outcome](
             self._store_all, size=batch_size, wait=BATCH_WAIT, more_to_come=more_to_come
         )
@@ -119,13 +111,15 @@ class ResultWriter:
         try:
             async with self._database.transaction() as conn:
                 outcomes, notices = await self._write(conn, batch, left)
-                with _telling():
+                try:
                     await self._notifications.write(conn, [n for own in notices for n in own])
+                except Exception as error:
+                    text = redact_error(error, 500)
+                    log.warning("notifications_failed", count=len(batch), error=text)
+                    raise _UntoldError from error
                 return outcomes
-        except _UntoldError as error:
-            log.warning(
-                "notifications_failed", count=len(batch), error=redact_error(error.reason, 500)
-            )
+        except _UntoldError:
+            pass
         async with self._database.transaction() as conn:
             outcomes, notices = await self._write(conn, batch, left)
             return [
@@ -160,8 +154,10 @@ class ResultWriter:
                 *notices_of(
                     outcome,
                     attempt.taken.run.user_id,
-                    attempt.schedule.name if attempt.schedule else None,
-                    attempt.schedule.result_category if attempt.schedule else Category.AGENT_RESULT,
+                    attempt.taken.schedule.name if attempt.taken.schedule else None,
+                    attempt.taken.schedule.result_category
+                    if attempt.taken.schedule
+                    else Category.AGENT_RESULT,
                     requests.get(outcome.run_id, ()),
                 ),
                 *pauses[attempt],
@@ -172,7 +168,7 @@ class ResultWriter:
 
     async def _outcome(self, conn: Connection, attempt: FinishedAttempt) -> Outcome:
         """Return the outcome to store; a retry of the run is written, where it is to be retried."""
-        ending, schedule, run = attempt.ending, attempt.schedule, attempt.taken.run
+        ending, schedule, run = attempt.ending, attempt.taken.schedule, attempt.taken.run
         text = ending.content
         if ending.pause_note is not None and schedule is not None:
             text = f"{text} {PAUSED.format(schedule.name)}"
@@ -202,7 +198,7 @@ class ResultWriter:
         if not attempt.ending.passing or left < 1:
             return {}
         # Those that failed together part ways.
-        times = [now + delay * (1 + 0.2 * self._random()) for delay in RETRY_DELAYS]
+        times = [now + delay * (1 + 0.2 * random.random()) for delay in RETRY_DELAYS]
         retry = await run_rows.insert_retry(
             conn,
             run,
@@ -219,7 +215,7 @@ class ResultWriter:
 
     async def _pause(self, conn: Connection, attempt: FinishedAttempt) -> list[NewNotification]:
         """Pause the schedule if this ending asks for it; returns what its owner is yet to hear."""
-        schedule, ending = attempt.schedule, attempt.ending
+        schedule, ending = attempt.taken.schedule, attempt.ending
         if schedule is None:
             return []
         if ending.pause_note is not None:
@@ -260,18 +256,6 @@ class ResultWriter:
 
 class _UntoldError(Exception):
     """Notifications could not be written."""
-
-    def __init__(self, reason: Exception) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-
-
-@contextmanager
-def _telling() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise _UntoldError(error) from error
 
 
 def _counts(attempt: FinishedAttempt) -> bool:

@@ -6,33 +6,23 @@ SPEC-003, AC-2 to AC-6. Whatever happens to the agent, one result is stored: an 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import structlog
 
-from rota.agents.graph.executor import ModelFactory
-from rota.agents.models.prices import PriceTable
-from rota.agents.own_code.registered import RegisteredCallable
-from rota.agents.tools.context import ToolRegistry
 from rota.domain.errors import ConflictError, RotaError, SuspendedError
 from rota.domain.ids import RunId, UserId
 from rota.domain.runs.run import FencedError, Outcome, Run
 from rota.domain.schedules.schedule import Schedule
-from rota.security.secrets.encryption import Cipher
-from rota.services.notifications.service import NotificationService
-from rota.services.runs.attempt import Attempt, ToolContextFactory, UnwrappedTools, Workbench
+from rota.services.runs.attempt import Attempt, Workbench
 from rota.services.runs.batches import BATCH_SIZE
 from rota.services.runs.endings import notices_of
-from rota.services.runs.intake import Intake, Taken
+from rota.services.runs.intake import Intake, TakenRun
 from rota.services.runs.journal_writer import JournalWriter, WriteBuffer
 from rota.services.runs.result_writer import FinishedAttempt, ResultWriter
 from rota.store.approvals import actions as action_rows
-from rota.store.database import Database
 from rota.store.runs import results as result_rows
 from rota.store.runs import rows as run_rows
 
@@ -42,52 +32,24 @@ log = structlog.get_logger(__name__)
 class ScheduledExecutionService:
     """Executes runs on one event loop; holds no state that matters between them."""
 
-    def __init__(
-        self,
-        database: Database,
-        notifications: NotificationService,
-        *,
-        registry: ToolRegistry,
-        tool_context: ToolContextFactory,
-        models: ModelFactory,
-        clock: Callable[[], datetime],
-        prices: Callable[[], Awaitable[PriceTable]],
-        callables: Mapping[str, RegisteredCallable] | None = None,
-        unwrapped_tools: UnwrappedTools = "withhold",
-        batch_size: int = BATCH_SIZE,
-        cipher: Cipher | None = None,
-    ) -> None:
-        self._database = database
-        self._notifications = notifications
-        self._bench = Workbench(
-            database=database,
-            notifications=notifications,
-            registry=registry,
-            tool_context=tool_context,
-            models=models,
-            clock=clock,
-            prices=prices,
-            callables=callables or {},
-            unwrapped_tools=unwrapped_tools,
-            cipher=cipher,
-        )
-        self._journals = JournalWriter(database, batch_size=batch_size)
+    def __init__(self, bench: Workbench, *, batch_size: int = BATCH_SIZE) -> None:
+        self._bench = bench
+        self._journals = JournalWriter(bench.database, batch_size=batch_size)
         self._taking = 0
         self._under_way = 0
         self._intake = Intake(
-            database, size=batch_size, more_to_come=lambda waiting: waiting < self._taking
+            bench.database, size=batch_size, more_to_come=lambda waiting: waiting < self._taking
         )
         self._writer = ResultWriter(
-            database,
-            notifications,
-            clock=clock,
-            random=random.random,
+            bench.database,
+            bench.notifications,
+            clock=bench.clock,
             batch_size=batch_size,
             more_to_come=lambda waiting: waiting < self._under_way,
         )
 
     async def execute(
-        self, schedule: Schedule, run: Run | None = None, *, taken: Taken | None = None
+        self, schedule: Schedule, run: Run | None = None, *, taken: TakenRun | None = None
     ) -> Outcome:
         """Execute a schedule's agent and return the stored outcome.
 
@@ -104,12 +66,12 @@ class ScheduledExecutionService:
             return await self._stored_outcome(run.id)
         return await self._execute(replace(taken, schedule=schedule))
 
-    async def execute_run(self, run: Run, *, taken: Taken | None = None) -> Outcome:
+    async def execute_run(self, run: Run, *, taken: TakenRun | None = None) -> Outcome:
         """Execute a run that belongs to no schedule (any more), like `execute`."""
         taken = taken or await self.take(run.id)
         return await (self._execute(taken) if taken else self._stored_outcome(run.id))
 
-    async def take(self, run_id: RunId) -> Taken | None:
+    async def take(self, run_id: RunId) -> TakenRun | None:
         """Begin a new attempt of a run; None for one that is over, or gone."""
         self._taking += 1
         try:
@@ -119,13 +81,13 @@ class ScheduledExecutionService:
 
     async def write_missing_notifications(self, *, limit: int = 100) -> int:
         """Write notifications that failed when their results were stored; returns how many."""
-        async with self._database.transaction() as conn:
+        async with self._bench.database.transaction() as conn:
             missing = await result_rows.claim_unnotified(conn, limit=limit)
             requests = await action_rows.list_waiting_requests(
                 conn, [RunId(r.run_id) for r in missing]
             )
             for result in missing:
-                await self._notifications.write(
+                await self._bench.notifications.write(
                     conn,
                     notices_of(
                         result.outcome,
@@ -137,7 +99,7 @@ class ScheduledExecutionService:
                 )
         return len(missing)
 
-    async def _execute(self, taken: Taken) -> Outcome:
+    async def _execute(self, taken: TakenRun) -> Outcome:
         started = time.perf_counter()
         day = self._bench.clock().astimezone(ZoneInfo(taken.owner_zone)).date()
         buffer = WriteBuffer(self._journals, taken.run, taken.claim, day=day)
@@ -164,12 +126,12 @@ class ScheduledExecutionService:
         """Park a run, and tell its owner what it waits for."""
         run = buffer.run
         await buffer.flush()
-        async with self._database.transaction() as conn:
+        async with self._bench.database.transaction() as conn:
             if (is_parked := await run_rows.suspend_run(conn, buffer.claim)) is None:
                 raise FencedError("Another attempt has taken this run.")
             pending = (await action_rows.list_waiting_requests(conn, [run.id])).get(run.id, ())
             if pending:
-                await self._notifications.notify_pending_actions(
+                await self._bench.notifications.notify_pending_actions(
                     run.user_id,
                     len(pending),
                     agent_name=run.agent_name,
@@ -183,7 +145,7 @@ class ScheduledExecutionService:
         """Write what is journalled so far; an attempt that lost the run has nothing to write."""
         try:
             await buffer.flush()
-            async with self._database.connection() as conn:
+            async with self._bench.database.connection() as conn:
                 await run_rows.count_hand_over(conn, buffer.claim)
         except FencedError:
             return
@@ -191,7 +153,7 @@ class ScheduledExecutionService:
             log.warning("journal_flush_failed", run_id=str(buffer.run.id), error=str(error))
 
     async def _stored_outcome(self, run_id: RunId) -> Outcome:
-        async with self._database.connection() as conn:
+        async with self._bench.database.connection() as conn:
             result = await result_rows.fetch_result_of_run(conn, run_id)
         if result is None:
             raise ConflictError("This run was cancelled; it cannot be executed.")

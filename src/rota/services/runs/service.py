@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
@@ -99,13 +98,11 @@ class RunService:
         run_id: RunId,
         *,
         limit: timedelta,
-        meanwhile: Callable[[], Awaitable[None]] | None = None,
     ) -> Result | None:
         """Wait for a run's result, as the person; None when `limit` is over first.
 
-        `meanwhile` is awaited between looks, to show progress. Raises SuspendedError for a run that
-        waits for a decision, and ConflictError for one that was cancelled before it began: it has
-        no result.
+        Raises SuspendedError for a run that waits for a decision, and ConflictError for one that
+        was cancelled before it began: it has no result.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit.total_seconds()
@@ -120,8 +117,6 @@ class RunService:
                     raise SuspendedError
                 case (RunStatus.CANCELLED, reason):
                     raise ConflictError(f"The run was cancelled before it began: {reason}.")
-            if meanwhile is not None:
-                await meanwhile()
             await asyncio.sleep(_POLL)
         return None
 
@@ -144,12 +139,6 @@ class RunService:
         async with self._database.acting_as(user_id) as conn:
             found = await _find(conn, reference)
             return found, await journal_rows.fetch_steps(conn, RunId(found.id))
-
-    async def find(self, user_id: UserId, run_id: RunId) -> RunView | None:
-        """Return a run by its id; None where the person has none such."""
-        async with self._database.acting_as(user_id) as conn:
-            found = await run_views.list_runs(conn, prefix=str(run_id), limit=1)
-        return found[0] if found else None
 
     async def cancel(self, user_id: UserId, reference: str, note: str = "") -> RunView:
         """Ask a run to stop and return it.
