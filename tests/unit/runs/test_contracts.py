@@ -322,11 +322,10 @@ def test_instructions_and_corrections_say_what_is_asked_and_what_was_wrong():
     assert contract(sections=["Summary"]).check("## Summary\n\nx") == ()
 
 
-def test_contracts_survive_their_rows():
+def test_contract_has_its_schema_and_its_sections():
     made = contract(TICKETS, ["Summary", " Next steps "])
 
     assert made == OutputContract(TICKETS, ("Summary", "Next steps"))
-    assert parse_contract(json.loads(json.dumps(made.as_json()))) == made
 
 
 @pytest.mark.parametrize(

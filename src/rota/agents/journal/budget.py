@@ -34,11 +34,6 @@ class Budget:
     _warned: set[str] = field(default_factory=set)
 
     @property
-    def counts_the_day(self) -> bool:
-        """Whether what is used must be known at once, to all runs of the day."""
-        return bool(self.days)
-
-    @property
     def counts_money(self) -> bool:
         """Whether a limit in dollars holds: then the price of every model must be known."""
         return self.limits.cost_usd is not None or any(

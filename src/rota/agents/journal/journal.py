@@ -264,7 +264,7 @@ class Journal:
         stored, kept = storable_messages(answers)
         self._count(kept, usage, cost)
         # Other runs of the day must know at once what is left for them.
-        durable = self.budget.counts_the_day
+        durable = bool(self.budget.days)
         await self._end(
             step, "finished", durable=durable, response=stored, usage=usage, cost_usd=cost
         )

@@ -12,13 +12,13 @@ from rota.cli import output
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.option_kinds import in_words, money
 from rota.domain.runs.run import RunStatus
+from rota.domain.runs.steps import BEFORE
 
 if TYPE_CHECKING:
     from rota.domain.runs.steps import Step
     from rota.domain.runs.views import RunView
 
 _SHOWN: Final = 500
-_BEFORE: Final = 0  # `model_step` of what comes before the first model call
 
 
 def status(run: RunView) -> str:
@@ -117,7 +117,7 @@ def print_attempt(attempt: Mapping[str, Any]) -> None:
 
 
 def _place(step: Step) -> str:
-    if step.model_step == _BEFORE and step.kind == "tool":
+    if step.model_step == BEFORE and step.kind == "tool":
         return "0     pre-check"
     if step.kind == "tool":
         return f"{f'{step.model_step}.{step.call_index}':5} tool"

@@ -79,11 +79,6 @@ class OutputContract:
         except NotJsonError as error:
             raise InvalidInputError(error.sentence) from error
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the contract as a row has it."""
-        schema = {"schema": dict(self.schema)} if self.schema is not None else {}
-        return schema | ({"sections": list(self.sections)} if self.sections else {})
-
     def _json_problems(self, answer: str) -> tuple[str, ...]:
         if self.schema is None:
             return ()

@@ -170,11 +170,8 @@ class GatedTool(BaseTool):
             return await super().arun(tool_input, *args, **kwargs)
         finally:
             while self._rejected:
-                await self._reject(self._rejected.pop())
-
-    async def _reject(self, given: Mapping[str, Any]) -> None:
-        why = "its arguments are not what the tool takes"
-        await self._context.ledger.unjudged(self._gated_name, given, "not_run", why)
+                given, why = self._rejected.pop(), "its arguments are not what the tool takes"
+                await self._context.ledger.unjudged(self._gated_name, given, "not_run", why)
 
     async def _arun(
         self, /, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any

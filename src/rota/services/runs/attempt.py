@@ -260,7 +260,7 @@ class Attempt:
             async with Deadline(setup.limits, used=self._steps.earlier_seconds) as deadline:
                 journal.moved = deadline.moved
                 ending = await self._work(setup, journal)
-        except FencedError:
+        except (FencedError, SuspendedError):
             raise
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -272,8 +272,6 @@ class Attempt:
                     raise
                 task.uncancel()
                 ending = endings.cancelled(journal.catch_up(), reason)
-        except SuspendedError:
-            raise
         except LimitReachedError as error:
             ending = endings.limited(error, journal.catch_up())
         except RotaError as error:

@@ -40,7 +40,7 @@ class CallLedger:
 
     def was_held(self, call: ToolCall) -> bool:
         """Return whether only an action decides on this call."""
-        return self._buffer.run.action_id is not None or self._steps.was_held(call.step)
+        return self._buffer.run.action_id is not None or call.step in self._steps.held
 
     async def hold(self, call: ToolCall, verdict: Verdict) -> HoldOutcome:
         """Store a pending action, durably, or find what became of an earlier one."""

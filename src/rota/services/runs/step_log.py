@@ -23,12 +23,16 @@ _HELD: Final = "held"
 
 
 class StepLog:
-    """The `StepRecorder` of one attempt. `account` is what the agent said last beside its calls."""
+    """The `StepRecorder` of one attempt. `account` is what the agent said last beside its calls.
+
+    On the calls that are `held` an action decides, whatever their tools may do by now; for those
+    that are `parked` the run waits.
+    """
 
     def __init__(self, buffer: WriteBuffer, earlier: Sequence[Step] = ()) -> None:
         self._buffer = buffer
         self._earlier = {step.key: step for step in earlier}
-        self._held = {step.key for step in earlier if step.request.get(_HELD)}
+        self.held = {step.key for step in earlier if step.request.get(_HELD)}
         self._begun: dict[StepKey, Step] = {}  # on their way to the gate, and not written yet
         self._marks: dict[StepKey, Literal["held", "unknown"]] = {}
         self._audit: dict[StepKey, list[AuditRow]] = {}
@@ -92,10 +96,6 @@ class StepLog:
         if durable:
             await self._buffer.flush()
 
-    def was_held(self, key: StepKey | None) -> bool:
-        """Return whether an action decides on this call, whatever its tool may do by now."""
-        return key in self._held
-
     def start(self, key: StepKey | None) -> None:
         """Write that a call begins which passed the gate."""
         if key is not None and (begun := self._begun.pop(key, None)) is not None:
@@ -104,7 +104,7 @@ class StepLog:
     def hold(self, key: StepKey | None) -> None:
         """Write that an action decides on a call: no later attempt takes it for one that ran."""
         if key is not None:
-            self._held.add(key)
+            self.held.add(key)
             self.start(key)
 
     def mark(self, key: StepKey, status: Literal["held", "unknown"]) -> None:
@@ -122,7 +122,7 @@ class StepLog:
             self._audit.setdefault(key, []).append(entry)
 
     def _with_mark(self, step: Step) -> Step:
-        if step.key not in self._held:
+        if step.key not in self.held:
             return step
         return replace(step, request={**step.request, _HELD: True})
 
