@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.rules.cron import CronSchedule
+from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
 from tests.unit.schedules.fire_time_oracle import MACROS, MONTHS, WEEKDAYS, Expression, fire_times
 
 pytestmark = pytest.mark.slow
@@ -283,7 +284,10 @@ def check(case: Case) -> None:
     )
     try:
         schedule = CronSchedule.parse(
-            case.expression, case.zone, gap=case.gap, overlap=case.overlap
+            case.expression,
+            case.zone,
+            gap=DstGap(case.gap),
+            overlap=DstOverlap(case.overlap),
         )
     except InvalidInputError:
         assert not expected

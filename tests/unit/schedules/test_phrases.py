@@ -1,5 +1,6 @@
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -108,7 +109,9 @@ def test_crons_together_fire_at_exactly_the_times_said(text, times):
     fires = {
         fire
         for cron in read(text).crons
-        for fire in CronSchedule.parse(cron, "UTC").fires_after(midnight - timedelta(seconds=1), 99)
+        for fire in islice(
+            CronSchedule.parse(cron).fires_after(midnight - timedelta(seconds=1)), 99
+        )
         if fire < midnight + timedelta(days=1)
     }
     assert " ".join(f"{fire:%H:%M}" for fire in sorted(fires)) == times

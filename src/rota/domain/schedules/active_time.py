@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.rules.names import WEEKDAYS, number_of
 
-_DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MIDNIGHT: Final = 24 * 60
 
 
@@ -34,27 +34,16 @@ class ActiveTime:
         After midnight in a span that began the evening before, the day is the day it began.
         """
         minute = local.hour * 60 + local.minute
-        day = local.weekday()
-        if not self.hours:
-            return None if self._has_day(day) else f"{_DAYS[day].capitalize()} is not an active day"
-        for start, end in self.hours:
-            if start < end and start <= minute < end and self._has_day(day):
-                return None
-            if start >= end and minute >= start and self._has_day(day):
-                return None
-            if start >= end and minute < end and self._has_day((day - 1) % 7):
-                return None
-        if any(_covers(span, minute) for span in self.hours):
-            return f"{_DAYS[day].capitalize()} is not an active day"
-        return f"{local:%H:%M} is outside the active hours"
-
-    def _has_day(self, day: int) -> bool:
-        return not self.days or day in self.days
-
-
-def _covers(span: tuple[int, int], minute: int) -> bool:
-    start, end = span
-    return start <= minute < end if start < end else minute >= start or minute < end
+        days_begun = {
+            (local.weekday() - (end <= start and minute < end)) % 7
+            for start, end in self.hours or ((0, _MIDNIGHT),)
+            if (start <= minute < end if start < end else minute >= start or minute < end)
+        }
+        if not days_begun:
+            return f"{local:%H:%M} is outside the active hours"
+        if self.days and not self.days & days_begun:
+            return f"{local:%A} is not an active day"
+        return None
 
 
 def _parse_hours(text: str) -> tuple[tuple[int, int], ...]:
@@ -86,10 +75,9 @@ def _parse_days(text: str) -> frozenset[int]:
 
 
 def _day(text: str, word: str) -> int:
-    if len(word) >= 3:
-        for number, name in enumerate(_DAYS):
-            if name.startswith(word.lower()):
-                return number
+    number = number_of(word, WEEKDAYS)
+    if number is not None:
+        return (number - 1) % 7
     raise InvalidInputError(
         f"The active days {text[:60]!r} are not understood; write for example mon-fri or sat,sun.",
         field="active_days",

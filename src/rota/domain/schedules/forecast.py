@@ -41,7 +41,7 @@ def upcoming_fires(
         return ()
     allowed = timing.filter(days_off)
     found: list[UpcomingFire] = []
-    for fire_time in islice(timing.rule().fires_from(after), looks):
+    for fire_time in islice(timing.rule().fires_after(after), looks):
         if until is not None and fire_time > until:
             break
         fire = UpcomingFire(fire_time, allowed.objection(fire_time))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,8 @@ from rota.domain.errors import InvalidInputError
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _LONGEST: Final = timedelta(days=366 * 100)
-_DATE: Final = r"(?P<day>\d{4}-\d{2}-\d{2}|today|yesterday|tomorrow)"
+_RELATIVE_DAYS: Final = {"today": 0, "yesterday": -1, "tomorrow": 1}
+_DATE: Final = rf"(?P<day>\d{{4}}-\d{{2}}-\d{{2}}|{'|'.join(_RELATIVE_DAYS)})"
 _TIME: Final = r"(?P<time>\d{1,2}:\d{2}(:\d{2})?(\.\d{1,6})?)"
 _OFFSET: Final = r"(?P<offset>Z|[+-]\d{2}:?\d{2})"
 _MOMENT: Final = re.compile(
@@ -55,12 +56,12 @@ def parse_moment(
     here = now.astimezone(zone)
     try:
         if found["alone"]:
-            local = _at(here, found["alone"])
+            local = _local("today", found["alone"], here)
             step = timedelta(days=-1 if alone == "past" else 1)
             if (local > here.replace(tzinfo=None)) == (alone == "past"):
                 local += step
         else:
-            local = _at(_day(found["day"], here), found["time"] or "0:00")
+            local = _local(found["day"], found["time"] or "0:00", here)
         if found["offset"]:
             offset = found["offset"].replace("Z", "+00:00")
             return datetime.fromisoformat(f"{local.isoformat()}{offset}").astimezone(UTC)
@@ -82,24 +83,12 @@ def parse_since(text: str, zone: ZoneInfo, *, now: datetime, field: str) -> date
     return parse_moment(text, zone, now=now, field=field, alone="past")
 
 
-def _day(word: str, here: datetime) -> datetime:
-    days = {"today": 0, "yesterday": -1, "tomorrow": 1}
-    if word in days:
-        return here + timedelta(days=days[word])
-    return datetime.fromisoformat(word)
-
-
-def _at(day: datetime, clock: str) -> datetime:
-    hour, minute, *rest = clock.split(":")
-    second, _, fraction = (rest[0] if rest else "0").partition(".")
-    return day.replace(
-        hour=int(hour),
-        minute=int(minute),
-        second=int(second),
-        microsecond=int(fraction.ljust(6, "0")) if fraction else 0,
-        tzinfo=None,
-        fold=0,
-    )
+def _local(day: str, clock: str, here: datetime) -> datetime:
+    if day in _RELATIVE_DAYS:
+        date = here.date() + timedelta(days=_RELATIVE_DAYS[day])
+    else:
+        date = datetime.fromisoformat(day).date()
+    return datetime.combine(date, time.fromisoformat(clock if clock[2] == ":" else f"0{clock}"))
 
 
 def _not_understood(text: str, field: str) -> InvalidInputError:

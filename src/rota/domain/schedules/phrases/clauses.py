@@ -11,14 +11,12 @@ from rota.domain.schedules.phrases.words import (
     END,
     EVERY,
     LAST,
-    MONTHS,
     NAMED_TIMES,
     ORDINALS,
     PERIODS,
     RELATIVE_DAYS,
     TO,
     UNITS,
-    WEEKDAYS,
     WORKING_DAY,
     Date,
     Days,
@@ -26,11 +24,11 @@ from rota.domain.schedules.phrases.words import (
     Said,
     Token,
     not_understood,
-    quoted,
     refuse,
     unique,
 )
 from rota.domain.schedules.rules.intervals import LONGEST_INTERVAL, SHORTEST_INTERVAL
+from rota.domain.schedules.rules.names import MONTHS, WEEKDAYS, number_of, quoted
 
 
 def read_clause(reader: Reader, said: Said, now: datetime) -> None:
@@ -442,15 +440,9 @@ def _ordinal(token: Token) -> int | None:
 
 
 def _month(token: Token) -> int | None:
-    return _named(token, MONTHS)
+    return number_of(token.value, MONTHS) if token.kind == "word" else None
 
 
 def _weekday(token: Token) -> int | None:
     singular = token.value.removesuffix("s")
-    return _named(token._replace(value=singular), WEEKDAYS)
-
-
-def _named(token: Token, names: tuple[str, ...]) -> int | None:
-    if token.kind != "word" or len(token.value) < 3:
-        return None
-    return next((i for i, name in enumerate(names) if name.startswith(token.value)), None)
+    return number_of(singular, WEEKDAYS) if token.kind == "word" else None

@@ -11,14 +11,13 @@ from rota.domain.schedules.phrases.words import (
     DAY_MINUTES,
     EVEN_STEPS,
     MONTH_LENGTHS,
-    MONTHS,
     YEARS_AHEAD,
     Date,
     Days,
     Said,
-    quoted,
     refuse,
 )
+from rota.domain.schedules.rules.names import MONTHS, quoted
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple, NoReturn, TypeVar
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.rules.names import quoted
 
 T = TypeVar("T")
 
@@ -17,11 +18,6 @@ YEARS_AHEAD: Final = 100
 DAY_MINUTES: Final = 24 * 60
 LAST: Final = -1
 
-WEEKDAYS: Final = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
-MONTHS: Final = (
-    *("", "january", "february", "march", "april", "may", "june", "july"),
-    *("august", "september", "october", "november", "december"),
-)
 MONTH_LENGTHS: Final = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 ORDINALS: Final = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": LAST}
 WORKING_DAY: Final = ("weekday", "weekdays", "workday", "workdays")
@@ -187,11 +183,6 @@ def not_understood(written: str) -> NoReturn:
         f"{quoted(written)} is not understood; write for example 'weekdays at 7:30', 'every 15 "
         "minutes from 9 to 17' or 'on 24 December at 18:00'"
     )
-
-
-def quoted(text: str) -> str:
-    """Return text in quotes, shortened to 60 characters."""
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def refuse(sentence: str) -> NoReturn:

@@ -23,6 +23,7 @@ from cronsim import CronSim, CronSimError
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.rules.fire_times import FireTimes
+from rota.domain.schedules.rules.names import MONTHS, WEEKDAYS, number_of, quoted
 from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap, instants_of, offsets_near
 
 _MACROS: Final = {
@@ -51,25 +52,12 @@ class _Field:
 
 _SECOND: Final = _Field("second", 0, 59)
 _DAY_OF_MONTH: Final = _Field("day-of-month", 1, 31)
-_DAY_OF_WEEK: Final = _Field(
-    "day-of-week",
-    0,
-    7,
-    ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"),
-)
+_DAY_OF_WEEK: Final = _Field("day-of-week", 0, 7, WEEKDAYS)
 _FIELDS: Final = (
     _Field("minute", 0, 59),
     _Field("hour", 0, 23),
     _DAY_OF_MONTH,
-    _Field(
-        "month",
-        1,
-        12,
-        (
-            *("january", "february", "march", "april", "may", "june"),
-            *("july", "august", "september", "october", "november", "december"),
-        ),
-    ),
+    _Field("month", 1, 12, MONTHS),
     _DAY_OF_WEEK,
 )
 
@@ -96,8 +84,8 @@ class CronSchedule(FireTimes):
         expression: str,
         time_zone: str = "UTC",
         *,
-        gap: DstGap | str = DstGap.VIXIE,
-        overlap: DstOverlap | str = DstOverlap.VIXIE,
+        gap: DstGap = DstGap.VIXIE,
+        overlap: DstOverlap = DstOverlap.VIXIE,
     ) -> CronSchedule:
         """Read five fields, six with seconds first, or a macro; the zone is an IANA name.
 
@@ -106,12 +94,10 @@ class CronSchedule(FireTimes):
         zone = parse_zone(time_zone)
         written = " ".join(expression.split())
         parts = _split(written)
-        seconds: tuple[int, ...] = (0,)
-        if len(parts) == 6:
-            seconds = _expand_seconds(_normalised(_SECOND, parts.pop(0)))
+        seconds = _normalised(_SECOND, parts.pop(0)) if len(parts) == 6 else "0"
         fields = " ".join(_normalised(f, part) for f, part in zip(_FIELDS, parts, strict=True))
-        _check_that_it_fires(written, fields)
-        return cls(written, str(zone), fields, seconds, DstGap(gap), DstOverlap(overlap))
+        found = _checked(written, seconds, fields)
+        return cls(written, str(zone), fields, tuple(sorted(found.seconds)), gap, overlap)
 
     def local_times(self, start: datetime, end: datetime, limit: int) -> list[datetime]:
         """Return the first `limit` local times (naive) in [start, end) whose minutes it names."""
@@ -130,7 +116,10 @@ class CronSchedule(FireTimes):
         """Say it in English, on the 24-hour clock, with the zone in brackets."""
         return f"{_describe(self.fields, self.seconds)} ({self.time_zone})"
 
-    def _fires(self, moment: datetime) -> Iterator[datetime]:
+    def fires_after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the fire times strictly after `moment`, earliest first."""
+        if moment.tzinfo is None:  # it would be taken for the machine's local time
+            raise ValueError("A fire time is asked for from a moment with a time zone.")
         last = moment.astimezone(UTC)
         for minute in self._minutes(last):
             for second in self.seconds:
@@ -182,7 +171,7 @@ def parse_zone(name: str) -> ZoneInfo:
         if zone is not None and name not in _NOT_PLACES:
             return zone
     raise InvalidInputError(
-        f"{_shortened(name)} is not a time zone; write an IANA name{_nearest_zone(name)}.",
+        f"{quoted(name)} is not a time zone; write an IANA name{_nearest_zone(name)}.",
         field="time_zone",
     )
 
@@ -228,13 +217,13 @@ def _split(written: str) -> list[str]:
         if macro == "@reboot":
             raise _invalid("@reboot is not supported: it names no time at which to run")
         if macro not in _MACROS:
-            raise _invalid(f"{_shortened(written)} is not one of {', '.join(sorted(_MACROS))}")
+            raise _invalid(f"{quoted(written)} is not one of {', '.join(sorted(_MACROS))}")
         written = _MACROS[macro]
     parts = written.split(" ")
     if len(parts) not in {5, 6}:
         raise _invalid(
             f"A cron expression has 5 fields (minute, hour, day of month, month, day of week), or "
-            f"6 with seconds first; {_shortened(written)} has {len(parts)}"
+            f"6 with seconds first; {quoted(written)} has {len(parts)}"
         )
     return parts
 
@@ -299,44 +288,33 @@ def _number(field: _Field, text: str, word: str) -> int:
         if not field.first <= value <= field.last:
             raise _bad(field, text, f"is out of range {field.first} to {field.last}")
         return value
-    if len(word) >= 3:
-        for index, name in enumerate(field.names):
-            if name.startswith(word.lower()):
-                return field.first + index
+    if (named := number_of(word, field.names)) is not None:
+        return named
     if not word:
         raise _bad(field, text, "lacks a value")
     allowed = f"a number from {field.first} to {field.last}"
-    allowed += f" or a name such as {field.names[1][:3].upper()}" if field.names else ""
-    raise _bad(field, text, f"is not understood: {_shortened(word)} should be {allowed}")
+    allowed += (
+        f" or a name such as {field.names[field.first + 1][:3].upper()}" if field.names else ""
+    )
+    raise _bad(field, text, f"is not understood: {quoted(word)} should be {allowed}")
 
 
 def _is_number(word: str) -> bool:
     return word.isascii() and word.isdigit()
 
 
-def _expand_seconds(field: str) -> tuple[int, ...]:
-    found: set[int] = set()
-    for term in field.split(","):
-        span, _, step = term.partition("/")
-        first, dash, last = ("0", "-", "59") if span == "*" else span.partition("-")
-        end = int(last) if dash else 59 if step else int(first)
-        found.update(range(int(first), end + 1, int(step or 1)))
-    return tuple(sorted(found))
-
-
-def _check_that_it_fires(written: str, fields: str) -> None:
+def _checked(written: str, seconds: str, fields: str) -> CronSim:
+    """Return the fields as cronsim reads them; raises InvalidInputError if they never fire."""
+    _, _, day, month, weekday = fields.split(" ")
     try:
-        probe = CronSim(fields, datetime(2024, 1, 1, tzinfo=UTC))
+        found = CronSim(f"{seconds} {fields}", datetime(2024, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         # Everything else was checked: what is left is a day that none of the months has.
-        _, _, day, month, _ = fields.split(" ")
-        raise InvalidInputError(
-            f"The day-of-month field {day!r} never comes in month {month!r}.", field="cron"
-        ) from error
-    _, _, day, _, weekday = fields.split(" ")
-    both_must_match = probe.day_and and "*" not in {day, weekday}
-    if both_must_match and next(probe, None) is None:
-        raise _invalid(f"{_shortened(written)} never fires: no such day comes in 50 years")
+        raise _invalid(f"The day-of-month field {day!r} never comes in month {month!r}") from error
+    both_must_match = found.day_and and "*" not in {day, weekday}
+    if both_must_match and next(found, None) is None:
+        raise _invalid(f"{quoted(written)} never fires: no such day comes in 50 years")
+    return found
 
 
 def _describe(fields: str, seconds: tuple[int, ...]) -> str:
@@ -382,13 +360,9 @@ def _describe(fields: str, seconds: tuple[int, ...]) -> str:
     return said
 
 
-def _shortened(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
-
-
 def _invalid(sentence: str) -> InvalidInputError:
     return InvalidInputError(f"{sentence}.", field="cron")
 
 
 def _bad(field: _Field, text: str, what: str) -> InvalidInputError:
-    return _invalid(f"The {field.name} field {_shortened(text)} {what}")
+    return _invalid(f"The {field.name} field {quoted(text)} {what}")

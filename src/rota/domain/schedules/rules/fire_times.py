@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final
 
 _FIRST_STEP_BACK: Final = timedelta(minutes=1)
@@ -22,34 +22,22 @@ class FireTimes(ABC):
         """Say it in English, on the 24-hour clock, with the zone in brackets."""
 
     @abstractmethod
-    def _fires(self, moment: datetime) -> Iterator[datetime]:
-        """Yield the fire times strictly after `moment`, earliest first."""
+    def fires_after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the fire times strictly after `moment` (aware), earliest first."""
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first fire time strictly after `moment` (aware).
 
         None if there is none, or for a cron expression none within 50 years.
         """
-        return next(self._fires(_aware(moment)), None)
-
-    def fires_from(self, moment: datetime) -> Iterator[datetime]:
-        """Yield the fire times strictly after `moment` (aware), earliest first, without end."""
-        return self._fires(_aware(moment))
-
-    def fires_after(self, moment: datetime, count: int) -> list[datetime]:
-        """Return the next `count` fire times strictly after `moment` (aware)."""
-        return list(islice(self._fires(_aware(moment)), count))
+        return next(self.fires_after(moment), None)
 
     def fires_between(
         self, start_exclusive: datetime, end_inclusive: datetime, limit: int
     ) -> list[datetime]:
         """Return the first `limit` fire times in (start, end], earliest first."""
-        found: list[datetime] = []
-        for fire in self._fires(_aware(start_exclusive)):
-            if fire > end_inclusive or len(found) >= limit:
-                break
-            found.append(fire)
-        return found
+        fires = takewhile(lambda fire: fire <= end_inclusive, self.fires_after(start_exclusive))
+        return list(islice(fires, limit))
 
     def latest_at_or_before(self, moment: datetime) -> datetime | None:
         """Return the last fire time not after `moment` (aware); None in 50 years.
@@ -72,9 +60,3 @@ class FireTimes(ABC):
             else:
                 too_late = middle
         return found
-
-
-def _aware(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError("A fire time is asked for from a moment with a time zone.")
-    return moment

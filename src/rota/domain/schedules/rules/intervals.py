@@ -36,12 +36,6 @@ class Interval(FireTimes):
                 field="every",
             )
 
-    def latest_at_or_before(self, moment: datetime) -> datetime | None:
-        """Return the last fire time not after `moment` (aware); None before the anchor."""
-        if moment < self.anchor:
-            return None
-        return self.anchor + (moment - self.anchor) // self.every * self.every
-
     def in_words(self) -> str:
         """Say it in English, with the zone in brackets."""
         anchor = self.anchor.astimezone(ZoneInfo(self.time_zone))
@@ -50,7 +44,8 @@ class Interval(FireTimes):
             f" ({self.time_zone})"
         )
 
-    def _fires(self, moment: datetime) -> Iterator[datetime]:
+    def fires_after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the fire times strictly after `moment`, earliest first."""
         passed = -1 if moment < self.anchor else (moment - self.anchor) // self.every
         try:
             fire = self.anchor.astimezone(UTC) + (passed + 1) * self.every
@@ -83,7 +78,8 @@ class Instants(FireTimes):
             return f"Once, on {first} ({self.time_zone})"
         return f"{len(self.instants)} times, from {first} to {others[-1]} ({self.time_zone})"
 
-    def _fires(self, moment: datetime) -> Iterator[datetime]:
+    def fires_after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the fire times strictly after `moment`, earliest first."""
         return (at.astimezone(UTC) for at in sorted(set(self.instants)) if at > moment)
 
 
@@ -93,11 +89,6 @@ class AnyOf(FireTimes):
 
     rules: tuple[FireTimes, ...]
 
-    def latest_at_or_before(self, moment: datetime) -> datetime | None:
-        """Return the last fire time not after `moment` (aware), or None."""
-        found = [rule.latest_at_or_before(moment) for rule in self.rules]
-        return max((time for time in found if time is not None), default=None)
-
     def in_words(self) -> str:
         """Say it in English: each rule, joined by "and", with a zone that is common said once."""
         said = [rule.in_words() for rule in self.rules]
@@ -106,9 +97,10 @@ class AnyOf(FireTimes):
             said = [*(words.rpartition(" (")[0] for words in said[:-1]), said[-1]]
         return "; and ".join([said[0], *(f"{words[0].lower()}{words[1:]}" for words in said[1:])])
 
-    def _fires(self, moment: datetime) -> Iterator[datetime]:
+    def fires_after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the fire times strictly after `moment`, earliest first."""
         last = moment
-        for fire in merge(*(rule._fires(moment) for rule in self.rules)):  # noqa: SLF001  its own kind
+        for fire in merge(*(rule.fires_after(moment) for rule in self.rules)):
             if fire > last:
                 last = fire
                 yield fire
@@ -122,19 +114,15 @@ class Within(FireTimes):
     start: datetime | None
     end: datetime | None
 
-    def latest_at_or_before(self, moment: datetime) -> datetime | None:
-        """Return the last fire time not after `moment` (aware), or None."""
-        found = self.rule.latest_at_or_before(min(moment, self.end or moment))
-        return found if found is not None and (self.start is None or found >= self.start) else None
-
     def in_words(self) -> str:
         """Say the rule in English; its bounds are shown beside it."""
         return self.rule.in_words()
 
-    def _fires(self, moment: datetime) -> Iterator[datetime]:
+    def fires_after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the fire times strictly after `moment`, earliest first."""
         if self.start is not None:
             moment = max(moment, self.start - timedelta(microseconds=1))
-        for fire in self.rule._fires(moment):  # noqa: SLF001  its own kind
+        for fire in self.rule.fires_after(moment):
             if self.end is not None and fire > self.end:
                 return
             yield fire
