@@ -10,47 +10,8 @@ import typer
 from rota.cli.groups import takes
 from rota.domain.schedules.drafts import Draft
 
-When = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[WHEN]",
-        help="Cron ('30 7 * * mon-fri', '@daily', several with ';') or a plain phrase "
-        "('weekdays at 7:30', 'first monday of the month at 9', 'tomorrow at 18:00').",
-    ),
-]
 Zone = Annotated[
     str | None, typer.Option("--time-zone", help="IANA zone, as Europe/Berlin; yours if left out.")
-]
-Every = Annotated[
-    str | None,
-    typer.Option("--every", metavar="LENGTH", help="Interval in real time: 90m, 1h30m, 3d."),
-]
-At = Annotated[
-    list[str] | None,
-    typer.Option("--at", metavar="TIME", help="A single time: 2026-12-24 18:00. May be repeated."),
-]
-Start = Annotated[
-    str | None,
-    typer.Option("--start", metavar="TIME", help="Not before; an interval is counted from it."),
-]
-End = Annotated[str | None, typer.Option("--end", metavar="TIME", help="Not after.")]
-MaxRuns = Annotated[
-    int | None, typer.Option("--max-runs", min=0, metavar="N", help="End after N runs.")
-]
-Jitter = Annotated[
-    str | None,
-    typer.Option("--jitter", metavar="LENGTH", help="Delay each fire by up to so much."),
-]
-ActiveHours = Annotated[
-    str | None,
-    typer.Option("--active-hours", metavar="HOURS", help="Fire only within 08:00-18:00."),
-]
-ActiveDays = Annotated[
-    str | None, typer.Option("--active-days", metavar="DAYS", help="Fire only on mon-fri.")
-]
-Except = Annotated[
-    str | None,
-    typer.Option("--except", metavar="DAYS", help="Days off: 2026-12-24..2027-01-01, 2027-05-01."),
 ]
 ExceptCalendar = Annotated[
     list[str] | None,
@@ -58,22 +19,6 @@ ExceptCalendar = Annotated[
         "--except-calendar",
         metavar="NAME",
         help="Days off by a calendar (`rota calendars`). May be repeated.",
-    ),
-]
-DstGap = Annotated[
-    str | None,
-    typer.Option(
-        "--dst-gap",
-        metavar="vixie|skip|shift",
-        help="A time that the clock jumps over: as Vixie cron has it, not at all, or shifted.",
-    ),
-]
-DstOverlap = Annotated[
-    str | None,
-    typer.Option(
-        "--dst-overlap",
-        metavar="vixie|once|twice",
-        help="A time that comes twice: as Vixie cron has it, once, or twice.",
     ),
 ]
 Overlap = Annotated[
@@ -85,44 +30,56 @@ Overlap = Annotated[
         "allow_all.",
     ),
 ]
-CatchUp = Annotated[
+_When = Annotated[
     str | None,
-    typer.Option(
-        "--catch-up", metavar="latest|all", help="Which fires missed within the window run late."
-    ),
-]
-CatchUpWindow = Annotated[
-    str | None,
-    typer.Option(
-        "--catch-up-window", metavar="LENGTH", help="How late a missed fire still runs (1h)."
-    ),
-]
-PauseAfterFailures = Annotated[
-    int | None,
-    typer.Option(
-        "--pause-after-failures", min=0, metavar="N", help="Pause after N failed runs in a row."
+    typer.Argument(
+        metavar="[WHEN]",
+        help="Cron ('30 7 * * mon-fri', '@daily', several with ';') or a plain phrase "
+        "('weekdays at 7:30', 'first monday of the month at 9', 'tomorrow at 18:00').",
     ),
 ]
 
-_RULE: Final[Mapping[str, tuple[Any, object]]] = {
-    "when": (When, None),
-    "every": (Every, None),
-    "at": (At, None),
-    "start": (Start, None),
-    "end": (End, None),
-    "jitter": (Jitter, None),
-    "active_hours": (ActiveHours, None),
-    "active_days": (ActiveDays, None),
-    "excluded_days": (Except, None),
-    "dst_gap": (DstGap, None),
-    "dst_overlap": (DstOverlap, None),
+
+def _text(flag: str, metavar: str, help: str) -> Any:  # noqa: A002  typer's word for it
+    return Annotated[str | None, typer.Option(flag, metavar=metavar, help=help)]
+
+
+def _count(flag: str, help: str) -> Any:  # noqa: A002  typer's word for it
+    return Annotated[int | None, typer.Option(flag, min=0, metavar="N", help=help)]
+
+
+_AT: Final = typer.Option(
+    "--at", metavar="TIME", help="A single time: 2026-12-24 18:00. May be repeated."
+)
+_RULE: Final[Mapping[str, Any]] = {
+    "when": _When,
+    "every": _text("--every", "LENGTH", "Interval in real time: 90m, 1h30m, 3d."),
+    "at": Annotated[list[str] | None, _AT],
+    "start": _text("--start", "TIME", "Not before; an interval is counted from it."),
+    "end": _text("--end", "TIME", "Not after."),
+    "jitter": _text("--jitter", "LENGTH", "Delay each fire by up to so much."),
+    "active_hours": _text("--active-hours", "HOURS", "Fire only within 08:00-18:00."),
+    "active_days": _text("--active-days", "DAYS", "Fire only on mon-fri."),
+    "excluded_days": _text("--except", "DAYS", "Days off: 2026-12-24..2027-01-01, 2027-05-01."),
+    "dst_gap": _text(
+        "--dst-gap",
+        "vixie|skip|shift",
+        "A time that the clock jumps over: as Vixie cron has it, not at all, or shifted.",
+    ),
+    "dst_overlap": _text(
+        "--dst-overlap",
+        "vixie|once|twice",
+        "A time that comes twice: as Vixie cron has it, once, or twice.",
+    ),
 }
-_POLICY: Final[Mapping[str, tuple[Any, object]]] = {
-    "overlap": (Overlap, None),
-    "catch_up": (CatchUp, None),
-    "catch_up_window": (CatchUpWindow, None),
-    "max_runs": (MaxRuns, None),
-    "pause_after_failures": (PauseAfterFailures, None),
+_POLICY: Final[Mapping[str, Any]] = {
+    "overlap": Overlap,
+    "catch_up": _text("--catch-up", "latest|all", "Which fires missed within the window run late."),
+    "catch_up_window": _text(
+        "--catch-up-window", "LENGTH", "How late a missed fire still runs (1h)."
+    ),
+    "max_runs": _count("--max-runs", "End after N runs."),
+    "pause_after_failures": _count("--pause-after-failures", "Pause after N failed runs in a row."),
 }
 
 
@@ -130,8 +87,10 @@ def _draft(*, at: list[str] | None, **written: Any) -> Draft:
     return Draft(at=tuple(at or ()), **written)
 
 
-takes_rule = takes("draft", _RULE, _draft)
+takes_rule = takes("draft", {name: (type_, None) for name, type_ in _RULE.items()}, _draft)
 """Gives a command `draft: Draft`, of which it takes the rule."""
 
-takes_draft = takes("draft", {**_RULE, **_POLICY}, _draft)
+takes_draft = takes(
+    "draft", {name: (type_, None) for name, type_ in {**_RULE, **_POLICY}.items()}, _draft
+)
 """Gives a command `draft: Draft`: rule and policy."""

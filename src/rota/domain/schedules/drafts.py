@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, TypeVar
+from functools import partial
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from rota.domain.errors import InvalidInputError
@@ -20,8 +22,6 @@ from rota.domain.schedules.written_time import parse_duration, parse_moment
 
 NONE: Final = "none"
 """What a person writes to take a value away."""
-
-E = TypeVar("E", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +55,11 @@ class Draft:
         Without `before` a rule has to be named.
         """
         zone = parse_zone(time_zone)
-        timing = replace(before or Timing(time_zone), time_zone=time_zone)
+        moment = partial(_read_moment, zone, now)
         timing = replace(
-            timing,
-            starts_at=self._moment(self.start, zone, now, "start", timing.starts_at),
-            ends_at=self._moment(self.end, zone, now, "end", timing.ends_at),
-            jitter=_length(self.jitter, "jitter", timing.jitter),
-            active_hours=_text(self.active_hours, timing.active_hours),
-            active_days=_text(self.active_days, timing.active_days),
-            excluded_days=_text(self.excluded_days, timing.excluded_days),
-            dst_gap=_choice(DstGap, self.dst_gap, "dst_gap", timing.dst_gap),
-            dst_overlap=_choice(DstOverlap, self.dst_overlap, "dst_overlap", timing.dst_overlap),
+            before or Timing(time_zone),
+            time_zone=time_zone,
+            **self._read({"start": moment, "end": moment, **_TIMING_READERS}),
         )
         if self._rules() > 1:
             raise InvalidInputError(
@@ -81,29 +75,22 @@ class Draft:
             )
         elif self.start is not None and timing.every is not None:
             timing = replace(timing, anchor=timing.starts_at)
-        # A new interval is anchored when it is stored; until then, from now.
-        replace(timing, anchor=timing.anchor or timing.starts_at or now).check()
+        timing.anchored(now).check()
         return timing
 
     def policy(self, before: Policy | None = None) -> Policy:
         """Return the policy that this makes of `before`; raises InvalidInputError."""
-        policy = before or Policy()
-        changed = replace(
-            policy,
-            overlap=_choice(OverlapPolicy, self.overlap, "overlap", policy.overlap),
-            catch_up=_choice(CatchUp, self.catch_up, "catch_up", policy.catch_up),
-            catch_up_window=_length(
-                self.catch_up_window, "catch_up_window", policy.catch_up_window
-            ),
-            max_runs=policy.max_runs if self.max_runs is None else self.max_runs or None,
-            pause_after_failures=(
-                policy.pause_after_failures
-                if self.pause_after_failures is None
-                else self.pause_after_failures or None
-            ),
-        )
-        changed.check()
-        return changed
+        policy = replace(before or Policy(), **self._read(_POLICY_READERS))
+        policy.check()
+        return policy
+
+    def _read(self, readers: Mapping[str, Callable[[Any, str], Any]]) -> dict[str, Any]:
+        """Return what was said for these fields, by their names in a row; others are left out."""
+        return {
+            _ROW_NAMES.get(name, name): read(said, name)
+            for name, read in readers.items()
+            if (said := getattr(self, name)) is not None
+        }
 
     def _rules(self) -> int:
         return (self.when is not None) + (self.every is not None) + bool(self.at)
@@ -118,29 +105,17 @@ class Draft:
         if self.every is not None:
             every = parse_duration(self.every, field="every")
             return replace(bare, every=every, anchor=timing.starts_at)
-        return read_when(self.when or "", bare, now=now)
-
-    @staticmethod
-    def _moment(
-        text: str | None, zone: ZoneInfo, now: datetime, field: str, before: datetime | None
-    ) -> datetime | None:
-        if text is None:
-            return before
-        if text == NONE:
-            return None
-        return parse_moment(text, zone, now=now, field=field, alone="future")
-
-
-def read_when(text: str, timing: Timing, *, now: datetime) -> Timing:
-    """Return the timing with the rule that a person wrote: cron, or a plain phrase."""
-    if _is_cron(text):
-        return replace(timing, cron="; ".join(part.strip() for part in text.split(";")))
-    phrase = parse_phrase(text, now=now.astimezone(ZoneInfo(timing.time_zone)))
-    if phrase.crons:
-        return replace(timing, cron="; ".join(phrase.crons))
-    if phrase.every is not None:
-        return replace(timing, every=phrase.every, anchor=timing.starts_at)
-    return replace(timing, instants=phrase.instants)
+        text = self.when or ""
+        if _is_cron(text):
+            return replace(bare, cron="; ".join(part.strip() for part in text.split(";")))
+        phrase = parse_phrase(text, now=now.astimezone(zone))
+        return replace(
+            bare,
+            cron="; ".join(phrase.crons) or None,
+            every=phrase.every,
+            anchor=timing.starts_at if phrase.every is not None else None,
+            instants=phrase.instants,
+        )
 
 
 def _is_cron(text: str) -> bool:
@@ -151,21 +126,23 @@ def _is_cron(text: str) -> bool:
     return len(numeric) == 3 or (len(words) in {5, 6} and len(numeric) >= 2)
 
 
-def _text(text: str | None, before: str | None) -> str | None:
-    if text is None:
-        return before
+def _read_moment(zone: ZoneInfo, now: datetime, text: str, field: str) -> datetime | None:
+    return None if text == NONE else parse_moment(text, zone, now=now, field=field, alone="future")
+
+
+def _read_text(text: str, _field: str) -> str | None:
     return None if text.strip() in {"", NONE} else text.strip()
 
 
-def _length(text: str | None, field: str, before: timedelta) -> timedelta:
-    if text is None:
-        return before
+def _read_length(text: str, field: str) -> timedelta:
     return timedelta(0) if text == NONE else parse_duration(text, field=field)
 
 
-def _choice(kind: type[E], text: str | None, field: str, before: E) -> E:
-    if text is None:
-        return before
+def _read_count(count: int, _field: str) -> int | None:
+    return count or None
+
+
+def _read_choice(kind: type[StrEnum], text: str, field: str) -> StrEnum:
     try:
         return kind(text.strip().lower().replace("-", "_"))
     except ValueError as error:
@@ -173,3 +150,22 @@ def _choice(kind: type[E], text: str | None, field: str, before: E) -> E:
         raise InvalidInputError(
             f"{text[:60]!r} is no choice for {field}; it is one of {names}.", field=field
         ) from error
+
+
+# In the order in which they are read: the first that cannot be meant is the one that is told.
+_TIMING_READERS: Final[Mapping[str, Callable[[Any, str], Any]]] = {
+    "jitter": _read_length,
+    "active_hours": _read_text,
+    "active_days": _read_text,
+    "excluded_days": _read_text,
+    "dst_gap": partial(_read_choice, DstGap),
+    "dst_overlap": partial(_read_choice, DstOverlap),
+}
+_POLICY_READERS: Final[Mapping[str, Callable[[Any, str], Any]]] = {
+    "overlap": partial(_read_choice, OverlapPolicy),
+    "catch_up": partial(_read_choice, CatchUp),
+    "catch_up_window": _read_length,
+    "max_runs": _read_count,
+    "pause_after_failures": _read_count,
+}
+_ROW_NAMES: Final = {"start": "starts_at", "end": "ends_at"}

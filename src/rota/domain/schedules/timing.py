@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -55,6 +55,10 @@ class Timing:
             raise InvalidInputError("The end lies before the start.", field="ends_at")
         if not timedelta(0) <= self.jitter <= LONGEST_JITTER:
             raise InvalidInputError("The jitter lies between 0 and a day.", field="jitter")
+
+    def anchored(self, now: datetime) -> Timing:
+        """Return it with the anchor that an interval without one is given when it is stored."""
+        return replace(self, anchor=self.anchor or self.starts_at or now)
 
     def rule(self) -> FireTimes:
         """Return the parsed rule within its bounds; raises InvalidInputError."""

@@ -5,7 +5,7 @@ Needs no database: it knows the days off of the draft, and no calendars.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from rota.domain.schedules.clock_notes import clock_notes
@@ -29,8 +29,7 @@ def preview(draft: Draft, time_zone: str, *, runs: int, now: datetime) -> Previe
 
     Raises InvalidInputError.
     """
-    timing = draft.timing(time_zone, now=now)
-    timing = replace(timing, anchor=timing.anchor or timing.starts_at or now)
+    timing = draft.timing(time_zone, now=now).anchored(now)
     return Preview(
         timing,
         timing.rule().in_words(),

@@ -329,8 +329,7 @@ class ScheduleService:
 
     def _check_that_it_fires(self, timing: Timing) -> None:
         now = self._clock()
-        anchored = replace(timing, anchor=timing.anchor or timing.starts_at or now)
-        if anchored.rule().next_after(now) is None:
+        if timing.anchored(now).rule().next_after(now) is None:
             raise InvalidInputError(
                 "This never fires: all of its times lie in the past.", field="when"
             )
@@ -393,9 +392,7 @@ async def _zones(
 ) -> tuple[str | None, str]:
     """Return the zone to store, None for the person's own, and the zone that this comes to."""
     if wanted is None:
-        return (
-            None if found.follows_owner_zone else found.timing.time_zone
-        ), found.timing.time_zone
+        return found.content.time_zone, found.time_zone
     if wanted == NONE:
         return None, await users.fetch_time_zone(conn, user_id)
     return wanted, wanted
