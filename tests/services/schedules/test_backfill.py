@@ -38,8 +38,8 @@ async def occurrence(workshop, schedule, time, outcome, **columns):
 
 
 async def backfill(workshop, schedules, start="2026-03-02", end="2026-03-05 12:00", **options):
-    schedule, times = await schedules.backfill_times(workshop.user, "morning", start, end)
-    return times, await schedules.backfill(workshop.user, schedule, times, **options)
+    found = await schedules.backfill(workshop.user, "morning", start, end, **options)
+    return found.fire_times, found.runs
 
 
 async def test_backfill_runs_what_has_not_run_and_says_what_it_was(workshop, schedules):

@@ -113,7 +113,7 @@ async def test_strangers_schedule_is_not_found(workshop, schedules, bob):
     for attempt in (
         schedules.edit(bob, "morning", ScheduleEdit(prompt="Mine.")),
         schedules.remove(bob, "morning"),
-        schedules.backfill_times(bob, "morning", "2026-01-01", "2026-01-02"),
+        schedules.backfill(bob, "morning", "2026-01-01", "2026-01-02"),
     ):
         with pytest.raises(NotFoundError):
             await attempt

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,7 @@ from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from rota.domain.schedules.calendars import Calendar
+from rota.domain.schedules.calendars import Calendar, parse_days
 
 group = CommandGroup()
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The calendar's name.")]
@@ -48,8 +46,6 @@ def add_days(
     summary: Annotated[str, typer.Option("--summary", help="What these days are.")] = "",
 ) -> None:
     """Add days off to a calendar, which is made if there is none of that name."""
-    from rota.domain.schedules.calendars import parse_days
-
     parsed = tuple(replace(day, summary=summary) for day in parse_days(", ".join(days)))
     found = common.as_person(lambda app, me: app.calendars.add_days(me, name, parsed))
     output.say(_read_back(found))

@@ -12,15 +12,17 @@ import typer
 from rota.cli import output
 from rota.cli.options import CommonOptions
 from rota.cli.runs.options import takes_options
+from rota.cli.schedules import texts
 from rota.cli.schedules.options import ExceptCalendar, Zone, takes_draft
+from rota.domain.ids import UserId
 from rota.domain.runs.option_drafts import OptionDraft
-from rota.domain.schedules.drafts import Draft
+from rota.domain.schedules.clock_notes import clock_notes
+from rota.domain.schedules.drafts import NONE, Draft
+from rota.domain.schedules.forecast import UpcomingFire
+from rota.domain.schedules.schedule import Schedule
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
-    from rota.domain.ids import UserId
-    from rota.domain.schedules.forecast import UpcomingFire
-    from rota.domain.schedules.schedule import Schedule
 
 Reference = Annotated[
     str, typer.Argument(metavar="SCHEDULE", help="Its name, its id, or the beginning of its id.")
@@ -89,7 +91,7 @@ def edit_schedule(
     """
     from rota.services.schedules.service import ScheduleEdit
 
-    calendars = tuple(c for c in except_calendar if c != "none") if except_calendar else None
+    calendars = tuple(c for c in except_calendar if c != NONE) if except_calendar else None
     edit = ScheduleEdit(
         draft=draft,
         name=name,
@@ -107,8 +109,6 @@ def change_and_show(
     common: CommonOptions, work: Callable[[App, UserId], Awaitable[Schedule]], done: str
 ) -> None:
     """Change a schedule and read it back."""
-    from rota.cli.schedules import texts as schedule_texts
-    from rota.domain.schedules.clock_notes import clock_notes
 
     async def change(app: App, me: UserId) -> tuple[Schedule, tuple[UpcomingFire, ...]]:
         schedule = await work(app, me)
@@ -119,21 +119,19 @@ def change_and_show(
     if common.json:
         output.print_json(schedule_json(schedule) | fires_json(fires))
         return
-    output.say(f"{done} {schedule.name}: {schedule_texts.words(schedule)}.")
+    output.say(f"{done} {schedule.name}: {texts.words(schedule)}.")
     if schedule.state == "paused":
         output.say(f"It is paused: {schedule.pause_note or '(no note)'}.")
-    schedule_texts.print_options(schedule)
-    schedule_texts.print_fires(fires, schedule.timing.time_zone)
-    schedule_texts.print_clock_notes(clock_notes(schedule.timing, wall_clock()))
+    texts.print_options(schedule)
+    texts.print_fires(fires, schedule.timing.time_zone)
+    texts.print_clock_notes(clock_notes(schedule.timing, wall_clock()))
 
 
 def schedule_json(schedule: Schedule) -> dict[str, object]:
     """Return a schedule as `--json` shows it."""
-    from rota.cli.schedules import texts as schedule_texts
-
     fields = asdict(schedule)
     fields |= fields.pop("timing") | fields.pop("policy")
-    return fields | {"state": schedule.state, "in_words": schedule_texts.words(schedule)}
+    return fields | {"state": schedule.state, "in_words": texts.words(schedule)}
 
 
 def fires_json(fires: Sequence[UpcomingFire]) -> dict[str, object]:

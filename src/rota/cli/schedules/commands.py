@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.cli.runs.options import takes_options_of_run
 from rota.cli.runs.run import NoWait, Timeout, request_and_show
+from rota.cli.schedules import texts
 from rota.cli.schedules.changes import (
     NEXT_FIRES,
     Reference,
@@ -23,19 +25,18 @@ from rota.cli.schedules.changes import (
     wall_clock,
 )
 from rota.cli.schedules.options import Overlap, Zone, takes_rule
-from rota.domain.errors import InvalidInputError
+from rota.domain.ids import RunId, UserId
 from rota.domain.runs.options import RunOptions
+from rota.domain.schedules.clock_notes import clock_notes
 from rota.domain.schedules.drafts import Draft
+from rota.domain.schedules.forecast import UpcomingFire
+from rota.domain.schedules.occurrences import Occurrence
+from rota.domain.schedules.schedule import Schedule
+from rota.services.schedules.preview import preview
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from rota.bootstrap.app import App
-    from rota.cli.schedules.texts import Week
-    from rota.domain.ids import RunId, UserId
-    from rota.domain.schedules.forecast import UpcomingFire
-    from rota.domain.schedules.occurrences import Occurrence
-    from rota.domain.schedules.schedule import Schedule
+    from rota.services.schedules.service import Backfill
 
 group = CommandGroup()
 
@@ -43,7 +44,6 @@ group = CommandGroup()
 @group.command("list", json=True)
 def list_schedules(common: CommonOptions) -> None:
     """List your schedules and when they fire next."""
-    from rota.cli.schedules import texts as schedule_texts
 
     async def collect(app: App, me: UserId) -> list[tuple[Schedule, tuple[UpcomingFire, ...]]]:
         found = await app.schedules.all(me)
@@ -55,10 +55,7 @@ def list_schedules(common: CommonOptions) -> None:
         return
     output.table(
         ["NAME", "AGENT", "RULE", "NEXT FIRE"],
-        [
-            (s.name, s.agent_name, schedule_texts.words(s), schedule_texts.next_fire(s, fires))
-            for s, fires in found
-        ],
+        [(s.name, s.agent_name, texts.words(s), texts.next_fire(s, fires)) for s, fires in found],
         empty="There are no schedules. `rota schedules add AGENT WHEN` makes one.",
     )
 
@@ -70,8 +67,6 @@ group.command("edit", json=True)(edit_schedule)
 @group.command("show", json=True)
 def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10) -> None:
     """Show a schedule: its rule in words, the next fires, what became of the latest ones."""
-    from rota.cli.schedules import texts as schedule_texts
-    from rota.domain.schedules.clock_notes import clock_notes
 
     async def show(
         app: App, me: UserId
@@ -94,17 +89,17 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
     output.say(f"Agent      {found.agent_name}")
     output.say(f"Prompt     {found.prompt or '(none)'}")
     written = f"{found.timing.cron}: " if found.timing.cron else ""
-    output.say(f"Rule       {written}{schedule_texts.words(found)}")
+    output.say(f"Rule       {written}{texts.words(found)}")
     output.say(f"Time zone  {zone}{' (yours)' if found.follows_owner_zone else ''}")
-    schedule_texts.print_limits(found, calendars)
-    schedule_texts.print_options(found)
+    texts.print_limits(found, calendars)
+    texts.print_options(found)
     if found.state == "paused":
         output.say(f"Paused     {found.pause_note or '(no note)'}")
     elif found.state == "completed":
         output.say("Completed  It has no fire left.")
     else:
-        schedule_texts.print_fires(fires, zone)
-        schedule_texts.print_clock_notes(clock_notes(found.timing, wall_clock()))
+        texts.print_fires(fires, zone)
+        texts.print_clock_notes(clock_notes(found.timing, wall_clock()))
     output.say()
     output.table(
         ["FIRE TIME", "OUTCOME", "RESULT", "REASON"],
@@ -136,9 +131,6 @@ def preview_rule(
 
     Needs no database; with one named, and no --time-zone, the rule is read in your own zone.
     """
-    from rota.cli.schedules import texts as schedule_texts
-    from rota.services.schedules.preview import preview
-
     zone = time_zone or "UTC"
     if time_zone is None and (common.data_dir or common.database_url or common.user):
         zone = common.as_person(lambda app, me: app.schedules.zone(me))
@@ -155,8 +147,8 @@ def preview_rule(
         )
         return
     output.say(f"{seen.in_words}.")
-    schedule_texts.print_fires(seen.fires, zone)
-    schedule_texts.print_clock_notes(seen.clock_notes)
+    texts.print_fires(seen.fires, zone)
+    texts.print_clock_notes(seen.clock_notes)
 
 
 @group.command("calendar", json=True)
@@ -166,9 +158,8 @@ def calendar(
     time_zone: Zone = None,
 ) -> None:
     """Show the coming week: what fires on which day, of all your schedules."""
-    from rota.cli.schedules import texts as schedule_texts
 
-    async def collect(app: App, me: UserId) -> tuple[Week, str]:
+    async def collect(app: App, me: UserId) -> tuple[texts.Week, str]:
         active = [s for s in await app.schedules.all(me) if s.state == "active"]
         fires = await app.schedules.upcoming(
             me, active, length=timedelta(days=days), looks=2_000 * days
@@ -190,7 +181,7 @@ def calendar(
             ]
         )
         return
-    schedule_texts.print_week(week, zone)
+    texts.print_week(week, zone)
 
 
 @group.command("why", json=True)
@@ -205,13 +196,11 @@ def why(
     ],
 ) -> None:
     """Say why a schedule did or did not run at a time."""
-    from rota.cli.schedules import texts as schedule_texts
-
     found = common.as_person(lambda app, me: app.explanations.why(me, schedule, at))
     if common.json:
         output.print_json(found)
         return
-    schedule_texts.print_explanation(found)
+    texts.print_explanation(found)
 
 
 @group.command("backfill", json=True)
@@ -229,25 +218,19 @@ def backfill(
     ] = False,
 ) -> None:
     """Run the past fire times of a range that have not run: missed, skipped or before its time."""
-    from rota.domain.schedules.overlap import OverlapPolicy
+    policy = Draft(overlap=overlap).policy().overlap
 
-    if overlap not in {"buffer_all", "allow_all"}:
-        raise InvalidInputError("--overlap is buffer_all or allow_all here.", field="overlap")
+    def ask(app: App, me: UserId) -> Awaitable[Backfill]:
+        return app.schedules.backfill(me, schedule, start, end, policy, dry_run=dry_run)
 
-    async def ask(app: App, me: UserId) -> tuple[Schedule, tuple[datetime, ...], tuple[RunId, ...]]:
-        found, times = await app.schedules.backfill_times(me, schedule, start, end)
-        if dry_run:
-            return found, times, ()
-        runs = await app.schedules.backfill(me, found, times, OverlapPolicy(overlap))
-        return found, times, runs
-
-    found, times, runs = common.as_person(ask)
+    found = common.as_person(ask)
+    times, runs = found.fire_times, found.runs
     if common.json:
-        output.print_json({"schedule": found.name, "fire_times": times, "runs": runs})
+        output.print_json({"schedule": found.schedule.name, "fire_times": times, "runs": runs})
         return
-    for time in times if dry_run else ():
-        output.say(output.moment(time, found.timing.time_zone))
     if dry_run:
+        for time in times:
+            output.say(output.moment(time, found.schedule.time_zone))
         output.say(f"{_counted(len(times))}; nothing was done.")
         return
     ran = len(times) - len(runs)
@@ -307,12 +290,7 @@ def run_now(
         found = await app.schedules.get(me, schedule)
         return await app.runs.request_schedule(me, found.id, prompt, policy, options)
 
-    request_and_show(
-        common,
-        request,
-        wait=not no_wait,
-        timeout=timeout,
-    )
+    request_and_show(common, request, wait=not no_wait, timeout=timeout)
 
 
 def _counted(count: int) -> str:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 from zoneinfo import ZoneInfo
 
 from rota.cli import output
 from rota.domain.errors import InvalidInputError
+from rota.domain.runs.options import RunOptions
+from rota.domain.schedules.forecast import UpcomingFire
+from rota.domain.schedules.rules.intervals import length_in_words
+from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
+from rota.domain.schedules.schedule import Schedule
+from rota.domain.schedules.timing import Timing
 
 if TYPE_CHECKING:
-    from rota.domain.schedules.forecast import UpcomingFire
-    from rota.domain.schedules.schedule import Schedule
-    from rota.domain.schedules.timing import Timing
     from rota.services.schedules.explanations import Explanation
 
-    Week: TypeAlias = Sequence[tuple[Schedule, Sequence[UpcomingFire]]]
-
+Week: TypeAlias = Sequence[tuple[Schedule, Sequence[UpcomingFire]]]
 FOLDED_ABOVE = 4
 """Fires of one schedule on one day that the calendar lists one by one."""
 
@@ -74,11 +76,11 @@ def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
         ("Starts", timing.starts_at and output.moment(timing.starts_at, zone)),
         ("Ends", timing.ends_at and output.moment(timing.ends_at, zone)),
         ("Runs", policy.max_runs and f"{schedule.runs_started} of {policy.max_runs}"),
-        ("Jitter", timing.jitter and f"up to {_length(timing.jitter)}"),
+        ("Jitter", timing.jitter and f"up to {length_in_words(timing.jitter)}"),
         ("Active", " ".join(t for t in (timing.active_days, timing.active_hours) if t)),
         ("Except", ", ".join(t for t in (timing.excluded_days, *calendars) if t)),
         ("Overlap", policy.overlap.value),
-        ("Catch-up", f"{policy.catch_up.value}, within {_length(policy.catch_up_window)}"),
+        ("Catch-up", f"{policy.catch_up.value}, within {length_in_words(policy.catch_up_window)}"),
         (
             "Failures",
             policy.pause_after_failures
@@ -94,8 +96,6 @@ def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
 
 def print_options(schedule: Schedule) -> None:
     """Print how a schedule's runs are executed, where it says so."""
-    from rota.domain.runs.options import RunOptions
-
     try:
         lines = RunOptions.parse(schedule.options).in_words()
     except InvalidInputError as error:  # written past rota
@@ -159,14 +159,6 @@ def print_explanation(explanation: Explanation) -> None:
 
 
 def _dst(timing: Timing) -> str:
-    from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
-
     if timing.dst_gap is DstGap.VIXIE and timing.dst_overlap is DstOverlap.VIXIE:
         return ""
     return f"gap {timing.dst_gap}, overlap {timing.dst_overlap}"
-
-
-def _length(length: timedelta) -> str:
-    from rota.domain.schedules.rules.intervals import length_in_words
-
-    return length_in_words(length)

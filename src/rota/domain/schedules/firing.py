@@ -88,12 +88,9 @@ def plan_fires(
     rule = schedule.rule()
     times, unseen = _times(schedule, rule, due_since, now)
     filter_ = schedule.timing.filter(days_off)
-    chosen = _chosen(schedule, times, filter_, now)
-    if schedule.policy.max_runs is not None:
-        chosen = chosen[: max(0, schedule.policy.max_runs - schedule.runs_started)]
+    chosen = _chosen(schedule, times, filter_, now)[: schedule.runs_left]
     following = next_fire(schedule, rule, times[-1]) if times else None
-    reached = schedule.runs_started + len(chosen)
-    if schedule.policy.max_runs is not None and reached >= schedule.policy.max_runs:
+    if len(chosen) == schedule.runs_left:
         times = [time for time in times if not chosen or time <= chosen[-1].fire_time]
     return FirePlan(
         fires=tuple(chosen),

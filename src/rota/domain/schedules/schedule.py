@@ -118,6 +118,12 @@ class Schedule:
         )
 
     @property
+    def runs_left(self) -> int | None:
+        """Return how many runs it may still start; None: any number."""
+        limit = self.policy.max_runs
+        return None if limit is None else max(0, limit - self.runs_started)
+
+    @property
     def time_zone(self) -> str:
         """Return the resolved IANA zone."""
         return self.timing.time_zone

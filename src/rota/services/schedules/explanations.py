@@ -174,7 +174,7 @@ def _describe_run(occurrence: Occurrence, zone: ZoneInfo) -> str:
 
 def _why_ended(schedule: Schedule, zone: ZoneInfo) -> str:
     limit = schedule.policy.max_runs
-    if limit is not None and schedule.runs_started >= limit:
+    if schedule.runs_left == 0:
         times = "once" if limit == 1 else f"{limit} times"
         return f"It had run {times}, as often as it may."
     if schedule.timing.ends_at is not None:

@@ -21,7 +21,6 @@ from rota.domain.notifications.notification import Category
 from rota.domain.schedules.firing import (
     MISSED_ROWS_LIMIT,
     FirePlan,
-    NextFire,
     PassedFires,
     PlannedFire,
     next_fire,
@@ -180,7 +179,8 @@ class Scheduler:
             overlap = overlaps.get(schedule.id, Overlap())
             started = await self._start(conn, schedule, plan, overlap, batch)
             batch.passed += [(schedule, item) for item in plan.passed]
-            batch.planned.append(Planned(schedule.id, _next(schedule, plan, started), started))
+            following = None if started == schedule.runs_left else plan.next
+            batch.planned.append(Planned(schedule.id, following, started))
         await firing.insert_passed(conn, batch.passed)
         await firing.insert_fires(conn, batch.fires)
         await firing.set_next_fires(conn, batch.planned)
@@ -254,15 +254,9 @@ def _first_plan(schedule: Schedule, now: datetime) -> tuple[Planned, list[Passed
     schedule.timing.check()
     since = min(schedule.plan_from, now)
     passed = _during_pause(schedule, since) if schedule.paused_at is not None else []
-    limit = schedule.policy.max_runs
-    if limit is not None and schedule.runs_started >= limit:
+    if schedule.runs_left == 0:
         return Planned(schedule.id, None), passed
     return Planned(schedule.id, next_fire(schedule, schedule.rule(), since)), passed
-
-
-def _next(schedule: Schedule, plan: FirePlan, started: int) -> NextFire | None:
-    limit = schedule.policy.max_runs
-    return None if limit is not None and schedule.runs_started + started >= limit else plan.next
 
 
 def _skipped(schedule: Schedule, fire: PlannedFire, overlap: Overlap) -> PassedFires:

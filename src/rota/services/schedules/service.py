@@ -76,6 +76,15 @@ class ScheduleEdit:
     options: OptionDraft = field(default_factory=OptionDraft)
 
 
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """The past fire times of a range, and the runs asked for: none for a time that ran already."""
+
+    schedule: Schedule
+    fire_times: tuple[datetime, ...]
+    runs: tuple[RunId, ...]
+
+
 class ScheduleService:
     """Acts as the person, so row-level security decides what exists for them."""
 
@@ -208,14 +217,26 @@ class ScheduleService:
         # A result that is being stored locks its run before its schedule; this, the other way.
         return await despite_deadlocks(delete)
 
-    async def backfill_times(
-        self, user_id: UserId, reference: str, start: str, end: str
-    ) -> tuple[Schedule, tuple[datetime, ...]]:
-        """Return a schedule and its past fire times from `start` to `end`, both included.
+    async def backfill(
+        self,
+        user_id: UserId,
+        reference: str,
+        start: str,
+        end: str,
+        overlap: OverlapPolicy = OverlapPolicy.BUFFER_ALL,
+        *,
+        dry_run: bool = False,
+    ) -> Backfill:
+        """Ask for runs of the past fire times from `start` to `end`, both included, in order.
 
-        Days off and inactive times are left out, as they would have been. Raises
-        InvalidInputError for more than `MOST_BACKFILLED`, or an end in the future.
+        Days off and inactive times are left out, as they would have been. Raises InvalidInputError
+        for more than `MOST_BACKFILLED`, an end in the future, or a policy that would skip runs.
         """
+        if overlap not in {OverlapPolicy.BUFFER_ALL, OverlapPolicy.ALLOW_ALL}:
+            raise InvalidInputError(
+                "A backfill runs one after another (buffer_all) or side by side (allow_all).",
+                field="overlap",
+            )
         now = self._clock()
         async with self._database.acting_as(user_id) as conn:
             found = await self._find(conn, reference)
@@ -236,23 +257,9 @@ class ScheduleService:
                 )
             days_off = await calendar_rows.days_of_schedules(conn, [found.id], first, last)
             allowed = found.timing.filter(days_off.get(found.id, ()))
-            return found, tuple(time for time in times if allowed.objection(time) is None)
-
-    async def backfill(
-        self,
-        user_id: UserId,
-        schedule: Schedule,
-        times: Sequence[datetime],
-        overlap: OverlapPolicy = OverlapPolicy.BUFFER_ALL,
-    ) -> tuple[RunId, ...]:
-        """Ask for runs of past fire times, in order; those that ran already are left alone."""
-        if overlap not in {OverlapPolicy.BUFFER_ALL, OverlapPolicy.ALLOW_ALL}:
-            raise InvalidInputError(
-                "A backfill runs one after another (buffer_all) or side by side (allow_all).",
-                field="overlap",
-            )
-        async with self._database.acting_as(user_id) as conn:
-            return await rows.request_backfill(conn, schedule.id, times, overlap)
+            times = [time for time in times if allowed.objection(time) is None]
+            runs = () if dry_run else await rows.request_backfill(conn, found.id, times, overlap)
+            return Backfill(found, tuple(times), runs)
 
     async def upcoming(
         self,
@@ -276,9 +283,7 @@ class ScheduleService:
             days_off = await calendar_rows.days_of_schedules(conn, asking, now, until or _FAR)
         listed: list[tuple[UpcomingFire, ...]] = []
         for schedule in schedules:
-            counts = [runs] if runs is not None else []
-            if schedule.policy.max_runs is not None:
-                counts.append(max(0, schedule.policy.max_runs - schedule.runs_started))
+            counts = [count for count in (runs, schedule.runs_left) if count is not None]
             try:
                 fires = upcoming_fires(
                     schedule.timing,
