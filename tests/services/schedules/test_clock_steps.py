@@ -53,7 +53,7 @@ async def test_every_fire_time_has_one_row_whatever_the_clock_does(workshop, see
         current = await workshop.fetch(schedule.id)
         times = [
             time
-            for time in schedule.rule().fires_between(START, latest, limit=100_000)
+            for time in schedule.timing.rule().fires_between(START, latest, limit=100_000)
             if time < current.next_fire_time
         ]
         seen: list[datetime] = []

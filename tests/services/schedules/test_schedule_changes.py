@@ -65,7 +65,7 @@ async def test_interval_is_anchored_when_it_is_stored_and_stays_so(workshop, sch
 
     assert anchor is not None
     assert edited.timing == added.timing
-    assert added.rule().next_after(added.plan_from) == anchor + HOUR
+    assert added.timing.rule().next_after(added.plan_from) == anchor + HOUR
 
 
 async def test_schedule_whose_times_are_past_is_refused(workshop, schedules):

@@ -61,7 +61,7 @@ def test_every_fire_time_is_accounted_for_once(every, late, window, catch_up, ho
 
     plan = plan_fires(of, due_since=MONDAY_7, now=now)
 
-    times = [MONDAY_7, *of.rule().fires_between(MONDAY_7, now, limit=100_000)]
+    times = [MONDAY_7, *of.timing.rule().fires_between(MONDAY_7, now, limit=100_000)]
     accounted = [fire.fire_time for fire in plan.fires]
     for passed in plan.passed:
         inside = [time for time in times if passed.first <= time <= passed.last]
@@ -141,7 +141,7 @@ def test_runs_end_with_their_number():
 @given(nominal=st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)), jitter=st.integers(1, 900))
 def test_jitter_is_deterministic_bounded_and_keeps_the_order(nominal, jitter):
     of = schedule("*/5 * * * *", jitter=timedelta(seconds=jitter))
-    rule = of.rule()
+    rule = of.timing.rule()
     first, second = islice(rule.fires_after(nominal.replace(tzinfo=UTC)), 2)
     due = [due_time(rule, ID, time, of.timing.jitter) for time in (first, second)]
     assert due == [due_time(rule, ID, time, of.timing.jitter) for time in (first, second)]
@@ -157,7 +157,7 @@ def test_jitter_spreads_schedules_evenly():
 
 def test_fire_that_its_jitter_delays_is_not_yet_due():
     of = schedule("*/10 * * * *", jitter=timedelta(minutes=10))
-    rule = of.rule()
+    rule = of.timing.rule()
     second = MONDAY_7 + 10 * MINUTE
     due = due_time(rule, ID, second, of.timing.jitter)
     plan = plan_fires(of, due_since=MONDAY_7, now=due - timedelta(seconds=1))

@@ -26,6 +26,7 @@ from rota.cli.schedules.changes import (
 )
 from rota.cli.schedules.options import Overlap, Zone, takes_rule
 from rota.domain.ids import RunId, UserId
+from rota.domain.runs.option_kinds import counted
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.clock_notes import clock_notes
 from rota.domain.schedules.drafts import Draft
@@ -225,17 +226,18 @@ def backfill(
 
     found = common.as_person(ask)
     times, runs = found.fire_times, found.runs
+    counted_times = counted(len(times), "fire time")
     if common.json:
         output.print_json({"schedule": found.schedule.name, "fire_times": times, "runs": runs})
         return
     if dry_run:
         for time in times:
-            output.say(output.moment(time, found.schedule.time_zone))
-        output.say(f"{_counted(len(times))}; nothing was done.")
+            output.say(output.moment(time, found.schedule.timing.time_zone))
+        output.say(f"{counted_times}; nothing was done.")
         return
     ran = len(times) - len(runs)
     known = f" {ran} had run before." if ran else ""
-    output.say(f"{len(runs)} of {_counted(len(times))} run now.{known}")
+    output.say(f"{len(runs)} of {counted_times} run now.{known}")
     if runs:
         output.say("They run where `rota up` or a worker runs.")
 
@@ -291,7 +293,3 @@ def run_now(
         return await app.runs.request_schedule(me, found.id, prompt, policy, options)
 
     request_and_show(common, request, wait=not no_wait, timeout=timeout)
-
-
-def _counted(count: int) -> str:
-    return "1 fire time" if count == 1 else f"{count} fire times"

@@ -15,7 +15,6 @@ from rota.domain.schedules.forecast import UpcomingFire
 from rota.domain.schedules.rules.intervals import length_in_words
 from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
 from rota.domain.schedules.schedule import Schedule
-from rota.domain.schedules.timing import Timing
 
 if TYPE_CHECKING:
     from rota.services.schedules.explanations import Explanation
@@ -28,7 +27,7 @@ FOLDED_ABOVE = 4
 def words(schedule: Schedule) -> str:
     """Say a schedule's rule, or what is wrong with a row that was written past rota."""
     try:
-        return schedule.rule().in_words()
+        return schedule.timing.rule().in_words()
     except InvalidInputError as error:
         return f"{schedule.timing.cron or 'its rule'} ({error.message})"
 
@@ -72,6 +71,7 @@ def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
     """Print what bounds a schedule's rule, and its policy where it is not the default."""
     timing, policy = schedule.timing, schedule.policy
     zone = timing.time_zone
+    dst, vixie = (timing.dst_gap, timing.dst_overlap), (DstGap.VIXIE, DstOverlap.VIXIE)
     lines = [
         ("Starts", timing.starts_at and output.moment(timing.starts_at, zone)),
         ("Ends", timing.ends_at and output.moment(timing.ends_at, zone)),
@@ -87,7 +87,7 @@ def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
             and f"paused after {policy.pause_after_failures} in a row ({schedule.failures_in_row} "
             "now)",
         ),
-        ("DST", _dst(timing)),
+        ("DST", dst != vixie and f"gap {timing.dst_gap}, overlap {timing.dst_overlap}"),
     ]
     for name, said in lines:
         if said:
@@ -156,9 +156,3 @@ def print_explanation(explanation: Explanation) -> None:
         output.say(f"{'Run':10} {occurrence.run_id}")
     output.say(f"{'Before':10} {output.moment(explanation.previous_fire, zone)}")
     output.say(f"{'After':10} {output.moment(explanation.next_fire, zone)}")
-
-
-def _dst(timing: Timing) -> str:
-    if timing.dst_gap is DstGap.VIXIE and timing.dst_overlap is DstOverlap.VIXIE:
-        return ""
-    return f"gap {timing.dst_gap}, overlap {timing.dst_overlap}"

@@ -16,13 +16,10 @@ from rota.domain.schedules.timing import FireFilter, NamedDay, due_time
 MISSED_ROWS_LIMIT: Final = 1_000
 """Fire times without a run that get a row each; more at once become rows of ranges."""
 
-
 WALK_LIMIT: Final = 10_000
 """Fire times that one plan looks at one by one: half a second of work at most."""
 
-
 _TICK: Final = timedelta(microseconds=1)
-
 
 ON_TIME: Final = timedelta(seconds=5)
 """A fire this late is still an ordinary one; later, it is a catch-up and its row says so."""
@@ -85,7 +82,7 @@ def plan_fires(
     whatever the window. What is neither is missed. Raises InvalidInputError for a rule that cannot
     be read.
     """
-    rule = schedule.rule()
+    rule = schedule.timing.rule()
     times, unseen = _times(schedule, rule, due_since, now)
     filter_ = schedule.timing.filter(days_off)
     chosen = _chosen(schedule, times, filter_, now)[: schedule.runs_left]

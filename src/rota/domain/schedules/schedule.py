@@ -12,7 +12,6 @@ from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.notifications.notification import Category
 from rota.domain.schedules.overlap import OverlapPolicy
-from rota.domain.schedules.rules.fire_times import FireTimes
 from rota.domain.schedules.timing import Timing
 
 
@@ -100,10 +99,6 @@ class Schedule:
     uses_calendars: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)  # domain/runs/options, as JSON
 
-    def rule(self) -> FireTimes:
-        """Return the parsed rule; raises InvalidInputError."""
-        return self.timing.rule()
-
     @property
     def content(self) -> ScheduleContent:
         """Return what its owner says of it."""
@@ -122,11 +117,6 @@ class Schedule:
         """Return how many runs it may still start; None: any number."""
         limit = self.policy.max_runs
         return None if limit is None else max(0, limit - self.runs_started)
-
-    @property
-    def time_zone(self) -> str:
-        """Return the resolved IANA zone."""
-        return self.timing.time_zone
 
     @property
     def state(self) -> str:

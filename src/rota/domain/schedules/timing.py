@@ -124,8 +124,6 @@ def jitter_of(schedule_id: UUID, fire_time: datetime, jitter: timedelta) -> time
     By SHA-256 of schedule and fire time, so that every scheduler finds the same delay, and many
     schedules at one instant spread evenly.
     """
-    if not jitter:
-        return timedelta(0)
     text = f"{schedule_id}|{int(fire_time.timestamp() * 1_000_000)}"
     share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
     return timedelta(milliseconds=round(share * jitter.total_seconds() * 1000))

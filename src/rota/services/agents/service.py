@@ -6,7 +6,7 @@ from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import UserId
 from rota.store.agents import rows
-from rota.store.database import Database
+from rota.store.database import Connection, Database
 
 
 class AgentService:
@@ -23,7 +23,12 @@ class AgentService:
     async def get(self, user_id: UserId, agent_name: str) -> AgentConfiguration:
         """Return an agent by name; raises NotFoundError."""
         async with self._database.acting_as(user_id) as conn:
-            found = await rows.fetch_agent(conn, agent_name, user_id)
-        if found is None:
-            raise NotFoundError("agent", agent_name, hint="See `rota agents list`.")
-        return found
+            return await find_agent(conn, user_id, agent_name)
+
+
+async def find_agent(conn: Connection, user_id: UserId, agent_name: str) -> AgentConfiguration:
+    """Return an agent that a person can run; raises NotFoundError."""
+    found = await rows.fetch_agent(conn, agent_name, user_id)
+    if found is None:
+        raise NotFoundError("agent", agent_name, hint="See `rota agents list`.")
+    return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
+from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.approvals.actions import PendingAction
 from rota.domain.approvals.argument_edits import holds_redaction
 from rota.domain.approvals.argument_paths import EVERYTHING
@@ -27,6 +27,7 @@ from rota.domain.approvals.verdict import (
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId, ScheduleId, UserId
 from rota.security.gate.policy import with_signals
+from rota.services.agents.service import find_agent
 from rota.services.approvals.service import decide_action, find_action
 from rota.services.references import id_prefix, the_one
 from rota.services.schedules.service import find_schedule
@@ -271,7 +272,7 @@ class RuleService:
             if user_id is not None and draft.for_user is not None:
                 raise InvalidInputError("Only the operator's rules name a person.", field="user")
             if user_id is not None and draft.agent_name is not None:
-                await _agent(conn, draft.agent_name, user_id)
+                await find_agent(conn, user_id, draft.agent_name)
             made.append(Rule(await rows.insert_rule(conn, user_id, draft), user_id, draft))
         return tuple(made)
 
@@ -379,17 +380,10 @@ async def _declaration(
     """
     if agent_name is None:
         return await agent_rows.fetch_declaration(conn, tool_name, user_id)
-    agent = await _agent(conn, agent_name, user_id)
+    agent = await find_agent(conn, user_id, agent_name)
     found = next((tool for tool in agent.tools if tool.name == tool_name), None)
     if found is None:
         raise NotFoundError("tool", tool_name, hint=f"{agent_name} does not have it.")
-    return found
-
-
-async def _agent(conn: Connection, name: str, user_id: UserId) -> AgentConfiguration:
-    found = await agent_rows.fetch_agent(conn, name, user_id)
-    if found is None:
-        raise NotFoundError("agent", name, hint="See `rota agents list`.")
     return found
 
 

@@ -209,7 +209,7 @@ class Attempt:
             configuration = with_model(configuration, options.model)
         began = datetime.fromisoformat(snapshot["now"]) if snapshot else None
         schedule = self._taken.schedule
-        zone = schedule.time_zone if schedule is not None else self._taken.owner_zone
+        zone = schedule.timing.time_zone if schedule is not None else self._taken.owner_zone
         now = (began or self._bench.clock()).astimezone(ZoneInfo(zone))
         if snapshot is None:
             self._buffer.keep_snapshot(make_snapshot(configuration, options, now))

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
-from rota.domain.errors import ConflictError, NotFoundError, SuspendedError
+from rota.domain.errors import ConflictError, SuspendedError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import OVER, RunStatus
@@ -14,6 +14,7 @@ from rota.domain.runs.steps import Step
 from rota.domain.runs.views import Result, RunView
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.services.agents.option_checks import check_options
+from rota.services.agents.service import find_agent
 from rota.services.references import ENOUGH, id_prefix, the_one
 from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection, Database
@@ -47,9 +48,7 @@ class RunService:
         with.
         """
         async with self._database.acting_as(user_id) as conn:
-            agent = await agent_rows.fetch_agent(conn, agent_name, user_id)
-            if agent is None:
-                raise NotFoundError("agent", agent_name, hint="See `rota agents list`.")
+            agent = await find_agent(conn, user_id, agent_name)
             check_options(options or RunOptions(), agent)
             return await requests.request_run(conn, agent_name, prompt, options)
 

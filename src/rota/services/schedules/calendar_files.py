@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as clock_time
@@ -187,15 +187,11 @@ def day_summary(text: str) -> str:
 
 
 def _decoded(data: bytes) -> str:
-    by_mark = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else None
-    for encoding in (by_mark,) if by_mark else ("utf-8-sig", "cp1252"):
-        try:
+    for encoding in ("utf-8-sig", "utf-16", "cp1252"):
+        with suppress(UnicodeDecodeError):
             text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "BEGIN:VCALENDAR" not in text.upper():
-            raise _not_icalendar()
-        return text
+            if "BEGIN:VCALENDAR" in text.upper():
+                return text
     raise _not_icalendar()
 
 

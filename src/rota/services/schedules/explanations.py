@@ -70,7 +70,7 @@ class ExplanationService:
             occurrence = await rows.occurrence_between(conn, schedule.id, start, end)
             earlier = await rows.schedule_at(conn, schedule.id, start)
             schedule_then, changed_at = earlier if earlier is not None else (schedule, None)
-            rule = schedule_then.rule()
+            rule = schedule_then.timing.rule()
             fire = rule.next_after(start - _TICK)
             if occurrence is not None:
                 verdict, why = _explain_occurrence(occurrence, zone)
@@ -122,7 +122,7 @@ def _explain_without_occurrence(
 
 def _state_at(schedule: Schedule, fire: datetime) -> tuple[Verdict, tuple[str, ...]] | None:
     """Return why a schedule in this state fires nothing at a time of its rule, or None."""
-    zone = ZoneInfo(schedule.time_zone)
+    zone = ZoneInfo(schedule.timing.time_zone)
     if fire < schedule.created_at:
         made = _format_moment(schedule.created_at, zone)
         return "did_not_exist", (f"The schedule was made later, at {made}.",)

@@ -42,8 +42,6 @@ BATCH: Final = 500
 LONGEST_PLANNING: Final = 1.0
 """Seconds that one transaction works out fires; schedules that are years behind take a while."""
 
-DaysOff = Mapping[ScheduleId, tuple[NamedDay, ...]]
-
 log = structlog.get_logger(__name__)
 
 
@@ -256,7 +254,7 @@ def _first_plan(schedule: Schedule, now: datetime) -> tuple[Planned, list[Passed
     passed = _during_pause(schedule, since) if schedule.paused_at is not None else []
     if schedule.runs_left == 0:
         return Planned(schedule.id, None), passed
-    return Planned(schedule.id, next_fire(schedule, schedule.rule(), since)), passed
+    return Planned(schedule.id, next_fire(schedule, schedule.timing.rule(), since)), passed
 
 
 def _skipped(schedule: Schedule, fire: PlannedFire, overlap: Overlap) -> PassedFires:
@@ -269,7 +267,7 @@ def _skipped(schedule: Schedule, fire: PlannedFire, overlap: Overlap) -> PassedF
 def _during_pause(schedule: Schedule, until: datetime) -> list[PassedFires]:
     """Return rows for the fire times that a pause suppressed."""
     start = schedule.paused_at or until
-    rule = schedule.rule()
+    rule = schedule.timing.rule()
     times = rule.fires_between(start, until, limit=MISSED_ROWS_LIMIT + 1)
     reason = f"paused: {schedule.pause_note}" if schedule.pause_note else "paused"
     if len(times) <= MISSED_ROWS_LIMIT:
@@ -278,7 +276,9 @@ def _during_pause(schedule: Schedule, until: datetime) -> list[PassedFires]:
     return [PassedFires(times[0], last, None, "suppressed", reason)]
 
 
-async def _days_off(conn: Connection, due: Sequence[Schedule], now: datetime) -> DaysOff:
+async def _days_off(
+    conn: Connection, due: Sequence[Schedule], now: datetime
+) -> Mapping[ScheduleId, Sequence[NamedDay]]:
     """Return the days off by the calendars of the schedules that are due."""
     asking = [schedule for schedule in due if schedule.uses_calendars]
     if not asking:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.option_drafts import OptionDraft
@@ -23,9 +22,9 @@ from rota.domain.schedules.schedule import Schedule, ScheduleContent
 from rota.domain.schedules.timing import Timing
 from rota.domain.schedules.written_time import parse_moment
 from rota.services.agents.option_checks import check_options
+from rota.services.agents.service import find_agent
 from rota.services.references import id_prefix, the_one
 from rota.store import users
-from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection, Database, despite_deadlocks
 from rota.store.schedules import calendars as calendar_rows
 from rota.store.schedules import rows
@@ -101,7 +100,7 @@ class ScheduleService:
         async with self._database.acting_as(user_id) as conn:
             content = await self._content(conn, user_id, new)
             schedule_id = await _insert(conn, user_id, content, new)
-            return await _fetch(conn, schedule_id)
+            return await self._find(conn, str(schedule_id))
 
     async def apply(self, conn: Connection, user_id: UserId, new: NewSchedule) -> Change:
         """Make a schedule say what `new` says, and nothing else, in the caller's transaction.
@@ -157,7 +156,7 @@ class ScheduleService:
             await rows.update_schedule(conn, found.id, content)
             if edit.calendars is not None:
                 await calendar_rows.link_calendars(conn, found.id, edit.calendars)
-            return await _fetch(conn, found.id)
+            return await self._find(conn, str(found.id))
 
     async def all(self, user_id: UserId) -> tuple[Schedule, ...]:
         """Return the person's schedules by name."""
@@ -248,7 +247,7 @@ class ScheduleService:
                     "A backfill goes from an earlier to a later time, and ends in the past.",
                     field="to",
                 )
-            times = found.rule().fires_between(
+            times = found.timing.rule().fires_between(
                 first - timedelta(microseconds=1), last, limit=MOST_BACKFILLED + 1
             )
             if len(times) > MOST_BACKFILLED:
@@ -314,7 +313,7 @@ class ScheduleService:
     ) -> ScheduleContent:
         """Return what to store of a schedule that is said as a whole, checked in every part."""
         check_name(new.name)
-        agent = await _require_agent(conn, new.agent_name, user_id)
+        agent = await find_agent(conn, user_id, new.agent_name)
         zone = new.time_zone or await users.fetch_time_zone(conn, user_id)
         timing = new.draft.timing(zone, now=self._clock())
         if before is not None and timing.every and timing.every == before.timing.every:
@@ -365,20 +364,6 @@ async def _insert(
     return schedule_id
 
 
-async def _fetch(conn: Connection, schedule_id: ScheduleId) -> Schedule:
-    found = await rows.fetch_schedule(conn, schedule_id)
-    if found is None:  # written in this very transaction
-        raise RuntimeError("a schedule was written and is not there")
-    return found
-
-
-async def _require_agent(conn: Connection, agent_name: str, user_id: UserId) -> AgentConfiguration:
-    found = await agent_rows.fetch_agent(conn, agent_name, user_id)
-    if found is None:
-        raise NotFoundError("agent", agent_name, hint="See `rota agents list`.")
-    return found
-
-
 async def _edited_options(
     conn: Connection, user_id: UserId, found: Schedule, edit: ScheduleEdit
 ) -> Mapping[str, Any]:
@@ -387,7 +372,7 @@ async def _edited_options(
         return found.options
     options = edit.options.options(RunOptions.parse(found.options))
     if edit.agent_name is not None or options.asks_of_agent:
-        agent = await _require_agent(conn, edit.agent_name or found.agent_name, user_id)
+        agent = await find_agent(conn, user_id, edit.agent_name or found.agent_name)
         check_options(options, agent)
     return options.as_json()
 
@@ -397,7 +382,7 @@ async def _zones(
 ) -> tuple[str | None, str]:
     """Return the zone to store, None for the person's own, and the zone that this comes to."""
     if wanted is None:
-        return found.content.time_zone, found.time_zone
+        return found.content.time_zone, found.timing.time_zone
     if wanted == NONE:
         return None, await users.fetch_time_zone(conn, user_id)
     return wanted, wanted

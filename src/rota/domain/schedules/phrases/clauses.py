@@ -25,7 +25,6 @@ from rota.domain.schedules.phrases.words import (
     Token,
     not_understood,
     refuse,
-    unique,
 )
 from rota.domain.schedules.rules.intervals import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from rota.domain.schedules.rules.names import MONTHS, WEEKDAYS, number_of, quoted
@@ -294,8 +293,8 @@ def _read_days(reader: Reader) -> Days:
         )
     return Days(
         frozenset(weekdays),
-        unique(nth_weekdays),
-        unique(month_days),
+        tuple(dict.fromkeys(nth_weekdays)),
+        tuple(dict.fromkeys(month_days)),
         needs_month=needs_month,
         is_bare=is_bare,
         written=written,
@@ -354,7 +353,7 @@ def _read_dates(reader: Reader, said: Said, now: datetime) -> None:
                 "or two; write 'on 24 December and 31 December at 9'"
             )
         dates.append(_read_date(reader, now))
-    said.dates = unique(dates)
+    said.dates = tuple(dict.fromkeys(dates))
 
 
 def _read_date(reader: Reader, now: datetime) -> Date:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, NamedTuple, NoReturn, TypeVar
+from typing import Final, NamedTuple, NoReturn
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.rules.names import quoted
-
-T = TypeVar("T")
 
 _LONGEST_PHRASE: Final = 200
 YEARS_AHEAD: Final = 100
@@ -170,11 +168,6 @@ class Said:
                 f"one {part}, so write two schedules, or one list such as 'mon and fri at 7 and 19'"
             )
         self.parts[part] = token.written
-
-
-def unique(items: Iterable[T]) -> tuple[T, ...]:
-    """Return the items in order, each once."""
-    return tuple(dict.fromkeys(items))
 
 
 def not_understood(written: str) -> NoReturn:
