@@ -14,7 +14,7 @@ from rota.domain.notifications.notification import Category
 from rota.domain.schedules.calendars import CalendarDay
 from rota.domain.schedules.firing import ON_TIME, plan_fires
 from rota.domain.schedules.schedule import CatchUp, Policy, Schedule
-from rota.domain.schedules.timing import Timing, due_time, jitter_of
+from rota.domain.schedules.timing import Timing, due_time, jitter_delay
 
 MONDAY_7 = datetime(2026, 3, 2, 7, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -150,7 +150,7 @@ def test_jitter_is_deterministic_bounded_and_keeps_the_order(nominal, jitter):
 
 
 def test_jitter_spreads_schedules_evenly():
-    delays = [jitter_of(UUID(int=n), MONDAY_7, timedelta(seconds=100)) for n in range(2_000)]
+    delays = [jitter_delay(UUID(int=n), MONDAY_7, timedelta(seconds=100)) for n in range(2_000)]
     tenths = [sum(d // timedelta(seconds=10) == tenth for d in delays) for tenth in range(10)]
     assert all(150 < count < 250 for count in tenths)
 

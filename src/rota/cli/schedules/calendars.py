@@ -1,6 +1,6 @@
 """`rota calendars`: lists of days off, imported from iCalendar files or typed.
 
-Schedules keep to them with `--except-calendar`; what a calendar does to fires is not told here.
+Schedules keep to them with `--except-calendar`; what a day off does to fires is in the domain.
 """
 
 from __future__ import annotations

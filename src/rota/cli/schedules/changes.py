@@ -119,19 +119,19 @@ def change_and_show(
     if common.json:
         output.print_json(schedule_json(schedule) | fires_json(fires))
         return
-    output.say(f"{done} {schedule.name}: {texts.words(schedule)}.")
+    output.say(f"{done} {schedule.name}: {texts.rule_in_words(schedule)}.")
     if schedule.state == "paused":
         output.say(f"It is paused: {schedule.pause_note or '(no note)'}.")
     texts.print_options(schedule)
     texts.print_fires(fires, schedule.timing.time_zone)
-    texts.print_clock_notes(clock_notes(schedule.timing, wall_clock()))
+    texts.print_clock_notes(clock_notes(schedule.timing, current_time()))
 
 
 def schedule_json(schedule: Schedule) -> dict[str, object]:
     """Return a schedule as `--json` shows it."""
     fields = asdict(schedule)
     fields |= fields.pop("timing") | fields.pop("policy")
-    return fields | {"state": schedule.state, "in_words": texts.words(schedule)}
+    return fields | {"state": schedule.state, "in_words": texts.rule_in_words(schedule)}
 
 
 def fires_json(fires: Sequence[UpcomingFire]) -> dict[str, object]:
@@ -142,6 +142,6 @@ def fires_json(fires: Sequence[UpcomingFire]) -> dict[str, object]:
     }
 
 
-def wall_clock() -> datetime:
+def current_time() -> datetime:
     """Return the composition root's time, without the seconds that importing it takes."""
     return datetime.now(UTC)

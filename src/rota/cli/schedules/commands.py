@@ -19,10 +19,10 @@ from rota.cli.schedules.changes import (
     Reference,
     add_schedule,
     change_and_show,
+    current_time,
     edit_schedule,
     fires_json,
     schedule_json,
-    wall_clock,
 )
 from rota.cli.schedules.options import Overlap, Zone, takes_rule
 from rota.domain.ids import RunId, UserId
@@ -56,7 +56,10 @@ def list_schedules(common: CommonOptions) -> None:
         return
     output.table(
         ["NAME", "AGENT", "RULE", "NEXT FIRE"],
-        [(s.name, s.agent_name, texts.words(s), texts.next_fire(s, fires)) for s, fires in found],
+        [
+            (s.name, s.agent_name, texts.rule_in_words(s), texts.next_fire(s, fires))
+            for s, fires in found
+        ],
         empty="There are no schedules. `rota schedules add AGENT WHEN` makes one.",
     )
 
@@ -90,7 +93,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
     output.say(f"Agent      {found.agent_name}")
     output.say(f"Prompt     {found.prompt or '(none)'}")
     written = f"{found.timing.cron}: " if found.timing.cron else ""
-    output.say(f"Rule       {written}{texts.words(found)}")
+    output.say(f"Rule       {written}{texts.rule_in_words(found)}")
     output.say(f"Time zone  {zone}{' (yours)' if found.follows_owner_zone else ''}")
     texts.print_limits(found, calendars)
     texts.print_options(found)
@@ -100,7 +103,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
         output.say("Completed  It has no fire left.")
     else:
         texts.print_fires(fires, zone)
-        texts.print_clock_notes(clock_notes(found.timing, wall_clock()))
+        texts.print_clock_notes(clock_notes(found.timing, current_time()))
     output.say()
     output.table(
         ["FIRE TIME", "OUTCOME", "RESULT", "REASON"],
@@ -135,7 +138,7 @@ def preview_rule(
     zone = time_zone or "UTC"
     if time_zone is None and (common.data_dir or common.database_url or common.user):
         zone = common.as_person(lambda app, me: app.schedules.zone(me))
-    seen = preview(draft, zone, runs=count, now=wall_clock())
+    seen = preview(draft, zone, runs=count, now=current_time())
     if common.json:
         output.print_json(
             {

@@ -24,7 +24,7 @@ FOLDED_ABOVE = 4
 """Fires of one schedule on one day that the calendar lists one by one."""
 
 
-def words(schedule: Schedule) -> str:
+def rule_in_words(schedule: Schedule) -> str:
     """Say a schedule's rule, or what is wrong with a row that was written past rota."""
     try:
         return schedule.timing.rule().in_words()
@@ -57,8 +57,8 @@ def print_fires(fires: Sequence[UpcomingFire], zone: str) -> None:
     if suppressed:
         first = suppressed[0]
         more = f", and {len(suppressed) - 1} more" if len(suppressed) > 1 else ""
-        said = f"{output.moment(first.fire_time, zone)} ({first.suppressed}){more}"
-        output.say(f"{'Suppressed':10} {said}")
+        text = f"{output.moment(first.fire_time, zone)} ({first.suppressed}){more}"
+        output.say(f"{'Suppressed':10} {text}")
 
 
 def print_clock_notes(notes: Sequence[str]) -> None:
@@ -89,9 +89,9 @@ def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
         ),
         ("DST", dst != vixie and f"gap {timing.dst_gap}, overlap {timing.dst_overlap}"),
     ]
-    for name, said in lines:
-        if said:
-            output.say(f"{name:10} {said}")
+    for name, text in lines:
+        if text:
+            output.say(f"{name:10} {text}")
 
 
 def print_options(schedule: Schedule) -> None:
@@ -114,13 +114,13 @@ def print_week(week: Week, zone: str) -> None:
         for _, day in groupby(local, key=lambda pair: pair[1].date()):
             lines += _day_lines(schedule.name, list(day))
     last = None
-    for moment, clock, name, said in sorted(lines, key=lambda line: (line[0], line[2])):
+    for moment, clock, name, text in sorted(lines, key=lambda line: (line[0], line[2])):
         if moment.date() != last:
             if last is not None:
                 output.say()
             output.say(f"{moment:%A %Y-%m-%d}", style="bold")
             last = moment.date()
-        output.say(f"  {clock:11}  {name}{said}")
+        output.say(f"  {clock:11}  {name}{text}")
     if last is None:
         output.say("Nothing fires in this time.")
 
@@ -135,10 +135,10 @@ def _day_lines(
         ]
     run = [at for item, at in day if item.suppressed is None]
     first, last = (run[0], run[-1]) if run else (day[0][1], day[-1][1])
-    said = f"  {len(run)} times"
+    text = f"  {len(run)} times"
     if len(run) < len(day):
-        said += f", {len(day) - len(run)} suppressed"
-    return [(first, f"{first:%H:%M}-{last:%H:%M}", name, said)]
+        text += f", {len(day) - len(run)} suppressed"
+    return [(first, f"{first:%H:%M}-{last:%H:%M}", name, text)]
 
 
 def print_explanation(explanation: Explanation) -> None:

@@ -13,7 +13,7 @@ from rota.domain.schedules.rules.wall_clock import (
     DstGap,
     DstOverlap,
     clock_changes,
-    instants_of,
+    fire_instants,
 )
 from rota.domain.schedules.timing import Timing
 
@@ -60,7 +60,9 @@ def _effects(cron: CronSchedule, change: ClockChange, zone: ZoneInfo) -> list[st
     walls = cron.local_times(start, end, limit=_NAMED + 1)
     sentences: list[str] = []
     for wall in walls[:_NAMED]:
-        instants = instants_of(wall, zone, gap=cron.gap, overlap=cron.overlap, fixed=cron.is_fixed)
+        instants = fire_instants(
+            wall, zone, gap=cron.gap, overlap=cron.overlap, fixed=cron.is_fixed
+        )
         fire_times = " and ".join(f"{at.astimezone(zone):%H:%M %Z}" for at in instants)
         if change.is_gap:
             fate = f"it fires at {fire_times}" if instants else "it does not fire"

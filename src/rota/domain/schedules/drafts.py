@@ -152,7 +152,7 @@ def _read_choice(kind: type[StrEnum], text: str, field: str) -> StrEnum:
         ) from error
 
 
-# In the order in which they are read: the first that cannot be meant is the one that is told.
+# In the order in which they are read: the first that cannot be meant is the one that is raised.
 _TIMING_READERS: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "jitter": _read_length,
     "active_hours": _read_text,

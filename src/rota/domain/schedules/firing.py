@@ -83,20 +83,20 @@ def plan_fires(
     be read.
     """
     rule = schedule.timing.rule()
-    times, unseen = _times(schedule, rule, due_since, now)
+    times, unseen = _due_times(schedule, rule, due_since, now)
     filter_ = schedule.timing.filter(days_off)
-    chosen = _chosen(schedule, times, filter_, now)[: schedule.runs_left]
+    chosen = _fires_to_run(schedule, times, filter_, now)[: schedule.runs_left]
     following = next_fire(schedule, rule, times[-1]) if times else None
     if len(chosen) == schedule.runs_left:
         times = [time for time in times if not chosen or time <= chosen[-1].fire_time]
     return FirePlan(
         fires=tuple(chosen),
-        passed=tuple(_passed(schedule, times, unseen, chosen, filter_)),
+        passed=tuple(_passed_fires(schedule, times, unseen, chosen, filter_)),
         next=following,
     )
 
 
-def _times(
+def _due_times(
     schedule: Schedule, rule: FireTimes, due_since: datetime, now: datetime
 ) -> tuple[list[datetime], tuple[datetime, datetime] | None]:
     """Return the fire times due at `now`, and the range of those too many to look at."""
@@ -120,7 +120,7 @@ def _times(
     return times, unseen
 
 
-def _chosen(
+def _fires_to_run(
     schedule: Schedule, times: Sequence[datetime], filter_: FireFilter, now: datetime
 ) -> list[PlannedFire]:
     """Return the fire times that run, earliest first."""
@@ -137,7 +137,7 @@ def _chosen(
     return chosen[::-1]
 
 
-def _passed(
+def _passed_fires(
     schedule: Schedule,
     times: Sequence[datetime],
     unseen: tuple[datetime, datetime] | None,
@@ -168,14 +168,14 @@ def _passed(
         return
     # A range ends where a fire runs in between, or where the reason is another.
     for (outcome, reason), group in groupby(
-        verdicts, key=lambda item: (item[1][0], _kind(item[1][1]))
+        verdicts, key=lambda item: (item[1][0], _without_clock_time(item[1][1]))
     ):
         members = [time for time, _ in group]
         if outcome != "fired":
             yield PassedFires(members[0], members[-1], len(members), outcome, reason)
 
 
-def _kind(reason: str) -> str:
+def _without_clock_time(reason: str) -> str:
     """Return the reason without the clock time that it begins with, so that a range has one."""
     head, _, tail = reason.partition(" is outside ")
     return f"outside {tail}" if tail and head else reason

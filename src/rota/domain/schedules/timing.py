@@ -118,7 +118,7 @@ class FireFilter:
         return self.active.objection(local)
 
 
-def jitter_of(schedule_id: UUID, fire_time: datetime, jitter: timedelta) -> timedelta:
+def jitter_delay(schedule_id: UUID, fire_time: datetime, jitter: timedelta) -> timedelta:
     """Return how much later than `fire_time` it fires: from 0 to `jitter`, the same every time.
 
     By SHA-256 of schedule and fire time, so that every scheduler finds the same delay, and many
@@ -137,4 +137,4 @@ def due_time(
         return fire_time
     following = rule.next_after(fire_time)
     most = min(jitter, following - fire_time) if following is not None else jitter
-    return fire_time + jitter_of(schedule_id, fire_time, most)
+    return fire_time + jitter_delay(schedule_id, fire_time, most)

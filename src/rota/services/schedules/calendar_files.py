@@ -57,10 +57,12 @@ def read_icalendar(data: bytes, *, first: date, last: date) -> CalendarFile:
     if len(data) > LARGEST_FILE:
         raise InvalidInputError(f"The file is larger than {LARGEST_FILE // 1024**2} MiB.")
     try:
-        calendars = icalendar.Calendar.from_ical(_decoded(data), multiple=True)
+        calendars = icalendar.Calendar.from_ical(_decode(data), multiple=True)
         if any(calendar.name != "VCALENDAR" for calendar in calendars):
             raise _not_icalendar()
-        groups = [group for calendar in calendars for group in _series(calendar.walk("VEVENT"))]
+        groups = [
+            group for calendar in calendars for group in _group_series(calendar.walk("VEVENT"))
+        ]
     except (*_UNREADABLE, RecursionError) as error:
         raise _not_icalendar() from error
     deadline = time.monotonic() + LONGEST_READING
@@ -69,13 +71,13 @@ def read_icalendar(data: bytes, *, first: date, last: date) -> CalendarFile:
     for events in groups:
         if time.monotonic() > deadline:
             raise InvalidInputError("The file has too many events, or rules that never come true.")
-        kept = _of_whole_days(events)
+        kept = _whole_day_events(events)
         skipped += sum(not _is_cancelled(e) and not _is_whole_days(e) for e in events)
         if not kept:
             continue
         recurs = recurs or any("RRULE" in event for event in kept)
         try:
-            days += _expanded(kept, first, last)
+            days += _expand(kept, first, last)
         except _UNREADABLE as error:
             raise InvalidInputError(
                 f"The event {_summary(kept[0])!r} of the file cannot be read."
@@ -90,7 +92,7 @@ def read_icalendar(data: bytes, *, first: date, last: date) -> CalendarFile:
     return CalendarFile(tuple(days), skipped, recurs)
 
 
-def _series(events: Iterable[Any]) -> list[list[Any]]:
+def _group_series(events: Iterable[Any]) -> list[list[Any]]:
     """Return events with what changes or cancels their recurrences (same UID, RFC 5545 3.8.4.4)."""
     groups: dict[object, list[Any]] = {}
     for event in events:
@@ -98,7 +100,7 @@ def _series(events: Iterable[Any]) -> list[list[Any]]:
     return list(groups.values())
 
 
-def _of_whole_days(events: Sequence[Any]) -> list[Any]:
+def _whole_day_events(events: Sequence[Any]) -> list[Any]:
     """Return what of a series is to be expanded: all of it, or the changes that are whole days."""
     for event in events:
         _midnights_as_dates(event)
@@ -108,7 +110,7 @@ def _of_whole_days(events: Sequence[Any]) -> list[Any]:
     return [event for event in events if _is_whole_days(event) and not _is_cancelled(event)]
 
 
-def _expanded(events: Sequence[Any], first: date, last: date) -> Iterator[CalendarDay]:
+def _expand(events: Sequence[Any], first: date, last: date) -> Iterator[CalendarDay]:
     import icalendar  # noqa: PLC0415  see above
     import recurring_ical_events  # type: ignore[import-untyped]  # noqa: PLC0415  see above; untyped
 
@@ -186,7 +188,7 @@ def day_summary(text: str) -> str:
     return " ".join(text.split())[:SUMMARY_LIMIT]
 
 
-def _decoded(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     for encoding in ("utf-8-sig", "utf-16", "cp1252"):
         with suppress(UnicodeDecodeError):
             text = data.decode(encoding)

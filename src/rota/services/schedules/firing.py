@@ -144,7 +144,7 @@ class Scheduler:
                 due = await firing.claim_due(conn, now=now, limit=BATCH)
                 if not due:
                     break
-                batch = await self._fire(conn, due, now)
+                batch = await self._fire_batch(conn, due, now)
                 batches.append(batch)
                 if batch.fires:
                     admitted += (await admit(conn, ahead=self._ahead)).count
@@ -152,7 +152,9 @@ class Scheduler:
                 break
         return batches, admitted
 
-    async def _fire(self, conn: Connection, due: tuple[Schedule, ...], now: datetime) -> _Batch:
+    async def _fire_batch(
+        self, conn: Connection, due: tuple[Schedule, ...], now: datetime
+    ) -> _Batch:
         days_off = await _days_off(conn, due, now)
         batch = _Batch()
         plans: list[tuple[Schedule, FirePlan]] = []
@@ -172,10 +174,10 @@ class Scheduler:
                 await self._pause_invalid(conn, schedule, error)
                 continue
             plans.append((schedule, plan))
-        overlaps = await _overlaps(conn, plans)
+        overlaps = await _judge_overlaps(conn, plans)
         for schedule, plan in plans:
             overlap = overlaps.get(schedule.id, Overlap())
-            started = await self._start(conn, schedule, plan, overlap, batch)
+            started = await self._start_runs(conn, schedule, plan, overlap, batch)
             batch.passed += [(schedule, item) for item in plan.passed]
             following = None if started == schedule.runs_left else plan.next
             batch.planned.append(Planned(schedule.id, following, started))
@@ -187,12 +189,14 @@ class Scheduler:
             await self._incidents.note_missed(conn, {s.user_id for s, _ in batch.missed})
         return batch
 
-    async def _start(
+    async def _start_runs(
         self, conn: Connection, schedule: Schedule, plan: FirePlan, overlap: Overlap, batch: _Batch
     ) -> int:
         """Write the runs of a plan as its overlap policy lets them; returns how many."""
         if overlap.decision is OverlapDecision.SKIP:
-            batch.passed += [(schedule, _skipped(schedule, fire, overlap)) for fire in plan.fires]
+            batch.passed += [
+                (schedule, _skipped_fire(schedule, fire, overlap)) for fire in plan.fires
+            ]
             return 0
         if overlap.decision is OverlapDecision.CANCEL_AND_RUN:
             fire_time = plan.fires[0].fire_time
@@ -228,20 +232,20 @@ class Scheduler:
     async def _pause_invalid(self, conn: Connection, schedule: Schedule, error: Exception) -> None:
         """Pause a schedule that cannot be planned, and tell its owner."""
         if isinstance(error, RotaError):
-            said = error.message
+            reason = error.message
         else:
-            said = f"its rule cannot be worked out ({type(error).__name__})."
+            reason = f"its rule cannot be worked out ({type(error).__name__})."
             log.error("planning_failed", schedule_id=str(schedule.id), exc_info=error)
-        await rows.pause(conn, schedule.id, said)
+        await rows.pause(conn, schedule.id, reason)
         await self._notifications.notify_user(
             schedule.user_id,
             f"{schedule.name} is paused",
-            f"The schedule cannot be planned: {said}",
+            f"The schedule cannot be planned: {reason}",
             category=Category.ERROR,
             metadata={"schedule_id": str(schedule.id)},
             conn=conn,
         )
-        log.warning("schedule_paused", schedule_id=str(schedule.id), reason=said)
+        log.warning("schedule_paused", schedule_id=str(schedule.id), reason=reason)
 
 
 def _first_plan(schedule: Schedule, now: datetime) -> tuple[Planned, list[PassedFires]]:
@@ -251,20 +255,20 @@ def _first_plan(schedule: Schedule, now: datetime) -> tuple[Planned, list[Passed
     """
     schedule.timing.check()
     since = min(schedule.plan_from, now)
-    passed = _during_pause(schedule, since) if schedule.paused_at is not None else []
+    passed = _fires_of_pause(schedule, since) if schedule.paused_at is not None else []
     if schedule.runs_left == 0:
         return Planned(schedule.id, None), passed
     return Planned(schedule.id, next_fire(schedule, schedule.timing.rule(), since)), passed
 
 
-def _skipped(schedule: Schedule, fire: PlannedFire, overlap: Overlap) -> PassedFires:
+def _skipped_fire(schedule: Schedule, fire: PlannedFire, overlap: Overlap) -> PassedFires:
     since = f"{overlap.since:%Y-%m-%d %H:%M:%S} UTC" if overlap.since else "before"
     state = "waited for its owner's decision" if overlap.parked else "was still under way"
     reason = f"the run of {since} {state} (overlap policy {schedule.policy.overlap})"
     return PassedFires(fire.fire_time, fire.fire_time, 1, "skipped", reason)
 
 
-def _during_pause(schedule: Schedule, until: datetime) -> list[PassedFires]:
+def _fires_of_pause(schedule: Schedule, until: datetime) -> list[PassedFires]:
     """Return rows for the fire times that a pause suppressed."""
     start = schedule.paused_at or until
     rule = schedule.timing.rule()
@@ -287,7 +291,7 @@ async def _days_off(
     return await calendars.days_of_schedules(conn, [s.id for s in asking], earliest, now)
 
 
-async def _overlaps(
+async def _judge_overlaps(
     conn: Connection, plans: Sequence[tuple[Schedule, FirePlan]]
 ) -> dict[ScheduleId, Overlap]:
     """Return what becomes of the fires of schedules whose policy asks for their unfinished runs.

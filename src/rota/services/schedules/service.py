@@ -196,8 +196,8 @@ class ScheduleService:
             found = await self._find(conn, reference)
             found.timing.check()
             notes = [found.pause_note, note and f"resumed: {note}"]
-            said = "; ".join(text for text in notes if text)
-            await rows.set_active(conn, found.id, active=True, note=said or None)
+            joined = "; ".join(text for text in notes if text)
+            await rows.set_active(conn, found.id, active=True, note=joined or None)
             return await self._find(conn, str(found.id))
 
     async def remove(self, user_id: UserId, reference: str) -> Schedule:

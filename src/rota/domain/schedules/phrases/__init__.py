@@ -2,7 +2,7 @@
 
 The grammar is docs/reference/phrases.md, whose table is tested. Nothing is guessed: what is left
 over, said twice or unclear is an error that quotes it. A phrase is read clause by clause into
-`_Said`, in any order, which then becomes one rule.
+`Clauses`, in any order, which then becomes one rule.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rota.domain.schedules.phrases.rules import (
     instants,
     stepped,
 )
-from rota.domain.schedules.phrases.words import Reader, Said, refuse, tokens
+from rota.domain.schedules.phrases.words import Clauses, Reader, refuse, tokens
 
 __all__ = ["Phrase", "parse_phrase"]
 
@@ -31,20 +31,20 @@ def parse_phrase(text: str, *, now: datetime) -> Phrase:
     quotes what is not understood, lies in the past or does not exist.
     """
     reader = Reader(tokens(text))
-    said = Said()
+    clauses = Clauses()
     while not reader.is_done:
-        read_clause(reader, said, now)
+        read_clause(reader, clauses, now)
         if reader.accept(",") and reader.is_done:
             refuse("Something is missing after the last comma; write 'daily at 7 and 19'")
-    if said.delay is not None:
-        return delayed(said, said.delay, now)
-    if said.step is not None:
-        return stepped(said, said.step)
-    if said.window or said.marks:
-        what = "hours such as 'from 9 to 17'" if said.window else "minutes such as ':15'"
+    if clauses.delay is not None:
+        return delayed(clauses, clauses.delay, now)
+    if clauses.step is not None:
+        return stepped(clauses, clauses.step)
+    if clauses.window or clauses.marks:
+        what = "hours such as 'from 9 to 17'" if clauses.window else "minutes such as ':15'"
         refuse(f"The {what} need a step; write 'every hour at :15' or 'hourly from 9 to 17'")
-    if said.dates and not said.period:
-        return Phrase(instants=instants(said, now))
-    days = day_fields(said)
-    check_that_times_are_named(said)
-    return Phrase(crons=crons(said.times, days))
+    if clauses.dates and not clauses.period:
+        return Phrase(instants=instants(clauses, now))
+    days = day_fields(clauses)
+    check_that_times_are_named(clauses)
+    return Phrase(crons=crons(clauses.times, days))

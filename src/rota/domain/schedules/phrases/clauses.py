@@ -1,4 +1,4 @@
-"""Clauses of a phrase, in any order, read into what is said."""
+"""Clauses of a phrase, in any order, read into `Clauses`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from rota.domain.schedules.phrases.words import (
     TO,
     UNITS,
     WORKING_DAY,
+    Clauses,
     Date,
     Days,
     Reader,
-    Said,
     Token,
     not_understood,
     refuse,
@@ -30,35 +30,35 @@ from rota.domain.schedules.rules.intervals import LONGEST_INTERVAL, SHORTEST_INT
 from rota.domain.schedules.rules.names import MONTHS, WEEKDAYS, number_of, quoted
 
 
-def read_clause(reader: Reader, said: Said, now: datetime) -> None:
-    """Read the next clause into what is said; raises InvalidInputError."""
+def read_clause(reader: Reader, clauses: Clauses, now: datetime) -> None:
+    """Read the next clause into `clauses`; raises InvalidInputError."""
     first = reader.peek()
     if reader.accept(*EVERY):
-        _read_every(reader, said, now)
+        _read_every(reader, clauses, now)
     elif first.value in {"daily", "hourly", *PERIODS}:
-        _read_adverb(reader.take(), said)
+        _read_adverb(reader.take(), clauses)
     elif first.value == "of" or (first.value == "in" and _month(reader.peek(1))):
-        _read_months(reader, said)
+        _read_months(reader, clauses)
     elif reader.accept("in"):
-        said.note("delay", first)
-        said.delay = _read_length(reader)
+        clauses.note("delay", first)
+        clauses.delay = _read_length(reader)
     elif first.value in {"from", "between"}:
-        _read_window(reader, said)
+        _read_window(reader, clauses)
     elif reader.accept("at"):
-        _read_at(reader, said, now)
+        _read_at(reader, clauses, now)
     elif reader.accept("on", "the"):
         reader.accept("the")
         if reader.accept(*EVERY):
-            _read_every(reader, said, now)
+            _read_every(reader, clauses, now)
         else:
-            _read_days_or_dates(reader, said, now)
+            _read_days_or_dates(reader, clauses, now)
     elif _starts_date(reader) or _starts_days(reader):
-        _read_days_or_dates(reader, said, now)
+        _read_days_or_dates(reader, clauses, now)
     else:
-        _read_bare_times(reader, said)
+        _read_bare_times(reader, clauses)
 
 
-def _read_bare_times(reader: Reader, said: Said) -> None:
+def _read_bare_times(reader: Reader, clauses: Clauses) -> None:
     before, first = reader.peek(-1), reader.peek()
     if first.value == "and" and before is not END:
         refuse(
@@ -69,48 +69,48 @@ def _read_bare_times(reader: Reader, said: Said) -> None:
         not_understood(first.written)
     if _month(before) or (first.kind == "number" and before.kind not in {"word", "end"}):
         refuse(f"It is not clear what {quoted(first.written)} is; write 'at 9' for a time of day")
-    _read_times(reader, said)
+    _read_times(reader, clauses)
 
 
-def _read_adverb(token: Token, said: Said) -> None:
+def _read_adverb(token: Token, clauses: Clauses) -> None:
     if token.value == "daily":
-        said.note("choice of days", token)
-        said.days = Days(weekdays=frozenset(range(7)), written=token.written)
+        clauses.note("choice of days", token)
+        clauses.days = Days(weekdays=frozenset(range(7)), written=token.written)
     elif token.value == "hourly":
-        said.note("step", token)
-        said.step = timedelta(hours=1)
+        clauses.note("step", token)
+        clauses.step = timedelta(hours=1)
     else:
-        said.note("period", token)
-        said.period = PERIODS[token.value]
+        clauses.note("period", token)
+        clauses.period = PERIODS[token.value]
 
 
-def _read_every(reader: Reader, said: Said, now: datetime) -> None:
+def _read_every(reader: Reader, clauses: Clauses, now: datetime) -> None:
     token, following = reader.peek(), reader.peek(1)
     if _starts_date(reader):
-        said.note("period", token)
-        said.period = "year"
-        _read_dates(reader, said, now)
+        clauses.note("period", token)
+        clauses.period = "year"
+        _read_dates(reader, clauses, now)
     elif token.kind == "number":
-        said.note("step", token)
-        said.step = _read_length(reader)
+        clauses.note("step", token)
+        clauses.step = _read_length(reader)
     elif token.value in {"minute", "hour"}:
-        said.note("step", reader.take())
-        said.step = UNITS[token.value]
+        clauses.note("step", reader.take())
+        clauses.step = UNITS[token.value]
     elif token.value == "day":
-        said.note("choice of days", reader.take())
-        said.days = Days(weekdays=frozenset(range(7)), written=f"every {token.written}")
+        clauses.note("choice of days", reader.take())
+        clauses.days = Days(weekdays=frozenset(range(7)), written=f"every {token.written}")
     elif token.value in {"week", "month", "year"}:
-        said.note("period", reader.take())
-        said.period = token.value
+        clauses.note("period", reader.take())
+        clauses.period = token.value
     elif (_ordinal(token) or 0) > 1 and (token.value == "second" or following.value in UNITS):
         if following.value in UNITS or _weekday(following) is None:
             refuse(
                 f"{quoted(f'every {token.written} {following.written}'.strip())} is not clear; "
                 "write 'every 2 days', 'every 1 second' or 'on the 2nd of the month'"
             )
-        _read_days_or_dates(reader, said, now)
+        _read_days_or_dates(reader, clauses, now)
     elif _starts_days(reader):
-        _read_days_or_dates(reader, said, now)
+        _read_days_or_dates(reader, clauses, now)
     else:
         not_understood(token.written or "every")
 
@@ -143,34 +143,36 @@ def _read_length(reader: Reader) -> timedelta:
     return total
 
 
-def _read_window(reader: Reader, said: Said) -> None:
+def _read_window(reader: Reader, clauses: Clauses) -> None:
     opening, first = reader.take(), reader.peek()
-    said.note("window", first._replace(written=f"{opening.written} {first.written}"))
+    clauses.note("window", first._replace(written=f"{opening.written} {first.written}"))
     start = _read_time(reader)
     if not reader.accept(*(("and",) if opening.value == "between" else TO)):
         refuse(
-            f"{quoted(said.parts['window'])} lacks an end; write 'from 9 to 17' or 'between 9:00 "
-            "and 17:00'"
+            f"{quoted(clauses.parts['window'])} lacks an end; write 'from 9 to 17' or 'between "
+            "9:00 and 17:00'"
         )
     end = _read_time(reader)
     _check_one_clock([start, end])
     if start.minute == end.minute:
-        refuse(f"The hours {quoted(said.parts['window'])} end as they begin; write 'from 9 to 17'")
-    said.window = (start.minute, end.minute)
+        refuse(
+            f"The hours {quoted(clauses.parts['window'])} end as they begin; write 'from 9 to 17'"
+        )
+    clauses.window = (start.minute, end.minute)
 
 
-def _read_at(reader: Reader, said: Said, now: datetime) -> None:
+def _read_at(reader: Reader, clauses: Clauses, now: datetime) -> None:
     first = reader.peek()
     if first.kind == "mark":
-        said.note("choice of minutes", first)
+        clauses.note("choice of minutes", first)
         marks = [_read_mark(reader)]
         while reader.continues(lambda ahead: ahead.peek().kind == "mark", "at"):
             marks.append(_read_mark(reader))
-        said.marks = tuple(sorted(set(marks)))
+        clauses.marks = tuple(sorted(set(marks)))
     elif first.kind == "date":
-        _read_dates(reader, said, now)
+        _read_dates(reader, clauses, now)
     else:
-        _read_times(reader, said)
+        _read_times(reader, clauses)
 
 
 def _read_mark(reader: Reader) -> int:
@@ -186,13 +188,13 @@ class _Time(NamedTuple):
     half: str  # "am", "pm", "bare" (either could be meant), or "" (on the 24-hour clock)
 
 
-def _read_times(reader: Reader, said: Said) -> None:
-    said.note("time of day", reader.peek())
+def _read_times(reader: Reader, clauses: Clauses) -> None:
+    clauses.note("time of day", reader.peek())
     times = [_read_time(reader)]
     while reader.continues(_starts_time, "at"):
         times.append(_read_time(reader))
     _check_one_clock(times)
-    said.times = tuple(sorted({time.minute for time in times}))
+    clauses.times = tuple(sorted({time.minute for time in times}))
 
 
 def _read_time(reader: Reader) -> _Time:
@@ -220,16 +222,16 @@ def _check_one_clock(times: list[_Time]) -> None:
         refuse(f"{quoted(bare[0])} is not clear beside am or pm; write am or pm with each time")
 
 
-def _read_months(reader: Reader, said: Said) -> None:
+def _read_months(reader: Reader, clauses: Clauses) -> None:
     opening = reader.take()
     reader.accept("the", *EVERY)
     if reader.accept("month"):
-        said.note("'of the month'", opening)
-        said.of_the_month = True
+        clauses.note("'of the month'", opening)
+        clauses.of_the_month = True
         return
     if not _starts_month(reader):
         not_understood(reader.peek().written or opening.written)
-    said.note("choice of months", reader.peek())
+    clauses.note("choice of months", reader.peek())
     months: set[int] = set()
     while True:
         first = last = _month(reader.take()) or 0
@@ -239,16 +241,16 @@ def _read_months(reader: Reader, said: Said) -> None:
         months.update((first - 1 + i) % 12 + 1 for i in range((last - first) % 12 + 1))
         if not reader.continues(_starts_month, "of", "in"):
             break
-    said.months = frozenset(months)
+    clauses.months = frozenset(months)
 
 
-def _read_days_or_dates(reader: Reader, said: Said, now: datetime) -> None:
+def _read_days_or_dates(reader: Reader, clauses: Clauses, now: datetime) -> None:
     token = reader.peek()
     if _starts_date(reader):
-        _read_dates(reader, said, now)
+        _read_dates(reader, clauses, now)
     elif _starts_days(reader):
-        said.note("choice of days", token)
-        said.days = _read_days(reader)
+        clauses.note("choice of days", token)
+        clauses.days = _read_days(reader)
     elif token.kind == "number":
         refuse(
             f"{quoted(token.written)} is not clear; write 'on the 15th' for a day, 'at 15' for "
@@ -342,8 +344,8 @@ def _month_day(token: Token, noun: Token) -> str:
     return str(day)
 
 
-def _read_dates(reader: Reader, said: Said, now: datetime) -> None:
-    said.note("choice of days", reader.peek())
+def _read_dates(reader: Reader, clauses: Clauses, now: datetime) -> None:
+    clauses.note("choice of days", reader.peek())
     first = reader.peek()
     dates = [_read_date(reader, now)]
     while reader.continues(_starts_date, "on", "the"):
@@ -353,7 +355,7 @@ def _read_dates(reader: Reader, said: Said, now: datetime) -> None:
                 "or two; write 'on 24 December and 31 December at 9'"
             )
         dates.append(_read_date(reader, now))
-    said.dates = tuple(dict.fromkeys(dates))
+    clauses.dates = tuple(dict.fromkeys(dates))
 
 
 def _read_date(reader: Reader, now: datetime) -> Date:

@@ -1,4 +1,4 @@
-"""What is said becomes a rule: cron expressions, an interval or instants."""
+"""The clauses of a phrase become a rule: cron expressions, an interval or instants."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rota.domain.schedules.phrases.words import (
     EVEN_STEPS,
     MONTH_LENGTHS,
     YEARS_AHEAD,
+    Clauses,
     Date,
     Days,
-    Said,
     refuse,
 )
 from rota.domain.schedules.rules.names import MONTHS, quoted
@@ -33,31 +33,31 @@ class Phrase:
     instants: tuple[datetime, ...] = ()
 
 
-def delayed(said: Said, delay: timedelta, now: datetime) -> Phrase:
+def delayed(clauses: Clauses, delay: timedelta, now: datetime) -> Phrase:
     """Return the one instant of "in 90 minutes"."""
-    others = [written for part, written in said.parts.items() if part != "delay"]
+    others = [written for part, written in clauses.parts.items() if part != "delay"]
     if others:
         refuse(f"{quoted(others[0])} cannot stand beside 'in ...'; write 'tomorrow at 9' instead")
     return Phrase(instants=((now.astimezone(UTC) + delay).astimezone(now.tzinfo),))
 
 
-def stepped(said: Said, step: timedelta) -> Phrase:
+def stepped(clauses: Clauses, step: timedelta) -> Phrase:
     """Return the rule of "every 15 minutes", an even step as cron on the clock."""
-    if said.times:
+    if clauses.times:
         refuse(
-            f"A step or interval has no time of day such as {quoted(said.parts['time of day'])}; "
-            "write 'every hour at :15', or give --every 3d and --start for an interval"
+            f"A step or interval has no time of day such as {quoted(clauses.parts['time of day'])}"
+            "; write 'every hour at :15', or give --every 3d and --start for an interval"
         )
-    if said.dates or said.period:
-        what = said.parts.get("period") or said.parts["choice of days"]
+    if clauses.dates or clauses.period:
+        what = clauses.parts.get("period") or clauses.parts["choice of days"]
         refuse(f"{quoted(what)} cannot stand beside a step; write 'hourly on weekdays'")
-    if said.marks and step % timedelta(hours=1):
+    if clauses.marks and step % timedelta(hours=1):
         refuse(
-            f"Minutes such as {quoted(said.parts['choice of minutes'])} need a step of hours; "
+            f"Minutes such as {quoted(clauses.parts['choice of minutes'])} need a step of hours; "
             "write 'every 2 hours at :15'"
         )
     if step not in EVEN_STEPS:
-        others = [said.parts[part] for part in said.parts if part != "step"]
+        others = [clauses.parts[part] for part in clauses.parts if part != "step"]
         if others:
             refuse(
                 f"{quoted(others[0])} needs a step that divides the hour or the day evenly, such "
@@ -66,73 +66,73 @@ def stepped(said: Said, step: timedelta) -> Phrase:
             )
         return Phrase(every=step)
     length = int(step.total_seconds()) // 60
-    every_day = said.days is None and not said.of_the_month
-    days = [f"* {_listed(said.months, everything=12)} *"] if every_day else day_fields(said)
-    return Phrase(crons=crons(_stepped_times(said, length), days, starred=True))
+    every_day = clauses.days is None and not clauses.of_the_month
+    days = [f"* {_listed(clauses.months, everything=12)} *"] if every_day else day_fields(clauses)
+    return Phrase(crons=crons(_stepped_times(clauses, length), days, starred=True))
 
 
-def _stepped_times(said: Said, length: int) -> tuple[int, ...]:
+def _stepped_times(clauses: Clauses, length: int) -> tuple[int, ...]:
     """Return the times of day that a step names: by the clock, or from a window's start on."""
-    if said.window is None:
-        return tuple(h + m for h in range(0, DAY_MINUTES, length) for m in said.marks or (0,))
-    start, end = said.window
+    if clauses.window is None:
+        return tuple(h + m for h in range(0, DAY_MINUTES, length) for m in clauses.marks or (0,))
+    start, end = clauses.window
     if end < start:
-        every_day = said.days is None or len(said.days.weekdays) == 7
-        if not every_day or said.months or said.of_the_month:
+        every_day = clauses.days is None or len(clauses.days.weekdays) == 7
+        if not every_day or clauses.months or clauses.of_the_month:
             refuse(
-                f"The hours from {quoted(said.parts['window'])} pass midnight, so it is not clear "
-                "which days they belong to; end them by 23:59, or leave the days away"
+                f"The hours from {quoted(clauses.parts['window'])} pass midnight, so it is not "
+                "clear which days they belong to; end them by 23:59, or leave the days away"
             )
         end += DAY_MINUTES
-    first = start - start % 60 if said.marks else start
-    times = (t + m for t in range(first, end + 1, length) for m in said.marks or (0,))
+    first = start - start % 60 if clauses.marks else start
+    times = (t + m for t in range(first, end + 1, length) for m in clauses.marks or (0,))
     within = sorted({time % DAY_MINUTES for time in times if start <= time <= end})
     if not within:
         refuse("No such time lies within the hours; write 'every hour at :15 from 9 to 17'")
     return tuple(within)
 
 
-def day_fields(said: Said) -> list[str]:
-    """Return the last three fields of each cron expression, for the days that were said."""
-    if said.dates:
-        if said.period != "year" or said.months or any(day.year for day in said.dates):
+def day_fields(clauses: Clauses) -> list[str]:
+    """Return the last three fields of each cron expression, for the days that were named."""
+    if clauses.dates:
+        if clauses.period != "year" or clauses.months or any(day.year for day in clauses.dates):
             refuse(
-                f"{quoted(said.parts['choice of days'])} is a date, so nothing else may say how "
+                f"{quoted(clauses.parts['choice of days'])} is a date, so nothing else may say how "
                 "often; write 'on 24 December at 9' or 'every year on 24 December at 9'"
             )
-        groups = _grouped({(day.month, day.day) for day in said.dates})
+        groups = _grouped({(day.month, day.day) for day in clauses.dates})
         return [f"{_listed(days)} {_listed(months)} *" for months, days in groups]
-    days = said.days
-    if days is None and said.period == "month":
+    days = clauses.days
+    if days is None and clauses.period == "month":
         days = Days(month_days=("1",))
     if days is None:
         example = {"week": "weekly on monday at 9", "year": "every year on 24 December at 9"}
         refuse(
-            f"{quoted(next(iter(said.parts.values())))} does not say on which days; write for "
-            f"example '{example.get(said.period, 'daily at 7:30')}'"
+            f"{quoted(next(iter(clauses.parts.values())))} does not say on which days; write for "
+            f"example '{example.get(clauses.period, 'daily at 7:30')}'"
         )
-    _check_that_days_suit(said, days)
-    months = _listed(said.months, everything=12)
+    _check_that_days_suit(clauses, days)
+    months = _listed(clauses.months, everything=12)
     if not days.month_days:
         chosen = ",".join(days.nth_weekdays) or _listed(days.weekdays, everything=7)
         return [f"* {months} {chosen}"]
     numbers = {int(day) for day in days.month_days if day.isdigit()}
-    _check_that_days_come(numbers, said.months)
+    _check_that_days_come(numbers, clauses.months)
     named = sorted(set(days.month_days) - {str(day) for day in numbers})
     return [f"{','.join(([_listed(numbers)] if numbers else []) + named)} {months} *"]
 
 
-def _check_that_days_suit(said: Said, days: Days) -> None:
+def _check_that_days_suit(clauses: Clauses, days: Days) -> None:
     written = quoted(days.written)
-    if days.weekdays and (said.of_the_month or said.period in {"month", "year"}):
+    if days.weekdays and (clauses.of_the_month or clauses.period in {"month", "year"}):
         refuse(f"{written} comes several times; write 'first monday of the month at 9'")
-    if not days.weekdays and said.period == "week":
+    if not days.weekdays and clauses.period == "week":
         refuse(f"{written} does not come weekly; write 'weekly on monday at 9'")
-    if said.period == "year" and not said.months:
+    if clauses.period == "year" and not clauses.months:
         refuse(f"{written} needs a month to be yearly; write 'every year on 24 December at 9'")
-    if days.needs_month and not (said.of_the_month or said.months or said.period):
+    if days.needs_month and not (clauses.of_the_month or clauses.months or clauses.period):
         refuse(f"{written} needs a month; write 'first monday of the month at 9'")
-    if days.is_bare and len(said.months) == 1 and not (said.of_the_month or said.period):
+    if days.is_bare and len(clauses.months) == 1 and not (clauses.of_the_month or clauses.period):
         refuse(
             f"{written} of one month may be meant once or every year; write 'on 24 December at 9' "
             "or 'every year on 24 December at 9'"
@@ -150,11 +150,11 @@ def _check_that_days_come(days: set[int], months: frozenset[int]) -> None:
             )
 
 
-def check_that_times_are_named(said: Said) -> None:
+def check_that_times_are_named(clauses: Clauses) -> None:
     """Raise InvalidInputError where days are named without a time of day."""
-    if not said.times:
+    if not clauses.times:
         refuse(
-            f"{quoted(' '.join(said.parts.values()))} names no time of day; write for example "
+            f"{quoted(' '.join(clauses.parts.values()))} names no time of day; write for example "
             "'weekdays at 7:30'"
         )
 
@@ -212,16 +212,16 @@ def _listed(values: Iterable[int], *, everything: int = 0) -> str:
     )
 
 
-def instants(said: Said, now: datetime) -> tuple[datetime, ...]:
+def instants(clauses: Clauses, now: datetime) -> tuple[datetime, ...]:
     """Return the instants of dates and times, ascending; refuses what has passed."""
-    others = said.parts.keys() - {"choice of days", "time of day"}
+    others = clauses.parts.keys() - {"choice of days", "time of day"}
     if others:
         refuse(
-            f"{quoted(said.parts[min(others)])} cannot stand beside a date; write 'on 24 December "
-            "at 18:00' or 'every year on 24 December at 18:00'"
+            f"{quoted(clauses.parts[min(others)])} cannot stand beside a date; write 'on 24 "
+            "December at 18:00' or 'every year on 24 December at 18:00'"
         )
-    check_that_times_are_named(said)
-    instants = {_instant(day, time, now) for day in said.dates for time in said.times}
+    check_that_times_are_named(clauses)
+    instants = {_instant(day, time, now) for day in clauses.dates for time in clauses.times}
     return tuple(sorted(instants, key=lambda instant: instant.astimezone(UTC)))
 
 
@@ -236,10 +236,12 @@ def _instant(day: Date, time: int, now: datetime) -> datetime:
         refuse(f"The year {str(day.year)!r} is too far away; write for example 2026-12-24 18:00")
     hour, minute = divmod(time, 60)
     wall = datetime(found.year, found.month, found.day, hour, minute)  # noqa: DTZ001  aware below
-    said = f"{wall:%Y-%m-%d %H:%M}"
+    written = f"{wall:%Y-%m-%d %H:%M}"
     local = wall.replace(tzinfo=now.tzinfo)
     if found < today or local.astimezone(UTC) <= now.astimezone(UTC):
-        refuse(f"{said!r} has passed already; write a time that is still to come")
+        refuse(f"{written!r} has passed already; write a time that is still to come")
     if local.astimezone(UTC).astimezone(now.tzinfo).replace(tzinfo=None) != wall:
-        refuse(f"{said!r} does not exist in {now.tzinfo}: the clock jumps over it; write another")
+        refuse(
+            f"{written!r} does not exist in {now.tzinfo}: the clock jumps over it; write another"
+        )
     return local

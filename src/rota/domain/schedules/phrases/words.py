@@ -1,4 +1,4 @@
-"""The words of a phrase, what has been said with them, and how it is refused."""
+"""The words of a phrase, what its clauses say, and how it is refused."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ class Days:
 
 
 @dataclass(slots=True)
-class Said:
-    """What the clauses of a phrase said; times of day are in minutes since midnight."""
+class Clauses:
+    """What the clauses of a phrase say; times of day are in minutes since midnight."""
 
     period: str = ""
     step: timedelta | None = None
@@ -161,7 +161,7 @@ class Said:
     parts: dict[str, str] = field(default_factory=dict)
 
     def note(self, part: str, token: Token) -> None:
-        """Refuse a part of the rule that was said before: it would be guessed which is meant."""
+        """Refuse a part of the rule that was named before: it would be guessed which is meant."""
         if part in self.parts:
             refuse(
                 f"{quoted(token.written)} comes after {quoted(self.parts[part])}: a phrase has "

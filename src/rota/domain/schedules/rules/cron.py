@@ -24,7 +24,7 @@ from cronsim import CronSim, CronSimError
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.rules.fire_times import FireTimes
 from rota.domain.schedules.rules.names import MONTHS, WEEKDAYS, number_of, quoted
-from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap, instants_of, offsets_near
+from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap, fire_instants, offsets_near
 
 _MACROS: Final = {
     "@yearly": "0 0 1 1 *",
@@ -94,9 +94,11 @@ class CronSchedule(FireTimes):
         zone = parse_zone(time_zone)
         written = " ".join(expression.split())
         parts = _split(written)
-        seconds = _normalised(_SECOND, parts.pop(0)) if len(parts) == 6 else "0"
-        fields = " ".join(_normalised(f, part) for f, part in zip(_FIELDS, parts, strict=True))
-        found = _checked(written, seconds, fields)
+        seconds = _normalised_field(_SECOND, parts.pop(0)) if len(parts) == 6 else "0"
+        fields = " ".join(
+            _normalised_field(f, part) for f, part in zip(_FIELDS, parts, strict=True)
+        )
+        found = _check_that_it_fires(written, seconds, fields)
         return cls(written, str(zone), fields, tuple(sorted(found.seconds)), gap, overlap)
 
     def local_times(self, start: datetime, end: datetime, limit: int) -> list[datetime]:
@@ -139,7 +141,7 @@ class CronSchedule(FireTimes):
         start = (moment + least).replace(second=0, microsecond=0, tzinfo=None)
         waiting: list[datetime] = []
         for wall in _local_times(self.fields, start - timedelta(seconds=1)):
-            for instant in instants_of(
+            for instant in fire_instants(
                 wall, zone, gap=self.gap, overlap=self.overlap, fixed=self.is_fixed
             ):
                 heappush(waiting, instant)
@@ -209,44 +211,46 @@ _ABBREVIATIONS: Final = {
 
 def _split(written: str) -> list[str]:
     if not written:
-        raise _invalid("The cron expression is empty; write for example 0 7 * * * (daily at 07:00)")
+        raise _error("The cron expression is empty; write for example 0 7 * * * (daily at 07:00)")
     if len(written) > _LONGEST_EXPRESSION:
-        raise _invalid(f"The cron expression is longer than {_LONGEST_EXPRESSION} characters")
+        raise _error(f"The cron expression is longer than {_LONGEST_EXPRESSION} characters")
     if written.startswith("@"):
         macro = written.lower()
         if macro == "@reboot":
-            raise _invalid("@reboot is not supported: it names no time at which to run")
+            raise _error("@reboot is not supported: it names no time at which to run")
         if macro not in _MACROS:
-            raise _invalid(f"{quoted(written)} is not one of {', '.join(sorted(_MACROS))}")
+            raise _error(f"{quoted(written)} is not one of {', '.join(sorted(_MACROS))}")
         written = _MACROS[macro]
     parts = written.split(" ")
     if len(parts) not in {5, 6}:
-        raise _invalid(
+        raise _error(
             f"A cron expression has 5 fields (minute, hour, day of month, month, day of week), or "
             f"6 with seconds first; {quoted(written)} has {len(parts)}"
         )
     return parts
 
 
-def _normalised(field: _Field, text: str) -> str:
+def _normalised_field(field: _Field, text: str) -> str:
     if text == "?" and field in {_DAY_OF_MONTH, _DAY_OF_WEEK}:
         return "*"
     terms = text.split(",")
     if "" in terms:
-        raise _bad(field, text, "has an empty place in its list")
+        raise _field_error(field, text, "has an empty place in its list")
     return ",".join(_normalised_term(field, text, term) for term in terms)
 
 
 def _normalised_term(field: _Field, text: str, term: str) -> str:
-    if (special := _special(field, text, term)) is not None:
+    if (special := _special_term(field, text, term)) is not None:
         return special
     span, slash, step_text = term.partition("/")
     step = 1
     if slash:
         if not _is_number(step_text) or (step := int(step_text[:9])) < 1:
-            raise _bad(field, text, "needs a whole number of at least 1 after '/'")
+            raise _field_error(field, text, "needs a whole number of at least 1 after '/'")
         if step > field.size:
-            raise _bad(field, text, f"has a step longer than the field, which is {field.size} long")
+            raise _field_error(
+                field, text, f"has a step longer than the field, which is {field.size} long"
+            )
     if span == "*":
         return f"*/{step}" if slash else "*"
     first, dash, last = span.partition("-")
@@ -263,19 +267,19 @@ def _normalised_term(field: _Field, text: str, term: str) -> str:
     return ",".join(map(str, around))
 
 
-def _special(field: _Field, text: str, term: str) -> str | None:
+def _special_term(field: _Field, text: str, term: str) -> str | None:
     """Return a term with `L`, `LW` or `#` in numbers, or None if it is an ordinary one."""
     upper = term.upper()
     if field is _DAY_OF_MONTH:
         if upper in {"L", "LW"}:
             return upper
         if re.fullmatch(r"L-\d+|\d+W", upper):
-            raise _bad(field, text, "is not supported; of its kind only L and LW are")
+            raise _field_error(field, text, "is not supported; of its kind only L and LW are")
     if field is _DAY_OF_WEEK:
         if "#" in term:
             day, _, nth = term.partition("#")
             if nth not in {"1", "2", "3", "4", "5"}:
-                raise _bad(field, text, "needs a number from 1 to 5 after '#'")
+                raise _field_error(field, text, "needs a number from 1 to 5 after '#'")
             return f"{_number(field, text, day)}#{nth}"
         if len(upper) > 1 and upper.endswith("L") and "-" not in term:
             return f"{_number(field, text, term[:-1])}L"
@@ -286,34 +290,34 @@ def _number(field: _Field, text: str, word: str) -> int:
     if _is_number(word):
         value = int(word[:9])
         if not field.first <= value <= field.last:
-            raise _bad(field, text, f"is out of range {field.first} to {field.last}")
+            raise _field_error(field, text, f"is out of range {field.first} to {field.last}")
         return value
     if (named := number_of(word, field.names)) is not None:
         return named
     if not word:
-        raise _bad(field, text, "lacks a value")
+        raise _field_error(field, text, "lacks a value")
     allowed = f"a number from {field.first} to {field.last}"
     allowed += (
         f" or a name such as {field.names[field.first + 1][:3].upper()}" if field.names else ""
     )
-    raise _bad(field, text, f"is not understood: {quoted(word)} should be {allowed}")
+    raise _field_error(field, text, f"is not understood: {quoted(word)} should be {allowed}")
 
 
 def _is_number(word: str) -> bool:
     return word.isascii() and word.isdigit()
 
 
-def _checked(written: str, seconds: str, fields: str) -> CronSim:
+def _check_that_it_fires(written: str, seconds: str, fields: str) -> CronSim:
     """Return the fields as cronsim reads them; raises InvalidInputError if they never fire."""
     _, _, day, month, weekday = fields.split(" ")
     try:
         found = CronSim(f"{seconds} {fields}", datetime(2024, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         # Everything else was checked: what is left is a day that none of the months has.
-        raise _invalid(f"The day-of-month field {day!r} never comes in month {month!r}") from error
+        raise _error(f"The day-of-month field {day!r} never comes in month {month!r}") from error
     both_must_match = found.day_and and "*" not in {day, weekday}
     if both_must_match and next(found, None) is None:
-        raise _invalid(f"{quoted(written)} never fires: no such day comes in 50 years")
+        raise _error(f"{quoted(written)} never fires: no such day comes in 50 years")
     return found
 
 
@@ -348,21 +352,21 @@ def _describe(fields: str, seconds: tuple[int, ...]) -> str:
     minute, hour, day, month, weekday = fields.split(" ")
     if not (re.search("[L#].*,|,.*[L#]", f"{day} {weekday}") or "*" not in {day, weekday}):
         return words(f"{clock}{fields}")
-    said = words(f"{clock}{minute} {hour} * * *")
+    description = words(f"{clock}{minute} {hour} * * *")
     if day != "*":
-        said += f", {days(2, day)}"
+        description += f", {days(2, day)}"
     if weekday != "*":
         # Vixie cron: a star at the head of either field means that both must match.
         both = "and only " if day.startswith("*") or weekday.startswith("*") else "or "
-        said += f", {both if day != '*' else ''}{days(4, weekday)}"
+        description += f", {both if day != '*' else ''}{days(4, weekday)}"
     if month != "*":
-        said += words(f"0 0 * {month} *").removeprefix("At 00:00")
-    return said
+        description += words(f"0 0 * {month} *").removeprefix("At 00:00")
+    return description
 
 
-def _invalid(sentence: str) -> InvalidInputError:
+def _error(sentence: str) -> InvalidInputError:
     return InvalidInputError(f"{sentence}.", field="cron")
 
 
-def _bad(field: _Field, text: str, what: str) -> InvalidInputError:
-    return _invalid(f"The {field.name} field {quoted(text)} {what}")
+def _field_error(field: _Field, text: str, what: str) -> InvalidInputError:
+    return _error(f"The {field.name} field {quoted(text)} {what}")

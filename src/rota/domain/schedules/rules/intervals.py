@@ -91,11 +91,14 @@ class AnyOf(FireTimes):
 
     def in_words(self) -> str:
         """Say it in English: each rule, joined by "and", with a zone that is common said once."""
-        said = [rule.in_words() for rule in self.rules]
-        zones = {words.rpartition(" (")[2] for words in said}
+        texts = [rule.in_words() for rule in self.rules]
+        zones = {words.rpartition(" (")[2] for words in texts}
         if len(zones) == 1:
-            said = [*(words.rpartition(" (")[0] for words in said[:-1]), said[-1]]
-        return "; and ".join([said[0], *(f"{words[0].lower()}{words[1:]}" for words in said[1:])])
+            texts = [
+                *(words.rpartition(" (")[0] for words in texts[:-1]),
+                texts[-1],
+            ]
+        return "; and ".join([texts[0], *(f"{words[0].lower()}{words[1:]}" for words in texts[1:])])
 
     def fires_after(self, moment: datetime) -> Iterator[datetime]:
         """Yield the fire times strictly after `moment`, earliest first."""
