@@ -226,11 +226,11 @@ async def test_one_schedule_that_cannot_be_worked_out_stops_no_other(
     workshop, scheduler, monkeypatch
 ):
     """Whatever goes wrong in the arithmetic of one rule."""
-    from rota.domain.schedules.schedule import Schedule
+    from rota.domain.schedules.timing import Timing
 
-    await workshop.due(MONDAY_7, name="bad")
+    await workshop.due(MONDAY_7, name="bad", active_days="mon")
     await workshop.due(MONDAY_7, name="good")
-    monkeypatch.setattr(Schedule, "rule", _raising_for_bad(Schedule.rule))
+    monkeypatch.setattr(Timing, "rule", _raising_for_bad(Timing.rule))
 
     tick = await scheduler.tick(MONDAY_7)
 
@@ -241,10 +241,10 @@ async def test_one_schedule_that_cannot_be_worked_out_stops_no_other(
 
 
 def _raising_for_bad(original):
-    def rule(schedule):
-        if schedule.name == "bad":
+    def rule(timing):
+        if timing.active_days == "mon":
             raise OverflowError
-        return original(schedule)
+        return original(timing)
 
     return rule
 

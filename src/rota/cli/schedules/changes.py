@@ -123,8 +123,8 @@ def change_and_show(
     if schedule.state == "paused":
         output.say(f"It is paused: {schedule.pause_note or '(no note)'}.")
     texts.print_options(schedule)
-    texts.print_fires(fires, schedule.timing.time_zone)
-    texts.print_clock_notes(clock_notes(schedule.timing, current_time()))
+    notes = clock_notes(schedule.timing, datetime.now(UTC))
+    texts.print_outlook(fires, schedule.timing.time_zone, notes)
 
 
 def schedule_json(schedule: Schedule) -> dict[str, object]:
@@ -140,8 +140,3 @@ def fires_json(fires: Sequence[UpcomingFire]) -> dict[str, object]:
         "next_fires": [fire.fire_time for fire in fires if fire.suppressed is None],
         "suppressed_fires": [fire for fire in fires if fire.suppressed is not None],
     }
-
-
-def current_time() -> datetime:
-    """Return the composition root's time, without the seconds that importing it takes."""
-    return datetime.now(UTC)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +18,6 @@ from rota.cli.schedules.changes import (
     Reference,
     add_schedule,
     change_and_show,
-    current_time,
     edit_schedule,
     fires_json,
     schedule_json,
@@ -37,7 +35,6 @@ from rota.services.schedules.preview import preview
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
-    from rota.services.schedules.service import Backfill
 
 group = CommandGroup()
 
@@ -102,8 +99,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
     elif found.state == "completed":
         output.say("Completed  It has no fire left.")
     else:
-        texts.print_fires(fires, zone)
-        texts.print_clock_notes(clock_notes(found.timing, current_time()))
+        texts.print_outlook(fires, zone, clock_notes(found.timing, datetime.now(UTC)))
     output.say()
     output.table(
         ["FIRE TIME", "OUTCOME", "RESULT", "REASON"],
@@ -138,7 +134,7 @@ def preview_rule(
     zone = time_zone or "UTC"
     if time_zone is None and (common.data_dir or common.database_url or common.user):
         zone = common.as_person(lambda app, me: app.schedules.zone(me))
-    seen = preview(draft, zone, runs=count, now=current_time())
+    seen = preview(draft, zone, runs=count, now=datetime.now(UTC))
     if common.json:
         output.print_json(
             {
@@ -151,8 +147,7 @@ def preview_rule(
         )
         return
     output.say(f"{seen.in_words}.")
-    texts.print_fires(seen.fires, zone)
-    texts.print_clock_notes(seen.clock_notes)
+    texts.print_outlook(seen.fires, zone, seen.clock_notes)
 
 
 @group.command("calendar", json=True)
@@ -224,10 +219,9 @@ def backfill(
     """Run the past fire times of a range that have not run: missed, skipped or before its time."""
     policy = Draft(overlap=overlap).policy().overlap
 
-    def ask(app: App, me: UserId) -> Awaitable[Backfill]:
-        return app.schedules.backfill(me, schedule, start, end, policy, dry_run=dry_run)
-
-    found = common.as_person(ask)
+    found = common.as_person(
+        lambda app, me: app.schedules.backfill(me, schedule, start, end, policy, dry_run=dry_run)
+    )
     times, runs = found.fire_times, found.runs
     counted_times = counted(len(times), "fire time")
     if common.json:

@@ -40,21 +40,21 @@ _When = Annotated[
 ]
 
 
-def _text(flag: str, metavar: str, help: str) -> Any:  # noqa: A002  typer's word for it
-    return Annotated[str | None, typer.Option(flag, metavar=metavar, help=help)]
+def _text(flag: str, metavar: str, help: str) -> tuple[Any, None]:  # noqa: A002  typer's word for it
+    return Annotated[str | None, typer.Option(flag, metavar=metavar, help=help)], None
 
 
-def _count(flag: str, help: str) -> Any:  # noqa: A002  typer's word for it
-    return Annotated[int | None, typer.Option(flag, min=0, metavar="N", help=help)]
+def _count(flag: str, help: str) -> tuple[Any, None]:  # noqa: A002  typer's word for it
+    return Annotated[int | None, typer.Option(flag, min=0, metavar="N", help=help)], None
 
 
 _AT: Final = typer.Option(
     "--at", metavar="TIME", help="A single time: 2026-12-24 18:00. May be repeated."
 )
-_RULE: Final[Mapping[str, Any]] = {
-    "when": _When,
+_RULE: Final[Mapping[str, tuple[Any, None]]] = {
+    "when": (_When, None),
     "every": _text("--every", "LENGTH", "Interval in real time: 90m, 1h30m, 3d."),
-    "at": Annotated[list[str] | None, _AT],
+    "at": (Annotated[list[str] | None, _AT], None),
     "start": _text("--start", "TIME", "Not before; an interval is counted from it."),
     "end": _text("--end", "TIME", "Not after."),
     "jitter": _text("--jitter", "LENGTH", "Delay each fire by up to so much."),
@@ -72,8 +72,8 @@ _RULE: Final[Mapping[str, Any]] = {
         "A time that comes twice: as Vixie cron has it, once, or twice.",
     ),
 }
-_POLICY: Final[Mapping[str, Any]] = {
-    "overlap": Overlap,
+_POLICY: Final[Mapping[str, tuple[Any, None]]] = {
+    "overlap": (Overlap, None),
     "catch_up": _text("--catch-up", "latest|all", "Which fires missed within the window run late."),
     "catch_up_window": _text(
         "--catch-up-window", "LENGTH", "How late a missed fire still runs (1h)."
@@ -87,10 +87,8 @@ def _draft(*, at: list[str] | None, **written: Any) -> Draft:
     return Draft(at=tuple(at or ()), **written)
 
 
-takes_rule = takes("draft", {name: (type_, None) for name, type_ in _RULE.items()}, _draft)
+takes_rule = takes("draft", _RULE, _draft)
 """Gives a command `draft: Draft`, of which it takes the rule."""
 
-takes_draft = takes(
-    "draft", {name: (type_, None) for name, type_ in {**_RULE, **_POLICY}.items()}, _draft
-)
+takes_draft = takes("draft", {**_RULE, **_POLICY}, _draft)
 """Gives a command `draft: Draft`: rule and policy."""

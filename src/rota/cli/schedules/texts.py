@@ -45,8 +45,11 @@ def next_fire(schedule: Schedule, fires: Sequence[UpcomingFire]) -> str:
     return f"suppressed: {fires[0].suppressed}" if fires else "cannot be planned"
 
 
-def print_fires(fires: Sequence[UpcomingFire], zone: str) -> None:
-    """Print the next fires that will run, one a line, and the first that is suppressed before."""
+def print_outlook(fires: Sequence[UpcomingFire], zone: str, clock_notes: Sequence[str]) -> None:
+    """Print the next fires that will run, and the first that is suppressed before.
+
+    Then what changes of the clock in the coming year mean.
+    """
     run = [fire.fire_time for fire in fires if fire.suppressed is None]
     suppressed = [fire for fire in fires if fire.suppressed is not None]
     if not run:
@@ -59,11 +62,7 @@ def print_fires(fires: Sequence[UpcomingFire], zone: str) -> None:
         more = f", and {len(suppressed) - 1} more" if len(suppressed) > 1 else ""
         text = f"{output.moment(first.fire_time, zone)} ({first.suppressed}){more}"
         output.say(f"{'Suppressed':10} {text}")
-
-
-def print_clock_notes(notes: Sequence[str]) -> None:
-    """Print what changes of the clock in the coming year mean."""
-    for index, note in enumerate(notes):
+    for index, note in enumerate(clock_notes):
         output.say(f"{'Clock' if index == 0 else '':10} {note}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -33,10 +32,7 @@ def parse_days(text: str) -> tuple[CalendarDay, ...]:
             "(`rota calendars`).",
             field="excluded_days",
         )
-    return tuple(_entries(text))
-
-
-def _entries(text: str) -> Iterator[CalendarDay]:
+    days: list[CalendarDay] = []
     for part in text.split(","):
         entry = part.strip()
         if not entry:
@@ -49,7 +45,8 @@ def _entries(text: str) -> Iterator[CalendarDay]:
                 f"The days off {entry!r} go from a day to a later one, {MOST_DAYS} days at most.",
                 field="excluded_days",
             )
-        yield CalendarDay(start, end)
+        days.append(CalendarDay(start, end))
+    return tuple(days)
 
 
 def _date(entry: str, text: str) -> date:

@@ -13,12 +13,11 @@ from rota.domain.schedules.rules.wall_clock import (
     DstGap,
     DstOverlap,
     clock_changes,
-    fire_instants,
+    instants_at,
 )
 from rota.domain.schedules.timing import Timing
 
 _NAMED: Final = 3
-_YEAR: Final = timedelta(days=366)
 
 
 def clock_notes(timing: Timing, now: datetime) -> tuple[str, ...]:
@@ -28,7 +27,7 @@ def clock_notes(timing: Timing, now: datetime) -> tuple[str, ...]:
     """
     zone = ZoneInfo(timing.time_zone)
     notes: list[str] = []
-    for change in clock_changes(zone, now, now + _YEAR):
+    for change in clock_changes(zone, now, now + timedelta(days=366)):
         crons = timing.crons()
         effects = [effect for cron in crons for effect in _effects(cron, change, zone)]
         if timing.every is not None and timing.every >= timedelta(hours=1):
@@ -50,19 +49,16 @@ def _wall_times(change: ClockChange) -> tuple[datetime, datetime]:
 
 def _effects(cron: CronSchedule, change: ClockChange, zone: ZoneInfo) -> list[str]:
     start, end = sorted(_wall_times(change))
-    if not cron.is_fixed and (cron.gap, cron.overlap) == (DstGap.VIXIE, DstOverlap.VIXIE):
-        if not cron.local_times(start, end, limit=1):
-            return []
+    walls = cron.local_times(start, end, limit=_NAMED + 1)
+    is_vixie = (cron.gap, cron.overlap) == (DstGap.VIXIE, DstOverlap.VIXIE)
+    if walls and is_vixie and not cron.is_fixed:
         return [
             "it follows real time: "
             + ("the times in between do not exist" if change.is_gap else "it fires in both passes")
         ]
-    walls = cron.local_times(start, end, limit=_NAMED + 1)
     sentences: list[str] = []
     for wall in walls[:_NAMED]:
-        instants = fire_instants(
-            wall, zone, gap=cron.gap, overlap=cron.overlap, fixed=cron.is_fixed
-        )
+        instants = instants_at(wall, zone, gap=cron.gap, overlap=cron.overlap, fixed=cron.is_fixed)
         fire_times = " and ".join(f"{at.astimezone(zone):%H:%M %Z}" for at in instants)
         if change.is_gap:
             fate = f"it fires at {fire_times}" if instants else "it does not fire"

@@ -61,11 +61,12 @@ class Draft:
             time_zone=time_zone,
             **self._read({"start": moment, "end": moment, **_TIMING_READERS}),
         )
-        if self._rules() > 1:
+        rules = (self.when is not None) + (self.every is not None) + bool(self.at)
+        if rules > 1:
             raise InvalidInputError(
                 "Give one rule: cron or a phrase, or `every`, or `at`.", field="when"
             )
-        if self._rules():
+        if rules:
             timing = self._with_rule(timing, zone, now)
         elif before is None:
             raise InvalidInputError(
@@ -91,9 +92,6 @@ class Draft:
             for name, read in readers.items()
             if (said := getattr(self, name)) is not None
         }
-
-    def _rules(self) -> int:
-        return (self.when is not None) + (self.every is not None) + bool(self.at)
 
     def _with_rule(self, timing: Timing, zone: ZoneInfo, now: datetime) -> Timing:
         bare = replace(timing, cron=None, every=None, anchor=None, instants=())

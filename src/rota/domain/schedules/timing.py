@@ -77,7 +77,7 @@ class Timing:
         """Return the parsed cron expressions, none for another kind."""
         if self.cron is None:
             return ()
-        written = [part.strip() for part in self.cron.split(";")]
+        written = self.cron.split(";")
         if len(written) > MOST_CRONS:
             raise InvalidInputError(
                 f"A schedule has at most {MOST_CRONS} cron expressions.", field="cron"

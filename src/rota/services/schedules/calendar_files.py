@@ -60,9 +60,7 @@ def read_icalendar(data: bytes, *, first: date, last: date) -> CalendarFile:
         calendars = icalendar.Calendar.from_ical(_decode(data), multiple=True)
         if any(calendar.name != "VCALENDAR" for calendar in calendars):
             raise _not_icalendar()
-        groups = [
-            group for calendar in calendars for group in _group_series(calendar.walk("VEVENT"))
-        ]
+        groups = [group for calendar in calendars for group in _series(calendar.walk("VEVENT"))]
     except (*_UNREADABLE, RecursionError) as error:
         raise _not_icalendar() from error
     deadline = time.monotonic() + LONGEST_READING
@@ -92,7 +90,7 @@ def read_icalendar(data: bytes, *, first: date, last: date) -> CalendarFile:
     return CalendarFile(tuple(days), skipped, recurs)
 
 
-def _group_series(events: Iterable[Any]) -> list[list[Any]]:
+def _series(events: Iterable[Any]) -> list[list[Any]]:
     """Return events with what changes or cancels their recurrences (same UID, RFC 5545 3.8.4.4)."""
     groups: dict[object, list[Any]] = {}
     for event in events:
@@ -147,11 +145,10 @@ def _midnights_as_dates(event: Any) -> None:
         return
     try:
         start, end = event["DTSTART"].dt, event["DTEND"].dt
-    except _UNREADABLE:
+        is_whole = start.time() == end.time() == _MIDNIGHT and start.date() < end.date()
+    except _UNREADABLE:  # or of dates already, which have no time
         return
-    if not isinstance(start, datetime) or not isinstance(end, datetime):
-        return
-    if start.time() == end.time() == _MIDNIGHT and start.date() < end.date():
+    if is_whole:
         for key, day in (("DTSTART", start.date()), ("DTEND", end.date())):
             del event[key]
             event.add(key, day)

@@ -24,8 +24,6 @@ Verdict = (
     ]
 )
 
-_MINUTE: Final = timedelta(minutes=1)
-_SECOND: Final = timedelta(seconds=1)
 _TICK: Final = timedelta(microseconds=1)
 
 
@@ -65,7 +63,8 @@ class ExplanationService:
         now = self._clock()
         zone = ZoneInfo(schedule.timing.time_zone)
         start = parse_moment(at, zone, now=now, field="at", alone="past")
-        end = start + (_MINUTE if not start.second and not start.microsecond else _SECOND)
+        is_whole_minute = not start.second and not start.microsecond
+        end = start + timedelta(seconds=60 if is_whole_minute else 1)
         async with self._database.acting_as(user_id) as conn:
             occurrence = await rows.occurrence_between(conn, schedule.id, start, end)
             earlier = await rows.schedule_at(conn, schedule.id, start)

@@ -144,7 +144,7 @@ class Scheduler:
                 due = await firing.claim_due(conn, now=now, limit=BATCH)
                 if not due:
                     break
-                batch = await self._fire_batch(conn, due, now)
+                batch = await self._fire(conn, due, now)
                 batches.append(batch)
                 if batch.fires:
                     admitted += (await admit(conn, ahead=self._ahead)).count
@@ -152,9 +152,7 @@ class Scheduler:
                 break
         return batches, admitted
 
-    async def _fire_batch(
-        self, conn: Connection, due: tuple[Schedule, ...], now: datetime
-    ) -> _Batch:
+    async def _fire(self, conn: Connection, due: tuple[Schedule, ...], now: datetime) -> _Batch:
         days_off = await _days_off(conn, due, now)
         batch = _Batch()
         plans: list[tuple[Schedule, FirePlan]] = []

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from rota.domain.schedules.phrases.words import (
+    ADVERBS,
     DAY_GROUPS,
     END,
     EVERY,
     LAST,
     NAMED_TIMES,
     ORDINALS,
-    PERIODS,
     RELATIVE_DAYS,
     TO,
     UNITS,
@@ -35,8 +36,8 @@ def read_clause(reader: Reader, clauses: Clauses, now: datetime) -> None:
     first = reader.peek()
     if reader.accept(*EVERY):
         _read_every(reader, clauses, now)
-    elif first.value in {"daily", "hourly", *PERIODS}:
-        _read_adverb(reader.take(), clauses)
+    elif first.value in ADVERBS:
+        _read_frequency(reader.take(), ADVERBS[first.value], clauses)
     elif first.value == "of" or (first.value == "in" and _month(reader.peek(1))):
         _read_months(reader, clauses)
     elif reader.accept("in"):
@@ -72,16 +73,18 @@ def _read_bare_times(reader: Reader, clauses: Clauses) -> None:
     _read_times(reader, clauses)
 
 
-def _read_adverb(token: Token, clauses: Clauses) -> None:
-    if token.value == "daily":
-        clauses.note("choice of days", token)
-        clauses.days = Days(weekdays=frozenset(range(7)), written=token.written)
-    elif token.value == "hourly":
+def _read_frequency(token: Token, unit: str, clauses: Clauses) -> None:
+    """Read "hourly", or the "hour" of "every hour"."""
+    if unit in {"minute", "hour"}:
         clauses.note("step", token)
-        clauses.step = timedelta(hours=1)
+        clauses.step = UNITS[unit]
+    elif unit == "day":
+        clauses.note("choice of days", token)
+        written = f"every {token.written}" if token.value == "day" else token.written
+        clauses.days = Days(weekdays=frozenset(range(7)), written=written)
     else:
         clauses.note("period", token)
-        clauses.period = PERIODS[token.value]
+        clauses.period = unit
 
 
 def _read_every(reader: Reader, clauses: Clauses, now: datetime) -> None:
@@ -93,15 +96,8 @@ def _read_every(reader: Reader, clauses: Clauses, now: datetime) -> None:
     elif token.kind == "number":
         clauses.note("step", token)
         clauses.step = _read_length(reader)
-    elif token.value in {"minute", "hour"}:
-        clauses.note("step", reader.take())
-        clauses.step = UNITS[token.value]
-    elif token.value == "day":
-        clauses.note("choice of days", reader.take())
-        clauses.days = Days(weekdays=frozenset(range(7)), written=f"every {token.written}")
-    elif token.value in {"week", "month", "year"}:
-        clauses.note("period", reader.take())
-        clauses.period = token.value
+    elif token.value in {"minute", "hour", "day", "week", "month", "year"}:
+        _read_frequency(reader.take(), token.value, clauses)
     elif (_ordinal(token) or 0) > 1 and (token.value == "second" or following.value in UNITS):
         if following.value in UNITS or _weekday(following) is None:
             refuse(
@@ -234,11 +230,7 @@ def _read_months(reader: Reader, clauses: Clauses) -> None:
     clauses.note("choice of months", reader.peek())
     months: set[int] = set()
     while True:
-        first = last = _month(reader.take()) or 0
-        if reader.peek().value in TO and _month(reader.peek(1)):
-            reader.take()
-            last = _month(reader.take()) or 0
-        months.update((first - 1 + i) % 12 + 1 for i in range((last - first) % 12 + 1))
+        months |= _read_span(reader, _month, first=1, size=12)
         if not reader.continues(_starts_month, "of", "in"):
             break
     clauses.months = frozenset(months)
@@ -304,15 +296,21 @@ def _read_days(reader: Reader) -> Days:
 
 
 def _read_weekdays(reader: Reader) -> frozenset[int]:
-    token = reader.take()
-    if token.value in DAY_GROUPS:
-        return DAY_GROUPS[token.value]
-    first = last = _weekday(token) or 0
-    if reader.peek().value in TO and (end := _weekday(reader.peek(1))) is not None:
+    if reader.peek().value in DAY_GROUPS:
+        return DAY_GROUPS[reader.take().value]
+    return _read_span(reader, _weekday, first=0, size=7)
+
+
+def _read_span(
+    reader: Reader, number: Callable[[Token], int | None], *, first: int, size: int
+) -> frozenset[int]:
+    """Read a name, or two with "to" between them, and all from one to the other, round the end."""
+    start = end = number(reader.take()) or 0
+    if reader.peek().value in TO and (last := number(reader.peek(1))) is not None:
         reader.take()
         reader.take()
-        last = end
-    return frozenset((first + i) % 7 for i in range((last - first) % 7 + 1))
+        end = last
+    return frozenset(first + (start - first + i) % size for i in range((end - start) % size + 1))
 
 
 def _nth_weekday(token: Token, weekday: int, noun: Token) -> str:

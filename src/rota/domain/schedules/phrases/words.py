@@ -23,7 +23,14 @@ DAY_GROUPS: Final = {
     **dict.fromkeys(WORKING_DAY, frozenset(range(1, 6))),
     **dict.fromkeys(("weekend", "weekends"), frozenset({0, 6})),
 }
-PERIODS: Final = {"weekly": "week", "monthly": "month", "yearly": "year", "annually": "year"}
+ADVERBS: Final = {
+    "hourly": "hour",
+    "daily": "day",
+    "weekly": "week",
+    "monthly": "month",
+    "yearly": "year",
+    "annually": "year",
+}
 EVERY: Final = ("every", "each")
 TO: Final = ("to", "through", "until", "-")
 RELATIVE_DAYS: Final = ("today", "tomorrow", "next")

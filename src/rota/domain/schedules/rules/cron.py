@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
@@ -24,7 +25,7 @@ from cronsim import CronSim, CronSimError
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.rules.fire_times import FireTimes
 from rota.domain.schedules.rules.names import MONTHS, WEEKDAYS, number_of, quoted
-from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap, fire_instants, offsets_near
+from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap, instants_at, offsets_near
 
 _MACROS: Final = {
     "@yearly": "0 0 1 1 *",
@@ -94,18 +95,14 @@ class CronSchedule(FireTimes):
         zone = parse_zone(time_zone)
         written = " ".join(expression.split())
         parts = _split(written)
-        seconds = _normalised_field(_SECOND, parts.pop(0)) if len(parts) == 6 else "0"
-        fields = " ".join(
-            _normalised_field(f, part) for f, part in zip(_FIELDS, parts, strict=True)
-        )
+        seconds = _normalise(_SECOND, parts.pop(0)) if len(parts) == 6 else "0"
+        fields = " ".join(_normalise(f, part) for f, part in zip(_FIELDS, parts, strict=True))
         found = _check_that_it_fires(written, seconds, fields)
         return cls(written, str(zone), fields, tuple(sorted(found.seconds)), gap, overlap)
 
     def local_times(self, start: datetime, end: datetime, limit: int) -> list[datetime]:
         """Return the first `limit` local times (naive) in [start, end) whose minutes it names."""
-        times = takewhile(
-            lambda wall: wall < end, _local_times(self.fields, start - timedelta(seconds=1))
-        )
+        times = takewhile(lambda wall: wall < end, _local_times(self.fields, start))
         return list(islice(times, limit))
 
     @property
@@ -140,8 +137,8 @@ class CronSchedule(FireTimes):
         # The minute of `moment` itself may still hold later seconds.
         start = (moment + least).replace(second=0, microsecond=0, tzinfo=None)
         waiting: list[datetime] = []
-        for wall in _local_times(self.fields, start - timedelta(seconds=1)):
-            for instant in fire_instants(
+        for wall in _local_times(self.fields, start):
+            for instant in instants_at(
                 wall, zone, gap=self.gap, overlap=self.overlap, fixed=self.is_fixed
             ):
                 heappush(waiting, instant)
@@ -153,25 +150,18 @@ class CronSchedule(FireTimes):
 
 
 def _local_times(fields: str, start: datetime) -> Iterator[datetime]:
-    """Yield the local times (naive) after `start` that the fields name, on an even clock."""
-    times = CronSim(fields, start)
-    while True:
-        try:
-            yield next(times)
-        except (StopIteration, OverflowError):  # never again; or the end of year 9999
-            return
+    """Yield the local times (naive) from `start` on that the fields name, on an even clock."""
+    with suppress(OverflowError):  # the end of year 9999
+        yield from CronSim(fields, start - timedelta(seconds=1))
 
 
 def parse_zone(name: str) -> ZoneInfo:
     """Return the IANA zone of that name; raises InvalidInputError, with the nearest name."""
     known = re.fullmatch(r"[A-Za-z][\w+-]*(/[\w+-]+)*", name, re.ASCII)
-    if known and not name.startswith(("posix/", "right/")):
-        try:
-            zone = ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: "Europe" is a directory
-            zone = None
-        if zone is not None and name not in _NOT_PLACES:
-            return zone
+    if known and name not in _NOT_PLACES and not name.startswith(("posix/", "right/")):
+        # OSError: "Europe" is a directory.
+        with suppress(ZoneInfoNotFoundError, ValueError, OSError):
+            return ZoneInfo(name)
     raise InvalidInputError(
         f"{quoted(name)} is not a time zone; write an IANA name{_nearest_zone(name)}.",
         field="time_zone",
@@ -184,9 +174,7 @@ def _nearest_zone(name: str) -> str:
     from zoneinfo import available_timezones  # noqa: PLC0415  # off the CLI's start
 
     zones = sorted(available_timezones() - _NOT_PLACES)
-    by_spelling: dict[str, str] = {}
-    for zone in zones:
-        by_spelling.setdefault(zone.rsplit("/", 1)[-1].lower(), zone)
+    by_spelling = {zone.rsplit("/", 1)[-1].lower(): zone for zone in reversed(zones)}
     by_spelling |= {zone.lower(): zone for zone in zones} | _ABBREVIATIONS
     spelling = name[:64].strip().replace(" ", "_").lower()
     near = get_close_matches(spelling, by_spelling, n=1, cutoff=0.75)
@@ -230,16 +218,16 @@ def _split(written: str) -> list[str]:
     return parts
 
 
-def _normalised_field(field: _Field, text: str) -> str:
+def _normalise(field: _Field, text: str) -> str:
     if text == "?" and field in {_DAY_OF_MONTH, _DAY_OF_WEEK}:
         return "*"
     terms = text.split(",")
     if "" in terms:
         raise _field_error(field, text, "has an empty place in its list")
-    return ",".join(_normalised_term(field, text, term) for term in terms)
+    return ",".join(_normalise_term(field, text, term) for term in terms)
 
 
-def _normalised_term(field: _Field, text: str, term: str) -> str:
+def _normalise_term(field: _Field, text: str, term: str) -> str:
     if (special := _special_term(field, text, term)) is not None:
         return special
     span, slash, step_text = term.partition("/")

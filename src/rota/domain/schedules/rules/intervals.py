@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import merge
@@ -46,14 +47,12 @@ class Interval(FireTimes):
 
     def fires_after(self, moment: datetime) -> Iterator[datetime]:
         """Yield the fire times strictly after `moment`, earliest first."""
-        passed = -1 if moment < self.anchor else (moment - self.anchor) // self.every
-        try:
+        passed = max(-1, (moment - self.anchor) // self.every)
+        with suppress(OverflowError):  # the end of year 9999
             fire = self.anchor.astimezone(UTC) + (passed + 1) * self.every
             while True:
                 yield fire
                 fire += self.every
-        except OverflowError:  # the end of year 9999
-            return
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +93,7 @@ class AnyOf(FireTimes):
         texts = [rule.in_words() for rule in self.rules]
         zones = {words.rpartition(" (")[2] for words in texts}
         if len(zones) == 1:
-            texts = [
-                *(words.rpartition(" (")[0] for words in texts[:-1]),
-                texts[-1],
-            ]
+            texts = [*(words.rpartition(" (")[0] for words in texts[:-1]), texts[-1]]
         return "; and ".join([texts[0], *(f"{words[0].lower()}{words[1:]}" for words in texts[1:])])
 
     def fires_after(self, moment: datetime) -> Iterator[datetime]:

@@ -59,7 +59,7 @@ def offsets_near(wall: datetime, zone: ZoneInfo) -> tuple[timedelta, timedelta]:
     return min(offsets), max(offsets)
 
 
-def fire_instants(
+def instants_at(
     wall: datetime, zone: ZoneInfo, *, gap: DstGap, overlap: DstOverlap, fixed: bool
 ) -> tuple[datetime, ...]:
     """Return the instants (UTC, ascending) at which a local time (naive) fires.
