@@ -31,8 +31,8 @@ def read(kind: type[T], row: _Row) -> T:
 
 def _new_reader(kind: Any) -> Callable[[_Row], Any]:
     hints = get_type_hints(kind)
-    getters = [_getter(field.name, hints[field.name]) for field in fields(kind)]
-    return lambda row: kind(*[get(row) for get in getters])
+    getters = {field.name: _getter(field.name, hints[field.name]) for field in fields(kind)}
+    return lambda row: kind(**{name: get(row) for name, get in getters.items()})
 
 
 _reader: Callable[[Any], Callable[[_Row], Any]] = cache(_new_reader)
