@@ -70,7 +70,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestSe
         yield server
 
 
-def _need_postgres15() -> None:
+def need_postgres15() -> None:
     """Skip where there are no binaries of 15; fail where there have to be."""
     if (reason := supabase.why_missing()) is not None:
         if os.environ.get("ROTA_REQUIRE_POSTGRES15"):
@@ -81,7 +81,7 @@ def _need_postgres15() -> None:
 @pytest.fixture(scope="session")
 def plain15() -> Iterator[Server15]:
     """A PostgreSQL 15 as it comes. Its tests bear the mark `postgres15`."""
-    _need_postgres15()
+    need_postgres15()
     with supabase.postgres15("admin") as server:
         yield server
 
@@ -89,7 +89,7 @@ def plain15() -> Iterator[Server15]:
 @pytest.fixture(scope="session")
 def supabase_server() -> Iterator[Server15]:
     """A PostgreSQL 15 as Supabase makes it. Its tests bear the mark `postgres15`."""
-    _need_postgres15()
+    need_postgres15()
     with supabase.postgres15("supabase_admin") as server:
         supabase.make_supabase(server)
         yield server

@@ -151,27 +151,6 @@ async def test_failing_file_leaves_nothing_half_done(url):
     assert catalogue(url) == []
 
 
-async def test_what_supabase_applied_is_adopted(url):
-    await migrate(url)
-    expected = catalogue(url)
-    execute(
-        url,
-        "DROP TABLE rota.schema_migrations",
-        "CREATE SCHEMA supabase_migrations",
-        "CREATE TABLE supabase_migrations.schema_migrations (version text)",
-        *(
-            f"INSERT INTO supabase_migrations.schema_migrations VALUES ('{m.version}')"
-            for m in migrations()
-        ),
-    )
-
-    report = await migrate(url)
-
-    assert report.adopted == tuple(m.name for m in migrations())
-    assert report.applied == ()
-    assert catalogue(url) == expected
-
-
 async def test_role_without_rights_is_told_what_to_do(postgres_server, empty_database):
     with pytest.raises(MigrationError, match="rota migrate"):
         await migrate(postgres_server.backend_of(empty_database))

@@ -1,16 +1,17 @@
 """Applies `supabase/migrations` to embedded, plain and Supabase PostgreSQL alike.
 
 A small runner: plain SQL files in the order of their names, all pending ones in one transaction
-under an advisory lock, booked in `rota.schema_migrations`. Files that Supabase's CLI has applied
-already are adopted. A database of before the first release is refused: no file leads from there to
-this schema, and nothing is exported.
+under an advisory lock, booked in `rota.schema_migrations`. It waits for no lock for long: see
+store/lock_waits.py. Files that Supabase's CLI has applied already are adopted: booked, and not run.
+A database of before the first release is refused: no file leads from there to this schema, and
+nothing is exported.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -21,9 +22,17 @@ import psycopg
 from rota.domain.errors import MigrationError, UnavailableError
 from rota.store.database import Connection
 from rota.store.errors import domain_error
-from rota.store.statements import statement, value
+from rota.store.lock_waits import Patience, despite_locks, limit_waiting
+from rota.store.roles import grant_request_roles, require_request_roles
+from rota.store.statements import many, statement, value, values
 
 _LOCK_KEY: Final = 0x726F7461  # "rota"
+_MADE_OR_DROPPED: Final = re.compile(
+    r"^(CREATE|DROP|ALTER) (?:OR REPLACE )?(?:UNLOGGED )?(TABLE|VIEW|FUNCTION) (?:IF EXISTS )?"
+    r"(public|rota)\.(\w+)([^;]*)",
+    re.MULTILINE,
+)
+_RENAMED: Final = re.compile(r"\bRENAME TO (\w+)")
 _CREATED_TABLE: Final = re.compile(
     r"^CREATE (?:UNLOGGED )?TABLE ((?:public|rota)\.\w+)", re.MULTILINE
 )
@@ -32,8 +41,7 @@ _FIRST_BEFORE_RELEASE: Final = "20260216000000"
 """Version of the first file of the schema before the first release: whatever database was made then
 has it booked, and none that is made since."""
 
-BACKEND_ROLE: Final = "rota_backend"
-"""Login role that the embedded server makes for rota itself; granted the request roles here."""
+_PATIENCE: Final = Patience()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,14 @@ class Migration:
     def checksum(self) -> str:
         """SHA-256 of the text, to notice a file that was edited after it was applied."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Booked:
+    """What Supabase's CLI has booked: `name` follows the number in the file's name, or is NULL."""
+
+    version: str
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +89,14 @@ def migrations() -> tuple[Migration, ...]:
     return found
 
 
-async def migrate(url: str, *, shipped: Sequence[Migration] | None = None) -> MigrationReport:
+async def migrate(
+    url: str, *, shipped: Sequence[Migration] | None = None, patience: Patience = _PATIENCE
+) -> MigrationReport:
     """Bring the schema up to date; safe to call twice and from two places at once.
 
-    `url` is the owner's. Raises MigrationError with what to do where it cannot go on, and
-    UnavailableError where nobody answers or the connection breaks; the schema is then as before.
+    `url` is the owner's. Raises MigrationError with what to do where it cannot go on, or others
+    keep it from a lock for longer than `patience`, and UnavailableError where nobody answers or the
+    connection breaks; the schema is then as before.
     """
     pending = tuple(shipped) if shipped is not None else migrations()
     try:
@@ -90,10 +109,15 @@ async def migrate(url: str, *, shipped: Sequence[Migration] | None = None) -> Mi
     async with conn:
         if (problem := encoding_problem(conn)) is not None:
             raise MigrationError(problem)
-        try:
+
+        async def attempt() -> MigrationReport:
             async with conn.transaction():
+                await limit_waiting(conn, patience)
                 await conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
                 return await _migrate(conn, pending)
+
+        try:
+            return await despite_locks(conn, url, patience, attempt)
         except psycopg.errors.InsufficientPrivilege as error:
             raise MigrationError(
                 f"The database role may not change the schema ({error.diag.message_primary}). "
@@ -130,11 +154,13 @@ async def pending_migrations(conn: Connection) -> tuple[str, ...]:
 
 
 async def _migrate(conn: Connection, shipped: Sequence[Migration]) -> MigrationReport:
+    await require_request_roles(conn)
     if await value(conn, "lacks_auth_uid", bool):
         await conn.execute(files("rota.store").joinpath("auth_shim.sql").read_bytes())
     booked = await _booked(conn)
     by_supabase = await _applied_by_supabase(conn)
     _refuse_before_release(by_supabase)
+    await _refuse_foreign_bookings(conn, shipped, booked, by_supabase)
     applied: list[str] = []
     adopted: list[str] = []
     if not booked:
@@ -157,7 +183,7 @@ async def _migrate(conn: Connection, shipped: Sequence[Migration]) -> MigrationR
             statement("book_migration"),
             {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
         )
-    await conn.execute(statement("grant_request_roles"))
+    await grant_request_roles(conn)
     if applied:
         await conn.execute(statement("narrow_rights"))
     already = tuple(m.name for m in shipped if m.version in booked)
@@ -173,11 +199,62 @@ async def _booked(conn: Connection) -> dict[str, str]:
     return booked
 
 
-async def _applied_by_supabase(conn: Connection) -> frozenset[str]:
+async def _applied_by_supabase(conn: Connection) -> dict[str, str | None]:
     if not await value(conn, "has_supabase_migrations", bool):
-        return frozenset()
-    cursor = await conn.execute("SELECT version FROM supabase_migrations.schema_migrations")
-    return frozenset(version for (version,) in await cursor.fetchall())
+        return {}
+    found = await many(conn, "list_supabase_migrations", _Booked)
+    return {one.version: one.name for one in found}
+
+
+async def _refuse_foreign_bookings(
+    conn: Connection,
+    shipped: Sequence[Migration],
+    booked: Container[str],
+    by_supabase: Mapping[str, str | None],
+) -> None:
+    """Raise MigrationError unless what is adopted now is rota's own, and was really applied."""
+    adopted = [m for m in shipped if m.version in by_supabase and m.version not in booked]
+    for migration in adopted:
+        name = by_supabase[migration.version]
+        if name is not None and name != migration.name.partition("_")[2]:
+            raise MigrationError(
+                f"Supabase's CLI has applied a migration {migration.version}_{name}, which is not "
+                f"rota's: rota's of that number is {migration.name}. Give yours another number: "
+                "rename its file, then supabase migration repair --status reverted "
+                f"{migration.version}, and --status applied with the new number."
+            )
+    made = _made_by(adopted)
+    absent = await values(
+        conn,
+        "list_absent",
+        str,
+        relations=[name for name, is_function in made if not is_function],
+        functions=[name for name, is_function in made if is_function],
+    )
+    for (name, is_function), migration in made.items():
+        shown = f"{name}()" if is_function else name
+        if shown not in absent:
+            continue
+        raise MigrationError(
+            f"Supabase's CLI has {migration.name} as applied, but {shown}, which that makes, is "
+            "not there. Have it applied: supabase migration repair --status reverted "
+            f"{migration.version}, then supabase db push --include-all."
+        )
+
+
+def _made_by(adopted: Sequence[Migration]) -> dict[tuple[str, bool], Migration]:
+    """Return what these files make and drop no more: (name, is a function) to its file."""
+    made: dict[tuple[str, bool], Migration] = {}
+    for migration in adopted:
+        for verb, kind, schema, name, rest in _MADE_OR_DROPPED.findall(migration.sql):
+            is_function = kind == "FUNCTION"
+            renamed = _RENAMED.search(rest) if verb == "ALTER" else None
+            if verb == "DROP" or renamed is not None:
+                made.pop((f"{schema}.{name}", is_function), None)
+            if verb == "CREATE" or renamed is not None:
+                now = name if renamed is None else renamed[1]
+                made[f"{schema}.{now}", is_function] = migration
+    return made
 
 
 def _refuse_before_release(versions: Container[str]) -> None:

@@ -20,7 +20,7 @@ from psycopg import sql
 
 from rota.store.embedded.binaries import MAJOR_VERSION, Account, make_state_dir
 from rota.store.embedded.files import ROOT, ServerState, unavailable
-from rota.store.migrations import BACKEND_ROLE
+from rota.store.roles import BACKEND_ROLE
 
 OWNER_ROLE: Final = "rota"
 DATABASE: Final = "rota"

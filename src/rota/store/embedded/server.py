@@ -35,7 +35,7 @@ from rota.store.embedded.files import (
     unavailable,
 )
 from rota.store.embedded.process import birth_of, clear_stale_lock_files, postmaster_of
-from rota.store.migrations import BACKEND_ROLE
+from rota.store.roles import BACKEND_ROLE
 
 _START_SECONDS: Final = 60.0
 _RECOVERY_SECONDS: Final = 900.0  # replaying the log after a crash, or shutting down

@@ -1,0 +1,107 @@
+"""The roles that rota works as, and what is wrong with them.
+
+Approvals are kept from agents by the rights of rota's role (docs/explanation/approvals.md): it owns
+nothing and obeys row-level security. Whoever works as the owner has none of that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from rota.domain.errors import MigrationError
+from rota.store.database import Connection
+from rota.store.statements import many, one, value, values
+
+BACKEND_ROLE: Final = "rota_backend"
+"""Login role that rota works as: the embedded server makes it, elsewhere the operator does."""
+
+_HOWTO: Final = "See docs/howto/own-database.md."
+
+
+@dataclass(frozen=True, slots=True)
+class _Rights:
+    role: str
+    is_superuser: bool
+    is_past_policies: bool
+    owns_schema: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Membership:
+    member: str
+    role: str
+
+
+async def working_role_problem(conn: Connection) -> str | None:
+    """Say in one line why this connection's role is not one to work as; None where it is."""
+    rights = await one(conn, "fetch_own_rights", _Rights)
+    why = _too_much(rights)
+    if why is None:
+        return None
+    return (
+        f"rota works as {rights.role}, which {why}: agents' processes could approve their own "
+        f"calls. Let it work as {BACKEND_ROLE}: CREATE ROLE {BACKEND_ROLE} LOGIN PASSWORD '...', "
+        f"`rota migrate` as {rights.role}, then ROTA_DATABASE_URL with {BACKEND_ROLE}. {_HOWTO}"
+    )
+
+
+async def backend_role_problem(conn: Connection) -> str | None:
+    """Say in one line what `rota_backend` lacks to be worked as; None where it is ready."""
+    found = await many(conn, "fetch_backend_rights", _Rights)
+    if not found:
+        return (
+            f"There is no role {BACKEND_ROLE} that may log in, for rota to work as instead of the "
+            f"owner. Make it: CREATE ROLE {BACKEND_ROLE} LOGIN PASSWORD '...'; then run "
+            f"`rota migrate` again. {_HOWTO}"
+        )
+    why = _too_much(found[0])
+    return None if why is None else f"{BACKEND_ROLE} {why}; rota is to work without that. {_HOWTO}"
+
+
+def _too_much(rights: _Rights) -> str | None:
+    if rights.is_superuser:
+        return "is a superuser"
+    if rights.is_past_policies:
+        return "is past row-level security (BYPASSRLS)"
+    return "owns the schema" if rights.owns_schema else None
+
+
+async def require_request_roles(conn: Connection) -> None:
+    """Raise MigrationError with what to run where the request roles lack and cannot be made."""
+    missing = await values(conn, "list_missing_roles", str)
+    if missing and not await value(conn, "may_create_roles", bool):
+        made = " ".join(f"CREATE ROLE {role} NOLOGIN NOINHERIT;" for role in missing)
+        raise MigrationError(
+            f"This role may not create the roles that rota needs. Run as a superuser: {made} Then "
+            "run `rota migrate` again."
+        )
+
+
+async def grant_request_roles(conn: Connection) -> None:
+    """Make rota's role, and whoever migrates, members of the request roles.
+
+    Where another owner in the cluster made those, this one may not grant them from PostgreSQL 16
+    on. It needs no membership itself where rota works as `rota_backend`. Raises MigrationError
+    with the statements for a superuser.
+    """
+    refused: list[_Membership] = []
+    for wanted in await many(conn, "list_missing_memberships", _Membership):
+        grant = sql.SQL("GRANT {} TO {}").format(*map(sql.Identifier, (wanted.role, wanted.member)))
+        try:
+            async with conn.transaction():
+                await conn.execute(grant)
+        except psycopg.errors.InsufficientPrivilege:
+            refused.append(wanted)
+    if await many(conn, "fetch_backend_rights", _Rights):
+        refused = [membership for membership in refused if membership.member == BACKEND_ROLE]
+    if refused:
+        needed = " ".join(f"GRANT {refusal.role} TO {refusal.member};" for refusal in refused)
+        raise MigrationError(
+            "This role may not grant the request roles, which another one made. Run as a "
+            "superuser, or as a role with ADMIN OPTION on them: "
+            f"{needed} Then run `rota migrate` again."
+        )
