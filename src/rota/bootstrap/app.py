@@ -16,7 +16,7 @@ from rota.domain.errors import NotFoundError, SetupRequiredError
 from rota.domain.ids import UserId
 from rota.security.secrets.encryption import Cipher, load_key
 from rota.settings import Settings
-from rota.store import users
+from rota.store import roles, users
 from rota.store.database import Database
 from rota.store.embedded.files import default_data_dir
 from rota.store.embedded.server import EmbeddedPostgres
@@ -203,6 +203,18 @@ async def bring_up_to_date(server: Server) -> MigrationReport:
     async with Database(server.owner_url, prepared_statements=False).opened() as database:
         await ToolService(database).refresh(builtin_facts())
     return report
+
+
+async def backend_role_problem(server: Server) -> str | None:
+    """Say in one line what a server lacks for rota to work as a role of its own; None for nothing.
+
+    The embedded server makes that role itself.
+    """
+    if server.embedded is not None:
+        return None
+    database = Database(server.owner_url, prepared_statements=False)
+    async with database.opened(), database.connection() as conn:
+        return await roles.backend_role_problem(conn)
 
 
 def database_of(

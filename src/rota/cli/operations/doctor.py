@@ -133,6 +133,7 @@ async def _schema_checks(conn: Connection, server: Server) -> AsyncIterator[Chec
     """Look at the database itself; what fails makes looking at what runs on it pointless."""
     from rota.store.migrations import encoding_problem, pending_migrations
     from rota.store.operations import processes
+    from rota.store.roles import working_role_problem
 
     version = conn.info.server_version // 10_000
     kind = "embedded" if server.embedded is not None else "your own"
@@ -141,21 +142,11 @@ async def _schema_checks(conn: Connection, server: Server) -> AsyncIterator[Chec
     if (problem := encoding_problem(conn)) is not None:
         yield Check("Encoding", "fail", problem)
         return
-    row = await (await conn.execute(_ROLE)).fetchone()
-    if row is not None and row[1]:
-        yield Check(
-            "Role",
-            "warn",
-            f"{row[0]} is past row-level security; give rota a role of its own.",
-        )
-    elif row is not None:
-        yield Check("Role", "ok", str(row[0]))
+    problem = await working_role_problem(conn)
+    yield Check("Role", "warn" if problem else "ok", problem or conn.info.user)
     for right in await processes.needless_rights(conn):
         yield Check("Rights", "warn", right)
     if missing := await pending_migrations(conn):
         yield Check("Schema", "fail", f"{len(missing)} behind. Run: rota migrate")
     else:
         yield Check("Schema", "ok", "up to date")
-
-
-_ROLE = "SELECT rolname, rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"

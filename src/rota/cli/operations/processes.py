@@ -28,6 +28,9 @@ def migrate(common: CommonOptions) -> None:
 
     with bootstrap.database_server(common.settings, progress=progress) as server:
         report = asyncio.run(bootstrap.bring_up_to_date(server))
+        problem = asyncio.run(bootstrap.backend_role_problem(server))
+    if problem is not None:
+        output.warn(f"Warning: {problem}")
     if common.json:
         output.print_json(report)
         return
@@ -66,6 +69,16 @@ def worker(common: CommonOptions) -> None:
     _serve(common.settings, work)
 
 
+async def warn_of_role(app: App) -> None:
+    """Say on standard error where rota works as the owner, or past row-level security."""
+    from rota.store.roles import working_role_problem
+
+    async with app.database.connection() as conn:
+        problem = await working_role_problem(conn)
+    if problem is not None:
+        output.warn(f"Warning: {problem}")
+
+
 def settle_memory() -> None:
     """Keep what is loaded out of later garbage collections: walking it takes tens of ms."""
     gc.collect()
@@ -96,6 +109,7 @@ def _serve(settings: Settings, work: Callable[[App, asyncio.Event], Awaitable[No
         stop = asyncio.Event()
         until_stopped(stop)
         async with bootstrap.application(settings, server) as app:
+            await warn_of_role(app)
             await work(app, stop)
 
     with bootstrap.database_server(settings, progress=progress) as server:

@@ -118,12 +118,13 @@ async def _run(
     from rota.bootstrap import app as bootstrap
     from rota.bootstrap.background import background
     from rota.bootstrap.mail import remember_mail
-    from rota.cli.operations.processes import until_stopped
+    from rota.cli.operations.processes import until_stopped, warn_of_role
 
     stop = asyncio.Event()
     until_stopped(stop)
     _step("Bringing the schema up to date")
     async with bootstrap.application(settings, server) as app:
+        await warn_of_role(app)
         me = await app.person()
         is_first = await _seed(app, me)
         if settings.mail is not None and server.embedded is not None:

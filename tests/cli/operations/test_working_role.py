@@ -1,0 +1,119 @@
+"""Where rota works as a role that can do too much, it says so and what to do, and works on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from rota.cli.main import app
+from rota.store.migrations import migrate
+from rota.store.roles import backend_role_problem, working_role_problem
+
+ADVICE = "Let it work as rota_backend: CREATE ROLE rota_backend LOGIN PASSWORD '...'"
+
+
+def environment(url, tmp_path):
+    return {
+        **os.environ,
+        "ROTA_DATABASE_URL": url,
+        "ROTA_USER": "alice@example.com",
+        "ROTA_SECRET_KEY": "00" * 32,
+        "ROTA_DATA_DIR": str(tmp_path / "data"),
+    }
+
+
+def first_warning(command, url, tmp_path):
+    """Return the first line of what a process says on standard error, then end it."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "rota", command],
+        env=environment(url, tmp_path),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if not line.startswith("·"):
+                    return line
+            return ""
+        finally:
+            process.kill()
+
+
+def doctor_on_role(monkeypatch, url):
+    monkeypatch.setenv("ROTA_DATABASE_URL", url)
+    found = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)
+    (check,) = [one for one in found if one["name"] == "Role"]
+    return check["verdict"], check["said"]
+
+
+def test_doctor_warns_of_a_superuser(monkeypatch, owner_url):
+    verdict, said = doctor_on_role(monkeypatch, owner_url)
+    assert verdict == "warn"
+    assert "rota works as rota, which is a superuser" in said
+    assert ADVICE in said
+
+
+def test_doctor_is_content_with_rotas_own_role(monkeypatch, database_url):
+    assert doctor_on_role(monkeypatch, database_url) == ("ok", "rota_backend")
+
+
+@pytest.mark.parametrize("command", ["scheduler", "worker", "up"])
+def test_process_that_works_as_the_owner_says_so_in_one_line(command, owner_url, alice, tmp_path):
+    line = first_warning(command, owner_url, tmp_path)
+
+    assert line.startswith("Warning: rota works as rota, which is a superuser")
+    assert ADVICE in line
+
+
+@pytest.mark.postgres15
+async def test_role_past_row_level_security_and_the_owner_are_known(supabase_database, plain15):
+    await migrate(supabase_database.owner_url)
+    plain15.execute("template1", "CREATE ROLE mere_owner LOGIN CREATEROLE")
+    with plain15.database("mere_owner") as name:
+        await migrate(plain15.url("mere_owner", name))
+        for url, why in (
+            (supabase_database.owner_url, "is past row-level security (BYPASSRLS)"),
+            (plain15.url("mere_owner", name), "owns the schema"),
+            (supabase_database.backend_url, None),
+        ):
+            async with await psycopg.AsyncConnection.connect(url) as conn:
+                problem = await working_role_problem(conn)
+            assert (problem is None) == (why is None)
+            assert problem is None or f", which {why}: " in problem
+
+
+@pytest.mark.postgres15
+async def test_migrate_warns_until_there_is_a_role_to_work_as(plain15, monkeypatch, tmp_path):
+    plain15.execute("template1", "CREATE ROLE lonely_owner LOGIN CREATEROLE")
+    with plain15.database("lonely_owner") as name:
+        url = plain15.url("lonely_owner", name)
+
+        first = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "rota", "migrate", "--json"],
+            env=environment(url, tmp_path),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "Warning: There is no role rota_backend that may log in" in first.stderr
+        assert json.loads(first.stdout)["applied"]
+
+        plain15.execute(name, "CREATE ROLE rota_backend LOGIN BYPASSRLS")
+        try:
+            async with await psycopg.AsyncConnection.connect(url) as conn:
+                problem = await backend_role_problem(conn)
+                assert problem is not None
+                assert problem.startswith("rota_backend is past row-level security")
+                plain15.execute(name, "ALTER ROLE rota_backend NOBYPASSRLS")
+                assert await backend_role_problem(conn) is None
+        finally:
+            plain15.execute(name, "DROP ROLE rota_backend")
