@@ -342,7 +342,8 @@ CREATE TABLE public.agent_schedules (
     -- When the scheduler wakes for the next fire, jitter included; NULL while active: it is to be
     -- planned
     next_fire_at timestamptz,
-    -- The fire time that next_fire_at is for: earlier by the jitter
+    -- The fire time that next_fire_at is for: earlier by the jitter. Without next_fire_at: the one
+    -- whose delay a change came into
     next_fire_time timestamptz,
     -- No fire before it: when the rule was set or changed
     plan_from timestamptz NOT NULL DEFAULT now(),
@@ -356,6 +357,8 @@ CREATE TABLE public.agent_schedules (
     created_at timestamptz NOT NULL DEFAULT now(),
     -- When the row was last changed
     updated_at timestamptz NOT NULL DEFAULT now(),
+    -- The clock of the scheduler that set next_fire_at
+    planned_at timestamptz,
     CONSTRAINT agent_schedules_pkey PRIMARY KEY (id),
     CONSTRAINT agent_schedules_id_user_id_key UNIQUE (id, user_id),
     CONSTRAINT agent_schedules_user_id_name_key UNIQUE (user_id, name),
@@ -386,6 +389,7 @@ CREATE TABLE public.agent_schedules (
     CONSTRAINT agent_schedules_time_zone_check CHECK (((time_zone <> ''::text) AND (length(time_zone) <= 100)))
 );
 CREATE INDEX agent_schedules_due_idx ON public.agent_schedules USING btree (next_fire_at) WHERE (is_active AND (next_fire_at IS NOT NULL));
+CREATE INDEX agent_schedules_planned_idx ON public.agent_schedules USING btree (planned_at) WHERE is_active;
 CREATE INDEX agent_schedules_unplanned_idx ON public.agent_schedules USING btree (created_at) WHERE (is_active AND (next_fire_at IS NULL) AND (completed_at IS NULL));
 CREATE TRIGGER anchor_interval BEFORE INSERT OR UPDATE OF every_seconds, anchor_at ON public.agent_schedules FOR EACH ROW WHEN (((new.every_seconds IS NOT NULL) AND (new.anchor_at IS NULL))) EXECUTE FUNCTION rota.anchor_interval();
 CREATE TRIGGER announce_insert AFTER INSERT ON public.agent_schedules FOR EACH ROW WHEN (new.is_active) EXECUTE FUNCTION rota.announce('schedules');
@@ -1303,6 +1307,7 @@ CREATE TABLE rota.processes (
     started_at timestamptz NOT NULL DEFAULT now(),
     seen_at timestamptz NOT NULL DEFAULT now(),
     ticked_at timestamptz,
+    clock_ahead double precision,
     CONSTRAINT processes_pkey PRIMARY KEY (id),
     CONSTRAINT processes_kind_check CHECK ((kind = ANY (ARRAY['scheduler'::text, 'worker'::text])))
 );
@@ -1436,9 +1441,10 @@ BEGIN
 END
 $function$;
 
--- A changed rule is planned anew from the present, so a change never fires a past time. A fire that
--- was due already and that no scheduler has taken is missed, and has its row. Where it is due this
--- very moment and the new rule has it too, it fires: planning begins just before it.
+-- A changed rule is planned anew from the present, so a change never fires a past time. A fire
+-- whose time has come and that no scheduler has taken is missed, and has its row. Where its jitter
+-- still delays it, or it is due this very moment, `next_fire_time` keeps it: if the new rule has it
+-- too, the scheduler takes the row back and fires it.
 CREATE OR REPLACE FUNCTION rota.replan_schedule()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1453,14 +1459,14 @@ BEGIN
     NEW.completed_at := NULL;
     NEW.plan_from := now();
     NEW.revision := OLD.revision + 1;
-    IF OLD.is_active AND OLD.next_fire_at <= now() THEN
+    IF OLD.is_active AND due_fire <= now() THEN
         INSERT INTO public.schedule_occurrences (schedule_id, fire_time, user_id, outcome, reason)
         VALUES (OLD.id, due_fire, OLD.user_id, 'missed',
                 'the schedule was ' || CASE WHEN NEW.is_active THEN 'changed' ELSE 'paused' END
                 || ' before a scheduler took this fire')
         ON CONFLICT (schedule_id, fire_time) DO NOTHING;
-        IF NEW.is_active AND OLD.next_fire_at > now() - interval '5 seconds' THEN
-            NEW.plan_from := due_fire - interval '1 microsecond';
+        IF NEW.is_active AND coalesce(OLD.next_fire_at, 'infinity') > now() - interval '5 seconds' THEN
+            NEW.next_fire_time := due_fire;
         END IF;
     END IF;
     IF OLD.is_active AND NOT NEW.is_active THEN

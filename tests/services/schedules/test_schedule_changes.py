@@ -165,6 +165,100 @@ async def test_change_in_the_same_second_as_a_fire_drops_the_fire_that_the_new_r
     assert (row["fire_time"], row["outcome"]) == (due, "missed")
 
 
+async def delayed(workshop, **columns):
+    """Insert a schedule whose fire time has come, and that its jitter delays."""
+    came = clock().replace(microsecond=0) - timedelta(seconds=30)
+    rule = f"{came.second} {came.minute} {came.hour} * * *"
+    schedule = await workshop.due(
+        came + timedelta(seconds=150),
+        next_fire_time=came,
+        cron=rule,
+        jitter_seconds=300,
+        **columns,
+    )
+    return schedule, came
+
+
+async def outcomes(workshop):
+    return [
+        (row["fire_time"], row["outcome"])
+        for row in await workshop.rows("schedule_occurrences", "fire_time")
+    ]
+
+
+async def test_change_during_a_jitter_delay_keeps_the_fire_that_both_rules_have(workshop):
+    scheduler = workshop.scheduler()
+    _, came = await delayed(workshop)
+
+    await workshop.owner.execute(
+        "UPDATE agent_schedules SET cron = %s", [f"{came.second} {came.minute} * * * *"]
+    )
+    await scheduler.tick(came + timedelta(seconds=1))  # its delay is worked out anew
+    planned = await workshop.row("agent_schedules")
+    before = await outcomes(workshop)
+    await scheduler.tick(came + timedelta(seconds=301))
+
+    assert (planned["next_fire_time"] or planned["next_fire_at"], before) == (came, [])
+    assert await outcomes(workshop) == [(came, "fired")]
+    assert (await workshop.row("agent_runs"))["fire_time"] == came
+
+
+async def test_second_change_during_a_jitter_delay_keeps_the_fire_too(workshop):
+    _, came = await delayed(workshop)
+    for hour in ("*", "*/1"):
+        await workshop.owner.execute(
+            "UPDATE agent_schedules SET cron = %s", [f"{came.second} {came.minute} {hour} * * *"]
+        )
+
+    await workshop.scheduler().tick(came + timedelta(seconds=301))
+
+    assert await outcomes(workshop) == [(came, "fired")]
+
+
+async def test_change_during_a_jitter_delay_leaves_a_row_of_the_fire_that_the_new_rule_lacks(
+    workshop,
+):
+    _, came = await delayed(workshop)
+    later = came + HOUR / 2
+
+    await workshop.owner.execute(
+        "UPDATE agent_schedules SET cron = %s", [f"{later.second} {later.minute} * * * *"]
+    )
+    await workshop.scheduler().tick(came + timedelta(seconds=301))
+
+    assert await outcomes(workshop) == [(came, "missed")]
+    assert (await workshop.row("agent_schedules"))["next_fire_time"] == later
+
+
+@pytest.mark.parametrize("looks_between", [True, False])
+async def test_pause_and_resume_during_a_jitter_delay_leave_a_row(workshop, looks_between):
+    scheduler = workshop.scheduler()
+    _, came = await delayed(workshop)
+
+    await workshop.owner.execute("UPDATE agent_schedules SET is_active = false")
+    if looks_between:
+        await scheduler.tick(came + timedelta(seconds=20))
+    await workshop.owner.execute("UPDATE agent_schedules SET is_active = true")
+    await scheduler.tick(came + timedelta(seconds=301))
+
+    row = await workshop.row("schedule_occurrences")
+    assert (row["fire_time"], row["outcome"]) == (came, "missed")
+    assert "paused before a scheduler took this fire" in row["reason"]
+    assert (await workshop.row("agent_schedules"))["next_fire_time"] == came + DAY
+
+
+@pytest.mark.parametrize(("zone", "outcome"), [("Etc/UTC", "fired"), ("Asia/Kathmandu", "missed")])
+async def test_new_zone_of_the_owner_during_a_jitter_delay_leaves_a_row(workshop, zone, outcome):
+    _, came = await delayed(workshop)
+
+    await workshop.owner.execute(
+        "INSERT INTO user_settings (user_id, time_zone) VALUES (%s, %s)", [workshop.user, zone]
+    )
+    await workshop.scheduler().tick(came + timedelta(seconds=301))
+
+    assert await outcomes(workshop) == [(came, outcome)]
+
+
 async def test_change_and_fire_at_once_fire_once_whoever_is_first(workshop):
     for number in range(10):
         due = clock().replace(microsecond=0) - timedelta(seconds=1)

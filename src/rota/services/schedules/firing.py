@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -41,6 +41,8 @@ BATCH: Final = 500
 
 LONGEST_PLANNING: Final = 1.0
 """Seconds that one transaction works out fires; schedules that are years behind take a while."""
+
+_TICK: Final = timedelta(microseconds=1)
 
 log = structlog.get_logger(__name__)
 
@@ -181,7 +183,7 @@ class Scheduler:
             batch.planned.append(Planned(schedule.id, following, started))
         await firing.insert_passed(conn, batch.passed)
         await firing.insert_fires(conn, batch.fires)
-        await firing.set_next_fires(conn, batch.planned)
+        await firing.set_next_fires(conn, batch.planned, now)
         if batch.missed:
             log.warning("fires_missed", count=len(batch.missed))
             await self._incidents.note_missed(conn, {s.user_id for s, _ in batch.missed})
@@ -216,6 +218,7 @@ class Scheduler:
                 if not found:
                     return planned
                 plans: list[Planned] = []
+                kept: list[tuple[ScheduleId, datetime]] = []
                 for schedule in found:
                     try:
                         plan, passed = _first_plan(schedule, now)
@@ -223,8 +226,11 @@ class Scheduler:
                         await self._pause_invalid(conn, schedule, error)
                         continue
                     plans.append(plan)
+                    if plan.next is not None and plan.next.fire_time == schedule.next_fire_time:
+                        kept.append((schedule.id, plan.next.fire_time))
                     await firing.insert_passed(conn, [(schedule, item) for item in passed])
-                await firing.set_next_fires(conn, plans)
+                await firing.delete_missed(conn, kept)
+                await firing.set_next_fires(conn, plans, now)
                 planned += len(plans)
 
     async def _pause_invalid(self, conn: Connection, schedule: Schedule, error: Exception) -> None:
@@ -249,14 +255,20 @@ class Scheduler:
 def _first_plan(schedule: Schedule, now: datetime) -> tuple[Planned, list[PassedFires]]:
     """Plan a schedule from when its rule was set: what fell due since then is caught up.
 
-    Returns rows for the fires of a pause too, where one has just ended.
+    A fire that a change came upon, as it was due or delayed by its jitter, is kept if the rule has
+    it still. Returns rows for the fires of a pause too, where one has just ended.
     """
     schedule.timing.check()
     since = min(schedule.plan_from, now)
     passed = _fires_of_pause(schedule, since) if schedule.paused_at is not None else []
     if schedule.runs_left == 0:
         return Planned(schedule.id, None), passed
-    return Planned(schedule.id, next_fire(schedule, schedule.timing.rule(), since)), passed
+    rule, kept = schedule.timing.rule(), schedule.next_fire_time
+    if kept is not None:
+        first = next_fire(schedule, rule, kept - _TICK)
+        if first is not None and first.fire_time == kept:
+            return Planned(schedule.id, first), passed
+    return Planned(schedule.id, next_fire(schedule, rule, since)), passed
 
 
 def _skipped_fire(schedule: Schedule, fire: PlannedFire, overlap: Overlap) -> PassedFires:

@@ -73,11 +73,23 @@ async def outlook(conn: Connection) -> Outlook:
     return await one(conn, "schedules/scheduler_outlook", Outlook)
 
 
-async def set_next_fires(conn: Connection, plans: Sequence[Planned]) -> None:
-    """Set what schedules look forward to; one without a next fire is completed."""
+async def set_next_fires(conn: Connection, plans: Sequence[Planned], now: datetime) -> None:
+    """Set what schedules look forward to at `now`; one without a next fire is completed."""
     if not plans:
         return
-    await execute(conn, "schedules/set_next_fires", plans=records(map(columns_of, plans)))
+    await execute(conn, "schedules/set_next_fires", plans=records(map(columns_of, plans)), now=now)
+
+
+async def delete_missed(conn: Connection, fires: Sequence[tuple[ScheduleId, datetime]]) -> None:
+    """Take back that these fire times were missed: they will fire."""
+    if not fires:
+        return
+    await execute(
+        conn,
+        "schedules/delete_missed",
+        schedule_ids=[schedule_id for schedule_id, _ in fires],
+        fire_times=[fire_time for _, fire_time in fires],
+    )
 
 
 async def judge_overlaps(
