@@ -80,11 +80,11 @@ def test_what_commands_ask_for_needs_no_structlog():
     code = f"""
 import sys
 from pathlib import Path
-from rota.bootstrap.app import App, Server, cipher_of, database_of
+from rota.bootstrap.app import App, Server, make_cipher, make_database
 from rota.settings import read_settings
 settings = read_settings({{"ROTA_SECRET_KEY": "00" * 32}}, data_dir=Path("/nowhere"))
 server = Server("postgresql:///x", "postgresql:///x", None)
-app = App(settings, server, database_of(settings, server), cipher_of(settings))
+app = App(settings, server, make_database(settings, server), make_cipher(settings))
 for name in {services!r}:
     getattr(app, name)
 sys.exit("structlog" in sys.modules)

@@ -177,7 +177,7 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
     """
     if server.embedded is not None:
         await migrate(server.owner_url)
-    database = database_of(settings, server)
+    database = make_database(settings, server)
     async with database.opened():
         async with database.connection() as conn:
             missing = await pending_migrations(conn)
@@ -186,7 +186,7 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
                 f"The database's schema lacks {len(missing)} migration(s); run `rota migrate`.",
                 what="migrations",
             )
-        app = App(settings, server, database, cipher_of(settings))
+        app = App(settings, server, database, make_cipher(settings))
         if server.embedded is not None:
             await app.tools.refresh(builtin_facts())
         yield app
@@ -217,7 +217,7 @@ async def backend_role_problem(server: Server) -> str | None:
         return await roles.backend_role_problem(conn)
 
 
-def database_of(
+def make_database(
     settings: Settings, server: Server, *, max_size: int = 10, generic_plans: bool = False
 ) -> Database:
     """Return the database, not opened yet."""
@@ -230,7 +230,7 @@ def database_of(
     )
 
 
-def cipher_of(settings: Settings) -> Cipher:
+def make_cipher(settings: Settings) -> Cipher:
     """Return what encrypts secrets; the key is made on first use where none is configured."""
     folder = data_dir(settings)
     if settings.secret_key is None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from rota import logs
+from rota.bootstrap.app import App, clock, make_cipher, make_database
 from rota.bootstrap.mail import mail_folders, mail_path
 from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import UserId
@@ -29,7 +29,6 @@ from rota.settings import Settings
 
 if TYPE_CHECKING:
     from rota.services.operations.background_tasks import BackgroundTaskService
-from rota.bootstrap.app import App, cipher_of, clock, database_of
 
 
 def scheduler_loop(app: App) -> SchedulerLoop:
@@ -91,44 +90,40 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
     async def furnish(loop: AgentLoop) -> AgentHost:
         """Make what executes runs, on the loop that it is for."""
         async with AsyncExitStack() as stack:
-            host = await furnish_with(stack, loop)
-            return replace(host, close=stack.pop_all().aclose)
-
-    async def furnish_with(stack: AsyncExitStack, loop: AgentLoop) -> AgentHost:
-        database = await stack.enter_async_context(
-            database_of(
-                settings, app.server, max_size=settings.concurrency + 2, generic_plans=True
-            ).opened()
-        )
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=30.0))
-        connections = ConnectionService(database, cipher_of(settings), clock=clock)
-
-        def tool_context(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
-            return ToolContext(
-                user_id=user_id,
-                now=now,
-                secret=lambda service: connections.secret(user_id, service),
-                mail_folder=lambda: mail(user_id),
-                http=http,
-                endpoints=settings.endpoints,
+            database = await stack.enter_async_context(
+                make_database(
+                    settings, app.server, max_size=settings.concurrency + 2, generic_plans=True
+                ).opened()
             )
+            http = await stack.enter_async_context(httpx.AsyncClient(timeout=30.0))
+            connections = ConnectionService(database, make_cipher(settings), clock=clock)
 
-        prices = CurrentPrices(ModelPriceService(database))
-        await prices()
-        bench = Workbench(
-            database,
-            NotificationService(database),
-            registry=registry,
-            tool_context=tool_context,
-            models=ChatModels(endpoints=settings.endpoints, api_keys=settings.api_keys),
-            clock=clock,
-            prices=prices,
-            unwrapped_tools=settings.unwrapped_tools,
-            callables=callables,
-            cipher=cipher_of(settings),
-        )
-        execution = ScheduledExecutionService(bench, batch_size=settings.group_size)
-        return AgentHost(loop, execution, stack.aclose)
+            def tool_context(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
+                return ToolContext(
+                    user_id=user_id,
+                    now=now,
+                    secret=lambda service: connections.secret(user_id, service),
+                    mail_folder=lambda: mail(user_id),
+                    http=http,
+                    endpoints=settings.endpoints,
+                )
+
+            prices = CurrentPrices(ModelPriceService(database))
+            await prices()
+            bench = Workbench(
+                database,
+                NotificationService(database),
+                registry=registry,
+                tool_context=tool_context,
+                models=ChatModels(endpoints=settings.endpoints, api_keys=settings.api_keys),
+                clock=clock,
+                prices=prices,
+                unwrapped_tools=settings.unwrapped_tools,
+                callables=callables,
+                cipher=make_cipher(settings),
+            )
+            execution = ScheduledExecutionService(bench, batch_size=settings.group_size)
+            return AgentHost(loop, execution, stack.pop_all().aclose)
 
     hosts = AgentHosts(open_host)
     await hosts.open()

@@ -76,7 +76,6 @@ class Database:
         listen_url: str | None = None,
         prepared_statements: bool = True,
         generic_plans: bool = False,
-        min_size: int = 1,
         max_size: int = 10,
     ) -> None:
         self._generic_plans = generic_plans and prepared_statements
@@ -91,7 +90,7 @@ class Database:
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             kwargs=self._kwargs,
-            min_size=min_size,
+            min_size=1,
             max_size=max_size,
             timeout=_CONNECT_TIMEOUT,
             open=False,

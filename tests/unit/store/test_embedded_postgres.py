@@ -19,7 +19,7 @@ import pytest
 from rota.domain.errors import ConflictError, InvalidInputError, UnavailableError
 from rota.store.embedded.binaries import Account, binaries_for
 from rota.store.embedded.files import ServerLog, default_data_dir, instance_lock
-from rota.store.embedded.process import birth_of, clear_stale_lock_files, postmaster_of
+from rota.store.embedded.process import clear_stale_lock_files, find_postmaster, start_mark
 from rota.store.embedded.server import EmbeddedPostgres
 
 pytestmark = pytest.mark.kill
@@ -110,7 +110,7 @@ def test_second_open_attaches_and_only_the_last_close_stops(folder):
         first.close()
         assert execute(second.app_url, "SELECT 1") == [(1,)]
         second.close()
-        assert postmaster_of(first.cluster_dir) is None
+        assert find_postmaster(first.cluster_dir) is None
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(first.app_url)
         second.close()  # twice is harmless
@@ -131,7 +131,7 @@ def test_killed_server_is_started_again_with_its_data(folder):
         assert server.ensure_alive() is False
         killed = server.pid
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: birth_of(killed) is None)
+        wait_until(lambda: start_mark(killed) is None)
         assert server.ensure_alive() is True
         assert server.pid != killed
         assert execute(server.owner_url, "SELECT n FROM kept") == [(7,)]
@@ -170,7 +170,7 @@ def test_server_outlives_a_killed_process_and_the_next_one_attaches(folder):
         assert server.pid == pid
         assert execute(server.app_url, "SELECT 1") == [(1,)]
         os.kill(pid, signal.SIGKILL)  # not our child: noticed all the same
-        wait_until(lambda: birth_of(pid) is None)
+        wait_until(lambda: start_mark(pid) is None)
         assert server.ensure_alive() is True
 
 
@@ -179,7 +179,7 @@ def test_zombie_server_is_not_taken_for_a_live_one(folder):
     holder = script(HOLD, folder / "data")
     pid = int(holder.stdout.readline())
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: birth_of(pid) is None)
+    wait_until(lambda: start_mark(pid) is None)
     os.kill(pid, 0)  # the id is still there
     try:
         server = EmbeddedPostgres.open(folder / "data", durable=False)
@@ -194,7 +194,7 @@ def test_zombie_server_is_not_taken_for_a_live_one(folder):
 def test_recycled_process_id_does_not_keep_the_server_from_starting(folder):
     with opened(folder / "data") as server:
         os.kill(server.pid, signal.SIGKILL)
-        wait_until(lambda: birth_of(server.pid) is None)
+        wait_until(lambda: start_mark(server.pid) is None)
         lock_file = server.cluster_dir / "postmaster.pid"
         stranger = script("import time; time.sleep(600)")
         try:
@@ -210,7 +210,7 @@ def test_recycled_process_id_does_not_keep_the_server_from_starting(folder):
 def test_lock_file_of_a_live_server_is_never_cleared(folder):
     with opened(folder / "data") as server:
         clear_stale_lock_files(server.cluster_dir, server.cluster_dir / ".s.PGSQL.5432")
-        assert postmaster_of(server.cluster_dir) == server.pid
+        assert find_postmaster(server.cluster_dir) == server.pid
 
 
 def _open_and_count(data_dir, barrier, results):
@@ -496,7 +496,7 @@ def test_throwaway_clusters_of_vanished_directories_are_swept(folder):
     holder.communicate()
     shutil.rmtree(closed / "data")
     with opened(closed / "other", state_dir=folder / "state") as server:
-        assert birth_of(pid) is None
+        assert start_mark(pid) is None
         kept = [path for path in (folder / "state" / "clusters").iterdir() if path.is_dir()]
         assert kept == [server.cluster_dir]
 
@@ -505,7 +505,7 @@ def test_throwaway_clusters_of_vanished_directories_are_swept(folder):
 def test_binaries_that_the_account_cannot_reach_are_copied_once(folder, monkeypatch):
     from rota.store.embedded import binaries
 
-    account = Account.of(pwd.getpwnam("nobody").pw_uid)
+    account = Account.by_id(pwd.getpwnam("nobody").pw_uid)
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     package = binaries._package_dir()

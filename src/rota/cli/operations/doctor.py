@@ -78,12 +78,12 @@ async def _collect(settings: Settings, server: Server) -> list[Check]:
 
 
 async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[Check]:
-    from rota.bootstrap.app import database_of
+    from rota.bootstrap.app import make_database
     from rota.bootstrap.mail import mail_path
     from rota.domain.operations.processes import SILENT_AFTER
     from rota.store.operations import processes
 
-    database = database_of(settings, server)
+    database = make_database(settings, server)
     try:
         async with database.opened():
             async with database.connection() as conn:
@@ -102,6 +102,7 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
             )
             async with database.connection() as conn:
                 alive = [p for p in await processes.list_processes(conn) if p.is_alive]
+                silent, overdue = await processes.scheduler_silence(conn)
             for wanted in ("scheduler", "worker"):
                 found = [f"{p.host}:{p.pid}" for p in alive if p.kind == wanted]
                 yield Check(
@@ -109,8 +110,6 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
                     "ok" if found else "warn",
                     ", ".join(found) or f"none is running; start `rota up` or `rota {wanted}`",
                 )
-            async with database.connection() as conn:
-                silent, overdue = await processes.scheduler_silence(conn)
             if silent is not None and silent > SILENT_AFTER:
                 yield Check(
                     "Clock", "fail", f"No scheduler has looked at the clock for {silent:.0f} s."

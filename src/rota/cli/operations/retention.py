@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 group = CommandGroup()
 
-_WHAT: Final = {
+_DESCRIPTIONS: Final = {
     "journal_days": "journals: the model and tool calls of runs that are over",
     "run_days": "runs that are over, their results, and fire times",
     "notification_days": "notifications",
@@ -117,7 +117,7 @@ def _print(policy: RetentionPolicy) -> None:
     output.table(
         ["OPTION", "KEPT FOR", "WHAT"],
         [
-            (f"--{name.replace('_', '-')}", in_words(days), _WHAT[name])
+            (f"--{name.replace('_', '-')}", in_words(days), _DESCRIPTIONS[name])
             for name, days in asdict(policy).items()
         ],
         empty="",

@@ -41,7 +41,7 @@ class Kind(StrEnum):
     AUDIT = "audit"
 
 
-PERIOD_OF: Final[Mapping[Kind, Period]] = {
+PERIODS: Final[Mapping[Kind, Period]] = {
     Kind.JOURNALS: Period.JOURNAL,
     Kind.NOTIFICATIONS: Period.NOTIFICATION,
     Kind.SCHEDULE_CHANGES: Period.HISTORY,
@@ -84,7 +84,7 @@ class RetentionPolicy:
 
     def before(self, kind: Kind, now: datetime) -> datetime | None:
         """Return the instant before which this kind is pruned; None: never."""
-        days: int | None = getattr(self, PERIOD_OF[kind])
+        days: int | None = getattr(self, PERIODS[kind])
         return None if days is None else now - timedelta(days=days)
 
 

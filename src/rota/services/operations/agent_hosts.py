@@ -1,16 +1,15 @@
 """Where a worker runs agents: a loop in a thread of its own, replaced when a tool blocks it.
 
 Used by background_tasks.py, which begins runs on the current host, and hands over those of a lost
-one.
-How a loop and its thread work stands in engine/agent_loop.py.
+one. How a loop and its thread work stands in engine/agent_loop.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -35,7 +34,7 @@ class AgentHost:
 
     loop: AgentLoop
     execution: ScheduledExecutionService
-    close: Callable[[], Awaitable[None]]
+    close: Callable[[], Coroutine[Any, Any, None]]
 
 
 class AgentHosts:
@@ -67,7 +66,7 @@ class AgentHosts:
         host, self._current = self.current, None
         try:
             async with asyncio.timeout(_CLOSED_WITHIN):
-                await host.loop.run(_closing(host))
+                await host.loop.run(host.close())
         except TimeoutError:
             log.warning("agent_loop_blocked_at_the_end", where=host.loop.where())
         finally:
@@ -99,7 +98,3 @@ class AgentHosts:
             return
         lost(host)
         host.loop.abandon(host.close)
-
-
-async def _closing(host: AgentHost) -> None:
-    await host.close()

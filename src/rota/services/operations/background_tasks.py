@@ -101,7 +101,7 @@ class BackgroundTaskService:
                 asyncio.create_task(self._hand_over_after(stop)),
             )
             for helper in helpers:
-                helper.add_done_callback(_tell_of_its_end)
+                helper.add_done_callback(_log_failure)
             try:
                 await self._keep_working(stop)
             finally:
@@ -198,7 +198,7 @@ class BackgroundTaskService:
             log.info("late_notifications_written", count=written)
 
 
-def _tell_of_its_end(helper: asyncio.Task[None]) -> None:
+def _log_failure(helper: asyncio.Task[None]) -> None:
     """Nobody awaits a helper while the worker works: what broke it is to be read in the log."""
     if not helper.cancelled() and (error := helper.exception()) is not None:
         log.error("worker_helper_failed", exc_info=error)

@@ -44,7 +44,7 @@ class Account:
     gid: int
 
     @classmethod
-    def of(cls, uid: int) -> Account:
+    def by_id(cls, uid: int) -> Account:
         """Return the account with this id. PostgreSQL needs one that the system knows by name."""
         try:
             entry = pwd.getpwuid(uid)
@@ -90,8 +90,8 @@ class Account:
         """Whether this account may enter a directory. Asked of the system, which knows of ACLs."""
         return self.is_self or self.run(["/bin/sh", "-c", 'cd "$0"', directory]).returncode == 0
 
-    def owns(self, path: Path) -> None:
-        """Give it a file or directory that this process made."""
+    def take_ownership(self, path: Path) -> None:
+        """Become the owner of a file or directory that this process made."""
         if not self.is_self:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
@@ -99,13 +99,13 @@ class Account:
 def account_for(data_dir: Path, cluster: Path | None, progress: Callable[[str], None]) -> Account:
     """Return who runs, or is to run, the server of a data directory."""
     if os.geteuid() != ROOT:
-        return Account.of(os.geteuid())
+        return Account.by_id(os.geteuid())
     for path in (cluster, data_dir):
         if path is not None and path.exists() and (uid := path.stat().st_uid) != ROOT:
-            return Account.of(uid)
+            return Account.by_id(uid)
     for name in _ACCOUNTS:
         try:
-            return Account.of(pwd.getpwnam(name).pw_uid)
+            return Account.by_id(pwd.getpwnam(name).pw_uid)
         except KeyError:
             continue
     return _make_account(_ACCOUNTS[-1], progress)
@@ -135,7 +135,7 @@ def _make_account(name: str, progress: Callable[[str], None]) -> Account:
             f"{advice} (useradd said: {made.stderr.strip()}).", what="user"
         ) from error
     progress(f"Made the system user {name}: PostgreSQL does not run as root")
-    return Account.of(entry.pw_uid)
+    return Account.by_id(entry.pw_uid)
 
 
 def binaries_for(account: Account, state_dir: Path, progress: Callable[[str], None]) -> Path:

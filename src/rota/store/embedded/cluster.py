@@ -124,7 +124,7 @@ def create(state: ServerState, account: Account, bin_dir: Path, *, durable: bool
     for abandoned in parent.glob(f"{prefix}*"):
         shutil.rmtree(abandoned, ignore_errors=True)
     draft = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    account.owns(draft)
+    account.take_ownership(draft)
     try:
         _initdb(draft, state.owner_password, account, bin_dir, durable=durable)
         (draft / "cluster").rename(state.cluster)
@@ -137,7 +137,7 @@ def _initdb(draft: Path, password: str, account: Account, bin_dir: Path, *, dura
     password_file = draft / "password"
     password_file.touch(mode=0o600)
     password_file.write_text(password, encoding="ascii")
-    account.owns(password_file)
+    account.take_ownership(password_file)
     command: list[str | Path] = [bin_dir / "initdb", "--pgdata", draft / "cluster"]
     command += ["--username", OWNER_ROLE, "--pwfile", password_file, "--auth", "scram-sha-256"]
     # The builtin locale sorts by code point on every system, and folds case in all scripts.
@@ -164,7 +164,7 @@ def configure(state: ServerState, account: Account, *, durable: bool) -> None:
     draft = path.with_suffix(".conf.new")
     draft.touch(mode=0o600)
     draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    account.owns(draft)
+    account.take_ownership(draft)
     draft.replace(path)
 
 
@@ -179,7 +179,7 @@ def with_socket_dir(state: ServerState, account: Account) -> ServerState:
     if state.socket_dir != state.cluster and _fits(state.socket_dir):
         try:
             state.socket_dir.mkdir(mode=0o700)
-            account.owns(state.socket_dir)
+            account.take_ownership(state.socket_dir)
         except FileExistsError:
             pass
         except FileNotFoundError:
@@ -196,7 +196,7 @@ def _with_new_socket_dir(state: ServerState, account: Account) -> ServerState:
         usable = Path(base).is_absolute() and os.access(base, os.W_OK | os.X_OK)
         if usable and _fits(Path(base) / "rota-12345678") and account.reaches(Path(base)):
             made = Path(tempfile.mkdtemp(prefix="rota-", dir=base))
-            account.owns(made)
+            account.take_ownership(made)
             return replace(state, socket_dir=made)
     raise unavailable(
         f"The path of {state.cluster} is too long for a socket, and no directory for temporary "
@@ -209,7 +209,7 @@ def _fits(directory: Path) -> bool:
     return len(os.fsencode(path)) < _LONGEST_SOCKET and bool(_PLAIN_PATH.fullmatch(path))
 
 
-def socket_of(state: ServerState) -> Path:
+def socket_path(state: ServerState) -> Path:
     """Return the path of the server's socket."""
     return state.socket_dir / _SOCKET_NAME
 

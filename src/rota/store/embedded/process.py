@@ -10,7 +10,7 @@ _LOCK_FILE: Final = "postmaster.pid"
 _PROC: Final = Path("/proc/self/stat")
 
 
-def birth_of(pid: int) -> str | None:
+def start_mark(pid: int) -> str | None:
     """Return a mark of the running process that has this id now, or None if it is not running.
 
     The same id with another mark is another process. A zombie is not running.
@@ -28,10 +28,10 @@ def birth_of(pid: int) -> str | None:
     return None if not state or state.startswith("Z") else born
 
 
-def postmaster_of(cluster: Path) -> int | None:
+def find_postmaster(cluster: Path) -> int | None:
     """Return the id of the live server of a cluster, from its lock file, or None."""
     pid = _recorded(cluster / _LOCK_FILE)
-    return pid if pid is not None and birth_of(pid) and _serves(pid, cluster) else None
+    return pid if pid is not None and start_mark(pid) and _serves(pid, cluster) else None
 
 
 def clear_stale_lock_files(cluster: Path, socket: Path) -> None:
@@ -43,7 +43,7 @@ def clear_stale_lock_files(cluster: Path, socket: Path) -> None:
     """
     for lock_file in (cluster / _LOCK_FILE, socket.with_name(f"{socket.name}.lock")):
         pid = _recorded(lock_file)
-        if pid is not None and not (birth_of(pid) and _serves(pid, cluster)):
+        if pid is not None and not (start_mark(pid) and _serves(pid, cluster)):
             lock_file.unlink(missing_ok=True)
 
 

@@ -34,7 +34,7 @@ from rota.store.embedded.files import (
     prepare_data_dir,
     unavailable,
 )
-from rota.store.embedded.process import birth_of, clear_stale_lock_files, postmaster_of
+from rota.store.embedded.process import clear_stale_lock_files, find_postmaster, start_mark
 from rota.store.roles import BACKEND_ROLE
 
 _START_SECONDS: Final = 60.0
@@ -168,7 +168,7 @@ class EmbeddedPostgres:
             return False
         with explained(self.data_dir):
             self._log.keep_small()
-            if self._lives():
+            if self._is_running():
                 return False
             with self._starting():
                 return self._bring_up()
@@ -272,7 +272,7 @@ class EmbeddedPostgres:
                 self._check_worth_retrying(log_offset)
                 child = None
                 time.sleep(_RETRY_PAUSE)
-            running = postmaster_of(cluster)
+            running = find_postmaster(cluster)
             if running is not None and self._has_lost_socket(cluster):
                 self._stop(cluster)
             elif running is None and child is None:
@@ -296,7 +296,7 @@ class EmbeddedPostgres:
             state.write(self.data_dir)
             self._state = state
         clusters.configure(state, account, durable=self._durable)
-        clear_stale_lock_files(state.cluster, clusters.socket_of(state))
+        clear_stale_lock_files(state.cluster, clusters.socket_path(state))
         self._log.keep_small()
         log = self._log.open()
         try:
@@ -317,7 +317,7 @@ class EmbeddedPostgres:
     def _check_worth_retrying(self, log_offset: int) -> None:
         """Raise, unless the server gave up for a reason that passes."""
         log = self._log.since(log_offset)
-        if _OTHER_SERVER in log and postmaster_of(self._known_state.cluster):
+        if _OTHER_SERVER in log and find_postmaster(self._known_state.cluster):
             return  # another one came first, and will answer
         if _ORPHANS_LEFT in log:
             self._progress("Waiting for the processes of a killed PostgreSQL to end")
@@ -330,7 +330,7 @@ class EmbeddedPostgres:
 
     def _has_lost_socket(self, cluster: Path) -> bool:
         """Whether a server that is ready cannot be reached: its socket was cleaned away."""
-        if clusters.socket_of(self._known_state).exists():
+        if clusters.socket_path(self._known_state).exists():
             return False
         with suppress(FileNotFoundError):
             status = (cluster / "postmaster.pid").read_text(errors="replace").splitlines()
@@ -357,28 +357,28 @@ class EmbeddedPostgres:
             ) from error
 
     def _note_server(self) -> None:
-        self._pid = postmaster_of(self._known_state.cluster)
-        self._birth = birth_of(self._pid) if self._pid is not None else None
+        self._pid = find_postmaster(self._known_state.cluster)
+        self._birth = start_mark(self._pid) if self._pid is not None else None
 
-    def _lives(self) -> bool:
+    def _is_running(self) -> bool:
         _reap()
         if self._pid is None:
             return self._ping() == Ping.OK
-        return birth_of(self._pid) == self._birth is not None
+        return start_mark(self._pid) == self._birth is not None
 
     def _stop(self, cluster: Path) -> None:
         """Stop the server of a cluster, if it runs, and wait until it is gone."""
-        pid = postmaster_of(cluster)
+        pid = find_postmaster(cluster)
         if pid is None:
             return
-        birth = birth_of(pid)
+        birth = start_mark(pid)
         for kind, seconds in _STOPPING:
             with suppress(ProcessLookupError):
                 os.kill(pid, kind)
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline:
                 _reap()
-                if birth_of(pid) != birth:
+                if start_mark(pid) != birth:
                     return
                 time.sleep(_POLL)
 
