@@ -1,6 +1,6 @@
 """Small files that people name on the command line: rules, agents, schemas.
 
-The sentence for a file that cannot be taken stands here once. What is in it is its reader's to say.
+The sentence for a file that cannot be taken is here, once. What is in it is its reader's to say.
 """
 
 from __future__ import annotations

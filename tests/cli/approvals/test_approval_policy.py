@@ -246,7 +246,7 @@ async def test_a_file_of_rules_is_added_as_a_whole(rota, tmp_path, workshop):
         ("- allow: send\n  deny: send", "rule 1: it has one of"),
         ("- allow: send\n- note: x", "rule 2: it has one of"),
         ("- allow: send\n  wen: x", "there is no field 'wen'"),
-        ("- allow: send\n  allow: pay", "stands here twice"),
+        ("- allow: send\n  allow: pay", "appears twice"),
         ("- allow: &a send\n- deny: *a", "write it out"),
         ("- allow: send\n  when: 3", "`when` is a list"),
         ("- allow: send\n  uses: many", "`uses` is a number"),

@@ -279,7 +279,7 @@ class Journal:
         await self._steps.record(ended, durable=durable)
 
     def _own_key(self, name: str, arguments: Mapping[str, Any]) -> StepKey:
-        """Return where a callable's call stands: where an earlier attempt made the same one.
+        """Return the place of a callable's call: where an earlier attempt made the same one.
 
         Raises ReplayMismatchError for an effect other than those that an earlier attempt had.
         """

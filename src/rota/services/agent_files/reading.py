@@ -168,7 +168,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class AgentFile:
-    """The agents of a file, and where each value of it stands."""
+    """The agents of a file, and where each value of it is."""
 
     agents: tuple[AgentEntry, ...]
     places: Places
@@ -285,7 +285,7 @@ def _value(node: yaml.Node, location: Location, places: Places, budget: Iterator
             if key_node.tag == "tag:yaml.org,2002:merge":
                 raise places.error_in_line("write it out instead of `<<`.", line)
             if key in result:
-                raise places.error_in_line(f"{key!r} stands here twice.", line)
+                raise places.error_in_line(f"{key!r} appears twice.", line)
             places.lines[*location, key] = line
             result[key] = _value(value_node, (*location, key), places, budget)
         return result

@@ -137,7 +137,7 @@ def _text(item: Mapping[str, Any], name: str, where: str) -> str | None:
 
 
 class _OnceLoader(yaml.SafeLoader):
-    """Reads YAML in which no name stands twice, and none for another: no aliases, no merging."""
+    """Reads YAML in which no name appears twice, and none for another: no aliases, no merging."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Refuse aliases: a few lines of them grow to millions of values."""
@@ -149,12 +149,12 @@ class _OnceLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  as PyYAML has it
-        """Refuse a name that stands twice: whoever reads the file may see the other one."""
+        """Refuse a name that appears twice: whoever reads the file may see the other one."""
         seen: set[str] = set()
         for key_node, _ in node.value:
             if key_node.value in seen or key_node.tag == "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key_node.value!r} stands here twice", key_node.start_mark
+                    None, None, f"{key_node.value!r} appears twice", key_node.start_mark
                 )
             seen.add(str(key_node.value))
         return super().construct_mapping(node, deep)

@@ -187,7 +187,7 @@ def draft_pending_actions(
 
 
 def _in_brief(request: ApprovalRequest) -> str:
-    """Name a request on one line. What its agent says of it stands in quotes, in one line too."""
+    """Name a request on one line. What its agent says of it is quoted, in one line too."""
     account = " ".join(request.account.split())
     quoted = f": it says \u201c{cut(account, _LONGEST_ACCOUNT).text}\u201d" if account else ""
     return f"- {request.tool_name}, {request.risk} risk, {str(request.id)[:8]}{quoted}"

@@ -1,7 +1,7 @@
 """Where a worker runs agents: a loop in a thread of its own, replaced when a tool blocks it.
 
 Used by background_tasks.py, which begins runs on the current host, and hands over those of a lost
-one. How a loop and its thread work stands in engine/agent_loop.py.
+one. How a loop and its thread work is in engine/agent_loop.py.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class AgentHosts:
                 async with asyncio.timeout(self._blocked_after):
                     await host.loop.answers()
             except TimeoutError:
-                log.error(  # noqa: TRY400  where this stands is of no interest
+                log.error(  # noqa: TRY400  the traceback is of no interest
                     "agent_loop_blocked",
                     seconds=self._blocked_after,
                     where=host.loop.where(),

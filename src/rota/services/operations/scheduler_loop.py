@@ -1,6 +1,6 @@
 """The scheduler's loop: asleep until the next fire time, woken by NOTIFY, wary of the clock.
 
-It decides when to look, and for how long to sleep. What a look does stands in
+It decides when to look, and for how long to sleep. What a look does is in
 services/schedules/firing.py and engine/admission.py. Beside it run the chores that it is given.
 """
 

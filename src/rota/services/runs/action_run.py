@@ -23,7 +23,7 @@ from rota.store.database import Database
 log = structlog.get_logger(__name__)
 
 _PLACE: Final = StepKey(1, 0)
-"""Where the call stands in this run's journal: it is the only one."""
+"""The call's place in this run's journal: it is the only one."""
 
 
 @dataclass(frozen=True, slots=True)
