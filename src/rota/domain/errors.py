@@ -1,6 +1,7 @@
 """Every error that rota raises on purpose, with fields, from one base.
 
     RotaError                 1
+    ├─ UnreadableError        1   a row holds what cannot be read
     ├─ InvalidInputError      2   what a person wrote is not valid
     ├─ NotFoundError          3   it is not there, or somebody else's
     ├─ ConflictError          4   it is there already, in use, or changed meanwhile
@@ -30,6 +31,10 @@ class RotaError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+class UnreadableError(RotaError):
+    """A row holds what cannot be read: somebody wrote it past rota, or an older one did."""
 
 
 class InvalidInputError(RotaError):
@@ -123,3 +128,4 @@ class StatementError(RotaError):
             f"The database refused a statement ({reason}). This is a fault of rota's; "
             "ROTA_LOG_LEVEL=debug shows where."
         )
+        self.reason = reason

@@ -87,11 +87,14 @@ def _name_taken(_: psycopg.Error, parameters: _Parameters) -> RotaError:
 
 def _otherwise(error: psycopg.Error, _: _Parameters) -> RotaError:
     said = " ".join(str(error).split())
-    if isinstance(error, psycopg.OperationalError):
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate not in _BEYOND_LIMITS:
         is_deadlock = isinstance(error, errors.DeadlockDetected)
         return LostTransactionError(f"The database went away: {said}", deadlock=is_deadlock)
     return StatementError(f"{type(error).__name__}: {said}")
 
+
+_BEYOND_LIMITS: Final = frozenset({"54001", "54011", "54023"})
+"""Refusals of one statement that psycopg counts among those of a database that went away."""
 
 _BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
     "agent_configurations_bounds_check": _beyond(

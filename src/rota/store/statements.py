@@ -4,11 +4,17 @@ A store module calls one of these with the statement's name, what is to be made 
 parameters: `await many(conn, "agents/find_tools", DeclaredTool)`. A parameter that is a mapping
 becomes `jsonb`, another collection an array. Nothing above the store does, and nothing above it
 hears of psycopg: errors of the database are raised as store/errors.py says.
+
+People write past rota, so a row may hold what cannot be read. Whoever works for everybody asks for
+`each`, which tells such rows apart; `many` raises UnreadableError, or leaves them out and notes it
+where a person looks at their own things (`leaving_out_unreadable`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, TypeAlias, TypeVar
@@ -19,6 +25,7 @@ from psycopg.types.json import Jsonb
 
 from rota.store.errors import domain_error
 from rota.store.reading import read
+from rota.store.unreadable import UnreadableRow, made, rows_of
 
 T = TypeVar("T")
 
@@ -28,6 +35,9 @@ Make: TypeAlias = type[T] | Callable[[Row], T]
 """A value from a row: a dataclass, read as store/reading.py says, or a function of the row."""
 
 _Connection: TypeAlias = psycopg.AsyncConnection[Any]
+
+_left_out: ContextVar[list[str] | None] = ContextVar("left_out", default=None)
+"""Where `many` says which rows it left out; None where it is to raise instead."""
 
 
 @cache
@@ -62,14 +72,52 @@ async def one(conn: _Connection, name: str, make: Make[T], /, **parameters: Any)
 async def one_or_none(
     conn: _Connection, name: str, make: Make[T], /, **parameters: Any
 ) -> T | None:
-    """Return what is made of the first row, None where there is none."""
-    return next(iter(await many(conn, name, make, **parameters)), None)
+    """Return what is made of the first row, None where there is none; raises UnreadableError."""
+    for found in await each(conn, name, make, **parameters):
+        if isinstance(found, UnreadableRow):
+            raise found.error
+        return found
+    return None
 
 
 async def many(conn: _Connection, name: str, make: Make[T], /, **parameters: Any) -> tuple[T, ...]:
-    """Return what is made of the rows, in their order."""
+    """Return what is made of the rows, in their order; raises UnreadableError."""
+    left_out = _left_out.get()
+    readable: list[T] = []
+    for found in await each(conn, name, make, **parameters):
+        if not isinstance(found, UnreadableRow):
+            readable.append(found)
+        elif left_out is None:
+            raise found.error
+        else:
+            left_out.append(found.error.message)
+    return tuple(readable)
+
+
+async def each(
+    conn: _Connection, name: str, make: Make[T], /, **parameters: Any
+) -> tuple[T | UnreadableRow, ...]:
+    """Return what is made of the rows, in their order; in place of one that cannot be read, why."""
+    kind = name.partition("/")[0]
+    try:
+        async with conn.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(statement(name), _adapted(parameters))
+            rows = await rows_of(cursor, kind)
+    except psycopg.Error as error:
+        raise domain_error(error, parameters) from error
     from_row = partial(read, make) if isinstance(make, type) else make
-    return tuple([from_row(row) for row in await _fetch(conn, name, dict_row, parameters)])
+    return tuple([made(row, from_row, kind) for row in rows])
+
+
+@contextmanager
+def leaving_out_unreadable() -> Iterator[list[str]]:
+    """Let `many` leave out rows that cannot be read; yields what is to be said of each."""
+    said: list[str] = []
+    token = _left_out.set(said)
+    try:
+        yield said
+    finally:
+        _left_out.reset(token)
 
 
 async def value(conn: _Connection, name: str, kind: Callable[[Any], T], /, **parameters: Any) -> T:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Final
-from zoneinfo import ZoneInfo
 
+import structlog
+
+from rota.domain.errors import UnavailableError
 from rota.domain.ids import UserId
 from rota.domain.notifications.notification import Category
+from rota.domain.text.zones import zone_shown
 from rota.services.notifications.service import NotificationService
 from rota.store.database import Connection, Database
 from rota.store.notifications import incidents as rows
@@ -19,6 +22,8 @@ from rota.store.notifications.incidents import Incident, IncidentKind, MissedSch
 
 NAMED_SCHEDULES: Final = 20
 """Schedules that a message names; it says that there are more."""
+
+log = structlog.get_logger(__name__)
 
 
 class IncidentService:
@@ -52,11 +57,20 @@ class IncidentService:
         async with self._database.transaction() as conn:
             found = await rows.claim_unannounced(conn, IncidentKind.MISSED_FIRES)
             for incident in found:
+                await self._announce(conn, incident)
+        return len(found)
+
+    async def _announce(self, conn: Connection, incident: Incident) -> None:
+        try:
+            async with conn.transaction():
                 missed = await rows.list_missed(conn, incident)
                 if missed:  # else its schedules are gone
                     title, body = _missed_title(missed), _missed_body(missed)
                     await self._notify(conn, incident, Category.ERROR, title, body)
-        return len(found)
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever one person's rows hold, the others are told
+            log.warning("incident_untold", incident_id=str(incident.id), error=str(error))
 
     async def scheduler_is_silent(self, operator: UserId, *, overdue: int, silent_for: str) -> None:
         """Tell the operator, once, that no scheduler looks at the clock."""
@@ -110,14 +124,14 @@ def _missed_title(missed: Sequence[MissedSchedule]) -> str:
 def _missed_body(missed: Sequence[MissedSchedule]) -> str:
     lines = ["No scheduler was running at their time:"]
     for item in missed[:NAMED_SCHEDULES]:
-        zone = ZoneInfo(item.time_zone)
+        zone = zone_shown(item.time_zone)
         first = f"{item.first.astimezone(zone):%Y-%m-%d %H:%M}"
         when = first
         if item.fires != 1:
             count = f"{item.fires} times" if item.fires is not None else "over a thousand times"
             when = f"{count}, from {first} to {item.last.astimezone(zone):%Y-%m-%d %H:%M}"
         late = "; the latest ran late" if item.ran_late else ""
-        lines.append(f"- {item.name}: {when} ({item.time_zone}){late}")
+        lines.append(f"- {item.name}: {when} ({zone}){late}")
     if len(missed) > NAMED_SCHEDULES:
         lines.append("- and more")
     lines.append("`rota schedules why NAME --at TIME` says what became of each.")

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 import structlog
 
-from rota.domain.errors import RotaError
+from rota.domain.errors import RotaError, StatementError, UnavailableError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications.notification import Category
 from rota.domain.schedules.firing import (
@@ -29,18 +30,23 @@ from rota.domain.schedules.firing import (
 from rota.domain.schedules.overlap import Overlap, OverlapDecision, OverlapPolicy
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.schedules.timing import NamedDay
+from rota.domain.text.storable import cut, storable_text
 from rota.engine.admission import AHEAD, Admission, admit
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
 from rota.store.database import Connection, Database
 from rota.store.schedules import calendars, firing, rows
 from rota.store.schedules.firing import Fire, Planned
+from rota.store.unreadable import UnreadableRow
 
 BATCH: Final = 500
 """Schedules that one transaction claims: few enough that a crash repeats little."""
 
 LONGEST_PLANNING: Final = 1.0
 """Seconds that one transaction works out fires; schedules that are years behind take a while."""
+
+LONGEST_REASON: Final = 900
+"""Characters of what is said of a schedule that is paused: a note has room for 1,000."""
 
 _TICK: Final = timedelta(microseconds=1)
 
@@ -73,7 +79,16 @@ class _Batch:
     fires: list[Fire] = field(default_factory=list)
     passed: list[tuple[Schedule, PassedFires]] = field(default_factory=list)
     planned: list[Planned] = field(default_factory=list)
+    invalid: list[tuple[Schedule, Exception]] = field(default_factory=list)
     is_whole: bool = True
+
+    def add(self, other: _Batch) -> None:
+        """Count another batch in."""
+        self.fires += other.fires
+        self.passed += other.passed
+        self.planned += other.planned
+        self.invalid += other.invalid
+        self.is_whole &= other.is_whole
 
     @property
     def missed(self) -> list[tuple[Schedule, PassedFires]]:
@@ -82,6 +97,10 @@ class _Batch:
     @property
     def on_time(self) -> set[UserId]:
         return {fire.schedule.user_id for fire in self.fires if not fire.is_catch_up}
+
+
+_Work: TypeAlias = Callable[[Connection, Sequence[Schedule]], Awaitable[_Batch]]
+"""What is done with claimed schedules, in the transaction that has claimed them."""
 
 
 class Scheduler:
@@ -146,7 +165,7 @@ class Scheduler:
                 due = await firing.claim_due(conn, now=now, limit=BATCH)
                 if not due:
                     break
-                batch = await self._fire(conn, due, now)
+                batch = await self._set_aside_invalid(conn, due, partial(self._fire, now=now))
                 batches.append(batch)
                 if batch.fires:
                     admitted += (await admit(conn, ahead=self._ahead)).count
@@ -154,7 +173,24 @@ class Scheduler:
                 break
         return batches, admitted
 
-    async def _fire(self, conn: Connection, due: tuple[Schedule, ...], now: datetime) -> _Batch:
+    async def _set_aside_invalid(
+        self, conn: Connection, claimed: Sequence[Schedule | UnreadableRow], work: _Work
+    ) -> _Batch:
+        """Do the work on claimed schedules, and pause those of them that it cannot be done on.
+
+        Whatever is wrong with one schedule, the others fire.
+        """
+        readable = [item for item in claimed if not isinstance(item, UnreadableRow)]
+        batch = await _done_apart(conn, readable, work) if readable else _Batch()
+        for schedule, error in batch.invalid:
+            await self._pause(conn, schedule.id, schedule.user_id, schedule.name, error)
+        for row in claimed:
+            if isinstance(row, UnreadableRow):
+                named = row.columns["id"], row.columns["user_id"], row.columns["name"]
+                await self._pause(conn, *named, row.error)
+        return batch
+
+    async def _fire(self, conn: Connection, due: Sequence[Schedule], *, now: datetime) -> _Batch:
         days_off = await _days_off(conn, due, now)
         batch = _Batch()
         plans: list[tuple[Schedule, FirePlan]] = []
@@ -170,8 +206,8 @@ class Scheduler:
                     days_off=days_off.get(schedule.id, ()),
                     now=now,
                 )
-            except Exception as error:  # noqa: BLE001  whatever is wrong with one schedule, the others fire
-                await self._pause_invalid(conn, schedule, error)
+            except Exception as error:  # noqa: BLE001  as in _set_aside_invalid
+                batch.invalid.append((schedule, error))
                 continue
             plans.append((schedule, plan))
         overlaps = await _judge_overlaps(conn, plans)
@@ -217,39 +253,86 @@ class Scheduler:
                 found = await firing.claim_unplanned(conn, limit=BATCH)
                 if not found:
                     return planned
-                plans: list[Planned] = []
-                kept: list[tuple[ScheduleId, datetime]] = []
-                for schedule in found:
-                    try:
-                        plan, passed = _first_plan(schedule, now)
-                    except Exception as error:  # noqa: BLE001  as above
-                        await self._pause_invalid(conn, schedule, error)
-                        continue
-                    plans.append(plan)
-                    if plan.next is not None and plan.next.fire_time == schedule.next_fire_time:
-                        kept.append((schedule.id, plan.next.fire_time))
-                    await firing.insert_passed(conn, [(schedule, item) for item in passed])
-                await firing.delete_missed(conn, kept)
-                await firing.set_next_fires(conn, plans, now)
-                planned += len(plans)
+                batch = await self._set_aside_invalid(conn, found, partial(self._plan, now=now))
+                planned += len(batch.planned)
 
-    async def _pause_invalid(self, conn: Connection, schedule: Schedule, error: Exception) -> None:
-        """Pause a schedule that cannot be planned, and tell its owner."""
-        if isinstance(error, RotaError):
-            reason = error.message
-        else:
-            reason = f"its rule cannot be worked out ({type(error).__name__})."
-            log.error("planning_failed", schedule_id=str(schedule.id), exc_info=error)
-        await rows.pause(conn, schedule.id, reason)
-        await self._notifications.notify_user(
-            schedule.user_id,
-            f"{schedule.name} is paused",
-            f"The schedule cannot be planned: {reason}",
-            category=Category.ERROR,
-            metadata={"schedule_id": str(schedule.id)},
-            conn=conn,
+    async def _plan(self, conn: Connection, found: Sequence[Schedule], *, now: datetime) -> _Batch:
+        batch = _Batch()
+        kept: list[tuple[ScheduleId, datetime]] = []
+        for schedule in found:
+            try:
+                plan, passed = _first_plan(schedule, now)
+            except Exception as error:  # noqa: BLE001  as in _set_aside_invalid
+                batch.invalid.append((schedule, error))
+                continue
+            batch.planned.append(plan)
+            if plan.next is not None and plan.next.fire_time == schedule.next_fire_time:
+                kept.append((schedule.id, plan.next.fire_time))
+            batch.passed += [(schedule, item) for item in passed]
+        await firing.insert_passed(conn, batch.passed)
+        await firing.delete_missed(conn, kept)
+        await firing.set_next_fires(conn, batch.planned, now)
+        return batch
+
+    async def _pause(
+        self,
+        conn: Connection,
+        schedule_id: ScheduleId,
+        user_id: UserId,
+        name: str,
+        error: Exception,
+    ) -> None:
+        """Pause a schedule that cannot be read, planned or fired, and tell its owner."""
+        is_explained = isinstance(error, RotaError) and not isinstance(error, StatementError)
+        reason = str(error) if is_explained else f"it cannot be worked out ({_in_brief(error)})."
+        reason = cut(storable_text(reason), LONGEST_REASON).text
+        try:
+            async with conn.transaction():
+                await rows.pause(conn, schedule_id, reason)
+            async with conn.transaction():
+                await self._notifications.notify_user(
+                    user_id,
+                    f"{name} is paused",
+                    f"The schedule cannot be planned: {reason}",
+                    category=Category.ERROR,
+                    metadata={"schedule_id": str(schedule_id)},
+                    conn=conn,
+                )
+        except UnavailableError:
+            raise
+        except Exception as failure:  # its owner reads the reason in the schedule
+            log.exception("pausing_failed", schedule_id=str(schedule_id), error=str(failure))
+        log.warning(
+            "schedule_paused",
+            schedule_id=str(schedule_id),
+            reason=reason,
+            exc_info=None if isinstance(error, RotaError) else error,
         )
-        log.warning("schedule_paused", schedule_id=str(schedule.id), reason=reason)
+
+
+async def _done_apart(conn: Connection, schedules: Sequence[Schedule], work: _Work) -> _Batch:
+    """Do the work on schedules; where it fails, on half of them at a time.
+
+    So the one that it fails on is found, and nothing of it stays.
+    """
+    try:
+        async with conn.transaction():
+            return await work(conn, schedules)
+    except UnavailableError:
+        raise
+    except Exception as error:
+        if conn.closed:
+            raise
+        if len(schedules) == 1:
+            return _Batch(invalid=[(schedules[0], error)])
+    half = len(schedules) // 2
+    batch = await _done_apart(conn, schedules[:half], work)
+    batch.add(await _done_apart(conn, schedules[half:], work))
+    return batch
+
+
+def _in_brief(error: Exception) -> str:
+    return error.reason if isinstance(error, StatementError) else type(error).__name__
 
 
 def _first_plan(schedule: Schedule, now: datetime) -> tuple[Planned, list[PassedFires]]:

@@ -14,7 +14,8 @@ from rota.store.database import Connection
 from rota.store.reading import read
 from rota.store.records import columns_of, records, row_of
 from rota.store.schedules.rows import schedule_from_row
-from rota.store.statements import execute, many, one, value
+from rota.store.statements import each, execute, many, one, value
+from rota.store.unreadable import UnreadableRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,19 @@ class Planned:
     started: int = 0
 
 
-async def claim_unplanned(conn: Connection, *, limit: int) -> tuple[Schedule, ...]:
+async def claim_unplanned(conn: Connection, *, limit: int) -> tuple[Schedule | UnreadableRow, ...]:
     """Lock active schedules without a next fire time, as `claim_due` does; others skip them."""
-    return await many(conn, "schedules/claim_unplanned_schedules", schedule_from_row, limit=limit)
+    return await each(conn, "schedules/claim_unplanned_schedules", schedule_from_row, limit=limit)
 
 
-async def claim_due(conn: Connection, *, now: datetime, limit: int) -> tuple[Schedule, ...]:
+async def claim_due(
+    conn: Connection, *, now: datetime, limit: int
+) -> tuple[Schedule | UnreadableRow, ...]:
     """Lock active schedules that are due at `now`, those of each person in turn; others skip them.
 
     Without prompt and options, which firing does not need: a due herd would fill the memory.
     """
-    return await many(
+    return await each(
         conn, "schedules/claim_due_schedules", schedule_from_row, now=now, limit=limit
     )
 

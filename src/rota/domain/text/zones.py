@@ -1,0 +1,20 @@
+"""Zones in which times are shown.
+
+Whoever plans by a zone reads it with `parse_zone` (schedules/rules/cron), which refuses those that
+are unknown.
+"""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+
+def zone_shown(name: str) -> ZoneInfo:
+    """Return the zone of this name, UTC where there is none.
+
+    PostgreSQL knows zones that Python does not (`FOO+3`), and people write past rota.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: "Europe" is a directory
+        return ZoneInfo("UTC")

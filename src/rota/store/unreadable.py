@@ -1,0 +1,85 @@
+"""Rows that cannot be read: of each, the columns that can, and what is wrong with it.
+
+A row may hold what PostgreSQL takes and Python does not: JSON with a number of 5,000 digits, a date
+before Christ. Read in one go, such a row fails all that came with it; so where that fails, rows are
+read one by one, and column by column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+
+import psycopg
+from psycopg.adapt import Transformer
+from psycopg.pq import ExecStatus, Format
+from psycopg.rows import DictRow
+
+from rota.domain.errors import RotaError, UnreadableError
+
+T = TypeVar("T")
+
+_Row: TypeAlias = dict[str, Any]
+
+_NAMES: Final = ("name", "agent_name", "id", "run_id")
+"""Columns by which its owner knows a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A row that no value can be made of: `columns` are those that could be read."""
+
+    columns: _Row
+    error: UnreadableError
+
+
+async def rows_of(
+    cursor: psycopg.AsyncCursor[DictRow], kind: str
+) -> Sequence[_Row | UnreadableRow]:
+    """Return all rows that a statement has found; in place of one that cannot be read, why."""
+    try:
+        return await cursor.fetchall()
+    except Exception:
+        found = cursor.pgresult
+        if found is None or found.status != ExecStatus.TUPLES_OK:  # the statement failed
+            raise
+    loaders = Transformer.from_context(cursor)
+    names = [(found.fname(n) or b"").decode() for n in range(found.nfields)]
+
+    def row(index: int) -> _Row | UnreadableRow:
+        columns: _Row = {}
+        wrong: list[str] = []
+        for n, name in enumerate(names):
+            value = found.get_value(index, n)
+            try:
+                loader = loaders.get_loader(found.ftype(n), Format(found.fformat(n)))
+                columns[name] = None if value is None else loader.load(value)
+            except Exception as error:  # noqa: BLE001  whatever it holds, the others are read
+                wrong.append(f"{name} ({_in_words(error)})")
+        return _unreadable(kind, columns, "; ".join(wrong)) if wrong else columns
+
+    return [row(index) for index in range(found.ntuples)]
+
+
+def made(row: _Row | UnreadableRow, make: Callable[[_Row], T], kind: str) -> T | UnreadableRow:
+    """Return what is made of a row; in place of one that nothing can be made of, why."""
+    if isinstance(row, UnreadableRow):
+        return row
+    try:
+        return make(row)
+    except Exception as error:  # noqa: BLE001  whatever it holds, the others are read
+        return _unreadable(kind, row, _in_words(error))
+
+
+def _unreadable(kind: str, columns: _Row, why: str) -> UnreadableRow:
+    named = [str(columns[name]) for name in _NAMES if columns.get(name) is not None]
+    row = f"{' '.join(named[:2])} in {kind}" if named else f"A row of {kind}"
+    return UnreadableRow(columns, UnreadableError(f"{row} cannot be read: {why}."))
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, RotaError):
+        return error.message.rstrip(".")
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said[:200]}" if said else type(error).__name__
