@@ -734,16 +734,19 @@ async def test_somebody_elses_action_is_not_found(desk, bob):
     )
     reference = str(action["id"])
     for attempt in (
-        theirs.get(bob, reference),
-        theirs.approve(bob, reference, via="cli"),
-        theirs.refuse(bob, reference, via="cli"),
+        theirs.find_actions(bob, [reference]),
+        theirs.decide(bob, reference, "approve", via="cli"),
+        theirs.decide(bob, reference, "refuse", via="cli"),
         theirs.edit(bob, reference, {"to": "eve"}, via="cli"),
+        theirs.edit(bob, reference, {"to": "eve", "text": ""}, approve=True, via="cli"),
         theirs.settle(bob, reference, "again", via="cli"),
-        theirs.decide_all(bob, [reference], "approve", via="cli"),
     ):
         with pytest.raises(NotFoundError):
             await attempt
-    assert await theirs.all(bob) == ()
+    seen = await theirs.find_actions(desk.workshop.user, [reference])
+    (decided,) = await theirs.decide_all(bob, seen, "approve", via="cli")
+    assert decided.problem is not None
+    assert await theirs.list_actions(bob) == ()
     assert await desk.action() == action
 
 
