@@ -1,15 +1,15 @@
 """PostgreSQL 15 servers of the tests' own: a plain one, and one that is as Supabase makes its own.
 
 The roles, their attributes and memberships, the default privileges, the schema `auth` with its
-owners, row-level security and `auth.uid()` are those of supabase/postgres (init scripts and
-migrations of 2024-10) and of the migrations of supabase/auth (2026-08). The database's owner,
+owners, row-level security and `auth.uid()` are those of supabase/postgres (init scripts, and
+migrations to 2026-10) and of the migrations of supabase/auth (2026-08). The database's owner,
 `postgres`, is no superuser; it is exempt from row-level security and may create roles.
 
-Left out: supautils (it keeps `postgres` from changing the roles below; rota does not), the other
-extensions, the schemas and roles of storage, realtime, graphql, vault and the dashboard, all tables
-of `auth` but `users`, and its columns for passwords, telephones and tokens, passwords of roles, the
-pooler, PostgREST. `postgres` is no member of `supabase_auth_admin`, which it was in 2024: rota is
-to do without.
+Left out: supautils (it keeps `postgres` from changing the roles below; rota does not), safeupdate,
+the other extensions, the schemas and roles of storage, realtime, graphql, vault and the dashboard,
+all tables of `auth` but `users`, and its columns for passwords, telephones and tokens, passwords of
+roles, the pooler, PostgREST, and what is otherwise from PostgreSQL 16 on (`postgres` has ADMIN
+OPTION on `anon`, `authenticated` and `service_role` there).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CREATE ROLE anon NOLOGIN INHERIT;
 CREATE ROLE authenticated NOLOGIN INHERIT;
 CREATE ROLE service_role NOLOGIN INHERIT BYPASSRLS;
 CREATE ROLE authenticator LOGIN NOINHERIT;
-CREATE ROLE supabase_auth_admin LOGIN NOINHERIT CREATEROLE NOREPLICATION;
+CREATE ROLE supabase_auth_admin LOGIN NOINHERIT NOCREATEROLE NOREPLICATION;
 ALTER ROLE supabase_auth_admin SET search_path = auth;
 ALTER ROLE anon SET statement_timeout = '3s';
 ALTER ROLE authenticated SET statement_timeout = '8s';
@@ -75,8 +75,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE supabase_admin IN SCHEMA public
     GRANT ALL ON SEQUENCES TO postgres, anon, authenticated, service_role;
 
 CREATE SCHEMA auth AUTHORIZATION supabase_admin;
-GRANT ALL ON SCHEMA auth TO postgres, supabase_auth_admin;
-GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role;
+GRANT ALL ON SCHEMA auth TO supabase_auth_admin;
+GRANT USAGE ON SCHEMA auth TO postgres, anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES FOR ROLE supabase_auth_admin IN SCHEMA auth
     GRANT ALL ON TABLES TO postgres;
 ALTER DEFAULT PRIVILEGES FOR ROLE supabase_auth_admin IN SCHEMA auth

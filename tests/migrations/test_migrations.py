@@ -107,13 +107,13 @@ async def test_first_schema_makes_each_thing_once():
 
 async def test_nobody_but_the_backend_executes_functions_of_rota(owner):
     cursor = await owner.execute(
-        "SELECT p.oid::regprocedure::text FROM pg_proc AS p"
+        "SELECT DISTINCT p.proname::text FROM pg_proc AS p"
         " CROSS JOIN unnest(ARRAY['anon', 'authenticated']) AS client"
         " WHERE p.pronamespace = 'rota'::regnamespace"
         " AND has_function_privilege(client, p.oid, 'EXECUTE')"
     )
     # Checks of tables are made as whoever writes the row.
-    assert await cursor.fetchall() == [("rota.is_bounded_json(jsonb,integer)",)]
+    assert await cursor.fetchall() == [("is_bounded_json",)]
 
 
 async def test_files_are_plain_sql():

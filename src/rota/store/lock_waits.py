@@ -16,11 +16,13 @@ from typing import Final, TypeVar
 
 import psycopg
 
-from rota.domain.errors import MigrationError, RotaError
+from rota.domain.errors import LostTransactionError, MigrationError, RotaError
 from rota.store.database import Connection
 from rota.store.statements import many
 
 T = TypeVar("T")
+
+_WAITED: Final = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 _LOOKS: Final = 8
 """How often a second connection looks who is in the way, while an attempt waits for a lock."""
@@ -75,7 +77,9 @@ async def despite_locks(
                 return await attempt()
             async with _watching(url, conn.info.backend_pid, patience, holders):
                 return await attempt()
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+        except (*_WAITED, LostTransactionError) as error:
+            if isinstance(error, LostTransactionError) and not isinstance(error.__cause__, _WAITED):
+                raise
             if pause is None:
                 raise MigrationError(_in_the_way(holders)) from error
             await asyncio.sleep(pause)

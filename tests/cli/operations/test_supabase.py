@@ -13,15 +13,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import supabase
+from tests.conftest import need_postgres15
+
 HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "own-database.md"
 MAIL = "From bob@example.com Mon Nov 30 07:00:00 2026\nFrom: bob@example.com\nSubject: Hi\n\nHi.\n"
 
 pytestmark = pytest.mark.postgres15
 
 
-def blocks():
+def blocks(begin, end):
     text = HOWTO.read_text(encoding="utf-8")
-    section = text[text.index("## Supabase") : text.index("Behind the transaction pooler")]
+    section = text[text.index(begin) : text.index(end)]
     return re.findall(r"```(\w+)\n(.*?)```", section, re.DOTALL)
 
 
@@ -52,7 +55,7 @@ def as_typed(environment, supabase_database):
     written = re.compile(r":\.\.\.@db\.PROJECT\.supabase\.co:5432/postgres")
     here = f"@/{supabase_database.name}?host={supabase_database.server.folder}"
     said = []
-    for kind, block in blocks():
+    for kind, block in blocks("## Supabase", "Behind the transaction pooler"):
         if kind == "sql":
             with psycopg.connect(supabase_database.owner_url, autocommit=True) as conn:
                 conn.execute(block)
@@ -107,6 +110,30 @@ def test_howto_works_word_by_word_and_so_do_commands_that_name_a_person(
     assert unknown.returncode != 0
     assert "eve@example.com" in unknown.stderr
     assert "permission denied" not in unknown.stderr
+
+
+def test_howto_for_plain_postgresql_works_word_by_word(environment):
+    need_postgres15()
+    with supabase.postgres15("admin") as server:
+        written = re.compile(r":\.\.\.@host/rota")
+        for kind, block in blocks("## Plain PostgreSQL", "## Supabase"):
+            if "my_role" in block:  # instead of rota_backend
+                continue
+            if kind == "sql":
+                owner = "rota_owner" if "auth.users" in block else "admin"
+                database = "rota" if owner == "rota_owner" else "template1"
+                statements = [one for one in block.split(";") if one.strip()]
+                server.execute(database, *statements, role=owner)
+                continue
+            for line in written.sub(f"@/rota?host={server.folder}", block).splitlines():
+                command, *arguments = shlex.split(line)
+                if command == "export":
+                    name, _, value = arguments[0].partition("=")
+                    environment[name] = value
+                    continue
+                finished = rota(environment, *arguments)
+                assert finished.returncode == 0, (line, finished.stdout, finished.stderr)
+                assert "Warning" not in finished.stderr
 
 
 def test_people_who_share_an_address_are_named_by_their_ids(supabase_database, environment):
