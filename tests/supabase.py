@@ -8,8 +8,8 @@ migrations to 2026-10) and of the migrations of supabase/auth (2026-08). The dat
 Left out: supautils (it keeps `postgres` from changing the roles below; rota does not), safeupdate,
 the other extensions, the schemas and roles of storage, realtime, graphql, vault and the dashboard,
 all tables of `auth` but `users`, and its columns for passwords, telephones and tokens, passwords of
-roles, the pooler, PostgREST, and what is otherwise from PostgreSQL 16 on (`postgres` has ADMIN
-OPTION on `anon`, `authenticated` and `service_role` there).
+roles, the pooler and PostgREST. From PostgreSQL 16 on, `postgres` has ADMIN OPTION on `anon`,
+`authenticated` and `service_role` besides.
 """
 
 from __future__ import annotations
@@ -57,8 +57,6 @@ GRANT pg_monitor, pg_read_all_data, pg_signal_backend TO postgres;
 DATABASE = """
 CREATE SCHEMA extensions;
 GRANT USAGE ON SCHEMA extensions TO postgres, anon, authenticated, service_role;
-CREATE EXTENSION pgcrypto WITH SCHEMA extensions;
-CREATE EXTENSION "uuid-ossp" WITH SCHEMA extensions;
 
 GRANT USAGE ON SCHEMA public TO postgres, anon, authenticated, service_role;
 ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA public
@@ -128,6 +126,13 @@ CREATE FUNCTION auth.jwt() RETURNS jsonb LANGUAGE sql STABLE AS $$
 $$;
 RESET ROLE;
 """
+
+EXTENSIONS = """
+CREATE EXTENSION pgcrypto WITH SCHEMA extensions;
+CREATE EXTENSION "uuid-ossp" WITH SCHEMA extensions;
+"""
+
+FROM_16_ON = "GRANT anon, authenticated, service_role TO postgres WITH ADMIN OPTION"
 
 
 @dataclass(frozen=True)
@@ -228,12 +233,13 @@ def _account() -> str:
 
 def make_supabase(server: Server15) -> None:
     """Make Supabase's roles, and the database that those of the tests are copied from."""
-    server.execute("template1", *_statements(ROLES))
+    server.execute("template1", *statements_of(ROLES))
     server.execute("template1", f"CREATE DATABASE {TEMPLATE} OWNER postgres TEMPLATE template0")
-    server.execute(TEMPLATE, DATABASE)
+    server.execute(TEMPLATE, DATABASE, EXTENSIONS)
     # What docs/howto/own-database.md has one do before the first `rota migrate`.
     server.execute(TEMPLATE, f"CREATE ROLE {BACKEND} LOGIN", role="postgres")
 
 
-def _statements(text: str) -> list[str]:
+def statements_of(text: str) -> list[str]:
+    """Split statements that hold no semicolon."""
     return [statement for statement in map(str.strip, text.split(";")) if statement]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 
+from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate
+from tests import supabase
+from tests.postgres import on_database
 from tests.privileges import document, privileges
 from tests.schema import REFERENCE
 
@@ -32,6 +37,36 @@ async def test_nobody_holds_more_on_supabase_than_is_written_down(supabase_datab
     await migrate(supabase_database.owner_url)
 
     assert document(supabase_database.owner_url) == written()
+
+
+@pytest.fixture
+def supabase_on_18(tmp_path) -> Iterator[str]:
+    """The URL of `postgres` on a server of the embedded binaries that is like Supabase's."""
+    embedded = EmbeddedPostgres.open(tmp_path / "data", durable=False)
+    try:
+        with psycopg.connect(on_database(embedded.owner_url, "postgres"), autocommit=True) as conn:
+            conn.execute("CREATE ROLE supabase_admin SUPERUSER")
+            for statement in supabase.statements_of(supabase.ROLES):
+                conn.execute(statement)
+            conn.execute(supabase.FROM_16_ON)
+            conn.execute("ALTER ROLE postgres PASSWORD 'x'")
+            conn.execute("CREATE DATABASE app OWNER postgres")
+        url = on_database(embedded.owner_url, "app")
+        with psycopg.connect(url, autocommit=True) as conn:
+            conn.execute(supabase.DATABASE)
+        yield f"postgresql://postgres:x@{url.rpartition('@')[2]}"
+    finally:
+        embedded.destroy()
+
+
+async def test_nobody_holds_more_on_supabase_on_18_than_is_written_down(supabase_on_18):
+    """Its ALL has MAINTAIN too, and its `postgres` grants roles by ADMIN OPTION alone."""
+    await migrate(supabase_on_18)
+
+    assert document(supabase_on_18) == written()
+    with psycopg.connect(supabase_on_18) as conn:
+        row = conn.execute("SELECT pg_has_role('rota_backend', 'authenticated', 'SET')").fetchone()
+        assert row == (True,)
 
 
 def test_list_has_no_privilege_that_is_for_owners(owner_url):
