@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final, Self
+from typing import Any, Final, Self
 from uuid import UUID
 
 from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
@@ -26,7 +26,9 @@ from pgqueuer.ports.driver import NotifyCallback
 from rota.domain.errors import RotaError, UnavailableError
 from rota.domain.ids import RunId
 from rota.domain.runs.priority import BEGUN
+from rota.engine.patience import Patience
 from rota.store.database import Connection, Database, listen
+from rota.store.errors import domain_errors
 from rota.store.runs.admission import raise_job
 
 ENTRYPOINT: Final = "rota.run"
@@ -81,11 +83,13 @@ class QueueWorker:
         self._database = database
         self._concurrency = concurrency  # at least 2: PgQueuer takes half of it at a time
         self._lease = lease
+        self.patience = Patience("worker_lost_database")
 
     async def run(self, handler: Handler, stop: asyncio.Event) -> None:
         """Work until `stop` is set and the jobs under way have ended.
 
-        Raises UnavailableError when a connection is lost; call again.
+        A database that hands out no jobs is waited for with `patience`, beside the jobs under way.
+        Raises UnavailableError when a connection is lost; call again, as patiently.
         """
         # Behind a transaction pooler nothing is heard, ever: then silence is no fault.
         heard = await self._database.hears_notifications()
@@ -93,9 +97,11 @@ class QueueWorker:
             self._database.dedicated() as conn,
             self._database.dedicated(listening=True) as listener,
         ):
-            manager = QueueManager(
-                _queries(_SplitDriver(conn, listener)), channel=queue_settings().channel
+            queries = _PatientQueries(
+                _SplitDriver(conn, listener), qbe=_ENVIRONMENT, qbq=_QUEUE, qbs=_SCHEDULER
             )
+            queries.wait_with(self.patience, stop, lambda: conn.closed)
+            manager = QueueManager(queries, channel=queue_settings().channel)
 
             @manager.entrypoint(ENTRYPOINT, accepts_context=False)
             async def _(job: Job) -> None:
@@ -136,12 +142,48 @@ class QueueWorker:
                 await raise_job(conn, job.id, priority=BEGUN)
 
 
+class _PatientQueries(Queries):
+    """Takes no job while the database hands out none, where PgQueuer would end.
+
+    It would then wait for the jobs under way, for hours maybe, and take no other meanwhile.
+    """
+
+    def wait_with(
+        self, patience: Patience, stop: asyncio.Event, is_cut: Callable[[], bool]
+    ) -> None:
+        self._patience, self._stop, self._is_cut = patience, stop, is_cut
+
+    async def dequeue(self, *args: Any, **kwargs: Any) -> list[Job]:
+        try:
+            jobs = await super().dequeue(*args, **kwargs)
+        except RotaError as error:
+            if self._is_cut():
+                raise
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience.failed(error)):
+                    await self._stop.wait()
+            return []
+        self._patience.succeeded()
+        return jobs
+
+
 class _SplitDriver(PsycopgDriver):
-    """Listens on a connection of its own, so that no query waits for a notification to come."""
+    """Listens on a connection of its own, so that no query waits for a notification to come.
+
+    What the database refuses is raised as the rest of the store does.
+    """
 
     def __init__(self, connection: Connection, listener: Connection) -> None:
         super().__init__(connection)
         self._listening = PsycopgDriver(listener)
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        with domain_errors():
+            return await super().fetch(query, *args)
+
+    async def execute(self, query: str, *args: object) -> str:
+        with domain_errors():
+            return await super().execute(query, *args)
 
     async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
         await self._listening.add_listener(channel, callback)

@@ -15,9 +15,14 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from rota.domain.errors import LostTransactionError, UnavailableError
+from rota.domain.errors import (
+    InvalidInputError,
+    LostTransactionError,
+    RotaError,
+    UnavailableError,
+)
 from rota.domain.ids import UserId
-from rota.store.errors import domain_error
+from rota.store.errors import domain_error, is_outage
 from rota.store.statements import execute
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
@@ -31,6 +36,19 @@ CHECKED_FOR: Final = 1.0
 """Seconds that a connection of the pool counts as alive after it answered."""
 
 _CONNECT_TIMEOUT: Final = 10.0
+
+_ASK_AFTER: Final = 0.5
+"""Seconds after which somebody asks why the pool has no connection yet."""
+
+_PASSING_REFUSALS: Final = (
+    "starting up",
+    "shutting down",
+    "recovery",
+    "accepting",
+    "too many",
+    "slots",
+)
+"""What a server says that will have us soon; connecting gives no SQLSTATE."""
 
 _DEADLOCKS: Final = 3
 """How often a transaction is tried: whoever comes second waits for the first, and passes."""
@@ -79,6 +97,7 @@ class Database:
         max_size: int = 10,
     ) -> None:
         self._generic_plans = generic_plans and prepared_statements
+        self._is_direct = prepared_statements
         self._pipelines = prepared_statements and psycopg.Pipeline.is_supported()
         self.url = url
         self.listen_url = listen_url or url
@@ -104,9 +123,22 @@ class Database:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Database]:
-        """Open the pool for the life of the block; raises UnavailableError if nobody answers."""
+        """Open the pool for the life of the block.
+
+        Raises UnavailableError if nobody answers, or at once where the server refuses us, and
+        InvalidInputError for a URL that libpq cannot read.
+        """
+        await self._pool.open()
+        waiting = asyncio.ensure_future(self._pool.wait(_CONNECT_TIMEOUT))
         try:
-            await self._pool.open(wait=True, timeout=_CONNECT_TIMEOUT)
+            await asyncio.wait({waiting}, timeout=_ASK_AFTER)
+            if not waiting.done():
+                await self._raise_refusal()
+            await waiting
+        except RotaError:
+            waiting.cancel()
+            await self._pool.close()
+            raise
         except PoolTimeout as error:
             await self._pool.close()
             raise UnavailableError(
@@ -148,7 +180,9 @@ class Database:
             raise UnavailableError(
                 "The database did not answer in time.", service="database"
             ) from error
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
+            if not is_outage(error):
+                raise
             raise domain_error(error, {}) from error
 
     @asynccontextmanager
@@ -166,9 +200,20 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Run a transaction as the backend; committed at the end of the block."""
-        async with self.connection() as conn, conn.transaction():
-            yield conn
+        """Run a transaction as the backend; committed at the end of the block.
+
+        What a commit is refused for is raised as for a statement.
+        """
+        is_done = False
+        async with self.connection() as conn:
+            try:
+                async with conn.transaction():
+                    yield conn
+                    is_done = True
+            except psycopg.Error as error:
+                if not is_done:
+                    raise
+                raise domain_error(error, {}) from error
 
     @asynccontextmanager
     async def acting_as(
@@ -204,8 +249,10 @@ class Database:
             ) from error
         try:
             async with conn:
+                if listening or self._is_direct:  # it waits for hours
+                    await conn.execute("SET idle_session_timeout = 0")
                 yield conn
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             raise domain_error(error, {}) from error
 
     async def hears_notifications(self) -> bool:
@@ -218,12 +265,26 @@ class Database:
                 return True
         return False
 
+    async def _raise_refusal(self) -> None:
+        """Raise where a server answers, and will not have us however long we wait."""
+        said = await self._why_unreachable()
+        if "FATAL" in said and not any(sign in said for sign in _PASSING_REFUSALS):
+            said = said[said.index("FATAL") :].removeprefix("FATAL:").strip()
+            raise UnavailableError(
+                f"The database refused the connection: {said}.", service="database", permanent=True
+            )
+
     async def _why_unreachable(self) -> str:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 conn = await psycopg.AsyncConnection.connect(
                     self.url, connect_timeout=int(_CONNECT_TIMEOUT)
                 )
+        except psycopg.ProgrammingError:  # its text may quote a part of a password
+            raise InvalidInputError(
+                "The database URL cannot be read: percent-encode what user and password hold "
+                "beside letters and digits (% as %25, @ as %40, / as %2F)."
+            ) from None
         except (psycopg.OperationalError, TimeoutError) as error:
             return " ".join(str(error).split()) or type(error).__name__
         await conn.close()

@@ -7,7 +7,8 @@ domain's error and add the words that only they know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 import psycopg
@@ -34,6 +35,15 @@ def domain_error(error: psycopg.Error, parameters: _Parameters) -> RotaError:
         or _otherwise
     )
     return meaning(error, parameters)
+
+
+@contextmanager
+def domain_errors() -> Iterator[None]:
+    """Raise what the database refuses in the block as an error of the domain."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise domain_error(error, {}) from error
 
 
 def _no_such(error: psycopg.Error, parameters: _Parameters) -> RotaError:
@@ -87,14 +97,49 @@ def _name_taken(_: psycopg.Error, parameters: _Parameters) -> RotaError:
 
 def _otherwise(error: psycopg.Error, _: _Parameters) -> RotaError:
     said = " ".join(str(error).split())
-    if isinstance(error, psycopg.OperationalError) and error.sqlstate not in _BEYOND_LIMITS:
+    if is_outage(error):
         is_deadlock = isinstance(error, errors.DeadlockDetected)
-        return LostTransactionError(f"The database went away: {said}", deadlock=is_deadlock)
+        state = error.sqlstate or ""
+        what = _OUTAGES.get(state) or _OUTAGES.get(state[:2]) or "The database went away"
+        return LostTransactionError(f"{what}: {said}", deadlock=is_deadlock)
     return StatementError(f"{type(error).__name__}: {said}")
 
 
-_BEYOND_LIMITS: Final = frozenset({"54001", "54011", "54023"})
-"""Refusals of one statement that psycopg counts among those of a database that went away."""
+def is_outage(error: psycopg.Error) -> bool:
+    """Whether an error says how the server is, and waiting helps: no fault of the statement."""
+    state = error.sqlstate
+    if state is None:  # psycopg's own: the connection is gone
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return state[:2] in _OUTAGE_CLASSES or state in _OUTAGES
+
+
+_OUTAGE_CLASSES: Final = frozenset(
+    {
+        "08",  # connection exception
+        "28",  # a role or a password that does not hold any more
+        "40",  # transaction rollback: serialization, deadlock
+        "53",  # insufficient resources: disk, memory, connections
+        "57",  # operator intervention: shutdown, cancelled, timeouts
+        "58",  # system error: input and output
+        "F0",  # configuration file error
+        "HV",  # foreign data wrapper
+        "XX",  # internal error; poolers use it too
+    }
+)
+
+_OUTAGES: Final[Mapping[str, str]] = {
+    "25006": "The database is read-only",
+    "25P03": "The database ended a transaction that was idle",
+    "25P04": "The database ended a transaction that took too long",
+    "40": "The database broke a transaction off",
+    "53": "The database has run out of what it needs",
+    "53100": "The disk of the database is full",
+    "53300": "The database has no connection left",
+    "55P03": "The database waited too long for a lock",
+    "57014": "The database cancelled a statement",
+    "72000": "The database ended a transaction that took too long",
+}
+"""Outages that are said in their own words, by SQLSTATE or class."""
 
 _BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
     "agent_configurations_bounds_check": _beyond(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,7 @@ from rota.settings import API_KEYS, Settings
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import Server
+    from rota.domain.operations.processes import Process, ServerState
     from rota.store.database import Connection
 
 group = CommandGroup()
@@ -78,7 +79,7 @@ async def _collect(settings: Settings, server: Server) -> list[Check]:
 
 
 async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[Check]:
-    from rota.bootstrap.app import make_database
+    from rota.bootstrap.app import clock, make_database
     from rota.bootstrap.mail import mail_path
     from rota.domain.operations.processes import SILENT_AFTER
     from rota.store.operations import processes
@@ -88,6 +89,10 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
         async with database.opened():
             async with database.connection() as conn:
                 checks = [check async for check in _schema_checks(conn, server)]
+                state = await processes.server_state(conn)
+                server_ahead = (state.clock - clock()).total_seconds()
+            if state.is_read_only:
+                checks.append(Check("Writing", "fail", _why_read_only(state)))
             for check in checks:
                 yield check
             if any(check.verdict == "fail" for check in checks):
@@ -110,6 +115,8 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
                     "ok" if found else "warn",
                     ", ".join(found) or f"none is running; start `rota up` or `rota {wanted}`",
                 )
+            for check in _clock_checks(server_ahead, alive):
+                yield check
             if silent is not None and silent > SILENT_AFTER:
                 yield Check(
                     "Clock", "fail", f"No scheduler has looked at the clock for {silent:.0f} s."
@@ -126,6 +133,38 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
             )
     except RotaError as error:
         yield Check("Database", "fail", error.message)
+
+
+def _why_read_only(state: ServerState) -> str:
+    if state.is_standby:
+        return "The database is read-only: this server is a standby. Name the primary."
+    return (
+        "The database is read-only (default_transaction_read_only is on). Managed servers set this "
+        "where their disk is full. Schedulers and workers wait, and go on when it is off."
+    )
+
+
+def _clock_checks(server_ahead: float, alive: Sequence[Process]) -> Iterator[Check]:
+    """Compare clocks with the database's, which schedulers go by."""
+    from rota.domain.operations.processes import CLOCK_TOLERANCE
+
+    if abs(server_ahead) > CLOCK_TOLERANCE:
+        way = "behind" if server_ahead > 0 else "ahead of"
+        yield Check(
+            "Clock",
+            "fail",
+            f"This machine's clock is {abs(server_ahead):.0f} s {way} the database's.",
+        )
+    for process in alive:
+        ahead = process.clock_ahead or 0.0
+        if abs(ahead) > CLOCK_TOLERANCE:
+            way = "ahead of" if ahead > 0 else "behind"
+            yield Check(
+                "Clock",
+                "fail",
+                f"The clock of {process.host} ({process.kind} {process.pid}) is {abs(ahead):.0f} s "
+                f"{way} the database's.",
+            )
 
 
 async def _schema_checks(conn: Connection, server: Server) -> AsyncIterator[Check]:

@@ -18,9 +18,16 @@ SILENT_AFTER: Final = 60.0
 """Seconds without a look at the clock after which a scheduler is silent; it looks every 15."""
 
 
+CLOCK_TOLERANCE: Final = 60.0
+"""Seconds by which a machine's clock may differ from the database's before it is told of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One row of `rota.processes`."""
+    """One row of `rota.processes`.
+
+    `clock_ahead`: seconds that its machine's clock is ahead of the database's.
+    """
 
     id: UUID
     kind: Kind
@@ -30,4 +37,14 @@ class Process:
     started_at: datetime
     seen_at: datetime
     ticked_at: datetime | None
+    clock_ahead: float | None
     is_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """How the database's server is: whether it takes writes, and what its clock says."""
+
+    is_read_only: bool
+    is_standby: bool
+    clock: datetime

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import structlog
 
-from rota.domain.errors import SuspendedError, UnavailableError
+from rota.domain.errors import RotaError, SuspendedError
 from rota.domain.ids import RunId
 from rota.domain.runs.run import FencedError, Outcome, Run
 from rota.domain.schedules.schedule import Schedule
@@ -111,9 +111,8 @@ class BackgroundTaskService:
         while not stop.is_set():
             try:
                 await self._worker.run(self._execute, stop)
-            except UnavailableError as error:
-                log.warning("worker_lost_database", error=str(error))
-                await first_of(stop, seconds=1.0)
+            except RotaError as error:
+                await first_of(stop, seconds=self._worker.patience.failed(error))
 
     async def _execute(self, run_id: RunId) -> None:
         """Execute a queued run; raises HandedOverError when another worker is to go on with it."""

@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 import rota
-from rota.domain.errors import RotaError
+from rota.domain.errors import RotaError, UnavailableError
 from rota.domain.operations.processes import Kind
+from rota.engine.patience import Patience
 from rota.store.database import Database
 from rota.store.operations import processes
 
@@ -54,16 +56,18 @@ class Chore:
 
 
 async def repeat(chore: Chore) -> None:
-    """Do a chore for ever, whatever becomes of it; a database that is away is waited for."""
+    """Do a chore for ever, whatever becomes of it; one that fails is done again later and later."""
+    patience = Patience("chore_failed", chore=chore.name)
     while True:
+        pause = chore.interval
         try:
             await chore.work()
-        except RotaError as error:
-            log.warning("chore_failed", chore=chore.name, error=str(error))
-        except Exception:
+        except Exception as error:  # noqa: BLE001
             # Nobody awaits these: one that ended would seal, prune or expire nothing, unseen.
-            log.exception("chore_failed", chore=chore.name)
-        await asyncio.sleep(chore.interval)
+            pause = max(pause, patience.failed(error))
+        else:
+            patience.succeeded()
+        await asyncio.sleep(pause)
 
 
 @asynccontextmanager
@@ -87,9 +91,11 @@ async def reporting(
                 pid=os.getpid(),
                 version=rota.__version__,
                 ticked_ago=ticked_ago(),
+                clock=time.time(),  # this machine's: it is what is reported on
             )
 
-    await report()
+    with suppress(UnavailableError):  # told of by the chore, and waited for
+        await report()
     reporter = asyncio.create_task(repeat(Chore("report that it is alive", REPORT_EVERY, report)))
     try:
         yield

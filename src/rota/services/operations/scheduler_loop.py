@@ -14,9 +14,10 @@ from typing import Final
 
 import structlog
 
-from rota.domain.errors import UnavailableError
+from rota.domain.errors import RotaError
 from rota.domain.operations.processes import SILENT_AFTER
 from rota.engine.admission import admit, requeue_lost
+from rota.engine.patience import Patience
 from rota.services.operations.chores import Chore, cancel, first_of, repeat, reporting
 from rota.services.schedules.firing import Scheduler
 from rota.store.database import WAKE_CHANNEL, Database, listen
@@ -61,27 +62,38 @@ class SchedulerLoop:
         self._clock = clock
         self._chores = (Chore("requeue lost runs", SWEEP_EVERY, self._requeue_lost), *chores)
         self._ticked: float | None = None
+        self._patience = Patience("scheduler_lost_database")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Fire schedules and admit runs until `stop` is set."""
         async with reporting(self._database, "scheduler", ticked_ago=self._ticked_ago):
-            heard = await self._database.hears_notifications()
-            if not heard:
-                log.warning(
-                    "listen_unheard",
-                    hint="notifications do not arrive (a transaction pooler?); polling each "
-                    "second. Set ROTA_DATABASE_LISTEN_URL to a direct connection.",
-                )
             wake = asyncio.Event()
             beside = [asyncio.create_task(repeat(chore)) for chore in self._chores]
             beside.append(asyncio.create_task(self._listen(wake)))
+            heard: bool | None = None
             try:
                 while not stop.is_set():
                     wake.clear()
+                    if heard is None:
+                        heard = await self._hears()
                     delay = await self.tick(LONGEST_SLEEP if heard else UNHEARD_SLEEP)
                     await first_of(stop, wake, seconds=delay)
             finally:
                 await cancel(*beside)
+
+    async def _hears(self) -> bool | None:
+        """Whether notifications arrive; None while the database is away."""
+        try:
+            heard = await self._database.hears_notifications()
+        except RotaError:
+            return None
+        if not heard:
+            log.warning(
+                "listen_unheard",
+                hint="notifications do not arrive (a transaction pooler?); polling each "
+                "second. Set ROTA_DATABASE_LISTEN_URL to a direct connection.",
+            )
+        return heard
 
     @property
     def is_awake(self) -> bool:
@@ -92,17 +104,25 @@ class SchedulerLoop:
     async def admit_only(self, stop: asyncio.Event) -> None:
         """Admit waiting runs until `stop` is set, and fire nothing."""
         while not stop.is_set():
-            async with self._database.transaction() as conn:
-                await admit(conn)
-            await first_of(stop, seconds=ADMISSION_SLEEP)
+            pause = ADMISSION_SLEEP
+            try:
+                async with self._database.transaction() as conn:
+                    await admit(conn)
+                self._patience.succeeded()
+            except RotaError as error:
+                pause = self._patience.failed(error)
+            await first_of(stop, seconds=pause)
 
     async def tick(self, longest: float) -> float:
-        """Fire, plan and admit once; returns the seconds to sleep, `longest` at most."""
+        """Fire, plan and admit once; returns the seconds to sleep, `longest` at most.
+
+        Whatever the database says is told and tried again: only a fault of our own code is raised.
+        """
         try:
             tick = await self._scheduler.tick(self._clock())
-        except UnavailableError as error:
-            log.warning("scheduler_lost_database", error=str(error))
-            return 1.0
+        except RotaError as error:
+            return self._patience.failed(error)
+        self._patience.succeeded()
         self._ticked = time.monotonic()
         delays = [longest]
         if tick.admission_locked:
@@ -121,16 +141,19 @@ class SchedulerLoop:
 
     async def _listen(self, wake: asyncio.Event) -> None:
         """Set `wake` at each NOTIFY; reconnects for ever."""
+        patience = Patience("listener_lost_database")
         while True:
             try:
                 async with self._database.dedicated(listening=True) as conn:
                     await listen(conn, WAKE_CHANNEL)
+                    patience.succeeded()
                     wake.set()  # whatever came while nobody listened
                     async for _ in conn.notifies():
                         wake.set()
-            except UnavailableError as error:
-                log.warning("listener_lost_database", error=str(error))
-            await asyncio.sleep(1.0)
+                pause = 1.0
+            except RotaError as error:
+                pause = patience.failed(error)
+            await asyncio.sleep(pause)
 
     def _ticked_ago(self) -> float | None:
         return time.monotonic() - self._ticked if self._ticked is not None else None

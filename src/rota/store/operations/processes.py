@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import itemgetter
 from uuid import UUID
 
-from rota.domain.operations.processes import ALIVE_WITHIN, Kind, Process
+from rota.domain.operations.processes import ALIVE_WITHIN, Kind, Process, ServerState
 from rota.store.database import Connection
 from rota.store.statements import execute, has_effect, many, one, values
 
@@ -19,10 +19,12 @@ async def report(
     pid: int,
     version: str,
     ticked_ago: float | None = None,
+    clock: float | None = None,
 ) -> None:
     """Say that a process is alive; rows of processes gone for a day are removed.
 
     `ticked_ago`: seconds since a scheduler last looked at the clock, None if it never did.
+    `clock`: what its machine's clock says, in seconds since 1970.
     """
     await execute(
         conn,
@@ -33,6 +35,7 @@ async def report(
         pid=pid,
         version=version,
         ticked_ago=ticked_ago,
+        clock=clock,
     )
 
 
@@ -62,6 +65,11 @@ async def mark_once(conn: Connection, name: str, *, every_seconds: float) -> boo
 async def list_processes(conn: Connection) -> tuple[Process, ...]:
     """Return the processes known, the alive ones first."""
     return await many(conn, "operations/list_processes", Process, seconds=ALIVE_WITHIN)
+
+
+async def server_state(conn: Connection) -> ServerState:
+    """Return whether the server takes writes, and what its clock says."""
+    return await one(conn, "operations/server_state", ServerState)
 
 
 async def needless_rights(conn: Connection) -> tuple[str, ...]:
