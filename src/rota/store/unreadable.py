@@ -62,6 +62,14 @@ async def rows_of(
     return [row(index) for index in range(found.ntuples)]
 
 
+def required(row: _Row | UnreadableRow, make: Callable[[_Row], T], kind: str) -> T:
+    """Return what is made of a row; raises UnreadableError."""
+    found = made(row, make, kind)
+    if isinstance(found, UnreadableRow):
+        raise found.error
+    return found
+
+
 def made(row: _Row | UnreadableRow, make: Callable[[_Row], T], kind: str) -> T | UnreadableRow:
     """Return what is made of a row; in place of one that nothing can be made of, why."""
     if isinstance(row, UnreadableRow):
@@ -81,5 +89,5 @@ def _unreadable(kind: str, columns: _Row, why: str) -> UnreadableRow:
 def _in_words(error: Exception) -> str:
     if isinstance(error, RotaError):
         return error.message.rstrip(".")
-    said = " ".join(str(error).split())
+    said = " ".join(str(error).split()).partition(";")[0]  # behind it Python advises on Python
     return f"{type(error).__name__}: {said[:200]}" if said else type(error).__name__

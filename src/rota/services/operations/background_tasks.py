@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import structlog
 
-from rota.domain.errors import RotaError, SuspendedError
+from rota.domain.errors import RotaError, SuspendedError, UnavailableError
 from rota.domain.ids import RunId
 from rota.domain.runs.run import FencedError, Outcome, Run
 from rota.domain.schedules.schedule import Schedule
@@ -158,10 +158,11 @@ class BackgroundTaskService:
 
     async def _take(self, execution: ScheduledExecutionService, run_id: RunId) -> None:
         """Execute a queued run, on the agents' loop."""
-        taken = await execution.take(run_id)
-        if taken is None:  # over already, or its owner was deleted and it with them
-            return
+        taken: TakenRun | None = None
         try:
+            taken = await execution.take(run_id)
+            if taken is None:  # over already, or its owner was deleted and it with them
+                return
             await self._execute_scheduled_agent(
                 taken.schedule, taken.run, taken=taken, execution=execution
             )
@@ -169,6 +170,10 @@ class BackgroundTaskService:
             log.warning("run_fenced", run_id=str(run_id))
         except SuspendedError:
             return  # its owner decides how it goes on
+        except UnavailableError:  # its job is lost, and is made anew
+            raise
+        except Exception as error:  # noqa: BLE001  whatever its rows hold, it ends here: nothing takes it again and again
+            await execution.set_aside(run_id, error, taken.claim.token if taken else None)
 
     async def _execute_scheduled_agent(
         self,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Final, Literal
-from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -49,6 +48,7 @@ from rota.domain.runs.heartbeats import is_nothing, with_checklist
 from rota.domain.runs.limits import DayLimits, LimitReachedError, Limits
 from rota.domain.runs.options import Precheck, RunOptions
 from rota.domain.runs.run import FencedError, ResultStatus
+from rota.domain.schedules.rules.cron import parse_zone
 from rota.security.gate.calls import ApprovalContext
 from rota.security.gate.guard import GateGuard
 from rota.security.gate.policy import CallPolicy
@@ -168,6 +168,9 @@ class Attempt:
             raise
         except RotaError as error:
             return endings.refused(error)
+        except Exception as error:
+            log.warning("run_not_begun", run_id=str(self._taken.run.id), exc_info=error)
+            return endings.not_begun(error)
         return await self._within_limits(setup, journal)
 
     def _action_run(self) -> ActionRun:
@@ -210,7 +213,7 @@ class Attempt:
         began = datetime.fromisoformat(snapshot["now"]) if snapshot else None
         schedule = self._taken.schedule
         zone = schedule.timing.time_zone if schedule is not None else self._taken.owner_zone
-        now = (began or self._bench.clock()).astimezone(ZoneInfo(zone))
+        now = (began or self._bench.clock()).astimezone(parse_zone(zone))
         if snapshot is None:
             self._buffer.keep_snapshot(make_snapshot(configuration, options, now))
         return _Setup(

@@ -72,6 +72,12 @@ def refused(error: RotaError) -> Ending:
     return Ending(ResultStatus.ERROR, error.message, pause_note=error.message, extra=extra)
 
 
+def not_begun(error: Exception) -> Ending:
+    """Return the ending of a run whose agent or options cannot be made anything of."""
+    said = f"This run cannot be begun: {redact_error(error)}"
+    return Ending(ResultStatus.ERROR, said, extra={"error_kind": type(error).__name__})
+
+
 def failed(error: Exception, *, callable_name: str | None = None) -> Ending:
     """Return the ending for what a model's client raised, or the callable of this name."""
     failure = classify_model_error(error)

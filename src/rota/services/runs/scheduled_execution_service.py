@@ -8,14 +8,25 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from zoneinfo import ZoneInfo
+from typing import Final
+from uuid import uuid4
 
 import structlog
 
-from rota.domain.errors import ConflictError, RotaError, SuspendedError
-from rota.domain.ids import RunId, UserId
-from rota.domain.runs.run import FencedError, Outcome, Run
+from rota.domain.errors import (
+    ConflictError,
+    RotaError,
+    StatementError,
+    SuspendedError,
+    UnreadableError,
+)
+from rota.domain.ids import FencingToken, ResultId, RunId, UserId
+from rota.domain.notifications.notification import Category
+from rota.domain.runs.run import FencedError, Outcome, ResultStatus, Run
 from rota.domain.schedules.schedule import Schedule
+from rota.domain.text.storable import cut, storable_text
+from rota.domain.text.zones import zone_shown
+from rota.security.secrets.redaction import redact_text
 from rota.services.runs.attempt import Attempt, Workbench
 from rota.services.runs.batches import BATCH_SIZE
 from rota.services.runs.endings import notices_of
@@ -23,8 +34,13 @@ from rota.services.runs.intake import Intake, TakenRun
 from rota.services.runs.journal_writer import JournalWriter, WriteBuffer
 from rota.services.runs.result_writer import FinishedAttempt, ResultWriter
 from rota.store.approvals import actions as action_rows
+from rota.store.database import despite_deadlocks
 from rota.store.runs import results as result_rows
 from rota.store.runs import rows as run_rows
+from rota.store.schedules import rows as schedule_rows
+
+_LONGEST_REASON: Final = 900
+"""Characters of what is said of a run that is set aside: the note of its schedule has 1,000."""
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +95,41 @@ class ScheduledExecutionService:
         finally:
             self._taking -= 1
 
+    async def set_aside(
+        self, run_id: RunId, error: Exception, token: FencingToken | None = None
+    ) -> None:
+        """End a run that cannot be begun or stored, with an error result that says why.
+
+        Its schedule is paused where rows of it cannot be read: so it would go each time. `token` is
+        of the attempt, where the run could be taken.
+        """
+        reason = cut(storable_text(redact_text(_why(error))), _LONGEST_REASON).text
+        log.error("run_set_aside", run_id=str(run_id), reason=reason)
+
+        async def end() -> None:
+            async with self._bench.database.transaction() as conn:
+                if isinstance(error, UnreadableError):
+                    await schedule_rows.pause_of_run(conn, run_id, reason)
+                held = await run_rows.hold_run(conn, run_id, token)
+                if held is None:
+                    return
+                outcome = Outcome(
+                    run_id=held.run_id,
+                    result_id=ResultId(uuid4()),
+                    session_id=held.session_id,
+                    agent_name=held.agent_name,
+                    status=ResultStatus.ERROR,
+                    content=reason,
+                    pending_actions_created=0,
+                    duration_ms=0,
+                    metadata={"session_id": held.session_id, "attempt": held.attempt},
+                )
+                await run_rows.finish_runs(conn, [(held.token, outcome, None)])
+                notices = notices_of(outcome, held.user_id, None, Category.ERROR)
+                await self._bench.notifications.write(conn, notices)
+
+        await despite_deadlocks(end)
+
     async def write_missing_notifications(self, *, limit: int = 100) -> int:
         """Write notifications that failed when their results were stored; returns how many."""
         async with self._bench.database.transaction() as conn:
@@ -101,7 +152,7 @@ class ScheduledExecutionService:
 
     async def _execute(self, taken: TakenRun) -> Outcome:
         started = time.perf_counter()
-        day = self._bench.clock().astimezone(ZoneInfo(taken.owner_zone)).date()
+        day = self._bench.clock().astimezone(zone_shown(taken.owner_zone)).date()
         buffer = WriteBuffer(self._journals, taken.run, taken.claim, day=day)
         attempt = Attempt(self._bench, taken, buffer)
         self._under_way += 1
@@ -158,3 +209,11 @@ class ScheduledExecutionService:
         if result is None:
             raise ConflictError("This run was cancelled; it cannot be executed.")
         return result.outcome
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, StatementError):
+        return f"The database refused this run ({error.reason})."
+    if isinstance(error, RotaError):
+        return error.message
+    return f"This run cannot be begun or stored ({type(error).__name__}: {error})."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 
 from psycopg.rows import dict_row
 
@@ -19,6 +21,7 @@ from rota.store.database import Connection
 from rota.store.reading import read
 from rota.store.schedules.rows import schedule_from_row
 from rota.store.statements import statement
+from rota.store.unreadable import required, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,10 @@ class ClaimedRun:
 
 
 async def claim_runs(conn: Connection, run_ids: Sequence[RunId]) -> dict[RunId, ClaimedRun]:
-    """Begin a new attempt of each run that is not over, and read what it needs."""
+    """Begin a new attempt of each run that is not over, and read what it needs.
+
+    Raises UnreadableError where something of one of them cannot be read; then take them one by one.
+    """
     runs = {"run_ids": list(run_ids)}
     async with (
         conn.cursor(row_factory=dict_row) as claims,
@@ -54,14 +60,19 @@ async def claim_runs(conn: Connection, run_ids: Sequence[RunId]) -> dict[RunId, 
         await agents.execute(
             statement("agents/fetch_agents"), {"user_id": None, "agent_name": None, **runs}
         )
-        rows = await claims.fetchall()
-        schedule_of = {row["id"]: schedule_from_row(row) for row in await schedules.fetchall()}
+        rows = [required(row, dict, "runs") for row in await rows_of(claims, "runs")]
+        schedule_of = {
+            schedule.id: schedule
+            for row in await rows_of(schedules, "schedules")
+            for schedule in [required(row, schedule_from_row, "schedules")]
+        }
         agent_of = {
-            (row["agent_name"], row["wanted_by"]): agent_from_row(row)
-            for row in await agents.fetchall()
+            named: required(row, agent_from_row, "agents")
+            for row in await rows_of(agents, "agents")
+            for named in [required(row, itemgetter("agent_name", "wanted_by"), "agents")]
         }
     for row in rows:
         row["rules"] = map(rule_from_row, row["rules"] or ())
         row["schedule"] = schedule_of.get(row["schedule_id"])
         row["agent"] = agent_of.get((row["agent_name"], row["user_id"]))
-    return {row["id"]: read(ClaimedRun, row) for row in rows}
+    return {row["id"]: required(row, partial(read, ClaimedRun), "runs") for row in rows}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from rota.domain.ids import FencingToken, RunId
+from rota.domain.ids import FencingToken, RunId, UserId
 from rota.domain.runs.run import Claim, Outcome, Run, RunStatus
 from rota.domain.schedules.schedule import Schedule
 from rota.store.database import Connection
@@ -44,6 +45,28 @@ async def insert_retry(
         options=options,
         times=times,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRun:
+    """A run that is held for its end alone: what its result needs."""
+
+    run_id: RunId
+    user_id: UserId
+    agent_name: str
+    session_id: str
+    attempt: int
+    token: FencingToken
+
+
+async def hold_run(
+    conn: Connection, run_id: RunId, token: FencingToken | None = None
+) -> HeldRun | None:
+    """Hold a run to end it, whatever it holds; None where it is over, or another attempt has it.
+
+    `token`: of the attempt that had taken it, if one had.
+    """
+    return await one_or_none(conn, "runs/hold_run", HeldRun, run_id=run_id, token=token)
 
 
 async def count_hand_over(conn: Connection, claim: Claim) -> None:

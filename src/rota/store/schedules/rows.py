@@ -21,6 +21,11 @@ async def pause(conn: Connection, schedule_id: ScheduleId, note: str) -> bool:
     return await has_effect(conn, "schedules/pause_schedule", schedule_id=schedule_id, note=note)
 
 
+async def pause_of_run(conn: Connection, run_id: RunId, note: str) -> bool:
+    """Pause the active schedule of a run; False if there is none."""
+    return await has_effect(conn, "schedules/pause_schedule_of_run", run_id=run_id, note=note)
+
+
 async def count_failure(
     conn: Connection, schedule_id: ScheduleId, *, failed: bool
 ) -> tuple[int, int] | None:
