@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.operations.database_url import read_database_url
 
 VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_DATA_DIR": "where the embedded database and rota's own files live",
@@ -64,11 +65,15 @@ C = TypeVar("C", bound=str)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the operator chose. A None path or URL means the default."""
+    """What the operator chose. A None path or URL means the default.
+
+    `ignored_parameters`: those of database URLs that are other programs' and mean nothing here.
+    """
 
     data_dir: Path | None = None
     database_url: str | None = field(default=None, repr=False)
     database_listen_url: str | None = field(default=None, repr=False)
+    ignored_parameters: tuple[str, ...] = ()
     prepared_statements: bool = True
     user: str | None = None
     secret_key: str | None = field(default=None, repr=False)
@@ -101,10 +106,21 @@ def read_settings(
     known = {name: value for name in VARIABLES if (value := environment.get(name, "").strip())}
     url = database_url or (None if data_dir else known.get("ROTA_DATABASE_URL"))
     folder = data_dir or _path(known.get("ROTA_DATA_DIR"))
+    listen_url = known.get("ROTA_DATABASE_LISTEN_URL") if url else None
+    ignored: list[str] = []
+
+    def database_url_of(text: str | None, variable: str) -> str | None:
+        if text is None:
+            return None
+        read, foreign = read_database_url(text, variable=variable)
+        ignored.extend(f"{name} of {variable}" for name in foreign)
+        return read
+
     return Settings(
         data_dir=folder.expanduser() if folder else None,
-        database_url=_database_url(url),
-        database_listen_url=_database_url(known.get("ROTA_DATABASE_LISTEN_URL")) if url else None,
+        database_url=database_url_of(url, "The database URL"),
+        database_listen_url=database_url_of(listen_url, "ROTA_DATABASE_LISTEN_URL"),
+        ignored_parameters=tuple(ignored),
         prepared_statements=_is_on(known, "ROTA_DATABASE_PREPARED_STATEMENTS"),
         user=user or known.get("ROTA_USER"),
         secret_key=known.get("ROTA_SECRET_KEY"),
@@ -131,15 +147,6 @@ def read_settings(
 
 def _path(text: str | None) -> Path | None:
     return Path(text).expanduser() if text else None
-
-
-def _database_url(url: str | None) -> str | None:
-    if url is not None and not url.startswith(("postgresql://", "postgres://")):
-        raise InvalidInputError(
-            "The database URL must begin with postgresql:// "
-            "(for example postgresql://user:password@host:5432/database)."
-        )
-    return url
 
 
 def _ping_url(url: str | None) -> str | None:

@@ -142,3 +142,31 @@ def test_bad_input_is_one_sentence_and_its_exit_code(rota, case):
 )
 def test_bad_setting_is_named(rota, name, value):
     assert name in rota("agents", "list", expect=2, **{name: value})
+
+
+@pytest.mark.parametrize("password", ["sec%ret", "sec@ret", "sec/ret"])
+def test_database_url_that_is_not_encoded_is_refused(rota, password):
+    said = rota(
+        "schedules", "list", expect=2, ROTA_DATABASE_URL=f"postgresql://u:{password}@127.0.0.1/x"
+    )
+
+    assert "percent-encode" in said
+    assert "sec" not in said
+
+
+def test_parameter_that_libpq_does_not_know_is_refused(rota, database_url):
+    said = rota("schedules", "list", expect=2, ROTA_DATABASE_URL=f"{database_url}?sslmod=require")
+
+    assert "percent-encode" in said
+
+
+def test_refused_password_is_said_at_once(rota, database_url):
+    user, _, rest = database_url.removeprefix("postgresql://").partition("@")
+    name = user.partition(":")[0]
+
+    said = rota(
+        "schedules", "list", expect=5, ROTA_DATABASE_URL=f"postgresql://{name}:wrong@{rest}"
+    )
+
+    assert said.startswith("The database refused the connection: password authentication failed")
+    assert "within 10 s" not in said

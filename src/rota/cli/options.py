@@ -67,9 +67,17 @@ class CommonOptions:
     @cached_property
     def settings(self) -> Settings:
         """The environment under what was given on the command line; raises InvalidInputError."""
-        return read_settings(
+        settings = read_settings(
             os.environ, data_dir=self.data_dir, database_url=self.database_url, user=self.user
         )
+        for parameter in settings.ignored_parameters:
+            from rota.cli import output  # Rich takes a while to import
+
+            output.warn(
+                f"Ignored: the parameter {parameter}. Behind a transaction pooler set "
+                "ROTA_DATABASE_PREPARED_STATEMENTS=off."
+            )
+        return settings
 
     def as_person(self, work: Callable[[App, UserId], Awaitable[T]]) -> T:
         """Open the database, do work as the person whom the settings name, and close it again.

@@ -282,8 +282,8 @@ class Database:
                 )
         except psycopg.ProgrammingError:  # its text may quote a part of a password
             raise InvalidInputError(
-                "The database URL cannot be read: percent-encode what user and password hold "
-                "beside letters and digits (% as %25, @ as %40, / as %2F)."
+                "The database URL cannot be read: check its parameters, and percent-encode what "
+                "user and password hold beside letters and digits (% as %25, @ as %40, / as %2F)."
             ) from None
         except (psycopg.OperationalError, TimeoutError) as error:
             return " ".join(str(error).split()) or type(error).__name__
