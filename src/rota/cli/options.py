@@ -99,7 +99,7 @@ class CommonOptions:
 
         Raises as `as_person`.
         """
-        with self._server() as server:
+        with self._server() as server, _telling_of_unreadable():
             return asyncio.run(_with_app(self.settings, server, work))
 
     def as_person_or_operator(
@@ -120,7 +120,7 @@ class CommonOptions:
 
         No event loop runs meanwhile: whoever is asked may take their time, or press Ctrl-C.
         """
-        with self._server() as server:
+        with self._server() as server, _telling_of_unreadable():
             seen = asyncio.run(_with_app(self.settings, server, _for_person(look)))
             ask(seen)
             worked = _for_person(lambda app, me: work(app, me, seen))
@@ -142,6 +142,20 @@ def progress(message: str) -> None:
     from rota.cli.output import warn
 
     warn(message)
+
+
+@contextmanager
+def _telling_of_unreadable() -> Iterator[None]:
+    """Let a person see what can be read of their things, and say what is left out."""
+    from rota.cli.output import warn
+    from rota.store.unreadable import leaving_out_unreadable
+
+    with leaving_out_unreadable() as left_out:
+        try:
+            yield
+        finally:
+            for said in dict.fromkeys(left_out):
+                warn(f"Left out: {said}")
 
 
 def _for_person(work: Callable[[App, UserId], Awaitable[T]]) -> Callable[[App], Awaitable[T]]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -25,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rota.domain.text.unseen import spell_out
+from rota.domain.text.zones import OTHER_ZONE, zone_shown
 
 T = TypeVar("T")
 
@@ -174,16 +176,30 @@ def is_conversation() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
+def local(instant: datetime, zone: str) -> datetime:
+    """Return an instant on the clock of a zone; in UTC, and saying so, where it is unknown."""
+    return instant.astimezone(_zone(zone))
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    """Return what times are shown in; a zone that is unknown is told of once."""
+    found = zone_shown(name)
+    if found.key != name:
+        warn(f"{name[:60]!r} is not a time zone; times are in UTC. {OTHER_ZONE}")
+    return found
+
+
 def moment(instant: datetime | None, zone: str) -> str:
     """Show an instant in a zone, with the zone's abbreviation."""
     if instant is None:
         return "-"
-    return f"{instant.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M:%S %Z}"
+    return f"{local(instant, zone):%a %Y-%m-%d %H:%M:%S %Z}"
 
 
 def when(instant: datetime | None, zone: str) -> str:
     """Show an instant in a zone so that it fits a table: to the minute."""
-    return "-" if instant is None else f"{instant.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
+    return "-" if instant is None else f"{local(instant, zone):%Y-%m-%d %H:%M %Z}"
 
 
 def short(identifier: UUID) -> str:

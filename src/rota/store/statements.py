@@ -7,14 +7,12 @@ hears of psycopg: errors of the database are raised as store/errors.py says.
 
 People write past rota, so a row may hold what cannot be read. Whoever works for everybody asks for
 `each`, which tells such rows apart; `many` raises UnreadableError, or leaves them out and notes it
-where a person looks at their own things (`leaving_out_unreadable`).
+where a person looks at their own things (`unreadable.leaving_out_unreadable`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Mapping
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, TypeAlias, TypeVar
@@ -25,7 +23,7 @@ from psycopg.types.json import Jsonb
 
 from rota.store.errors import domain_error
 from rota.store.reading import read
-from rota.store.unreadable import UnreadableRow, made, rows_of
+from rota.store.unreadable import UnreadableRow, left_out, made, rows_of
 
 T = TypeVar("T")
 
@@ -35,9 +33,6 @@ Make: TypeAlias = type[T] | Callable[[Row], T]
 """A value from a row: a dataclass, read as store/reading.py says, or a function of the row."""
 
 _Connection: TypeAlias = psycopg.AsyncConnection[Any]
-
-_left_out: ContextVar[list[str] | None] = ContextVar("left_out", default=None)
-"""Where `many` says which rows it left out; None where it is to raise instead."""
 
 
 @cache
@@ -82,15 +77,15 @@ async def one_or_none(
 
 async def many(conn: _Connection, name: str, make: Make[T], /, **parameters: Any) -> tuple[T, ...]:
     """Return what is made of the rows, in their order; raises UnreadableError."""
-    left_out = _left_out.get()
+    said = left_out.get()
     readable: list[T] = []
     for found in await each(conn, name, make, **parameters):
         if not isinstance(found, UnreadableRow):
             readable.append(found)
-        elif left_out is None:
+        elif said is None:
             raise found.error
         else:
-            left_out.append(found.error.message)
+            said.append(found.error.message)
     return tuple(readable)
 
 
@@ -107,17 +102,6 @@ async def each(
         raise domain_error(error, parameters) from error
     from_row = partial(read, make) if isinstance(make, type) else make
     return tuple([made(row, from_row, kind) for row in rows])
-
-
-@contextmanager
-def leaving_out_unreadable() -> Iterator[list[str]]:
-    """Let `many` leave out rows that cannot be read; yields what is to be said of each."""
-    said: list[str] = []
-    token = _left_out.set(said)
-    try:
-        yield said
-    finally:
-        _left_out.reset(token)
 
 
 async def value(conn: _Connection, name: str, kind: Callable[[Any], T], /, **parameters: Any) -> T:

@@ -7,7 +7,9 @@ read one by one, and column by column.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -25,6 +27,9 @@ _Row: TypeAlias = dict[str, Any]
 _NAMES: Final = ("name", "agent_name", "id", "run_id")
 """Columns by which its owner knows a row."""
 
+left_out: ContextVar[list[str] | None] = ContextVar("left_out", default=None)
+"""Where `statements.many` says which rows it left out; None where it is to raise instead."""
+
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
@@ -32,6 +37,17 @@ class UnreadableRow:
 
     columns: _Row
     error: UnreadableError
+
+
+@contextmanager
+def leaving_out_unreadable() -> Iterator[list[str]]:
+    """Let `statements.many` leave out unreadable rows; yields what is to be said of each."""
+    said: list[str] = []
+    token = left_out.set(said)
+    try:
+        yield said
+    finally:
+        left_out.reset(token)
 
 
 async def rows_of(

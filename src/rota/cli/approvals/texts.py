@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
 
 from rota.cli import output
 from rota.domain.agents.configuration import Risk
@@ -120,11 +119,7 @@ def _until(status: ActionStatus, instant: datetime, zone: str) -> str:
         return "-"
     width = output.terminal_width()
     is_brief = width is not None and width < _WIDE
-    return (
-        f"{instant.astimezone(ZoneInfo(zone)):%d %b %H:%M}"
-        if is_brief
-        else output.when(instant, zone)
-    )
+    return f"{output.local(instant, zone):%d %b %H:%M}" if is_brief else output.when(instant, zone)
 
 
 def in_brief(arguments: Mapping[str, Any]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json as jsons
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 
 from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
+from rota.domain.text.zones import zone_shown
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -51,7 +51,7 @@ def list_entries(
 
     async def work(app: App, me: UserId) -> tuple[str, dict[str, str], tuple[AuditEntry, ...]]:
         zone = await app.schedules.zone(me)
-        start = parse_since(since, ZoneInfo(zone), now=clock(), field="since") if since else None
+        start = parse_since(since, zone_shown(zone), now=clock(), field="since") if since else None
         names = {str(one): name for one, name in (await app.deputies.list_names(me)).items()}
         found = await app.audit.entries(
             me, run=run, action=action, tool=tool, since=start, limit=limit

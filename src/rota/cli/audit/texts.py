@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from rota.cli import output
 from rota.domain.audit.chain import AuditEntry
@@ -104,7 +103,7 @@ def _actor(entry: AuditEntry, names: Mapping[str, str]) -> str:
 def _brief(entry: AuditEntry, zone: str) -> str:
     if entry.called is None:
         return entry.called_at
-    return f"{entry.called.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
+    return f"{output.local(entry.called, zone):%Y-%m-%d %H:%M}"
 
 
 _SHOWN: Final = 20

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
-from zoneinfo import ZoneInfo
 
 from rota.cli import output
 from rota.domain.errors import InvalidInputError
@@ -109,7 +108,7 @@ def print_week(week: Week, zone: str) -> None:
     """Print the days to come with their fires; a schedule that fires often takes one line a day."""
     lines: list[tuple[datetime, str, str, str]] = []
     for schedule, fires in week:
-        local = [(fire, fire.fire_time.astimezone(ZoneInfo(zone))) for fire in fires]
+        local = [(fire, output.local(fire.fire_time, zone)) for fire in fires]
         for _, day in groupby(local, key=lambda pair: pair[1].date()):
             lines += _day_lines(schedule.name, list(day))
     last = None

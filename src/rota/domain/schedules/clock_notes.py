@@ -16,6 +16,7 @@ from rota.domain.schedules.rules.wall_clock import (
     instants_at,
 )
 from rota.domain.schedules.timing import Timing
+from rota.domain.text.zones import zone_shown
 
 _NAMED: Final = 3
 
@@ -25,7 +26,7 @@ def clock_notes(timing: Timing, now: datetime) -> tuple[str, ...]:
 
     None for a zone whose clock does not change, or where no fire is touched.
     """
-    zone = ZoneInfo(timing.time_zone)
+    zone = zone_shown(timing.time_zone)
     notes: list[str] = []
     for change in clock_changes(zone, now, now + timedelta(days=366)):
         crons = timing.crons()

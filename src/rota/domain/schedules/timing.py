@@ -68,7 +68,7 @@ class Timing:
         """Return what says whether a fire time is suppressed; raises InvalidInputError."""
         own = [("its own exclusions", day) for day in parse_days(self.excluded_days or "")]
         return FireFilter(
-            ZoneInfo(self.time_zone),
+            parse_zone(self.time_zone),
             ActiveTime.parse(self.active_hours, self.active_days),
             (*own, *days_off),
         )

@@ -6,7 +6,14 @@ are unknown.
 
 from __future__ import annotations
 
+from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+OTHER_ZONE: Final = (
+    "`rota schedules zone Europe/Berlin` sets your own zone, `rota schedules edit NAME --time-zone "
+    "Europe/Berlin` that of a schedule."
+)
+"""What is to be done about a zone that is not known."""
 
 
 def zone_shown(name: str) -> ZoneInfo:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.approvals.actions import PendingAction
@@ -26,6 +25,7 @@ from rota.domain.approvals.verdict import (
 )
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId, ScheduleId, UserId
+from rota.domain.text.zones import zone_shown
 from rota.security.gate.policy import with_signals
 from rota.services.agents.service import find_agent
 from rota.services.approvals.service import decide_action, find_action
@@ -126,7 +126,7 @@ class RuleService:
         """
         for_users = [await self._person(entry.user) for entry in entries]
         async with self._database.acting_for(user_id) as conn:
-            zone = ZoneInfo("UTC" if user_id is None else await fetch_time_zone(conn, user_id))
+            zone = zone_shown("UTC" if user_id is None else await fetch_time_zone(conn, user_id))
             now = self._clock()
             drafts = [
                 entry.draft(

@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 from rota.agents.journal.steps import Progress
 from rota.agents.models.failures import classify_model_error
 from rota.domain.approvals.actions import ApprovalRequest
-from rota.domain.errors import RotaError, SetupRequiredError
+from rota.domain.errors import InvalidInputError, RotaError, SetupRequiredError
 from rota.domain.ids import UserId
 from rota.domain.notifications.notification import Category, NewNotification
 from rota.domain.runs.heartbeats import is_quiet
@@ -19,6 +19,7 @@ from rota.domain.runs.limits import LimitReachedError
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import Claim, Outcome, ResultStatus, Run
 from rota.domain.text.storable import storable_json
+from rota.domain.text.zones import OTHER_ZONE
 from rota.security.gate.policy import Rehearsed
 from rota.security.secrets.redaction import redact_error, redact_text
 from rota.services.notifications.service import draft, draft_pending_actions
@@ -67,7 +68,9 @@ def refused(error: RotaError) -> Ending:
     Where something has to be set up first, no run of the schedule can work: it is paused.
     """
     if not isinstance(error, SetupRequiredError):
-        return Ending(ResultStatus.ERROR, error.message)
+        is_zone = isinstance(error, InvalidInputError) and error.field == "time_zone"
+        said = f"{error.message} {OTHER_ZONE}" if is_zone else error.message
+        return Ending(ResultStatus.ERROR, said)
     extra = {"setup_required": error.what}
     return Ending(ResultStatus.ERROR, error.message, pause_note=error.message, extra=extra)
 

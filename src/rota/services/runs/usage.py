@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from rota.domain.ids import UserId
 from rota.domain.runs.views import UsageView
+from rota.domain.text.zones import zone_shown
 from rota.store import users
 from rota.store.database import Database
 from rota.store.runs import views as rows
@@ -23,6 +23,6 @@ class UsageService:
     async def latest(self, user_id: UserId, *, days: int) -> tuple[UsageView, ...]:
         """Return what was used in the latest days of the person's zone, today's included."""
         async with self._database.acting_as(user_id) as conn:
-            zone = ZoneInfo(await users.fetch_time_zone(conn, user_id))
+            zone = zone_shown(await users.fetch_time_zone(conn, user_id))
             today = self._clock().astimezone(zone).date()
             return await rows.list_usage(conn, user_id, after=today - timedelta(days=days))

@@ -13,6 +13,7 @@ from rota.domain.schedules.occurrences import Occurrence, Outcome
 from rota.domain.schedules.rules.intervals import length_in_words
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.schedules.written_time import parse_moment
+from rota.domain.text.zones import zone_shown
 from rota.services.schedules.service import ScheduleService
 from rota.store.database import Database
 from rota.store.schedules import calendars, rows
@@ -61,7 +62,7 @@ class ExplanationService:
         """
         schedule = await self._schedules.get(user_id, reference)
         now = self._clock()
-        zone = ZoneInfo(schedule.timing.time_zone)
+        zone = zone_shown(schedule.timing.time_zone)
         start = parse_moment(at, zone, now=now, field="at", alone="past")
         is_whole_minute = not start.second and not start.microsecond
         end = start + timedelta(seconds=60 if is_whole_minute else 1)
@@ -121,7 +122,7 @@ def _explain_without_occurrence(
 
 def _state_at(schedule: Schedule, fire: datetime) -> tuple[Verdict, tuple[str, ...]] | None:
     """Return why a schedule in this state fires nothing at a time of its rule, or None."""
-    zone = ZoneInfo(schedule.timing.time_zone)
+    zone = zone_shown(schedule.timing.time_zone)
     if fire < schedule.created_at:
         made = _format_moment(schedule.created_at, zone)
         return "did_not_exist", (f"The schedule was made later, at {made}.",)

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from rota.domain.errors import RotaError, StatementError, UnavailableError
+from rota.domain.errors import InvalidInputError, RotaError, StatementError, UnavailableError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications.notification import Category
 from rota.domain.schedules.firing import (
@@ -31,6 +31,7 @@ from rota.domain.schedules.overlap import Overlap, OverlapDecision, OverlapPolic
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.schedules.timing import NamedDay
 from rota.domain.text.storable import cut, storable_text
+from rota.domain.text.zones import OTHER_ZONE
 from rota.engine.admission import AHEAD, Admission, admit
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
@@ -285,6 +286,8 @@ class Scheduler:
         """Pause a schedule that cannot be read, planned or fired, and tell its owner."""
         is_explained = isinstance(error, RotaError) and not isinstance(error, StatementError)
         reason = str(error) if is_explained else f"it cannot be worked out ({_in_brief(error)})."
+        if isinstance(error, InvalidInputError) and error.field == "time_zone":
+            reason = f"{reason} {OTHER_ZONE}"
         reason = cut(storable_text(reason), LONGEST_REASON).text
         try:
             async with conn.transaction():

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo
 
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId, ScheduleId, UserId
@@ -239,7 +238,7 @@ class ScheduleService:
         now = self._clock()
         async with self._database.acting_as(user_id) as conn:
             found = await self._find(conn, reference)
-            zone = ZoneInfo(found.timing.time_zone)
+            zone = parse_zone(found.timing.time_zone)
             first = parse_moment(start, zone, now=now, field="from", alone="past")
             last = parse_moment(end, zone, now=now, field="to", alone="past")
             if last > now or last < first:
