@@ -97,7 +97,7 @@ def _looks(ours: Ground, conn: psycopg.Connection[Any], user: Any) -> tuple[floa
         return samples
 
     admitting, *full = asyncio.run(look())
-    conn.execute("INSERT INTO user_limits (max_concurrency) VALUES (10)")
+    conn.execute("UPDATE user_limits SET max_concurrency = 10")
     limited = asyncio.run(look())
     return _ms(statistics.median(full)), _ms(statistics.median(limited)), _ms(admitting)
 
@@ -202,7 +202,7 @@ def _forget(conn: psycopg.Connection[Any]) -> None:
     conn.execute("TRUNCATE agent_runs CASCADE")
     conn.execute("TRUNCATE rota.pgqueuer, rota.pgqueuer_log")
     conn.execute("DELETE FROM agent_schedules")
-    conn.execute("DELETE FROM user_limits")
+    conn.execute("UPDATE user_limits SET max_concurrency = NULL")
 
 
 def _scheduler(database: Database) -> Scheduler:

@@ -29,6 +29,7 @@ from rig.soak_ledger import Counts
 from rig.soak_plan import WORKERS, plan
 from rig.soak_scene import Scene
 
+from benchmarks.rig.server import lift_quotas
 from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate
 
@@ -117,6 +118,7 @@ def soak(seconds: float, *, seed: int, schedules: int, live: bool = False) -> So
         scene = Scene(EmbeddedPostgres.open(Path(folder) / "data"), Path(folder), live=live)
         try:
             asyncio.run(migrate(scene.server.owner_url))
+            lift_quotas(scene.server.owner_url)
             with scene.connect() as conn:
                 user = soak_ledger.prepare(conn)
                 scene.start_all()

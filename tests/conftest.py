@@ -13,6 +13,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from benchmarks.rig.server import open_to_all
 from rota.domain.ids import UserId
 from rota.store.database import Database
 from rota.store.migrations import migrate
@@ -104,9 +105,10 @@ def supabase_database(supabase_server: Server15) -> Iterator[SupabaseDatabase]:
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres_server: TestServer) -> Iterator[str]:
-    """A migrated database that tests are copied from."""
+    """A migrated database that tests are copied from; in which everybody may run agents."""
     with postgres_server.database() as name:
         asyncio.run(migrate(postgres_server.owner_of(name)))
+        open_to_all(postgres_server.owner_of(name))
         yield name
 
 

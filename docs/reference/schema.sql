@@ -394,6 +394,7 @@ CREATE INDEX agent_schedules_unplanned_idx ON public.agent_schedules USING btree
 CREATE TRIGGER anchor_interval BEFORE INSERT OR UPDATE OF every_seconds, anchor_at ON public.agent_schedules FOR EACH ROW WHEN (((new.every_seconds IS NOT NULL) AND (new.anchor_at IS NULL))) EXECUTE FUNCTION rota.anchor_interval();
 CREATE TRIGGER announce_insert AFTER INSERT ON public.agent_schedules FOR EACH ROW WHEN (new.is_active) EXECUTE FUNCTION rota.announce('schedules');
 CREATE TRIGGER announce_update AFTER UPDATE ON public.agent_schedules FOR EACH ROW WHEN ((new.is_active AND (new.next_fire_at IS NULL) AND (new.completed_at IS NULL))) EXECUTE FUNCTION rota.announce('schedules');
+CREATE TRIGGER bound_schedules BEFORE INSERT OR UPDATE OF cron, every_seconds, instants, is_active ON public.agent_schedules FOR EACH ROW EXECUTE FUNCTION rota.bound_schedules();
 CREATE TRIGGER cancel_waiting_runs BEFORE DELETE ON public.agent_schedules FOR EACH ROW EXECUTE FUNCTION rota.cancel_waiting_runs();
 CREATE TRIGGER count_revision BEFORE UPDATE OF name, agent_name, prompt, result_category, catch_up_window_seconds, overlap_policy, catch_up, pause_after_failures, options ON public.agent_schedules FOR EACH ROW WHEN ((((((((((old.name IS DISTINCT FROM new.name) OR (old.agent_name IS DISTINCT FROM new.agent_name)) OR (old.prompt IS DISTINCT FROM new.prompt)) OR (old.result_category IS DISTINCT FROM new.result_category)) OR (old.catch_up_window_seconds IS DISTINCT FROM new.catch_up_window_seconds)) OR (old.overlap_policy IS DISTINCT FROM new.overlap_policy)) OR (old.catch_up IS DISTINCT FROM new.catch_up)) OR (old.pause_after_failures IS DISTINCT FROM new.pause_after_failures)) OR (old.options IS DISTINCT FROM new.options))) EXECUTE FUNCTION rota.count_revision();
 CREATE TRIGGER replan_schedule BEFORE UPDATE ON public.agent_schedules FOR EACH ROW WHEN (((old.cron IS DISTINCT FROM new.cron) OR (old.every_seconds IS DISTINCT FROM new.every_seconds) OR (old.anchor_at IS DISTINCT FROM new.anchor_at) OR (old.instants IS DISTINCT FROM new.instants) OR (old.time_zone IS DISTINCT FROM new.time_zone) OR (old.dst_gap IS DISTINCT FROM new.dst_gap) OR (old.dst_overlap IS DISTINCT FROM new.dst_overlap) OR (old.starts_at IS DISTINCT FROM new.starts_at) OR (old.ends_at IS DISTINCT FROM new.ends_at) OR (old.max_runs IS DISTINCT FROM new.max_runs) OR (old.jitter_seconds IS DISTINCT FROM new.jitter_seconds) OR (old.active_hours IS DISTINCT FROM new.active_hours) OR (old.active_days IS DISTINCT FROM new.active_days) OR (old.excluded_days IS DISTINCT FROM new.excluded_days) OR (old.is_active IS DISTINCT FROM new.is_active) OR ((old.next_fire_at IS NOT NULL) AND (new.next_fire_at IS NULL) AND (new.completed_at IS NULL)))) EXECUTE FUNCTION rota.replan_schedule();
@@ -434,8 +435,8 @@ CREATE TABLE public.schedule_occurrences (
     fire_time timestamptz NOT NULL,
     -- Whose it is; goes with the person
     user_id uuid NOT NULL,
-    -- fired: it led to a run. skipped: the overlap policy. missed: nobody was there in time.
-    -- suppressed: days off or inactive hours
+    -- fired: it led to a run. skipped: the overlap policy, or too many runs waited already. missed:
+    -- nobody was there in time. suppressed: days off or inactive hours
     outcome text NOT NULL,
     -- Why, for people
     reason text NOT NULL DEFAULT ''::text,
@@ -630,6 +631,7 @@ CREATE INDEX agent_runs_waiting_idx ON public.agent_runs USING btree (user_id, a
 CREATE TRIGGER announce_ended AFTER UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN (((new.status = ANY (ARRAY['finished'::text, 'cancelled'::text])) AND (old.status <> new.status))) EXECUTE FUNCTION rota.announce_ended();
 CREATE TRIGGER announce_resumed AFTER UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN (((old.status = 'suspended'::text) AND (new.status = 'waiting'::text))) EXECUTE FUNCTION rota.announce('runs');
 CREATE TRIGGER announce_waiting AFTER INSERT ON public.agent_runs FOR EACH ROW WHEN (((new.status = 'waiting'::text) AND (new.trigger <> ALL (ARRAY['schedule'::text, 'catch_up'::text])))) EXECUTE FUNCTION rota.announce('runs');
+CREATE TRIGGER bound_requested_runs BEFORE INSERT ON public.agent_runs FOR EACH ROW WHEN ((new.trigger = ANY (ARRAY['manual'::text, 'backfill'::text, 'retry'::text]))) EXECUTE FUNCTION rota.bound_requested_runs();
 CREATE TRIGGER bound_urgency BEFORE INSERT ON public.agent_runs FOR EACH ROW WHEN ((new.priority > 0)) EXECUTE FUNCTION rota.bound_urgency();
 CREATE TRIGGER refuse_transition BEFORE UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN ((NOT
         CASE old.status
@@ -732,16 +734,35 @@ CREATE TABLE public.user_limits (
     unlimited text[] NOT NULL DEFAULT '{}'::text[],
     -- When the row was last changed
     updated_at timestamptz NOT NULL DEFAULT now(),
+    -- Schedules; NULL: everybody's, or 200
+    max_schedules integer,
+    -- Shortest time from one fire of a schedule to the next; NULL: everybody's, or 10
+    min_interval_seconds integer,
+    -- Runs that wait at a time; NULL: everybody's, or 1,000
+    max_waiting_runs integer,
+    -- Approval rules; NULL: everybody's, or 500
+    max_rules integer,
+    -- Bytes of the conditions and notes of approval rules in all; NULL: everybody's, or 1,000,000
+    max_rule_bytes integer,
+    -- Notifications that are kept, the latest; NULL: everybody's, or 10,000
+    max_notifications integer,
     CONSTRAINT user_limits_user_id_key UNIQUE NULLS NOT DISTINCT (user_id),
     CONSTRAINT user_limits_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
-    CONSTRAINT user_limits_check CHECK (((user_id IS NOT NULL) OR (unlimited = '{}'::text[]))),
     CONSTRAINT user_limits_check1 CHECK ((NOT ((max_concurrency IS NOT NULL) AND ('max_concurrency'::text = ANY (unlimited))))),
     CONSTRAINT user_limits_check2 CHECK ((NOT ((day_tokens IS NOT NULL) AND ('day_tokens'::text = ANY (unlimited))))),
     CONSTRAINT user_limits_check3 CHECK ((NOT ((day_cost_usd IS NOT NULL) AND ('day_cost_usd'::text = ANY (unlimited))))),
     CONSTRAINT user_limits_day_cost_usd_check CHECK (((day_cost_usd > (0)::numeric) AND (day_cost_usd < 'Infinity'::numeric))),
     CONSTRAINT user_limits_day_tokens_check CHECK ((day_tokens >= 1)),
+    CONSTRAINT user_limits_everybody_check CHECK (((user_id IS NOT NULL) OR (NOT (unlimited && ARRAY['max_concurrency'::text, 'day_tokens'::text, 'day_cost_usd'::text])))),
     CONSTRAINT user_limits_max_concurrency_check CHECK ((max_concurrency >= 1)),
-    CONSTRAINT user_limits_unlimited_check CHECK ((unlimited <@ ARRAY['max_concurrency'::text, 'day_tokens'::text, 'day_cost_usd'::text]))
+    CONSTRAINT user_limits_max_notifications_check CHECK ((max_notifications >= 1)),
+    CONSTRAINT user_limits_max_rule_bytes_check CHECK ((max_rule_bytes >= 1)),
+    CONSTRAINT user_limits_max_rules_check CHECK ((max_rules >= 1)),
+    CONSTRAINT user_limits_max_schedules_check CHECK ((max_schedules >= 1)),
+    CONSTRAINT user_limits_max_waiting_runs_check CHECK ((max_waiting_runs >= 1)),
+    CONSTRAINT user_limits_min_interval_seconds_check CHECK ((min_interval_seconds >= 1)),
+    CONSTRAINT user_limits_quotas_check CHECK ((NOT (((max_schedules IS NOT NULL) AND ('max_schedules'::text = ANY (unlimited))) OR ((min_interval_seconds IS NOT NULL) AND ('min_interval_seconds'::text = ANY (unlimited))) OR ((max_waiting_runs IS NOT NULL) AND ('max_waiting_runs'::text = ANY (unlimited))) OR ((max_rules IS NOT NULL) AND ('max_rules'::text = ANY (unlimited))) OR ((max_rule_bytes IS NOT NULL) AND ('max_rule_bytes'::text = ANY (unlimited))) OR ((max_notifications IS NOT NULL) AND ('max_notifications'::text = ANY (unlimited)))))),
+    CONSTRAINT user_limits_unlimited_check CHECK ((unlimited <@ ARRAY['max_concurrency'::text, 'day_tokens'::text, 'day_cost_usd'::text, 'max_schedules'::text, 'min_interval_seconds'::text, 'max_waiting_runs'::text, 'max_rules'::text, 'max_rule_bytes'::text, 'max_notifications'::text]))
 );
 CREATE TRIGGER announce_limits AFTER INSERT OR DELETE OR UPDATE ON public.user_limits FOR EACH STATEMENT EXECUTE FUNCTION rota.announce('runs');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.user_limits FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
@@ -753,11 +774,13 @@ CREATE POLICY reads_own_and_everybodys ON public.user_limits
 CREATE TABLE rota.limits (
     is_only boolean NOT NULL DEFAULT true,
     max_concurrency integer,
+    open_to_all boolean NOT NULL DEFAULT false,
     CONSTRAINT limits_pkey PRIMARY KEY (is_only),
     CONSTRAINT limits_is_only_check CHECK (is_only),
     CONSTRAINT limits_max_concurrency_check CHECK ((max_concurrency >= 1))
 );
 CREATE TRIGGER announce_limits AFTER UPDATE ON rota.limits FOR EACH STATEMENT EXECUTE FUNCTION rota.announce('runs');
+CREATE TRIGGER welcome_allowed AFTER UPDATE OF open_to_all ON rota.limits FOR EACH ROW WHEN ((new.open_to_all AND (NOT old.open_to_all))) EXECUTE FUNCTION rota.welcome_allowed('everybody');
 
 -- Waiting runs whose time, and whose turn in their own schedule, has come.
 CREATE VIEW rota.runs_to_admit AS
@@ -1353,6 +1376,32 @@ CREATE VIEW rota.prunable_runs AS
           WHERE ((a.run_id = r.id) AND (a.status = ANY (ARRAY['pending'::text, 'approved'::text, 'running'::text, 'unknown'::text])))))));
 
 
+-- People: supabase/migrations/20261130000004_people.sql
+
+-- Whoever has schedules or runs by now goes on; for others the operator says so. NULL: as
+-- everybody.
+CREATE TABLE rota.people (
+    user_id uuid NOT NULL,
+    may_run boolean,
+    told_at timestamptz,
+    CONSTRAINT people_pkey PRIMARY KEY (user_id),
+    CONSTRAINT people_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE
+);
+CREATE TRIGGER welcome_allowed_insert AFTER INSERT ON rota.people FOR EACH ROW WHEN (new.may_run) EXECUTE FUNCTION rota.welcome_allowed('one');
+CREATE TRIGGER welcome_allowed_update AFTER UPDATE OF may_run ON rota.people FOR EACH ROW WHEN ((new.may_run AND (old.may_run IS NOT TRUE))) EXECUTE FUNCTION rota.welcome_allowed('one');
+
+-- What is counted is counted by one transaction of a person at a time. Each has a row (user_id
+-- NULL: the operator), which nobody locks but the triggers below: who holds their own holds up
+-- themselves, and no loop waits for it. It is written, not only locked: a transaction that sees the
+-- past (REPEATABLE READ) then fails instead of counting what was.
+CREATE TABLE rota.quota_locks (
+    user_id uuid,
+    held_by xid8 NOT NULL,
+    CONSTRAINT quota_locks_user_id_key UNIQUE NULLS NOT DISTINCT (user_id),
+    CONSTRAINT quota_locks_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE
+);
+
+
 -- Functions
 
 -- Locks a table down to the backend, and the sequences of its columns; what a person may do is
@@ -1908,15 +1957,18 @@ BEGIN
 END
 $function$;
 
+-- SPEC-003, AC-8, for those who may run agents: when they link Telegram, or are allowed to run
+-- later.
 CREATE OR REPLACE FUNCTION rota.add_heartbeat_schedule(owner uuid)
  RETURNS void
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
     INSERT INTO public.agent_schedules (user_id, name, agent_name, prompt, cron, time_zone, result_category)
-    VALUES (owner, 'morning-heartbeat', 'orchestrator',
-            'Prepare the morning briefing: what in the mailbox needs attention today?',
-            '0 7 * * *', NULL, 'heartbeat')
+    SELECT owner, 'morning-heartbeat', 'orchestrator',
+           'Prepare the morning briefing: what in the mailbox needs attention today?',
+           '0 7 * * *', NULL, 'heartbeat'
+    WHERE rota.may_run_agents(owner)
     ON CONFLICT (user_id, name) DO NOTHING
 $function$;
 
@@ -2181,12 +2233,27 @@ CREATE OR REPLACE FUNCTION rota.bound_approval_rules()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+DECLARE
+    quotas record;
+    there record;
 BEGIN
-    PERFORM pg_advisory_xact_lock(
-        hashtextextended('rota.approval_rules ' || coalesce(NEW.user_id::text, ''), 0));
-    IF (SELECT count(*) FROM public.approval_rules AS r
-        WHERE r.user_id IS NOT DISTINCT FROM NEW.user_id) >= 500 THEN
-        RAISE EXCEPTION 'there are 500 rules already' USING ERRCODE = 'program_limit_exceeded';
+    IF NEW.user_id IS DISTINCT FROM auth.uid() THEN
+        RETURN NEW;
+    END IF;
+    SELECT * INTO quotas FROM rota.quotas_of(NEW.user_id);
+    PERFORM rota.lock_quotas(NEW.user_id);
+    SELECT count(*) AS rules,
+           coalesce(sum(octet_length(r.conditions::text) + octet_length(r.note)), 0) AS bytes
+    INTO there
+    FROM public.approval_rules AS r WHERE r.user_id IS NOT DISTINCT FROM NEW.user_id;
+    IF there.rules >= quotas.max_rules THEN
+        RAISE EXCEPTION 'there may be % rules (quota max_rules): remove one, or have the quota raised',
+            quotas.max_rules USING ERRCODE = 'program_limit_exceeded';
+    ELSIF there.bytes + octet_length(NEW.conditions::text) + octet_length(NEW.note)
+        > quotas.max_rule_bytes THEN
+        RAISE EXCEPTION 'conditions and notes of rules may have % bytes in all (quota max_rule_bytes): '
+            'remove a rule, or have the quota raised', quotas.max_rule_bytes
+            USING ERRCODE = 'program_limit_exceeded';
     END IF;
     RETURN NEW;
 END
@@ -2372,5 +2439,189 @@ AS $function$
 BEGIN
     PERFORM now() AT TIME ZONE NEW.time_zone; -- raises invalid_parameter_value
     RETURN NEW;
+END
+$function$;
+
+-- The one place that says whether a person may run agents.
+CREATE OR REPLACE FUNCTION rota.may_run_agents(person uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+RETURN COALESCE((SELECT p.may_run FROM rota.people p WHERE (p.user_id = may_run_agents.person)), (SELECT l.open_to_all FROM rota.limits l));
+
+-- The quotas that hold for a person, NULL: none; of nobody (NULL) everybody's.
+CREATE OR REPLACE FUNCTION rota.quotas_of(person uuid)
+ RETURNS TABLE(max_schedules integer, min_interval_seconds integer, max_waiting_runs integer, max_rules integer, max_rule_bytes integer, max_notifications integer)
+ LANGUAGE sql
+ STABLE
+BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (own.max_schedules IS NOT NULL) THEN own.max_schedules
+             WHEN ('max_schedules'::text = ANY (own.unlimited)) THEN NULL::integer
+             WHEN ('max_schedules'::text = ANY (every.unlimited)) THEN NULL::integer
+             ELSE COALESCE(every.max_schedules, 200)
+         END AS "coalesce",
+         CASE
+             WHEN (own.min_interval_seconds IS NOT NULL) THEN own.min_interval_seconds
+             WHEN ('min_interval_seconds'::text = ANY (own.unlimited)) THEN NULL::integer
+             WHEN ('min_interval_seconds'::text = ANY (every.unlimited)) THEN NULL::integer
+             ELSE COALESCE(every.min_interval_seconds, 10)
+         END AS "coalesce",
+         CASE
+             WHEN (own.max_waiting_runs IS NOT NULL) THEN own.max_waiting_runs
+             WHEN ('max_waiting_runs'::text = ANY (own.unlimited)) THEN NULL::integer
+             WHEN ('max_waiting_runs'::text = ANY (every.unlimited)) THEN NULL::integer
+             ELSE COALESCE(every.max_waiting_runs, 1000)
+         END AS "coalesce",
+         CASE
+             WHEN (own.max_rules IS NOT NULL) THEN own.max_rules
+             WHEN ('max_rules'::text = ANY (own.unlimited)) THEN NULL::integer
+             WHEN ('max_rules'::text = ANY (every.unlimited)) THEN NULL::integer
+             ELSE COALESCE(every.max_rules, 500)
+         END AS "coalesce",
+         CASE
+             WHEN (own.max_rule_bytes IS NOT NULL) THEN own.max_rule_bytes
+             WHEN ('max_rule_bytes'::text = ANY (own.unlimited)) THEN NULL::integer
+             WHEN ('max_rule_bytes'::text = ANY (every.unlimited)) THEN NULL::integer
+             ELSE COALESCE(every.max_rule_bytes, 1000000)
+         END AS "coalesce",
+         CASE
+             WHEN (own.max_notifications IS NOT NULL) THEN own.max_notifications
+             WHEN ('max_notifications'::text = ANY (own.unlimited)) THEN NULL::integer
+             WHEN ('max_notifications'::text = ANY (every.unlimited)) THEN NULL::integer
+             ELSE COALESCE(every.max_notifications, 10000)
+         END AS "coalesce"
+    FROM ((( SELECT) one
+      LEFT JOIN public.user_limits own ON ((own.user_id = quotas_of.person)))
+      LEFT JOIN public.user_limits every ON ((every.user_id IS NULL)));
+END;
+
+CREATE OR REPLACE FUNCTION rota.lock_quotas(person uuid)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    INSERT INTO rota.quota_locks AS l (user_id, held_by) VALUES (person, pg_current_xact_id())
+    ON CONFLICT (user_id) DO UPDATE SET held_by = excluded.held_by
+    WHERE l.held_by <> excluded.held_by
+$function$;
+
+-- Whether two fires of cron expressions may be fewer seconds apart, by the seconds that they name:
+-- an expression of five fields has second 0. Read are numbers and `*/n`; whatever else is every
+-- second.
+CREATE OR REPLACE FUNCTION rota.names_seconds_within(cron text, least_gap integer)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE STRICT
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    WITH named AS (
+        SELECT DISTINCT second
+        FROM regexp_split_to_table(cron, ';') AS expression,
+             regexp_split_to_array(btrim(expression, E' \t\r\n'), '[ \t\r\n]+') AS fields,
+             regexp_split_to_table(
+                 CASE WHEN expression COLLATE "C" ~ '[^ -~\t\r\n]' THEN '*'
+                      WHEN cardinality(fields) = 6 THEN fields[1] ELSE '0' END, ',') AS part,
+             generate_series(CASE WHEN part ~ '^\d\d?$' THEN part::integer ELSE 0 END,
+                             CASE WHEN part ~ '^\d\d?$' THEN part::integer ELSE 59 END,
+                             CASE WHEN part ~ '^\*/0*[1-9]\d?$' THEN substr(part, 3)::integer
+                                  ELSE 1 END) AS second
+    )
+    SELECT min(gap) < least(least_gap, 60)
+    FROM (SELECT lead(second, 1, 60 + first) OVER (ORDER BY second) - second AS gap
+          FROM named, (SELECT min(second) AS first FROM named) AS earliest) AS gaps
+$function$;
+
+CREATE OR REPLACE FUNCTION rota.bound_schedules()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    is_new boolean := TG_OP = 'INSERT';
+    quotas record;
+BEGIN
+    IF NEW.user_id IS DISTINCT FROM auth.uid() THEN
+        RETURN NEW;
+    END IF;
+    IF NEW.is_active AND (is_new OR NOT OLD.is_active) AND NOT rota.may_run_agents(NEW.user_id) THEN
+        RAISE EXCEPTION 'you may not run agents here; ask the operator to allow it (rota people allow)'
+            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'may_run_agents';
+    END IF;
+    SELECT * INTO quotas FROM rota.quotas_of(NEW.user_id);
+    IF (is_new OR (NEW.cron, NEW.every_seconds, NEW.instants)
+                  IS DISTINCT FROM (OLD.cron, OLD.every_seconds, OLD.instants))
+        AND (rota.names_seconds_within(NEW.cron, quotas.min_interval_seconds)
+             OR NEW.every_seconds BETWEEN 1 AND quotas.min_interval_seconds - 1
+             OR EXISTS (SELECT FROM (SELECT t - lag(t) OVER (ORDER BY t) AS gap
+                                     FROM unnest(NEW.instants) AS t) AS g
+                        WHERE g.gap > interval '0'
+                          AND g.gap < make_interval(secs => quotas.min_interval_seconds)))
+    THEN
+        RAISE EXCEPTION 'a schedule fires every % seconds at most (quota min_interval_seconds): choose '
+            'a longer interval, or ask the operator for a smaller quota', quotas.min_interval_seconds
+            USING ERRCODE = 'program_limit_exceeded';
+    END IF;
+    IF is_new AND quotas.max_schedules IS NOT NULL THEN
+        PERFORM rota.lock_quotas(NEW.user_id);
+        IF (SELECT count(*) FROM public.agent_schedules AS s WHERE s.user_id = NEW.user_id)
+            >= quotas.max_schedules THEN
+            RAISE EXCEPTION 'you may have % schedules (quota max_schedules): remove one, or ask the '
+                'operator for a larger quota', quotas.max_schedules
+                USING ERRCODE = 'program_limit_exceeded';
+        END IF;
+    END IF;
+    RETURN NEW;
+END
+$function$;
+
+-- Runs that a person asks for. Those of their fires are the scheduler's to bound, which waits for
+-- no person; the run of an action that was approved is let through, and ends at once where it may
+-- not run.
+CREATE OR REPLACE FUNCTION rota.bound_requested_runs()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    most integer;
+BEGIN
+    IF NEW.user_id IS DISTINCT FROM auth.uid() THEN
+        RETURN NEW;
+    END IF;
+    IF NOT rota.may_run_agents(NEW.user_id) THEN
+        RAISE EXCEPTION 'you may not run agents here; ask the operator to allow it (rota people allow)'
+            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'may_run_agents';
+    END IF;
+    SELECT q.max_waiting_runs INTO most FROM rota.quotas_of(NEW.user_id) AS q;
+    IF most IS NOT NULL THEN
+        PERFORM rota.lock_quotas(NEW.user_id);
+        IF (SELECT count(*) FROM (SELECT FROM public.agent_runs AS r
+                                  WHERE r.user_id = NEW.user_id AND r.status = 'waiting'
+                                  LIMIT most) AS waiting) >= most THEN
+            RAISE EXCEPTION '% of your runs may wait at a time (quota max_waiting_runs): come back when '
+                'some have begun, cancel some, or ask the operator for a larger quota', most
+                USING ERRCODE = 'program_limit_exceeded';
+        END IF;
+    END IF;
+    RETURN NEW;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION rota.welcome_allowed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    PERFORM rota.add_heartbeat_schedule(c.user_id)
+    FROM (SELECT DISTINCT u.user_id FROM public.user_channels AS u
+          WHERE u.channel = 'telegram' AND u.is_active
+            AND (TG_ARGV[0] = 'everybody' OR u.user_id::text = to_jsonb(NEW) ->> 'user_id')) AS c;
+    RETURN NULL;
 END
 $function$;

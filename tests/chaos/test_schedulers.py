@@ -16,6 +16,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from benchmarks.rig.server import lift_quotas
 from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate
 
@@ -30,6 +31,7 @@ SECOND = timedelta(seconds=1)
 def server(tmp_path):
     embedded = EmbeddedPostgres.open(tmp_path / "data")
     asyncio.run(migrate(embedded.owner_url))
+    lift_quotas(embedded.owner_url)
     yield embedded
     embedded.destroy()
 

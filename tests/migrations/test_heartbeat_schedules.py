@@ -1,4 +1,7 @@
-"""AC-8: whoever has Telegram linked, before the migration or after it, gets one heartbeat at 7."""
+"""AC-8: whoever has Telegram linked, before the migration or after it, gets one heartbeat at 7.
+
+Those who may run agents, that is; who is allowed later: tests/policies/test_who_may_run.py.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import pytest
 
 from rota.store.migrations import migrate, migrations
 
+OPEN = "UPDATE rota.limits SET open_to_all = true"
 LINK = "INSERT INTO user_channels (user_id, channel, address) VALUES (%s, %s, %s)"
 
 
@@ -47,6 +51,7 @@ async def test_users_linked_before_the_migration(url):
 async def test_users_linked_after_the_migration(url):
     await migrate(url)
     with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(OPEN)
         conn.execute(LINK, [user(conn, "after"), "telegram", "1"])
         conn.execute(LINK, [user(conn, "elsewhere"), "mail", "2"])
 
@@ -56,6 +61,7 @@ async def test_users_linked_after_the_migration(url):
 async def test_linking_again_or_elsewhere_makes_no_second_one(url):
     await migrate(url)
     with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(OPEN)
         alice = user(conn, "alice")
         conn.execute(LINK, [alice, "telegram", "1"])
         conn.execute(LINK, [alice, "telegram", "2"])
@@ -68,6 +74,7 @@ async def test_linking_again_or_elsewhere_makes_no_second_one(url):
 async def test_channel_switched_on_later_counts(url):
     await migrate(url)
     with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(OPEN)
         conn.execute(
             "INSERT INTO user_channels (user_id, channel, address, is_active)"
             " VALUES (%s, 'telegram', '1', false)",

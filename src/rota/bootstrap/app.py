@@ -25,6 +25,7 @@ from rota.store.migrations import MigrationReport, migrate, pending_migrations
 if TYPE_CHECKING:
     from rota.services.agent_files.applying import AgentFileService
     from rota.services.agents.connections import ConnectionService
+    from rota.services.agents.people import PeopleService
     from rota.services.agents.prices import ModelPriceService
     from rota.services.agents.service import AgentService
     from rota.services.agents.tools import ToolService
@@ -92,6 +93,7 @@ class App:
     agent_files: Service[AgentFileService] = Service("agent_files.applying:AgentFileService")
     agents: Service[AgentService] = Service("agents.service:AgentService")
     connections: Service[ConnectionService] = Service("agents.connections:ConnectionService")
+    people: Service[PeopleService] = Service("agents.people:PeopleService")
     prices: Service[ModelPriceService] = Service("agents.prices:ModelPriceService")
     tools: Service[ToolService] = Service("agents.tools:ToolService")
     approvals: Service[ApprovalService] = Service("approvals.service:ApprovalService")
@@ -189,6 +191,7 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
         app = App(settings, server, database, make_cipher(settings))
         if server.embedded is not None:
             await app.tools.refresh(builtin_facts())
+            await app.people.set_everybody(may_run=True)  # whoever reaches it owns it
         yield app
 
 

@@ -66,6 +66,7 @@ _COMMANDS: Final = (
     ("connections", "agents.connections", "Connections: your accounts elsewhere."),
     ("prices", "agents.prices", "Prices of models, in US dollars."),
     ("retention", "operations.retention", "What is kept, and for how long."),
+    ("people", "agents.people", "People: who may run agents, the operator's to say."),
     (
         "limits",
         "runs.limits",

@@ -14,12 +14,14 @@ from typing import Any, Final, TypeAlias
 import psycopg
 from psycopg import errors
 
+from rota.domain.agents.people import MAY_NOT_RUN
 from rota.domain.errors import (
     ConflictError,
     InvalidInputError,
     LostTransactionError,
     NotFoundError,
     RotaError,
+    SetupRequiredError,
     StatementError,
 )
 
@@ -71,8 +73,8 @@ def _moved_on(error: psycopg.Error, _: _Parameters) -> RotaError:
     return ConflictError(f"It is {status} by now.", status=status)
 
 
-def _too_many(error: psycopg.Error, _: _Parameters) -> RotaError:
-    return ConflictError(f"{error.diag.message_primary}; remove some.")
+def _may_not_run(_: psycopg.Error, __: _Parameters) -> RotaError:
+    return SetupRequiredError(MAY_NOT_RUN, what="permission")
 
 
 def _deleted_person(_: psycopg.Error, __: _Parameters) -> RotaError:
@@ -163,12 +165,13 @@ _BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
     "approval_rules_user_id_fkey": _deleted_person,
     "audit_blocks_chain_id_fkey": _deleted_person,
     "audit_chains_user_id_fkey": _deleted_person,
+    "may_run_agents": _may_not_run,  # insufficient_privilege too, and raised by our triggers
 }
 
 _BY_SQLSTATE: Final[Mapping[str, _Meaning]] = {
     "22023": _invalid,  # invalid_parameter_value
     "42501": _schedule_of_another,  # insufficient_privilege
-    "54000": _too_many,  # program_limit_exceeded
+    "54000": _conflict,  # program_limit_exceeded
     "55000": _moved_on,  # object_not_in_prerequisite_state
     "55006": _conflict,  # object_in_use
     "P0002": _no_such,  # no_data_found

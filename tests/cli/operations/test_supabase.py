@@ -79,9 +79,9 @@ def test_howto_works_word_by_word_and_so_do_commands_that_name_a_person(
     supabase_database.server.execute(supabase_database.name, "DROP ROLE rota_backend")
     supabase_database.sign_up("alice@example.com")
 
-    migrated, doctor, schedules = as_typed(environment, supabase_database)
+    migrated, doctor, allowed, schedules = as_typed(environment, supabase_database)
 
-    for finished in (migrated, doctor, schedules):
+    for finished in (migrated, doctor, allowed, schedules):
         assert finished.returncode == 0, finished.stdout + finished.stderr
         assert "Warning" not in finished.stderr
     assert re.search(r"^Role +ok +rota_backend", doctor.stdout, re.MULTILINE)

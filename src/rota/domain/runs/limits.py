@@ -130,7 +130,27 @@ class Spent:
         return self.tokens > 0 or self.cost_usd > 0
 
 
-LimitName = Literal["max_concurrency", "day_tokens", "day_cost_usd"]
+QuotaName = Literal[
+    "max_schedules",
+    "min_interval_seconds",
+    "max_waiting_runs",
+    "max_rules",
+    "max_rule_bytes",
+    "max_notifications",
+]
+LimitName = Literal["max_concurrency", "day_tokens", "day_cost_usd", QuotaName]
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """How much of what a person may have; None: no quota. See `rota.quotas_of`."""
+
+    max_schedules: int | None
+    min_interval_seconds: int | None
+    max_waiting_runs: int | None
+    max_rules: int | None
+    max_rule_bytes: int | None
+    max_notifications: int | None
 
 
 @dataclass(frozen=True, slots=True)

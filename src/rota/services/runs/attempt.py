@@ -35,6 +35,7 @@ from rota.agents.own_code.callables import AS_PRECHECK, RunContext, check_by_too
 from rota.agents.own_code.registered import RegisteredCallable
 from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
+from rota.domain.agents.people import MAY_NOT_RUN
 from rota.domain.errors import (
     InvalidInputError,
     RotaError,
@@ -198,6 +199,8 @@ class Attempt:
         return Journal(self._steps, self._ledger, declarations={}, clock=clock).catch_up()
 
     def _set_up(self) -> _Setup:
+        if not self._taken.may_run:
+            raise SetupRequiredError(MAY_NOT_RUN, what="permission")
         run, snapshot = self._taken.run, self._taken.claim.snapshot
         configuration = require_agent(self._taken.agent, run.agent_name)
         if snapshot is not None:

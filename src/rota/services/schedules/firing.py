@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
+from rota.domain.agents.people import MAY_NOT_RUN
 from rota.domain.errors import InvalidInputError, RotaError, StatementError, UnavailableError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.notifications.notification import Category
@@ -82,6 +83,8 @@ class _Batch:
     planned: list[Planned] = field(default_factory=list)
     invalid: list[tuple[Schedule, Exception]] = field(default_factory=list)
     is_whole: bool = True
+    room: dict[UserId, int | None] = field(default_factory=dict)
+    """How many more runs of each person may wait (None: any number)."""
 
     def add(self, other: _Batch) -> None:
         """Count another batch in."""
@@ -192,8 +195,12 @@ class Scheduler:
         return batch
 
     async def _fire(self, conn: Connection, due: Sequence[Schedule], *, now: datetime) -> _Batch:
+        standings = await firing.standings(conn, {schedule.user_id for schedule in due})
+        if denied := [s for s in due if not standings[s.user_id].may_run]:
+            await self._pause_denied(conn, denied)
+            due = tuple(s for s in due if standings[s.user_id].may_run)
         days_off = await _days_off(conn, due, now)
-        batch = _Batch()
+        batch = _Batch(room={user_id: found.room for user_id, found in standings.items()})
         plans: list[tuple[Schedule, FirePlan]] = []
         deadline = time.monotonic() + LONGEST_PLANNING
         for schedule in due:
@@ -235,17 +242,23 @@ class Scheduler:
                 (schedule, _skipped_fire(schedule, fire, overlap)) for fire in plan.fires
             ]
             return 0
+        room = batch.room[schedule.user_id]
+        fires = plan.fires[:room]
+        batch.passed += [(schedule, _without_room(fire)) for fire in plan.fires[len(fires) :]]
+        if not fires:
+            return 0
+        if room is not None:
+            batch.room[schedule.user_id] = room - len(fires)
         if overlap.decision is OverlapDecision.CANCEL_AND_RUN:
-            fire_time = plan.fires[0].fire_time
+            fire_time = fires[0].fire_time
             await firing.cancel_runs(
                 conn, schedule.id, f"the fire of {fire_time:%Y-%m-%d %H:%M:%S} UTC took its place"
             )
         serial = schedule.policy.overlap is not OverlapPolicy.ALLOW_ALL
         batch.fires += [
-            Fire(RunId(uuid.uuid4()), schedule, fire.fire_time, fire.late, serial)
-            for fire in plan.fires
+            Fire(RunId(uuid.uuid4()), schedule, fire.fire_time, fire.late, serial) for fire in fires
         ]
-        return len(plan.fires)
+        return len(fires)
 
     async def _plan_all(self, now: datetime) -> int:
         planned = 0
@@ -274,6 +287,21 @@ class Scheduler:
         await firing.delete_missed(conn, kept)
         await firing.set_next_fires(conn, batch.planned, now)
         return batch
+
+    async def _pause_denied(self, conn: Connection, schedules: Sequence[Schedule]) -> None:
+        """Pause schedules of people who may not run agents, and tell each of them once."""
+        for schedule in schedules:
+            await rows.pause(conn, schedule.id, MAY_NOT_RUN)
+        for user_id in sorted({schedule.user_id for schedule in schedules}):
+            log.warning("schedules_paused", user_id=str(user_id), reason=MAY_NOT_RUN)
+            if await firing.claim_telling(conn, user_id):
+                await self._notifications.notify_user(
+                    user_id,
+                    "Your schedules are paused",
+                    f"{MAY_NOT_RUN} Each is paused when it is due; resume them afterwards.",
+                    category=Category.ERROR,
+                    conn=conn,
+                )
 
     async def _pause(
         self,
@@ -361,6 +389,11 @@ def _skipped_fire(schedule: Schedule, fire: PlannedFire, overlap: Overlap) -> Pa
     since = f"{overlap.since:%Y-%m-%d %H:%M:%S} UTC" if overlap.since else "before"
     state = "waited for its owner's decision" if overlap.parked else "was still under way"
     reason = f"the run of {since} {state} (overlap policy {schedule.policy.overlap})"
+    return PassedFires(fire.fire_time, fire.fire_time, 1, "skipped", reason)
+
+
+def _without_room(fire: PlannedFire) -> PassedFires:
+    reason = "as many runs of its owner wait as may (quota max_waiting_runs)"
     return PassedFires(fire.fire_time, fire.fire_time, 1, "skipped", reason)
 
 

@@ -28,15 +28,17 @@ from rota.store.unreadable import required, rows_of
 class ClaimedRun:
     """A run, the hold on it, and what holds for it and its owner at this time.
 
-    `rules` are those on its calls. Of a run that executes an action, `policy_schedule_id` and
-    `unattended` are those of the run that asked for it. `schedule` is None for a run that belongs
-    to none (any more), `agent`, with its active tools, where there is none of that name.
+    `may_run`: its owner may run agents. `rules` are those on its calls. Of a run that executes an
+    action, `policy_schedule_id` and `unattended` are those of the run that asked for it. `schedule`
+    is None for a run that belongs to none (any more), `agent`, with its active tools, where there
+    is none of that name.
     """
 
     run: Run
     claim: Claim
     owner_zone: str
     day_limits: DayLimits
+    may_run: bool
     rules: tuple[Rule, ...] = ()
     policy_schedule_id: ScheduleId | None = None
     unattended: bool = True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rota.domain.ids import RunId, ScheduleId
+from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.schedules.firing import NextFire, PassedFires
 from rota.domain.schedules.overlap import Overlap, OverlapPolicy
 from rota.domain.schedules.schedule import Schedule
@@ -14,7 +14,7 @@ from rota.store.database import Connection
 from rota.store.reading import read
 from rota.store.records import columns_of, records, row_of
 from rota.store.schedules.rows import schedule_from_row
-from rota.store.statements import each, execute, many, one, value
+from rota.store.statements import each, execute, has_effect, many, one, value
 from rota.store.unreadable import UnreadableRow
 
 
@@ -52,6 +52,15 @@ class Planned:
     schedule_id: ScheduleId
     next: NextFire | None
     started: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a person may run agents, and how many more of their runs may wait (None: any)."""
+
+    user_id: UserId
+    may_run: bool
+    room: int | None
 
 
 async def claim_unplanned(conn: Connection, *, limit: int) -> tuple[Schedule | UnreadableRow, ...]:
@@ -93,6 +102,17 @@ async def delete_missed(conn: Connection, fires: Sequence[tuple[ScheduleId, date
         schedule_ids=[schedule_id for schedule_id, _ in fires],
         fire_times=[fire_time for _, fire_time in fires],
     )
+
+
+async def standings(conn: Connection, people: Iterable[UserId]) -> dict[UserId, Standing]:
+    """Return how these people stand."""
+    found = await many(conn, "schedules/standings_of_people", Standing, people=list(people))
+    return {standing.user_id: standing for standing in found}
+
+
+async def claim_telling(conn: Connection, user_id: UserId) -> bool:
+    """Note that somebody hears that they may not run agents; False where they have heard."""
+    return await has_effect(conn, "schedules/claim_telling", user_id=user_id)
 
 
 async def judge_overlaps(

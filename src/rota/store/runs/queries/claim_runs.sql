@@ -21,6 +21,7 @@ SELECT c.id, c.user_id, c.schedule_id, c.fire_time, c.agent_name, c.prompt, c.tr
        CASE WHEN c.cancel_requested_at IS NOT NULL
             THEN coalesce(c.cancel_reason, 'it was cancelled') END AS cancel_reason,
        coalesce(u.time_zone, 'UTC') AS owner_zone, l.day_tokens AS tokens, l.day_cost_usd AS cost_usd,
+       rota.may_run_agents(c.user_id) AS may_run,
        asked.trigger <> 'manual' AS unattended, asked.schedule_id AS policy_schedule_id,
        (SELECT jsonb_agg(
             jsonb_build_object(

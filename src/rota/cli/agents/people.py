@@ -1,0 +1,75 @@
+"""`rota people`: who may run agents, said by the operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rota.cli import output
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
+from rota.domain.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from rota.bootstrap.app import App
+
+group = CommandGroup()
+
+_Persons = Annotated[
+    list[str] | None, typer.Argument(metavar="USER...", help="E-mail addresses or ids.")
+]
+_Everybody = Annotated[
+    bool, typer.Option("--everybody", help="Whoever is not named, people to come too.")
+]
+
+
+@group.command("list", person=False, json=True)
+def list_people(common: CommonOptions) -> None:
+    """Show who may run agents: what holds for everybody, and who is named."""
+    found = common.as_operator(lambda app: app.people.all())
+    if common.json:
+        output.print_json(found)
+        return
+    words = {True: "yes", False: "no"}
+    output.table(
+        ["WHO", "MAY RUN AGENTS"],
+        [
+            ("everybody else", words[found.open_to_all]),
+            *((p.email or p.user_id, words[p.may_run]) for p in found.persons),
+        ],
+        empty="",
+    )
+
+
+@group.command("allow", person=False)
+def allow(common: CommonOptions, people: _Persons = None, everybody: _Everybody = False) -> None:
+    """Let people run agents: with your keys of models, within the limits that you set."""
+    _set(common, people or [], everybody=everybody, may_run=True)
+
+
+@group.command("deny", person=False)
+def deny(common: CommonOptions, people: _Persons = None, everybody: _Everybody = False) -> None:
+    """Let people run no agents. Their schedules are paused when they are due next.
+
+    With --everybody, whoever was allowed by name still may.
+    """
+    _set(common, people or [], everybody=everybody, may_run=False)
+
+
+def _set(common: CommonOptions, people: list[str], *, everybody: bool, may_run: bool) -> None:
+    if bool(people) is everybody:
+        raise InvalidInputError("Say who: one or more people, or --everybody.")
+
+    async def work(app: App) -> None:
+        if everybody:
+            if app.server.embedded is not None and not may_run:
+                raise InvalidInputError(
+                    "The embedded server is one person's own, and open to all; name whom to deny."
+                )
+            await app.people.set_everybody(may_run=may_run)
+        else:
+            await app.people.set([await app.named(who) for who in people], may_run=may_run)
+
+    common.as_operator(work)
+    output.say("Set. `rota people list` shows who may run agents.")

@@ -1,0 +1,1 @@
+SELECT open_to_all FROM rota.limits

@@ -1,0 +1,6 @@
+-- Whoever may not run any more is told anew.
+WITH changed AS (
+    UPDATE rota.limits SET open_to_all = %(is_open)s WHERE open_to_all <> %(is_open)s
+    RETURNING open_to_all
+)
+UPDATE rota.people AS p SET told_at = NULL FROM changed WHERE changed.open_to_all AND p.told_at IS NOT NULL
