@@ -278,7 +278,7 @@ def wrapped(text: str, *, first: int, rest: int) -> Iterator[str]:
     text = text.expandtabs()
     position, room = 0, max(first, 1)
     while True:
-        end = _reach(text, position, room)
+        end = _fitting_end(text, position, room)
         if end < len(text):
             space = text.rfind(" ", position + room // 2, end)
             end = space + 1 if space > 0 else end
@@ -288,7 +288,7 @@ def wrapped(text: str, *, first: int, rest: int) -> Iterator[str]:
             return
 
 
-def _reach(text: str, start: int, room: int) -> int:
+def _fitting_end(text: str, start: int, room: int) -> int:
     """Return how far a text gets in so many cells; one character at least."""
     if text[start : start + room].isascii():
         return min(start + room, len(text))

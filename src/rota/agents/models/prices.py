@@ -43,20 +43,20 @@ class PriceTable:
 
         `at` is when the call was made, for prices that changed; None: now.
         """
-        own = self._own(model)
+        own = self._own_quote(model)
         if own is not None:
             return own.price.cost(count_tokens(usage))
         return library_prices.cost(model, usage, at)
 
     def knows(self, model: str) -> bool:
         """Return whether the cost of a model can be told."""
-        return self._own(model) is not None or library_prices.find(model) is not None
+        return self._own_quote(model) is not None or library_prices.find(model) is not None
 
     def quote(self, model: str, *, at: datetime) -> Quote | None:
         """Return the price of a model at a time, or None where none is known."""
-        return self._own(model) or library_prices.quote(model, at)
+        return self._own_quote(model) or library_prices.quote(model, at)
 
-    def _own(self, model: str) -> Quote | None:
+    def _own_quote(self, model: str) -> Quote | None:
         provider = normal_model(model).partition(":")[0]
         key = find_override(model, self._overrides)
         if provider in _FREE_PROVIDERS and key in {None, ANY_MODEL}:

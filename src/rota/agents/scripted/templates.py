@@ -43,7 +43,7 @@ class LimitError(Exception):
     """A template asked for more time or room than it may have."""
 
 
-def _tick() -> str:
+def _check_cpu_time() -> str:
     if time.thread_time() > _deadline.get():
         raise LimitError("takes too long")
     return ""
@@ -91,7 +91,7 @@ def _call(name: str, args: list[Any], line: int) -> nodes.Call:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    tick = staticmethod(_tick)
+    tick = staticmethod(_check_cpu_time)
     intercepted_binops = frozenset({"*", "**"})  # not computed while a template is only checked
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call what a template calls, macros among it, before the deadline."""
-        _tick()
+        _check_cpu_time()
         return super().call(context, obj, *args, **kwargs)
 
 

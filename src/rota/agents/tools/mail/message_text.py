@@ -53,10 +53,12 @@ def decode_text(data: bytes, charset: str | None) -> str:
     """
     declared = _codec_name(charset) if charset else None
     for candidate in _candidates(declared):
-        text = _strictly(data, candidate)
+        text = _decode_strictly(data, candidate)
         if text is not None and not (candidate == "iso8859-1" and _C1.search(text)):
             return text
-    return _leniently(data, "cp1252" if declared in {None, "ascii", "iso8859-1"} else declared)
+    return _decode_leniently(
+        data, "cp1252" if declared in {None, "ascii", "iso8859-1"} else declared
+    )
 
 
 def _candidates(declared: str | None) -> tuple[str, ...]:
@@ -76,14 +78,14 @@ def _codec_name(charset: str) -> str | None:
     return None if name in _NOT_CHARSETS else name
 
 
-def _strictly(data: bytes, charset: str) -> str | None:
+def _decode_strictly(data: bytes, charset: str) -> str | None:
     try:
         return data.decode(charset)
     except (UnicodeError, LookupError):  # LookupError: base64, zlib and others are no charsets
         return None
 
 
-def _leniently(data: bytes, charset: str | None) -> str:
+def _decode_leniently(data: bytes, charset: str | None) -> str:
     try:
         return data.decode(charset or "utf-8", "replace")
     except (UnicodeError, LookupError):

@@ -111,9 +111,11 @@ def _operator(name: str, value: str, now: datetime) -> Term:
         return _header(value, _HEADERS[name])
     match name, value.lower():
         case (("after" | "before"), _):
-            return _dated(name, _midnight(value, now))
+            return _date_term(name, _midnight(value, now))
         case (("newer_than" | "older_than"), _):
-            return _dated("after" if name == "newer_than" else "before", _ago(name, value, now))
+            return _date_term(
+                "after" if name == "newer_than" else "before", _time_ago(name, value, now)
+            )
         case "has", "attachment":
             return Term(lambda message: bool(message.attachments), needs_body=True)
         case "is", ("unread" | "read") as state:
@@ -145,7 +147,7 @@ def _folded(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _dated(side: str, limit: datetime) -> Term:
+def _date_term(side: str, limit: datetime) -> Term:
     def holds(message: MailMessage) -> bool:
         if message.date is None:
             return False
@@ -167,7 +169,7 @@ def _midnight(value: str, now: datetime) -> datetime:
     return datetime.combine(day, time(), tzinfo=now.tzinfo)
 
 
-def _ago(name: str, value: str, now: datetime) -> datetime:
+def _time_ago(name: str, value: str, now: datetime) -> datetime:
     found = _AGE.fullmatch(value)
     if found is None:
         raise InvalidInputError(
