@@ -4,9 +4,10 @@
 
 Two schedulers and three workers as processes on an embedded PostgreSQL. By a plan that depends on
 the seed alone, random ones and the server are killed (-9), some are stopped past their lease and
-go on, some are asked to end, connections are cut, and a tool blocks its loop. Then all is left
-alone until nothing is under way, and what happened is compared with what was to happen. Exit
-status 1 if anything was lost, done twice, repeated though it was written down, or is stuck.
+go on, some are asked to end, connections are cut, and a tool blocks its loop. Beside it another
+person does in SQL what they may do, and means no good. Then all is left alone until nothing is
+under way, and what happened is compared with what was to happen. Exit status 1 if anything was
+lost, done twice, repeated though it was written down, or is stuck.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, Final
 import psycopg
 from rig import soak_ledger
 from rig.soak_ledger import Counts
+from rig.soak_neighbour import Neighbour
 from rig.soak_plan import WORKERS, plan
 from rig.soak_scene import Scene
 
@@ -50,6 +52,7 @@ class Soaked:
     seed: int
     seconds: float
     disturbances: int
+    hostile_acts: int  # of the neighbour, that were not refused
     settled_after: float  # seconds since all was left alone
     ended_by_themselves: int
     counts: Counts
@@ -125,11 +128,15 @@ def soak(seconds: float, *, seed: int, schedules: int, live: bool = False) -> So
                 _await_workers(conn, scene)
                 ends_at = datetime.now(UTC) + timedelta(seconds=seconds)
                 soak_ledger.add_schedules(conn, user, schedules, ends_at=ends_at)
+            neighbour = Neighbour(scene.server, seed)
+            neighbour.move_in()
             began = time.monotonic()
             for disturbance in disturbances:
                 _look_after(scene, until=began + disturbance.at)
                 scene.disturb(disturbance)
             _look_after(scene, until=began + seconds)
+            with scene.connect() as conn:
+                neighbour.leave(conn)
             scene.note("all is left alone")
             settled_after = _settle(scene)
             scene.end_all()
@@ -144,6 +151,7 @@ def soak(seconds: float, *, seed: int, schedules: int, live: bool = False) -> So
         seed=seed,
         seconds=seconds,
         disturbances=len(disturbances),
+        hostile_acts=neighbour.acts,
         settled_after=round(settled_after, 1),
         ended_by_themselves=scene.died_alone,
         counts=counts,
