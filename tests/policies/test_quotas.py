@@ -12,11 +12,13 @@ import pytest
 
 from rota.domain.errors import ConflictError
 from rota.domain.schedules.drafts import Draft
+from rota.services.audit.checkpoints import Checkpoints
+from rota.services.operations.retention import RetentionService
 from rota.services.runs.service import RunService
 from rota.services.schedules.service import NewSchedule
 from rota.store.migrations import migrate, migrations
 from rota.store.runs.intake import claim_runs
-from tests.services.harness import Workshop, clock
+from tests.services.harness import CIPHER, Workshop, clock
 from tests.services.running import make_run
 
 MONDAY_7 = datetime(2026, 6, 1, 7, tzinfo=UTC)
@@ -301,6 +303,31 @@ async def test_499_rules_at_the_quota_of_bytes_take_little_memory(session, works
 
     assert len(claimed[run.id].rules) == 499
     assert peak < 20_000_000
+
+
+async def test_the_oldest_notifications_beyond_the_quota_are_pruned(workshop, bob, owner_url):
+    await set_quota(workshop, max_notifications=10)
+    write = (
+        "INSERT INTO notifications (user_id, category, title, created_at)"
+        " SELECT %s, 'info', n::text, now() - make_interval(mins => n)"
+        " FROM generate_series(1, %s) AS n"
+    )
+    await workshop.owner.execute(write, [workshop.user, 25])
+    await workshop.owner.execute(write, [bob, 10])
+    retention = RetentionService(workshop.database, Checkpoints(CIPHER), batch=4)
+    prunable = await retention.count_prunable(clock())
+
+    async with await psycopg.AsyncConnection.connect(owner_url) as holding:
+        await acting(holding, workshop.user)
+        await holding.execute("UPDATE notifications SET read_at = now() WHERE title = '25'")
+        pruned = await retention.prune(clock())
+
+    assert prunable.notifications == 15
+    assert pruned.notifications == 14  # and nobody waited for the one that is held
+    assert (await retention.prune(clock())).notifications == 1
+    left = await workshop.rows("notifications")
+    assert sorted(int(row["title"]) for row in left if row["user_id"] != bob) == [*range(1, 11)]
+    assert len(left) == 20
 
 
 async def test_nobody_hears_of_anothers_quota(session, workshop, bob):

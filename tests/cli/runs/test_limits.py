@@ -94,13 +94,45 @@ async def test_limit_of_all_together_is_set_and_taken_away(workshop, rota):
     assert (await rota("limits", "show", "--json"))["in_all"]["max_concurrency"] is None
 
 
+async def quotas(workshop, user):
+    cursor = await workshop.owner.execute("SELECT * FROM rota.quotas_of(%s)", [user])
+    return await cursor.fetchone()
+
+
+async def test_operator_sets_quotas_of_everyone_and_of_single_persons(workshop, rota, bob):
+    assert "200" in (await rota("limits", "show")).splitlines()[7]
+
+    await rota("limits", "set", "--everyone", "--schedules", "50", "--waiting-runs", "none")
+    await rota(
+        *("limits", "set", "--user", "bob@example.com", "--schedules", "none"),
+        *("--shortest-interval", "1", "--rules", "5", "--rule-bytes", "6", "--notifications", "7"),
+    )
+
+    assert await quotas(workshop, workshop.user) == (50, 10, None, 500, 1_000_000, 10_000)
+    assert await quotas(workshop, bob) == (None, 1, None, 5, 6, 7)
+    shown = await rota("limits", "show", "--json")
+    assert shown["quotas"]["max_schedules"] == 50
+    assert shown["quotas"]["max_waiting_runs"] is None
+    assert shown["persons"][0]["quotas"]["max_rules"] == 5
+    lines = [line.split() for line in (await rota("limits", "show")).splitlines()]
+    assert lines[8] == ["everyone", "50", "10", "no", "limit", "500", "1000000", "10000"]
+    assert lines[9] == ["bob@example.com", "no", "limit", "1", "as", "everyone", "5", "6", "7"]
+
+    await rota("limits", "set", "--everyone", "--schedules", "default", "--waiting-runs", "default")
+    await rota("limits", "set", "--user", "bob@example.com", "--schedules", "default")
+    assert await quotas(workshop, workshop.user) == (200, 10, 1_000, 500, 1_000_000, 10_000)
+    assert (await quotas(workshop, bob))[0] == 200
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--all", "--schedules", "3"], "all else is a person's"),
+        (["--everyone", "--schedules", "0"], "whole number"),
         (["--concurrency", "3"], "for whom"),
         (["--all", "--everyone", "--concurrency", "3"], "for whom"),
         (["--everyone"], "what to set"),
-        (["--all", "--day-tokens", "3"], "a day is a person's"),
+        (["--all", "--day-tokens", "3"], "all else is a person's"),
         (["--everyone", "--concurrency", "0"], "whole number"),
         (["--everyone", "--concurrency", "three"], "whole number"),
         (["--everyone", "--day-tokens", "1.5"], "whole number"),

@@ -1,7 +1,8 @@
-"""`rota limits`: how much may run at a time and be used in a day, set by the operator."""
+"""`rota limits`: what may run at a time, be used in a day and be there at all, by the operator."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
-    from rota.domain.runs.limits import LimitName, PersonLimits
+    from rota.domain.runs.limits import LimitName, PersonLimits, Quotas
     from rota.services.runs.limits import LimitsShown
 
 group = CommandGroup()
@@ -31,6 +32,14 @@ def show(common: CommonOptions) -> None:
     )
     output.say()
     output.say("At a time: runs that are queued or running. An agent's own limit is in its file.")
+    output.say()
+    output.table(
+        ["WHOSE", "SCHEDULES", "INTERVAL", "WAITING", "RULES", "BYTES OF RULES", "NOTIFICATIONS"],
+        _quota_rows(found),
+        empty="",
+    )
+    output.say()
+    output.say("Interval: the fewest seconds from one fire of a schedule to the next.")
 
 
 @group.command("set", person=False)
@@ -59,18 +68,61 @@ def set_limits(
     day_cost: Annotated[
         str | None, typer.Option("--day-cost", metavar="USD", help="US dollars in a day.")
     ] = None,
+    schedules: Annotated[
+        str | None, typer.Option("--schedules", metavar="N", help="Schedules (200).")
+    ] = None,
+    shortest_interval: Annotated[
+        str | None,
+        typer.Option(
+            "--shortest-interval",
+            metavar="SECONDS",
+            help="From one fire of a schedule to the next (10).",
+        ),
+    ] = None,
+    waiting_runs: Annotated[
+        str | None,
+        typer.Option("--waiting-runs", metavar="N", help="Runs that wait at a time (1,000)."),
+    ] = None,
+    rules: Annotated[
+        str | None, typer.Option("--rules", metavar="N", help="Approval rules (500).")
+    ] = None,
+    rule_bytes: Annotated[
+        str | None,
+        typer.Option("--rule-bytes", metavar="N", help="Their bytes in all (1,000,000)."),
+    ] = None,
+    notifications: Annotated[
+        str | None,
+        typer.Option(
+            "--notifications",
+            metavar="N",
+            help="Notifications, the latest, that are kept (10,000).",
+        ),
+    ] = None,
 ) -> None:
     """Set limits, for one person, for each person, or for all together; others stay.
 
-    'none' is no limit. 'default', for one person, is what everyone has.
+    'none' is no limit. 'default', for one person, is what everyone has; for everyone it is what is
+    said in brackets.
     """
     from rota.services.runs.limits import parse_changes
 
     if [person is not None, everyone, in_all].count(True) != 1:
         raise InvalidInputError("Say for whom, by one of --user USER, --everyone and --all.")
-    changes = parse_changes(concurrency, day_tokens, day_cost)
+    changes = parse_changes(
+        concurrency,
+        day_tokens,
+        day_cost,
+        {
+            "max_schedules": schedules,
+            "min_interval_seconds": shortest_interval,
+            "max_waiting_runs": waiting_runs,
+            "max_rules": rules,
+            "max_rule_bytes": rule_bytes,
+            "max_notifications": notifications,
+        },
+    )
     if in_all and set(changes) != {"max_concurrency"}:
-        raise InvalidInputError("--all has a limit of --concurrency only; a day is a person's.")
+        raise InvalidInputError("--all has a limit of --concurrency only; all else is a person's.")
 
     async def work(app: App) -> None:
         if in_all:
@@ -90,6 +142,25 @@ def _rows(found: LimitsShown) -> list[tuple[object, ...]]:
         ("all together", in_all.max_concurrency or "no limit", in_all.under_way, "", ""),
         ("everyone", *_cells(everyone, "no limit")),
         *((row.email or row.user_id, *_cells(row, "as everyone")) for row in found.persons),
+    ]
+
+
+def _quota_rows(found: LimitsShown) -> list[tuple[object, ...]]:
+    from rota.services.runs.limits import QUOTA_OPTIONS
+
+    def cells(quotas: Quotas, unlimited: Sequence[LimitName], absent: str) -> list[object]:
+        values = {name: getattr(quotas, name) for name in QUOTA_OPTIONS}
+        return [
+            "no limit" if name in unlimited else absent if value is None else value
+            for name, value in values.items()
+        ]
+
+    return [
+        ("everyone", *cells(found.quotas, (), "no limit")),
+        *(
+            (row.email or row.user_id, *cells(row.quotas, row.unlimited, "as everyone"))
+            for row in found.persons
+        ),
     ]
 
 

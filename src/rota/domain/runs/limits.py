@@ -168,6 +168,7 @@ class PersonLimits:
     day_cost_usd: Decimal | None
     unlimited: Sequence[LimitName]
     under_way: int
+    quotas: Quotas
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class RetentionService:
     async def prune(self, now: datetime) -> Pruned:
         """Delete what is older than the policy keeps at `now`, and return how much it was.
 
+        Whoever has more notifications than their quota loses the oldest too.
+
         Each batch is a transaction: whatever interrupts this, what was deleted stays deleted and
         the next call goes on. The policy is read anew for each, so that a longer one takes effect
         at once.
@@ -74,7 +76,7 @@ class RetentionService:
         pruned = Pruned()
         for kind in Kind:
             pruned += await self._prune(kind, now)
-        return pruned
+        return pruned + await self._prune_beyond_quotas()
 
     async def count_prunable(self, now: datetime) -> Pruned:
         """Return what `prune` would delete at `now`."""
@@ -120,6 +122,19 @@ class RetentionService:
                 return pruned
             since = batch.latest
             await asyncio.sleep(_PAUSE)
+
+    async def _prune_beyond_quotas(self) -> Pruned:
+        pruned = Pruned()
+        async with self._database.connection() as conn:
+            found = await rows.list_too_many_notifications(conn)
+        for person in found:
+            count = self._batch
+            while count == self._batch:
+                async with self._database.transaction() as conn:
+                    count = await rows.prune_notifications_of(conn, person, limit=self._batch)
+                pruned += Pruned(notifications=count)
+                await asyncio.sleep(_PAUSE)
+        return pruned
 
     async def _prune_audit(
         self,

@@ -1,4 +1,4 @@
-"""Limits that the operator sets: how much may run at a time, and be used in a day."""
+"""Limits that the operator sets: what may run at a time, be used in a day, and be there at all."""
 
 from __future__ import annotations
 
@@ -10,13 +10,30 @@ from typing import Final, TypeAlias
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import UserId
-from rota.domain.runs.limits import LimitInAll, LimitName, PersonLimits
+from rota.domain.runs.limits import (
+    LimitInAll,
+    LimitName,
+    PersonLimits,
+    QuotaName,
+    Quotas,
+)
 from rota.domain.runs.option_kinds import Dollars
 from rota.store.database import Database
 from rota.store.runs import limits as rows
 
 _LARGEST_CONCURRENCY: Final = 1_000_000
 _LARGEST: Final = 10**12
+_LARGEST_QUOTA: Final = 10**9
+
+QUOTA_OPTIONS: Final[Mapping[QuotaName, str]] = {
+    "max_schedules": "schedules",
+    "min_interval_seconds": "shortest-interval",
+    "max_waiting_runs": "waiting-runs",
+    "max_rules": "rules",
+    "max_rule_bytes": "rule-bytes",
+    "max_notifications": "notifications",
+}
+"""Quotas, and the options of the command line that set them."""
 
 
 class LimitKeyword(StrEnum):
@@ -33,11 +50,15 @@ LimitChanges: TypeAlias = Mapping[LimitName, LimitValue]
 
 @dataclass(frozen=True, slots=True)
 class LimitsShown:
-    """All limits that are set: of all runs together, of each person, and of single persons."""
+    """All limits that are set: of all runs together, of each person, and of single persons.
+
+    `quotas` are those that hold for whoever has none of their own, set or not.
+    """
 
     in_all: LimitInAll
     everyone: PersonLimits
     persons: tuple[PersonLimits, ...]
+    quotas: Quotas
 
 
 class LimitService:
@@ -51,8 +72,10 @@ class LimitService:
         async with self._database.transaction() as conn:
             in_all = await rows.fetch_limit_in_all(conn)
             found = await rows.list_limits(conn)
+            quotas = await rows.fetch_quotas(conn, None)
         everyone = next((row for row in found if row.user_id is None), _NO_LIMITS)
-        return LimitsShown(in_all, everyone, tuple(r for r in found if r.user_id is not None))
+        persons = tuple(row for row in found if row.user_id is not None)
+        return LimitsShown(in_all, everyone, persons, quotas)
 
     async def set_in_all(self, limit: LimitValue) -> None:
         """Set how many runs of all people together may be under way."""
@@ -61,18 +84,26 @@ class LimitService:
             await rows.set_limit_in_all(conn, limit if isinstance(limit, int) else None)
 
     async def set_for(self, user_id: UserId | None, changes: LimitChanges) -> None:
-        """Set a person's own limits; with None those of each person who has none of their own."""
-        if user_id is None:
-            for value in changes.values():
-                _refuse_default(value, "everybody")
+        """Set a person's own limits; with None those of each person who has none of their own.
+
+        Everybody's limits are none where nobody set them; their quotas are what rota has.
+        """
         unlimited = [name for name, value in changes.items() if value is LimitKeyword.NONE]
+        if user_id is None:
+            for name, value in changes.items():
+                if name not in QUOTA_OPTIONS:
+                    _refuse_default(value, "everybody")
+            unlimited = [name for name in unlimited if name in QUOTA_OPTIONS]
         values = {n: None if isinstance(v, LimitKeyword) else v for n, v in changes.items()}
         async with self._database.transaction() as conn:
-            await rows.set_limits(conn, user_id, values, unlimited=unlimited if user_id else [])
+            await rows.set_limits(conn, user_id, values, unlimited=unlimited)
 
 
 def parse_changes(
-    concurrency: str | None, day_tokens: str | None, day_cost: str | None
+    concurrency: str | None,
+    day_tokens: str | None,
+    day_cost: str | None,
+    quotas: Mapping[QuotaName, str | None],
 ) -> LimitChanges:
     """Read limits as they are written on a command line; raises InvalidInputError."""
     changes: dict[LimitName, LimitValue] = {}
@@ -82,8 +113,14 @@ def parse_changes(
         changes["day_tokens"] = _count(day_tokens, "day-tokens", _LARGEST)
     if day_cost is not None:
         changes["day_cost_usd"] = _money(day_cost, "day-cost")
+    for name, text in quotas.items():
+        if text is not None:
+            changes[name] = _count(text, QUOTA_OPTIONS[name], _LARGEST_QUOTA)
     if not changes:
-        raise InvalidInputError("Say what to set: --concurrency, --day-tokens or --day-cost.")
+        options = ", ".join(f"--{option}" for option in QUOTA_OPTIONS.values())
+        raise InvalidInputError(
+            f"Say what to set: --concurrency, --day-tokens, --day-cost, {options}."
+        )
     return changes
 
 
@@ -119,4 +156,6 @@ def _refuse_default(value: LimitValue, whose: str) -> None:
         )
 
 
-_NO_LIMITS: Final = PersonLimits(None, None, None, None, None, (), 0)
+_NO_LIMITS: Final = PersonLimits(
+    None, None, None, None, None, (), 0, Quotas(None, None, None, None, None, None)
+)

@@ -31,7 +31,7 @@ async def list_rules(
 async def insert_rule(conn: Connection, user_id: UserId | None, draft: RuleDraft) -> RuleId:
     """Insert a rule of a person, or the operator's; returns its id.
 
-    Raises NotFoundError for a schedule of somebody else's, ConflictError beyond 500 rules.
+    Raises NotFoundError for a schedule of somebody else's, ConflictError beyond their quotas.
     """
     conditions = Jsonb([condition_as_json(condition) for condition in draft.conditions])
     name = "approvals/insert_operator_rule" if user_id is None else "approvals/insert_rule"

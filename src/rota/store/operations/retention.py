@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from rota.domain.ids import UserId
 from rota.domain.operations.retention import Kind, Pruned, RetentionPolicy
 from rota.store.database import Connection
 from rota.store.records import row_of
-from rota.store.statements import execute, one
+from rota.store.statements import execute, many, one
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,26 @@ async def prune(
         before=before,
         now=now,
         limit=limit,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TooMany:
+    """A person with more notifications than are `kept`."""
+
+    user_id: UserId
+    kept: int
+
+
+async def list_too_many_notifications(conn: Connection) -> tuple[TooMany, ...]:
+    """Return who has more notifications than their quota."""
+    return await many(conn, "operations/list_people_with_too_many_notifications", TooMany)
+
+
+async def prune_notifications_of(conn: Connection, too_many: TooMany, *, limit: int) -> int:
+    """Delete notifications of a person beyond the latest that are kept; returns how many."""
+    return await execute(
+        conn, "operations/prune_notifications_of_person", limit=limit, **row_of(too_many)
     )
 
 

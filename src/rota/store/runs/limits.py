@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import get_args
 
 from rota.domain.ids import UserId
-from rota.domain.runs.limits import LimitInAll, LimitName, PersonLimits
+from rota.domain.runs.limits import LimitInAll, LimitName, PersonLimits, Quotas
 from rota.store.database import Connection
 from rota.store.statements import execute, many, one
 
@@ -20,6 +20,11 @@ async def list_limits(conn: Connection) -> tuple[PersonLimits, ...]:
 async def fetch_limit_in_all(conn: Connection) -> LimitInAll:
     """Return the limit of all runs together."""
     return await one(conn, "runs/fetch_limit_in_all", LimitInAll)
+
+
+async def fetch_quotas(conn: Connection, user_id: UserId | None) -> Quotas:
+    """Return the quotas of a person; with None those of whoever has none of their own."""
+    return await one(conn, "runs/fetch_quotas", Quotas, user_id=user_id)
 
 
 async def set_limit_in_all(conn: Connection, max_concurrency: int | None) -> None:

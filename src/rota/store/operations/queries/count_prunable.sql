@@ -15,10 +15,20 @@ SELECT (SELECT count(*) FROM public.agent_run_steps AS s JOIN journals AS j ON s
         WHERE o.created_at < %(runs)s::timestamptz
           AND coalesce(o.last_fire_time, o.fire_time) < %(runs)s::timestamptz
           AND (o.run_id IS NULL OR o.run_id IN (SELECT id FROM due))) AS occurrences,
-       (SELECT count(*) FROM public.notifications AS n
-        WHERE n.created_at < %(notifications)s::timestamptz
-          AND NOT EXISTS (SELECT FROM public.agent_runs AS r
-                          WHERE r.id = n.run_id AND r.status NOT IN ('finished', 'cancelled')))
+       (SELECT count(*) FROM (
+            SELECT n.id FROM public.notifications AS n
+            WHERE n.created_at < %(notifications)s::timestamptz
+              AND NOT EXISTS (SELECT FROM public.agent_runs AS r
+                              WHERE r.id = n.run_id AND r.status NOT IN ('finished', 'cancelled'))
+            UNION
+            SELECT beyond.id
+            FROM (SELECT user_id, count(*) AS there FROM public.notifications GROUP BY user_id) AS p
+            CROSS JOIN LATERAL rota.quotas_of(p.user_id) AS q
+            CROSS JOIN LATERAL (SELECT n.id FROM public.notifications AS n
+                                WHERE n.user_id = p.user_id
+                                ORDER BY n.created_at DESC, n.id DESC
+                                OFFSET q.max_notifications) AS beyond
+            WHERE p.there > q.max_notifications) AS due)
            AS notifications,
        (SELECT count(*) FROM public.schedule_changes AS c
         WHERE c.changed_at < %(schedule_changes)s::timestamptz) AS schedule_changes,

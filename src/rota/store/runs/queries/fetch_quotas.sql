@@ -1,0 +1,1 @@
+SELECT * FROM rota.quotas_of(%(user_id)s)
