@@ -54,7 +54,10 @@ async def twenty_at_once(workshop, service, schedule=None):
         await make_run(workshop, schedule_id=schedule.id if schedule else None) for _ in range(20)
     ]
     tasks = [asyncio.create_task(service.execute_run(run)) for run in runs]
-    await all_in_wait(workshop, 20)
+    waiting = asyncio.create_task(all_in_wait(workshop, 20))
+    await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    assert [task for task in tasks if task.done()] == []
+    await waiting
     return runs, tasks
 
 
@@ -310,10 +313,10 @@ async def test_database_that_goes_away_in_mid_group_loses_no_run(
     workshop, database_url, monkeypatch
 ):
     """Each is stored once: by this attempt, or by the one that follows it."""
-    monkeypatch.setattr("rota.store.database._CONNECT_TIMEOUT", 4.0)  # waited for twice
     await workshop.agent(WAIT, tools=["wait"])
     async with behind(workshop, database_url) as (proxy, cut_off):
         runs, tasks = await twenty_at_once(cut_off, cut_off.service())
+        monkeypatch.setattr(cut_off.database._pool, "timeout", 4.0)  # waited for twice
         await asyncio.sleep(0.3)
         proxy.cut_after = b"agent_execution_results"
         workshop.toolbox.gate.set()

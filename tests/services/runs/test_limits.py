@@ -435,6 +435,8 @@ async def test_days_say_what_steps_say_however_many_run_at_once(workshop, bob):
     assert days[3] == asked * 18 * Decimal("0.000003") / 1_000_000
 
 
+# The client's own: what it does not begin any more once it is cancelled.
+@pytest.mark.filterwarnings("ignore:coroutine 'connect_tcp:RuntimeWarning")
 async def test_write_that_is_cut_off_is_counted_once(workshop):
     """Cancelled anywhere, in a commit above all, and gone on with: the days have each call once."""
     await openai_agent(workshop)

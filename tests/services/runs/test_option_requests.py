@@ -99,7 +99,7 @@ async def test_options_that_are_the_same_raise_no_revision(workshop, schedules):
         (OptionDraft(precheck="lok"), "has no tool 'lok' for a pre-check; it may be look"),
         (OptionDraft(precheck="send"), "send changes things; a pre-check may only read"),
         (OptionDraft(model="opnai:gpt-5"), "no model provider 'opnai' (perhaps openai)."),
-        (OptionDraft(model="callable:digest"), "cannot stand in for a model"),
+        (OptionDraft(model="callable:digest"), "cannot be chosen as a model"),
     ],
 )
 async def test_what_the_agent_cannot_be_asked_is_refused(workshop, schedules, options, sentence):
