@@ -13,7 +13,7 @@ import pytest
 
 from tests.services.harness import Workshop
 
-pytestmark = pytest.mark.kill
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(300)]  # many processes, begun one by one
 
 OWNER = "alice@example.com"
 SLOW = {
@@ -55,7 +55,7 @@ async def workshop(database, owner, alice) -> Workshop:
     return Workshop(database, owner, alice)
 
 
-async def until(condition, seconds=60.0):
+async def until(condition, seconds=120.0):
     async with asyncio.timeout(seconds):
         while not (found := await condition()):
             await asyncio.sleep(0.05)
