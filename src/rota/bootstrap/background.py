@@ -21,11 +21,13 @@ from rota.services.audit.sealing import SEAL_EVERY, AuditSealer
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
 from rota.services.operations.chores import Chore
+from rota.services.operations.clocks import SharedClock
 from rota.services.operations.health import PING_EVERY, DeadMansSwitch, SchedulerWatch
 from rota.services.operations.retention import LOOK_EVERY
 from rota.services.operations.scheduler_loop import SchedulerLoop
 from rota.services.schedules.firing import Scheduler
 from rota.settings import Settings
+from rota.store.operations import processes
 
 if TYPE_CHECKING:
     from rota.services.operations.background_tasks import BackgroundTaskService
@@ -37,10 +39,31 @@ def scheduler_loop(app: App) -> SchedulerLoop:
     incidents = IncidentService(app.database, app.notifications)
     sealer = AuditSealer(app.database)
     expiry = ApprovalExpiry(app.database, app.notifications)
+
+    async def ask() -> datetime:
+        async with app.database.connection() as conn:
+            return (await processes.server_state(conn)).clock
+
+    shared = SharedClock(ask, local=clock)
+
+    async def now() -> datetime:
+        await shared.read()
+        return shared()
+
+    async def prune() -> None:
+        await app.retention.prune_hourly(await now())
+
+    async def expire() -> None:
+        await now()  # no time goes by while nobody knows what time it is
+        await expiry.look()
+
+    async def seal() -> None:
+        await sealer.seal(await now())
+
     chores = [
-        Chore("prune", LOOK_EVERY, lambda: app.retention.prune_hourly(clock())),
-        Chore("expire approvals", EXPIRE_EVERY, expiry.look),
-        Chore("seal the audit log", SEAL_EVERY, lambda: sealer.seal(clock())),
+        Chore("prune", LOOK_EVERY, prune),
+        Chore("expire approvals", EXPIRE_EVERY, expire),
+        Chore("seal the audit log", SEAL_EVERY, seal),
     ]
     if app.settings.ping_url:
         switch = DeadMansSwitch(
@@ -50,7 +73,8 @@ def scheduler_loop(app: App) -> SchedulerLoop:
     loop = SchedulerLoop(
         app.database,
         Scheduler(app.database, app.notifications, incidents),
-        clock=clock,
+        clock=shared,
+        read_clock=shared.read,
         chores=chores,
     )
     return loop

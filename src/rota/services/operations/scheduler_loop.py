@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -55,11 +55,14 @@ class SchedulerLoop:
         scheduler: Scheduler,
         *,
         clock: Callable[[], datetime],
+        read_clock: Callable[[], Awaitable[None]] | None = None,
         chores: Sequence[Chore] = (),
     ) -> None:
+        """`read_clock` is awaited before each look: it sets a clock that has to be asked."""
         self._database = database
         self._scheduler = scheduler
         self._clock = clock
+        self._read_clock = read_clock
         self._chores = (Chore("requeue lost runs", SWEEP_EVERY, self._requeue_lost), *chores)
         self._ticked: float | None = None
         self._patience = Patience("scheduler_lost_database")
@@ -119,6 +122,8 @@ class SchedulerLoop:
         Whatever the database says is told and tried again: only a fault of our own code is raised.
         """
         try:
+            if self._read_clock is not None:
+                await self._read_clock()
             tick = await self._scheduler.tick(self._clock())
         except RotaError as error:
             return self._patience.failed(error)

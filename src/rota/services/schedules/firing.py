@@ -50,7 +50,11 @@ LONGEST_PLANNING: Final = 1.0
 LONGEST_REASON: Final = 900
 """Characters of what is said of a schedule that is paused: a note has room for 1,000."""
 
+CLOCK_STEP: Final = timedelta(minutes=1)
+"""How far the clock may step back before what was planned by it is planned anew."""
+
 _TICK: Final = timedelta(microseconds=1)
+_DAY: Final = timedelta(days=1)
 
 log = structlog.get_logger(__name__)
 
@@ -134,8 +138,10 @@ class Scheduler:
             on_time.update(*(batch.on_time for batch in batches))
             admitted += newly_admitted
             async with self._database.connection() as conn:
-                outlook = await firing.outlook(conn)
+                outlook = await firing.outlook(conn, planned_after=now + CLOCK_STEP)
             newly_planned = await self._plan_all(now) if outlook.unplanned else 0
+            if outlook.planned_ahead:
+                newly_planned += await self._replan_all(now)
             planned += newly_planned
             if not newly_planned:
                 break
@@ -302,6 +308,47 @@ class Scheduler:
                     category=Category.ERROR,
                     conn=conn,
                 )
+
+    async def _replan_all(self, now: datetime) -> int:
+        """Plan anew what a clock planned that was ahead; returns how many schedules."""
+        replanned = 0
+        while True:
+            async with self._database.transaction() as conn:
+                found = await firing.claim_planned_ahead(
+                    conn, planned_after=now + CLOCK_STEP, limit=BATCH
+                )
+                if not found:
+                    break
+                batch = await self._set_aside_invalid(conn, found, partial(self._replan, now=now))
+                replanned += len(batch.planned)
+        if replanned:
+            log.warning(
+                "schedules_replanned",
+                count=replanned,
+                hint="a scheduler's clock was ahead; `rota doctor` compares clocks",
+            )
+        return replanned
+
+    async def _replan(
+        self, conn: Connection, found: Sequence[Schedule], *, now: datetime
+    ) -> _Batch:
+        """Plan schedules from where the clock went wrong, as if it had not."""
+        batch = _Batch()
+        since = await firing.delete_ahead(conn, [schedule.id for schedule in found], now)
+        for schedule in found:
+            try:
+                after = min(now, since.get(schedule.id, now) - _TICK)
+                if schedule.plan_from < now + _DAY:  # else it was set by that clock too
+                    after = max(after, schedule.plan_from)
+                following = next_fire(schedule, schedule.timing.rule(), after)
+            except Exception as error:  # noqa: BLE001  as in _set_aside_invalid
+                batch.invalid.append((schedule, error))
+                continue
+            if schedule.runs_left == 0:
+                following = None
+            batch.planned.append(Planned(schedule.id, following))
+        await firing.set_next_fires(conn, batch.planned, now)
+        return batch
 
     async def _pause(
         self,

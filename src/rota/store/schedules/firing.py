@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.schedules.firing import NextFire, PassedFires
@@ -33,13 +34,15 @@ class Fire:
 class Outlook:
     """The earliest fire of all schedules, and what else is to do.
 
-    `unplanned`: there are schedules to plan. `runs_waiting`: a run waits whose time has come.
+    `unplanned`: there are schedules to plan. `planned_ahead`: some are to be planned anew, because
+    the clock that did was ahead. `runs_waiting`: a run waits whose time has come.
     `next_run_in`: seconds until the time of the next one that waits for its time. `incident`:
     missed fires have not been told, or not recovered from.
     """
 
     next_fire_at: datetime | None
     unplanned: bool
+    planned_ahead: bool
     runs_waiting: bool
     next_run_in: float | None
     incident: bool
@@ -80,9 +83,39 @@ async def claim_due(
     )
 
 
-async def outlook(conn: Connection) -> Outlook:
-    """Return what a scheduler has to look forward to, in one statement."""
-    return await one(conn, "schedules/scheduler_outlook", Outlook)
+async def claim_planned_ahead(
+    conn: Connection, *, planned_after: datetime, limit: int
+) -> tuple[Schedule | UnreadableRow, ...]:
+    """Lock active schedules that were planned by a clock past this time; others skip them."""
+    return await each(
+        conn,
+        "schedules/claim_planned_ahead",
+        schedule_from_row,
+        planned_after=planned_after,
+        limit=limit,
+    )
+
+
+async def delete_ahead(
+    conn: Connection, schedule_ids: Sequence[ScheduleId], now: datetime
+) -> dict[ScheduleId, datetime]:
+    """Take back what was written of fire times past `now`; returns the first of each schedule."""
+    rows = await many(
+        conn,
+        "schedules/delete_ahead",
+        itemgetter("schedule_id", "fire_time"),
+        schedule_ids=schedule_ids,
+        now=now,
+    )
+    return dict(rows)
+
+
+async def outlook(conn: Connection, *, planned_after: datetime) -> Outlook:
+    """Return what a scheduler has to look forward to, in one statement.
+
+    `planned_after`: what was planned by a clock past this time was planned by a wrong one.
+    """
+    return await one(conn, "schedules/scheduler_outlook", Outlook, planned_after=planned_after)
 
 
 async def set_next_fires(conn: Connection, plans: Sequence[Planned], now: datetime) -> None:

@@ -4,6 +4,8 @@ SELECT (SELECT min(next_fire_at) FROM public.agent_schedules
         WHERE is_active AND next_fire_at IS NOT NULL) AS next_fire_at,
        EXISTS (SELECT FROM public.agent_schedules
                WHERE is_active AND next_fire_at IS NULL AND completed_at IS NULL) AS unplanned,
+       EXISTS (SELECT FROM public.agent_schedules
+               WHERE is_active AND planned_at > %(planned_after)s) AS planned_ahead,
        EXISTS (SELECT FROM public.agent_runs
                WHERE status = 'waiting' AND (not_before IS NULL OR not_before <= now()))
            AS runs_waiting,
