@@ -1402,6 +1402,16 @@ CREATE TABLE rota.quota_locks (
 );
 
 
+-- Stalling: supabase/migrations/20261130000005_stalling.sql
+
+-- What one process does at a time. Rows, not advisory locks: those anybody may take who can
+-- connect.
+CREATE TABLE rota.locks (
+    name text NOT NULL,
+    CONSTRAINT locks_pkey PRIMARY KEY (name)
+);
+
+
 -- Functions
 
 -- Locks a table down to the backend, and the sequences of its columns; what a person may do is

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from rota.domain.ids import UserId
 from rota.domain.runs.priority import REBASE_ABOVE, job_priority
 from rota.engine.queue import enqueue
 from rota.store.database import Connection
@@ -18,12 +19,16 @@ Nobody stands behind a herd for it: whoever has no run queued has one let in all
 queue itself is in fair order. It is also the most that one admission lets in.
 """
 
+MOST_LOCKED: Final = 100
+"""People that one admission leaves out whose runs somebody has locked; the next one sees anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What an admission did.
 
-    `runs_waiting`: runs are left that lack nothing but room in the queue. `ran_low`: less than half
+    `runs_waiting`: runs are left that lack nothing but room in the queue, or that somebody's lock
+    keeps back. `ran_low`: less than half
     of what may be queued was found in it. `locked`: another scheduler is admitting, and nothing was
     done.
     """
@@ -41,9 +46,13 @@ async def admit(conn: Connection, *, ahead: int = AHEAD) -> Admission:
     found = await rows.admit_runs(conn, ahead=ahead)
     admitted = list(found.admitted)
     ran_low = 2 * found.places > ahead
-    # Those who were passed over may fit now that it is known who was let in.
-    while found.admitted and len(found.admitted) < found.places and _are_left(found):
-        found = await rows.admit_runs(conn, ahead=ahead)
+    without: set[UserId] = set()
+    # Those who were passed over may fit now that it is known who was let in, and who is left out.
+    while len(without) < MOST_LOCKED and (
+        found.locked or (found.admitted and len(found.admitted) < found.places and _are_left(found))
+    ):
+        without.update(found.locked)
+        found = await rows.admit_runs(conn, ahead=ahead, without=without)
         admitted += found.admitted
     # A run that parked goes on while the job that parked it may still be there, about to be logged
     # as done, or to be given to another worker: neither is this one.
@@ -52,7 +61,7 @@ async def admit(conn: Connection, *, ahead: int = AHEAD) -> Admission:
     await _enqueue(conn, admitted)
     if any((run.start_tag or 0) > REBASE_ABOVE for run in admitted):
         await rows.rebase_start_tags(conn, above=REBASE_ABOVE)
-    waiting = found.lack_room or (bool(found.admitted) and found.passed_over)
+    waiting = found.lack_room or (bool(found.admitted) and found.passed_over) or bool(without)
     return Admission(len(admitted), waiting, ran_low)
 
 

@@ -70,7 +70,14 @@ async def enqueue(conn: Connection, runs: Sequence[tuple[RunId, int]]) -> None:
 
 
 class HandedOverError(Exception):
-    """Raised by a handler that stopped on purpose: the job goes back to the queue."""
+    """Raised by a handler that stopped on purpose: the job goes back to the queue.
+
+    It is taken again at once, or after `delay`.
+    """
+
+    def __init__(self, delay: timedelta = timedelta(0)) -> None:
+        super().__init__("handed over")
+        self.delay = delay
 
 
 Handler = Callable[[RunId], Awaitable[None]]
@@ -109,7 +116,7 @@ class QueueWorker:
                     await handler(RunId(UUID((job.payload or b"").decode())))
                 except HandedOverError as error:
                     await self._raise(job)
-                    raise RetryRequested(reason="handed over") from error
+                    raise RetryRequested(error.delay, reason="handed over") from error
 
             # PgQueuer notifies itself at start to see whether it hears. Its LISTEN goes by another
             # connection than its NOTIFY and may come second; then it waits in vain for ten seconds.

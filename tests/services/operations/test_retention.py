@@ -484,7 +484,7 @@ async def test_interrupted_pruning_keeps_what_it_did_and_the_next_goes_on(
     run = await old_run(workshop, LONG_AGO)
     await notification(workshop, DAY, run_id=run)  # the key has to reach it when the run goes
     async with await psycopg.AsyncConnection.connect(owner_url) as other:
-        await other.execute("SELECT FROM notifications FOR UPDATE")
+        await other.execute("SELECT FROM agent_execution_results FOR UPDATE")
         pruning = asyncio.create_task(retention.prune(NOW))
         await waits_for_a_lock(workshop.owner)
         pruning.cancel()

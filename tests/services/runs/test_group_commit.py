@@ -373,7 +373,11 @@ async def test_schedule_deleted_while_its_run_is_stored_loses_no_result(workshop
     runs = [await make_run(workshop, schedule_id=s.id) for s in schedules]
 
     async def delete(schedule):
-        await asyncio.sleep(0.01)
+        async def begun():  # one that waits is cancelled with its schedule
+            found = await workshop.rows("agent_runs")
+            return all(row["status"] != "waiting" for row in found)
+
+        await until(begun)
         await workshop.owner.execute("DELETE FROM agent_schedules WHERE id = %s", [schedule.id])
 
     outcomes = await asyncio.gather(

@@ -132,3 +132,11 @@ class Claim:
 
 class FencedError(RotaError):
     """Another attempt has taken the run; this one must stop and may write nothing more."""
+
+
+class RowsLockedError(RotaError):
+    """Somebody holds a lock on the run, or on its schedule: it is to be tried again later."""
+
+    def __init__(self) -> None:
+        """Say who can only be it: nobody else reaches these rows for long."""
+        super().__init__("A session of its owner's holds a lock on the run, or on its schedule.")

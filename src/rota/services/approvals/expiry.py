@@ -60,6 +60,8 @@ class ApprovalExpiry:
 
     async def _expire(self, run_id: RunId | None) -> int:
         async with self._database.transaction() as conn:
+            if run_id is not None and not await rows.lock_run(conn, run_id):
+                return 0  # its owner holds it, and decides perhaps
             expired = await rows.expire(conn, run_id)
             if run_id is not None:
                 await rows.resume(conn, run_id)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Literal
 
 import structlog
 
 from rota.domain.errors import RotaError, SuspendedError, UnavailableError
 from rota.domain.ids import RunId
-from rota.domain.runs.run import FencedError, Outcome, Run
+from rota.domain.runs.run import FencedError, Outcome, RowsLockedError, Run
 from rota.domain.schedules.schedule import Schedule
 from rota.engine.agent_loop import CANCEL_GRACE, Work
 from rota.engine.queue import HandedOverError, QueueWorker
@@ -37,6 +38,9 @@ CANCEL_CHECK_EVERY: Final = 1.0
 
 CANCELLED_WITHIN: Final = 0.75
 """Seconds that a cancelled run has to store what it has; then another attempt does it."""
+
+LOCKED_FOR: Final = timedelta(seconds=30)
+"""How long a run goes back to the queue whose rows somebody keeps locked."""
 
 log = structlog.get_logger(__name__)
 
@@ -121,6 +125,9 @@ class BackgroundTaskService:
         self._under_way[run_id] = entry
         try:
             await entry.work.done
+        except RowsLockedError as error:
+            log.warning("run_kept_back", run_id=str(run_id), reason=error.message)
+            raise HandedOverError(LOCKED_FOR) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if entry.stopped is None and (task is None or task.cancelling()):
@@ -170,7 +177,7 @@ class BackgroundTaskService:
             log.warning("run_fenced", run_id=str(run_id))
         except SuspendedError:
             return  # its owner decides how it goes on
-        except UnavailableError:  # its job is lost, and is made anew
+        except (UnavailableError, RowsLockedError):  # its job is lost and made anew, or comes back
             raise
         except Exception as error:  # noqa: BLE001  whatever its rows hold, it ends here: nothing takes it again and again
             await execution.set_aside(run_id, error, taken.claim.token if taken else None)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
 from functools import partial
 from typing import Final, Generic, TypeVar
 
 from rota.domain.errors import LostTransactionError, UnavailableError
+from rota.domain.runs.run import RowsLockedError
 from rota.store.database import despite_deadlocks
 
 T = TypeVar("T")
@@ -23,29 +25,46 @@ BATCH_WAIT: Final = 0.005
 """Seconds that an item waits for others to join it, where others are under way at all."""
 
 
+class Locked(Enum):
+    """What the work says of an item whose rows somebody else has locked: nothing of it is done."""
+
+    LOCKED = "locked"
+
+
+SHORTEST_ASIDE: Final = 0.05
+LONGEST_ASIDE: Final = 1.0
+"""Seconds until a locked item is tried again: at first, and at most."""
+
+
 class Batcher(Generic[T, R]):
     """Hands items to `work` in batches and each caller its own item's outcome.
 
     One batch is at work at a time; what comes meanwhile is the next one. `more_to_come` says
     whether it is worth waiting for others. A batch that fails is done again item by item, so that
-    one that cannot be done fails alone. A caller that is cancelled takes nothing back: its item is
-    done all the same, unless `drop_cancelled` and its batch has not begun.
+    one that cannot be done fails alone. One that is locked is set aside and tried again, and no
+    other waits for it; after `patience` seconds (None: for ever) it fails with RowsLockedError. A
+    caller that is cancelled takes nothing back: its item is done all the same, unless it is set
+    aside, or `drop_cancelled` and its batch has not begun.
     """
 
     def __init__(
         self,
-        work: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        work: Callable[[Sequence[T]], Awaitable[Sequence[R | Locked]]],
         *,
         size: int = BATCH_SIZE,
         wait: float = BATCH_WAIT,
         more_to_come: Callable[[int], bool] = lambda _waiting: True,
         drop_cancelled: bool = False,
+        patience: float | None = None,
     ) -> None:
         self._work = work
         self._size = size
         self._wait = wait
         self._more_to_come = more_to_come
         self._drop_cancelled = drop_cancelled
+        self._patience = patience
+        self._aside: set[asyncio.Future[R]] = set()
+        self._waited: dict[asyncio.Future[R], float] = {}  # of those that were aside, seconds
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._full = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
@@ -53,12 +72,15 @@ class Batcher(Generic[T, R]):
     async def submit(self, item: T) -> R:
         """Do an item in some batch; returns its outcome, raises its error."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        self._begin((item, future))
+        return await future
+
+    def _begin(self, one: tuple[T, asyncio.Future[R]]) -> None:
+        self._waiting.append(one)
         if self._worker is None:
             self._worker = asyncio.create_task(self._drain())
         elif len(self._waiting) >= self._size or not self._more_to_come(len(self._waiting)):
             self._full.set()
-        return await future
 
     async def _drain(self) -> None:
         """Do batches until nothing waits."""
@@ -91,7 +113,7 @@ class Batcher(Generic[T, R]):
             elif error is not None:
                 _fail(batch[0], error)
         finally:
-            _give_up(batch)
+            _give_up([one for one in batch if one[1] not in self._aside])
 
     async def _try(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> Exception | None:
         """Do a batch; returns what went wrong."""
@@ -99,12 +121,39 @@ class Batcher(Generic[T, R]):
             outcomes = await self._done([item for item, _ in batch])
         except Exception as error:  # noqa: BLE001  handed to the callers, one by one
             return error
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
-            if not future.done():
-                future.set_result(outcome)
+        for one, outcome in zip(batch, outcomes, strict=True):
+            if one[1].done():
+                continue
+            if isinstance(outcome, Locked):
+                self._set_aside(one)
+            else:
+                one[1].set_result(outcome)
         return None
 
-    async def _done(self, items: Sequence[T]) -> Sequence[R]:
+    def _set_aside(self, one: tuple[T, asyncio.Future[R]]) -> None:
+        """Try an item again after a pause that doubles, until the patience is over."""
+        future = one[1]
+        waited = self._waited.get(future, 0.0)
+        if self._patience is not None and waited >= self._patience:
+            future.set_exception(RowsLockedError())
+            return
+        if future not in self._waited:
+            future.add_done_callback(self._forget)
+        pause = min(LONGEST_ASIDE, max(SHORTEST_ASIDE, waited))
+        self._waited[future] = waited + pause
+        self._aside.add(future)
+        asyncio.get_running_loop().call_later(pause, self._try_again, one)
+
+    def _try_again(self, one: tuple[T, asyncio.Future[R]]) -> None:
+        if one[1] in self._aside:  # its caller still waits for it
+            self._aside.discard(one[1])
+            self._begin(one)
+
+    def _forget(self, future: asyncio.Future[R]) -> None:
+        self._aside.discard(future)
+        self._waited.pop(future, None)
+
+    async def _done(self, items: Sequence[T]) -> Sequence[R | Locked]:
         try:
             outcomes = await despite_deadlocks(partial(self._work, items))
         except asyncio.CancelledError as error:

@@ -18,10 +18,11 @@ import structlog
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.run import Claim, FencedError, Run
 from rota.domain.runs.steps import Step, StepKey
-from rota.services.runs.batches import BATCH_SIZE, Batcher
+from rota.services.runs.batches import BATCH_SIZE, Batcher, Locked
 from rota.store.database import Database
 from rota.store.runs import journals as rows
 from rota.store.runs.journals import AuditRow, JournalRows, UsageRow
+from rota.store.runs.rows import list_held
 
 FLUSH_AFTER: Final = 0.1
 """Seconds that a finished step may wait for others to be written with."""
@@ -84,6 +85,10 @@ class WriteBuffer:
     async def settle(self) -> None:
         """Write nothing more by itself: what is left is taken, and written with the result."""
         await self._writer.settle(self)
+
+    def reopen(self) -> None:
+        """Write by itself again: its result could not be stored."""
+        self._writer.reopen(self)
 
     def close(self) -> None:
         """Write nothing more; what is not written by now stays unwritten."""
@@ -160,6 +165,10 @@ class JournalWriter:
             # What fails here was given back: it is for the result's transaction to say so.
             await asyncio.gather(self._batches.submit(buffer), return_exceptions=True)
 
+    def reopen(self, buffer: WriteBuffer) -> None:
+        """Write for this one again."""
+        self._settled.discard(buffer)
+
     def forget(self, buffer: WriteBuffer) -> None:
         """Leave what this one has collected unwritten."""
         self._dirty.pop(buffer, None)
@@ -185,8 +194,8 @@ class JournalWriter:
             log.warning("journal_flush_failed", run_id=str(buffer.run.id), error=str(error))
             self.soon(buffer)
 
-    async def _write_all(self, buffers: Sequence[WriteBuffer]) -> Sequence[bool]:
-        """Write; returns of each whether its attempt still holds its run."""
+    async def _write_all(self, buffers: Sequence[WriteBuffer]) -> Sequence[bool | Locked]:
+        """Write; returns of each whether its attempt still holds its run, or LOCKED."""
         taken = {
             buffer: buffer.take()
             for buffer in dict.fromkeys(buffers)
@@ -198,14 +207,20 @@ class JournalWriter:
         try:
             async with self._database.connection() as conn:  # one statement: a transaction
                 written = await rows.write_journals(conn, list(taken.values()))
+                missing = [b.claim for b in taken if b.run.id not in written.held]
+                locked = await list_held(conn, missing) if missing else frozenset()
         except BaseException:
             for buffer, journal in taken.items():
                 buffer.give_back(journal)
             raise
         finally:
             self._writing = set()
-        for buffer in taken:
-            if buffer.run.id not in written.held:
+        for buffer, journal in taken.items():
+            if buffer.run.id in locked:
+                buffer.give_back(journal)
+            elif buffer.run.id not in written.held:
                 buffer.is_lost = True  # also for who waits for a later batch, with nothing to write
             buffer.counted(written.days)
-        return [not buffer.is_lost for buffer in buffers]
+        return [
+            Locked.LOCKED if buffer.run.id in locked else not buffer.is_lost for buffer in buffers
+        ]

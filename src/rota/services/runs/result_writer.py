@@ -1,14 +1,15 @@
 """Stores how runs ended: journal, result, end of the run and notifications, in batches.
 
 Everything of a run commits together, or nothing. Twenty runs share a transaction, or as many as end
-within five milliseconds; one that cannot be stored fails alone.
+within five milliseconds; one that cannot be stored fails alone, and one whose rows its owner keeps
+locked is set aside. Locks are taken on schedules first, then on runs, as everywhere.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -23,7 +24,7 @@ from rota.domain.runs.run import FencedError, Outcome, ResultStatus, Trigger
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
 from rota.security.secrets.redaction import redact_error
 from rota.services.notifications.service import NotificationService, draft
-from rota.services.runs.batches import BATCH_SIZE, BATCH_WAIT, Batcher
+from rota.services.runs.batches import BATCH_SIZE, BATCH_WAIT, Batcher, Locked
 from rota.services.runs.endings import Ending, metadata_of, notices_of
 from rota.services.runs.intake import TakenRun
 from rota.services.runs.journal_writer import WriteBuffer
@@ -34,6 +35,7 @@ from rota.store.runs import results as result_rows
 from rota.store.runs import rows as run_rows
 from rota.store.runs.journals import JournalRows
 from rota.store.schedules import rows as schedule_rows
+from rota.store.schedules.rows import ResultLocks
 
 PAUSED: Final = "The schedule is paused until then: `rota schedules resume {}` starts it again."
 
@@ -59,6 +61,9 @@ class FinishedAttempt:
     duration_ms: int
 
 
+PATIENCE: Final = 30.0
+"""Seconds that a result is kept back by a lock; then its run makes room for others."""
+
 Left = Mapping[FinishedAttempt, JournalRows]
 """What each attempt has collected and not written yet."""
 
@@ -79,23 +84,31 @@ class ResultWriter:
         self._notifications = notifications
         self._clock = clock
         self._batches = Batcher[FinishedAttempt, Outcome](
-            self._store_all, size=batch_size, wait=BATCH_WAIT, more_to_come=more_to_come
+            self._store_all,
+            size=batch_size,
+            wait=BATCH_WAIT,
+            more_to_come=more_to_come,
+            patience=PATIENCE,
         )
 
     async def store(self, attempt: FinishedAttempt) -> Outcome:
-        """Store one run, with others; raises FencedError if its attempt no longer holds it."""
+        """Store one run, with others; raises FencedError if its attempt no longer holds it.
+
+        Raises RowsLockedError where another session keeps the run or its schedule locked.
+        """
         return await self._batches.submit(attempt)
 
-    async def _store_all(self, batch: Sequence[FinishedAttempt]) -> list[Outcome]:
+    async def _store_all(self, batch: Sequence[FinishedAttempt]) -> list[Outcome | Locked]:
         await asyncio.gather(*(attempt.buffer.settle() for attempt in batch))
         left = {attempt: attempt.buffer.take() for attempt in batch}
+        outcomes: Mapping[FinishedAttempt, Outcome] = {}
         try:
-            outcomes = await self._store(batch, left)
-        except BaseException:
+            outcomes = await self._store(left)
+        finally:
             for attempt, journal in left.items():
-                attempt.buffer.give_back(journal)
-            raise
-        for outcome in outcomes:
+                if attempt not in outcomes:
+                    attempt.buffer.give_back(journal)
+        for outcome in outcomes.values():
             log.info(
                 "run_finished",
                 run_id=str(outcome.run_id),
@@ -104,40 +117,45 @@ class ResultWriter:
                 attempt=outcome.metadata["attempt"],
                 duration_ms=outcome.duration_ms,
             )
-        return outcomes
+        return [outcomes.get(attempt, Locked.LOCKED) for attempt in batch]
 
-    async def _store(self, batch: Sequence[FinishedAttempt], left: Left) -> list[Outcome]:
-        """Store a batch; only where notifications fail is a savepoint for each worth its price."""
+    async def _store(self, left: Left) -> dict[FinishedAttempt, Outcome]:
+        """Store what nobody has locked; where notifications fail, with a savepoint for each."""
         try:
             async with self._database.transaction() as conn:
-                outcomes, notices = await self._write(conn, batch, left)
+                stored = await self._write(conn, left)
                 try:
-                    await self._notifications.write(conn, [n for own in notices for n in own])
+                    notices = [notice for _, own in stored.values() for notice in own]
+                    await self._notifications.write(conn, notices)
                 except Exception as error:
                     text = redact_error(error, 500)
-                    log.warning("notifications_failed", count=len(batch), error=text)
+                    log.warning("notifications_failed", count=len(stored), error=text)
                     raise _UntoldError from error
-                return outcomes
+                return {attempt: outcome for attempt, (outcome, _) in stored.items()}
         except _UntoldError:
             pass
         async with self._database.transaction() as conn:
-            outcomes, notices = await self._write(conn, batch, left)
-            return [
-                await self._notify_alone(conn, outcome, own)
-                for outcome, own in zip(outcomes, notices, strict=True)
-            ]
+            return {
+                attempt: await self._notify_alone(conn, outcome, own)
+                for attempt, (outcome, own) in (await self._write(conn, left)).items()
+            }
 
     async def _write(
-        self, conn: Connection, batch: Sequence[FinishedAttempt], left: Left
-    ) -> tuple[list[Outcome], list[list[NewNotification]]]:
-        """Write all but the notifications; returns these with the outcomes."""
-        # Schedules' rows before runs', as schedulers lock them, and each kind in one order.
+        self, conn: Connection, left: Left
+    ) -> dict[FinishedAttempt, tuple[Outcome, list[NewNotification]]]:
+        """Write what nobody has locked, but not the notifications; returns these, and outcomes."""
+        locks = await self._lock_schedules(conn, left)
+        batch = [a for a in left if a.taken.run.schedule_id not in locks.locked]
+        journals = [replace(left[attempt], snapshot=None) for attempt in batch]
+        held = (await journal_rows.write_journals(conn, journals)).held
+        if missing := [a.taken.claim for a in batch if a.taken.run.id not in held]:
+            if len(await run_rows.list_held(conn, missing)) < len(missing):
+                raise FencedError("Another attempt has taken this run.")
+            batch = [attempt for attempt in batch if attempt.taken.run.id in held]
+        if not batch:
+            return {}
         ordered = sorted(batch, key=lambda attempt: str(attempt.taken.run.schedule_id))
-        pauses = {attempt: await self._pause(conn, attempt) for attempt in ordered}
-        journals = [replace(journal, snapshot=None) for journal in left.values()]
-        written = await journal_rows.write_journals(conn, journals)
-        if len(written.held) < len(batch):
-            raise FencedError("Another attempt has taken this run.")
+        pauses = {attempt: await self._pause(conn, attempt, locks) for attempt in ordered}
         drafts = [await self._outcome(conn, attempt) for attempt in batch]
         ends = [
             (attempt.taken.claim.token, draft, left[attempt].snapshot)
@@ -164,7 +182,26 @@ class ResultWriter:
             ]
             for attempt, outcome in zip(batch, outcomes, strict=True)
         ]
-        return outcomes, notices
+        return dict(zip(batch, zip(outcomes, notices, strict=True), strict=True))
+
+    async def _lock_schedules(
+        self, conn: Connection, attempts: Iterable[FinishedAttempt]
+    ) -> ResultLocks:
+        schedules, failing, recovering = set(), set(), set()
+        for attempt in attempts:
+            schedule_id = attempt.taken.run.schedule_id
+            if schedule_id is None:
+                continue
+            schedules.add(schedule_id)
+            if attempt.ending.pause_note is not None or (_counts(attempt) and _failed(attempt)):
+                failing.add(schedule_id)
+            elif _counts(attempt):
+                recovering.add(schedule_id)
+        if not schedules:
+            return ResultLocks(frozenset(), frozenset())
+        return await schedule_rows.lock_for_results(
+            conn, schedules, failing=failing, recovering=recovering
+        )
 
     async def _outcome(self, conn: Connection, attempt: FinishedAttempt) -> Outcome:
         """Return the outcome to store; a retry of the run is written, where it is to be retried."""
@@ -213,17 +250,19 @@ class ResultWriter:
             "retry_run_id": str(retry_id),
         }
 
-    async def _pause(self, conn: Connection, attempt: FinishedAttempt) -> list[NewNotification]:
+    async def _pause(
+        self, conn: Connection, attempt: FinishedAttempt, locks: ResultLocks
+    ) -> list[NewNotification]:
         """Pause the schedule if this ending asks for it; returns what its owner is yet to hear."""
         schedule, ending = attempt.taken.schedule, attempt.ending
-        if schedule is None:
+        if schedule is None or schedule.id not in locks.changed:
             return []
         if ending.pause_note is not None:
             await schedule_rows.pause(conn, schedule.id, ending.pause_note)
             return []
-        if schedule.policy.pause_after_failures is None or not _counts(attempt):
+        if not _counts(attempt):
             return []
-        failed = ending.status is ResultStatus.ERROR and "cancelled" not in ending.extra
+        failed = _failed(attempt)
         counted = await schedule_rows.count_failure(conn, schedule.id, failed=failed)
         if not failed or counted is None or counted[0] < counted[1]:
             return []
@@ -258,9 +297,15 @@ class _UntoldError(Exception):
     """Notifications could not be written."""
 
 
+def _failed(attempt: FinishedAttempt) -> bool:
+    return attempt.ending.status is ResultStatus.ERROR and "cancelled" not in attempt.ending.extra
+
+
 def _counts(attempt: FinishedAttempt) -> bool:
     """Return whether a run counts towards its schedule's failures in a row: once per fire."""
-    run = attempt.taken.run
+    run, schedule = attempt.taken.run, attempt.taken.schedule
+    if schedule is None or schedule.policy.pause_after_failures is None:
+        return False
     by_person = run.trigger is Trigger.RETRY and run.fire_time is None
     if run.trigger not in _COUNTED or by_person:
         return False

@@ -22,7 +22,7 @@ from rota.domain.errors import (
 )
 from rota.domain.ids import FencingToken, ResultId, RunId, UserId
 from rota.domain.notifications.notification import Category
-from rota.domain.runs.run import FencedError, Outcome, ResultStatus, Run
+from rota.domain.runs.run import FencedError, Outcome, ResultStatus, RowsLockedError, Run
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.text.storable import cut, storable_text
 from rota.domain.text.zones import zone_shown
@@ -73,7 +73,8 @@ class ScheduledExecutionService:
         hold on it, where the caller has taken it already. A run that is over already is not
         repeated: its stored outcome is returned. Agent failures are outcomes, not exceptions;
         raises SuspendedError when the run parks for a decision, FencedError when another attempt
-        has taken the run, and UnavailableError when the database is gone.
+        has taken the run, UnavailableError when the database is gone, and RowsLockedError when
+        somebody keeps the run or its schedule locked: a later attempt stores what is journalled.
         """
         if run is None:
             return await self._execute(await self._intake.take_new(schedule))
@@ -166,9 +167,14 @@ class ScheduledExecutionService:
                 await self._suspend(buffer)
                 raise
             duration_ms = round((time.perf_counter() - started) * 1000)
-            return await self._writer.store(
-                FinishedAttempt(taken, buffer, attempt.options, ending, duration_ms)
-            )
+            try:
+                return await self._writer.store(
+                    FinishedAttempt(taken, buffer, attempt.options, ending, duration_ms)
+                )
+            except RowsLockedError:
+                buffer.reopen()
+                await self._hand_over(buffer)
+                raise
         finally:
             self._under_way -= 1
             buffer.close()

@@ -179,7 +179,8 @@ class Scheduler:
                 batches.append(batch)
                 if batch.fires:
                     admitted += (await admit(conn, ahead=self._ahead)).count
-            if len(due) < BATCH and batch.is_whole:  # others have what is left
+            is_idle = not (batch.planned or batch.invalid)  # all of them are locked
+            if (len(due) < BATCH and batch.is_whole) or is_idle:  # others have what is left
                 break
         return batches, admitted
 
@@ -225,7 +226,10 @@ class Scheduler:
                 continue
             plans.append((schedule, plan))
         overlaps = await _judge_overlaps(conn, plans)
+        locked = await _find_locked(conn, overlaps)
         for schedule, plan in plans:
+            if schedule.id in locked:  # it stays due, for as long as its owner holds a run of it
+                continue
             overlap = overlaps.get(schedule.id, Overlap())
             started = await self._start_runs(conn, schedule, plan, overlap, batch)
             batch.passed += [(schedule, item) for item in plan.passed]
@@ -481,3 +485,15 @@ async def _judge_overlaps(
         if len(plan.fires) == 1 and schedule.policy.overlap is not OverlapPolicy.ALLOW_ALL
     }
     return await firing.judge_overlaps(conn, policies) if policies else {}
+
+
+async def _find_locked(
+    conn: Connection, overlaps: Mapping[ScheduleId, Overlap]
+) -> frozenset[ScheduleId]:
+    """Return the schedules that have a run to cancel which another session has locked."""
+    cancelling = [
+        schedule_id
+        for schedule_id, overlap in overlaps.items()
+        if overlap.decision is OverlapDecision.CANCEL_AND_RUN
+    ]
+    return await firing.lock_runs(conn, cancelling) if cancelling else frozenset()

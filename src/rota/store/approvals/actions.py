@@ -341,10 +341,13 @@ async def list_runs_with_expired(conn: Connection, *, limit: int) -> tuple[RunId
     )
 
 
+async def lock_run(conn: Connection, run_id: RunId) -> bool:
+    """Lock a run's row; False while somebody else has it."""
+    return await has_effect(conn, "approvals/lock_run", run_id=run_id)
+
+
 async def expire(conn: Connection, run_id: RunId | None) -> tuple[PendingAction, ...]:
-    """Expire and record the actions of a run whose time is over; its row is locked first."""
-    if run_id is not None:
-        await execute(conn, "approvals/lock_run", run_id=run_id)
+    """Expire and record the actions of a run whose time is over; the caller has locked its row."""
     return await many(conn, "approvals/expire_actions", PendingAction, run_id=run_id)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from rota.domain.ids import RunId
+from rota.domain.ids import RunId, UserId
 from rota.store.database import Connection
 from rota.store.reading import read
 from rota.store.statements import Row, execute, many, value
@@ -29,13 +29,15 @@ class Round:
     """What one round of admission did.
 
     `places`: runs that the queue had room for before it. `lack_room`: runs wait that lack nothing
-    but room. `passed_over`: runs were left because of a limit, or of those before them.
+    but room. `passed_over`: runs were left because of a limit, or of those before them. `locked`:
+    people of whom a run was left because somebody has it locked.
     """
 
     admitted: tuple[QueuedRun, ...]
     places: int
     lack_room: bool
     passed_over: bool
+    locked: tuple[UserId, ...]
 
 
 async def lock(conn: Connection) -> bool:
@@ -43,13 +45,13 @@ async def lock(conn: Connection) -> bool:
     return await value(conn, "runs/lock_admission", bool)
 
 
-async def admit_runs(conn: Connection, *, ahead: int) -> Round:
+async def admit_runs(conn: Connection, *, ahead: int, without: Collection[UserId] = ()) -> Round:
     """Queue waiting runs that no limit keeps back, in fair order, under the lock of admission.
 
     Until `ahead` are queued and not yet running; beyond that, one of everybody who has none queued.
-    The caller enqueues them in the same transaction.
+    No runs of the people `without`. The caller enqueues them in the same transaction.
     """
-    rows = await many(conn, "runs/admit_runs", Row, ahead=ahead)
+    rows = await many(conn, "runs/admit_runs", Row, ahead=ahead, without=without)
     admitted = [read(QueuedRun, row) for row in rows if row["run_id"] is not None]
     return read(Round, {**rows[0], "admitted": admitted})
 

@@ -69,6 +69,23 @@ async def hold_run(
     return await one_or_none(conn, "runs/hold_run", HeldRun, run_id=run_id, token=token)
 
 
+async def list_to_claim(conn: Connection, run_ids: Sequence[RunId]) -> tuple[RunId, ...]:
+    """Return those of these runs that are not over, and not parked."""
+    return await values(conn, "runs/list_runs_to_claim", RunId, run_ids=run_ids)
+
+
+async def list_held(conn: Connection, claims: Sequence[Claim]) -> frozenset[RunId]:
+    """Return the runs of these claims that their attempts still hold, whoever has them locked."""
+    found = await values(
+        conn,
+        "runs/list_held_runs",
+        RunId,
+        run_ids=[claim.run_id for claim in claims],
+        tokens=[claim.token for claim in claims],
+    )
+    return frozenset(found)
+
+
 async def count_hand_over(conn: Connection, claim: Claim) -> None:
     """Count an attempt that stopped so that another worker goes on, if it still holds its run."""
     await execute(conn, "runs/count_hand_over", run_id=claim.run_id, token=claim.token)

@@ -15,7 +15,7 @@ from rota.store.database import Connection
 from rota.store.reading import read
 from rota.store.records import columns_of, records, row_of
 from rota.store.schedules.rows import schedule_from_row
-from rota.store.statements import each, execute, has_effect, many, one, value
+from rota.store.statements import each, execute, has_effect, many, one, value, values
 from rota.store.unreadable import UnreadableRow
 
 
@@ -160,6 +160,14 @@ async def judge_overlaps(
         policies=policies.values(),
     )
     return dict(rows)
+
+
+async def lock_runs(conn: Connection, schedule_ids: Sequence[ScheduleId]) -> frozenset[ScheduleId]:
+    """Lock the unfinished runs of schedules; returns those schedules of which another has one."""
+    found = await values(
+        conn, "schedules/list_schedules_with_locked_runs", ScheduleId, schedule_ids=schedule_ids
+    )
+    return frozenset(found)
 
 
 async def cancel_runs(conn: Connection, schedule_id: ScheduleId, reason: str) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
@@ -16,6 +17,14 @@ from rota.store.records import columns_of
 from rota.store.statements import Row, execute, has_effect, many, one_or_none, value, values
 
 
+@dataclass(frozen=True, slots=True)
+class ResultLocks:
+    """Schedules that another session has locked, and those that this transaction may change."""
+
+    locked: frozenset[ScheduleId]
+    changed: frozenset[ScheduleId]
+
+
 async def pause(conn: Connection, schedule_id: ScheduleId, note: str) -> bool:
     """Pause an active schedule; False if it is paused or gone."""
     return await has_effect(conn, "schedules/pause_schedule", schedule_id=schedule_id, note=note)
@@ -24,6 +33,31 @@ async def pause(conn: Connection, schedule_id: ScheduleId, note: str) -> bool:
 async def pause_of_run(conn: Connection, run_id: RunId, note: str) -> bool:
     """Pause the active schedule of a run; False if there is none."""
     return await has_effect(conn, "schedules/pause_schedule_of_run", run_id=run_id, note=note)
+
+
+async def lock_for_results(
+    conn: Connection,
+    schedule_ids: Collection[ScheduleId],
+    *,
+    failing: Collection[ScheduleId],
+    recovering: Collection[ScheduleId],
+) -> ResultLocks:
+    """Lock what results of these schedules touch of them, passing over what others have locked.
+
+    Of `failing` a failure is counted, or they are paused; of `recovering` the count begins anew.
+    """
+    rows = await many(
+        conn,
+        "schedules/lock_schedules_of_results",
+        Row,
+        schedule_ids=schedule_ids,
+        failing=failing,
+        recovering=recovering,
+    )
+    return ResultLocks(
+        locked=frozenset(row["id"] for row in rows if not row["is_free"]),
+        changed=frozenset(row["id"] for row in rows if row["is_changed"]),
+    )
 
 
 async def count_failure(

@@ -1,5 +1,11 @@
 -- Of runs that waited for them and are over: what was not begun does not run any more, and of what
 -- was begun nobody knows.
+WITH left_over AS (
+    SELECT a.id FROM public.pending_actions AS a
+    JOIN public.agent_runs AS r ON r.id = a.run_id AND r.status IN ('finished', 'cancelled')
+    WHERE a.mode = 'suspend' AND a.status IN ('pending', 'approved', 'running')
+    FOR NO KEY UPDATE OF a SKIP LOCKED
+)
 UPDATE public.pending_actions AS a
 SET status = CASE a.status WHEN 'pending' THEN 'withdrawn' WHEN 'approved' THEN 'failed'
                            ELSE 'unknown' END,
@@ -7,9 +13,8 @@ SET status = CASE a.status WHEN 'pending' THEN 'withdrawn' WHEN 'approved' THEN 
     result = CASE a.status WHEN 'pending' THEN NULL
                            WHEN 'approved' THEN 'Its run ended before it could run.'
                            ELSE 'Its run ended before the tool answered.' END
-FROM public.agent_runs AS r
-WHERE r.id = a.run_id AND a.mode = 'suspend' AND a.status IN ('pending', 'approved', 'running')
-  AND r.status IN ('finished', 'cancelled')
+FROM left_over AS l
+WHERE a.id = l.id
 RETURNING a.*, rota.record_decision(
     a, CASE a.status WHEN 'withdrawn' THEN 'withdrawn' ELSE 'approved' END,
     CASE a.status WHEN 'unknown' THEN 'unknown' ELSE 'not_run' END,

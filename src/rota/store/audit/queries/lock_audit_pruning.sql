@@ -1,1 +1,1 @@
-SELECT pg_advisory_xact_lock(hashtext('rota'), hashtext('audit_pruning'))
+SELECT FROM rota.locks WHERE name = 'audit_pruning' FOR NO KEY UPDATE

@@ -1,1 +1,3 @@
-SELECT pg_try_advisory_xact_lock(hashtext('rota'), hashtext('audit_sealing'))
+SELECT EXISTS (
+    SELECT FROM rota.locks WHERE name = 'audit_sealing' FOR NO KEY UPDATE SKIP LOCKED
+)

@@ -1,5 +1,6 @@
 -- One round of admission, under the lock of lock_admission. What is admitted exceeds no limit; what
--- a limit passed over, or a line was cut off before, is for another round.
+-- a limit passed over, or a line was cut off before, is for another round. So is what somebody has
+-- locked, who cancels a run say: another round does `without` the people of those runs.
 --
 -- The order is start-time fair queuing. A run's start tag is the one after its owner's last, or the
 -- one that the queue has come to: so everybody's first run is before anybody's second, whoever comes
@@ -71,6 +72,7 @@ WITH RECURSIVE under_way AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT v.id, v.priority, v.created_at, v.fire_time FROM rota.runs_to_admit AS v
         WHERE v.user_id = l.user_id AND v.agent_name = l.agent_name
+          AND v.user_id <> ALL (%(without)s::uuid[])
         ORDER BY v.priority DESC, v.created_at, v.fire_time NULLS FIRST, v.id
         LIMIT l.wanted
     ) AS r
@@ -99,24 +101,31 @@ WITH RECURSIVE under_way AS MATERIALIZED (
                OR (nth = 1 AND queued = 0 AND place <= %(ahead)s) AS has_room
     FROM places AS p
 ), chosen AS (
-    SELECT id, place, first_tag - 1 + row_number() OVER (
+    SELECT id, user_id, place, first_tag - 1 + row_number() OVER (
                PARTITION BY user_id, class ORDER BY nth) AS start_tag
     FROM judged WHERE is_within_limits AND has_room
+), free AS MATERIALIZED (
+    SELECT id FROM public.agent_runs
+    WHERE id IN (SELECT id FROM chosen) AND status = 'waiting'
+    FOR NO KEY UPDATE SKIP LOCKED
 ), admitted AS (
     UPDATE public.agent_runs AS r
     SET status = 'queued', queued_at = now(), start_tag = c.start_tag
     FROM chosen AS c
-    WHERE r.id = c.id AND r.status = 'waiting'
+    JOIN free USING (id)
+    WHERE r.id = c.id
     RETURNING r.id, r.priority, c.start_tag, c.place, r.attempt
 ), found AS (
     SELECT (SELECT places FROM room) AS places,
            coalesce(bool_or(is_within_limits AND NOT has_room), false)
                OR EXISTS (SELECT FROM judged GROUP BY user_id, agent_name, of_line
                           HAVING count(*) = of_line) AS lack_room,
-           coalesce(bool_or(NOT is_within_limits), false) AS passed_over
+           coalesce(bool_or(NOT is_within_limits), false) AS passed_over,
+           (SELECT coalesce(array_agg(DISTINCT user_id), '{}') FROM chosen
+            WHERE id NOT IN (SELECT id FROM free)) AS locked
     FROM judged
 )
-SELECT f.places, f.lack_room, f.passed_over, a.id AS run_id, a.priority, a.start_tag, a.attempt
+SELECT f.places, f.lack_room, f.passed_over, f.locked, a.id AS run_id, a.priority, a.start_tag, a.attempt
 FROM found AS f
 LEFT JOIN admitted AS a ON true
 ORDER BY a.place

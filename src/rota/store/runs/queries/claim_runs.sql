@@ -1,9 +1,10 @@
--- New attempts: from any state that is not over, with greater fencing tokens than any before.
+-- New attempts: from any state that is not over, with greater fencing tokens than any before. Those
+-- that somebody else has locked are left alone (list_runs_to_claim).
 WITH wanted AS (
     SELECT id FROM public.agent_runs
     WHERE id = ANY (%(run_ids)s) AND status IN ('waiting', 'queued', 'running')
     ORDER BY id
-    FOR NO KEY UPDATE
+    FOR NO KEY UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE public.agent_runs AS r
     SET status = 'running',

@@ -1,5 +1,6 @@
 -- What attempts have collected, of each all or none: one that lost its run writes nothing. The
--- lock keeps another attempt from taking the run between the check and this transaction's end.
+-- lock keeps another attempt from taking the run between the check and this transaction's end. Of a
+-- run that somebody else has locked nothing is written either (list_held_runs tells the two apart).
 -- Returns the runs that are held, and what the days come to that were added to.
 WITH holders AS MATERIALIZED (
     SELECT r.id, r.user_id, r.agent_name, r.attempt, g.snapshot
@@ -7,7 +8,7 @@ WITH holders AS MATERIALIZED (
     JOIN jsonb_to_recordset(%(journals)s::jsonb) AS g (run_id uuid, token bigint, snapshot jsonb)
         ON r.id = g.run_id AND r.fencing_token = g.token AND r.status = 'running'
     ORDER BY r.id
-    FOR NO KEY UPDATE OF r
+    FOR NO KEY UPDATE OF r SKIP LOCKED
 ), kept AS (
     UPDATE public.agent_runs AS r SET snapshot = h.snapshot
     FROM holders AS h
