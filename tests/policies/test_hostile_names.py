@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from typing import Any
 
 import psycopg
 import pytest
 
+from benchmarks.rig.server import open_to_all
 from rota.store.migrations import migrate
 from rota.store.statements import statement
 
@@ -31,7 +33,7 @@ MISLED = """
 """
 
 
-def set_traps(conn: psycopg.Connection[tuple[object, ...]]) -> None:
+def set_traps(conn: psycopg.Connection[Any]) -> None:
     """Make types, functions, operators and casts that raise when somebody else runs them."""
     conn.execute(
         "CREATE FUNCTION pg_temp.trap() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN"
@@ -71,21 +73,25 @@ def set_traps(conn: psycopg.Connection[tuple[object, ...]]) -> None:
     )
 
 
+def act_as(conn: psycopg.Connection[Any], person: object) -> None:
+    """Make a session a person's, as PostgREST does."""
+    conn.execute("SET ROLE authenticated")
+    claims = json.dumps({"sub": str(person)})
+    conn.execute("SELECT set_config('request.jwt.claims', %s, false)", [claims])
+
+
 @pytest.fixture
 def session(owner_url, database_url, migrated_database, alice):
     """A session as Alice in SQL that may make temporary objects and has laid its traps."""
     with psycopg.connect(owner_url, autocommit=True) as owner:
         owner.execute(f"GRANT TEMPORARY ON DATABASE {migrated_database} TO authenticated")
     with psycopg.connect(database_url, autocommit=True) as conn:
-        conn.execute("SET ROLE authenticated")
-        conn.execute(
-            "SELECT set_config('request.jwt.claims', %s, false)", [json.dumps({"sub": str(alice)})]
-        )
+        act_as(conn, alice)
         set_traps(conn)
         yield conn
 
 
-def an_action(owner_url: str, user: uuid.UUID, run: object, status: str) -> object:
+def an_action(owner_url: str, user: object, run: object, status: str) -> object:
     with psycopg.connect(owner_url, autocommit=True) as owner:
         owner.execute("SET session_replication_role = replica")  # past who may decide
         row = owner.execute(
@@ -100,7 +106,8 @@ def an_action(owner_url: str, user: uuid.UUID, run: object, status: str) -> obje
     return row[0]
 
 
-def test_nothing_a_session_defines_runs_as_the_owner(session, owner_url, alice):
+def call_each_function(session: psycopg.Connection[Any], owner_url: str, alice: object) -> None:
+    """Call whatever a person may call, and write what has triggers. `owner_url`: a superuser's."""
     run = session.execute("SELECT public.request_run('a')").fetchone()[0]
     session.execute("SELECT public.request_run('a', 'p', ROW('x')::pg_temp.pair)")
     schedule = session.execute(
@@ -127,6 +134,23 @@ def test_nothing_a_session_defines_runs_as_the_owner(session, owner_url, alice):
         [alice],
     )
     session.execute("DELETE FROM public.agent_schedules")
+
+
+def test_nothing_a_session_defines_runs_as_the_owner(session, owner_url, alice):
+    call_each_function(session, owner_url, alice)
+
+
+@pytest.mark.postgres15
+async def test_nothing_a_session_defines_on_supabase_runs_as_postgres(supabase_database):
+    """There PUBLIC makes temporary objects, and the owner of the functions is `postgres`."""
+    await migrate(supabase_database.owner_url)
+    superuser = supabase_database.url(supabase_database.server.superuser)
+    open_to_all(superuser)
+    alice = supabase_database.sign_up("alice@example.com")
+    with psycopg.connect(supabase_database.backend_url, autocommit=True) as conn:
+        act_as(conn, alice)
+        set_traps(conn)
+        call_each_function(conn, superuser, alice)
 
 
 def test_traps_catch_a_function_with_an_empty_search_path(session, owner_url):
