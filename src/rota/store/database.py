@@ -22,7 +22,7 @@ from rota.domain.errors import (
     UnavailableError,
 )
 from rota.domain.ids import UserId
-from rota.store.errors import domain_error, is_outage
+from rota.store.errors import domain_error, has_stale_plan, is_outage
 from rota.store.statements import execute
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
@@ -175,7 +175,12 @@ class Database:
         """
         try:
             async with self._pool.connection() as conn:
-                yield conn
+                try:
+                    yield conn
+                except (psycopg.Error, RotaError) as error:
+                    if has_stale_plan(error):
+                        await conn.close()  # the pool makes another, which plans anew
+                    raise
         except PoolTimeout as error:
             raise UnavailableError(
                 "The database did not answer in time.", service="database"

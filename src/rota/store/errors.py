@@ -115,6 +115,11 @@ def is_outage(error: psycopg.Error) -> bool:
     return state[:2] in _OUTAGE_CLASSES or state in _OUTAGES
 
 
+def has_stale_plan(error: Exception) -> bool:
+    """Whether a connection keeps a plan of before `rota migrate`, and answers so for ever."""
+    return isinstance(error.__cause__ or error, errors.FeatureNotSupported)
+
+
 _OUTAGE_CLASSES: Final = frozenset(
     {
         "08",  # connection exception
@@ -130,6 +135,7 @@ _OUTAGE_CLASSES: Final = frozenset(
 )
 
 _OUTAGES: Final[Mapping[str, str]] = {
+    "0A000": "The schema changed under a prepared statement",
     "25006": "The database is read-only",
     "25P03": "The database ended a transaction that was idle",
     "25P04": "The database ended a transaction that took too long",

@@ -14,7 +14,9 @@ from psycopg import errors
 
 from rota.domain.errors import LostTransactionError, StatementError
 from rota.services.operations.scheduler_loop import SchedulerLoop
+from rota.store.database import Database
 from rota.store.errors import domain_error, is_outage
+from rota.store.statements import execute
 from tests.services.harness import ANSWER, clock
 from tests.services.running import until, working
 
@@ -202,3 +204,20 @@ async def test_commit_that_is_refused_is_an_error_of_the_domain(database, owner)
     with pytest.raises(StatementError, match="ForeignKeyViolation"):
         async with database.transaction() as conn:
             await conn.execute("INSERT INTO late VALUES (%s, %s)", [uuid.uuid4(), uuid.uuid4()])
+
+
+async def test_plan_of_before_a_migration_is_an_outage_once(workshop):
+    """PostgreSQL refuses it for as long as the connection lives."""
+    async with Database(workshop.database.url, max_size=1).opened() as database:
+
+        async def read_limits():
+            async with database.connection() as conn:
+                await execute(conn, "runs/fetch_limit_in_all")
+
+        for _ in range(10):
+            await read_limits()
+        await workshop.owner.execute("ALTER TABLE rota.limits ALTER max_concurrency TYPE bigint")
+
+        with pytest.raises(LostTransactionError, match="schema changed"):
+            await read_limits()
+        await read_limits()
