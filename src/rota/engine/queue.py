@@ -26,6 +26,7 @@ from pgqueuer.ports.driver import NotifyCallback
 from rota.domain.errors import RotaError, UnavailableError
 from rota.domain.ids import RunId
 from rota.domain.runs.priority import BEGUN
+from rota.engine.notifications import NotificationFilter
 from rota.engine.patience import Patience
 from rota.store.database import Connection, Database, listen
 from rota.store.errors import domain_errors
@@ -104,11 +105,11 @@ class QueueWorker:
             self._database.dedicated() as conn,
             self._database.dedicated(listening=True) as listener,
         ):
-            queries = _PatientQueries(
-                _SplitDriver(conn, listener), qbe=_ENVIRONMENT, qbq=_QUEUE, qbs=_SCHEDULER
-            )
+            driver = _SplitDriver(conn, listener)
+            queries = _PatientQueries(driver, qbe=_ENVIRONMENT, qbq=_QUEUE, qbs=_SCHEDULER)
             queries.wait_with(self.patience, stop, lambda: conn.closed)
             manager = QueueManager(queries, channel=queue_settings().channel)
+            driver.probes = lambda: list(manager.pending_health_check)
 
             @manager.entrypoint(ENTRYPOINT, accepts_context=False)
             async def _(job: Job) -> None:
@@ -183,6 +184,8 @@ class _SplitDriver(PsycopgDriver):
     def __init__(self, connection: Connection, listener: Connection) -> None:
         super().__init__(connection)
         self._listening = PsycopgDriver(listener)
+        self._filters: dict[NotifyCallback, NotificationFilter] = {}
+        self.probes: Callable[[], Sequence[object]] = tuple  # of PgQueuer's that are under way
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         with domain_errors():
@@ -193,10 +196,15 @@ class _SplitDriver(PsycopgDriver):
             return await super().execute(query, *args)
 
     async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
-        await self._listening.add_listener(channel, callback)
+        heard = NotificationFilter(channel, callback, self._probes_under_way)
+        self._filters[callback] = heard
+        await self._listening.add_listener(channel, heard)
+
+    def _probes_under_way(self) -> Sequence[object]:
+        return self.probes()
 
     async def remove_listener(self, channel: str, callback: NotifyCallback) -> None:
-        await self._listening.remove_listener(channel, callback)
+        await self._listening.remove_listener(channel, self._filters.pop(callback))
 
     async def __aenter__(self) -> Self:
         await self._listening.__aenter__()

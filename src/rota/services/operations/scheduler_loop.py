@@ -35,6 +35,9 @@ ADMISSION_SLEEP: Final = 0.2
 LOCKED_SLEEP: Final = 0.05
 """Seconds between looks at what somebody else has locked: a due schedule, or admission."""
 
+SHORTEST_SLEEP: Final = 0.02
+"""Seconds from one look to the next at least, however often it is woken: anybody may notify."""
+
 SWEEP_EVERY: Final = 30.0
 LOST_AFTER: Final = 60.0
 """Seconds after which a queued run without a job counts as lost."""
@@ -79,8 +82,11 @@ class SchedulerLoop:
                     wake.clear()
                     if heard is None:
                         heard = await self._hears()
+                    began = time.monotonic()
                     delay = await self.tick(LONGEST_SLEEP if heard else UNHEARD_SLEEP)
                     await first_of(stop, wake, seconds=delay)
+                    if wake.is_set() and (rest := began + SHORTEST_SLEEP - time.monotonic()) > 0:
+                        await asyncio.sleep(rest)
             finally:
                 await cancel(*beside)
 

@@ -1,0 +1,89 @@
+"""What strangers say on rota's channels: filtered, counted, answered at a bounded rate."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from uuid import uuid4
+
+from structlog.testing import capture_logs
+
+from rota.engine.notifications import NotificationFilter
+from rota.services.operations.scheduler_loop import SHORTEST_SLEEP, SchedulerLoop
+from rota.services.schedules.firing import Tick
+from tests.services.harness import clock
+from tests.services.running import make_run, queue_runs, results, until, working
+
+OURS = json.dumps({"type": "table_changed_event"})
+
+
+async def test_flood_of_wakeups_passes_one_of_our_own():
+    passed: list[str] = []
+    heard = NotificationFilter("rota_queue", passed.append, tuple)
+    for _ in range(1000):
+        heard(OURS)
+
+    async def woken():
+        return passed
+
+    await until(woken)
+    assert [json.loads(event)["table"] for event in passed] == ["pgqueuer"]
+
+
+async def test_junk_and_cancellations_are_counted_and_told_of_once_escaped():
+    passed: list[str] = []
+    heard = NotificationFilter("rota_queue", passed.append, tuple)
+    with capture_logs() as logs:
+        for _ in range(1000):
+            heard("\x1b[2J\nforged line" + "x" * 5000)
+            heard(json.dumps({"type": "cancellation_event", "ids": [1]}))
+    assert passed == []
+    (line,) = logs
+    assert line["event"] == "notifications_ignored"
+    assert line["the_last"].startswith("'\\x1b[2J\\nforged line")
+    assert len(line["the_last"]) < 100
+
+
+async def test_probe_under_way_is_heard_and_another_workers_is_not():
+    passed: list[str] = []
+    mine = uuid4()
+    heard = NotificationFilter("rota_queue", passed.append, lambda: [mine])
+    for probe in (mine, uuid4()):
+        heard(json.dumps({"type": "health_check_event", "id": str(probe)}))
+    assert len(passed) == 1
+    assert str(mine) in passed[0]
+
+
+async def test_worker_goes_on_among_junk(workshop, database_url):
+    await workshop.agent({"steps": [], "answer": "All quiet."})
+    await make_run(workshop)
+    async with working(workshop, database_url):
+        for junk in ("junk", '{"type": "cancellation_event"}', "\x1b[31m", "x" * 7000):
+            await workshop.owner.execute("SELECT pg_notify('rota_queue', %s)", [junk])
+        await queue_runs(workshop.database)
+        assert len(await results(workshop)) == 1
+
+
+async def test_scheduler_that_is_woken_all_the_time_pauses_between_looks(database):
+    looks: list[float] = []
+    stop = asyncio.Event()
+
+    class Looked:
+        async def tick(self, now):
+            looks.append(time.monotonic())
+            if len(looks) == 20:
+                stop.set()
+            return Tick(0, 0, 0, 0, None)
+
+    async def flood(wake):
+        while True:
+            wake.set()
+            await asyncio.sleep(0)
+
+    loop = SchedulerLoop(database, Looked(), clock=clock)
+    loop._listen = flood
+    await loop.run(stop)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(looks)]
+    assert min(gaps) >= SHORTEST_SLEEP * 0.9
