@@ -8,7 +8,9 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from rota.cli import output
 from rota.cli.groups import CommandGroup
@@ -41,8 +43,14 @@ def migrate(common: CommonOptions) -> None:
     output.say(f"The schema is up to date ({len(report.already)} were there already).")
 
 
+AsChild = Annotated[
+    bool,
+    typer.Option("--until-stdin-ends", help="Stop when standard input ends, as `rota up` asks."),
+]
+
+
 @group.command("scheduler")
-def scheduler(common: CommonOptions) -> None:
+def scheduler(common: CommonOptions, as_child: AsChild = False) -> None:
     """Fire schedules until told to stop. Any number may run on one database."""
 
     async def work(app: App, stop: asyncio.Event) -> None:
@@ -52,11 +60,11 @@ def scheduler(common: CommonOptions) -> None:
         settle_memory()
         await loop.run(stop)
 
-    _serve(common.settings, work)
+    _serve(common.settings, work, as_child=as_child)
 
 
 @group.command("worker")
-def worker(common: CommonOptions) -> None:
+def worker(common: CommonOptions, as_child: AsChild = False) -> None:
     """Execute runs until told to stop. Any number may run on one database."""
 
     async def work(app: App, stop: asyncio.Event) -> None:
@@ -66,7 +74,7 @@ def worker(common: CommonOptions) -> None:
             settle_memory()
             await tasks.run_worker(stop)
 
-    _serve(common.settings, work)
+    _serve(common.settings, work, as_child=as_child)
 
 
 async def warn_of_role(app: App) -> None:
@@ -99,7 +107,12 @@ def until_stopped(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, asked)
 
 
-def _serve(settings: Settings, work: Callable[[App, asyncio.Event], Awaitable[None]]) -> None:
+def _serve(
+    settings: Settings,
+    work: Callable[[App, asyncio.Event], Awaitable[None]],
+    *,
+    as_child: bool,
+) -> None:
     from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
 
@@ -108,13 +121,29 @@ def _serve(settings: Settings, work: Callable[[App, asyncio.Event], Awaitable[No
     async def run(server: bootstrap.Server) -> None:
         stop = asyncio.Event()
         until_stopped(stop)
+        if as_child:
+            _stop_with_parent(stop)
         async with bootstrap.application(settings, server) as app:
-            await warn_of_role(app)
+            if not as_child:  # the parent has said it
+                await warn_of_role(app)
             await work(app, stop)
 
-    with bootstrap.database_server(settings, progress=progress) as server:
+    say = (lambda _: None) if as_child else progress
+    with bootstrap.database_server(settings, progress=say) as server:
         asyncio.run(run(server))
     leave(0)
+
+
+def _stop_with_parent(stop: asyncio.Event) -> None:
+    """Set `stop` when standard input ends: its other end was the parent's, who is gone."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(sys.stdin.fileno(), 1024):
+            loop.remove_reader(sys.stdin.fileno())
+            stop.set()
+
+    loop.add_reader(sys.stdin.fileno(), read)
 
 
 def leave(code: int) -> None:

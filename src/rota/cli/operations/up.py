@@ -1,4 +1,4 @@
-"""`rota up`: the database, the scheduler and a worker in one process, and a first briefing."""
+"""`rota up`: the database, a scheduler and a worker as its children, and a first briefing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rota.bootstrap import app as bootstrap
     from rota.domain.ids import UserId
     from rota.domain.runs.views import Result
-    from rota.services.operations.background_tasks import BackgroundTaskService
 
 group = CommandGroup()
 DEMO: Final = "demo-briefing"
@@ -116,7 +115,6 @@ async def _run(
     exit_after_demo: bool,
 ) -> int:
     from rota.bootstrap import app as bootstrap
-    from rota.bootstrap.background import background
     from rota.bootstrap.mail import remember_mail
     from rota.cli.operations.processes import until_stopped, warn_of_role
 
@@ -131,9 +129,9 @@ async def _run(
             remember_mail(settings, settings.mail)
         if model is not None:
             await _make_briefing(app, me, model)
-        _step("Loading the agents' libraries")
-        async with background(app) as tasks, _working(tasks, server, stop):
-            code = 0
+        _step("Starting a scheduler and a worker")
+        code = 0
+        async with _working(settings, server, stop) as ended:
             if model is not None:
                 code = await _brief(app, me, stop, BRIEFING)
             elif is_first or show_demo:
@@ -144,31 +142,35 @@ async def _run(
                 await stop.wait()
                 _step("Stopping")
             stop.set()
-    return code if exit_after_demo else 0
+    return max(ended) or (code if exit_after_demo else 0)
 
 
 @asynccontextmanager
 async def _working(
-    tasks: BackgroundTaskService, server: bootstrap.Server, stop: asyncio.Event
-) -> AsyncIterator[None]:
-    """Run scheduler, worker and the watch over the database for the block, to a clean end."""
+    settings: Settings, server: bootstrap.Server, stop: asyncio.Event
+) -> AsyncIterator[list[int]]:
+    """Run scheduler, worker and the watch over the database for the block, to a clean end.
+
+    What it yields holds, after the block, the exit codes of children that a person has to see to.
+    """
+    from rota import logs
     from rota.cli.operations import processes
+    from rota.cli.operations.children import keep_running
 
-    loops = [
-        asyncio.create_task(tasks.run_scheduler(stop)),
-        asyncio.create_task(tasks.run_worker(stop)),
-        asyncio.create_task(_watch(server, stop)),
+    logs.begin()
+    ended: list[int] = []
+    children = [
+        asyncio.create_task(keep_running(kind, settings, stop)) for kind in ("scheduler", "worker")
     ]
+    watch = asyncio.create_task(_watch(server, stop))
+    watch.add_done_callback(lambda _: stop.set())
     processes.settle_memory()
-
-    for loop in loops:
-        # A loop that ends ends everything: half a rota would look healthy.
-        loop.add_done_callback(lambda _: stop.set())
     try:
-        yield
+        yield ended
     finally:
         stop.set()
-        await asyncio.gather(*loops)
+        ended += await asyncio.gather(*children)
+        await watch
 
 
 async def _watch(server: bootstrap.Server, stop: asyncio.Event) -> None:

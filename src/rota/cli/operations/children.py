@@ -1,0 +1,108 @@
+"""Scheduler and worker as child processes of `rota up`, restarted where one ends.
+
+A child ends with its parent, however that ends: it stops when its standard input does. One that
+ends because a person has to set something right is not started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from rota.bootstrap.app import data_dir
+from rota.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    MigrationError,
+    NotFoundError,
+    SetupRequiredError,
+)
+from rota.domain.operations.processes import Kind
+from rota.services.operations.chores import first_of
+from rota.settings import Settings
+
+LONGEST_PAUSE: Final = 30.0
+"""Seconds before a child is started again, at most: one, two, four and so on."""
+
+_HEALTHY_AFTER: Final = 60.0
+"""Seconds that a child has to live for the pauses to begin anew."""
+
+_STOPPED_WITHIN: Final = 15.0
+"""Seconds that a child has to stop: a worker hands over what is under way in five."""
+
+_TO_MEND: Final = frozenset(
+    error.exit_code
+    for error in (
+        InvalidInputError,
+        NotFoundError,
+        ConflictError,
+        SetupRequiredError,
+        MigrationError,
+    )
+)
+"""Exit codes of what a person has to set right: starting it again changes nothing."""
+
+log = structlog.get_logger(__name__)
+
+
+async def keep_running(kind: Kind, settings: Settings, stop: asyncio.Event) -> int:
+    """Run `rota scheduler` or `rota worker` until `stop` is set, which is set where it may not be.
+
+    Returns its exit code where a person has to set something right, else 0.
+    """
+    failures = 0
+    while not stop.is_set():
+        started = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "rota", kind, "--until-stdin-ends"),
+            env=_environment(settings),
+            stdin=PIPE,
+            start_new_session=True,  # Ctrl-C is the parent's to hear
+        )
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if stop.is_set():
+            await _stop(process, ended)
+            return 0
+        code = ended.result()
+        if code in _TO_MEND:
+            stop.set()
+            return code
+        failures = 1 if time.monotonic() - started > _HEALTHY_AFTER else failures + 1
+        pause = min(2.0 ** min(failures - 1, 30), LONGEST_PAUSE)
+        log.error("process_ended", process=kind, exit_code=code, started_again_in=pause)
+        await first_of(stop, seconds=pause)
+    return 0
+
+
+async def _stop(process: Process, ended: asyncio.Task[int]) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
+    await asyncio.wait({ended}, timeout=_STOPPED_WITHIN)
+    if not ended.done():
+        with suppress(ProcessLookupError):
+            process.kill()
+        await ended
+
+
+def _environment(settings: Settings) -> Mapping[str, str]:
+    """Return the environment in which a child finds what was said on the command line."""
+    said = {
+        "ROTA_DATA_DIR": str(data_dir(settings)),
+        "ROTA_DATABASE_URL": settings.database_url,
+        "ROTA_DATABASE_LISTEN_URL": settings.database_listen_url,
+        "ROTA_USER": settings.user,
+        "ROTA_MAIL": str(settings.mail) if settings.mail is not None else None,
+    }
+    others = {name: value for name, value in os.environ.items() if name not in said}
+    return others | {name: value for name, value in said.items() if value is not None}
