@@ -394,7 +394,7 @@ CREATE INDEX agent_schedules_unplanned_idx ON public.agent_schedules USING btree
 CREATE TRIGGER anchor_interval BEFORE INSERT OR UPDATE OF every_seconds, anchor_at ON public.agent_schedules FOR EACH ROW WHEN (((new.every_seconds IS NOT NULL) AND (new.anchor_at IS NULL))) EXECUTE FUNCTION rota.anchor_interval();
 CREATE TRIGGER announce_insert AFTER INSERT ON public.agent_schedules FOR EACH ROW WHEN (new.is_active) EXECUTE FUNCTION rota.announce('schedules');
 CREATE TRIGGER announce_update AFTER UPDATE ON public.agent_schedules FOR EACH ROW WHEN ((new.is_active AND (new.next_fire_at IS NULL) AND (new.completed_at IS NULL))) EXECUTE FUNCTION rota.announce('schedules');
-CREATE TRIGGER bound_schedules BEFORE INSERT OR UPDATE OF cron, every_seconds, instants, is_active ON public.agent_schedules FOR EACH ROW EXECUTE FUNCTION rota.bound_schedules();
+CREATE TRIGGER bound_schedules AFTER INSERT OR UPDATE OF cron, every_seconds, instants, is_active ON public.agent_schedules FOR EACH ROW WHEN (rota.writes_as_person()) EXECUTE FUNCTION rota.bound_schedules();
 CREATE TRIGGER cancel_waiting_runs BEFORE DELETE ON public.agent_schedules FOR EACH ROW EXECUTE FUNCTION rota.cancel_waiting_runs();
 CREATE TRIGGER count_revision BEFORE UPDATE OF name, agent_name, prompt, result_category, catch_up_window_seconds, overlap_policy, catch_up, pause_after_failures, options ON public.agent_schedules FOR EACH ROW WHEN ((((((((((old.name IS DISTINCT FROM new.name) OR (old.agent_name IS DISTINCT FROM new.agent_name)) OR (old.prompt IS DISTINCT FROM new.prompt)) OR (old.result_category IS DISTINCT FROM new.result_category)) OR (old.catch_up_window_seconds IS DISTINCT FROM new.catch_up_window_seconds)) OR (old.overlap_policy IS DISTINCT FROM new.overlap_policy)) OR (old.catch_up IS DISTINCT FROM new.catch_up)) OR (old.pause_after_failures IS DISTINCT FROM new.pause_after_failures)) OR (old.options IS DISTINCT FROM new.options))) EXECUTE FUNCTION rota.count_revision();
 CREATE TRIGGER replan_schedule BEFORE UPDATE ON public.agent_schedules FOR EACH ROW WHEN (((old.cron IS DISTINCT FROM new.cron) OR (old.every_seconds IS DISTINCT FROM new.every_seconds) OR (old.anchor_at IS DISTINCT FROM new.anchor_at) OR (old.instants IS DISTINCT FROM new.instants) OR (old.time_zone IS DISTINCT FROM new.time_zone) OR (old.dst_gap IS DISTINCT FROM new.dst_gap) OR (old.dst_overlap IS DISTINCT FROM new.dst_overlap) OR (old.starts_at IS DISTINCT FROM new.starts_at) OR (old.ends_at IS DISTINCT FROM new.ends_at) OR (old.max_runs IS DISTINCT FROM new.max_runs) OR (old.jitter_seconds IS DISTINCT FROM new.jitter_seconds) OR (old.active_hours IS DISTINCT FROM new.active_hours) OR (old.active_days IS DISTINCT FROM new.active_days) OR (old.excluded_days IS DISTINCT FROM new.excluded_days) OR (old.is_active IS DISTINCT FROM new.is_active) OR ((old.next_fire_at IS NOT NULL) AND (new.next_fire_at IS NULL) AND (new.completed_at IS NULL)))) EXECUTE FUNCTION rota.replan_schedule();
@@ -1174,7 +1174,7 @@ CREATE TABLE public.approval_rules (
 CREATE INDEX approval_rules_for_user_idx ON public.approval_rules USING btree (for_user);
 CREATE INDEX approval_rules_schedule_idx ON public.approval_rules USING btree (schedule_id);
 CREATE INDEX approval_rules_user_idx ON public.approval_rules USING btree (user_id);
-CREATE TRIGGER bound_rules BEFORE INSERT ON public.approval_rules FOR EACH ROW EXECUTE FUNCTION rota.bound_approval_rules();
+CREATE TRIGGER bound_rules AFTER INSERT ON public.approval_rules FOR EACH ROW EXECUTE FUNCTION rota.bound_approval_rules();
 CREATE POLICY deletes_own ON public.approval_rules
     FOR DELETE TO authenticated
     USING ((user_id = ( SELECT auth.uid() AS uid)));
@@ -2247,25 +2247,21 @@ DECLARE
     quotas record;
     there record;
 BEGIN
-    IF NEW.user_id IS DISTINCT FROM auth.uid() THEN
-        RETURN NEW;
-    END IF;
     SELECT * INTO quotas FROM rota.quotas_of(NEW.user_id);
     PERFORM rota.lock_quotas(NEW.user_id);
     SELECT count(*) AS rules,
            coalesce(sum(octet_length(r.conditions::text) + octet_length(r.note)), 0) AS bytes
     INTO there
     FROM public.approval_rules AS r WHERE r.user_id IS NOT DISTINCT FROM NEW.user_id;
-    IF there.rules >= quotas.max_rules THEN
+    IF there.rules > quotas.max_rules THEN
         RAISE EXCEPTION 'there may be % rules (quota max_rules): remove one, or have the quota raised',
             quotas.max_rules USING ERRCODE = 'program_limit_exceeded';
-    ELSIF there.bytes + octet_length(NEW.conditions::text) + octet_length(NEW.note)
-        > quotas.max_rule_bytes THEN
+    ELSIF there.bytes > quotas.max_rule_bytes THEN
         RAISE EXCEPTION 'conditions and notes of rules may have % bytes in all (quota max_rule_bytes): '
             'remove a rule, or have the quota raised', quotas.max_rule_bytes
             USING ERRCODE = 'program_limit_exceeded';
     END IF;
-    RETURN NEW;
+    RETURN NULL;
 END
 $function$;
 
@@ -2543,6 +2539,19 @@ AS $function$
           FROM named, (SELECT min(second) AS first FROM named) AS earliest) AS gaps
 $function$;
 
+-- Whether the statement is a person's, and not the backend's or the operator's. By its role: the
+-- claims of a session of SQL may change from row to row, where a policy has read them once.
+CREATE OR REPLACE FUNCTION rota.writes_as_person()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    SELECT NOT (pg_has_role(current_user, 'service_role', 'MEMBER')
+                OR pg_has_role(current_user, (SELECT n.nspowner FROM pg_namespace AS n
+                                              WHERE n.nspname = 'rota'), 'MEMBER'))
+$function$;
+
 CREATE OR REPLACE FUNCTION rota.bound_schedules()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2553,9 +2562,6 @@ DECLARE
     is_new boolean := TG_OP = 'INSERT';
     quotas record;
 BEGIN
-    IF NEW.user_id IS DISTINCT FROM auth.uid() THEN
-        RETURN NEW;
-    END IF;
     IF NEW.is_active AND (is_new OR NOT OLD.is_active) AND NOT rota.may_run_agents(NEW.user_id) THEN
         RAISE EXCEPTION 'you may not run agents here; ask the operator to allow it (rota people allow)'
             USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'may_run_agents';
@@ -2577,19 +2583,19 @@ BEGIN
     IF is_new AND quotas.max_schedules IS NOT NULL THEN
         PERFORM rota.lock_quotas(NEW.user_id);
         IF (SELECT count(*) FROM public.agent_schedules AS s WHERE s.user_id = NEW.user_id)
-            >= quotas.max_schedules THEN
+            > quotas.max_schedules THEN
             RAISE EXCEPTION 'you may have % schedules (quota max_schedules): remove one, or ask the '
                 'operator for a larger quota', quotas.max_schedules
                 USING ERRCODE = 'program_limit_exceeded';
         END IF;
     END IF;
-    RETURN NEW;
+    RETURN NULL;
 END
 $function$;
 
 -- Runs that a person asks for. Those of their fires are the scheduler's to bound, which waits for
 -- no person; the run of an action that was approved is let through, and ends at once where it may
--- not run.
+-- not run. Only the functions that read who asks insert these.
 CREATE OR REPLACE FUNCTION rota.bound_requested_runs()
  RETURNS trigger
  LANGUAGE plpgsql

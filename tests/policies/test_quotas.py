@@ -14,6 +14,7 @@ from rota.domain.errors import ConflictError
 from rota.domain.schedules.drafts import Draft
 from rota.services.audit.checkpoints import Checkpoints
 from rota.services.operations.retention import RetentionService
+from rota.services.runs.batches import BATCH_SIZE
 from rota.services.runs.service import RunService
 from rota.services.schedules.service import NewSchedule
 from rota.store.migrations import migrate, migrations
@@ -101,6 +102,32 @@ async def test_a_person_has_200_schedules_however_they_are_written(session, work
 
     await workshop.schedule(user=bob)
     assert await count(workshop, "agent_schedules") == 201
+
+
+@pytest.mark.parametrize(("setting", "value"), [("request.jwt.claims", ""), ("role", "none")])
+async def test_session_that_changes_who_it_is_from_row_to_row_has_its_quota(
+    workshop, owner_url, setting, value
+):
+    """A policy reads the claims once; what a trigger reads may differ from row to row."""
+    await set_quota(workshop, max_schedules=2)
+    await workshop.owner.execute("CREATE ROLE mere_member IN ROLE authenticated")
+    try:
+        async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as session:
+            await session.execute("SET SESSION AUTHORIZATION mere_member")
+            await acting(session, workshop.user)
+            with pytest.raises(
+                (psycopg.errors.ProgramLimitExceeded, psycopg.errors.InsufficientPrivilege)
+            ):
+                await session.execute(
+                    "INSERT INTO agent_schedules (user_id, name, agent_name, every_seconds)"
+                    " SELECT %s, 's' || n, CASE n WHEN 1 THEN 'a'"
+                    " ELSE 'a' || left(set_config(%s, %s, false), 0) END, 60"
+                    " FROM generate_series(1, 9) AS n",
+                    [workshop.user, setting, value],
+                )
+    finally:
+        await workshop.owner.execute("DROP ROLE mere_member")
+    assert await workshop.rows("agent_schedules") == []
 
 
 @pytest.mark.parametrize(
@@ -286,23 +313,23 @@ async def test_rules_have_a_quota_of_their_number_and_of_their_bytes(session, wo
 
 async def test_499_rules_at_the_quota_of_bytes_take_little_memory(session, workshop):
     await workshop.agent()
-    conditions = [{"arguments": "*", "test": "equals", "values": ["x" * 1_900]}]
+    conditions = [{"arguments": "*", "test": "equals", "values": ["x" * 1_935]}]
     for _ in range(499):
         await session.execute(RULE, [json.dumps(conditions)])
     with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="1000000 bytes"):
-        await session.execute(RULE, [json.dumps(["x" * 9_000] * 5)])
-    run = await make_run(workshop)
+        await session.execute(RULE, [json.dumps(["x" * 9_900])])
+    runs = [(await make_run(workshop)).id for _ in range(BATCH_SIZE)]
 
     tracemalloc.start()
     try:
         async with workshop.database.transaction() as conn:
-            claimed = await claim_runs(conn, [run.id])
+            claimed = await claim_runs(conn, runs)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert len(claimed[run.id].rules) == 499
-    assert peak < 20_000_000
+    assert [len(claimed[run].rules) for run in runs] == [499] * BATCH_SIZE
+    assert peak < 3 * BATCH_SIZE * 1_000_000
 
 
 async def test_the_oldest_notifications_beyond_the_quota_are_pruned(workshop, bob, owner_url):
