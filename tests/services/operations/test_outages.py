@@ -45,8 +45,8 @@ async def finished(workshop, count):
     await until(enough, seconds=90)
 
 
-async def fires_each_second(workshop):
-    await workshop.agent(ANSWER)
+async def fires_each_second(workshop, script=ANSWER, **agent):
+    await workshop.agent(script, **agent)
     await workshop.schedule(
         every_seconds=1, anchor_at=EPOCH, catch_up="all", overlap_policy="allow_all"
     )
