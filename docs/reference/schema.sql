@@ -1468,15 +1468,18 @@ BEGIN
 END
 $function$;
 
--- Wakes whoever listens: schedulers for `schedules` (one is to be planned) and `runs` (one is to be
--- admitted). The word is the trigger's argument.
+-- A session that listens and stays in a transaction keeps every notification, for all databases of
+-- the server; once the queue is full, each transaction that notifies fails as it commits. From half
+-- on nothing of ours announces: schedulers and workers poll.
 CREATE OR REPLACE FUNCTION rota.announce()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-    PERFORM pg_notify('rota_wake', TG_ARGV[0]);
+    IF pg_notification_queue_usage() < 0.5 THEN
+        PERFORM pg_notify('rota_wake', TG_ARGV[0]);
+    END IF;
     RETURN NULL;
 END
 $function$;
@@ -1686,6 +1689,9 @@ CREATE OR REPLACE FUNCTION rota.announce_ended()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
+    IF pg_notification_queue_usage() >= 0.5 THEN
+        RETURN NULL;
+    END IF;
     IF EXISTS (SELECT FROM public.agent_runs
                WHERE schedule_id = NEW.schedule_id AND status = 'waiting')
        OR (NEW.queued_at IS NOT NULL

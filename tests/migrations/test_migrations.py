@@ -166,7 +166,10 @@ async def test_queue_is_what_the_installed_pgqueuer_would_create(
 ):
     def queue_part(name: str) -> list[tuple[str, ...]]:
         return [
-            row[:2] if row[0] in {"grant", "function"} else row
+            row[:2]
+            if row[0] in {"grant", "function"}
+            # Ours announces only while there is room.
+            else tuple(re.sub(r" WHEN \(.*queue_usage.*?\) EXECUTE", " EXECUTE", p) for p in row)
             for row in catalogue(postgres_server.owner_of(name))
             if "pgqueuer" in row[1] and row[0] != "policy"
         ]

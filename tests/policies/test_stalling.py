@@ -17,6 +17,7 @@ from rota.services.notifications.service import NotificationService
 from rota.services.operations.retention import RetentionService
 from rota.store.audit.rows import lock_sealing
 from rota.store.database import act_as
+from rota.store.operations.processes import untimed_roles
 from tests.services.harness import ANSWER, CIPHER, Workshop
 from tests.services.running import make_run, queue_runs, results, until, working
 
@@ -311,3 +312,16 @@ async def test_runs_of_others_are_pruned_while_a_notification_is_locked(
         assert [row["user_id"] for row in await workshop.rows("agent_runs")] == [alice]
     await retention.prune(datetime.now(UTC))
     assert await workshop.rows("agent_runs") == []
+
+
+async def test_role_that_may_keep_locks_for_ever_is_named_until_it_may_not(workshop, database):
+    await workshop.owner.execute("CREATE ROLE sql_person LOGIN IN ROLE authenticated")
+    try:
+        async with database.connection() as conn:
+            assert await untimed_roles(conn) == ("sql_person",)
+            await workshop.owner.execute(
+                "ALTER ROLE sql_person SET idle_in_transaction_session_timeout = '60s'"
+            )
+            assert await untimed_roles(conn) == ()
+    finally:
+        await workshop.owner.execute("DROP ROLE sql_person")

@@ -261,11 +261,17 @@ class Database:
             raise domain_error(error, {}) from error
 
     async def hears_notifications(self) -> bool:
-        """Notify ourselves and listen: False behind a transaction pooler, which drops LISTEN."""
+        """Notify ourselves and listen: False behind a transaction pooler, which drops LISTEN.
+
+        False too where the server's queue of notifications is full.
+        """
         async with self.dedicated(listening=True) as listener:
             await listen(listener, "rota_probe")
             async with self.connection() as conn:
-                await conn.execute("NOTIFY rota_probe")
+                try:
+                    await conn.execute("NOTIFY rota_probe")
+                except psycopg.errors.ProgramLimitExceeded:
+                    return False
             async for _ in listener.notifies(timeout=3.0, stop_after=1):
                 return True
         return False

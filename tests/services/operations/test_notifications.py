@@ -6,13 +6,21 @@ import asyncio
 import itertools
 import json
 import time
+from collections.abc import Iterator
 from uuid import uuid4
 
+import psycopg
+import pytest
 from structlog.testing import capture_logs
 
 from rota.engine.notifications import NotificationFilter
 from rota.services.operations.scheduler_loop import SHORTEST_SLEEP, SchedulerLoop
 from rota.services.schedules.firing import Tick
+from rota.store.database import Database
+from rota.store.embedded.server import EmbeddedPostgres
+from rota.store.migrations import migrate
+from rota.store.operations.processes import notification_queue_problem
+from tests.postgres import TestServer
 from tests.services.harness import clock
 from tests.services.running import make_run, queue_runs, results, until, working
 
@@ -87,3 +95,56 @@ async def test_scheduler_that_is_woken_all_the_time_pauses_between_looks(databas
     await loop.run(stop)
     gaps = [later - earlier for earlier, later in itertools.pairwise(looks)]
     assert min(gaps) >= SHORTEST_SLEEP * 0.9
+
+
+@pytest.fixture
+def small_queue(tmp_path) -> Iterator[TestServer]:
+    """A server whose queue of notifications holds half a megabyte."""
+    for opening in range(2):
+        server = EmbeddedPostgres.open(tmp_path / "small", durable=False)
+        if opening == 0:
+            with psycopg.connect(server.owner_url, autocommit=True) as conn:
+                if conn.info.server_version < 170000:
+                    pytest.skip("the queue of notifications has no setting before PostgreSQL 17")
+                conn.execute("ALTER SYSTEM SET max_notify_queue_pages = 64")
+            server.close()
+    yield TestServer(server.owner_url, server.app_url)
+    server.destroy()
+
+
+async def test_full_queue_of_notifications_fails_no_insert_and_is_told_of(small_queue):
+    with small_queue.database() as name:
+        await migrate(small_queue.owner_of(name))
+        connect = psycopg.AsyncConnection.connect
+        async with (
+            Database(small_queue.owner_of(name)).opened() as database,
+            await connect(small_queue.owner_of("postgres"), autocommit=True) as listener,
+            await connect(small_queue.owner_of(name), autocommit=True) as owner,
+        ):
+            async with database.connection() as conn:
+                assert await notification_queue_problem(conn) is None
+            await listener.execute("LISTEN anything")
+            await listener.execute("BEGIN")
+            await listener.execute("SELECT 1")
+            with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+                for _ in range(200):
+                    await owner.execute("SELECT pg_notify('x', repeat('x', 7900))")
+            assert not await database.hears_notifications()
+            async with database.connection() as conn:
+                problem = await notification_queue_problem(conn)
+            assert problem is not None
+            assert problem.startswith("The queue of notifications is")
+            person = await (
+                await owner.execute("INSERT INTO auth.users (email) VALUES ('a') RETURNING id")
+            ).fetchone()
+            await owner.execute(
+                "INSERT INTO agent_schedules (user_id, name, agent_name, every_seconds)"
+                " VALUES (%s, 's', 'a', 60)",
+                person,
+            )
+            await owner.execute(
+                "INSERT INTO agent_runs (user_id, agent_name, trigger) VALUES (%s, 'a', 'manual')",
+                person,
+            )
+            await owner.execute("UPDATE rota.limits SET open_to_all = true")
+            assert await queue_runs(database) == 1

@@ -19,7 +19,7 @@ from rota.settings import API_KEYS, Settings
 if TYPE_CHECKING:
     from rota.bootstrap.app import Server
     from rota.domain.operations.processes import Process, ServerState
-    from rota.store.database import Connection
+    from rota.store.database import Connection, Database
 
 group = CommandGroup()
 Verdict = Literal["ok", "warn", "fail"]
@@ -97,14 +97,7 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
                 yield check
             if any(check.verdict == "fail" for check in checks):
                 return
-            heard = await database.hears_notifications()
-            yield Check(
-                "Notifications",
-                "ok" if heard else "warn",
-                "LISTEN is heard"
-                if heard
-                else "LISTEN is not heard; set ROTA_DATABASE_LISTEN_URL to a direct connection.",
-            )
+            sessions = await _session_checks(database)
             async with database.connection() as conn:
                 alive = [p for p in await processes.list_processes(conn) if p.is_alive]
                 silent, overdue = await processes.scheduler_silence(conn)
@@ -115,7 +108,7 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
                     "ok" if found else "warn",
                     ", ".join(found) or f"none is running; start `rota up` or `rota {wanted}`",
                 )
-            for check in _clock_checks(server_ahead, alive):
+            for check in (*sessions, *_clock_checks(server_ahead, alive)):
                 yield check
             if silent is not None and silent > SILENT_AFTER:
                 yield Check(
@@ -165,6 +158,37 @@ def _clock_checks(server_ahead: float, alive: Sequence[Process]) -> Iterator[Che
                 f"The clock of {process.host} ({process.kind} {process.pid}) is {abs(ahead):.0f} s "
                 f"{way} the database's.",
             )
+
+
+async def _session_checks(database: Database) -> list[Check]:
+    """Look at what is heard, and at what sessions of others may do to rota by staying."""
+    from rota.store.operations import processes
+
+    heard = await database.hears_notifications()
+    async with database.connection() as conn:
+        untimed = await processes.untimed_roles(conn)
+        problem = await processes.notification_queue_problem(conn)
+    checks = [
+        Check(
+            "Notifications",
+            "ok" if heard else "warn",
+            "LISTEN is heard"
+            if heard
+            else "LISTEN is not heard; set ROTA_DATABASE_LISTEN_URL to a direct connection.",
+        )
+    ]
+    checks += [
+        Check(
+            "Sessions",
+            "warn",
+            f"{role} may keep locks for ever. Run: ALTER ROLE {role} SET "
+            "idle_in_transaction_session_timeout = '60s'; lock_timeout and statement_timeout too.",
+        )
+        for role in untimed
+    ]
+    if problem is not None:
+        checks.append(Check("Notification queue", "fail", problem))
+    return checks
 
 
 async def _schema_checks(conn: Connection, server: Server) -> AsyncIterator[Check]:

@@ -21,6 +21,7 @@ from rota.engine.patience import Patience
 from rota.services.operations.chores import Chore, cancel, first_of, repeat, reporting
 from rota.services.schedules.firing import Scheduler
 from rota.store.database import WAKE_CHANNEL, Database, listen
+from rota.store.operations import processes
 
 LONGEST_SLEEP: Final = 15.0
 """Seconds after which the scheduler looks at the wall clock again, whatever it waits for: laptops
@@ -37,6 +38,9 @@ LOCKED_SLEEP: Final = 0.05
 
 SHORTEST_SLEEP: Final = 0.02
 """Seconds from one look to the next at least, however often it is woken: anybody may notify."""
+
+QUEUE_WATCHED_EVERY: Final = 10.0
+"""Seconds between looks at how full the server's queue of notifications is."""
 
 SWEEP_EVERY: Final = 30.0
 LOST_AFTER: Final = 60.0
@@ -66,8 +70,15 @@ class SchedulerLoop:
         self._scheduler = scheduler
         self._clock = clock
         self._read_clock = read_clock
-        self._chores = (Chore("requeue lost runs", SWEEP_EVERY, self._requeue_lost), *chores)
+        self._chores = (
+            Chore("requeue lost runs", SWEEP_EVERY, self._requeue_lost),
+            Chore(
+                "watch the queue of notifications", QUEUE_WATCHED_EVERY, self._watch_notifications
+            ),
+            *chores,
+        )
         self._ticked: float | None = None
+        self._is_crowded = False  # the queue of notifications: nothing is announced any more
         self._patience = Patience("scheduler_lost_database")
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -83,7 +94,9 @@ class SchedulerLoop:
                     if heard is None:
                         heard = await self._hears()
                     began = time.monotonic()
-                    delay = await self.tick(LONGEST_SLEEP if heard else UNHEARD_SLEEP)
+                    delay = await self.tick(
+                        LONGEST_SLEEP if heard and not self._is_crowded else UNHEARD_SLEEP
+                    )
                     await first_of(stop, wake, seconds=delay)
                     if wake.is_set() and (rest := began + SHORTEST_SLEEP - time.monotonic()) > 0:
                         await asyncio.sleep(rest)
@@ -168,6 +181,13 @@ class SchedulerLoop:
 
     def _ticked_ago(self) -> float | None:
         return time.monotonic() - self._ticked if self._ticked is not None else None
+
+    async def _watch_notifications(self) -> None:
+        async with self._database.connection() as conn:
+            problem = await processes.notification_queue_problem(conn)
+        if problem is not None and not self._is_crowded:
+            log.error("notification_queue_crowded", reason=problem)
+        self._is_crowded = problem is not None
 
     async def _requeue_lost(self) -> None:
         async with self._database.transaction() as conn:

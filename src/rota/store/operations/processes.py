@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from operator import itemgetter
+from typing import Final
 from uuid import UUID
 
 from rota.domain.operations.processes import ALIVE_WITHIN, Kind, Process, ServerState
 from rota.store.database import Connection
 from rota.store.statements import execute, has_effect, many, one, values
+
+CROWDED: Final = 0.5
+"""How full the server's queue of notifications is when rota announces nothing any more."""
 
 
 async def report(
@@ -75,3 +79,21 @@ async def server_state(conn: Connection) -> ServerState:
 async def needless_rights(conn: Connection) -> tuple[str, ...]:
     """Return what the database allows and rota does not need, with the statement that ends it."""
     return await values(conn, "operations/list_needless_rights", str)
+
+
+async def untimed_roles(conn: Connection) -> tuple[str, ...]:
+    """Return roles that people log in as, and that may keep locks for as long as they like."""
+    return await values(conn, "operations/list_untimed_roles", str)
+
+
+async def notification_queue_problem(conn: Connection) -> str | None:
+    """Return what is wrong with the server's queue of notifications from half full on, or None."""
+    used, pids = await one(conn, "operations/notification_queue", itemgetter("used", "pids"))
+    if used < CROWDED:
+        return None
+    named = f"process {', '.join(map(str, pids))}" if pids else "see pg_stat_activity"
+    return (
+        f"The queue of notifications is {used:.0%} full: a session that listens stays in a "
+        f"transaction ({named}). End it (SELECT pg_terminate_backend(PROCESS)); rota polls until "
+        "then."
+    )
