@@ -22,9 +22,18 @@ def configure_logs(settings: Settings) -> None:
     # httpx logs each request's URL; psycopg's pool each lost connection, which rota logs itself.
     logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    logging.getLogger("pgqueuer").addFilter(_is_news)
     rota.logs.set_up = partial(_configure_structlog, settings)
     if "structlog" in sys.modules:
         rota.logs.begin()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of PgQueuer's says more than rota's own that the database is away.
+
+    Ten times a second it would say, with a trace, that it could not write what it will write later.
+    """
+    return "lush failed" not in str(record.msg)
 
 
 def _configure_structlog(settings: Settings) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import uuid
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -12,12 +14,16 @@ import pytest
 import structlog
 from psycopg import errors
 
+from benchmarks.rig.server import open_to_all
 from rota.domain.errors import LostTransactionError, StatementError
 from rota.services.operations.scheduler_loop import SchedulerLoop
 from rota.store.database import Database
+from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.errors import domain_error, is_outage
+from rota.store.migrations import migrate
 from rota.store.statements import execute
-from tests.services.harness import ANSWER, clock
+from rota.store.users import ensure_user
+from tests.services.harness import ANSWER, Workshop, clock
 from tests.services.running import until, working
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -221,3 +227,39 @@ async def test_plan_of_before_a_migration_is_an_outage_once(workshop):
         with pytest.raises(LostTransactionError, match="schema changed"):
             await read_limits()
         await read_limits()
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(240)
+async def test_loops_outlive_a_server_that_dies_and_is_started_again(tmp_path):
+    """As at a failover: connections break, nobody answers for a while, and then somebody does."""
+    server = EmbeddedPostgres.open(tmp_path / "data")
+    try:
+        await migrate(server.owner_url)
+        open_to_all(server.owner_url)
+        async with Database(server.app_url).opened() as database:
+            workshop = Workshop(database, await connect(server), await owner_of(database))
+            await workshop.declare_tools()
+            await fires_each_second(workshop)
+            async with loops(workshop, server.app_url) as scheduler:
+                await finished(workshop, 2)
+                os.kill(server.pid, signal.SIGKILL)
+                await asyncio.sleep(4)
+                await asyncio.to_thread(server.ensure_alive)
+                assert not scheduler.done()
+                await workshop.owner.close()
+                workshop.owner = await connect(server)
+                await finished(workshop, len(await workshop.rows("agent_runs")) + 3)
+                await every_fire_has_a_result(workshop)
+            await workshop.owner.close()
+    finally:
+        server.destroy()
+
+
+async def connect(server):
+    return await psycopg.AsyncConnection.connect(server.owner_url, autocommit=True)
+
+
+async def owner_of(database):
+    async with database.connection() as conn:
+        return await ensure_user(conn, "owner@localhost")
