@@ -45,6 +45,7 @@ COMMANDS = (
     "doctor",
     "limits show",
     "notifications list",
+    "people list",
     "prices show",
     "results list",
     "results show",

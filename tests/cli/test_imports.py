@@ -22,7 +22,14 @@ MOST = 560
 READING = [
     *("agents list", "approvals list", "approvals deputies list", "approvals policy list"),
     *("audit list", "audit verify", "calendars list", "connections list", "doctor", "limits show"),
-    *("notifications list", "results list", "retention show", "runs list", "schedules list"),
+    *(
+        "notifications list",
+        "people list",
+        "results list",
+        "retention show",
+        "runs list",
+        "schedules list",
+    ),
     *("schedules calendar", "schedules preview @daily", "tools list", "usage"),
 ]
 

@@ -15,6 +15,7 @@ from rota.domain.agents.people import MAY_NOT_RUN
 from rota.domain.errors import InvalidInputError, NotFoundError, SetupRequiredError
 from rota.services.agents.people import PeopleService
 from rota.services.runs.service import RunService
+from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate, migrations
 from tests.services.harness import ANSWER, Workshop
 from tests.services.running import fetch_run, make_run
@@ -246,6 +247,19 @@ async def test_operator_names_somebody_who_is_there(workshop, rota):
     for arguments in ([], ["--everybody", "alice@example.com"]):
         with pytest.raises(InvalidInputError, match="Say who"):
             await rota("people", "allow", *arguments)
+
+
+def test_embedded_server_is_open_to_all_and_stays_so(tmp_path):
+    def rota(*arguments):
+        return CliRunner().invoke(app, [*arguments, "--data-dir", str(tmp_path)])
+
+    with EmbeddedPostgres.open(tmp_path, durable=False) as embedded:
+        shown = rota("people", "list", "--json")
+        denied = rota("people", "deny", "--everybody")
+        embedded.destroy()
+
+    assert json.loads(shown.stdout) == {"open_to_all": True, "persons": []}
+    assert isinstance(denied.exception, InvalidInputError)
 
 
 async def test_nobody_says_of_themselves_that_they_may(workshop):
