@@ -19,7 +19,7 @@ from tests.conftest import need_postgres15
 HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "own-database.md"
 MAIL = "From bob@example.com Mon Nov 30 07:00:00 2026\nFrom: bob@example.com\nSubject: Hi\n\nHi.\n"
 
-pytestmark = pytest.mark.postgres15
+pytestmark = [pytest.mark.postgres15, pytest.mark.timeout(300)]  # commands, one after another
 
 
 def blocks(begin, end):
