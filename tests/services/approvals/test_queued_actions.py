@@ -907,7 +907,7 @@ async def test_run_of_an_action_is_not_retried(desk):
     await desk.approve()
     (run,) = await desk.waiting_runs()
     await desk.work()
-    with pytest.raises(ConflictError):
+    with pytest.raises(psycopg.errors.ObjectInUse):
         async with desk.workshop.database.acting_as(desk.workshop.user) as conn:
             await conn.execute("SELECT public.request_retry(%s)", [run.id])
 
