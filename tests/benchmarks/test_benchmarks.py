@@ -66,3 +66,13 @@ async def test_cli_measures_each_command_against_the_floor():
     assert {one["command"] for one in figures["commands"]} == {"limits show", "runs list"}
     assert figures["worst_command"] == figures["commands"][0]["command"]
     assert figures["worst_ratio"] == max(one["ratio"] for one in figures["commands"])
+
+
+@pytest.mark.timeout(300)  # as above
+async def test_neighbours_lose_nobody_a_fire():
+    figures = await figures_of(
+        "neighbours", *("--samples", "4", "--people", "3", "--runs", "40", "--interval-ms", "200")
+    )
+
+    assert [beside["lost"] for beside in figures["beside"]] == [0, 0, 0]
+    assert figures["worst_ratio"] > 0
