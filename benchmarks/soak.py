@@ -26,12 +26,12 @@ from typing import Any, Final
 
 import psycopg
 from rig import soak_ledger
+from rig.server import lift_quotas
 from rig.soak_ledger import Counts
 from rig.soak_neighbour import Neighbour
 from rig.soak_plan import WORKERS, plan
 from rig.soak_scene import Scene
 
-from benchmarks.rig.server import lift_quotas
 from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate
 

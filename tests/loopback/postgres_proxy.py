@@ -15,7 +15,8 @@ class PostgresProxy:
     """Passes on what clients and Postgres say.
 
     `cut_after` is a piece of a query: the first connection that sends it hears no answer to it, and
-    is cut once Postgres has answered. `away` refuses and cuts everything.
+    is cut once Postgres has answered; with `leaves_after_cut` all are, that very moment. `away`
+    refuses and cuts everything.
     """
 
     def __init__(self, url: str) -> None:
@@ -25,6 +26,7 @@ class PostgresProxy:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self.cut_after: bytes | None = None
+        self.leaves_after_cut = False
         self.cuts = 0
         self.away = False
 
@@ -86,6 +88,8 @@ class PostgresProxy:
         with suppress(ConnectionError):
             while data := await theirs.read(65_536):
                 if cutting.is_set():
+                    if self.leaves_after_cut:
+                        self.go_away()
                     return
                 writer.write(data)
                 await writer.drain()

@@ -68,7 +68,7 @@ async def test_sql_function_says_edited_of_another_hash(desk):
     await desk.run(send("bob"))
     action = await desk.action()
     query = "SELECT decide_action(%s, 'approve', 1, NULL, 'api', %s)"
-    with pytest.raises(ConflictError, match="edited"):
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="edited"):
         async with desk.workshop.database.acting_as(desk.workshop.user) as conn:
             await conn.execute(query, [action["id"], arguments_hash(OTHER)])
     async with desk.workshop.database.acting_as(desk.workshop.user) as conn:

@@ -318,14 +318,13 @@ async def test_database_that_goes_away_in_mid_group_loses_no_run(
         runs, tasks = await twenty_at_once(cut_off, cut_off.service())
         monkeypatch.setattr(cut_off.database._pool, "timeout", 4.0)  # waited for twice
         await asyncio.sleep(0.3)
-        proxy.cut_after = b"agent_execution_results"
+        proxy.cut_after, proxy.leaves_after_cut = b"agent_execution_results", True
         workshop.toolbox.gate.set()
 
         async def cut():
             return proxy.cuts
 
         await until(cut)
-        proxy.go_away()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         proxy.come_back()
         assert any(isinstance(o, Exception) for o in outcomes)

@@ -202,7 +202,7 @@ async def test_retry_request(workshop, status):
         assert made["retry_of"] == run.id
         assert made["options"] == {"limits": {"steps": 3}}
     else:
-        with pytest.raises(ConflictError):
+        with pytest.raises(psycopg.errors.ObjectInUse):
             await ask()
     assert await status_of(workshop, run) is status
 
