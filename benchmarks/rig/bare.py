@@ -122,12 +122,12 @@ async def _noop_once() -> None:
 
 def _scripted_once(*, cached: bool) -> Callable[[], Awaitable[object]]:
     # Heavy, and nothing that the process which starts these loops needs.
-    from langchain.agents import create_agent  # noqa: PLC0415
-    from langchain_core.messages import HumanMessage  # noqa: PLC0415
+    from langchain.agents import create_agent  # noqa: PLC0415  a measured process imports it alone
+    from langchain_core.messages import HumanMessage  # noqa: PLC0415  as above
 
-    from rota.agents.scripted.model import ScriptedChatModel  # noqa: PLC0415
-    from rota.agents.tools.mail.folder import mail_search_tool  # noqa: PLC0415
-    from rota.domain.agents.script import parse_script  # noqa: PLC0415
+    from rota.agents.scripted.model import ScriptedChatModel  # noqa: PLC0415  as above
+    from rota.agents.tools.mail.folder import mail_search_tool  # noqa: PLC0415  as above
+    from rota.domain.agents.script import parse_script  # noqa: PLC0415  as above
 
     def now() -> datetime:
         return datetime.now(UTC)
