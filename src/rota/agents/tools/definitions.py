@@ -69,4 +69,5 @@ def distrusted(declaration: ToolDeclaration) -> ToolDeclaration:
         risk="high",
         read_only=False,
         idempotent=False,
+        reaches_outside=True,
     )

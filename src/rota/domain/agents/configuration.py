@@ -20,8 +20,9 @@ RISKS: Final[tuple[Risk, ...]] = ("low", "medium", "high")
 class CallFacts:
     """What is declared of a tool's calls; what nobody declares is taken at its worst.
 
-    `read_only` and `idempotent` calls are repeated after a crash. An empty `description` keeps that
-    of the code.
+    `read_only` and `idempotent` calls are repeated after a crash. `reaches_outside`: the model
+    chooses where data goes (a fixed account or server does not count). An empty `description` keeps
+    that of the code.
     """
 
     description: str = ""
@@ -30,6 +31,12 @@ class CallFacts:
     risk: Risk = "high"
     default_tier: Tier = "requires_approval"
     timeout_seconds: float = 60
+    reaches_outside: bool = True
+
+    @property
+    def has_no_effect(self) -> bool:
+        """Whether a call leaves everything as it was, and sends nothing anywhere."""
+        return self.read_only and not self.reaches_outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,10 @@ class ToolFacts(CallFacts):
     """All that code or the operator declares of a tool, with the defaults of the table.
 
     `brings_outside_text`: results hold text that somebody else than the run's owner may have
-    written. `reaches_outside`: the model chooses where data goes (a fixed account or server does
-    not count).
+    written.
     """
 
     brings_outside_text: bool = True
-    reaches_outside: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

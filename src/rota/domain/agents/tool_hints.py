@@ -58,6 +58,7 @@ def tightened(declaration: ToolDeclaration, hints: Mapping[str, bool]) -> ToolDe
         and hints.get("readOnlyHint", True)
         and not hints.get("destructiveHint"),
         idempotent=declaration.idempotent and hints.get("idempotentHint", True),
+        reaches_outside=declaration.reaches_outside or hints.get("openWorldHint", False),
         risk=risk,
         default_tier=tier,
     )

@@ -9,7 +9,7 @@ signals are not looked at here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, assert_never
 
@@ -40,8 +40,8 @@ class Verdict:
     """Whether a call runs (`allowed`), waits (`held`) or is `refused`, and why in words.
 
     `uses` is the rule whose uses are to be counted before the call may run: where none is left,
-    judge again without it. `heeds_signals`: it runs by a rule alone, and by none that lets run
-    calls with risk signals.
+    judge again without it. `heeds_signals`: it does not run with a risk signal of high risk, unless
+    by `high_risk_rule`, which allows calls of high risk.
     """
 
     decision: Decision
@@ -50,6 +50,12 @@ class Verdict:
     reason: str
     uses: RuleId | None = None
     heeds_signals: bool = False
+    high_risk_rule: Rule | None = None
+
+    def allowed_by(self, rule: Rule) -> Verdict:
+        """Return it as one that this rule makes."""
+        counted = rule.id if rule.draft.uses_left is not None else None
+        return replace(self, reason=f"{rule.named} allows it", uses=counted)
 
 
 CheckedCondition = tuple[Condition, ConditionResult]
@@ -201,20 +207,26 @@ def _conclude(
         return verdict("refused", f"{denying.rule.named} denies it")
     if (asking := _asking(declaration, findings)) is not None:
         return verdict("held", asking)
-    if (freely := _freely(declaration)) is not None:
-        return verdict("allowed", freely)
     allowing = [
         one.rule
         for one in findings
         if one.finding == "applies" and _is(one, "allow") and not one.is_idle
     ]
+    # What is not counted comes first.
+    allowing.sort(key=lambda rule: rule.draft.uses_left is not None)
+    made = Verdict(
+        "allowed",
+        tier,
+        risk,
+        "",
+        heeds_signals=declaration is None or not declaration.has_no_effect,
+        high_risk_rule=next((rule for rule in allowing if rule.draft.risk == "high"), None),
+    )
+    if (freely := _freely(declaration)) is not None:
+        return Judgement(replace(made, reason=freely), findings)
     if not allowing:
         return verdict("held", _by_tier(tool_name, declaration))
-    rule = min(allowing, key=lambda rule: rule.draft.uses_left is not None)
-    counted = rule.id if rule.draft.uses_left is not None else None
-    heeds = all(rule.draft.risk != "high" for rule in allowing)
-    made = Verdict("allowed", tier, risk, f"{rule.named} allows it", counted, heeds_signals=heeds)
-    return Judgement(made, findings)
+    return Judgement(made.allowed_by(allowing[0]), findings)
 
 
 def _is(one: RuleFinding, effect: Effect) -> bool:

@@ -59,8 +59,8 @@ _SAID: Final[Mapping[Decision, str]] = {
 def with_signals(verdict: Verdict, arguments: Mapping[str, Any]) -> Verdict:
     """Return a verdict raised by the risk signals of the arguments, which are not redacted.
 
-    A rule that allows was written with honest calls in mind: where there is a signal of high risk,
-    the call waits, unless the rule says that it may not.
+    What lets a call run was written with honest calls in mind: where there is a signal of high
+    risk, the call waits. Not so by a rule that names high risk, nor where it has no effect.
     """
     found = risk_signals(redact(arguments))
     if not found:
@@ -69,6 +69,8 @@ def with_signals(verdict: Verdict, arguments: Mapping[str, Any]) -> Verdict:
     high = next((signal for signal in found if signal.risk == "high"), None)
     if verdict.decision != "allowed" or not verdict.heeds_signals or high is None:
         return verdict
+    if verdict.high_risk_rule is not None:
+        return verdict.allowed_by(verdict.high_risk_rule)
     reason = f"{verdict.reason}, and a risk signal says: {high.text.rstrip('.')}"
     return replace(verdict, decision="held", reason=reason, uses=None)
 
@@ -101,10 +103,11 @@ class CallPolicy:
     ) -> Verdict:
         """Judge a call by the rules as they were read last, passing over some that ran out."""
         if not self.rules or self.circumstances is None or self.clock is None:
-            return judge(tool_name, declaration)
-        rules = [rule for rule in self.rules if rule.id not in without]
-        now = replace(self.circumstances, now=self.clock())
-        verdict = judge(tool_name, declaration, arguments, rules, now)
+            verdict = judge(tool_name, declaration)
+        else:
+            rules = [rule for rule in self.rules if rule.id not in without]
+            now = replace(self.circumstances, now=self.clock())
+            verdict = judge(tool_name, declaration, arguments, rules, now)
         return with_signals(verdict, arguments) if verdict.heeds_signals else verdict
 
     async def decide(

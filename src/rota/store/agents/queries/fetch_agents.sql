@@ -20,6 +20,7 @@ CROSS JOIN LATERAL (
                 'id', t.id, 'name', t.name, 'description', t.description, 'version', t.version,
                 'read_only', t.read_only, 'idempotent', t.idempotent, 'risk', t.risk,
                 'default_tier', t.default_tier, 'timeout_seconds', t.timeout_seconds,
+                'reaches_outside', t.reaches_outside,
                 'preference', p.preference, 'annotations', t.annotations,
                 'definition_hash', t.definition_hash
             ) ORDER BY l.position, t.name
