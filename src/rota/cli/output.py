@@ -151,8 +151,8 @@ def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) ->
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     while sum(widths) + 2 * (len(widths) - 1) > room:
         may_be_cut = [n for n, name in enumerate(columns) if name not in _NEVER_WRAPPED]
-        widest = max(may_be_cut, key=lambda n: widths[n])
-        if widths[widest] <= _LEAST:
+        widest = max(may_be_cut, key=lambda n: widths[n], default=None)
+        if widest is None or widths[widest] <= _LEAST:
             break
         widths[widest] -= 1
     return widths

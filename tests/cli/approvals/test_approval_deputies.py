@@ -110,7 +110,7 @@ async def test_deputy_sees_whose_a_request_is_and_decides(desk, rota, as_bob, op
     assert "Whose" not in await rota("show", reference)
     assert (await as_bob("show", reference, "--json"))["whose"] == "alice@example.com"
 
-    said = await as_bob("approve", reference, "--version", "1")
+    said = await as_bob("approve", reference, "--version", "1", "--yes")
     assert said == f"{reference} send: approved\n"
     await desk.work()
 

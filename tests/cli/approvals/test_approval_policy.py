@@ -269,7 +269,7 @@ async def test_approving_always_approves_and_makes_a_rule(rota, workshop):
 
     said = await rota(
         *("approvals", "approve", str(action["id"])[:8], "--always", "--only", "to"),
-        *("--for", "7d", "--json"),
+        *("--for", "7d", "--json", "--yes"),
     )
 
     assert said["action"]["status"] == "approved"
@@ -286,7 +286,7 @@ async def test_approving_always_approves_nothing_where_no_rule_can_be_made(rota,
 
     for options in (["--only", "nothing"], ["--for", "100d"]):
         with pytest.raises(InvalidInputError):
-            await rota("approvals", "approve", action, "--always", *options)
+            await rota("approvals", "approve", action, "--always", *options, "--yes")
     for wrong in (["--all", "--always"], [action, "--only", "to"], ["--always"]):
         with pytest.raises(InvalidInputError):
             await rota("approvals", "approve", *wrong)

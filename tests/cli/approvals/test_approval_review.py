@@ -93,7 +93,8 @@ async def test_list_is_narrowed(desk, rota, mixed, options, names):
 async def test_those_that_are_meant_are_decided_and_no_others(
     desk, rota, mixed, options, names, command, status
 ):
-    await rota(command, *(mixed.get(option, option) for option in options))
+    yes = ["--yes"] * (command == "approve")
+    await rota(command, *(mixed.get(option, option) for option in options), *yes)
 
     decided = {str(a["id"]) for a in await desk.actions() if a["status"] == status}
     assert decided == {mixed[name] for name in names}
@@ -161,7 +162,7 @@ async def test_what_spares_a_look_is_not_offered_beside_a_signal_of_high_risk(de
 async def test_no_rule_is_offered_for_a_call_that_deserves_a_look(desk, rota, text):
     await desk.run(*(send(f"a{n}") for n in range(ROUTINE)), send("next", text=text))
     *before, last = ids(await desk.actions())
-    await rota("approve", *before)
+    await rota("approve", *before, "--yes")
 
     shown = await rota("show", last)
 
@@ -172,14 +173,14 @@ async def test_no_rule_is_offered_for_a_call_that_deserves_a_look(desk, rota, te
 async def test_one_call_that_was_approved_is_told_as_one(desk, rota):
     await desk.run(send("ann"), send("bob"))
     first, second = ids(await desk.actions())
-    await rota("approve", first)
+    await rota("approve", first, "--yes")
     assert "1 of watcher's calls of send was approved, and 0 refused." in await rota("show", second)
 
 
 async def test_show_says_how_it_went_before_and_names_the_rule_that_may_be_made(desk, rota):
     await desk.run(*(send(f"a{n}") for n in range(ROUTINE)), send("next"))
     *before, last = ids(await desk.actions())
-    await rota("approve", *before)
+    await rota("approve", *before, "--yes")
 
     shown = await rota("show", last)
 
@@ -202,9 +203,9 @@ async def test_megabytes_of_arguments_are_listed_and_shown(desk, rota):
         )
 
     listed = await rota("list")
-    assert max(map(len, listed.splitlines())) < 300
+    assert max(map(len, listed.splitlines())) < 2_000
     assert "3,000,000 characters" in await rota("show", str(action["id"]))
-    assert len(await rota("list", "--grouped")) < 1_000
+    assert len(await rota("list", "--grouped")) < 2_000
 
 
 async def test_request_says_which_schedule_and_prompt_it_comes_from(desk, rota):

@@ -54,7 +54,7 @@ async def test_request_is_listed_shown_approved_and_its_outcome_shown(desk, rota
     assert "Wants to      send" in shown
     assert "It says       “Bob asked for it.”" in shown
     assert '"text": "Hi\\nthere"' in shown
-    assert f"{reference} send: approved" in await rota("approve", reference[:8])
+    assert f"{reference} send: approved" in await rota("approve", reference[:8], "--yes")
     await desk.work()
 
     assert desk.sent == ["bob"]
@@ -77,7 +77,7 @@ async def test_what_cannot_be_decided_is_said_and_stops_nothing_else(desk, rota)
     first, second = ids(await desk.actions())
     await rota("reject", first)
 
-    said = await rota("approve", first, second, exit_code=1)
+    said = await rota("approve", first, second, "--yes", exit_code=1)
 
     assert "It is not pending any more: it was refused, from cli." in said
     assert f"{second} send: approved" in said
@@ -85,7 +85,7 @@ async def test_what_cannot_be_decided_is_said_and_stops_nothing_else(desk, rota)
 
 async def test_all_at_once(desk, rota):
     await desk.run(send("a"), send("b"), send("c"))
-    decided = await rota("approve", "--all", "--json")
+    decided = await rota("approve", "--all", "--json", "--yes")
     assert [one["action"]["status"] for one in decided] == ["approved"] * 3
     await desk.work()
     assert sorted(desk.sent) == ["a", "b", "c"]
@@ -93,11 +93,70 @@ async def test_all_at_once(desk, rota):
     assert await rota("approve", "--all", "--json") == []
 
 
+@pytest.mark.parametrize(
+    "more", [["--all"], ["--like", "ID"], ["ID", "OTHER"], ["--all", "--json"]]
+)
+async def test_many_need_a_yes_where_nobody_can_be_asked(desk, rota, more):
+    await desk.workshop.declare("send", risk="low")
+    await desk.run(send("a"), send("b"))
+    first, second = ids(await desk.actions())
+    named = [{"ID": first, "OTHER": second}.get(word, word) for word in more]
+
+    with pytest.raises(InvalidInputError) as caught:
+        await rota("approve", *named)
+
+    assert caught.value.message == (
+        "This would approve 2 requests, and nobody can be asked here. Look at what waits with "
+        "`rota approvals list`, then say --yes."
+    )
+    assert {a["status"] for a in await desk.actions()} == {"pending"}
+    await rota("approve", *named, "--yes")
+    assert {a["status"] for a in await desk.actions()} == {"approved"}
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--version", "1"], ["--json"], ["--arguments", '{"to": "x", "text": ""}']]
+)
+async def test_high_risk_needs_a_yes_where_nobody_can_be_asked(desk, rota, more):
+    await desk.workshop.declare("send", risk="low")
+    await desk.run(send("bob@p\u0430ypal.com"))
+    (reference,) = ids(await desk.actions())
+
+    with pytest.raises(InvalidInputError, match="1 request of high risk, and nobody can be asked"):
+        await rota("approve", reference, *more)
+
+    assert (await desk.action())["status"] == "pending"
+    await rota("approve", reference, *more, "--yes")
+    assert (await desk.action())["status"] == "approved"
+
+
+async def test_it_is_said_how_many_are_of_high_risk_and_one_of_low_risk_needs_no_yes(desk, rota):
+    await desk.workshop.declare("send", risk="low")
+    await desk.run(send("bob@p\u0430ypal.com"), send("ann"))
+    risky, harmless = ids(await desk.actions())
+    with pytest.raises(InvalidInputError, match="2 requests, 1 of them of high risk, and nobody"):
+        await rota("approve", "--like", harmless)
+    await rota("approve", harmless)
+    await rota("reject", risky)
+    assert [a["status"] for a in await desk.actions()] == ["refused", "approved"]
+
+
+async def test_what_was_changed_since_needs_a_yes_or_its_version(desk, rota):
+    await desk.workshop.declare("send", risk="low")
+    await desk.run(send("ann"))
+    (reference,) = ids(await desk.actions())
+    await desk.edit({"to": "eve", "text": ""})
+    with pytest.raises(InvalidInputError, match="nobody can be asked"):
+        await rota("approve", reference)
+    await rota("approve", reference, "--version", "2")
+    assert (await desk.action())["status"] == "approved"
+
+
 async def test_other_arguments(desk, rota):
     await desk.run(send("bob"))
     (reference,) = ids(await desk.actions())
 
-    await rota("approve", reference, "--arguments", '{"to": "eve", "text": "x"}')
+    await rota("approve", reference, "--arguments", '{"to": "eve", "text": "x"}', "--yes")
     await desk.work()
 
     assert desk.sent == ["eve"]
@@ -122,7 +181,7 @@ async def test_version_that_was_not_on_the_screen_is_not_decided_on(desk, rota, 
     shown = await rota("show", reference)
     assert "Version       2, changed since the agent asked" in shown
     assert f"rota approvals {command} {reference} --version 2\n" in shown
-    await rota(command, reference, "--version", "2")
+    await rota(command, reference, "--version", "2", *["--yes"] * (command == "approve"))
     assert (await desk.action())["status"] in {"approved", "refused"}
 
 
@@ -174,7 +233,7 @@ async def test_arguments_that_a_tool_does_not_know_or_lacks_are_named(desk, rota
     await desk.run(send("bob"))
     (reference,) = ids(await desk.actions())
     with pytest.raises(InvalidInputError) as caught:
-        await rota("approve", reference, "--arguments", '{"two": "bob"}')
+        await rota("approve", reference, "--arguments", '{"two": "bob"}', "--yes")
     said = caught.value.message
     assert said.startswith("send does not take that: ")
     assert "'two' was unexpected." in said

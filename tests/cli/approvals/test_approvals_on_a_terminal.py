@@ -120,6 +120,42 @@ async def test_many_are_listed_and_asked_about_before_they_are_approved(desk, ro
     assert approved.text.count("send: approved") == 2
 
 
+@pytest.mark.parametrize("width", [120, 80, 50, 30])
+async def test_what_is_asked_about_is_shown_whole(desk, rota, width):
+    purpose = "Invoice 2026-1130 of Musterfirma Handwerk GmbH, for November: "
+    await desk.run(send("bob", text=f"{purpose}50 EUR"), send("bob", text=f"{purpose}500 EUR"))
+
+    for arguments in (["list"], ["approve", "--all"], ["list", "--status", "pending"]):
+        screen = await rota(*arguments, width=width, typed="n\n")
+        shown = screen.text.replace("\n    | ", "")
+        for amount in (50, 500):
+            call = f'{{"to": "bob", "text": "{purpose}{amount} EUR"}}'
+            assert f"watcher wants to send {call}\n" in shown
+    assert {a["status"] for a in await desk.actions()} == {"pending"}
+
+
+async def test_a_list_cuts_long_texts_only_and_says_so_a_question_cuts_nothing(desk, rota):
+    long = "All the best. " * 200
+    await desk.run(send(f"{'x' * 150}@example.org", text=long), send("bob", text=long))
+    reference = str((await desk.actions())[0]["id"])[:8]
+
+    listed = (await rota("list")).text.replace("\n    | ", "")
+    asked = (await rota("approve", "--all", typed="n\n")).text.replace("\n    | ", "")
+
+    assert f'"to": "{"x" * 150}@example.org"' in listed
+    assert f"Cut: see `rota approvals show {reference}`." in listed
+    assert long not in listed
+    assert asked.count(f'"text": "{long}"') == 2
+
+
+async def test_what_like_requests_have_in_common_is_shown_whole(desk, rota):
+    text = "Invoice 2026-1130 of Musterfirma Handwerk GmbH, for November: 500 EUR"
+    await desk.run(send("ann", text=text), send("bob", text=text))
+    shown = (await rota("list", "--grouped")).text.replace("\n    | ", "")
+    assert f'alike in {{"text": "{text}"}}\n' in shown
+    assert "differ in to\n" in shown
+
+
 async def test_risk_signals_are_said_before_many_are_approved(desk, rota):
     await desk.run(
         send("ann"),
@@ -130,13 +166,13 @@ async def test_risk_signals_are_said_before_many_are_approved(desk, rota):
 
     screen = await rota("approve", "--all", typed="n\n")
 
-    text = screen.text.replace("\n  | ", "")
+    text = re.sub(r"\n +\| ", "", screen.text)
     assert f"Look twice at {risky}: bob@p\u0430ypal.com is not written in one script" in text
     assert f"Look twice at {risky}: 1 more risk signal; `show` says what." in text
     assert f"Look twice at {long}: 1 risk signal; `show` says what." in text
     assert text.count("Look twice") == 3
     assert text.index("Look twice") < text.index("Approve these 3?")
-    assert re.search(r"watcher +send", text), "the agent is said"
+    assert text.count("watcher wants to send") == 3, "the agent is said"
 
 
 async def test_yes_that_was_said_beforehand_is_not_asked_for(desk, rota):

@@ -8,7 +8,7 @@ import typer
 
 from rota.cli import output
 from rota.cli.approvals import decisions
-from rota.cli.approvals.decisions import VIA, Selection
+from rota.cli.approvals.decisions import VIA, Consent, Selection
 from rota.cli.groups import CommandGroup, takes
 from rota.cli.options import CommonOptions, Limit
 from rota.domain.agents.configuration import Risk
@@ -169,7 +169,8 @@ def approve(
     """Approve requests: each runs once. With --arguments one of them, changed.
 
     With --always a rule is made of it: this tool as it is now, with exactly these arguments. On a
-    terminal you are asked before many are approved, or one that was changed since the agent asked.
+    terminal you are asked before many are approved, or one that was changed since the agent asked;
+    elsewhere many, and what is of high risk, need --yes.
     """
     from rota.domain.text.json_values import json_object
 
@@ -179,14 +180,21 @@ def approve(
         raise InvalidInputError("--always is for one request, as it is: name it.")
     if arguments is not None and not selection.is_one:
         raise InvalidInputError("Arguments are for one request: name it.")
-    ask = output.is_conversation() and not yes and not common.json
+    can_ask = output.is_conversation() and not common.json
+    consent: Consent = "given" if yes else "ask" if can_ask else "lacking"
     if always:
-        decisions.approve_always(common, selection, only, lasts, ask=ask)
+        decisions.approve_always(common, selection, only, lasts, consent)
     elif arguments is not None:
         changed = json_object(arguments, "The arguments", "arguments")
-        decisions.decide(common, selection, "approve", arguments=changed, ask=False)
+        decisions.decide(
+            common,
+            selection,
+            "approve",
+            arguments=changed,
+            consent="given" if can_ask else consent,
+        )
     else:
-        decisions.decide(common, selection, "approve", ask=ask)
+        decisions.decide(common, selection, "approve", consent=consent)
 
 
 @group.command("reject", json=True)
@@ -199,7 +207,7 @@ def reject(
     ] = "",
 ) -> None:
     """Refuse requests: none of them runs."""
-    decisions.decide(common, selection, "refuse", reason, ask=False)
+    decisions.decide(common, selection, "refuse", reason)
 
 
 @group.command("settle", json=True)

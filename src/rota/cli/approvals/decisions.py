@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import typer
 
 from rota.cli import output
 from rota.cli.options import CommonOptions, T
 from rota.domain.errors import InvalidInputError
+from rota.domain.runs.option_kinds import counted
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 VIA = "cli"
 MOST = 1_000
+
+Consent: TypeAlias = Literal["given", "ask", "lacking"]
+"""Whether a person has said yes to what may be unseen: they have, can be asked, or neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,27 @@ class Selection:
         others = await replace(self, up_to="high").find(app, me)
         return none_waits(len(others), like_one=self.like is not None, up_to=self.up_to)
 
-    def needs_confirmation(self, found: tuple[PendingAction, ...]) -> bool:
-        """Whether somebody may approve here what they have not seen: many, or changed since."""
+    def is_unseen(self, found: Sequence[PendingAction]) -> bool:
+        """Return whether somebody may approve what they have not seen: many, or changed since."""
         if self.actions:
             return self.version is None and any(
                 action.version > 1 and action.status == "pending" for action in found
             )
         return bool(found)
+
+    def check_unasked(self, found: Sequence[PendingAction]) -> None:
+        """Raise InvalidInputError for what needs a yes: what is unseen, many, or of high risk."""
+        pending = [action for action in found if action.status == "pending"]
+        risky = sum(action.risk == "high" for action in pending)
+        if not risky and len(pending) < 2 and not self.is_unseen(pending):
+            return
+        of_risk = ""
+        if risky:
+            of_risk = f"{' of' if risky == len(pending) else f', {risky} of them of'} high risk"
+        raise InvalidInputError(
+            f"This would approve {counted(len(pending), 'request')}{of_risk}, and nobody can be "
+            "asked here. Look at what waits with `rota approvals list`, then say --yes."
+        )
 
 
 def decide(
@@ -86,12 +104,11 @@ def decide(
     reason: str = "",
     *,
     arguments: Mapping[str, object] | None = None,
-    ask: bool,
+    consent: Consent = "given",
 ) -> None:
     """Decide on requests as they are found now, or approve one with other arguments.
 
-    With `ask` a person says yes to what is listed. Says too that nobody is there to run what was
-    approved.
+    Says too that nobody is there to run what was approved.
     """
     from rota.domain.approvals.actions import ActionStatus
     from rota.services.approvals.service import Decided
@@ -113,7 +130,7 @@ def decide(
         nobody_works = is_to_run and not await app.runs.somebody_works()
         return decided, nobody_works, "" if found else await selection.explain_none(app, me)
 
-    decided, nobody_works, why_none = _after_confirmation(common, selection, work, ask=ask)
+    decided, nobody_works, why_none = _after_consent(common, selection, work, consent)
     if nobody_works:
         output.warn("What you approved runs as soon as `rota up`, or a scheduler and a worker, do.")
     if why_none and not common.json:
@@ -126,8 +143,7 @@ def approve_always(
     selection: Selection,
     only: str | None,
     lasts: str | None,
-    *,
-    ask: bool,
+    consent: Consent,
 ) -> None:
     """Approve one request, and make a rule of it."""
     from rota.cli.approvals.policy import rule_in_words, rule_json
@@ -150,7 +166,7 @@ def approve_always(
             via=VIA,
         )
 
-    made = _after_confirmation(common, selection, work, ask=ask)
+    made = _after_consent(common, selection, work, consent)
     if common.json:
         output.print_json({"action": made.action, "rule": rule_json(made.rule)})
         return
@@ -170,18 +186,20 @@ def print_outcomes(common: CommonOptions, decided: tuple[Decided, ...]) -> None:
         raise typer.Exit(1)
 
 
-def _after_confirmation(
+def _after_consent(
     common: CommonOptions,
     selection: Selection,
     work: Callable[[App, UserId, tuple[PendingAction, ...]], Awaitable[T]],
-    *,
-    ask: bool,
+    consent: Consent,
 ) -> T:
     """Find the requests, ask where that is needed, and do the work on just what was found."""
-    if not ask:
+    if consent != "ask":
 
         async def at_once(app: App, me: UserId) -> T:
-            return await work(app, me, await selection.find(app, me))
+            found = await selection.find(app, me)
+            if consent == "lacking":
+                selection.check_unasked(found)
+            return await work(app, me, found)
 
         return common.as_person(at_once)
 
@@ -189,7 +207,7 @@ def _after_confirmation(
         return await selection.find(app, me), await app.deputies.list_names(me)
 
     def confirm(seen: tuple[tuple[PendingAction, ...], Mapping[UserId, str]]) -> None:
-        if selection.needs_confirmation(seen[0]):
+        if selection.is_unseen(seen[0]):
             _confirm(*seen)
 
     return common.as_person_between(look, confirm, lambda app, me, seen: work(app, me, seen[0]))

@@ -17,15 +17,21 @@ from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import ActionStatus
 from rota.domain.approvals.argument_edits import holds_redaction
 from rota.domain.approvals.review import HISTORY_DAYS, group_requests
+from rota.domain.text.storable import cut
 
 if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction
     from rota.domain.approvals.review import ActionDetails
     from rota.domain.ids import UserId
 
-_LONGEST_CELL = 60
-_WIDE: Final = 100
-_NARROW: Final = 60
+_BRIEF: Final = 100
+"""Cells of a terminal below which times are brief, as the date and time of day alone."""
+
+_SAID_BELOW: Final = frozenset({"WHOSE", "AGENT", "WANTS TO", "WITH", "ALIKE IN", "DIFFER IN"})
+"""Columns that a terminal has below each row instead, where nothing of them is cut."""
+
+_LONGEST_LISTED: Final = 1_000
+_LONGEST_TEXT: Final = 200
 
 
 def print_list(
@@ -36,12 +42,24 @@ def print_list(
     `names` are what people are called, who looks among them as "you".
     """
     listed = [action for group in group_requests(found) for action in group.actions]
-    columns = {
-        **_columns(listed, names),
-        "STATUS": [a.status.value for a in listed],
-        "UNTIL": [_until(a.status, a.expires_at, zone) for a in listed],
-    }
-    _print(columns, empty)
+    calls = [listed_arguments(action.arguments) for action in listed]
+    _print(
+        {
+            "ID": [output.short(a.id) for a in listed],
+            **_whose(listed, names),
+            "AGENT": [a.agent_name for a in listed],
+            "WANTS TO": [a.tool_name for a in listed],
+            "WITH": [call.text + " (cut)" * call.is_cut for call in calls],
+            "RISK": [a.risk for a in listed],
+            "STATUS": [a.status.value for a in listed],
+            "UNTIL": [_until(a.status, a.expires_at, zone) for a in listed],
+        },
+        [
+            "\n".join([f"{_wants(action, names)} {call.text}", *_cut_note(call, action)])
+            for action, call in zip(listed, calls, strict=True)
+        ],
+        empty,
+    )
 
 
 def print_groups(
@@ -49,43 +67,61 @@ def print_groups(
 ) -> None:
     """Print one line for all requests that are alike: how many, and in what they differ."""
     groups = group_requests(found)
-    columns: dict[str, list[str]] = {
-        "FIRST": [output.short(g.first.id) for g in groups],
-        "COUNT": [str(len(g.actions)) for g in groups],
-        **_whose([g.first for g in groups], names),
-        "AGENT": [g.first.agent_name for g in groups],
-        "WANTS TO": [g.first.tool_name for g in groups],
-        "ALIKE IN": [in_brief(g.same) if g.same else "-" for g in groups],
-        "DIFFER IN": [", ".join(g.differing) or "-" for g in groups],
-        "RISK": [g.risk for g in groups],
-        "STATUS": [g.first.status.value for g in groups],
-        "UNTIL": [_until(g.first.status, g.until, zone) for g in groups],
-    }
-    _print(columns, empty)
+    alike = [listed_arguments(group.same) for group in groups]
+    differing = [", ".join(group.differing) or "-" for group in groups]
+    _print(
+        {
+            "FIRST": [output.short(g.first.id) for g in groups],
+            "COUNT": [str(len(g.actions)) for g in groups],
+            **_whose([g.first for g in groups], names),
+            "AGENT": [g.first.agent_name for g in groups],
+            "WANTS TO": [g.first.tool_name for g in groups],
+            "ALIKE IN": [
+                call.text + " (cut)" * call.is_cut if group.same else "-"
+                for group, call in zip(groups, alike, strict=True)
+            ],
+            "DIFFER IN": differing,
+            "RISK": [g.risk for g in groups],
+            "STATUS": [g.first.status.value for g in groups],
+            "UNTIL": [_until(g.first.status, g.until, zone) for g in groups],
+        },
+        [
+            "\n".join(
+                [
+                    _wants(group.first, names),
+                    *([f"alike in {call.text}"] if group.same else []),
+                    *([f"differ in {names_of}"] if group.differing else []),
+                    *_cut_note(call, group.first),
+                ]
+            )
+            for group, call, names_of in zip(groups, alike, differing, strict=True)
+        ],
+        empty,
+    )
 
 
 def print_to_approve(found: Sequence[PendingAction], names: Mapping[UserId, str]) -> None:
-    """Print what a yes would approve, and its risk signals, before it is asked for."""
+    """Print what a yes would approve, whole, and its risk signals, before it is asked for."""
     listed = [action for group in group_requests(found) for action in group.actions]
-    columns = _columns(listed, names)
+    columns = {
+        "ID": [output.short(a.id) for a in listed],
+        "RISK": [a.risk for a in listed],
+    }
     if any(a.version > 1 for a in listed):
         columns["VERSION"] = [f"{a.version}{', changed' * (a.version > 1)}" for a in listed]
-    _print(columns, "")
+    under = [f"{_wants(a, names)} {json.dumps(a.arguments, ensure_ascii=False)}" for a in listed]
+    output.table_with_lines(
+        list(columns), list(zip(*columns.values(), strict=True)), under, empty=""
+    )
     for action in listed:
         for said in _to_look_at(action):
             output.say_line(f"Look twice at {output.short(action.id)}: {said}", style="bold")
 
 
-def _columns(listed: Sequence[PendingAction], names: Mapping[UserId, str]) -> dict[str, list[str]]:
-    """Return what every list of requests says of each."""
-    return {
-        "ID": [output.short(a.id) for a in listed],
-        **_whose(listed, names),
-        "AGENT": [a.agent_name for a in listed],
-        "WANTS TO": [a.tool_name for a in listed],
-        "WITH": [in_brief(a.arguments) for a in listed],
-        "RISK": [a.risk for a in listed],
-    }
+def _wants(action: PendingAction, names: Mapping[UserId, str]) -> str:
+    owner = names.get(action.user_id, str(action.user_id))
+    whose = "" if owner == "you" else f"of {owner} "
+    return f"{action.agent_name} {whose}wants to {action.tool_name}"
 
 
 def _to_look_at(action: PendingAction) -> list[str]:
@@ -97,15 +133,15 @@ def _to_look_at(action: PendingAction) -> list[str]:
     return texts
 
 
-def _print(columns: dict[str, list[str]], empty: str) -> None:
-    """Print columns; on a terminal, without those that say least where there is no room."""
-    if (width := output.terminal_width()) is not None:
-        if width < _WIDE and set(columns.get("STATUS", ())) == {ActionStatus.PENDING.value}:
-            del columns["STATUS"]
-        if width < _NARROW:
-            columns = {n: c for n, c in columns.items() if n not in {"AGENT", "UNTIL"}}
-    rows = zip(*columns.values(), strict=True)
-    output.table(list(columns), rows, empty=empty)
+def _print(columns: dict[str, list[str]], under: Sequence[str], empty: str) -> None:
+    """Print columns; on a terminal those that stay short, and what is asked for whole below."""
+    if output.terminal_width() is None:
+        output.table(list(columns), zip(*columns.values(), strict=True), empty=empty)
+        return
+    short = {name: cells for name, cells in columns.items() if name not in _SAID_BELOW}
+    output.table_with_lines(
+        list(short), list(zip(*short.values(), strict=True)), under, empty=empty
+    )
 
 
 def _whose(actions: Sequence[PendingAction], names: Mapping[UserId, str]) -> dict[str, list[str]]:
@@ -118,48 +154,45 @@ def _until(status: ActionStatus, instant: datetime, zone: str) -> str:
     if status is not ActionStatus.PENDING:
         return "-"
     width = output.terminal_width()
-    is_brief = width is not None and width < _WIDE
+    is_brief = width is not None and width < _BRIEF
     return f"{output.local(instant, zone):%d %b %H:%M}" if is_brief else output.when(instant, zone)
 
 
-def in_brief(arguments: Mapping[str, Any]) -> str:
-    """Return the beginning of arguments as JSON, as it fits into a table: 60 characters."""
-    text = json.dumps(_beginning(arguments, _Room(_LONGEST_CELL)), ensure_ascii=False)
-    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}\u2026"
+@dataclass(frozen=True, slots=True)
+class ListedArguments:
+    """Arguments as JSON for a list, and whether something was left out."""
+
+    text: str
+    is_cut: bool
 
 
-@dataclass(slots=True)
-class _Room:
-    left: int
+def listed_arguments(arguments: Mapping[str, Any]) -> ListedArguments:
+    """Return arguments as JSON: whole up to 1,000 characters, else with their long texts cut.
 
-
-def _beginning(value: Any, room: _Room) -> Any:
-    """Return so much of a JSON value that its text is too long to fit, or all of it.
-
-    It may have megabytes, of which a few letters are shown.
+    So no number and no name is left out for a long text beside it.
     """
-    room.left -= 1
+    text = json.dumps(arguments, ensure_ascii=False)
+    if len(text) <= _LONGEST_LISTED:
+        return ListedArguments(text, is_cut=False)
+    return ListedArguments(
+        cut(json.dumps(_with_short_texts(arguments), ensure_ascii=False), 2 * _LONGEST_LISTED).text,
+        is_cut=True,
+    )
+
+
+def _with_short_texts(value: Any) -> Any:
     match value:
-        case str():
-            part = value[: max(room.left, 0) + 1]
-            room.left -= len(part)
-            return part
+        case str() if len(value) > _LONGEST_TEXT:
+            return f"{value[:_LONGEST_TEXT]}\u2026"
         case Mapping():
-            kept = {}
-            for name, item in value.items():
-                if room.left < 0:
-                    break
-                room.left -= len(name)
-                kept[name[: _LONGEST_CELL + 1]] = _beginning(item, room)
-            return kept
+            return {name: _with_short_texts(item) for name, item in value.items()}
         case list() | tuple():
-            items = []
-            for item in value:
-                if room.left < 0:
-                    break
-                items.append(_beginning(item, room))
-            return items
+            return [_with_short_texts(item) for item in value]
     return value
+
+
+def _cut_note(call: ListedArguments, action: PendingAction) -> list[str]:
+    return [f"Cut: see `rota approvals show {output.short(action.id)}`."] if call.is_cut else []
 
 
 def details_json(shown: ActionDetails) -> dict[str, Any]:
