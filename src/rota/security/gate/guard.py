@@ -10,8 +10,10 @@ from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ToolCallRequest
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
+from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
+from rota.domain.errors import RotaError
 from rota.security.gate.calls import (
     ApprovalContext,
     ApprovalLedger,
@@ -19,6 +21,7 @@ from rota.security.gate.calls import (
     describe_failure,
     shown_arguments,
 )
+from rota.security.gate.own_task import in_own_task
 from rota.security.gate.tool_wrapper import GatedTool
 
 T = TypeVar("T")
@@ -63,7 +66,12 @@ class GateGuard(AgentMiddleware[Any, Any, Any]):
             return await handler(request) if request.tool is None else _refusal(request)
         if not self._is_admitted(request.tool):
             return await handler(request)
-        return await recording_unwrapped(ledger, name, arguments, lambda: handler(request))
+        try:
+            return await recording_unwrapped(ledger, name, arguments, lambda: handler(request))
+        except (RotaError, GraphBubbleUp):
+            raise
+        except Exception as error:  # noqa: BLE001  as `GatedTool`: a failing tool ends no run
+            return _error(request, describe_failure(error, None))
 
 
 async def recording_unwrapped(
@@ -75,7 +83,7 @@ async def recording_unwrapped(
     """Call a tool that is not behind the gate, and record that it began and how it ended."""
     await ledger.unjudged(tool_name, arguments, "started", _UNGATED)
     try:
-        answer = await work()
+        answer = await in_own_task(work())
     except asyncio.CancelledError:
         ended = ledger.unjudged(tool_name, arguments, "unknown", f"{_UNGATED}: cancelled")
         await asyncio.shield(ended)
@@ -95,9 +103,15 @@ def _outcome(answer: object) -> ToolOutcome:
 
 def _refusal(request: ToolCallRequest) -> ToolMessage:
     name = request.tool_call["name"]
+    return _error(
+        request, f"{name} was refused: it is not behind the approval gate. It did not run."
+    )
+
+
+def _error(request: ToolCallRequest, message: str) -> ToolMessage:
     return ToolMessage(
-        content=f"{name} was refused: it is not behind the approval gate. It did not run.",
-        name=name,
+        message,
+        name=request.tool_call["name"],
         tool_call_id=request.tool_call["id"] or "",
         status="error",
     )

@@ -35,6 +35,7 @@ from rota.security.gate.calls import (
     describe_failure,
     shown_arguments,
 )
+from rota.security.gate.own_task import in_own_task
 from rota.security.gate.policy import Rehearsed, with_signals
 from rota.security.secrets.hashing import arguments_hash
 
@@ -187,7 +188,7 @@ class GatedTool(BaseTool):
         try:
             async with asyncio.timeout(limit):
                 with _inside():
-                    response = await inner._arun(*entry.args, **passed)  # noqa: SLF001  as above
+                    response = await in_own_task(inner._arun(*entry.args, **passed))  # noqa: SLF001  as above
         except asyncio.CancelledError:
             await asyncio.shield(ledger.finished(call, entry.verdict, "unknown", "cancelled"))
             raise
