@@ -1412,6 +1412,33 @@ CREATE TABLE rota.locks (
 );
 
 
+-- Pauses: supabase/migrations/20261201000007_pauses.sql
+
+-- When all schedules of a person pause: fire times in it are skipped. Those that are over stay, so
+-- that it can be said later why nothing ran
+CREATE TABLE public.pauses (
+    -- Identifies the pause
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    -- Whose schedules pause; goes with the person
+    user_id uuid NOT NULL,
+    -- From when on
+    starts_at timestamptz NOT NULL,
+    -- From when on schedules fire again; NULL: until they are resumed
+    ends_at timestamptz,
+    -- Why, for people
+    note text NOT NULL DEFAULT ''::text,
+    -- When the row was made
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT pauses_pkey PRIMARY KEY (id),
+    CONSTRAINT pauses_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+    CONSTRAINT pauses_bounds_check CHECK (((length(note) <= 1000) AND (ends_at >= starts_at) AND ((starts_at >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (starts_at <= '9000-01-01 00:00:00+00'::timestamp with time zone)) AND ((ends_at >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (ends_at <= '9000-01-01 00:00:00+00'::timestamp with time zone))))
+);
+CREATE INDEX pauses_user_idx ON public.pauses USING btree (user_id, starts_at);
+CREATE POLICY reads_own ON public.pauses
+    FOR SELECT TO authenticated
+    USING ((user_id = ( SELECT auth.uid() AS uid)));
+
+
 -- Functions
 
 -- Locks a table down to the backend, and the sequences of its columns; what a person may do is
@@ -2645,5 +2672,75 @@ BEGIN
           WHERE u.channel = 'telegram' AND u.is_active
             AND (TG_ARGV[0] = 'everybody' OR u.user_id::text = to_jsonb(NEW) ->> 'user_id')) AS c;
     RETURN NULL;
+END
+$function$;
+
+-- Ends what pause a person has, or is to have; returns what its note was, NULL where there was
+-- none.
+CREATE OR REPLACE FUNCTION rota.end_pauses(person uuid)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    last_note text;
+BEGIN
+    PERFORM rota.lock_quotas(person);
+    SELECT p.note INTO last_note FROM public.pauses AS p
+    WHERE p.user_id = person AND (p.ends_at IS NULL OR p.ends_at > now())
+    ORDER BY p.starts_at DESC LIMIT 1;
+    DELETE FROM public.pauses AS p
+    WHERE p.user_id = person AND p.starts_at >= now();
+    UPDATE public.pauses AS p SET ends_at = now()
+    WHERE p.user_id = person AND (p.ends_at IS NULL OR p.ends_at > now());
+    DELETE FROM public.pauses AS p
+    WHERE p.id IN (SELECT o.id FROM public.pauses AS o WHERE o.user_id = person
+                   ORDER BY o.starts_at DESC OFFSET 99); -- whoever pauses in a loop fills no table
+    RETURN last_note;
+END
+$function$;
+
+-- Pauses all schedules of the caller, in place of the pause that they had: from now unless it
+-- starts later, until it ends or is ended; without a note it keeps the earlier one. Returns its id
+CREATE OR REPLACE FUNCTION public.pause_everything(note text DEFAULT NULL::text, starts_at timestamp with time zone DEFAULT NULL::timestamp with time zone, ends_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    caller uuid := auth.uid();
+    first timestamptz := greatest(starts_at, now());
+    last_note text;
+    new_id uuid;
+BEGIN
+    IF caller IS NULL THEN
+        RAISE EXCEPTION 'nobody is signed in' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF ends_at <= first THEN
+        RAISE EXCEPTION 'a pause ends after it begins, and in the future'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    last_note := rota.end_pauses(caller);
+    INSERT INTO public.pauses (user_id, starts_at, ends_at, note)
+    VALUES (caller, first, pause_everything.ends_at,
+            coalesce(pause_everything.note, last_note, ''))
+    RETURNING id INTO new_id;
+    RETURN new_id;
+END
+$function$;
+
+-- Ends the pause of all schedules of the caller, one to come too; returns whether there was one
+CREATE OR REPLACE FUNCTION public.resume_everything()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    IF auth.uid() IS NULL THEN
+        RAISE EXCEPTION 'nobody is signed in' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN rota.end_pauses(auth.uid()) IS NOT NULL;
 END
 $function$;

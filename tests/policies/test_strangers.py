@@ -73,6 +73,7 @@ TABLES: dict[str, Expected] = {
         updates=frozenset({"time_zone"}),
         key="user_id",
     ),
+    "pauses": Expected(),
     "user_limits": Expected(key="user_id"),
     "agent_schedules": Expected(
         inserts=SCHEDULE | {"user_id"},
@@ -196,6 +197,9 @@ async def rows(owner, alice) -> dict[str, Any]:
         "user_limits": await insert(
             "INSERT INTO user_limits (user_id, max_concurrency) VALUES (%s, 3) RETURNING user_id",
             alice,
+        ),
+        "pauses": await insert(
+            "INSERT INTO pauses (user_id, starts_at) VALUES (%s, now()) RETURNING id", alice
         ),
         "agent_schedules": schedule,
         "agent_runs": run,

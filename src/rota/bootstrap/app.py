@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rota.services.runs.usage import UsageService
     from rota.services.schedules.calendars import CalendarService
     from rota.services.schedules.explanations import ExplanationService
+    from rota.services.schedules.pauses import PauseService
     from rota.services.schedules.service import ScheduleService
 
 LOCAL_OWNER: Final = "owner@localhost"
@@ -111,6 +112,7 @@ class App:
     usage: Service[UsageService] = Service("runs.usage:UsageService")
     calendars: Service[CalendarService] = Service("schedules.calendars:CalendarService")
     explanations: Service[ExplanationService] = Service("schedules.explanations:ExplanationService")
+    pauses: Service[PauseService] = Service("schedules.pauses:PauseService")
     schedules: Service[ScheduleService] = Service("schedules.service:ScheduleService")
 
     def __init__(

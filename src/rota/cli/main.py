@@ -49,6 +49,16 @@ _COMMANDS: Final = (
     ("agents", "agents.commands", "Agents: list, show, apply from a file."),
     ("tools", "agents.tools", "Tools: what the operator declares of them."),
     ("schedules", "schedules.commands", "Schedules: what fires when."),
+    (
+        "pause",
+        "schedules.pauses",
+        "Pause all your schedules, say for a vacation: what falls due meanwhile is skipped.",
+    ),
+    (
+        "resume",
+        "schedules.pauses",
+        "Resume all your schedules after `rota pause`: each fires at its next time.",
+    ),
     ("calendars", "schedules.calendars", "Calendars: days on which schedules do not fire."),
     ("runs", "runs.commands", "Runs: what runs, and what ran, step by step."),
     (

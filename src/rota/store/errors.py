@@ -165,6 +165,9 @@ _BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
     "approval_rules_bounds_check": _beyond(
         "the conditions of a rule are at most 10,000 characters, and at most 32 levels deep"
     ),
+    "pauses_bounds_check": _beyond(
+        "a note has at most 1,000 characters, and a time is between the years 1900 and 9000"
+    ),
     "agent_schedules_user_id_name_key": _name_taken,
     "approval_rules_for_user_fkey": _deleted_person,
     "approval_rules_schedule_id_fkey": _schedule_of_another,

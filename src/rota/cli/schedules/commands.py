@@ -35,6 +35,7 @@ from rota.services.schedules.preview import preview
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
+    from rota.domain.schedules.pauses import Pause
 
 group = CommandGroup()
 
@@ -43,11 +44,14 @@ group = CommandGroup()
 def list_schedules(common: CommonOptions) -> None:
     """List your schedules and when they fire next."""
 
-    async def collect(app: App, me: UserId) -> list[tuple[Schedule, tuple[UpcomingFire, ...]]]:
-        found = await app.schedules.all(me)
-        return list(zip(found, await app.schedules.upcoming(me, found, runs=1), strict=True))
+    async def collect(
+        app: App, me: UserId
+    ) -> tuple[list[tuple[Schedule, tuple[UpcomingFire, ...]]], Pause | None]:
+        listed = await app.schedules.all(me)
+        ahead = await app.schedules.upcoming(me, listed, runs=1)
+        return list(zip(listed, ahead, strict=True)), await app.pauses.get(me)
 
-    found = common.as_person(collect)
+    zone, (found, pause) = common.as_person_with_zone(collect)
     if common.json:
         output.print_json([schedule_json(s) | fires_json(fires) for s, fires in found])
         return
@@ -59,6 +63,9 @@ def list_schedules(common: CommonOptions) -> None:
         ],
         empty="There are no schedules. `rota schedules add AGENT WHEN` makes one.",
     )
+    if pause is not None:
+        output.say()
+        output.say_line(f"{texts.pause_in_words(pause, zone)} (`rota resume`)")
 
 
 group.command("add", json=True)(add_schedule)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,6 +16,7 @@ from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
 from rota.domain.schedules.schedule import Schedule
 
 if TYPE_CHECKING:
+    from rota.domain.schedules.pauses import Pause
     from rota.services.schedules.explanations import Explanation
 
 Week: TypeAlias = Sequence[tuple[Schedule, Sequence[UpcomingFire]]]
@@ -29,6 +30,15 @@ def rule_in_words(schedule: Schedule) -> str:
         return schedule.timing.rule().in_words()
     except InvalidInputError as error:
         return f"{schedule.timing.cron or 'its rule'} ({error.message})"
+
+
+def pause_in_words(pause: Pause, zone: str) -> str:
+    """Say from when to when all schedules of a person pause, and why."""
+    begins = datetime.now(UTC) < pause.starts_at
+    when = f" from {output.when(pause.starts_at, zone)}" if begins else ""
+    end = output.when(pause.ends_at, zone) if pause.ends_at is not None else "you resume"
+    said = f"All your schedules {'will be' if begins else 'are'} paused{when} until {end}"
+    return f"{said}: {pause.note}" if pause.note else f"{said}."
 
 
 def next_fire(schedule: Schedule, fires: Sequence[UpcomingFire]) -> str:

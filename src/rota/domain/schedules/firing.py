@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from rota.domain.schedules.occurrences import Outcome
+from rota.domain.schedules.pauses import Pause
 from rota.domain.schedules.rules.fire_times import FireTimes
 from rota.domain.schedules.schedule import CatchUp, Schedule
 from rota.domain.schedules.timing import FireFilter, NamedDay, due_time
@@ -73,25 +74,30 @@ def next_fire(schedule: Schedule, rule: FireTimes, after: datetime) -> NextFire 
 
 
 def plan_fires(
-    schedule: Schedule, *, due_since: datetime, days_off: Sequence[NamedDay] = (), now: datetime
+    schedule: Schedule,
+    *,
+    due_since: datetime,
+    days_off: Sequence[NamedDay] = (),
+    pauses: Sequence[Pause] = (),
+    now: datetime,
 ) -> FirePlan:
     """Decide what a schedule does at `now` whose fire time `due_since` is due (both aware).
 
-    A fire time on a day off or outside the active time is suppressed. Of the others, those within
-    the catch-up window run: the latest, or all. A fire at most `ON_TIME` late is an ordinary one
-    whatever the window. What is neither is missed. Raises InvalidInputError for a rule that cannot
-    be read.
+    A fire time on a day off or outside the active time is suppressed. One in a pause of everything
+    is skipped, and so is whatever would begin in it. Of the others, those within the catch-up
+    window run: the latest, or all. A fire at most `ON_TIME` late is an ordinary one whatever the
+    window. What is neither is missed. Raises InvalidInputError for a rule that cannot be read.
     """
     rule = schedule.timing.rule()
     times, unseen = _due_times(schedule, rule, due_since, now)
-    filter_ = schedule.timing.filter(days_off)
+    filter_ = schedule.timing.filter(days_off, pauses)
     chosen = _fires_to_run(schedule, times, filter_, now)[: schedule.runs_left]
     following = next_fire(schedule, rule, times[-1]) if times else None
     if len(chosen) == schedule.runs_left:
         times = [time for time in times if not chosen or time <= chosen[-1].fire_time]
     return FirePlan(
         fires=tuple(chosen),
-        passed=tuple(_passed_fires(schedule, times, unseen, chosen, filter_)),
+        passed=tuple(_passed_fires(schedule, times, unseen, chosen, filter_, now)),
         next=following,
     )
 
@@ -130,7 +136,7 @@ def _fires_to_run(
         lateness = now - time - jitter if jitter else now - time
         if lateness > max(schedule.policy.catch_up_window, ON_TIME):
             break
-        if filter_.objection(time) is None:
+        if filter_.suppression(time) is None and filter_.pause_at(time, now) is None:
             chosen.append(PlannedFire(time, late=lateness > ON_TIME))
             if schedule.policy.catch_up is CatchUp.LATEST:
                 break
@@ -143,6 +149,7 @@ def _passed_fires(
     unseen: tuple[datetime, datetime] | None,
     chosen: Sequence[PlannedFire],
     filter_: FireFilter,
+    now: datetime,
 ) -> Iterator[PassedFires]:
     """Return rows for the fire times that do not run: one each, or ranges where they are many."""
     run = {fire.fire_time for fire in chosen}
@@ -154,13 +161,10 @@ def _passed_fires(
         yield PassedFires(unseen[0], last, None, "missed", missed)
         times = [time for time in times if time > last]
 
-    def verdict(time: datetime) -> tuple[Outcome, str]:
-        if time in run:
-            return "fired", ""
-        objection = filter_.objection(time)
-        return ("missed", missed) if objection is None else ("suppressed", objection)
-
-    verdicts = [(time, verdict(time)) for time in times]
+    verdicts: list[tuple[datetime, tuple[Outcome, str]]] = [
+        (time, ("fired", "") if time in run else _why_passed(time, filter_, now, missed))
+        for time in times
+    ]
     if len(verdicts) - len(run) <= MISSED_ROWS_LIMIT:
         for time, (outcome, reason) in verdicts:
             if outcome != "fired":
@@ -173,6 +177,16 @@ def _passed_fires(
         members = [time for time, _ in group]
         if outcome != "fired":
             yield PassedFires(members[0], members[-1], len(members), outcome, reason)
+
+
+def _why_passed(
+    time: datetime, filter_: FireFilter, now: datetime, missed: str
+) -> tuple[Outcome, str]:
+    if (suppression := filter_.suppression(time)) is not None:
+        return "suppressed", suppression
+    if (hold := filter_.hold(time, now)) is not None:
+        return "skipped", hold
+    return "missed", missed
 
 
 def _without_clock_time(reason: str) -> str:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.active_time import ActiveTime
 from rota.domain.schedules.calendars import CalendarDay, parse_days
+from rota.domain.schedules.pauses import Pause
 from rota.domain.schedules.rules.cron import CronSchedule, parse_zone
 from rota.domain.schedules.rules.fire_times import FireTimes
 from rota.domain.schedules.rules.intervals import AnyOf, Instants, Interval, Within
@@ -64,13 +65,14 @@ class Timing:
         """Return the parsed rule within its bounds; raises InvalidInputError."""
         return Within(self._unbounded(), self.starts_at, self.ends_at)
 
-    def filter(self, days_off: Sequence[NamedDay]) -> FireFilter:
-        """Return what says whether a fire time is suppressed; raises InvalidInputError."""
+    def filter(self, days_off: Sequence[NamedDay], pauses: Sequence[Pause] = ()) -> FireFilter:
+        """Return what says whether a fire time runs; raises InvalidInputError."""
         own = [("its own exclusions", day) for day in parse_days(self.excluded_days or "")]
         return FireFilter(
             parse_zone(self.time_zone),
             ActiveTime.parse(self.active_hours, self.active_days),
             (*own, *days_off),
+            tuple(pauses),
         )
 
     def crons(self) -> tuple[CronSchedule, ...]:
@@ -107,9 +109,23 @@ class FireFilter:
     zone: ZoneInfo
     active: ActiveTime
     days_off: tuple[NamedDay, ...]
+    pauses: tuple[Pause, ...] = ()
 
     def objection(self, fire_time: datetime) -> str | None:
-        """Return the reason why this fire is suppressed, or None if it is not."""
+        """Return the reason why this fire does not run, or None if it does."""
+        return self.suppression(fire_time) or self.hold(fire_time)
+
+    def pause_at(self, *instants: datetime) -> Pause | None:
+        """Return the pause of everything that one of these instants lies in."""
+        return next((p for p in self.pauses if any(map(p.covers, instants))), None)
+
+    def hold(self, *instants: datetime) -> str | None:
+        """Return the reason why a pause of everything holds a fire at one of these instants."""
+        pause = self.pause_at(*instants)
+        return pause.in_words(self.zone) if pause is not None else None
+
+    def suppression(self, fire_time: datetime) -> str | None:
+        """Return the reason why a day off or the active time suppresses this fire, or None."""
         local = fire_time.astimezone(self.zone)
         for calendar, day in self.days_off:
             if day.first <= local.date() <= day.last:

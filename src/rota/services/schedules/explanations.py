@@ -12,11 +12,12 @@ from rota.domain.ids import UserId
 from rota.domain.schedules.occurrences import Occurrence, Outcome
 from rota.domain.schedules.rules.intervals import length_in_words
 from rota.domain.schedules.schedule import Schedule
+from rota.domain.schedules.timing import FireFilter
 from rota.domain.schedules.written_time import parse_moment
 from rota.domain.text.zones import zone_shown
 from rota.services.schedules.service import ScheduleService
 from rota.store.database import Database
-from rota.store.schedules import calendars, rows
+from rota.store.schedules import calendars, pauses, rows
 
 Verdict = (
     Outcome
@@ -79,10 +80,11 @@ class ExplanationService:
                 why = (f"Its rule names no such time: {rule.in_words()}.",)
             else:
                 days_off = await calendars.days_of_schedules(conn, [schedule.id], fire, fire)
-                allowed = schedule_then.timing.filter(days_off.get(schedule.id, ()))
-                verdict, why = _explain_without_occurrence(
-                    schedule_then, fire, allowed.objection(fire), now
+                paused = await pauses.pauses_of_people(conn, [user_id], over_after=fire)
+                allowed = schedule_then.timing.filter(
+                    days_off.get(schedule.id, ()), paused[user_id]
                 )
+                verdict, why = _explain_without_occurrence(schedule_then, fire, allowed, now)
         if changed_at is not None:
             why += (f"The schedule was changed since, at {_format_moment(changed_at, zone)}.",)
         found = occurrence.fire_time if occurrence is not None else start
@@ -99,18 +101,18 @@ class ExplanationService:
 
 
 def _explain_without_occurrence(
-    schedule: Schedule, fire: datetime, objection: str | None, now: datetime
+    schedule: Schedule, fire: datetime, allowed: FireFilter, now: datetime
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Say what becomes of a fire time that has no row, by the schedule as it was then."""
     if (state := _state_at(schedule, fire)) is not None:
         return state
     if fire > now:
-        if objection is not None:
-            return "suppressed", (f"It will not fire: {objection}.",)
-        return "upcoming", (f"It will fire in {_length_in_words(fire - now)}.",)
+        return _explain_ahead(fire, allowed, now)
     if schedule.next_fire_time is not None and schedule.next_fire_time > fire:
         # A scheduler has gone past it, and left a row: each fire time has one.
         return "pruned", ("What became of it is no longer kept.",)
+    if (hold := allowed.hold(fire, now)) is not None:
+        return "skipped", (f"No scheduler has taken it yet, and none will run it: {hold}.",)
     if schedule.next_fire_at is not None and schedule.next_fire_at > now:
         jitter = _length_in_words(schedule.next_fire_at - now)
         return "upcoming", (f"Its jitter delays it; it fires in {jitter}.",)
@@ -118,6 +120,16 @@ def _explain_without_occurrence(
         f"It is due for {_length_in_words(now - fire)}, and no scheduler has taken it yet.",
         "Start `rota up` or `rota scheduler`; `rota doctor` shows who is running.",
     )
+
+
+def _explain_ahead(
+    fire: datetime, allowed: FireFilter, now: datetime
+) -> tuple[Verdict, tuple[str, ...]]:
+    if (suppression := allowed.suppression(fire)) is not None:
+        return "suppressed", (f"It will not fire: {suppression}.",)
+    if (hold := allowed.hold(fire)) is not None:
+        return "skipped", (f"It will not fire: {hold}.",)
+    return "upcoming", (f"It will fire in {_length_in_words(fire - now)}.",)
 
 
 def _state_at(schedule: Schedule, fire: datetime) -> tuple[Verdict, tuple[str, ...]] | None:

@@ -37,7 +37,7 @@ from rota.engine.admission import AHEAD, Admission, admit
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
 from rota.store.database import Connection, Database
-from rota.store.schedules import calendars, firing, rows
+from rota.store.schedules import calendars, firing, pauses, rows
 from rota.store.schedules.firing import Fire, Planned
 from rota.store.unreadable import UnreadableRow
 
@@ -207,6 +207,11 @@ class Scheduler:
             await self._pause_denied(conn, denied)
             due = tuple(s for s in due if standings[s.user_id].may_run)
         days_off = await _days_off(conn, due, now)
+        paused = await pauses.pauses_of_people(
+            conn,
+            {schedule.user_id for schedule in due},
+            over_after=min((s.next_fire_time or now for s in due), default=now),
+        )
         batch = _Batch(room={user_id: found.room for user_id, found in standings.items()})
         plans: list[tuple[Schedule, FirePlan]] = []
         deadline = time.monotonic() + LONGEST_PLANNING
@@ -219,6 +224,7 @@ class Scheduler:
                     schedule,
                     due_since=schedule.next_fire_time or now,
                     days_off=days_off.get(schedule.id, ()),
+                    pauses=paused.get(schedule.user_id, ()),
                     now=now,
                 )
             except Exception as error:  # noqa: BLE001  as in _set_aside_invalid

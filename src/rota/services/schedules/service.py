@@ -26,6 +26,7 @@ from rota.services.references import id_prefix, the_one
 from rota.store import users
 from rota.store.database import Connection, Database, despite_deadlocks
 from rota.store.schedules import calendars as calendar_rows
+from rota.store.schedules import pauses as pause_rows
 from rota.store.schedules import rows
 
 Change = Literal["created", "updated", "unchanged"]
@@ -268,7 +269,7 @@ class ScheduleService:
         length: timedelta | None = None,
         looks: int = WALK_LIMIT,
     ) -> tuple[tuple[UpcomingFire, ...], ...]:
-        """Return the fires that lie ahead of each schedule, as if none were paused.
+        """Return the fires that lie ahead of each schedule, as if none were paused by itself.
 
         Up to `length` from now, up to the last of `runs` that will run, or that its `max_runs` lets
         run; of `looks` fire times at most. None for a rule that cannot be read: its scheduler
@@ -279,6 +280,7 @@ class ScheduleService:
         async with self._database.acting_as(user_id) as conn:
             asking = [schedule.id for schedule in schedules if schedule.uses_calendars]
             days_off = await calendar_rows.days_of_schedules(conn, asking, now, until or _FAR)
+            pauses = await pause_rows.pauses_of_people(conn, [user_id])
         listed: list[tuple[UpcomingFire, ...]] = []
         for schedule in schedules:
             counts = [count for count in (runs, schedule.runs_left) if count is not None]
@@ -286,6 +288,7 @@ class ScheduleService:
                 fires = upcoming_fires(
                     schedule.timing,
                     days_off.get(schedule.id, ()),
+                    pauses[user_id],
                     after=now,
                     until=until,
                     runs=min(counts, default=None),
