@@ -28,11 +28,11 @@ schedules:
 """
 
 
-async def apply(workshop, text):
+async def apply(workshop, text, **options):
     file = parse_agent_file(text, source="a.yaml", now=clock())
     schedules = ScheduleService(workshop.database, clock=clock)
     applied = await AgentFileService(workshop.database, schedules).apply(
-        workshop.user, file, is_operator=True
+        workshop.user, file, is_operator=True, **options
     )
     return [change.change for change in applied]
 
@@ -108,3 +108,39 @@ async def test_what_a_file_leaves_out_is_taken_away(workshop):
     ]
     row = (await workshop.rows("agent_schedules", "name"))[1]
     assert (row["prompt"], row["jitter_seconds"]) == (None, 0)
+
+
+async def test_a_schedule_of_another_agent_is_not_taken(workshop):
+    await apply(workshop, FILE)
+    before = await workshop.rows("agent_schedules", "name")
+    other = FILE.replace("name: watcher", "name: other")
+
+    with pytest.raises(InvalidInputError) as caught:
+        await apply(workshop, other)
+
+    assert caught.value.message == (
+        "a.yaml:10: schedules[0].name: there is a schedule named 'morning' already, of the agent "
+        "watcher; choose another name, or first remove that one (`rota schedules remove`)."
+    )
+    assert await workshop.rows("agent_schedules", "name") == before
+    agents = await workshop.rows("agent_configurations")
+    assert [agent["agent_name"] for agent in agents if agent["user_id"] is not None] == ["watcher"]
+
+
+async def test_a_schedule_that_the_file_renames_is_kept_and_told_of_until_it_is_pruned(workshop):
+    await apply(workshop, FILE)
+    renamed = FILE.replace("name: morning", "name: noon")
+
+    assert await apply(workshop, renamed) == ["unchanged", "created", "unchanged", "kept"]
+    assert await apply(workshop, renamed, prune=True) == ["unchanged"] * 3 + ["removed"]
+    assert [s["name"] for s in await workshop.rows("agent_schedules", "name")] == [
+        "evening",
+        "noon",
+    ]
+
+
+async def test_pruning_touches_no_schedule_of_another_agent(workshop):
+    await apply(workshop, FILE)
+    other = FILE.replace("name: watcher", "name: other").split("schedules:")[0]
+    assert await apply(workshop, other, prune=True) == ["created"]
+    assert len(await workshop.rows("agent_schedules", "name")) == 2

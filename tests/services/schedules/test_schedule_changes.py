@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -106,6 +107,17 @@ async def test_edit_to_a_taken_name_or_an_unknown_agent_is_refused(workshop, sch
         await schedules.edit(workshop.user, "morning", ScheduleEdit(name="other"))
     with pytest.raises(NotFoundError):
         await schedules.edit(workshop.user, "morning", ScheduleEdit(agent_name="nobody"))
+
+
+async def test_a_taken_name_is_refused_with_whose_it_is(workshop, schedules):
+    await add(workshop, schedules)
+    await workshop.agent(ANSWER, name="other")
+    other = NewSchedule(name="morning", agent_name="other", draft=Draft(when="@daily"))
+    with pytest.raises(ConflictError, match="'morning' already, of the agent watcher; choose"):
+        await schedules.add(workshop.user, other)
+    await schedules.add(workshop.user, replace(other, name="noon"))
+    with pytest.raises(ConflictError, match="'morning' already, of the agent watcher; choose"):
+        await schedules.edit(workshop.user, "noon", ScheduleEdit(name="morning"))
 
 
 async def test_strangers_schedule_is_not_found(workshop, schedules, bob):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rota.domain.agents.configuration import AgentConfiguration
 
 group = CommandGroup()
+_NOT_IN_FILE: Final = "not in the file, and goes on as it was; --prune removes it"
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
 
 
@@ -80,6 +81,10 @@ def show_agent(common: CommonOptions, name: Name) -> None:
 def apply_file(
     common: CommonOptions,
     file: Annotated[Path, typer.Argument(help="YAML or JSON; see docs/howto/agent-files.md.")],
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Remove schedules of these agents that the file has not."),
+    ] = False,
 ) -> None:
     """Write the agents and schedules of a file, all of them or none."""
     from rota.bootstrap.app import clock
@@ -87,12 +92,15 @@ def apply_file(
 
     read = read_agent_file(file, now=clock())
     # Whoever can open the database is the operator, in whoever's name they write.
-    applied = common.as_person(lambda app, me: app.agent_files.apply(me, read, is_operator=True))
+    applied = common.as_person(
+        lambda app, me: app.agent_files.apply(me, read, is_operator=True, prune=prune)
+    )
     if common.json:
         output.print_json(applied)
         return
     for change in applied:
-        output.say(f"{change.kind} {change.name}: {change.change}")
+        said = _NOT_IN_FILE if change.change == "kept" else change.change
+        output.say(f"{change.kind} {change.name}: {said}")
 
 
 def _limits(agent: AgentConfiguration) -> str:

@@ -11,7 +11,8 @@ from rota.domain.runs.limits import Limits
 from rota.domain.runs.option_kinds import from_file
 from rota.services.schedules.service import Change, NewSchedule, ScheduleService
 from rota.store.agents import rows
-from rota.store.database import Connection, Database
+from rota.store.database import Connection, Database, despite_deadlocks
+from rota.store.schedules import rows as schedule_rows
 
 if TYPE_CHECKING:  # pydantic takes a tenth of a second to import, and few commands read a file
     from rota.services.agent_files.reading import AgentEntry, AgentFile, ScheduleEntry
@@ -34,27 +35,47 @@ class AgentFileService:
         self._schedules = schedules
 
     async def apply(
-        self, user_id: UserId, file: AgentFile, *, is_operator: bool = False
+        self,
+        user_id: UserId,
+        file: AgentFile,
+        *,
+        is_operator: bool = False,
+        prune: bool = False,
     ) -> tuple[Applied, ...]:
         """Write a file's agents and schedules as the person's own, all of it or nothing.
 
+        Other schedules of these agents are kept, and told of; with `prune` they are removed.
         Raises InvalidInputError, with the line, for what is not there or may not be; scripts may
         not, unless it is the operator who writes.
         """
         if not is_operator:
             _check_scripts(file)
-        async with self._database.acting_as(user_id, is_operator=is_operator) as conn:
-            known = await rows.tool_names(conn)
-            applied: list[Applied] = []
-            for index, entry in enumerate(file.agents):
-                _check_tools(file, index, entry, known)
-                applied.append(await self._apply_agent(conn, user_id, entry))
-                for number, schedule in enumerate(entry.schedules):
-                    with file.places.naming_schedule((index, "schedules", number), schedule):
-                        applied.append(
-                            await self._apply_schedule(conn, user_id, entry.name, schedule)
-                        )
-            return tuple(applied)
+
+        async def write() -> tuple[Applied, ...]:
+            async with self._database.acting_as(user_id, is_operator=is_operator) as conn:
+                return tuple(await self._apply(conn, user_id, file, prune=prune))
+
+        return await despite_deadlocks(write)
+
+    async def _apply(
+        self, conn: Connection, user_id: UserId, file: AgentFile, *, prune: bool
+    ) -> list[Applied]:
+        known = await rows.tool_names(conn)
+        applied: list[Applied] = []
+        for index, entry in enumerate(file.agents):
+            _check_tools(file, index, entry, known)
+            applied.append(await self._apply_agent(conn, user_id, entry))
+            for number, schedule in enumerate(entry.schedules):
+                with file.places.naming_schedule((index, "schedules", number), schedule):
+                    applied.append(await self._apply_schedule(conn, user_id, entry.name, schedule))
+        named = {schedule.name for entry in file.agents for schedule in entry.schedules}
+        agents = {entry.name for entry in file.agents}
+        for other in await schedule_rows.list_schedules(conn):
+            if other.agent_name in agents and other.name not in named:
+                if prune:
+                    await schedule_rows.delete_schedule(conn, other.id)
+                applied.append(Applied("schedule", other.name, "removed" if prune else "kept"))
+        return applied
 
     async def _apply_agent(self, conn: Connection, user_id: UserId, entry: AgentEntry) -> Applied:
         before = await rows.fetch_agent(conn, entry.name, user_id)

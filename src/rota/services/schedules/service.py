@@ -29,8 +29,8 @@ from rota.store.schedules import calendars as calendar_rows
 from rota.store.schedules import pauses as pause_rows
 from rota.store.schedules import rows
 
-Change = Literal["created", "updated", "unchanged"]
-"""What applying a file did to something."""
+Change = Literal["created", "updated", "unchanged", "removed", "kept"]
+"""What applying a file did to something; `kept` is what it does not name, and leaves as it is."""
 
 MOST_BACKFILLED: Final = 1_000
 """Fire times of one backfill."""
@@ -99,17 +99,22 @@ class ScheduleService:
         """
         async with self._database.acting_as(user_id) as conn:
             content = await self._content(conn, user_id, new)
+            if (taken := await _named(conn, new.name)) is not None:
+                raise _name_taken(taken)
             schedule_id = await _insert(conn, user_id, content, new)
             return await self._find(conn, str(schedule_id))
 
     async def apply(self, conn: Connection, user_id: UserId, new: NewSchedule) -> Change:
         """Make a schedule say what `new` says, and nothing else, in the caller's transaction.
 
-        One of that name is changed, or added if there is none; raises as `add` does. An interval
-        keeps its anchor unless `new` starts it elsewhere.
+        One of that name is changed, or added if there is none; raises as `add` does, and
+        ConflictError where it is another agent's. An interval keeps its anchor unless `new` starts
+        it elsewhere.
         """
-        found = [s for s in await rows.list_schedules(conn, new.name) if s.name == new.name]
-        before = await rows.lock_schedule(conn, found[0].id) if found else None
+        found = await _named(conn, new.name)
+        before = await rows.lock_schedule(conn, found.id) if found is not None else None
+        if before is not None and before.agent_name != new.agent_name:
+            raise _name_taken(before)
         content = await self._content(conn, user_id, new, before)
         if before is None:
             await _insert(conn, user_id, content, new)
@@ -138,6 +143,8 @@ class ScheduleService:
                 )
             name = edit.name if edit.name is not None else found.name
             check_name(name)
+            if name != found.name and (taken := await _named(conn, name)) is not None:
+                raise _name_taken(taken)
             options = await _edited_options(conn, user_id, found, edit)
             own_zone, zone = await _zones(conn, user_id, found, edit.time_zone)
             timing = edit.draft.timing(zone, now=self._clock(), before=found.timing)
@@ -356,6 +363,18 @@ async def find_schedule(conn: Connection, reference: str) -> Schedule:
     if id_prefix(reference) is None:
         found = ()
     return the_one("schedule", reference, found, hint="See `rota schedules list`.")
+
+
+async def _named(conn: Connection, name: str) -> Schedule | None:
+    """Return the person's schedule of just this name."""
+    return next((s for s in await rows.list_schedules(conn, name) if s.name == name), None)
+
+
+def _name_taken(schedule: Schedule) -> ConflictError:
+    return ConflictError(
+        f"There is a schedule named {schedule.name!r} already, of the agent {schedule.agent_name}; "
+        f"choose another name, or first remove that one (`rota schedules remove`)."
+    )
 
 
 async def _insert(
