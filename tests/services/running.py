@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
@@ -121,3 +124,24 @@ async def results(workshop: Workshop, count: int = 1, *, seconds: float = 30.0) 
 
     found: list[Any] = await until(enough, seconds=seconds)
     return found
+
+
+class Turns(BaseChatModel):
+    """A model that answers with its turns, one after the other, whatever it is asked."""
+
+    turns: list[AIMessage]
+
+    @property
+    def _llm_type(self) -> str:
+        return "turns"
+
+    def bind_tools(self, tools: Any, **_: Any) -> Turns:
+        return self
+
+    def _generate(self, messages: Any, *_: Any, **__: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.turns.pop(0))])
+
+
+def scripted_turns(*turns: str | AIMessage) -> Turns:
+    """Return a model for a graph of a test's own."""
+    return Turns(turns=[AIMessage(turn) if isinstance(turn, str) else turn for turn in turns])

@@ -15,13 +15,15 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
 from rota.agents.journal.journal import Journal
+from rota.agents.own_code.graphs import declaring, tools_of
+from rota.agents.tools.definitions import distrusted
+from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.errors import RotaError
 from rota.domain.runs.steps import Step
 from rota.security.gate.calls import ApprovalContext
 
-OWN_TOOL: Final = "rota_traced"
-"""In the metadata of tools that are journalled and gated by themselves."""
-
+TRACED: Final = "rota_traced"
+"""In the metadata of tools and models that are journalled, gated and limited by themselves."""
 
 Begun = tuple[Step, Sequence[BaseMessage]]
 """The step of a model call under way, and what the model was asked."""
@@ -31,11 +33,75 @@ class UngatedToolError(RotaError):
     """A graph called a tool of its own that may not run without approval."""
 
 
-def trace_callbacks(journal: Journal, approval: ApprovalContext) -> list[BaseCallbackHandler]:
-    """Return what to give a graph as its callbacks: its calls are kept, counted and guarded."""
+def trace_callbacks(
+    journal: Journal,
+    approval: ApprovalContext,
+    *,
+    graph: Any = None,
+    declared: Mapping[str, ToolDeclaration] | None = None,
+) -> list[BaseCallbackHandler]:
+    """Return what to give a graph as its callbacks: its calls are kept, counted and guarded.
+
+    `declared` is what is declared of tools beside those that the agent links.
+    """
     begun: dict[UUID, Begun] = {}
+    own = _OwnTools(approval, graph, declared or {})
     # The guard comes last: LangChain leaves the coroutines of those after it unawaited.
-    return [_Scribe(journal, approval.loop, begun), _Guard(journal, approval, begun)]
+    return [_Scribe(journal, approval.loop, begun), _Guard(journal, approval.loop, own, begun)]
+
+
+class _OwnTools:
+    """The tools that a graph brings along: which of them may run, and what to do about others."""
+
+    def __init__(
+        self, approval: ApprovalContext, graph: Any, declared: Mapping[str, ToolDeclaration]
+    ) -> None:
+        self._approval = approval
+        self._graph = graph
+        self._declared = declared
+
+    def check(self, name: str, arguments: Mapping[str, Any]) -> None:
+        """Raise UngatedToolError for a call that may not run by itself."""
+        declaration = self._declaration(name)
+        judge = self._approval.policy.judge
+        # What is known here are the arguments before the tool's schema reads them, so no condition
+        # on them lets a call run: it has to be allowed whatever they are. Nor can uses be counted.
+        verdicts = [judge(name, declaration, given) for given in (arguments, {})]
+        verdict = next((v for v in verdicts if v.decision != "allowed"), verdicts[0])
+        if verdict.decision == "allowed" and verdict.uses is None:
+            return
+        asyncio.run_coroutine_threadsafe(
+            _note_refusal(self._approval, name, arguments), self._approval.loop
+        )
+        what_to_do = _IN_ITS_PLACE if declaration is not None else self._declaring(name)
+        raise UngatedToolError(
+            f"The graph called its own tool {name}, which may not run without approval "
+            f"({verdict.reason}).{what_to_do}"
+        )
+
+    def _declaration(self, name: str) -> ToolDeclaration | None:
+        """Return what holds for a tool; nobody can see whether one that is pinned is the same."""
+        if (linked := self._approval.declarations.get(name)) is not None:
+            return linked
+        declared = self._declared.get(name)
+        if declared is None or declared.definition_hash is None:
+            return declared
+        return distrusted(declared)
+
+    def _declaring(self, name: str) -> str:
+        """Return what to type about a tool that nobody declared, and which others come along."""
+        tools = tools_of(self._graph)
+        others = [other for other in tools if self._declaration(other) is None and other != name]
+        said = f" To let it run, declare it:\n    {declaring(name, tools.get(name))}\n"
+        if others:
+            said += f"The graph also brings {', '.join(others)}: declare those that may run.\n"
+        return f"{said}{_IN_ITS_PLACE.strip()}"
+
+
+_IN_ITS_PLACE: Final = (
+    " Calls of a graph's own tools cannot wait for a yes. Give the tool to rota (ROTA_TOOLS), link "
+    "it to the agent, and build the graph with the tools of the run's context: those can."
+)
 
 
 class _Guard(BaseCallbackHandler):
@@ -48,10 +114,15 @@ class _Guard(BaseCallbackHandler):
     run_inline = True
 
     def __init__(
-        self, journal: Journal, approval: ApprovalContext, begun: dict[UUID, Begun]
+        self,
+        journal: Journal,
+        loop: asyncio.AbstractEventLoop,
+        own: _OwnTools,
+        begun: dict[UUID, Begun],
     ) -> None:
         self._journal = journal
-        self._approval = approval
+        self._loop = loop
+        self._own = own
         self._begun = begun
 
     def on_chat_model_start(
@@ -64,6 +135,8 @@ class _Guard(BaseCallbackHandler):
         **_: Any,
     ) -> None:
         """Count the call against the budget before it is made; raises LimitReachedError."""
+        if _is_traced(metadata):
+            return
         asked = [message for batch in messages for message in batch]
         self._begin(run_id, _model_name(serialized, metadata), asked)
 
@@ -95,26 +168,10 @@ class _Guard(BaseCallbackHandler):
     ) -> None:
         """Let a tool run that is gated by itself, or declared to run without approval."""
         self._note_life()
-        if metadata is not None and metadata.get(OWN_TOOL):
-            return
-        name = str((serialized or {}).get("name") or "a tool")
-        arguments: Mapping[str, Any] = inputs or {"input": input_str}
-        declaration = self._approval.declarations.get(name)
-        judge = self._approval.policy.judge
-        # What is known here are the arguments before the tool's schema reads them, so no condition
-        # on them lets a call run: it has to be allowed whatever they are. Nor can uses be counted.
-        verdicts = [judge(name, declaration, given) for given in (arguments, {})]
-        verdict = next((v for v in verdicts if v.decision != "allowed"), verdicts[0])
-        if verdict.decision == "allowed" and verdict.uses is None:
-            return
-        asyncio.run_coroutine_threadsafe(
-            _note_refusal(self._approval, name, arguments), self._approval.loop
-        )
-        raise UngatedToolError(
-            f"The graph called its own tool {name}, which may not run without approval "
-            f"({verdict.reason}). Build the graph with the tools of the run's context: they wait "
-            "for approval where they must."
-        )
+        if not _is_traced(metadata):
+            name = str((serialized or {}).get("name") or "a tool")
+            self._own.check(name, inputs or {"input": input_str})
+            self._journal.progress.tool_calls += 1
 
     def _begin(self, run_id: UUID, model: str, asked: Sequence[BaseMessage]) -> None:
         self._begun[run_id] = self._journal.begin_model_call(model), asked
@@ -122,7 +179,7 @@ class _Guard(BaseCallbackHandler):
 
     def _note_life(self) -> None:
         """Note a sign of life, from whatever thread."""
-        self._approval.loop.call_soon_threadsafe(self._journal.alive)
+        self._loop.call_soon_threadsafe(self._journal.alive)
 
 
 class _Scribe(AsyncCallbackHandler):
@@ -164,6 +221,10 @@ class _Scribe(AsyncCallbackHandler):
             await work
         else:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+def _is_traced(metadata: Mapping[str, Any] | None) -> bool:
+    return bool(metadata and metadata.get(TRACED))
 
 
 async def _note_refusal(approval: ApprovalContext, name: str, arguments: Mapping[str, Any]) -> None:

@@ -55,9 +55,14 @@ class ToolRegistry:
         """Return a new tool for one run; raises SetupRequiredError for an unregistered name."""
         factory = self._factories.get(name)
         if factory is None:
-            raise SetupRequiredError(
-                f"The agent links the tool {name!r}, which this rota does not have. Register it, "
-                "or remove the link.",
-                what=f"tool:{name}",
-            )
+            raise unregistered(name)
         return factory(context)
+
+
+def unregistered(name: str) -> SetupRequiredError:
+    """Return the error for a tool that an agent links and this process does not have."""
+    return SetupRequiredError(
+        f"The agent links the tool {name!r}, which this rota does not have. Register it, "
+        "or remove the link.",
+        what=f"tool:{name}",
+    )

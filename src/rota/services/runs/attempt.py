@@ -31,13 +31,15 @@ from rota.agents.journal.steps import Progress
 from rota.agents.models.building import with_model
 from rota.agents.models.prices import PriceTable, unknown_price
 from rota.agents.models.providers import CALLABLE
-from rota.agents.own_code.callables import AS_PRECHECK, RunContext, check_by_tool, run_registered
+from rota.agents.own_code.callables import AS_PRECHECK, check_by_tool, run_registered
 from rota.agents.own_code.registered import RegisteredCallable
-from rota.agents.tools.context import ToolContext, ToolRegistry
+from rota.agents.own_code.run_context import RunContext
+from rota.agents.tools.context import ToolContext, ToolRegistry, unregistered
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.agents.people import MAY_NOT_RUN
 from rota.domain.errors import (
     InvalidInputError,
+    NotFoundError,
     RotaError,
     SetupRequiredError,
     SuspendedError,
@@ -67,6 +69,7 @@ from rota.services.runs.intake import TakenRun
 from rota.services.runs.journal_writer import SCHEDULES, YOURS, WriteBuffer
 from rota.services.runs.policy import policy_of
 from rota.services.runs.step_log import StepLog
+from rota.store.agents import rows as agent_rows
 from rota.store.database import Database
 from rota.store.runs import journals as journal_rows
 from rota.store.runs import rows as run_rows
@@ -330,6 +333,8 @@ class Attempt:
                 now=setup.now,
                 settings=configuration.model_settings,
                 tools=tools,
+                missing=lambda name: self._missing_tool(setup, name),
+                read_declarations=self._all_declarations,
             )
 
         if self._taken.run.action_id is not None:
@@ -369,6 +374,11 @@ class Attempt:
         if configuration.model.startswith(CALLABLE):
             if setup.options.dry_run:
                 raise InvalidInputError(NO_DRY_RUN, field="dry_run")
+            if self._taken.run.action_id is None:
+                # One that this worker does not have may be what a graph brings along.
+                names = bench.registry.names()
+                there = tuple(tool for tool in configuration.tools if tool.name in names)
+                configuration = replace(configuration, tools=there)
             return None, build_tools(
                 configuration, registry=bench.registry, tool_context=tool_context
             )
@@ -443,6 +453,17 @@ class Attempt:
                 field="precheck",
             )
         return await check_by_tool(journal, tool, check.arguments)
+
+    def _missing_tool(self, setup: _Setup, name: str) -> RotaError:
+        """Return why the operator's code does not have a tool."""
+        if any(tool.name == name for tool in setup.configuration.tools):
+            return unregistered(name)
+        return NotFoundError("tool", name, hint="Link it to the agent.")
+
+    async def _all_declarations(self) -> Mapping[str, ToolDeclaration]:
+        async with self._bench.database.connection() as conn:
+            declared = await agent_rows.list_declarations(conn, self._taken.run.user_id)
+        return {tool.name: tool for tool in declared}
 
     def _registered(self, name: str) -> RegisteredCallable:
         found = self._bench.callables.get(name)

@@ -45,6 +45,13 @@ async def fetch_declaration(
     )
 
 
+async def list_declarations(
+    conn: Connection, user_id: UserId | None
+) -> tuple[ToolDeclaration, ...]:
+    """Return what is declared of all active tools, with the preferences of a person."""
+    return await many(conn, "agents/fetch_declaration", _declaration, name=None, user_id=user_id)
+
+
 async def upsert_agent(
     conn: Connection,
     *,

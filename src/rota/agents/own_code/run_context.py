@@ -1,0 +1,180 @@
+"""What an operator's code is given: whose run it is, its tools, and ways to act within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool
+from pydantic import PrivateAttr
+
+from rota.agents.journal.journal import Journal
+from rota.agents.own_code.graph_trace import TRACED, trace_callbacks
+from rota.agents.own_code.threads import CallsFromThreads
+from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.errors import NotFoundError, RotaError
+from rota.domain.ids import RunId, UserId
+from rota.domain.runs.steps import Step, StepKey
+from rota.security.gate.calls import ApprovalContext
+
+ReadDeclarations = Callable[[], Awaitable[Mapping[str, ToolDeclaration]]]
+"""Reads what is declared of all tools, with what the run's owner prefers."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What a callable may know of its run, and its ways to act.
+
+    `now` is aware, in the owner's zone, and stays the same for every attempt. `settings` are the
+    agent's `model_settings`. `tools` are LangChain tools behind the approval gate; their calls are
+    in the trace, and what an earlier attempt of the run has done is not done again.
+    """
+
+    run_id: RunId
+    user_id: UserId
+    session_id: str
+    agent_name: str
+    now: datetime
+    settings: Mapping[str, Any]
+    tools: Mapping[str, BaseTool]
+    _journal: Journal = field(repr=False)
+    _approval: ApprovalContext = field(repr=False)
+    _read_declarations: ReadDeclarations = field(repr=False)
+    _threads: CallsFromThreads = field(repr=False)
+
+    @classmethod
+    def make(
+        cls,
+        approval: ApprovalContext,
+        journal: Journal,
+        *,
+        now: datetime,
+        settings: Mapping[str, Any],
+        tools: Sequence[BaseTool],
+        missing: Callable[[str], RotaError],
+        read_declarations: ReadDeclarations,
+    ) -> RunContext:
+        """Return the context of a run, with its gated tools in the trace.
+
+        `missing` says why the run does not have a tool, `read_declarations` returns all there are.
+        """
+        threads = CallsFromThreads(approval.loop)
+        traced = {tool.name: TracedTool(tool, journal, threads) for tool in tools}
+        return cls(
+            run_id=approval.run_id,
+            user_id=approval.user_id,
+            session_id=approval.session_id,
+            agent_name=approval.agent_name,
+            now=now,
+            settings=settings,
+            tools=RunTools(traced, missing),
+            _journal=journal,
+            _approval=approval,
+            _read_declarations=read_declarations,
+            _threads=threads,
+        )
+
+    async def call(self, tool_name: str, /, **arguments: Any) -> str:
+        """Call a tool and return what it answers, as text.
+
+        A call that needs approval returns the message that it waits. Raises NotFoundError for a
+        tool that the agent does not link, SetupRequiredError for one that this worker does not
+        have, ToolException for one that fails.
+        """
+        tool = self.tools[tool_name]
+        if not isinstance(tool, TracedTool):  # the operator's code put it there
+            raise NotFoundError("tool", tool_name, hint="Link it to the agent.")
+        return await self._journal.own_call(tool.gated, arguments)
+
+    def report(self, text: str = "") -> None:
+        """Give a sign of life; a text is kept, and is what is left if the run is stopped."""
+        self._journal.alive()
+        if text:
+            self._journal.progress.texts.append(text)
+
+    def callbacks(self) -> list[BaseCallbackHandler]:
+        """Return what keeps a graph's calls in the trace, within limits, and behind the gate.
+
+        Tools that the graph brings along run only if the agent links them.
+        """
+        return trace_callbacks(self._journal, self._approval)
+
+    async def callbacks_of(self, graph: Any) -> list[BaseCallbackHandler]:
+        """Return callbacks for one graph: tools that it brings run if they are declared so."""
+        declared = await self._read_declarations()
+        return trace_callbacks(self._journal, self._approval, graph=graph, declared=declared)
+
+    async def close(self) -> None:
+        """End calls that other threads still wait for, and take no more of them."""
+        await self._threads.close()
+
+    async def keep(self, step: Step) -> None:
+        """Write a step of the callable's own."""
+        await self._journal.keep(step)
+
+    def step(self, name: str, key: StepKey) -> Step:
+        """Return a step of the callable's own, begun now."""
+        return self._journal.own_step(key, name)
+
+
+class RunTools(dict[str, BaseTool]):
+    """The tools of a run by name; one that is not there is an error that says what to do."""
+
+    def __init__(self, tools: Mapping[str, BaseTool], missing: Callable[[str], RotaError]) -> None:
+        super().__init__(tools)
+        self._missing = missing
+
+    def __missing__(self, name: str) -> BaseTool:
+        raise self._missing(name)
+
+
+class TracedTool(BaseTool):
+    """A gated tool for an operator's code: each call of it is journalled.
+
+    It may be called synchronously from another thread than that of the worker's event loop.
+    """
+
+    _gated: BaseTool = PrivateAttr()
+    _journal: Journal = PrivateAttr()
+    _threads: CallsFromThreads = PrivateAttr()
+
+    def __init__(self, gated: BaseTool, journal: Journal, threads: CallsFromThreads) -> None:
+        """Wrap a gated tool."""
+        super().__init__(
+            name=gated.name,
+            description=gated.description,
+            args_schema=gated.tool_call_schema,
+            return_direct=gated.return_direct,
+            handle_tool_error=True,
+            metadata={**(gated.metadata or {}), TRACED: True},
+        )
+        self._gated = gated
+        self._journal = journal
+        self._threads = threads
+
+    def _to_args_and_kwargs(
+        self,
+        tool_input: str | dict[str, Any],
+        tool_call_id: str | None,  # noqa: ARG002  # LangChain's signature
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Pass on what is asked for as it is: the gated tool reads it, once."""
+        if isinstance(tool_input, str):
+            return (), {next(iter(self._gated.args), "input"): tool_input}
+        return (), dict(tool_input)
+
+    @property
+    def gated(self) -> BaseTool:
+        """The tool behind the gate."""
+        return self._gated
+
+    def _run(self, *_args: Any, config: RunnableConfig, **kwargs: Any) -> Any:  # noqa: ARG002  # LangChain passes it
+        kwargs.pop("run_manager", None)
+        return self._threads.call(self.name, self._journal.own_call(self._gated, kwargs))
+
+    async def _arun(self, *_args: Any, config: RunnableConfig, **kwargs: Any) -> Any:  # noqa: ARG002  # as above
+        kwargs.pop("run_manager", None)
+        return await self._journal.own_call(self._gated, kwargs)
