@@ -38,6 +38,7 @@ def pytest_configure() -> None:
         if name not in KEPT and (foreign or name.endswith("_API_KEY")):
             del os.environ[name]
     os.environ["LANGSMITH_TRACING"] = "false"
+    os.environ["ROTA_CONFIG"] = os.devnull  # nor what their files say
 
 
 @pytest.fixture(autouse=True)

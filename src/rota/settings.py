@@ -1,6 +1,7 @@
-"""The environment, read once, as one frozen object. Only bootstrap and the CLI read it.
+"""Environment and files, read once, as one frozen object. Only bootstrap and the CLI read it.
 
-Every variable is documented in docs/reference/settings.md; a test keeps that true.
+`rota.configuration` reads the files. Every variable is documented in docs/reference/settings.md;
+a test keeps that true.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from rota.domain.errors import InvalidInputError
 from rota.domain.operations.database_url import read_database_url
 
 VARIABLES: Final[Mapping[str, str]] = {
+    "ROTA_CONFIG": "a file of settings, or a directory with some, instead of those looked for",
     "ROTA_DATA_DIR": "where the embedded database and rota's own files live",
     "ROTA_DATABASE_URL": "a PostgreSQL server of your own instead of the embedded one",
     "ROTA_DATABASE_LISTEN_URL": "a direct connection for LISTEN, where the other URL is a pooler",
@@ -32,6 +34,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_OPERATOR": "the e-mail address or id of the person who is told when rota itself is ill",
     "ROTA_PING_URL": "a URL that is fetched each minute while rota is healthy",
     "ROTA_LOG_LEVEL": "debug, info, warning or error",
+    "ROTA_LOG_FORMAT": "`text`, or `json` for machines",
 }
 
 API_KEYS: Final[Mapping[str, str]] = {
@@ -58,9 +61,11 @@ _REGISTERED_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # as the table `to
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
 UnwrappedTools = Literal["withhold", "allow"]
 
 C = TypeVar("C", bound=str)
+D = TypeVar("D", bound=str | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Settings:
     """What the operator chose. A None path or URL means the default.
 
     `ignored_parameters`: those of database URLs that are other programs' and mean nothing here.
+    `names`: how variables are called in the files that they come from.
     """
 
     data_dir: Path | None = None
@@ -86,13 +92,32 @@ class Settings:
     group_size: int = 20
     operator: str | None = None
     ping_url: str | None = field(default=None, repr=False)
-    log_level: LogLevel = "warning"
+    log_level: LogLevel | None = None
+    log_format: LogFormat = "text"
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def name_of(self, variable: str) -> str:
+        """Return what a variable is called where it was set: `mail in /home/alice/rota.toml`."""
+        return self.names.get(variable, variable)
+
+
+class _Given(dict[str, str]):
+    """What is set, by variable, and what it is called where it was set."""
+
+    def __init__(self, values: Mapping[str, str], names: Mapping[str, str]) -> None:
+        super().__init__(values)
+        self._names = names
+
+    def name_of(self, variable: str) -> str:
+        return self._names.get(variable, variable)
 
 
 def read_settings(
     environment: Mapping[str, str],
     *,
+    files: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
     data_dir: Path | None = None,
     database_url: str | None = None,
     user: str | None = None,
@@ -100,10 +125,16 @@ def read_settings(
 ) -> Settings:
     """Read the environment; what is passed (from the command line) comes before it.
 
-    A `data_dir` on the command line comes before ROTA_DATABASE_URL too: whoever names a directory
-    means the embedded server in it. Raises InvalidInputError for a value that cannot be meant.
+    `files` are variables that count where the environment has none, `names` what these are called
+    there. A `data_dir` on the command line comes before ROTA_DATABASE_URL too: whoever names a
+    directory means the embedded server in it. Raises InvalidInputError for a value that cannot be
+    meant.
     """
-    known = {name: value for name in VARIABLES if (value := environment.get(name, "").strip())}
+    files, names = files or {}, names or {}
+    wanted = (*VARIABLES, *API_KEYS.values())
+    in_files = {name: value for name in wanted if (value := files.get(name, "").strip())}
+    there = {name: value for name in wanted if (value := environment.get(name, "").strip())}
+    known = _Given(in_files | there, {n: names.get(n, n) for n in in_files if n not in there})
     url = database_url or (None if data_dir else known.get("ROTA_DATABASE_URL"))
     folder = data_dir or _path(known.get("ROTA_DATA_DIR"))
     listen_url = known.get("ROTA_DATABASE_LISTEN_URL") if url else None
@@ -118,8 +149,10 @@ def read_settings(
 
     return Settings(
         data_dir=folder.expanduser() if folder else None,
-        database_url=database_url_of(url, "The database URL"),
-        database_listen_url=database_url_of(listen_url, "ROTA_DATABASE_LISTEN_URL"),
+        database_url=database_url_of(
+            url, "The database URL" if database_url else known.name_of("ROTA_DATABASE_URL")
+        ),
+        database_listen_url=database_url_of(listen_url, known.name_of("ROTA_DATABASE_LISTEN_URL")),
         ignored_parameters=tuple(ignored),
         prepared_statements=_is_on(known, "ROTA_DATABASE_PREPARED_STATEMENTS"),
         user=user or known.get("ROTA_USER"),
@@ -134,14 +167,12 @@ def read_settings(
         concurrency=_count(known, "ROTA_CONCURRENCY", default=10, least=2, most=1_000),
         group_size=_count(known, "ROTA_GROUP_SIZE", default=20, least=1, most=200),
         operator=known.get("ROTA_OPERATOR"),
-        ping_url=_ping_url(known.get("ROTA_PING_URL")),
-        log_level=_choice(known, "ROTA_LOG_LEVEL", get_args(LogLevel), "warning"),
-        api_keys={
-            provider: value
-            for provider, name in API_KEYS.items()
-            if (value := environment.get(name, "").strip())
-        }
+        ping_url=_ping_url(known),
+        log_level=_choice(known, "ROTA_LOG_LEVEL", get_args(LogLevel), None),
+        log_format=_choice(known, "ROTA_LOG_FORMAT", get_args(LogFormat), "text"),
+        api_keys={provider: known[name] for provider, name in API_KEYS.items() if name in known}
         | _endpoint_keys(known),
+        names={name: known.name_of(name) for name in known},
     )
 
 
@@ -149,77 +180,85 @@ def _path(text: str | None) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
-def _ping_url(url: str | None) -> str | None:
+def _ping_url(known: _Given) -> str | None:
+    url = known.get("ROTA_PING_URL")
     if url is not None and not url.startswith(("http://", "https://")):
         # The URL may be a secret: it is not shown.
-        raise InvalidInputError("ROTA_PING_URL must begin with https:// or http://.")
+        name = known.name_of("ROTA_PING_URL")
+        raise InvalidInputError(f"{name} must begin with https:// or http://.")
     return url
 
 
-def _is_on(known: Mapping[str, str], name: str) -> bool:
+def _is_on(known: _Given, name: str) -> bool:
     value = known.get(name, "on")
     if value.lower() not in {"on", "true", "yes", "1", "off", "false", "no", "0"}:
-        raise InvalidInputError(f"{name} is {value!r}; it must be `on` or `off`.")
+        raise InvalidInputError(f"{known.name_of(name)} is {value!r}; it must be `on` or `off`.")
     return value.lower() in {"on", "true", "yes", "1"}
 
 
-def _pairs(known: Mapping[str, str], variable: str) -> list[tuple[str, str, str]]:
+def _pairs(known: _Given, variable: str) -> list[tuple[str, str, str]]:
     """Return entries that are separated by spaces, with name and value: `name=value`."""
     return [(item, *item.partition("=")[::2]) for item in known.get(variable, "").split()]
 
 
-def _endpoints(known: Mapping[str, str]) -> Mapping[str, str]:
+def _endpoints(known: _Given) -> Mapping[str, str]:
     endpoints: dict[str, str] = {}
     for item, name, url in _pairs(known, "ROTA_ENDPOINTS"):
         if not name or not url.startswith(("http://", "https://")):
             raise InvalidInputError(
-                f"ROTA_ENDPOINTS has {item!r}; each entry is name=https://... ."
+                f"{known.name_of('ROTA_ENDPOINTS')} has {item!r}; each entry is name=https://... ."
             )
         endpoints[name] = url.rstrip("/")
     return endpoints
 
 
-def _endpoint_keys(known: Mapping[str, str]) -> dict[str, str]:
+def _endpoint_keys(known: _Given) -> dict[str, str]:
+    variable = known.name_of("ROTA_ENDPOINT_KEYS")
     keys: dict[str, str] = {}
     for _, name, key in _pairs(known, "ROTA_ENDPOINT_KEYS"):
         if not name or not key:
             # The item may be a key: it is not shown.
-            raise InvalidInputError("ROTA_ENDPOINT_KEYS has an entry that is not name=key.")
+            raise InvalidInputError(f"{variable} has an entry that is not name=key.")
         if name in API_KEYS:
             raise InvalidInputError(
-                f"ROTA_ENDPOINT_KEYS names {name!r}, which is a provider: set {API_KEYS[name]}, or "
+                f"{variable} names {name!r}, which is a provider: set {API_KEYS[name]}, or "
                 "give the endpoint another name."
             )
         keys[name] = key
     return keys
 
 
-def _registered(known: Mapping[str, str], variable: str) -> Mapping[str, str]:
+def _registered(known: _Given, variable: str) -> Mapping[str, str]:
     """Read names of code; that it is there is seen when a worker loads it."""
     entries: dict[str, str] = {}
     for item, name, target in _pairs(known, variable):
         if not _REGISTERED_NAME.fullmatch(name) or not _TARGET.fullmatch(target):
             raise InvalidInputError(
-                f"{variable} has {item!r}; each entry is name=package.module:attribute, the name "
-                "of up to 64 letters, digits, - and _."
+                f"{known.name_of(variable)} has {item!r}; each entry is "
+                "name=package.module:attribute, the name of up to 64 letters, digits, - and _."
             )
         if name in entries:
-            raise InvalidInputError(f"{variable} has two entries named {name!r}.")
+            raise InvalidInputError(f"{known.name_of(variable)} has two entries named {name!r}.")
         entries[name] = target
     return entries
 
 
-def _choice(known: Mapping[str, str], name: str, choices: tuple[C, ...], default: C) -> C:
-    value = known.get(name, default)
+def _choice(known: _Given, name: str, choices: tuple[C, ...], default: D) -> C | D:
+    if (value := known.get(name)) is None:
+        return default
     for choice in choices:
         if choice == value.lower():
             return choice
     *others, last = (f"`{choice}`" for choice in choices)
-    raise InvalidInputError(f"{name} is {value!r}; it must be {', '.join(others)} or {last}.")
+    raise InvalidInputError(
+        f"{known.name_of(name)} is {value!r}; it must be {', '.join(others)} or {last}."
+    )
 
 
-def _count(known: Mapping[str, str], name: str, *, default: int, least: int, most: int) -> int:
+def _count(known: _Given, name: str, *, default: int, least: int, most: int) -> int:
     value = known.get(name, str(default))
     if not value.isdecimal() or not least <= int(value) <= most:
-        raise InvalidInputError(f"{name} is {value!r}; it must be from {least} to {most}.")
+        raise InvalidInputError(
+            f"{known.name_of(name)} is {value!r}; it must be from {least} to {most}."
+        )
     return int(value)

@@ -153,7 +153,8 @@ class App:
         Raises NotFoundError for a ROTA_OPERATOR who is unknown.
         """
         if self.settings.operator is not None:
-            return await self.named(self.settings.operator, hint="ROTA_OPERATOR names them.")
+            hint = f"{self.settings.name_of('ROTA_OPERATOR')} names them."
+            return await self.named(self.settings.operator, hint=hint)
         return await self.person() if self.server.embedded is not None else None
 
 
@@ -240,4 +241,5 @@ def make_cipher(settings: Settings) -> Cipher:
     folder = data_dir(settings)
     if settings.secret_key is None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Cipher(load_key(settings.secret_key, folder / "secret.key"))
+    called = settings.name_of("ROTA_SECRET_KEY")
+    return Cipher(load_key(settings.secret_key, folder / "secret.key", called=called))

@@ -143,11 +143,10 @@ def run() -> None:
 
 
 def _run() -> None:
-    is_debugged = os.environ.get("ROTA_LOG_LEVEL", "").lower() == "debug"
     try:
         app()
     except RotaError as error:
-        if error.exit_code == UNEXPECTED and is_debugged:
+        if error.exit_code == UNEXPECTED and _is_debugged():
             raise
         _fail(error.message, error.exit_code)
     except KeyboardInterrupt:
@@ -155,13 +154,18 @@ def _run() -> None:
     except BrokenPipeError:
         raise
     except Exception as error:  # the last resort: a person gets a sentence
-        if is_debugged:
+        if _is_debugged():
             raise
         _fail(
             f"Something unexpected happened ({type(error).__name__}: {error}). This is a fault of "
             "rota's; ROTA_LOG_LEVEL=debug shows where.",
             UNEXPECTED,
         )
+
+
+def _is_debugged() -> bool:
+    # What the files say is in the environment by now.
+    return os.environ.get("ROTA_LOG_LEVEL", "").lower() == "debug"
 
 
 def _fail(message: str, code: int) -> None:

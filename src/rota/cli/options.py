@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from rota.configuration import Configuration, read_configuration
 from rota.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -66,18 +68,47 @@ class CommonOptions:
 
     @cached_property
     def settings(self) -> Settings:
-        """The environment under what was given on the command line; raises InvalidInputError."""
-        settings = read_settings(
-            os.environ, data_dir=self.data_dir, database_url=self.database_url, user=self.user
-        )
-        for parameter in settings.ignored_parameters:
+        """Environment and files under what was given on the command line, with its warnings.
+
+        Raises InvalidInputError.
+        """
+        settings, warnings = self._read()
+        for warning in warnings:
             from rota.cli import output  # Rich takes a while to import
 
-            output.warn(
-                f"Ignored: the parameter {parameter}. Behind a transaction pooler set "
-                "ROTA_DATABASE_PREPARED_STATEMENTS=off."
-            )
+            output.warn(warning)
         return settings
+
+    @cached_property
+    def settings_of_child(self) -> Settings:
+        """The settings without warnings, of a process whose parent has given them."""
+        return self._read()[0]
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """What the files say; raises InvalidInputError."""
+        return read_configuration(os.environ)
+
+    def _read(self) -> tuple[Settings, tuple[str, ...]]:
+        configuration = self.configuration
+        settings = read_settings(
+            os.environ,
+            files=configuration.variables,
+            names=configuration.names,
+            data_dir=self.data_dir,
+            database_url=self.database_url,
+            user=self.user,
+        )
+        # As if they had been exported: code of one's own looks for its keys there.
+        os.environ.update(configuration.beneath(os.environ))
+        folders = configuration.variables.get("PYTHONPATH", "").split(os.pathsep)
+        sys.path += [folder for folder in folders if folder and folder not in sys.path]
+        ignored = (
+            f"Ignored: the parameter {parameter}. Behind a transaction pooler set "
+            "ROTA_DATABASE_PREPARED_STATEMENTS=off."
+            for parameter in settings.ignored_parameters
+        )
+        return settings, (*configuration.warnings, *ignored)
 
     def as_person(self, work: Callable[[App, UserId], Awaitable[T]]) -> T:
         """Open the database, do work as the person whom the settings name, and close it again.

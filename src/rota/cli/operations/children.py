@@ -62,7 +62,7 @@ async def keep_running(kind: Kind, settings: Settings, stop: asyncio.Event) -> i
     while not stop.is_set():
         started = time.monotonic()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "rota", kind, "--until-stdin-ends"),
+            *(sys.executable, "-m", "rota", kind, "--until-stdin-ends", *_directory(settings)),
             env=_environment(settings),
             stdin=PIPE,
             start_new_session=True,  # Ctrl-C is the parent's to hear
@@ -93,6 +93,11 @@ async def _stop(process: Process, ended: asyncio.Task[int]) -> None:
         with suppress(ProcessLookupError):
             process.kill()
         await ended
+
+
+def _directory(settings: Settings) -> tuple[str, ...]:
+    """Return the options by which a child finds an embedded server, whatever its files name."""
+    return () if settings.database_url is not None else ("--data-dir", str(data_dir(settings)))
 
 
 def _environment(settings: Settings) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ import asyncio
 import platform
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
@@ -37,7 +38,7 @@ class Check:
 @group.command("doctor", json=True)
 def doctor(common: CommonOptions) -> None:
     """Check the installation, the database and what runs; exits with 1 if something is wrong."""
-    checks = list(_checks(common.settings))
+    checks = list(_checks(common.settings, common.configuration.files))
     if common.json:
         output.print_json(checks)
     else:
@@ -46,13 +47,14 @@ def doctor(common: CommonOptions) -> None:
         raise typer.Exit(1)
 
 
-def _checks(settings: Settings) -> Iterator[Check]:
-
+def _checks(settings: Settings, files: Sequence[Path]) -> Iterator[Check]:
     from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
 
     configure_logs(settings)
     yield Check("Python", "ok", platform.python_version())
+    if files:
+        yield Check("Configuration", "ok", ", ".join(map(str, files)))
     yield from _keys(settings)
     folder = bootstrap.data_dir(settings)
     yield Check("Data directory", "ok", str(folder))

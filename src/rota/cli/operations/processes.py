@@ -60,7 +60,7 @@ def scheduler(common: CommonOptions, as_child: AsChild = False) -> None:
         settle_memory()
         await loop.run(stop)
 
-    _serve(common.settings, work, as_child=as_child)
+    _serve(common.settings_of_child if as_child else common.settings, work, as_child=as_child)
 
 
 @group.command("worker")
@@ -74,7 +74,7 @@ def worker(common: CommonOptions, as_child: AsChild = False) -> None:
             settle_memory()
             await tasks.run_worker(stop)
 
-    _serve(common.settings, work, as_child=as_child)
+    _serve(common.settings_of_child if as_child else common.settings, work, as_child=as_child)
 
 
 async def warn_of_role(app: App) -> None:
@@ -116,7 +116,7 @@ def _serve(
     from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
 
-    configure_logs(settings)
+    configure_logs(settings, level="info")
 
     async def run(server: bootstrap.Server) -> None:
         stop = asyncio.Event()

@@ -86,7 +86,7 @@ def up(
     settings = common.settings
     if mail is not None:
         settings = replace(settings, mail=mail.expanduser())
-    configure_logs(settings)
+    configure_logs(settings, level="info")
     if mail is not None:
         _check_mailbox(mail)
     folder = bootstrap.data_dir(settings)

@@ -39,7 +39,7 @@ def read_database_url(url: str, *, variable: str) -> tuple[str, tuple[str, ...]]
     """
     if not url.startswith(("postgresql://", "postgres://")):
         raise InvalidInputError(
-            "The database URL must begin with postgresql:// "
+            f"{variable} must begin with postgresql:// "
             "(for example postgresql://user:password@host:5432/database)."
         )
     scheme, _, rest = url.partition("://")

@@ -59,13 +59,19 @@ class Cipher:
             ) from None
 
 
-def load_key(configured: str | None, key_file: Path) -> bytes:
-    """Return the key from the environment, or from a file of mode 0600 that is made when missing.
+def new_key() -> str:
+    """Return a new key as text, as `load_key` reads it."""
+    return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
 
-    `configured` is 32 bytes as base64 or 64 hexadecimal digits. Raises InvalidInputError.
+
+def load_key(configured: str | None, key_file: Path, *, called: str = "ROTA_SECRET_KEY") -> bytes:
+    """Return the key that is configured, or from a file of mode 0600 that is made when missing.
+
+    `configured` is 32 bytes as base64 or 64 hexadecimal digits, `called` where they were set.
+    Raises InvalidInputError.
     """
     if configured:
-        return _parse(configured.strip(), "ROTA_SECRET_KEY")
+        return _parse(configured.strip(), called)
     try:
         descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -74,12 +80,12 @@ def load_key(configured: str | None, key_file: Path) -> bytes:
                 f"The key file {key_file} can be read by others. Run: chmod 600 {key_file}"
             ) from None
         return _parse(key_file.read_text(encoding="ascii").strip(), str(key_file))
-    key = secrets.token_bytes(KEY_BYTES)
+    key = new_key()
     with os.fdopen(descriptor, "w", encoding="ascii") as handle:
-        handle.write(base64.b64encode(key).decode() + "\n")
+        handle.write(f"{key}\n")
         handle.flush()
         os.fsync(handle.fileno())
-    return key
+    return base64.b64decode(key)
 
 
 def _parse(text: str, source: str) -> bytes:
@@ -90,6 +96,6 @@ def _parse(text: str, source: str) -> bytes:
     if len(key) != KEY_BYTES:
         raise InvalidInputError(
             f"{source} must hold 32 bytes, as base64 or as 64 hexadecimal digits. "
-            "Make one with: openssl rand -base64 32"
+            "Make one with: rota keys new"
         )
     return key

@@ -1,0 +1,88 @@
+"""Commands go by rota.toml and .env where they are typed: nothing is exported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def rota(tmp_path):
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("ROTA_")}
+    environment |= {"XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": str(tmp_path)}
+
+    def run(*arguments, code=0, **more):
+        finished = subprocess.run(
+            [sys.executable, "-m", "rota", *arguments],
+            cwd=tmp_path,
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert finished.returncode == code, finished.stdout + finished.stderr
+        return finished
+
+    return run
+
+
+@pytest.mark.usefixtures("alice")
+def test_command_finds_database_and_person_in_the_files(rota, tmp_path, database_url):
+    toml = tmp_path / "rota.toml"
+    toml.write_text(f'database_url = "{database_url}"\nuser = "bob@example.com"\n')
+    toml.chmod(0o600)
+    mine = tmp_path / "config" / "rota"
+    mine.mkdir(parents=True)
+    (mine / ".env").write_text("OPENAI_API_KEY=sk-123\nROTA_USER=carol@example.com\n")
+
+    unknown = rota("schedules", "list", code=3)
+    assert "bob@example.com" in unknown.stderr
+    listed = rota("schedules", "list", "--json", ROTA_USER="alice@example.com")
+    assert json.loads(listed.stdout) == []
+    rota("schedules", "list", "--as", "alice@example.com")
+
+    checks = json.loads(rota("doctor", "--json").stdout)
+    said = {check["name"]: check["said"] for check in checks}
+    assert said["Configuration"] == f"{toml}, {mine / '.env'}"
+    assert said["Model keys"] == "OPENAI_API_KEY"
+    assert f"Others can read {mine / '.env'}, which holds secrets" in listed.stderr
+
+
+def test_error_in_a_file_is_one_sentence_that_names_file_and_key(rota, tmp_path, database_url):
+    toml = tmp_path / "rota.toml"
+    for text in ("concurrency = 0\n", "concurency = 3\n", "concurrency 3\n"):
+        toml.write_text(text)
+        toml.chmod(0o600)
+        said = rota("schedules", "list", "--data-dir", str(tmp_path / "data"), code=2).stderr
+        assert len(said.splitlines()) == 1, said
+        assert str(toml) in said
+        assert text.split()[0] in said or "line 1" in said
+
+    toml.write_text(f'secret_key = "short"\ndatabase_url = "{database_url}"\n')
+    said = rota("schedules", "list", code=2).stderr
+    assert f"secret_key in {toml} must hold 32 bytes" in said
+    assert "rota keys new" in said
+
+
+def test_code_of_ones_own_finds_its_variables_and_its_folder(rota, tmp_path, database_url):
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "house.py").write_text(
+        "import os\nfrom langchain_core.tools import tool\n\n\n"
+        "@tool(description=os.environ['HOUSE_SAYS'])\n"
+        "def lamp() -> str:\n    return 'on'\n"
+    )
+    (tmp_path / ".env").write_text(f"PYTHONPATH={folder}\nHOUSE_SAYS='Turn it on.'\n")
+    (tmp_path / "rota.toml").write_text(
+        f'data_dir = "data"\ndatabase_url = "{database_url}"\n[tools]\nlamp = "house:lamp"\n'
+    )
+
+    declared = rota("tools", "declare", "lamp", "--pin", "--read-only")
+
+    assert "lamp" in declared.stdout
+    assert (tmp_path / "data").is_dir()
