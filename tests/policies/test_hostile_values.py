@@ -361,7 +361,10 @@ async def test_nothing_that_one_person_writes_stops_another_or_the_loops(
         owner, "SELECT outcome FROM schedule_occurrences WHERE schedule_id = %s", due.id
     )
     assert fired == [("fired",)]
-    assert {line["event"] for line in logs} <= {"schedule_paused", "fires_missed"}
+    assert {line["event"] for line in logs if line["log_level"] != "info"} <= {
+        "schedule_paused",
+        "fires_missed",
+    }
 
     async def all_is_done() -> bool:
         left = await catalogue_of(

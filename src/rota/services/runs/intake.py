@@ -35,6 +35,16 @@ class TakenRun(ClaimedRun):
         """Whether an earlier attempt of the run began as a dry run."""
         return bool((self.claim.snapshot or {}).get("options", {}).get("dry_run"))
 
+    def as_logged(self) -> dict[str, object]:
+        """Return what a line of the log says of whose run it is."""
+        named = {"schedule": self.schedule.name} if self.schedule is not None else {}
+        return named | {
+            "agent": self.run.agent_name,
+            "run_id": str(self.run.id),
+            "trigger": self.run.trigger.value,
+            "attempt": self.claim.attempt,
+        }
+
 
 class Intake:
     """Takes runs, those that come together in one transaction."""

@@ -25,7 +25,7 @@ from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
 from rota.security.secrets.redaction import redact_error
 from rota.services.notifications.service import NotificationService, draft
 from rota.services.runs.batches import BATCH_SIZE, BATCH_WAIT, Batcher, Locked
-from rota.services.runs.endings import Ending, metadata_of, notices_of
+from rota.services.runs.endings import Ending, has_failed, metadata_of, notices_of
 from rota.services.runs.intake import TakenRun
 from rota.services.runs.journal_writer import WriteBuffer
 from rota.store.approvals import actions as action_rows
@@ -108,14 +108,14 @@ class ResultWriter:
             for attempt, journal in left.items():
                 if attempt not in outcomes:
                     attempt.buffer.give_back(journal)
-        for outcome in outcomes.values():
+        for attempt, outcome in outcomes.items():
             log.info(
-                "run_finished",
-                run_id=str(outcome.run_id),
-                agent=outcome.agent_name,
-                status=outcome.status.value,
-                attempt=outcome.metadata["attempt"],
+                "run_ended",
+                **attempt.taken.as_logged(),
+                status="cancelled" if "cancelled" in outcome.metadata else outcome.status.value,
                 duration_ms=outcome.duration_ms,
+                requests=outcome.pending_actions_created,
+                **({"reason": cut(outcome.content, 200).text} if has_failed(outcome) else {}),
             )
         return [outcomes.get(attempt, Locked.LOCKED) for attempt in batch]
 

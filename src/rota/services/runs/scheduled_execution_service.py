@@ -156,6 +156,7 @@ class ScheduledExecutionService:
         day = self._bench.clock().astimezone(zone_shown(taken.owner_zone)).date()
         buffer = WriteBuffer(self._journals, taken.run, taken.claim, day=day)
         attempt = Attempt(self._bench, taken, buffer)
+        log.info("run_started", **taken.as_logged())
         self._under_way += 1
         try:
             try:
@@ -164,7 +165,7 @@ class ScheduledExecutionService:
                 await asyncio.shield(self._hand_over(buffer))
                 raise
             except SuspendedError:
-                await self._suspend(buffer)
+                await self._suspend(buffer, taken)
                 raise
             duration_ms = round((time.perf_counter() - started) * 1000)
             try:
@@ -179,7 +180,7 @@ class ScheduledExecutionService:
             self._under_way -= 1
             buffer.close()
 
-    async def _suspend(self, buffer: WriteBuffer) -> None:
+    async def _suspend(self, buffer: WriteBuffer, taken: TakenRun) -> None:
         """Park a run, and tell its owner what it waits for."""
         run = buffer.run
         await buffer.flush()
@@ -196,7 +197,7 @@ class ScheduledExecutionService:
                     requests=pending,
                     conn=conn,
                 )
-        log.info("run_suspended", run_id=str(run.id), parked=is_parked, pending=len(pending))
+        log.info("run_suspended", **taken.as_logged(), parked=is_parked, pending=len(pending))
 
     async def _hand_over(self, buffer: WriteBuffer) -> None:
         """Write what is journalled so far; an attempt that lost the run has nothing to write."""

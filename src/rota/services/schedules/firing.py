@@ -47,6 +47,9 @@ BATCH: Final = 500
 LONGEST_PLANNING: Final = 1.0
 """Seconds that one transaction works out fires; schedules that are years behind take a while."""
 
+MOST_LINES: Final = 100
+"""Lines of the log for runs that come together."""
+
 LONGEST_REASON: Final = 900
 """Characters of what is said of a schedule that is paused: a note has room for 1,000."""
 
@@ -179,6 +182,7 @@ class Scheduler:
                 batches.append(batch)
                 if batch.fires:
                     admitted += (await admit(conn, ahead=self._ahead)).count
+            _tell_of(batch.fires)
             is_idle = not (batch.planned or batch.invalid)  # all of them are locked
             if (len(due) < BATCH and batch.is_whole) or is_idle:  # others have what is left
                 break
@@ -417,6 +421,21 @@ async def _done_apart(conn: Connection, schedules: Sequence[Schedule], work: _Wo
     batch = await _done_apart(conn, schedules[:half], work)
     batch.add(await _done_apart(conn, schedules[half:], work))
     return batch
+
+
+def _tell_of(fires: Sequence[Fire]) -> None:
+    """Log a line for each run, and one for a herd, whose lines would make it late."""
+    if len(fires) > MOST_LINES:
+        log.info("runs_due", count=len(fires))
+        return
+    for fire in fires:
+        log.info(
+            "run_due",
+            schedule=fire.schedule.name,
+            run_id=str(fire.run_id),
+            fire_time=fire.fire_time.isoformat(timespec="seconds"),
+            late=fire.is_catch_up,
+        )
 
 
 def _in_brief(error: Exception) -> str:
