@@ -160,3 +160,29 @@ async def test_backfill_under_way_does_not_skip_the_present(workshop, schedules)
 
     queued = [run for run in await workshop.rows("agent_runs") if run["status"] == "queued"]
     assert [run["fire_time"] for run in queued] == [today]  # before the rest of the backfill
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "count"),
+    [
+        ("2026-03-02", "2026-03-03", 2),
+        ("2026-03-02", "2026-03-02", 1),
+        ("2026-03-02", "2026-03-03 06:59", 1),
+        ("yesterday", "yesterday", 1),
+    ],
+)
+async def test_a_last_day_is_meant_as_a_whole(workshop, schedules, start, end, count):
+    await workshop.schedule()
+    times, _ = await backfill(workshop, schedules, start=start, end=end)
+    assert len(times) == count
+
+
+async def test_today_is_meant_as_far_as_it_is_over_and_tomorrow_is_refused(workshop):
+    await workshop.schedule()
+    now = datetime(2026, 3, 3, 7, 30, tzinfo=UTC)
+    schedules = ScheduleService(workshop.database, clock=lambda: now)
+    for end in ("today", "2026-03-03"):
+        times, _ = await backfill(workshop, schedules, end=end, dry_run=True)
+        assert times == (MONDAY_7, MONDAY_7 + DAY)
+    with pytest.raises(InvalidInputError, match="ends in the past"):
+        await backfill(workshop, schedules, end="tomorrow")

@@ -1,6 +1,7 @@
 """What people write becomes a timing and a policy."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -144,3 +145,50 @@ def test_clock_notes_name_the_days_and_what_happens():
     assert len(clock_notes(timing(Draft(when="*/5 * * * *")), NOW)) == 2
     assert clock_notes(timing(Draft(when="0 7 * * *")), NOW) == ()
     assert clock_notes(Timing("UTC", cron="30 2 * * *"), NOW) == ()
+
+
+@pytest.mark.parametrize("field", ["max_runs", "pause_after_failures"])
+def test_0_is_refused_where_there_is_nothing_to_take_away(field):
+    with pytest.raises(InvalidInputError, match=f"{field} is 1 or more, not 0"):
+        Draft(**{field: "0"}).policy()
+    before = Draft(**{field: "3"}).policy()
+    assert getattr(before, field) == 3
+    for none in ("0", "none", 0):
+        assert getattr(Draft(**{field: none}).policy(before), field) is None
+    with pytest.raises(InvalidInputError, match=f"{field} is a whole number, 1 or more, not 'x'"):
+        Draft(**{field: "x"}).policy(before)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Europe/Berlin"])
+def test_end_that_is_a_day_means_the_whole_day(zone):
+    whole = Draft(when="0 0,23 * * *", start="2026-12-23", end="2026-12-24").timing(zone, now=NOW)
+    fires = whole.rule().fires_between(NOW, NOW + timedelta(days=400), limit=10)
+    assert [fire.astimezone(ZoneInfo(zone)).strftime("%d %H") for fire in fires] == [
+        *("23 00", "23 23", "24 00", "24 23"),
+    ]
+    precise = Draft(when="0 0,23 * * *", start="2026-12-23", end="2026-12-24 00:00")
+    fires = (
+        precise.timing(zone, now=NOW).rule().fires_between(NOW, NOW + timedelta(days=400), limit=10)
+    )
+    assert len(fires) == 3
+
+
+def test_days_off_are_whole_days():
+    draft = Draft(when="0 0,12,23 * * *", excluded_days="2026-12-24")
+    allowed = timing(draft, zone="UTC").filter(())
+    for hour in (0, 12, 23):
+        assert allowed.objection(datetime(2026, 12, 24, hour, 59, 59, tzinfo=UTC)) is not None
+        assert allowed.objection(datetime(2026, 12, 25, hour, tzinfo=UTC)) is None
+
+
+def test_the_last_day_of_the_calendar_is_not_understood_where_it_ends_in_the_year_10000():
+    for text in ("9999-12-31 23:59", "9999-12-31"):
+        with pytest.raises(InvalidInputError, match="is not understood"):
+            parse_moment(
+                text,
+                ZoneInfo("America/New_York"),
+                now=NOW,
+                field="end",
+                alone="past",
+                whole_day=True,
+            )

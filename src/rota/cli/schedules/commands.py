@@ -234,7 +234,10 @@ def backfill(
     common: CommonOptions,
     schedule: Reference,
     start: Annotated[str, typer.Option("--from", metavar="TIME", help="The first fire time.")],
-    end: Annotated[str, typer.Option("--to", metavar="TIME", help="The last fire time.")],
+    end: Annotated[
+        str,
+        typer.Option("--to", metavar="TIME", help="The last fire time; a day is meant as a whole."),
+    ],
     overlap: Annotated[
         str,
         typer.Option("--overlap", metavar="POLICY", help="buffer_all (in order) or allow_all."),

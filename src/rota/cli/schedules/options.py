@@ -44,10 +44,6 @@ def _text(flag: str, metavar: str, help: str) -> tuple[Any, None]:  # noqa: A002
     return Annotated[str | None, typer.Option(flag, metavar=metavar, help=help)], None
 
 
-def _count(flag: str, help: str) -> tuple[Any, None]:  # noqa: A002  typer's word for it
-    return Annotated[int | None, typer.Option(flag, min=0, metavar="N", help=help)], None
-
-
 _AT: Final = typer.Option(
     "--at", metavar="TIME", help="A single time: 2026-12-24 18:00. May be repeated."
 )
@@ -56,7 +52,7 @@ _RULE: Final[Mapping[str, tuple[Any, None]]] = {
     "every": _text("--every", "LENGTH", "Interval in real time: 90m, 1h30m, 3d."),
     "at": (Annotated[list[str] | None, _AT], None),
     "start": _text("--start", "TIME", "Not before; an interval is counted from it."),
-    "end": _text("--end", "TIME", "Not after."),
+    "end": _text("--end", "TIME", "Not after; a day is meant as a whole."),
     "jitter": _text("--jitter", "LENGTH", "Delay each fire by up to so much."),
     "active_hours": _text("--active-hours", "HOURS", "Fire only within 08:00-18:00."),
     "active_days": _text("--active-days", "DAYS", "Fire only on mon-fri."),
@@ -78,8 +74,10 @@ _POLICY: Final[Mapping[str, tuple[Any, None]]] = {
     "catch_up_window": _text(
         "--catch-up-window", "LENGTH", "How late a missed fire still runs (1h)."
     ),
-    "max_runs": _count("--max-runs", "End after N runs."),
-    "pause_after_failures": _count("--pause-after-failures", "Pause after N failed runs in a row."),
+    "max_runs": _text("--max-runs", "N", "End after N runs."),
+    "pause_after_failures": _text(
+        "--pause-after-failures", "N", "Pause after N failed runs in a row."
+    ),
 }
 
 

@@ -29,7 +29,8 @@ class Draft:
     """What a person said of a schedule's rule and policy. None: nothing, so it stays as it is.
 
     `when` is a cron expression or a plain phrase; it, `every` and `at` exclude one another. "none"
-    takes a value away; so does 0 for the two numbers.
+    takes a value away; so does 0 for the two numbers, where there is a value before. An `end` that
+    is a day means the whole day.
     """
 
     when: str | None = None
@@ -46,8 +47,8 @@ class Draft:
     overlap: str | None = None
     catch_up: str | None = None
     catch_up_window: str | None = None
-    max_runs: int | None = None
-    pause_after_failures: int | None = None
+    max_runs: int | str | None = None
+    pause_after_failures: int | str | None = None
 
     def timing(self, time_zone: str, *, now: datetime, before: Timing | None = None) -> Timing:
         """Return the timing that this makes of `before`, in a zone; raises InvalidInputError.
@@ -56,10 +57,11 @@ class Draft:
         """
         zone = parse_zone(time_zone)
         moment = partial(_read_moment, zone, now)
+        end = partial(_read_moment, zone, now, whole_day=True)
         timing = replace(
             before or Timing(time_zone),
             time_zone=time_zone,
-            **self._read({"start": moment, "end": moment, **_TIMING_READERS}),
+            **self._read({"start": moment, "end": end, **_TIMING_READERS}),
         )
         rules = (self.when is not None) + (self.every is not None) + bool(self.at)
         if rules > 1:
@@ -80,8 +82,14 @@ class Draft:
         return timing
 
     def policy(self, before: Policy | None = None) -> Policy:
-        """Return the policy that this makes of `before`; raises InvalidInputError."""
-        policy = replace(before or Policy(), **self._read(_POLICY_READERS))
+        """Return the policy that this makes of `before`; raises InvalidInputError.
+
+        Without `before`, 0 takes nothing away: it is a number as any other, and refused.
+        """
+        said = self._read(_POLICY_READERS)
+        if before is not None:
+            said = {name: None if value == 0 else value for name, value in said.items()}
+        policy = replace(before or Policy(), **said)
         policy.check()
         return policy
 
@@ -124,8 +132,12 @@ def _is_cron(text: str) -> bool:
     return len(numeric) == 3 or (len(words) in {5, 6} and len(numeric) >= 2)
 
 
-def _read_moment(zone: ZoneInfo, now: datetime, text: str, field: str) -> datetime | None:
-    return None if text == NONE else parse_moment(text, zone, now=now, field=field, alone="future")
+def _read_moment(
+    zone: ZoneInfo, now: datetime, text: str, field: str, *, whole_day: bool = False
+) -> datetime | None:
+    if text == NONE:
+        return None
+    return parse_moment(text, zone, now=now, field=field, alone="future", whole_day=whole_day)
 
 
 def _read_text(text: str, _field: str) -> str | None:
@@ -136,8 +148,15 @@ def _read_length(text: str, field: str) -> timedelta:
     return timedelta(0) if text == NONE else parse_duration(text, field=field)
 
 
-def _read_count(count: int, _field: str) -> int | None:
-    return count or None
+def _read_count(count: int | str, field: str) -> int | None:
+    text = str(count).strip()
+    if text == NONE:
+        return None
+    if not re.fullmatch(r"\d{1,10}", text, re.ASCII):
+        raise InvalidInputError(
+            f"{field} is a whole number, 1 or more, not {text[:60]!r}.", field=field
+        )
+    return int(text)
 
 
 def _read_choice(kind: type[StrEnum], text: str, field: str) -> StrEnum:

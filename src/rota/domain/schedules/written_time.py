@@ -43,12 +43,19 @@ def parse_duration(text: str, *, field: str) -> timedelta:
 
 
 def parse_moment(
-    text: str, zone: ZoneInfo, *, now: datetime, field: str, alone: Literal["past", "future"]
+    text: str,
+    zone: ZoneInfo,
+    *,
+    now: datetime,
+    field: str,
+    alone: Literal["past", "future"],
+    whole_day: bool = False,
 ) -> datetime:
     """Read "2026-12-24 18:00", "2026-12-24", "tomorrow 9:00", "07:00" or ISO 8601; returns UTC.
 
     Without an offset it is a local time in `zone`; one that comes twice means its first pass, one
-    that does not exist is refused. A time of day alone is the closest in the past or the future.
+    that does not exist is refused. A time of day alone is the closest in the past or the future. A
+    day alone is its beginning, with `whole_day` its last microsecond.
     """
     found = _MOMENT.fullmatch(" ".join(text.split()))
     if found is None:
@@ -62,18 +69,20 @@ def parse_moment(
                 local += step
         else:
             local = _local(found["day"], found["time"] or "0:00", here)
+            if whole_day and found["time"] is None:
+                local = datetime.combine(local.date(), time.max)
         if found["offset"]:
             offset = found["offset"].replace("Z", "+00:00")
             return datetime.fromisoformat(f"{local.isoformat()}{offset}").astimezone(UTC)
+        instant = local.replace(tzinfo=zone).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise _not_understood(text, field) from error
-    aware = local.replace(tzinfo=zone)
-    if aware.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != local:
+    if instant.astimezone(zone).replace(tzinfo=None) != local:
         raise InvalidInputError(
             f"{local:%Y-%m-%d %H:%M} does not exist in {zone}: the clock jumps over it.",
             field=field,
         )
-    return aware.astimezone(UTC)
+    return instant
 
 
 def parse_since(text: str, zone: ZoneInfo, *, now: datetime, field: str) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final, Literal
 
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
@@ -235,8 +235,9 @@ class ScheduleService:
     ) -> Backfill:
         """Ask for runs of the past fire times from `start` to `end`, both included, in order.
 
-        Days off and inactive times are left out, as they would have been. Raises InvalidInputError
-        for more than `MOST_BACKFILLED`, an end in the future, or a policy that would skip runs.
+        An `end` that is a day means the whole day, of today as far as it is over. Days off and
+        inactive times are left out, as they would have been. Raises InvalidInputError for more than
+        `MOST_BACKFILLED`, an end in the future, or a policy that would skip runs.
         """
         if overlap not in {OverlapPolicy.BUFFER_ALL, OverlapPolicy.ALLOW_ALL}:
             raise InvalidInputError(
@@ -248,7 +249,9 @@ class ScheduleService:
             found = await self._find(conn, reference)
             zone = parse_zone(found.timing.time_zone)
             first = parse_moment(start, zone, now=now, field="from", alone="past")
-            last = parse_moment(end, zone, now=now, field="to", alone="past")
+            last = parse_moment(end, zone, now=now, field="to", alone="past", whole_day=True)
+            today = datetime.combine(now.astimezone(zone), time.max, tzinfo=zone)
+            last = now if last == today else last
             if last > now or last < first:
                 raise InvalidInputError(
                     "A backfill goes from an earlier to a later time, and ends in the past.",
