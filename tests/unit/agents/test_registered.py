@@ -29,7 +29,8 @@ NUMBERS = count()
 HEAD = """
 from __future__ import annotations
 import functools
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import Any, TYPE_CHECKING
 from langchain_core.tools import BaseTool, StructuredTool, tool
 from langgraph.graph import START, StateGraph
@@ -282,6 +283,13 @@ graph = plan.compile()
         (f"{GRAPH}Kind = type(graph)\ndef thing(context) -> Kind: return graph", GraphFactory),
         ("thing = lambda context: graph", GraphFactory),
         ("def whole(a, context): ...\nthing = functools.partial(whole, 1)", GraphFactory),
+        ("async def thing(context): return graph", GraphFactory),
+        ("def thing(context) -> Awaitable[Any]: return making()", GraphFactory),
+        ("@asynccontextmanager\nasync def thing(context): yield graph", GraphFactory),
+        (
+            "@asynccontextmanager\nasync def thing(context) -> AsyncIterator[Any]: yield graph",
+            GraphFactory,
+        ),
     ],
 )
 def test_callables_are_told_apart_by_their_form(module, code, kind):
@@ -296,7 +304,8 @@ def test_callables_are_told_apart_by_their_form(module, code, kind):
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("async def thing(context): return ''", "takes two arguments: context, prompt"),
+        ("async def thing(context) -> str: return ''", "returns str by its annotation"),
+        ("async def thing(): return ''", "takes two arguments, context and prompt"),
         ("async def thing(context, prompt, more): return ''", "takes two arguments"),
         ("async def thing(context, prompt): yield ''", "yields"),
         ("def thing(context): yield 1", "yields"),

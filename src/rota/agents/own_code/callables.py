@@ -72,10 +72,14 @@ def _checked(factory: GraphFactory, built: Any) -> Any:
     """Return what a factory made; raises InvalidInputError where that is no graph."""
     if callable(getattr(built, "ainvoke", None)):
         return built
+    what_to_do = (
+        "Return what its compile() returns"
+        if callable(getattr(built, "compile", None))
+        else "If it answers a prompt, give it two arguments: context, prompt"
+    )
     raise InvalidInputError(
         f"The callable {factory.name} takes the context alone, and so has to make a graph; it made "
-        f"an object of type {type(built).__name__}. If it answers a prompt, give it two arguments: "
-        "context, prompt.",
+        f"an object of type {type(built).__name__}. {what_to_do}.",
         field="model",
     )
 

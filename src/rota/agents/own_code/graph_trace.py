@@ -25,6 +25,10 @@ from rota.security.gate.calls import ApprovalContext
 TRACED: Final = "rota_traced"
 """In the metadata of tools and models that are journalled, gated and limited by themselves."""
 
+_LOOP_ANSWERS_WITHIN: Final = 1.0
+"""Seconds after which a loop is taken for blocked by the very call that waits for it."""
+
+
 Begun = tuple[Step, Sequence[BaseMessage]]
 """The step of a model call under way, and what the model was asked."""
 
@@ -216,11 +220,16 @@ class _Scribe(AsyncCallbackHandler):
             await self._at_home(self._journal.fail(begun[0], error))
 
     async def _at_home(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Await on the run's own loop: a synchronous call has LangChain use another one."""
+        """Await on the run's own loop: a synchronous call has LangChain use another one.
+
+        Where that call is made on the run's loop itself, which it ought not, the loop comes to it
+        only when the call is over: then nobody may wait for it here.
+        """
         if asyncio.get_running_loop() is self._loop:
             await work
         else:
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            await asyncio.wait({asyncio.wrap_future(future)}, timeout=_LOOP_ANSWERS_WITHIN)
 
 
 def _is_traced(metadata: Mapping[str, Any] | None) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, get_origin, get_type_hints
@@ -42,7 +43,10 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class GraphFactory:
-    """`def name(context)` that returns a compiled graph: a new one for each run."""
+    """`def name(context)` that makes a compiled graph: a new one for each run.
+
+    It may be asynchronous, and may be an asynchronous context manager that yields the graph.
+    """
 
     name: str
     build: Callable[[Any], Any]
@@ -97,9 +101,9 @@ def load_callables(mapping: Mapping[str, str]) -> Mapping[str, RegisteredCallabl
     """Import what ROTA_CALLABLES names, and tell what it is; nothing is called.
 
     - What has `ainvoke` is a graph.
-    - An asynchronous function (`async def`, or annotated as returning an Awaitable) takes two
-      arguments, context and prompt.
-    - Any other function takes one, the context, and returns a graph.
+    - An asynchronous function (`async def`, or annotated as returning an Awaitable) of two
+      arguments, context and prompt, answers.
+    - Any function of one, the context, makes a graph.
 
     Raises as `load_tools`.
     """
@@ -199,24 +203,37 @@ def _callable(entry: _Entry, found: Any) -> RegisteredCallable:
 def _function(entry: _Entry, found: Callable[..., Any]) -> AsyncFunction | GraphFactory:
     _signature(entry, found)
     if inspect.isasyncgenfunction(found) or inspect.isgeneratorfunction(found):
-        raise entry.wrong("the function yields; it must return its answer")
-    if _is_async(found):
-        if not _takes(found, 2):
-            raise entry.wrong("an asynchronous function takes two arguments: context, prompt")
+        raise entry.wrong(
+            "the function yields. It must return its answer; one that makes a graph and cleans up "
+            "after it is decorated with @asynccontextmanager"
+        )
+    is_async = _is_async(found)
+    if is_async and _takes(found, 2):
         return AsyncFunction(entry.name, found)
     if not _takes(found, 1):
-        raise entry.wrong(
-            "the function is not asynchronous, and so ought to take one argument, the context, "
-            "and to return a graph. If it answers a prompt, make it `async def`"
-        )
+        raise entry.wrong(_OTHER_ARGUMENTS[is_async])
     returned = _hint(found, "return", None)
     says_nothing = not isinstance(returned, type) or returned is object or returned is Any
-    if not says_nothing and not hasattr(returned, "ainvoke"):
+    if not says_nothing and not hasattr(returned, "ainvoke") and not _wraps(returned):
         raise entry.wrong(
             f"the function returns {returned.__name__} by its annotation, not a graph. If it "
             "answers a prompt, make it `async def` with two arguments: context, prompt"
         )
     return GraphFactory(entry.name, found)
+
+
+_OTHER_ARGUMENTS: Final = {
+    True: "an asynchronous function takes two arguments, context and prompt, and answers; or one, "
+    "the context, and makes a graph",
+    False: "the function is not asynchronous, and so ought to take one argument, the context, "
+    "and to return a graph. If it answers a prompt, make it `async def`",
+}
+"""What to say of a function that takes other arguments, by whether it is asynchronous."""
+
+
+def _wraps(returned: type) -> bool:
+    """Return whether an annotation is of what gives a graph later."""
+    return issubclass(returned, Awaitable | AbstractAsyncContextManager)
 
 
 def _is_async(found: Any) -> bool:
