@@ -637,7 +637,7 @@ CREATE TRIGGER refuse_transition BEFORE UPDATE OF status ON public.agent_runs FO
         CASE old.status
             WHEN 'waiting'::text THEN (new.status = ANY (ARRAY['waiting'::text, 'queued'::text, 'running'::text, 'cancelled'::text]))
             WHEN 'queued'::text THEN (new.status = ANY (ARRAY['queued'::text, 'waiting'::text, 'running'::text, 'cancelled'::text]))
-            WHEN 'running'::text THEN (new.status = ANY (ARRAY['running'::text, 'suspended'::text, 'finished'::text]))
+            WHEN 'running'::text THEN (new.status = ANY (ARRAY['running'::text, 'suspended'::text, 'finished'::text, 'cancelled'::text]))
             WHEN 'suspended'::text THEN (new.status = ANY (ARRAY['suspended'::text, 'waiting'::text]))
             ELSE (new.status = old.status)
         END)) EXECUTE FUNCTION rota.refuse_transition();

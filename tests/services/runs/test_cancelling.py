@@ -58,7 +58,7 @@ async def cancelled_in(workshop, url, there, **options):
         await cancel(workshop, run)
         (result,) = await results(workshop)
     assert result["metadata"]["attempt"] == 1  # it ended itself
-    assert (await workshop.row("agent_runs"))["status"] == "finished"
+    assert (await workshop.row("agent_runs"))["status"] == "cancelled"
     assert result["metadata"]["cancelled"] == "enough"
     return result
 

@@ -130,6 +130,23 @@ async def test_finish(workshop, status):
         assert await status_of(workshop, run) is status
 
 
+async def test_what_is_cancelled_on_the_way_ends_so_and_has_a_result_for_whoever_waits(workshop):
+    run = await in_status(workshop, RunStatus.WAITING)
+    async with workshop.database.transaction() as conn:
+        claim = (await claim_runs(conn, [run.id]))[run.id].claim
+    outcome = replace(outcome_of(run), metadata={"cancelled": "enough"})
+
+    async with workshop.database.transaction() as conn:
+        await run_rows.finish_runs(conn, [(claim.token, outcome, None)])
+
+    assert await status_of(workshop, run) is RunStatus.CANCELLED
+    result = await RunService(workshop.database).wait(
+        workshop.user, run.id, limit=timedelta(seconds=60)
+    )
+    assert result is not None
+    assert result.metadata == {"cancelled": "enough"}
+
+
 @pytest.mark.parametrize("status", STATUSES)
 async def test_cancel_request(workshop, status):
     run = await in_status(workshop, status)

@@ -368,7 +368,7 @@ async def test_cancelled_run_ends_on_its_worker_and_says_why(workshop):
     assert outcome.metadata["cancelled"] == "enough"
     async with workshop.database.connection() as conn:
         stored = await fetch_run(conn, RunId(run.id))
-    assert stored.status is RunStatus.FINISHED
+    assert stored.status is RunStatus.CANCELLED
     told = await workshop.row("notifications")
     assert told["title"] == "morning was cancelled"
     assert "Cancelled: enough." in told["body"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 group = CommandGroup()
 
-_STYLES = {ResultStatus.SUCCESS: "bold green", ResultStatus.PARTIAL: "bold yellow"}
+_STYLES = {"success": "bold green", "partial": "bold yellow", "cancelled": "bold yellow"}
 
 
 @group.command("list", json=True)
@@ -45,7 +45,7 @@ def list_results(
             "ID": lambda r: output.short(r.id),
             "WHEN": lambda r: output.when(r.created_at, zone),
             "AGENT": lambda r: r.agent_name,
-            "STATUS": lambda r: r.status,
+            "STATUS": status_of,
             "RESULT": lambda r: output.first_line(r.result_content, 40),
         },
         as_json=common.json,
@@ -66,15 +66,21 @@ def show(
     show_result(found, as_json=common.json)
 
 
+def status_of(result: Result) -> str:
+    """Say how a run ended: one that was cancelled has not failed."""
+    return "cancelled" if "cancelled" in result.metadata else result.status
+
+
 def show_result(result: Result, *, as_json: bool) -> None:
     """Print a result: what the agent answered, then what is worth knowing about the run."""
     if as_json:
         output.print_json(result)
         return
     name = result.schedule_name or result.agent_name
-    style = _STYLES.get(result.status, "bold red")
+    status = status_of(result)
+    style = _STYLES.get(status, "bold red")
     seconds = result.execution_duration_ms / 1000
-    output.say(f"{name}: {result.status} after {seconds:.1f} s", style=style)
+    output.say(f"{name}: {status} after {seconds:.1f} s", style=style)
     output.say()
     output.say(result.result_content or "(the agent answered with nothing)")
     output.say()

@@ -114,7 +114,10 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
             (
                 (output.moment if o.fire_time.second else output.when)(o.fire_time, zone),
                 o.outcome if o.last_fire_time is None else f"{o.outcome}, and more",
-                o.result_status or o.run_status or "-",
+                (o.run_status == "cancelled" and o.run_status)
+                or o.result_status
+                or o.run_status
+                or "-",
                 o.reason,
             )
             for o in past

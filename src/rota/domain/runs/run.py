@@ -38,8 +38,10 @@ NEXT: Final[Mapping[RunStatus, frozenset[RunStatus]]] = {
     RunStatus.WAITING: frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLED}),
     RunStatus.QUEUED: frozenset({RunStatus.WAITING, RunStatus.RUNNING, RunStatus.CANCELLED}),
     # running → running is a new attempt: its worker died, or handed it over. A run that is
-    # cancelled under way finishes, with what it has so far as its result.
-    RunStatus.RUNNING: frozenset({RunStatus.RUNNING, RunStatus.SUSPENDED, RunStatus.FINISHED}),
+    # cancelled under way has what it did so far as its result.
+    RunStatus.RUNNING: frozenset(
+        {RunStatus.RUNNING, RunStatus.SUSPENDED, RunStatus.FINISHED, RunStatus.CANCELLED}
+    ),
     # It holds no worker, and goes on once what it asked for is decided, or it is cancelled.
     RunStatus.SUSPENDED: frozenset({RunStatus.WAITING}),
     RunStatus.FINISHED: frozenset(),

@@ -107,8 +107,9 @@ class RunService:
         deadline = loop.time() + limit.total_seconds()
         while loop.time() < deadline:
             async with self._database.acting_as(user_id) as conn:
+                # In this order: one that was cancelled on the way has a result by then.
+                stands = await run_rows.fetch_standstill(conn, run_id)
                 result = await result_rows.fetch_result_of_run(conn, run_id)
-                stands = await run_rows.fetch_standstill(conn, run_id) if result is None else None
             if result is not None:
                 return result
             match stands:

@@ -169,7 +169,7 @@ def _explain_occurrence(occurrence: Occurrence, zone: ZoneInfo) -> tuple[Verdict
 def _describe_run(occurrence: Occurrence, zone: ZoneInfo) -> str:
     if occurrence.run_id is None:
         return "Its run has been pruned."
-    if occurrence.result_status is not None:
+    if occurrence.result_status is not None and occurrence.run_status != "cancelled":
         return f"Its run ended with status {occurrence.result_status}."
     match occurrence.run_status:
         case "cancelled":

@@ -5,7 +5,8 @@ WITH given AS (
         duration_ms integer, metadata jsonb, snapshot jsonb)
 ), ended AS (
     UPDATE public.agent_runs AS r
-    SET status = 'finished', finished_at = now(), snapshot = coalesce(r.snapshot, g.snapshot)
+    SET status = CASE WHEN g.metadata ? 'cancelled' THEN 'cancelled' ELSE 'finished' END,
+        finished_at = now(), snapshot = coalesce(r.snapshot, g.snapshot)
     FROM given AS g
     WHERE r.id = g.run_id AND r.fencing_token = g.token AND r.status = 'running'
     RETURNING r.id, r.user_id, r.schedule_id, r.agent_name, r.prompt, g.result_id, g.content,
