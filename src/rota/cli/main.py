@@ -46,7 +46,7 @@ _COMMANDS: Final = (
         "operations.doctor",
         "Check the installation, the database and what runs; exits with 1 if something is wrong.",
     ),
-    ("agents", "agents.commands", "Agents: list, show, apply from a file."),
+    ("agents", "agents.commands", "Agents: list, show, apply from a file, export, remove."),
     ("tools", "agents.tools", "Tools: what the operator declares of them."),
     ("schedules", "schedules.commands", "Schedules: what fires when."),
     (

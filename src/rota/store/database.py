@@ -204,15 +204,15 @@ class Database:
                 yield conn
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, *, is_rehearsal: bool = False) -> AsyncIterator[Connection]:
         """Run a transaction as the backend; committed at the end of the block.
 
-        What a commit is refused for is raised as for a statement.
+        What a commit is refused for is raised as for a statement. Nothing stays of a rehearsal.
         """
         is_done = False
         async with self.connection() as conn:
             try:
-                async with conn.transaction():
+                async with conn.transaction(force_rollback=is_rehearsal):
                     yield conn
                     is_done = True
             except psycopg.Error as error:
@@ -222,14 +222,15 @@ class Database:
 
     @asynccontextmanager
     async def acting_as(
-        self, user_id: UserId, *, is_operator: bool = False
+        self, user_id: UserId, *, is_operator: bool = False, is_rehearsal: bool = False
     ) -> AsyncIterator[Connection]:
         """Run a transaction as this person: role and claims are transaction-local.
 
         Exactly what PostgREST does, so row-level security decides what is seen and written even
-        where the caller has a bug. `is_operator` lets them write scripts of agents too.
+        where the caller has a bug. `is_operator` lets them write scripts of agents too. Nothing
+        stays of a rehearsal.
         """
-        async with self.transaction() as conn:
+        async with self.transaction(is_rehearsal=is_rehearsal) as conn:
             await act_as(conn, user_id, is_operator=is_operator)
             yield conn
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -10,12 +12,21 @@ import typer
 from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
-from rota.domain.errors import InvalidInputError
+from rota.domain.errors import ConflictError, InvalidInputError
 
 if TYPE_CHECKING:
+    from rota.bootstrap.app import App
     from rota.domain.agents.configuration import AgentConfiguration
+    from rota.domain.ids import UserId
+    from rota.services.agent_files.applying import Applied
 
 group = CommandGroup()
+_WOULD: Final = {
+    "created": "would be created",
+    "updated": "would be updated",
+    "unchanged": "is unchanged",
+    "kept": "is not in it, and would be kept",
+}
 _NOT_IN_FILE: Final = "not in the file, and goes on as it was; --prune removes it"
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
 
@@ -101,6 +112,107 @@ def apply_file(
     for change in applied:
         said = _NOT_IN_FILE if change.change == "kept" else change.change
         output.say(f"{change.kind} {change.name}: {said}")
+
+
+@group.command("validate", json=True)
+def validate_files(
+    common: CommonOptions,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML or JSON.")],
+) -> None:
+    """Check agent files as `apply` would, and say what it would do; nothing is written.
+
+    All of them are looked at. Exits with 2 if one is not valid.
+    """
+    from rota.bootstrap.app import clock
+    from rota.services.agent_files.reading import read_agent_file
+
+    async def work(app: App, me: UserId) -> list[_Checked]:
+        checked = []
+        for file in files:
+            try:
+                read = read_agent_file(file, now=clock())
+                changes = await app.agent_files.validate(me, read, is_operator=True)
+            except (InvalidInputError, ConflictError) as error:
+                checked.append(_Checked(str(file), error.message, ()))
+            else:
+                checked.append(_Checked(str(file), None, changes))
+        return checked
+
+    checked = common.as_person(work)
+    if common.json:
+        output.print_json([asdict(one) | {"valid": one.error is None} for one in checked])
+    else:
+        for one in checked:
+            _print_checked(one)
+    if any(one.error is not None for one in checked):
+        raise typer.Exit(InvalidInputError.exit_code)
+
+
+@group.command("export", json=True)
+def export_agents(
+    common: CommonOptions,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[AGENT]...", help="All of your own if left out.")
+    ] = None,
+) -> None:
+    """Print agents and your schedules of them as a file that `apply` reads: YAML, or JSON.
+
+    Applied where they come from, it changes nothing. A shared agent that is named is exported too.
+    """
+    from rota.services.agent_files.writing import write_yaml
+
+    exported = common.as_person(lambda app, me: app.agent_files.export(me, names or ()))
+    for said in exported.left_out:
+        output.warn(f"Left out: {said}.")
+    if common.json:
+        output.print_json(exported.agents)
+        return
+    if not exported.agents:
+        output.warn("You have no agents of your own.")
+        return
+    text = write_yaml(exported.agents)
+    print(output.plain(text) if sys.stdout.isatty() else text, end="")
+
+
+@group.command("remove", json=True)
+def remove_agent(
+    common: CommonOptions,
+    name: Name,
+    with_schedules: Annotated[
+        bool, typer.Option("--with-schedules", help="Remove its schedules too.")
+    ] = False,
+) -> None:
+    """Remove an agent of yours; its runs and results stay.
+
+    Refused while schedules run it, runs of it are not over, or calls of it wait for your decision.
+    """
+    removed = common.as_person(
+        lambda app, me: app.agent_files.remove(me, name, with_schedules=with_schedules)
+    )
+    if common.json:
+        output.print_json(removed)
+        return
+    output.say(f"Removed {removed.agent}.")
+    for schedule in removed.schedules:
+        output.say(f"Removed its schedule {schedule}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What came of validating a file: what is wrong with it, or what applying it would do."""
+
+    file: str
+    error: str | None
+    changes: tuple[Applied, ...]
+
+
+def _print_checked(checked: _Checked) -> None:
+    if checked.error is not None:
+        output.warn(checked.error)
+        return
+    output.say(f"{checked.file}: valid.")
+    for change in checked.changes:
+        output.say(f"  {change.kind} {change.name} {_WOULD[change.change]}")
 
 
 def _limits(agent: AgentConfiguration) -> str:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.drafts import NONE
 from rota.domain.schedules.rules.intervals import length_in_words
-from rota.domain.schedules.written_time import parse_duration
+from rota.domain.schedules.written_time import parse_duration, written_duration
 
 T = TypeVar("T")
 
@@ -59,6 +59,10 @@ class Kind:
     def as_json(self, value: Any) -> Any:
         """Return a value as a row has it."""
         return value
+
+    def to_file(self, value: Any) -> Any:
+        """Return a value as a file has it, for `from_file` to read."""
+        return self.as_json(value)
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,10 @@ class Seconds(Count):
     def read(self, text: str, place: str) -> int:
         """Read it as `Kind` does."""
         return round(parse_duration(text, field=place).total_seconds())
+
+    def to_file(self, value: int) -> str:
+        """Return it as people write it."""
+        return written_duration(timedelta(seconds=value))
 
 
 class Dollars(Number):
@@ -399,6 +407,19 @@ def from_file(kind: type[T], values: Mapping[str, object], where: str = "") -> T
                 f"{place} is a mapping of names to values.", field=f"{where}{place}"
             )
     return kind(**read)
+
+
+def to_file(options: Options) -> dict[str, Any]:
+    """Return what is set as a file has it, for `from_file` to read."""
+    written: dict[str, Any] = {}
+    for name, declared in options_of(type(options)).items():
+        value, place = getattr(options, name), declared.place or name
+        if declared.group is not None:
+            if values := to_file(value):
+                written[place] = values
+        elif declared.flags and value != declared.kind.empty:
+            written[place] = declared.kind.to_file(value)
+    return written
 
 
 def in_words(options: object) -> str:

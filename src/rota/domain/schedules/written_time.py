@@ -42,6 +42,29 @@ def parse_duration(text: str, *, field: str) -> timedelta:
     return length
 
 
+def written_duration(length: timedelta) -> str:
+    """Return whole seconds as `parse_duration` reads them: "1h30m"."""
+    seconds, parts = int(length.total_seconds()), []
+    for unit in ("d", "h", "m", "s"):
+        count, seconds = divmod(seconds, _UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def written_moment(instant: datetime, zone: ZoneInfo) -> str:
+    """Return a moment as `parse_moment` reads it: on the zone's clock, or with its offset.
+
+    The latter where the clock shows it twice, and this is the second time.
+    """
+    local = instant.astimezone(zone)
+    written = f"{local:%Y-%m-%d %H:%M}"
+    if local.second or local.microsecond:
+        written = local.replace(tzinfo=None).isoformat(" ")
+    is_second = local.fold or local.replace(fold=0).astimezone(UTC) != instant
+    return local.isoformat() if is_second else written
+
+
 def parse_moment(
     text: str,
     zone: ZoneInfo,

@@ -1,17 +1,24 @@
-"""Applying an agent file: its agents and schedules are written as the person's own, all or none."""
+"""Agent files: applied all or nothing, or validated; agents exported as files, and removed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
+from rota.domain.errors import ConflictError
 from rota.domain.ids import UserId
 from rota.domain.runs.limits import Limits
-from rota.domain.runs.option_kinds import from_file
+from rota.domain.runs.option_kinds import counted, from_file
+from rota.domain.schedules.schedule import Schedule
+from rota.services.agent_files.writing import Entry, agent_entry, schedule_entry
+from rota.services.agents.service import find_agent
 from rota.services.schedules.service import Change, NewSchedule, ScheduleService
 from rota.store.agents import rows
 from rota.store.database import Connection, Database, despite_deadlocks
+from rota.store.runs import views as run_views
+from rota.store.schedules import calendars as calendar_rows
 from rota.store.schedules import rows as schedule_rows
 
 if TYPE_CHECKING:  # pydantic takes a tenth of a second to import, and few commands read a file
@@ -25,6 +32,22 @@ class Applied:
     kind: Literal["agent", "schedule"]
     name: str
     change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Agents as a file has them, and what is not among them, in words."""
+
+    agents: tuple[Entry, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """An agent that is gone, and the schedules that went with it, by name."""
+
+    agent: str
+    schedules: tuple[str, ...]
 
 
 class AgentFileService:
@@ -57,6 +80,17 @@ class AgentFileService:
 
         return await despite_deadlocks(write)
 
+    async def validate(
+        self, user_id: UserId, file: AgentFile, *, is_operator: bool = False
+    ) -> tuple[Applied, ...]:
+        """Return what `apply` would do, and do nothing; raises as it does."""
+        if not is_operator:
+            _check_scripts(file)
+        async with self._database.acting_as(
+            user_id, is_operator=is_operator, is_rehearsal=True
+        ) as conn:
+            return tuple(await self._apply(conn, user_id, file, prune=False))
+
     async def _apply(
         self, conn: Connection, user_id: UserId, file: AgentFile, *, prune: bool
     ) -> list[Applied]:
@@ -76,6 +110,64 @@ class AgentFileService:
                     await schedule_rows.delete_schedule(conn, other.id)
                 applied.append(Applied("schedule", other.name, "removed" if prune else "kept"))
         return applied
+
+    async def export(self, user_id: UserId, names: Sequence[str] = ()) -> Exported:
+        """Return agents with the person's schedules of them, as a file has them.
+
+        All of their own if none is named. Raises NotFoundError, and InvalidInputError for a row
+        that no file can say.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            if names:
+                agents = [await find_agent(conn, user_id, name) for name in dict.fromkeys(names)]
+            else:
+                found = await rows.list_agents(conn, user_id)
+                agents = [agent for agent in found if agent.user_id is not None]
+            chosen = {agent.agent_name for agent in agents}
+            entries = {agent.agent_name: agent_entry(agent) for agent in agents}
+            left_out: list[str] = []
+            for schedule in await schedule_rows.list_schedules(conn):
+                if schedule.agent_name in chosen:
+                    calendars = await calendar_rows.calendars_of_schedule(conn, schedule.id)
+                    entry = schedule_entry(schedule, calendars)
+                    entries[schedule.agent_name].setdefault("schedules", []).append(entry)
+                elif not names:
+                    left_out.append(
+                        f"the schedule {schedule.name}, of {schedule.agent_name}: that agent is "
+                        "not your own; name it to export it too"
+                    )
+        return Exported(tuple(entries.values()), tuple(left_out))
+
+    async def remove(
+        self, user_id: UserId, agent_name: str, *, with_schedules: bool = False
+    ) -> Removed:
+        """Delete an agent of the person's own; what it did stays.
+
+        Raises NotFoundError, and ConflictError while schedules run it (unless they are to go too),
+        runs of it are not over, or calls of it wait for a decision.
+        """
+
+        async def delete() -> Removed:
+            async with self._database.acting_as(user_id) as conn:
+                agent = await find_agent(conn, user_id, agent_name)
+                if agent.user_id is None:
+                    raise ConflictError(
+                        f"{agent_name} is shared, and not yours to remove.", status="shared"
+                    )
+                of_it = [
+                    schedule
+                    for schedule in await schedule_rows.list_schedules(conn)
+                    if schedule.agent_name == agent_name
+                ]
+                if of_it and not with_schedules:
+                    raise ConflictError(_still_scheduled(agent_name, of_it))
+                for schedule in of_it:
+                    await schedule_rows.delete_schedule(conn, schedule.id)
+                await _check_unused(conn, user_id, agent_name)
+                await rows.delete_agent(conn, user_id, agent_name)
+                return Removed(agent_name, tuple(schedule.name for schedule in of_it))
+
+        return await despite_deadlocks(delete)
 
     async def _apply_agent(self, conn: Connection, user_id: UserId, entry: AgentEntry) -> Applied:
         before = await rows.fetch_agent(conn, entry.name, user_id)
@@ -108,9 +200,33 @@ class AgentFileService:
             time_zone=entry.time_zone,
             prompt=entry.prompt,
             calendars=entry.except_calendars,
+            paused=entry.paused,
             options=entry.options(),
         )
         return Applied("schedule", entry.name, await self._schedules.apply(conn, user_id, new))
+
+
+async def _check_unused(conn: Connection, user_id: UserId, agent_name: str) -> None:
+    runs, actions = await run_views.count_use_of_agent(conn, user_id, agent_name)
+    if runs:
+        raise ConflictError(
+            f"{agent_name} has {counted(runs, 'run')} under way or waiting. Let them end, or "
+            "cancel them (`rota runs list`, `rota runs cancel`)."
+        )
+    if actions:
+        raise ConflictError(
+            f"{counted(actions, 'call')} of {agent_name} wait for your decision. Decide first "
+            "(`rota approvals list`)."
+        )
+
+
+def _still_scheduled(agent_name: str, schedules: Sequence[Schedule]) -> str:
+    named = ", ".join(schedule.name for schedule in schedules[:5])
+    more = f" and {len(schedules) - 5} more" if len(schedules) > 5 else ""
+    return (
+        f"{agent_name} is run by schedules: {named}{more}. Remove them too with --with-schedules, "
+        "or give them another agent (`rota schedules edit NAME --agent`)."
+    )
 
 
 def _check_scripts(file: AgentFile) -> None:

@@ -46,7 +46,10 @@ class _Part(BaseModel):
 
 
 class ScheduleEntry(_Part):
-    """A schedule of an agent in a file; `time_zone` left out follows the owner's zone."""
+    """A schedule of an agent in a file; `time_zone` left out follows the owner's zone.
+
+    `paused` is the note of one that does not begin at once: for one that is there, it says nothing.
+    """
 
     name: str = Field(min_length=1, max_length=100)
     time_zone: str | None = None
@@ -69,6 +72,7 @@ class ScheduleEntry(_Part):
     catch_up_window: str | None = None
     max_runs: int | None = Field(default=None, ge=1)
     pause_after_failures: int | None = Field(default=None, ge=1)
+    paused: str | None = Field(default=None, max_length=1000)
     run_options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")

@@ -86,6 +86,11 @@ async def upsert_agent(
     )
 
 
+async def delete_agent(conn: Connection, user_id: UserId, agent_name: str) -> None:
+    """Delete an agent of a person's own."""
+    await execute(conn, "agents/delete_agent", user_id=user_id, agent_name=agent_name)
+
+
 async def replace_agent_tools(
     conn: Connection, agent_id: AgentId, tool_names: Sequence[str]
 ) -> None:

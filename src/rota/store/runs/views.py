@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from operator import itemgetter
 
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.runs.run import RunStatus
 from rota.domain.runs.views import RunView, UsageView
 from rota.store.database import Connection
-from rota.store.statements import many
+from rota.store.statements import many, one
 
 
 async def list_runs(
@@ -28,6 +29,17 @@ async def list_runs(
         status=status,
         prefix=prefix,
         limit=limit,
+    )
+
+
+async def count_use_of_agent(conn: Connection, user_id: UserId, agent_name: str) -> tuple[int, int]:
+    """Return how many runs of a person's agent are not over, and how many of its calls wait."""
+    return await one(
+        conn,
+        "runs/count_use_of_agent",
+        itemgetter("runs", "actions"),
+        user_id=user_id,
+        agent_name=agent_name,
     )
 
 
