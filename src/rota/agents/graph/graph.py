@@ -28,6 +28,7 @@ from langgraph.types import Command
 from rota.agents.journal.journal import Journal
 from rota.agents.models.failures import ModelAttempt
 from rota.agents.models.retries import call_models
+from rota.agents.models.tool_answers import acceptable, shortened
 from rota.domain.agents.retries import RetryPolicy
 from rota.security.gate.guard import GateGuard
 
@@ -79,6 +80,7 @@ class RunMiddleware(AgentMiddleware[Any, Any, Any]):
             return ModelResponse(result=[answer])
         asked = request.override(
             model=run.models[0][1],
+            messages=shortened(request.messages, run.models[0][0]),
             tools=list(run.tools.values()),
             system_message=SystemMessage(run.system_prompt) if run.system_prompt else None,
         )
@@ -120,7 +122,8 @@ class _Ask:
         failed: Callable[[Mapping[str, Any]], Awaitable[None]],
     ) -> tuple[str, ModelResponse[Any]]:
         async def call(name: str, model: BaseChatModel) -> tuple[str, ModelResponse[Any]]:
-            return name, await self._handler(request.override(model=model))
+            messages = acceptable(request.messages, name)
+            return name, await self._handler(request.override(model=model, messages=messages))
 
         async def tell(attempt: ModelAttempt) -> None:
             await failed(asdict(attempt))

@@ -29,6 +29,7 @@ from rota.agents.journal.budget import Budget
 from rota.agents.journal.messages import M, index_of, name_calls, storable_messages, usage_of
 from rota.agents.journal.steps import Progress, StepRecorder
 from rota.agents.models.prices import unknown_price
+from rota.agents.models.tool_answers import LONGEST_KEPT, cut_answer
 from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import InvalidInputError, RotaError, SuspendedError
@@ -124,7 +125,7 @@ class Journal:
         except Exception as error:
             await self._end(step, "failed", error=redact_error(error))
             raise
-        name_calls(response.result, self._model_step)
+        name_calls(response.result, self._model_step, request.messages)
         response.result = await self.end_model_call(
             replace(step, name=name), response.result, request.messages
         )
@@ -170,7 +171,10 @@ class Journal:
         key = StepKey(self._model_step, index_of(request))
 
         async def work() -> ToolMessage | Command[Any]:
-            return await handler(request)
+            answer = await handler(request)
+            if isinstance(answer, ToolMessage):  # which a tool may have made itself
+                answer.tool_call_id = call["id"] or ""
+            return answer
 
         return await self._call_tool(
             key, call["name"], call["id"] or "", call["args"], work, tool=request.tool
@@ -360,7 +364,7 @@ class Journal:
         response = None
         # A call that the run parks for is answered by a later attempt.
         if isinstance(answer, ToolMessage) and key not in self._steps.parked:
-            (response,), (answer,) = storable_messages([answer])
+            (response,), (answer,) = storable_messages([cut_answer(answer, LONGEST_KEPT)])
         await self._end(step, "finished", response=response)
         return answer
 

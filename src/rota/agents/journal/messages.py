@@ -19,6 +19,9 @@ from rota.domain.text.storable import storable_json
 _SAID: Final = ("content", "tool_calls", "additional_kwargs")
 """What of a message is sent to a provider."""
 
+_ID_OF_BLOCK: Final = {"tool_use": "id", "tool_call": "id", "function_call": "call_id"}
+"""Where a call's id is in the content, as Anthropic, LangChain and OpenAI's Responses write it."""
+
 M = TypeVar("M", bound=BaseMessage)
 
 
@@ -38,13 +41,37 @@ def storable_messages(messages: Sequence[M]) -> tuple[list[dict[str, Any]], list
     return stored, [cast("M", message) for message in messages_from_dict(stored)]
 
 
-def name_calls(messages: Sequence[BaseMessage], model_step: int) -> None:
-    """Give tool calls the ids that some providers omit: LangGraph answers by them."""
+def name_calls(
+    messages: Sequence[BaseMessage], model_step: int, earlier: Sequence[BaseMessage] = ()
+) -> None:
+    """Give each tool call an id that no other has, here or in the `earlier` messages.
+
+    Some providers omit them, or repeat one. LangGraph answers by them, and strict providers refuse
+    a conversation that has one twice.
+    """
+    taken = {c["id"] for m in earlier if isinstance(m, AIMessage) for c in m.tool_calls}
     for message in messages:
-        if isinstance(message, AIMessage):
-            for index, call in enumerate(message.tool_calls):
-                if not call["id"]:
-                    call["id"] = f"rota_{model_step}_{index}"
+        if not isinstance(message, AIMessage):
+            continue
+        for index, call in enumerate(message.tool_calls):
+            if not call["id"] or call["id"] in taken:
+                call["id"] = f"rota_{model_step}_{index}"
+            taken.add(call["id"])
+        _name_blocks(message)
+
+
+def _name_blocks(message: AIMessage) -> None:
+    """Give the blocks of calls in a message's content, which may be sent too, their calls' ids."""
+    blocks = [
+        (block, _ID_OF_BLOCK[block["type"]])
+        for block in message.content
+        if isinstance(block, dict) and block.get("type") in _ID_OF_BLOCK
+    ]
+    calls = message.tool_calls
+    if [block.get("name") for block, _ in blocks] != [call["name"] for call in calls]:
+        return
+    for (block, id_name), call in zip(blocks, calls, strict=True):
+        block[id_name] = call["id"]
 
 
 def index_of(request: ToolCallRequest) -> int:

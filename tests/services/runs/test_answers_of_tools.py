@@ -1,0 +1,256 @@
+"""What a model is sent of the answers of tools: what its provider takes, and not too much."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any
+
+import pytest
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import tool
+
+from rota.agents.models.building import ChatModels
+from rota.agents.models.tool_answers import LONGEST_TOLD, NOTHING, cut_answer
+from tests.loopback.anthropic import AnthropicServer
+from tests.loopback.model_server import Fails, Says
+from tests.loopback.openai import OpenAIServer
+from tests.services.running import make_run
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
+CSV = base64.b64encode("name,däys\nann,3\n".encode()).decode()
+
+
+def _refused(messages) -> str | None:
+    """Say what a strict provider refuses of answers of tools."""
+    for message in messages:
+        is_answer = message.get("role") == "tool" or message.get("type") == "function_call_output"
+        if is_answer and not isinstance(message.get("content", message.get("output")), str):
+            return "an answer of a tool is not a text"
+        for block in message["content"] if isinstance(message.get("content"), list) else ():
+            if block.get("type") != "tool_result" or isinstance(block["content"], str):
+                continue
+            for part in block["content"]:
+                if part["type"] == "text" and part["text"].strip():
+                    continue
+                if part["type"] != "image" or part["source"]["type"] != "base64":
+                    return f"a block that is not taken: {part['type']}"
+    return None
+
+
+def strict(server_class, *, same_ids=False):
+    """Return a server that refuses what strict providers do, and gives all calls one id."""
+    ids = re.compile(r"(?<=\")(call|toolu)_\d+_\d+")
+
+    def named(value):
+        return json.loads(ids.sub("call_same", json.dumps(value))) if same_ids else value
+
+    class Strict(server_class):
+        def next_reply(self, request):
+            sent = request.body.get("messages") or request.body["input"]
+            refused = _refused(sent) or _twice(sent)
+            return (
+                Fails(400, "invalid_request_error", refused)
+                if refused
+                else super().next_reply(request)
+            )
+
+        def answer(self, request, reply):
+            return named(super().answer(request, reply))
+
+        def events(self, request, reply):
+            for name, event in super().events(request, reply):
+                yield name, named(event)
+
+    return Strict
+
+
+def _twice(messages) -> str | None:
+    called, answered = [], []
+    for message in messages:
+        called += [call["id"] for call in message.get("tool_calls") or ()]
+        blocks = message["content"] if isinstance(message.get("content"), list) else ()
+        called += [block["id"] for block in blocks if block.get("type") == "tool_use"]
+        answered += [b["tool_use_id"] for b in blocks if b.get("type") == "tool_result"]
+        if message.get("type") == "function_call":
+            called.append(message["call_id"])
+        answered += [message[k] for k in ("tool_call_id",) if k in message]
+        if message.get("type") == "function_call_output":
+            answered.append(message["call_id"])
+    if len(set(called)) < len(called):
+        return "tool call ids must be unique"
+    return None if called == answered else f"unanswered calls: {called}, {answered}"
+
+
+APIS: dict[str, tuple[str, dict[str, Any], Any]] = {
+    "chat": ("openai:gpt-4o-mini", {}, OpenAIServer),
+    "responses": ("openai:gpt-4o-mini", {"use_responses_api": True}, OpenAIServer),
+    "anthropic": ("anthropic:claude-sonnet-5", {}, AnthropicServer),
+}
+every_api = pytest.mark.parametrize("api", APIS)
+
+
+async def answered(workshop, api, give, *, calls=1, same_ids=False, stream=False, **options):
+    """Run an agent whose tool gives this; returns its result and what the model was asked last."""
+
+    @tool(**options)
+    async def fetch(number: int = 0) -> Any:
+        """Fetch something."""
+        return give() if callable(give) else give
+
+    await workshop.owner.execute(
+        "INSERT INTO tools (name, default_tier, risk, read_only)"
+        " VALUES ('fetch', 'auto', 'low', true)"
+    )
+    spec, settings, server_class = APIS[api]
+    await workshop.agent(
+        model=spec,
+        model_settings={"endpoint": "local", "max_retries": 0, "stream": stream, **settings},
+        tools=["fetch"],
+    )
+    registry = workshop.toolbox.registry()
+    registry.register("fetch", lambda _context: fetch)
+    asked = tuple(("fetch", {"number": 7}) for _ in range(calls))
+    replies = [Says("", asked), Says("", asked), Says("Done.")]
+    with strict(server_class, same_ids=same_ids)(*replies) as server:
+        service = workshop.service(
+            models=ChatModels(endpoints={"local": server.url}), registry=registry
+        )
+        outcome = await service.execute_run(await make_run(workshop))
+    assert (outcome.status.value, outcome.content) == ("success", "Done.")
+    return server.requests[-1].body
+
+
+def told(body) -> str:
+    """Return the answers of tools that a model was sent, as one text."""
+    messages = body.get("messages") or body["input"]
+    return json.dumps(
+        [m for m in messages if "tool_result" in str(m) or "call_id" in m or "tool_call_id" in m],
+        ensure_ascii=False,
+    )
+
+
+ANSWERS = {
+    "resource link": (
+        [{"type": "file", "url": "docs://guide/1", "mime_type": "text/markdown"}],
+        "[file] (text/markdown, docs://guide/1)",
+    ),
+    "link to an image": (
+        [{"type": "image", "url": "https://x.example/a.png"}],
+        "[image: https://x.example/a.png]",
+    ),
+    "image of no known kind": (
+        [{"type": "image", "base64": "AAAA", "mime_type": "image/tiff"}],
+        "[image] (image/tiff, 4 characters of base64)",
+    ),
+    "image that is not what it says": (
+        [{"type": "image", "base64": "AAAA", "mime_type": "image/png"}],
+        "[image] (image/png",
+    ),
+    "file": (
+        [{"type": "file", "base64": "JVBERi0=", "mime_type": "application/pdf"}],
+        "[file] (application/pdf, 8 characters of base64)",
+    ),
+    "file of text": ([{"type": "file", "base64": CSV, "mime_type": "text/csv"}], "däys"),
+    "json": ([{"type": "json", "json": {"degrees": 7}}], '{\\"degrees\\": 7}'),
+    "texts": (
+        [{"type": "text", "text": "one", "id": "lc_1"}, {"type": "text", "text": "two"}],
+        "one\\n\\ntwo",
+    ),
+    "text and an unknown kind": (
+        [{"type": "text", "text": "one"}, {"type": "text", "text": ""}],
+        "one",
+    ),
+    "nothing": ("", NOTHING),
+    "no blocks": ([], NOTHING),
+    "blank": ([{"type": "text", "text": " "}], NOTHING),
+    "none": (None, "null"),
+    "a dict": ({"degrees": 7}, '{\\"degrees\\": 7}'),
+}
+
+
+@every_api
+@pytest.mark.parametrize("kind", ANSWERS)
+async def test_answer_that_a_provider_may_not_take_becomes_text(workshop, api, kind):
+    given, expected = ANSWERS[kind]
+    assert expected in told(await answered(workshop, api, given))
+
+
+@every_api
+async def test_image_is_sent_to_those_that_take_it_and_else_named(workshop, api):
+    given = [
+        {"type": "text", "text": "The chart:"},
+        {"type": "image", "base64": PNG, "mime_type": "image/png"},
+        {"type": "file", "url": "file:///srv/a.txt"},
+    ]
+    said = told(await answered(workshop, api, given))
+
+    assert "The chart:" in said
+    assert "(file:///srv/a.txt)" in said
+    assert (PNG in said) == (api == "anthropic")
+    assert ("[image] (image/png" in said) == (api != "anthropic")
+    steps = await workshop.rows("agent_run_steps", "model_step, call_index")
+    kept = [s["response"]["data"]["content"] for s in steps if s["kind"] == "tool"]
+    assert kept == [given, given]  # the journal has it as it was
+
+
+@every_api
+async def test_answer_as_a_message_is_that_of_its_call_and_becomes_text(workshop, api):
+    def give():
+        blocks = [{"type": "file", "url": "docs://1"}]
+        return ToolMessage(blocks, tool_call_id="made up")
+
+    said = told(await answered(workshop, api, give))
+    assert "docs://1" in said
+
+
+@every_api
+async def test_huge_answer_is_cut_with_a_note_and_kept_whole(workshop, api):
+    huge = "ä" * 5_000_000
+    said = told(await answered(workshop, api, huge))
+
+    assert said.count("ä") == 2 * LONGEST_TOLD
+    assert "the tool answered with 5,000,000 characters" in said
+    steps = await workshop.rows("agent_run_steps", "model_step, call_index")
+    assert {s["response"]["data"]["content"] for s in steps if s["kind"] == "tool"} == {huge}
+
+
+async def test_scripted_model_gets_an_answer_whole(workshop):
+    """It reads JSON, which a cut would break; and pays no tokens."""
+
+    @tool
+    async def fetch() -> str:
+        """Fetch something."""
+        return json.dumps(["x"] * LONGEST_TOLD)
+
+    await workshop.owner.execute(
+        "INSERT INTO tools (name, default_tier, risk, read_only)"
+        " VALUES ('fetch', 'auto', 'low', true)"
+    )
+    script = {"steps": [{"calls": [{"tool": "fetch"}]}], "answer": "{{ results[0] | length }}"}
+    await workshop.agent(script, tools=["fetch"])
+    registry = workshop.toolbox.registry()
+    registry.register("fetch", lambda _context: fetch)
+    outcome = await workshop.service(registry=registry).execute_run(await make_run(workshop))
+
+    assert outcome.content == str(LONGEST_TOLD)  # items
+
+
+def test_blocks_are_cut_as_one_text():
+    blocks = [{"type": "text", "text": "ab"}, {"type": "text", "text": "cd"}]
+    message = cut_answer(ToolMessage(blocks, tool_call_id="1"), 4)
+
+    assert message.content.startswith("ab\n\n\n\n[Cut: the tool answered with 6 characters")
+    assert cut_answer(ToolMessage(blocks, tool_call_id="1"), 6).content == blocks
+
+
+@every_api
+@pytest.mark.parametrize("stream", [True, False])
+async def test_calls_that_have_one_id_are_each_made_and_get_their_own(workshop, api, stream):
+    body = await answered(workshop, api, "seen", calls=2, same_ids=True, stream=stream)
+
+    assert told(body).count("seen") == 4
+    steps = await workshop.rows("agent_run_steps", "model_step, call_index")
+    ids = [s["tool_call_id"] for s in steps if s["kind"] == "tool"]
+    assert len(set(ids)) == 4
