@@ -279,6 +279,38 @@ async def test_approving_always_approves_and_makes_a_rule(rota, workshop):
     assert explained["decision"] == "allowed"
 
 
+@pytest.mark.parametrize(
+    "change", [["--hints", '{"destructiveHint": true}'], ["--risk", "medium"], ["--idempotent"]]
+)
+async def test_a_declaration_that_stops_always_rules_says_how_many_and_they_are_marked(
+    rota, workshop, change
+):
+    desk = desk_of(workshop, cipher=CIPHER)
+    await desk.run(send("bob"), send("ann"))
+    for action in await desk.actions():
+        await rota("approvals", "approve", str(action["id"]), "--always", "--yes")
+    await rota("approvals", "policy", "add", "--deny", "look")
+
+    unchanged = await rota("tools", "declare", "send", "--changes")
+    assert "unchanged" in unchanged
+    assert [rule["stale"] for rule in await rota("approvals", "policy", "list", "--json")] == [
+        *(False, False, False)
+    ]
+
+    command = ["tools", "declare", "send", *change]
+    declared = await asyncio.to_thread(CliRunner().invoke, app, command)
+
+    assert declared.stderr == (
+        "2 rules made by --always let send run as it was declared before, and let nothing run any "
+        "more: `rota approvals policy list` marks them as stale.\n"
+    )
+    listed = await rota("approvals", "policy", "list")
+    stale = "Stale         lets nothing run: send is at version 2. Remove it, and say --always"
+    assert listed.count(stale) == 2
+    command = ["tools", "declare", "send", "--timeout", "9"]
+    assert (await asyncio.to_thread(CliRunner().invoke, app, command)).stderr == ""
+
+
 async def test_approving_always_approves_nothing_where_no_rule_can_be_made(rota, workshop):
     desk = desk_of(workshop, cipher=CIPHER)
     await desk.run(send())

@@ -304,7 +304,7 @@ async def test_parked_run_whose_place_is_taken_ends_and_asks_no_more(workshop, s
     assert await desk.status(new) == "waiting", "the parked one ends first"
     await desk.service.execute_run(await desk.fetch(parked))
     assert "its place" in str((await desk.result(parked))["metadata"]["cancelled"])
-    assert await desk.status(parked) == "finished"
+    assert await desk.status(parked) == "cancelled"
     assert desk.sent == []
 
 

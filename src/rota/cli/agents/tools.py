@@ -12,7 +12,9 @@ from rota.cli.options import CommonOptions
 from rota.domain.agents.configuration import Risk, Tier
 
 if TYPE_CHECKING:
+    from rota.bootstrap.app import App
     from rota.domain.agents.declared_tools import DeclaredTool
+    from rota.services.agents.tools import Declared
     from rota.settings import Settings
 
 group = CommandGroup()
@@ -125,7 +127,21 @@ def declare(
         annotations=parse_hints(json_object(hints, "The hints", "hints")) if hints else None,
         definition_hash=_definition(common.settings, name, pin=pin),
     )
-    declared = common.as_operator(lambda app: app.tools.declare(name, change))
+
+    async def work(app: App) -> tuple[Declared, int]:
+        declared = await app.tools.declare(name, change)
+        stopped = 0
+        if declared.change == "updated":
+            stopped = await app.rules.count_stopped(name, declared.tool.version)
+        return declared, stopped
+
+    declared, stopped = common.as_operator(work)
+    if stopped:
+        rules, them = ("rules", "them") if stopped > 1 else ("rule", "it")
+        output.warn(
+            f"{stopped} {rules} made by --always let {name} run as it was declared before, and let "
+            f"nothing run any more: `rota approvals policy list` marks {them} as stale."
+        )
     if common.json:
         output.print_json(declared)
         return

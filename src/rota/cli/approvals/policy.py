@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from rota.bootstrap.app import App
     from rota.domain.approvals.rules import Rule
-    from rota.domain.ids import UserId
+    from rota.domain.ids import RuleId, UserId
     from rota.services.approvals.rules import Explanation
 
-    Listed: TypeAlias = tuple[str, tuple[Rule, ...], dict[UUID, str]]
+    Stale: TypeAlias = Mapping[RuleId, int | None]
+    Listed: TypeAlias = tuple[str, tuple[Rule, ...], dict[UUID, str], Stale]
     Added: TypeAlias = tuple[tuple[Rule, ...], dict[UUID, str], tuple[str, ...]]
 
 group = CommandGroup()
@@ -48,13 +49,14 @@ def list_rules(common: CommonOptions, operator: Operator = False) -> None:
     async def work(app: App, me: UserId | None) -> Listed:
         found = await app.rules.list_rules(me)
         zone = "UTC" if me is None else await app.schedules.zone(me)
-        return zone, found, await app.rules.list_names(me, found)
+        names = await app.rules.list_names(me, found)
+        return zone, found, names, await app.rules.list_stale(me, found)
 
-    zone, found, names = common.as_person_or_operator(work, operator=operator)
+    zone, found, names, stale = common.as_person_or_operator(work, operator=operator)
     if common.json:
-        output.print_json([rule_json(rule) for rule in found])
+        output.print_json([rule_json(rule) | {"stale": rule.id in stale} for rule in found])
         return
-    print_rules(found, zone, names)
+    print_rules(found, zone, names, stale)
 
 
 @group.command("add", json=True)
@@ -204,6 +206,7 @@ def explain(
 
 
 NAMELESS: Final[Mapping[UUID, str]] = MappingProxyType({})
+NONE_STALE: Final[Stale] = MappingProxyType({})
 _DECISIONS: Final = {
     "allowed": "It runs",
     "held": "It waits for approval",
@@ -212,10 +215,13 @@ _DECISIONS: Final = {
 _VERBS: Final = {"allow": "allow", "require": "require approval of", "deny": "deny"}
 
 
-def print_rules(rules: Sequence[Rule], zone: str, names: Mapping[UUID, str]) -> None:
+def print_rules(
+    rules: Sequence[Rule], zone: str, names: Mapping[UUID, str], stale: Stale = NONE_STALE
+) -> None:
     """Print rules, each as its sentence and what else is known of it.
 
-    `names` are those of schedules and people.
+    `names` are those of schedules and people; `stale` are rules whose tool is declared otherwise by
+    now, and at which version.
     """
     if not rules:
         output.say("There are no rules: tools' tiers and your preferences decide.")
@@ -229,11 +235,18 @@ def print_rules(rules: Sequence[Rule], zone: str, names: Mapping[UUID, str]) -> 
             ("Until", output.when(draft.expires_at, zone) if draft.expires_at else ""),
             ("Uses left", str(draft.uses_left) if draft.uses_left is not None else ""),
             ("Tool", f"at version {draft.tool_version} only" if draft.tool_version else ""),
+            ("Stale", _why_stale(rule, stale[rule.id]) if rule.id in stale else ""),
             ("Note", draft.note),
         ]
         for name, said in lines:
             if said:
                 output.say_field(name, said)
+
+
+def _why_stale(rule: Rule, version: int | None) -> str:
+    tool = rule.draft.tool
+    now = f"is at version {version}" if version is not None else "is not declared any more"
+    return f"lets nothing run: {tool} {now}. Remove it, and say --always again when it asks."
 
 
 def rule_in_words(rule: Rule, names: Mapping[UUID, str] = NAMELESS) -> str:

@@ -101,6 +101,29 @@ class RuleService:
                     ] = None
         return tuple(found)
 
+    async def list_stale(
+        self, user_id: UserId | None, rules: Sequence[Rule]
+    ) -> dict[RuleId, int | None]:
+        """Return the rules of a version that their tool is not declared at any more, and the one.
+
+        They let nothing run. None: the tool is not declared at all.
+        """
+        found: dict[RuleId, int | None] = {}
+        async with self._database.connection() as conn:
+            for rule in rules:
+                if rule.draft.tool_version is None:
+                    continue
+                declared = await agent_rows.fetch_declaration(conn, rule.draft.tool, user_id)
+                version = declared.version if declared is not None else None
+                if version != rule.draft.tool_version:
+                    found[rule.id] = version
+        return found
+
+    async def count_stopped(self, tool_name: str, version: int) -> int:
+        """Return how many rules, of whomever, the change of a tool to this version stopped."""
+        async with self._database.connection() as conn:
+            return await rows.count_stopped_rules(conn, tool_name, version)
+
     async def list_names(self, user_id: UserId | None, rules: Sequence[Rule]) -> dict[UUID, str]:
         """Return what schedules and people of rules are called, as far as who asks may know."""
         drafts = [rule.draft for rule in rules]

@@ -65,6 +65,11 @@ async def delete_expired_rules(conn: Connection, user_id: UserId | None) -> int:
     return await execute(conn, "approvals/delete_expired_rules", user_id=user_id)
 
 
+async def count_stopped_rules(conn: Connection, tool: str, version: int) -> int:
+    """Return how many rules hold no longer since a tool is declared at this version."""
+    return await value(conn, "approvals/count_stopped_rules", int, tool=tool, version=version)
+
+
 async def use_rule(conn: Connection, rule_id: RuleId) -> bool:
     """Count one use of a rule; False where none is left, or it is gone or has expired."""
     return await has_effect(conn, "approvals/use_rule", rule_id=rule_id)
