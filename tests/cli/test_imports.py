@@ -27,6 +27,7 @@ READING = [
         "people list",
         "results list",
         "retention show",
+        "settings show",
         "runs list",
         "schedules list",
     ),

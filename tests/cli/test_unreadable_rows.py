@@ -121,6 +121,6 @@ def test_a_zone_that_is_not_known_is_named_and_another_is_set(rota, owner_sql, a
     said = rota("schedules", "list")
 
     assert "'FOO+3' is not a time zone" in said
-    assert "FOO+3" in rota("schedules", "zone")
-    assert rota("schedules", "zone", "Europe/Berlin").strip() == "Europe/Berlin"
+    assert "FOO+3" in rota("settings", "zone")
+    assert rota("settings", "zone", "Europe/Berlin").strip() == "Europe/Berlin"
     assert "not a time zone" not in rota("schedules", "list")

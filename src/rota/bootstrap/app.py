@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rota.services.agent_files.applying import AgentFileService
     from rota.services.agents.connections import ConnectionService
     from rota.services.agents.people import PeopleService
+    from rota.services.agents.preferences import PreferenceService
     from rota.services.agents.prices import ModelPriceService
     from rota.services.agents.service import AgentService
     from rota.services.agents.tools import ToolService
@@ -95,6 +96,7 @@ class App:
     agents: Service[AgentService] = Service("agents.service:AgentService")
     connections: Service[ConnectionService] = Service("agents.connections:ConnectionService")
     people: Service[PeopleService] = Service("agents.people:PeopleService")
+    preferences: Service[PreferenceService] = Service("agents.preferences:PreferenceService")
     prices: Service[ModelPriceService] = Service("agents.prices:ModelPriceService")
     tools: Service[ToolService] = Service("agents.tools:ToolService")
     approvals: Service[ApprovalService] = Service("approvals.service:ApprovalService")

@@ -76,7 +76,12 @@ _COMMANDS: Final = (
     ("connections", "agents.connections", "Connections: your accounts elsewhere."),
     ("prices", "agents.prices", "Prices of models, in US dollars."),
     ("retention", "operations.retention", "What is kept, and for how long."),
-    ("people", "agents.people", "People: who may run agents, the operator's to say."),
+    ("settings", "agents.settings", "Settings: your time zone, and what you prefer of tools."),
+    (
+        "people",
+        "agents.people",
+        "People: who there is and who may run agents, the operator's to say.",
+    ),
     (
         "limits",
         "runs.limits",

@@ -37,6 +37,11 @@ async def ensure_user(conn: Connection, email: str) -> UserId:
     return await value(conn, "find_user", UserId, email=email, user_id=None)
 
 
+async def makes_people(conn: Connection) -> bool:
+    """Return whether `ensure_user` may insert people here: not on Supabase, where they sign up."""
+    return bool(await value_or_none(conn, "makes_people", bool))
+
+
 async def fetch_time_zone(conn: Connection, user_id: UserId) -> str:
     """Return the person's IANA zone; UTC where they set none."""
     return await value_or_none(conn, "fetch_time_zone", str, user_id=user_id) or "UTC"

@@ -1,4 +1,4 @@
-"""`rota people`: who may run agents, said by the operator."""
+"""`rota people`: who there is, and who may run agents, said by the operator."""
 
 from __future__ import annotations
 
@@ -40,6 +40,27 @@ def list_people(common: CommonOptions) -> None:
         ],
         empty="",
     )
+
+
+@group.command("add", person=False, json=True)
+def add(
+    common: CommonOptions,
+    people: Annotated[list[str], typer.Argument(metavar="EMAIL...", help="E-mail addresses.")],
+    denied: Annotated[
+        bool, typer.Option("--denied", help="They may not run agents yet (`rota people allow`).")
+    ] = False,
+) -> None:
+    """Add people: `--as EMAIL` acts as one of them. They may run agents, with your keys of models.
+
+    Not on Supabase, where people sign up.
+    """
+    added = common.as_operator(lambda app: app.people.add(people, may_run=not denied))
+    if common.json:
+        output.print_json(added)
+        return
+    may = "may not run agents yet" if denied else "may run agents"
+    for one in added:
+        output.say(f"{'Added' if one.is_new else 'Already there:'} {one.email}: {may}.")
 
 
 @group.command("allow", person=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,11 @@ from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.domain.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from rota.bootstrap.app import App
+    from rota.domain.ids import UserId
+    from rota.domain.notifications.notification import Notification
 
 group = CommandGroup()
 
@@ -37,6 +42,40 @@ def list_notifications(
         as_json=common.json,
         empty="There are no notifications.",
     )
+
+
+@group.command("show", json=True)
+def show(
+    common: CommonOptions,
+    notification: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]", help="Its id, or the beginning of it; the latest if left out."
+        ),
+    ] = None,
+) -> None:
+    """Show a notification in full, and mark it as read."""
+
+    async def work(app: App, me: UserId) -> Notification:
+        found = await app.notifications.get(me, notification)
+        await app.notifications.mark_read(me, [str(found.id)])
+        return found
+
+    zone, found = common.as_person_with_zone(work)
+    if common.json:
+        output.print_json(found)
+        return
+    output.say(found.title, style="bold")
+    output.say(f"{output.moment(found.created_at, zone)}, {found.category.value}", style="dim")
+    if found.body:
+        output.say()
+        output.say_block(found.body)
+    output.say()
+    for action in found.metadata.get("action_ids") or ():
+        output.say(f"Request {str(action)[:8]}: `rota approvals show {str(action)[:8]}`")
+    if found.run_id is not None:
+        run = str(found.run_id)[:8]
+        output.say(f"Run {run}: `rota results show {run}`, `rota runs show {run}`", style="dim")
 
 
 @group.command("read")

@@ -126,26 +126,6 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
     )
 
 
-@group.command("zone")
-def own_zone(
-    common: CommonOptions,
-    zone: Annotated[
-        str | None, typer.Argument(metavar="[ZONE]", help="IANA zone, as Europe/Berlin.")
-    ] = None,
-) -> None:
-    """Show your own time zone, or set another.
-
-    Schedules that follow it are planned anew.
-    """
-
-    async def set_or_show(app: App, me: UserId) -> str:
-        if zone is not None:
-            await app.schedules.set_zone(me, zone)
-        return await app.schedules.zone(me)
-
-    output.say(common.as_person(set_or_show))
-
-
 @group.command("preview", json=True)
 @takes_rule
 def preview_rule(

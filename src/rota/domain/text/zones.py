@@ -10,7 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 OTHER_ZONE: Final = (
-    "`rota schedules zone Europe/Berlin` sets your own zone, `rota schedules edit NAME --time-zone "
+    "`rota settings zone Europe/Berlin` sets your own zone, `rota schedules edit NAME --time-zone "
     "Europe/Berlin` that of a schedule."
 )
 """What is to be done about a zone that is not known."""

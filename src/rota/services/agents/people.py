@@ -1,13 +1,29 @@
-"""Who may run agents: allowed and denied by the operator."""
+"""Who there is, and who may run agents: added, allowed and denied by the operator."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from rota.domain.agents.people import People
+from rota.domain.errors import ConflictError, InvalidInputError
 from rota.domain.ids import UserId
+from rota.store import users
 from rota.store.agents import people as rows
 from rota.store.database import Database
+
+_ADDRESS: Final = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A person, and whether they were made just now."""
+
+    user_id: UserId
+    email: str
+    is_new: bool
 
 
 class PeopleService:
@@ -26,7 +42,36 @@ class PeopleService:
         async with self._database.transaction() as conn:
             await rows.set_may_run(conn, people, may_run=may_run)
 
+    async def add(self, emails: Sequence[str], *, may_run: bool = True) -> tuple[Added, ...]:
+        """Make people, who may run agents or not; for those who are there already only that is set.
+
+        Raises InvalidInputError for what is no address, and ConflictError on Supabase, where people
+        sign up.
+        """
+        addresses = list(dict.fromkeys(_address(email) for email in emails))
+        added: list[Added] = []
+        async with self._database.transaction() as conn:
+            if not await users.makes_people(conn):
+                raise ConflictError(
+                    "People sign up themselves on this server; `rota people allow` lets them run "
+                    "agents."
+                )
+            for address in addresses:
+                is_new = await users.find_user(conn, address) is None
+                user_id = await users.ensure_user(conn, address)
+                added.append(Added(user_id, address, is_new))
+            await rows.set_may_run(conn, [one.user_id for one in added], may_run=may_run)
+        return tuple(added)
+
     async def set_everybody(self, *, may_run: bool) -> None:
         """Say whether whoever is not named may run agents."""
         async with self._database.transaction() as conn:
             await rows.set_open_to_all(conn, is_open=may_run)
+
+
+def _address(email: str) -> str:
+    """Return an address as it is kept: in lower case, as Supabase keeps them."""
+    address = email.strip().lower()
+    if _ADDRESS.fullmatch(address) is None:
+        raise InvalidInputError(f"{email[:80]!r} is no e-mail address.", field="email")
+    return address

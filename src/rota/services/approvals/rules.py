@@ -388,7 +388,7 @@ def _advice_on_tool(declaration: ToolDeclaration | None) -> str:
     if declaration is None:
         return "The operator declares the tool: `rota tools declare`."
     if declaration.preference == "requires_approval":
-        return "You prefer to approve each call of this tool; take that back."
+        return "You prefer to approve each call of this tool; `rota settings tool` takes that back."
     if declaration.default_tier == "requires_approval":
         return "Only a rule of the operator can let it run: the tool requires approval."
     return "A rule with --allow whose conditions hold would let it run."

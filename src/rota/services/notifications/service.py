@@ -14,11 +14,12 @@ from rota.domain.notifications.notification import (
     Notification,
 )
 from rota.domain.text.storable import NOTIFICATION_BODY_LIMIT, cut, storable_json, storable_text
-from rota.services.references import id_prefix, the_one
+from rota.services.references import ENOUGH, id_prefix, the_one
 from rota.store.database import Connection, Database
 from rota.store.notifications import rows
 
 _CUT_MARK: Final = "\n[…]"
+_HINT: Final = "See `rota notifications list`."
 _NAMED: Final = 10
 _LONGEST_ACCOUNT: Final = 200
 
@@ -81,6 +82,23 @@ class NotificationService:
         async with self._database.acting_as(user_id) as conn:
             return await rows.list_notifications(conn, unread_only=unread_only, limit=limit)
 
+    async def get(self, user_id: UserId, reference: str | None) -> Notification:
+        """Return a notification by its id, or its beginning; None: the latest.
+
+        Raises NotFoundError, and InvalidInputError where more than one fits. It stays unread.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            if reference is None:
+                found = await rows.list_notifications(conn, limit=1)
+            else:
+                prefix = id_prefix(reference)
+                found = (
+                    await rows.list_notifications(conn, prefix=prefix, limit=ENOUGH)
+                    if prefix
+                    else ()
+                )
+        return the_one("notification", reference or "latest", found, hint=_HINT)
+
     async def mark_read(self, user_id: UserId, references: Sequence[str] | None) -> int:
         """Mark notifications, by (the beginning of) their ids, as read; None: all.
 
@@ -93,8 +111,7 @@ class NotificationService:
             for reference in references:
                 prefix = id_prefix(reference)
                 found = await rows.find_notifications(conn, prefix) if prefix else ()
-                hint = "See `rota notifications list`."
-                ids.append(the_one("notification", reference, found, hint=hint))
+                ids.append(the_one("notification", reference, found, hint=_HINT))
             return await rows.mark_read(conn, ids)
 
     async def _write_one(self, new: NewNotification, conn: Connection | None) -> NotificationId:

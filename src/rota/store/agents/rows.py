@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
+from rota.domain.agents.configuration import AgentConfiguration, Preference, ToolDeclaration
 from rota.domain.agents.tool_hints import hints_in, tightened
-from rota.domain.ids import AgentId, UserId
+from rota.domain.ids import AgentId, ToolId, UserId
 from rota.store.database import Connection
 from rota.store.reading import read
 from rota.store.statements import Row, execute, many, one, one_or_none, values
@@ -96,6 +96,18 @@ async def replace_agent_tools(
 ) -> None:
     """Link exactly these tools, in this order; names that no tool row has are passed over."""
     await execute(conn, "agents/replace_agent_tools", agent_id=agent_id, names=tool_names)
+
+
+async def set_preference(
+    conn: Connection, user_id: UserId, tool_id: ToolId, preference: Preference | None
+) -> None:
+    """Write what a person prefers of a tool; None takes it away."""
+    if preference is None:
+        await execute(conn, "agents/delete_preference", user_id=user_id, tool_id=tool_id)
+        return
+    await execute(
+        conn, "agents/set_preference", user_id=user_id, tool_id=tool_id, preference=preference
+    )
 
 
 async def tool_names(conn: Connection) -> tuple[str, ...]:

@@ -24,14 +24,18 @@ async def insert_notifications(
 
 
 async def list_notifications(
-    conn: Connection, *, unread_only: bool, limit: int
+    conn: Connection, *, unread_only: bool = False, prefix: str | None = None, limit: int
 ) -> tuple[Notification, ...]:
-    """Return the newest notifications that the transaction's person sees, newest first."""
+    """Return the newest notifications that the transaction's person sees, newest first.
+
+    `prefix`: of their ids.
+    """
     return await many(
         conn,
         "notifications/list_notifications",
         Notification,
         unread_only=unread_only,
+        prefix=prefix,
         limit=limit,
     )
 

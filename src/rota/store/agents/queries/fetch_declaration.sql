@@ -3,3 +3,4 @@ SELECT t.id, t.name, t.description, t.version, t.read_only, t.idempotent, t.risk
 FROM public.tools AS t
 LEFT JOIN public.user_tool_preferences AS p ON p.tool_id = t.id AND p.user_id = %(user_id)s::uuid
 WHERE (%(name)s::text IS NULL OR t.name = %(name)s) AND t.is_active
+ORDER BY t.name

@@ -1,0 +1,98 @@
+"""`rota settings`: your own time zone, and what you prefer of tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from rota.cli import output
+from rota.cli.groups import CommandGroup
+from rota.cli.options import CommonOptions
+from rota.domain.ids import UserId
+
+if TYPE_CHECKING:
+    from rota.bootstrap.app import App
+    from rota.domain.schedules.pauses import Pause
+    from rota.services.agents.preferences import ToolPreference
+
+group = CommandGroup()
+_CALLS: Final = {"allowed": "runs", "held": "waits for approval", "refused": "is refused"}
+Preferred = Literal["auto", "requires_approval", "none"]
+
+
+@group.command("show", json=True)
+def show(common: CommonOptions) -> None:
+    """Show your time zone, your preferences for tools, and whether your schedules are paused."""
+
+    async def work(app: App, me: UserId) -> tuple[tuple[ToolPreference, ...], Pause | None]:
+        return await app.preferences.all(me), await app.pauses.get(me)
+
+    zone, (tools, pause) = common.as_person_with_zone(work)
+    if common.json:
+        output.print_json({"time_zone": zone, "pause": pause, "tools": tools})
+        return
+    output.say(f"Time zone  {zone} (`rota settings zone`)")
+    if pause is not None:
+        from rota.cli.schedules.texts import pause_in_words
+
+        output.say_line(f"Paused     {pause_in_words(pause, zone)} (`rota resume`)")
+    output.say()
+    output.table(
+        ["TOOL", "YOU PREFER", "A CALL", "WHY"],
+        [(t.tool, t.preference or "-", _CALLS[t.decision], t.reason) for t in tools],
+        empty="No tool is declared.",
+    )
+    output.say(
+        "`rota settings tool` changes what you prefer; rules may say otherwise of some calls."
+    )
+
+
+@group.command("zone", json=True)
+def own_zone(
+    common: CommonOptions,
+    zone: Annotated[
+        str | None, typer.Argument(metavar="[ZONE]", help="IANA zone, as Europe/Berlin.")
+    ] = None,
+) -> None:
+    """Show your own time zone, or set another.
+
+    Schedules that follow it are planned anew.
+    """
+
+    async def set_or_show(app: App, me: UserId) -> str:
+        if zone is not None:
+            await app.schedules.set_zone(me, zone)
+        return await app.schedules.zone(me)
+
+    found = common.as_person(set_or_show)
+    if common.json:
+        output.print_json({"time_zone": found})
+    else:
+        output.say(found)
+
+
+@group.command("tool", json=True)
+def prefer(
+    common: CommonOptions,
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="Its name.")],
+    preference: Annotated[
+        Preferred,
+        typer.Argument(
+            metavar="auto|requires_approval|none",
+            help="Calls run by themselves, each is asked for, or as the operator has it.",
+        ),
+    ],
+) -> None:
+    """Choose whether calls of a tool wait for your approval, where the operator leaves that to you.
+
+    That each is asked for you may choose of any tool.
+    """
+    wanted = None if preference == "none" else preference
+    found = common.as_person(lambda app, me: app.preferences.set(me, tool, wanted))
+    if common.json:
+        output.print_json(found)
+        return
+    output.say_line(f"A call of {found.tool} {_CALLS[found.decision]}: {found.reason}.")
+    if found.is_idle:
+        output.say_line("Your preference changes nothing: the operator decided on this tool.")
