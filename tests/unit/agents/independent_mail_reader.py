@@ -2,9 +2,10 @@
 
 Python's `mailbox` splits the file, and the modern parser of `email` (policy `default`: `get_body`,
 `get_content`, parsed Subject) decodes it, where rota splits by itself and decodes what the legacy
-parser gives. Only From is decoded by the legacy functions here too: the modern one drops the name
-of "ann@example.com (Ann Lee)". Values are compared in the form that both can give: white space of
-headers collapsed, quotes around names left out, line ends as newlines, HTML not at all.
+parser gives. Only From is read by the legacy functions here: the modern one drops the name of
+"ann@example.com (Ann Lee)". Values are compared in the form that both can give: names and addresses
+of From apart, white space of headers collapsed, line ends as newlines, HTML not at all. A date is
+compared where the Date header has one.
 """
 
 import email.policy
@@ -28,7 +29,7 @@ CHARACTERS = 200
 class Reading:
     """What the two readings are compared by. `text` is None where there is no plain text."""
 
-    sender: str
+    sender: tuple[tuple[str, str], ...]  # of each author, the name and the address
     subject: str
     date: datetime | None
     text: str | None
@@ -44,16 +45,15 @@ def read_independently(path: Path) -> Iterator[tuple[str, Reading]]:
     for key, data in raw:
         message = email.message_from_bytes(data, policy=email.policy.default)
         assert isinstance(message, EmailMessage)
-        legacy = str(email.message_from_bytes(data)["from"] or "")
-        yield str(key), _reading(message, str(make_header(decode_header(legacy))))
+        yield str(key), _reading(message, str(email.message_from_bytes(data)["from"] or ""))
 
 
 def reading_of(message: MailMessage, *, like: Reading) -> Reading:
     """Return rota's reading in the same form."""
     return Reading(
-        sender=_plain(message.sender),
+        sender=_authors(message.sender),
         subject=message.subject,
-        date=message.date,
+        date=None if like.date is None else message.date,
         text=None
         if like.text is None
         else message.text[: CHARACTERS if like.is_whole else len(like.text)],
@@ -67,7 +67,7 @@ def _reading(message: EmailMessage, sender: str) -> Reading:
     if body is not None:
         text = body.get_content(errors="replace").replace("\r\n", "\n")[:CHARACTERS]
     return Reading(
-        sender=_plain(sender),
+        sender=_authors(sender),
         subject=" ".join(str(message["subject"] or "").split()),
         date=_date(message),
         text=text,
@@ -83,8 +83,11 @@ def _date(message: EmailMessage) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=email.utils.localtime().tzinfo)
 
 
-def _plain(sender: str) -> str:
-    return " ".join(sender.replace('"', "").split())
+def _authors(sender: str) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (" ".join(str(make_header(decode_header(name))).replace('"', "").split()), address)
+        for name, address in email.utils.getaddresses([sender])
+    )
 
 
 def differences(path: Path) -> Iterator[str]:

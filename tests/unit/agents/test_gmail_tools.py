@@ -80,6 +80,36 @@ async def test_pages_are_followed_until_there_is_enough(gmail, client):
     assert [message.subject for message in found] == [str(number) for number in range(19, 9, -1)]
 
 
+async def test_a_message_that_gmail_does_not_give_hides_no_other(gmail, client):
+    gmail.add(mail(subject="First"), mail(subject="Second"))
+    answer = gmail._answer
+
+    def broken(target, authorization):
+        found = answer(target, authorization)
+        return (200, {}, b'{"id": 3}') if "0000?" in target else found
+
+    gmail._answer = broken
+    found = await client.search()
+    assert [message.subject for message in found] == [
+        "Second",
+        "(a message that could not be read)",
+    ]
+    assert found[1].notes[0].startswith("Gmail did not give it: ")
+
+    gmail._answer = lambda target, key: (
+        answer(target, key) if "?m" in target else broken("0000?", key)
+    )
+    with pytest.raises(UnavailableError):
+        await client.search()
+
+
+async def test_senders_are_told_from_names_as_in_a_folder(gmail, client):
+    raw = mail().replace(b"From: Ann", b"From: Boss <boss@example.org>\r\nFrom: Ann")
+    (found,) = await client.search() if gmail.add(raw) else ()
+    assert found.sender == "Boss <boss@example.org>, Ann <ann@example.com>"
+    assert found.notes[0].startswith("It has 2 From headers")
+
+
 async def test_an_empty_mailbox_is_an_empty_list(gmail, client):
     assert await gmail_search_tool(client=client).ainvoke({}) == "[]"
 

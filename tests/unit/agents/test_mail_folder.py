@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from langchain_core.tools import ToolException
 
-from rota.agents.tools.mail.folder import MailFolder, mail_get_message_tool, mail_search_tool
+from rota.agents.tools.mail.folder import MailFolder
+from rota.agents.tools.mail.folder_tools import mail_get_message_tool, mail_search_tool
 from rota.domain.errors import InvalidInputError, NotFoundError, SetupRequiredError
 from rota.sample import sample_mailbox_path
 
@@ -60,7 +61,7 @@ def test_an_mbox_is_split_as_pythons_mailbox_splits_it(write):
     path = write(
         mail("One", body="quoted\n>From here\n\nFromage"),
         mail("Two", body=""),
-        mail("Three", body="no blank line\nFrom b\nSubject: Four\n\nx"),
+        mail("Three", body="no blank line\nFrom b Mon Mar  2 08:00:00 2026\nSubject: Four\n\nx"),
     )
     box = mailbox.mbox(path)
     expected = [message["subject"] for message in box]
@@ -253,7 +254,7 @@ async def test_the_tools_answer_in_json():
     read = mail_get_message_tool(folder_path=path)
     listed = json.loads(await search.ainvoke({"query": "invoice from:hosting"}))
     assert [entry["subject"] for entry in listed] == ["Invoice 2026-0311: EUR 148.00, due 16 March"]
-    assert set(listed[0]) == {"id", "date", "from", "subject", "snippet", "unread"}
+    assert set(listed[0]) == {"id", "date", "from", "subject", "snippet", "unread", "notes"}
     message = json.loads(read.invoke({"message_id": listed[0]["id"]}))
     assert message["attachments"][0]["name"] == "invoice-2026-0311.pdf"
     assert message["from"] == '"Harbour Hosting, Billing" <billing@hosting.example.net>'

@@ -10,16 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rota.agents.tools.mail import headers as mail_headers
 from rota.agents.tools.mail import html_text, mime
+from rota.agents.tools.mail.dates import parse_date
+from rota.agents.tools.mail.headers import decode_header_value
 from rota.agents.tools.mail.html_text import HTML_LIMIT, html_to_text
 from rota.agents.tools.mail.message_text import clean_line, decode_text
-from rota.agents.tools.mail.mime import (
-    TEXT_LIMIT,
-    Attachment,
-    decode_header_value,
-    parse_date,
-    read_message,
-)
+from rota.agents.tools.mail.mime import TEXT_LIMIT, Attachment, read_message
 
 
 def read(*lines, body=b""):
@@ -263,7 +260,7 @@ def test_deep_nesting_does_not_raise():
 def test_of_hostile_messages_little_is_parsed(monkeypatch, raw, parsed):
     """Both parsers take quadratic time over what senders may make as long as they like."""
     handed = {"messages": [], "headers": []}
-    parse, decode = email.message_from_bytes, mime.decode_header
+    parse, decode = email.message_from_bytes, mail_headers.decode_header
 
     def message_from_bytes(data, **options):
         handed["messages"].append(len(data))
@@ -274,7 +271,7 @@ def test_of_hostile_messages_little_is_parsed(monkeypatch, raw, parsed):
         return decode(value if len(value) <= 20_000 else "")
 
     monkeypatch.setattr(mime.email, "message_from_bytes", message_from_bytes)
-    monkeypatch.setattr(mime, "decode_header", decode_header)
+    monkeypatch.setattr(mail_headers, "decode_header", decode_header)
 
     read_message(raw, message_id="m")
 
@@ -336,6 +333,7 @@ def test_reading_never_raises_and_is_storable(headers, body):
     for text in texts:
         assert "\x00" not in text
         text.encode()
+    assert not any("could not be read (" in note for note in message.notes)
     assert message.date is None or message.date.utcoffset() is not None
     assert "\n" not in message.subject
 

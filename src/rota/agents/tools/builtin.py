@@ -69,7 +69,7 @@ def gmail_get_message(context: ToolContext) -> BaseTool:
 @_declared(_MAIL_READER)
 def mail_search(context: ToolContext) -> BaseTool:
     """Search the owner's mail folder."""
-    from rota.agents.tools.mail.folder import mail_search_tool  # noqa: PLC0415  LangChain
+    from rota.agents.tools.mail.folder_tools import mail_search_tool  # noqa: PLC0415  LangChain
 
     return mail_search_tool(folder_path=context.mail_folder(), now=context.now)
 
@@ -77,7 +77,7 @@ def mail_search(context: ToolContext) -> BaseTool:
 @_declared(_MAIL_READER)
 def mail_get_message(context: ToolContext) -> BaseTool:
     """Read one message of the owner's mail folder."""
-    from rota.agents.tools.mail.folder import mail_get_message_tool  # noqa: PLC0415  LangChain
+    from rota.agents.tools.mail.folder_tools import mail_get_message_tool  # noqa: PLC0415  LangChain
 
     return mail_get_message_tool(folder_path=context.mail_folder())
 

@@ -47,6 +47,7 @@ def listing_as_json(messages: Sequence[MailMessage]) -> str:
                 "subject": message.subject,
                 "snippet": message.snippet,
                 "unread": message.unread,
+                "notes": message.notes,
             }
             for message in messages
         ]
@@ -70,6 +71,7 @@ def message_as_json(message: MailMessage) -> str:
                 for file in message.attachments
             ],
             "truncated": text.truncated or message.truncated,
+            "notes": message.notes,
         }
     )
 

@@ -18,16 +18,11 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from rota.agents.tools.mail.dates import Arrival
+from rota.agents.tools.mail.headers import Headers, content_parameter, decode_header_value
 from rota.agents.tools.mail.message_text import clean_line
-from rota.agents.tools.mail.mime import (
-    SNIPPET_LIMIT,
-    MailMessage,
-    Part,
-    compose,
-    content_parameter,
-    decode_header_value,
-    decode_headers,
-)
+from rota.agents.tools.mail.mime import SNIPPET_LIMIT, MailMessage, Part, compose, without_contents
+from rota.domain.errors import UnavailableError
 from rota.domain.text.storable import cut
 
 _DEEPEST: Final = 30
@@ -90,39 +85,45 @@ def message_without_text(answer: GmailMessage) -> MailMessage:
     return _message(answer, Part("text/plain", headers=_headers(answer.payload)))
 
 
+def unread_message(message_id: str, error: UnavailableError) -> MailMessage:
+    """Return what stands in a list for a message that Gmail did not give."""
+    return without_contents(message_id, f"Gmail did not give it: {error.message}")
+
+
 def _message(answer: GmailMessage, root: Part) -> MailMessage:
     message = compose(
         root,
         message_id=answer.id,
         unread="UNREAD" in answer.label_ids,
-        date=_internal_date(answer),
+        arrival=_arrival(answer),
     )
     # Gmail escapes its snippets as HTML.
     preview = cut(clean_line(html.unescape(answer.snippet)), SNIPPET_LIMIT).text
     return replace(message, preview=preview)
 
 
-def _internal_date(answer: GmailMessage) -> datetime | None:
+def _arrival(answer: GmailMessage) -> Arrival | None:
     if answer.internal_date is None or not 0 <= answer.internal_date < _YEAR_9000:
         return None
-    return datetime.fromtimestamp(answer.internal_date / 1000, UTC)
+    came = datetime.fromtimestamp(answer.internal_date / 1000, UTC)
+    return Arrival(came, "when Gmail received it")
 
 
-def _headers(payload: _Payload) -> dict[str, str]:
-    return decode_headers((header.name, header.value) for header in payload.headers)
+def _headers(payload: _Payload) -> Headers:
+    return Headers.of((header.name, header.value) for header in payload.headers)
 
 
 def _part(payload: _Payload, depth: int) -> Part:
     headers = _headers(payload)
     data = _decoded(payload.body.data)
     children = payload.parts if depth < _DEEPEST else ()
-    disposition = headers.get("content-disposition", "").partition(";")[0].strip().lower()
+    disposition = headers.text("content-disposition").partition(";")[0].strip().lower()
     return Part(
         content_type=payload.mime_type.lower() or "text/plain",
         data=data,
         size=payload.body.size or len(data),
         name=decode_header_value(payload.filename),
-        charset=_charset(data, content_parameter(headers.get("content-type", ""), "charset")),
+        charset=_charset(data, content_parameter(headers.text("content-type"), "charset")),
         is_attachment=disposition == "attachment",
         children=tuple(_part(child, depth + 1) for child in children),
         headers=headers,

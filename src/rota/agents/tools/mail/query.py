@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
+from rota.agents.tools.mail.addresses import read_addresses
 from rota.agents.tools.mail.mime import MailMessage
 from rota.domain.errors import InvalidInputError
 
@@ -98,17 +99,19 @@ def _refuse_gmail_logic(word: str) -> None:
         )
 
 
-_HEADERS: Final[Mapping[str, Callable[[MailMessage], str]]] = {
-    "from": lambda message: message.sender,
-    "to": lambda message: f"{message.to}\n{message.cc}",
-    "cc": lambda message: message.cc,
-    "subject": lambda message: message.subject,
+_ADDRESSES: Final[Mapping[str, Callable[[MailMessage], tuple[str, ...]]]] = {
+    "from": lambda message: (message.sender,),
+    "to": lambda message: (message.to, message.cc),
+    "cc": lambda message: (message.cc,),
 }
 
 
 def _operator(name: str, value: str, now: datetime) -> Term:
-    if name in _HEADERS:
-        return _header(value, _HEADERS[name])
+    if name in _ADDRESSES:
+        return _addresses(value, _ADDRESSES[name])
+    if name == "subject":
+        wanted = _folded(value)
+        return Term(lambda message: wanted in _folded(message.subject))
     match name, value.lower():
         case (("after" | "before"), _):
             return _date_term(name, _midnight(value, now))
@@ -138,9 +141,13 @@ def _words(value: str) -> Term:
     return Term(holds, needs_body=True)
 
 
-def _header(value: str, read: Callable[[MailMessage], str]) -> Term:
-    wanted = _folded(value)
-    return Term(lambda message: wanted in _folded(read(message)))
+def _addresses(value: str, read: Callable[[MailMessage], tuple[str, ...]]) -> Term:
+    """Look for a name or an address; an address is not found in a name that looks like it."""
+
+    def holds(message: MailMessage) -> bool:
+        return read_addresses(read(message), "").mentions(value)
+
+    return Term(holds)
 
 
 def _folded(text: str) -> str:

@@ -1,0 +1,122 @@
+"""Where the messages of an mbox file begin and end.
+
+Each begins with a line "From ADDRESS DATE". A message's own lines that begin so are to be quoted as
+">From " by the program that writes the file, and most do. Some instead write each message's length
+into its Content-Length header. Others do neither: then nobody can tell a message from what its
+sender made to look like one. Here a line that merely begins with "From " begins none, and one that
+stands within the length that the message before it declares begins one that is marked
+(`Span.within`). That length is not believed either: a sender may have written it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from rota.agents.tools.mail.dates import parse_envelope_date
+
+_CHUNK: Final = 1024 * 1024
+_SEPARATOR: Final = b"\nFrom "
+_LOOKED_AT: Final = 16 * 1024
+_LINE: Final = 1024
+_BLANK_BEFORE: Final = (b"\n\n", b"\n\r\n")
+_HEADER: Final = re.compile(rb">*From |[!-9;-~]+[ \t]*:")
+# What the last program that handled a message puts on top of it, and what every message has.
+_OF_MAIL: Final = re.compile(
+    rb"^(?:return-path|received|delivered-to|x-mozilla-status|x-gmail-labels|x-gm-thrid|x-uidl|status"
+    rb"|message-id|from|date|subject|to|mime-version|content-type)[ \t]*:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LENGTH: Final = re.compile(
+    rb"^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
+)
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A message's bytes, from its line "From ..." on, and the date that this line names.
+
+    `within` is where the message begins that says, by its length, that this is a part of it.
+    """
+
+    start: int
+    stop: int
+    date: datetime | None
+    within: int | None = None
+
+
+def spans(path: Path) -> Iterator[Span]:
+    """Yield the messages of a file in their order, holding one chunk of it at a time."""
+    with path.open("rb") as file:
+        stop = os.fstat(file.fileno()).st_size  # what is appended meanwhile is for later
+        starts = _starts(file, stop)
+        start = next(starts, None)
+        declared: tuple[int, int] | None = None  # the message that names a length, and its end
+        while start is not None:
+            following = next(starts, None)
+            end = stop if following is None else following
+            within = None
+            if declared is not None and start < declared[1]:
+                within = declared[0]
+            elif (declared_end := _declared_end(file, start, stop)) is not None:
+                declared = (start, declared_end)
+            line = _window(file, start, _LINE).partition(b"\n")[0]
+            yield Span(start, end, parse_envelope_date(line), within)
+            start = following
+
+
+def _starts(file: BinaryIO, stop: int) -> Iterator[int]:
+    for position in _lines_from(file, stop):
+        before = _window(file, max(position - 3, 0), min(position, 3))
+        if not before.strip(b"\r\n") and position <= len(before):
+            yield position  # the first line of the file
+        elif _begins_message(_window(file, position, _LOOKED_AT), before):
+            yield position
+
+
+def _begins_message(window: bytes, before: bytes) -> bool:
+    line, _, rest = window.partition(b"\n")
+    is_after_blank, has_header = before.endswith(_BLANK_BEFORE), bool(_HEADER.match(rest))
+    if parse_envelope_date(line) is not None:
+        return is_after_blank or has_header
+    # Some write no date; prose has no headers under it.
+    end = _END_OF_HEAD.search(rest)
+    head = rest[: end.end()] if end else rest
+    return is_after_blank and has_header and bool(_OF_MAIL.search(head))
+
+
+def _declared_end(file: BinaryIO, start: int, stop: int) -> int | None:
+    """Return where a message ends by its Content-Length, if a message or nothing follows there."""
+    window = _window(file, start, _LOOKED_AT)
+    head = _END_OF_HEAD.search(window)
+    length = _LENGTH.search(window, 0, head.end()) if head else None
+    if head is None or length is None:
+        return None
+    end = start + head.end() + int(length[1])
+    after = _window(file, end, 16).lstrip(b"\r\n") if end < stop else b""
+    return end if after.startswith(_SEPARATOR[1:]) or (not after and end <= stop) else None
+
+
+def _lines_from(file: BinaryIO, stop: int) -> Iterator[int]:
+    """Yield the offsets of the lines that begin with "From "."""
+    kept = b"\n"  # before the first line
+    read = 0
+    while chunk := _window(file, read, min(_CHUNK, stop - read)):
+        window = kept + chunk
+        base = read - len(kept)
+        found = window.find(_SEPARATOR)
+        while found >= 0:
+            yield base + found + 1
+            found = window.find(_SEPARATOR, found + 1)
+        read += len(chunk)
+        kept = window[-(len(_SEPARATOR) - 1) :]
+
+
+def _window(file: BinaryIO, offset: int, size: int) -> bytes:
+    return os.pread(file.fileno(), size, offset)
