@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from importlib.resources import files
 
 import psycopg
 import pytest
@@ -40,6 +41,54 @@ async def test_doctor_says_that_the_database_is_read_only(doctor, owner):
 
     assert code == 1
     assert "read-only" in failed["Writing"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "does not exist"),
+        (b"\x1f\x8bxx", "it is compressed"),
+        (b"Hello", "does not begin with a line"),
+    ],
+)
+async def test_doctor_says_that_the_mailbox_cannot_be_read(
+    doctor, alice, monkeypatch, tmp_path, content, why
+):
+    path = tmp_path / "box"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("ROTA_MAIL", str(path))
+    monkeypatch.setenv("ROTA_USER", "alice@example.com")
+
+    code, failed = await doctor()
+
+    assert code == 1
+    assert why in failed["Mail folder"]
+
+
+async def test_a_briefing_on_a_mailbox_that_cannot_be_read_is_a_failure(
+    doctor, alice, monkeypatch, tmp_path
+):
+    box = tmp_path / "box"
+    box.write_bytes(b"From a Mon Nov 30 01:00:00 2026\nFrom: ann@example.org\nSubject: x\n\ny\n")
+    monkeypatch.setenv("ROTA_MAIL", str(box))
+    monkeypatch.setenv("ROTA_USER", "alice@example.com")
+    monkeypatch.setenv("ROTA_SECRET_KEY", "00" * 32)
+    file = files("rota.sample") / "demo-briefing.yaml"
+
+    async def rota(*arguments):
+        return await asyncio.to_thread(CliRunner().invoke, app, arguments)
+
+    assert (await rota("agents", "apply", str(file))).exit_code == 0
+    read = await rota("run", "demo-briefing")
+    assert (read.exit_code, "1 message, the newest first" in read.stdout) == (0, True)
+    assert "Note: It has no Date header" in read.stdout
+
+    box.write_bytes(b"\x1f\x8bxx")
+    failed = await rota("run", "demo-briefing", "--json")
+    assert failed.exit_code != 0
+    assert json.loads(failed.stdout)["status"] == "error"
+    assert "it is compressed" in failed.stdout
 
 
 @pytest.mark.parametrize(("ahead", "said"), [(400, "400 s ahead of"), (-400, "400 s behind")])

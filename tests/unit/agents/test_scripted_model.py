@@ -12,7 +12,7 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from langchain_core.tools import tool
+from langchain_core.tools import ToolException, tool
 
 from rota.agents.models.building import build_chat_model
 from rota.agents.models.failures import classify_model_error
@@ -147,6 +147,21 @@ async def test_an_error_step_is_a_model_error():
     with pytest.raises(ScriptedModelError, match="out of order") as caught:
         await answer({"steps": [{"error": "The model is out of order."}]})
     assert classify_model_error(caught.value).message == "The model is out of order."
+
+
+async def test_an_error_that_comes_out_blank_is_none():
+    @tool
+    def fail() -> str:
+        """Fail."""
+        raise ToolException("no such file")
+
+    fail.handle_tool_error = True
+    error = "{% if failures %}It failed: {{ failures[0].message }}{% endif %}"
+    script = {"steps": [{"calls": [{"tool": "fail"}]}, {"error": error}], "answer": "well"}
+    with pytest.raises(ScriptedModelError, match="It failed: no such file"):
+        await answer(script, tools=[fail])
+    script["steps"][0]["calls"][0] = {"tool": "mail_search", "args": {"query": "x"}}
+    assert (await answer(script))[-1].content == "well"
 
 
 async def test_a_pause_is_kept_sync_and_async():

@@ -30,6 +30,7 @@ def validate_script(value: object) -> Script:
     script = parse_script(value)
     for index, step in enumerate(script.steps):
         check_template(step.say, what=f"say of step {index}")
+        check_template(step.error or "", what=f"error of step {index}")
         for number, call in enumerate(step.calls):
             place = f"step {index} call {number}"
             if call.for_each is not None:

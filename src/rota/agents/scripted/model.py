@@ -110,7 +110,10 @@ class ScriptedChatModel(BaseChatModel):
     ) -> AIMessage | None:
         """Return the step's message, or None if it comes to no call; raises its error."""
         if step.error is not None:
-            raise ScriptedModelError(step.error)
+            error = render(step.error, turn.variables, what=f"error of step {index}").strip()
+            if error:
+                raise ScriptedModelError(error)
+            return None
         asked: list[tuple[str, Any]] = []
         for number, call in enumerate(step.calls):
             asked += _expand(call, turn.variables, f"step {index} call {number}")

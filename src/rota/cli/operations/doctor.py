@@ -7,7 +7,7 @@ import platform
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import typer
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rota.bootstrap.app import Server
     from rota.domain.operations.processes import Process, ServerState
     from rota.store.database import Connection, Database
+
+_MOST_MESSAGES: Final = 10_000
 
 group = CommandGroup()
 Verdict = Literal["ok", "warn", "fail"]
@@ -64,8 +66,28 @@ def _checks(settings: Settings, files: Sequence[Path]) -> Iterator[Check]:
     try:
         with bootstrap.database_server(settings) as server:
             yield from asyncio.run(_collect(settings, server))
+            yield from _mail_checks(settings, server)
     except RotaError as error:
         yield Check("Database", "fail", error.message)
+
+
+def _mail_checks(settings: Settings, server: Server) -> Iterator[Check]:
+    """Read the mailbox as a briefing would, text aside."""
+    from rota.bootstrap.mail import mail_path
+
+    path = mail_path(settings) if server.embedded is not None else settings.mail
+    if path is None:
+        return
+    from rota.agents.tools.mail.folder import MailFolder  # Beautiful Soup, only where there is mail
+
+    try:
+        found = MailFolder.open(path).check(_MOST_MESSAGES)
+    except RotaError as error:
+        said = f"{error.message} Briefings fail. Mend it, or start `rota up --mail PATH` anew."
+        yield Check("Mail folder", "fail", said)
+        return
+    number = f"{found} or more" if found == _MOST_MESSAGES else found
+    yield Check("Mail folder", "ok", f"{path}: {number} message{'' if found == 1 else 's'}")
 
 
 def _keys(settings: Settings) -> Iterator[Check]:
@@ -82,7 +104,6 @@ async def _collect(settings: Settings, server: Server) -> list[Check]:
 
 async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[Check]:
     from rota.bootstrap.app import clock, make_database
-    from rota.bootstrap.mail import mail_path
     from rota.domain.operations.processes import SILENT_AFTER
     from rota.store.operations import processes
 
@@ -118,14 +139,6 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
                 )
             if overdue:
                 yield Check("Overdue", "fail", f"{overdue} fires are overdue by a minute or more.")
-        if server.embedded is not None:
-            path = mail_path(settings)
-            there = path.exists()
-            yield Check(
-                "Mail folder",
-                "ok" if there else "fail",
-                str(path) if there else f"{path} is gone; start `rota up --mail PATH` anew.",
-            )
     except RotaError as error:
         yield Check("Database", "fail", error.message)
 

@@ -7,7 +7,8 @@
      "answer": "{{ by_tool.mail_get_message | length }} messages since last week."}
 
 Every step is one message of the model, its text in `say`; its calls are made side by side. Texts in
-`args` are Jinja templates (a text that is one `{{ expression }}` keeps the value's type),
+`args` are Jinja templates (a text that is one `{{ expression }}` keeps the value's type), and so is
+`error`: a step whose error comes out blank raises none, and is passed over;
 `for_each` is a Jinja expression for a list and makes one call per `item` of it, up to `limit`; a
 step that comes to no call is passed over. Templates see `prompt`, `now`, `results` (of all calls so
 far, JSON parsed), `by_tool` (the same by the tool's name), and `failures` (of `tool` and
@@ -47,7 +48,7 @@ class Step(_Part):
 
     calls: tuple[Call, ...] = Field(default=(), max_length=MOST_CALLS, strict=False)
     say: Template = ""
-    error: str | None = Field(default=None, min_length=1, max_length=10_000)
+    error: Template | None = Field(default=None, min_length=1)
     sleep_ms: int = Field(default=0, ge=0, le=600_000)
 
     @model_validator(mode="after")
