@@ -7,12 +7,20 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from rota.domain.runs.limits import WARN_AT, DayLimits, LimitKind, LimitReachedError, Limits, Spent
+from rota.domain.runs.limits import (
+    WARN_AT,
+    YOURS,
+    DayLimits,
+    LimitKind,
+    LimitReachedError,
+    Limits,
+    Spent,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class DayBudget:
-    """What a day's limits allow, and what was used of them; `whose`: "your", "this schedule's"."""
+    """What a day's limits allow, and what was used of them; `whose`: `YOURS` or `SCHEDULES`."""
 
     whose: str
     limits: DayLimits
@@ -52,6 +60,13 @@ class Budget:
         """Count a model call that an earlier attempt made: it costs nothing more."""
         self.steps += 1
 
+    def step_made(self) -> None:
+        """Count a model call that is over; raises LimitReachedError once a limit is used up."""
+        self.steps += 1
+        for kind, whose, used, limit in self._counted():
+            if used > limit or (used == limit and kind != "steps"):
+                raise LimitReachedError(kind, _stopped(kind, whose, limit))
+
     def add(self, spent: Spent, *, counted_today: bool = False) -> None:
         """Count what a model call used; `counted_today`: the day's figures have it already."""
         self.spent = self.spent + spent
@@ -63,6 +78,18 @@ class Budget:
         """Take over what the database has counted, by `whose`: other runs' use is in it."""
         self.days = tuple(replace(day, spent=spent.get(day.whose, day.spent)) for day in self.days)
         self._warn()
+
+    def of_use(self) -> str | None:
+        """Name the limits on tokens and money, of the run and its schedule; None: there are none.
+
+        Those of a person are over all that they run, whatever it is.
+        """
+        named = [
+            _named(kind, whose, limit)
+            for kind, whose, _, limit in self._counted()
+            if kind != "steps" and whose != YOURS
+        ]
+        return " and ".join(named) or None
 
     def advice(self) -> str | None:
         """Return what the model is told once a limit is near, None before."""

@@ -113,12 +113,8 @@ class Journal:
             step = replace(step, attempts=earlier.attempts)
 
         async def failed(attempt: Mapping[str, Any]) -> None:
-            """Show a failed attempt while the next one is waited for."""
             nonlocal step
-            self.progress.failed_calls += 1
-            self.alive(attempt.get("waited"))
-            step = replace(step, attempts=(*step.attempts, attempt))
-            await self._steps.record(step)
+            step = await self.note_attempt(step, attempt)
 
         try:
             name, response = await ask(self._advised(request), failed)
@@ -242,21 +238,52 @@ class Journal:
 
     async def fail(self, step: Step, error: BaseException) -> None:
         """Write a step down as failed now."""
-        self.progress.failed_calls += step.kind == "model"
+        self.progress.failed_calls += step.kind == "model" and not step.attempts
         await self._end(step, "failed", error=redact_error(error))
 
-    def begin_model_call(self, name: str) -> Step:
-        """Count a model call that a graph of its own makes.
+    def check_priced(self, names: Sequence[str]) -> None:
+        """Raise InvalidInputError where a limit in dollars holds and a model's price is unknown."""
+        if not self.budget.counts_money:
+            return
+        if unknown := [name for name in names if self._cost(name, {}) is None]:
+            raise InvalidInputError(unknown_price(unknown), field="limits.cost_usd")
 
-        Raises LimitReachedError, and InvalidInputError where a limit in dollars holds and the
-        model's price is not known.
+    def begin_model_call(self, name: str) -> Step:
+        """Count a model call that a graph or a function of the operator's makes.
+
+        Raises LimitReachedError, and InvalidInputError as `check_priced`.
         """
         self.check_parked()
-        if self.budget.counts_money and self._cost(name, {}) is None:
-            raise InvalidInputError(unknown_price([name]), field="limits.cost_usd")
+        self.check_priced([name])
         self.budget.step()
-        self._model_step += 1
-        return Step(self._model_step, MODEL_CALL, "model", name, "started", self._clock())
+        return self._next_model_step(name)
+
+    async def note_attempt(self, step: Step, attempt: Mapping[str, Any]) -> Step:
+        """Show a failed attempt while the next one is waited for; returns the step with it."""
+        self.progress.failed_calls += 1
+        self.alive(attempt.get("waited"))
+        step = replace(step, attempts=(*step.attempts, attempt))
+        await self._steps.record(step)
+        return step
+
+    async def count_spent(
+        self, name: str, usage: Mapping[str, int], cost: Decimal | None = None
+    ) -> None:
+        """Count and write down a model call that an operator's code made by itself.
+
+        Without a cost it is the model's price that counts, which then has to be known: raises as
+        `check_priced`. Raises LimitReachedError once a limit is used up.
+        """
+        self.check_parked()
+        if cost is None:
+            self.check_priced([name])
+            cost = self._cost(name, usage)
+        step = self._next_model_step(name)
+        self.progress.model_calls += 1
+        self._spend(usage, cost)
+        await self._end_paid(step, usage=usage, cost_usd=cost)
+        self.alive()
+        self.budget.step_made()
 
     async def end_model_call(
         self, step: Step, answers: Sequence[M], asked: Sequence[BaseMessage]
@@ -267,13 +294,17 @@ class Journal:
         cost = self._cost(step.name, usage)
         stored, kept = storable_messages(answers)
         self._count(kept, usage, cost)
-        # Other runs of the day must know at once what is left for them.
-        durable = bool(self.budget.days)
-        await self._end(
-            step, "finished", durable=durable, response=stored, usage=usage, cost_usd=cost
-        )
-        self.budget.set_days(self._steps.spent_today)
+        await self._end_paid(step, response=stored, usage=usage, cost_usd=cost)
         return kept
+
+    def _next_model_step(self, name: str) -> Step:
+        self._model_step += 1
+        return Step(self._model_step, MODEL_CALL, "model", name, "started", self._clock())
+
+    async def _end_paid(self, step: Step, **fields: Any) -> None:
+        """Write a model call down; other runs of the day know at once what is left for them."""
+        await self._end(step, "finished", durable=bool(self.budget.days), **fields)
+        self.budget.set_days(self._steps.spent_today)
 
     async def _end(
         self, step: Step, status: StepStatus, *, durable: bool = False, **fields: Any
@@ -421,6 +452,11 @@ class Journal:
             if isinstance(message, AIMessage):
                 self.progress.add(message)
                 self._steps.said(normalize_content(message.content))
+        self._spend(usage, cost, counted_today=counted_today)
+
+    def _spend(
+        self, usage: Mapping[str, Any], cost: Decimal | None, *, counted_today: bool = False
+    ) -> None:
         self.progress.spend(usage, cost)
         tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
         self.budget.add(Spent(tokens, cost or Decimal(0)), counted_today=counted_today)

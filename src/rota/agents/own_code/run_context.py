@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import PrivateAttr
 
 from rota.agents.journal.journal import Journal
+from rota.agents.models.building import BuiltModels, ModelSettings, retry_policy
 from rota.agents.own_code.graph_trace import TRACED, trace_callbacks
+from rota.agents.own_code.run_model import RunModel
 from rota.agents.own_code.threads import CallsFromThreads
 from rota.domain.agents.configuration import ToolDeclaration
-from rota.domain.errors import NotFoundError, RotaError
+from rota.domain.errors import InvalidInputError, NotFoundError, RotaError
 from rota.domain.ids import RunId, UserId
 from rota.domain.runs.steps import Step, StepKey
 from rota.security.gate.calls import ApprovalContext
+
+BuildModels = Callable[[str, Sequence[str] | None, Mapping[str, Any]], BuiltModels]
+"""Builds a model with its fallbacks (None: the agent's) and settings, with rota's keys."""
 
 ReadDeclarations = Callable[[], Awaitable[Mapping[str, ToolDeclaration]]]
 """Reads what is declared of all tools, with what the run's owner prefers."""
@@ -43,6 +50,7 @@ class RunContext:
     tools: Mapping[str, BaseTool]
     _journal: Journal = field(repr=False)
     _approval: ApprovalContext = field(repr=False)
+    _build_models: BuildModels = field(repr=False)
     _read_declarations: ReadDeclarations = field(repr=False)
     _threads: CallsFromThreads = field(repr=False)
 
@@ -56,6 +64,7 @@ class RunContext:
         settings: Mapping[str, Any],
         tools: Sequence[BaseTool],
         missing: Callable[[str], RotaError],
+        build_models: BuildModels,
         read_declarations: ReadDeclarations,
     ) -> RunContext:
         """Return the context of a run, with its gated tools in the trace.
@@ -74,6 +83,7 @@ class RunContext:
             tools=RunTools(traced, missing),
             _journal=journal,
             _approval=approval,
+            _build_models=build_models,
             _read_declarations=read_declarations,
             _threads=threads,
         )
@@ -89,6 +99,56 @@ class RunContext:
         if not isinstance(tool, TracedTool):  # the operator's code put it there
             raise NotFoundError("tool", tool_name, hint="Link it to the agent.")
         return await self._journal.own_call(tool.gated, arguments)
+
+    def model(
+        self, name: str | None = None, /, *, fallbacks: Sequence[str] | None = None, **settings: Any
+    ) -> BaseChatModel:
+        """Return a chat model, `provider:model`, with the operator's keys, retries and fallbacks.
+
+        Its calls are in the trace and count towards the limits. Without a name it is the `model` of
+        the agent's `model_settings`, with those of them that are settings of a model; without
+        `fallbacks` it has the agent's `fallback_models`. Raises InvalidInputError,
+        SetupRequiredError.
+        """
+        chosen = name
+        if name is None:
+            chosen = self.settings.get("model")
+            of_model = {n: v for n, v in self.settings.items() if n in ModelSettings.model_fields}
+            settings = {**of_model, **settings}
+        if not isinstance(chosen, str):
+            raise InvalidInputError(
+                "context.model() was given no model: name one, context.model('openai:gpt-5-mini'), "
+                "or set `model` in the agent's model_settings.",
+                field="model_settings.model",
+            )
+        built = self._build_models(chosen, fallbacks, settings)
+        self._journal.check_priced([of for of, _ in built.models])
+        return RunModel(built.models, retry_policy(settings), self._journal, self._threads)
+
+    async def spend(
+        self,
+        model: str = "",
+        /,
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cost_usd: Decimal | float | str | None = None,
+    ) -> None:
+        """Count one model call that the code made by itself; `model` is `provider:model`.
+
+        The cost is in US dollars; where it is not given, the model's price tells. Raises
+        LimitReachedError once a limit is used up, and InvalidInputError where a limit in dollars
+        holds and the cost is not known.
+        """
+        if min(input_tokens, output_tokens) < 0:
+            raise InvalidInputError("A number of tokens is 0 or more.", field="tokens")
+        cost = None if cost_usd is None else _dollars(cost_usd)
+        usage = {
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "total_tokens": input_tokens + output_tokens,
+        }
+        await self._journal.count_spent(model or "model", usage, cost)
 
     def report(self, text: str = "") -> None:
         """Give a sign of life; a text is kept, and is what is left if the run is stopped."""
@@ -119,6 +179,16 @@ class RunContext:
     def step(self, name: str, key: StepKey) -> Step:
         """Return a step of the callable's own, begun now."""
         return self._journal.own_step(key, name)
+
+
+def _dollars(written: Decimal | float | str) -> Decimal:
+    try:
+        cost = Decimal(str(written))
+    except InvalidOperation:
+        cost = Decimal(-1)
+    if not cost.is_finite() or cost < 0:
+        raise InvalidInputError(f"A cost is a number of dollars; not {written!r}.", field="cost")
+    return cost
 
 
 class RunTools(dict[str, BaseTool]):

@@ -28,6 +28,10 @@ WARN_AT: Final = 0.8
 DEFAULT_WALL_SECONDS: Final = 3_600
 DEFAULT_IDLE_SECONDS: Final = 900
 
+YOURS: Final = "your"
+SCHEDULES: Final = "this schedule's"
+"""Whose day it is that something is counted on."""
+
 LimitKind = Literal["wall", "idle", "steps", "tokens", "cost", "day_tokens", "day_cost"]
 
 

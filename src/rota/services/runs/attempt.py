@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -28,7 +28,7 @@ from rota.agents.graph.executor import (
 from rota.agents.journal.budget import Budget, DayBudget
 from rota.agents.journal.journal import Journal
 from rota.agents.journal.steps import Progress
-from rota.agents.models.building import with_model
+from rota.agents.models.building import BuiltModels, with_model
 from rota.agents.models.prices import PriceTable, unknown_price
 from rota.agents.models.providers import CALLABLE
 from rota.agents.own_code.callables import AS_PRECHECK, check_by_tool, run_registered
@@ -48,7 +48,7 @@ from rota.domain.errors import (
 from rota.domain.ids import UserId
 from rota.domain.runs.contracts import OutputContract, parse_contract
 from rota.domain.runs.heartbeats import is_nothing, with_checklist
-from rota.domain.runs.limits import DayLimits, LimitReachedError, Limits
+from rota.domain.runs.limits import SCHEDULES, YOURS, DayLimits, LimitReachedError, Limits
 from rota.domain.runs.options import Precheck, RunOptions
 from rota.domain.runs.run import FencedError, ResultStatus
 from rota.domain.schedules.rules.cron import parse_zone
@@ -66,7 +66,7 @@ from rota.services.runs.call_ledger import CallLedger
 from rota.services.runs.deadline import Deadline
 from rota.services.runs.endings import Ending
 from rota.services.runs.intake import TakenRun
-from rota.services.runs.journal_writer import SCHEDULES, YOURS, WriteBuffer
+from rota.services.runs.journal_writer import WriteBuffer
 from rota.services.runs.policy import policy_of
 from rota.services.runs.step_log import StepLog
 from rota.store.agents import rows as agent_rows
@@ -333,6 +333,7 @@ class Attempt:
                 now=setup.now,
                 settings=configuration.model_settings,
                 tools=tools,
+                build_models=lambda *wanted: self._build_models(setup, *wanted),
                 missing=lambda name: self._missing_tool(setup, name),
                 read_declarations=self._all_declarations,
             )
@@ -365,7 +366,10 @@ class Attempt:
                 earlier=earlier,
             )
 
-        return await self._deliver(ask, prompt, setup, journal)
+        ending = await self._deliver(ask, prompt, setup, journal)
+        if executor is None:
+            self._warn_of_uncounted(configuration, journal)
+        return ending
 
     def _build(self, setup: _Setup) -> tuple[AgentExecutor | None, BuiltTools]:
         """Build the agent and its tools; one that is the operator's own code has tools alone."""
@@ -453,6 +457,34 @@ class Attempt:
                 field="precheck",
             )
         return await check_by_tool(journal, tool, check.arguments)
+
+    def _build_models(
+        self,
+        setup: _Setup,
+        name: str,
+        fallbacks: Sequence[str] | None,
+        settings: Mapping[str, Any],
+    ) -> BuiltModels:
+        """Build a model for the operator's code, which falls back on the agent's models."""
+        falls_back_on = setup.configuration.fallback_models if fallbacks is None else fallbacks
+        wanted = replace(
+            setup.configuration,
+            model=name,
+            fallback_models=tuple(falls_back_on),
+            model_settings=settings,
+        )
+        built = self._bench.models(wanted, setup.now)
+        self._warnings += [said for said in built.warnings if said not in self._warnings]
+        return built
+
+    def _warn_of_uncounted(self, configuration: AgentConfiguration, journal: Journal) -> None:
+        """Say that a limit was none: the operator's code told nothing of what it used."""
+        limits = journal.budget.of_use()
+        if limits is not None and not journal.progress.model_calls:
+            self._warnings.append(
+                f"Nobody can say whether {limits} was kept: {configuration.model} told nothing of "
+                "what it used. It does so with context.model() or context.spend()."
+            )
 
     def _missing_tool(self, setup: _Setup, name: str) -> RotaError:
         """Return why the operator's code does not have a tool."""

@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 import structlog
 
-from rota.domain.runs.limits import Spent
+from rota.domain.runs.limits import SCHEDULES, YOURS, Spent
 from rota.domain.runs.run import Claim, FencedError, Run
 from rota.domain.runs.steps import Step, StepKey
 from rota.services.runs.batches import BATCH_SIZE, Batcher, Locked
@@ -26,10 +26,6 @@ from rota.store.runs.rows import list_held
 
 FLUSH_AFTER: Final = 0.1
 """Seconds that a finished step may wait for others to be written with."""
-
-YOURS: Final = "your"
-SCHEDULES: Final = "this schedule's"
-"""Whose day it is that something is counted on."""
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,138 @@
+"""The chat model that an operator's code has from its context: rota's, for LangChain.
+
+Keys, retries and fallbacks are those of agents made of a model and a prompt; each call is in the
+trace and within the run's limits, in whatever way it is made.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.tools import BaseTool
+from pydantic import PrivateAttr
+
+from rota.agents.journal.journal import Journal
+from rota.agents.models.failures import ModelAttempt
+from rota.agents.models.retries import call_models
+from rota.agents.own_code.graph_trace import TRACED
+from rota.agents.own_code.threads import CallsFromThreads
+from rota.domain.agents.retries import RetryPolicy
+
+Models = Sequence[tuple[str, BaseChatModel]]
+
+
+class RunModel(BaseChatModel):
+    """A model and those it falls back on, for one run. May be called from other threads."""
+
+    model_name: str
+    _models: Models = PrivateAttr()
+    _retries: RetryPolicy = PrivateAttr()
+    _journal: Journal = PrivateAttr()
+    _threads: CallsFromThreads = PrivateAttr()
+
+    def __init__(
+        self, models: Models, retries: RetryPolicy, journal: Journal, threads: CallsFromThreads
+    ) -> None:
+        """Make it of models by their `provider:model`, the preferred first."""
+        super().__init__(model_name=models[0][0], metadata={TRACED: True})  # type: ignore[call-arg]  # pydantic's own
+        self._models = models
+        self._retries = retries
+        self._journal = journal
+        self._threads = threads
+
+    @property
+    def _llm_type(self) -> str:
+        return "rota"
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Keep the tools as they are: each provider is told of them in its own form."""
+        chosen = {} if tool_choice is None else {"tool_choice": tool_choice}
+        return self.bind(tools=list(tools), **chosen, **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  # LangChain's signature
+        **kwargs: Any,
+    ) -> ChatResult:
+        return self._threads.call(self.model_name, self._answer(messages, stop, kwargs))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  # as above
+        **kwargs: Any,
+    ) -> ChatResult:
+        return await self._answer(messages, stop, kwargs)
+
+    async def _answer(
+        self, messages: list[BaseMessage], stop: list[str] | None, bound: Mapping[str, Any]
+    ) -> ChatResult:
+        journal = self._journal
+        step = journal.begin_model_call(self.model_name)
+        journal.alive()
+        asked = _advised(messages, journal.budget.advice())
+
+        async def call(name: str, model: BaseChatModel) -> tuple[str, AIMessage]:
+            with _apart_from_the_caller():
+                return name, await _bound(model, bound).ainvoke(asked, stop=stop)
+
+        async def failed(attempt: ModelAttempt) -> None:
+            nonlocal step
+            step = await journal.note_attempt(step, asdict(attempt))
+
+        try:
+            name, answer = await call_models(
+                self._models, call, policy=self._retries, failed=failed, random=random.random
+            )
+        except Exception as error:
+            await journal.fail(step, error)
+            raise
+        (kept,) = await journal.end_model_call(replace(step, name=name), [answer], asked)
+        return ChatResult(generations=[ChatGeneration(message=kept)])
+
+
+@contextmanager
+def _apart_from_the_caller() -> Iterator[None]:
+    """Call without the callbacks of the caller's graph: it has heard of this call already."""
+    token = var_child_runnable_config.set(None)
+    try:
+        yield
+    finally:
+        var_child_runnable_config.reset(token)
+
+
+def _bound(
+    model: BaseChatModel, bound: Mapping[str, Any]
+) -> Runnable[LanguageModelInput, AIMessage]:
+    given = dict(bound)
+    tools = given.pop("tools", None)
+    return model.bind_tools(tools, **given) if tools else model.bind(**given)
+
+
+def _advised(messages: list[BaseMessage], advice: str | None) -> list[BaseMessage]:
+    """Tell the model when a limit is near, so that it ends with what it has."""
+    if advice is None:
+        return messages
+    first = messages[0] if messages else None
+    if isinstance(first, SystemMessage):
+        return [SystemMessage(f"{first.text}\n\n{advice}"), *messages[1:]]
+    return [SystemMessage(advice), *messages]
