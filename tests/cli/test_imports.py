@@ -28,6 +28,7 @@ READING = [
         "results list",
         "retention show",
         "settings show",
+        "status",
         "runs list",
         "schedules list",
     ),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rota.services.audit.service import AuditService
     from rota.services.notifications.service import NotificationService
     from rota.services.operations.retention import RetentionService
+    from rota.services.operations.status import StatusService
     from rota.services.runs.limits import LimitService
     from rota.services.runs.results import ResultService
     from rota.services.runs.service import RunService
@@ -108,6 +109,7 @@ class App:
         "notifications.service:NotificationService"
     )
     retention: Service[RetentionService] = Service("operations.retention:RetentionService")
+    status: Service[StatusService] = Service("operations.status:StatusService")
     limits: Service[LimitService] = Service("runs.limits:LimitService")
     results: Service[ResultService] = Service("runs.results:ResultService")
     runs: Service[RunService] = Service("runs.service:RunService")

@@ -20,6 +20,11 @@ from rota.domain.errors import RotaError
 
 _COMMANDS: Final = (
     ("up", "operations.up", "Start everything, show a first briefing, and run until Ctrl-C."),
+    (
+        "status",
+        "operations.status",
+        "Show how things stand: today, failures, what waits, what comes next, and who works.",
+    ),
     ("run", "runs.run", "Run an agent now and show its result."),
     (
         "usage",

@@ -1,0 +1,98 @@
+"""How things stand for a person: today, what waits, what comes next, and who works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, time, timedelta
+from typing import Final
+
+from rota.domain.ids import UserId
+from rota.domain.operations.status import ComingFire, PausedSchedule, Status
+from rota.domain.schedules.forecast import UpcomingFire
+from rota.domain.schedules.schedule import Schedule
+from rota.domain.text.zones import zone_shown
+from rota.services.schedules.pauses import PauseService
+from rota.services.schedules.service import ScheduleService
+from rota.store import users
+from rota.store.database import Database
+from rota.store.operations import processes
+from rota.store.operations import status as rows
+
+MOST_SHOWN: Final = 5
+"""Failures and fires that are named."""
+
+OVERDUE_AFTER: Final = timedelta(minutes=1)
+
+
+class StatusService:
+    """Acts as the person; whether schedulers and workers are alive is anybody's to know."""
+
+    def __init__(
+        self,
+        database: Database,
+        schedules: ScheduleService,
+        pauses: PauseService,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._schedules = schedules
+        self._pauses = pauses
+        self._clock = clock
+
+    async def get(self, user_id: UserId) -> Status:
+        """Return how things stand now; today begins at midnight of the person's zone."""
+        now = self._clock()
+        async with self._database.acting_as(user_id) as conn:
+            name = await users.fetch_time_zone(conn, user_id)
+            zone = zone_shown(name)
+            day = now.astimezone(zone).date()
+            since = datetime.combine(day, time(), zone)
+            today = await rows.count_today(conn, user_id, since=since, day=day)
+            failures = await rows.failures_since(conn, user_id, since=since, limit=MOST_SHOWN)
+            waiting = await rows.count_waiting(conn, user_id)
+        async with self._database.connection() as conn:
+            alive = tuple(p for p in await processes.list_processes(conn) if p.is_alive)
+        schedules = await self._schedules.all(user_id)
+        active = [schedule for schedule in schedules if schedule.state == "active"]
+        ahead = await self._schedules.upcoming(user_id, active, runs=MOST_SHOWN)
+        return Status(
+            now=now,
+            time_zone=name,
+            since=since,
+            processes=alive,
+            pause=await self._pauses.get(user_id),
+            today=today,
+            failures=failures,
+            waiting=waiting,
+            paused_schedules=tuple(
+                PausedSchedule(schedule.name, schedule.pause_note or "")
+                for schedule in schedules
+                if schedule.state == "paused"
+            ),
+            overdue=tuple(
+                schedule.name
+                for schedule in active
+                if schedule.next_fire_at is not None and schedule.next_fire_at < now - OVERDUE_AFTER
+            ),
+            next_fires=_merged(active, ahead),
+        )
+
+
+def _merged(
+    schedules: Sequence[Schedule], ahead: Sequence[Sequence[UpcomingFire]]
+) -> tuple[ComingFire, ...]:
+    """Return the next fires of all that will run, the earliest first."""
+    coming = [
+        ComingFire(schedule.name, schedule.agent_name, _due(schedule, fire.fire_time))
+        for schedule, fires in zip(schedules, ahead, strict=True)
+        for fire in fires
+        if fire.suppressed is None
+    ]
+    return tuple(sorted(coming, key=lambda fire: (fire.at, fire.schedule))[:MOST_SHOWN])
+
+
+def _due(schedule: Schedule, fire_time: datetime) -> datetime:
+    """Return when a fire is due: with its jitter as far as a scheduler has planned it."""
+    is_planned = schedule.next_fire_at is not None and schedule.next_fire_time == fire_time
+    return schedule.next_fire_at or fire_time if is_planned else fire_time

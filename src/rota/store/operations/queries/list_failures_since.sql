@@ -1,0 +1,8 @@
+SELECT r.run_id, s.name AS schedule, r.agent_name AS agent, r.created_at AS ended_at,
+       left(r.result_content, 1000) AS message
+FROM public.agent_execution_results AS r
+LEFT JOIN public.agent_schedules AS s ON s.id = r.schedule_id
+WHERE r.user_id = %(user_id)s AND r.created_at >= %(since)s AND r.status = 'error'
+  AND NOT r.metadata ? 'cancelled'
+ORDER BY r.created_at DESC
+LIMIT %(limit)s
