@@ -67,14 +67,6 @@ def test_every_command_takes_the_database_it_is_for():
         assert {"--data-dir", "--database-url"} <= options, path
 
 
-def test_every_reading_command_speaks_json():
-    reading = {"list", "show", "preview", "doctor"}
-    for path, command in commands():
-        if path.split()[-1] in reading:
-            options = {option for parameter in command.params for option in parameter.opts}
-            assert "--json" in options, path
-
-
 def declared_options(kind=RunOptions, place="", key=""):
     for name, declared in options_of(kind).items():
         here, there = f"{place}{declared.place or name}", f"{key}{name}"

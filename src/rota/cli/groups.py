@@ -2,7 +2,8 @@
 
 A module of a room makes a `CommandGroup` named `group` and registers functions with
 `@group.command`. `rota.cli.main` names the modules, and says what help and completion say of them,
-so that neither imports a room. The options that all take are in `rota.cli.options`.
+so that neither imports a room. The options that all take are in `rota.cli.options`; they may stand
+before the command, too (`rota --json runs list`).
 """
 
 from __future__ import annotations
@@ -12,19 +13,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast, get_args
 
 import typer
 import typer.main
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from rota.cli.options import As, CommonOptions, DatabaseUrl, DataDir, Json
 
 F = TypeVar("F", bound=Callable[..., None])
 
-_DATABASE: Final = {"data_dir": (DataDir, None), "database_url": (DatabaseUrl, None)}
-_PERSON: Final = {"user": (As, None)}
-_JSON: Final = {"json": (Json, False)}
+_COMMON: Final = {
+    "data_dir": (DataDir, None),
+    "database_url": (DatabaseUrl, None),
+    "user": (As, None),
+    "json": (Json, False),
+}
+_OPERATORS: Final = {name: option for name, option in _COMMON.items() if name != "user"}
+_BEFORE: Final = {
+    option.default: option for option in (get_args(type_)[-1] for type_, _ in _COMMON.values())
+}
+"""Those that may stand before the command, as they are written, which typer calls a default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +49,25 @@ class CommandGroup:
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
+        self._aliases: dict[str, str] = {}
 
-    def command(self, name: str, *, person: bool = True, json: bool = False) -> Callable[[F], F]:
+    def command(
+        self, name: str, *, person: bool = True, alias: str | None = None
+    ) -> Callable[[F], F]:
         """Register a function as a command; its first parameter is `common: CommonOptions`.
 
-        It takes `--data-dir` and `--database-url`; `--as` unless it is the operator's (`person`
-        false); `--json` where it can write that.
+        It takes `--data-dir`, `--database-url` and `--json`; and `--as` unless it is the operator's
+        (`person` false). `alias` calls it too, and help does not list that.
         """
-        common = {**_DATABASE, **(_PERSON if person else {}), **(_JSON if json else {})}
+        common = _COMMON if person else _OPERATORS
+        if alias is not None:
+            self._aliases[alias] = name
 
         def register(function: F) -> F:
             def build() -> Any:
                 alone = typer.Typer(add_completion=False, rich_markup_mode=None)
                 take_common = takes("common", common, CommonOptions, are_last=True)
-                alone.command(name)(take_common(function))
+                alone.command(name, cls=_Command)(take_common(function))
                 return typer.main.get_command(alone)
 
             self._entries[name] = _Entry(inspect.getdoc(function) or "", build)
@@ -85,20 +99,72 @@ class CommandGroup:
 
     def typer_class(self) -> type[TyperGroup]:
         """Return the class of typer's group with these commands."""
-        entries = self._entries
+        entries, aliases = self._entries, self._aliases
 
         class Group(TyperGroup):
             def __init__(self, **attributes: Any) -> None:
                 super().__init__(**attributes)
                 # Enough for help, completion and suggestions.
+                self.params = [*self.params, *_shown_before()]
                 for name, entry in entries.items():
                     self.add_command(TyperCommand(name, help=entry.help))
 
+            def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+                before, args = _split_common(args)
+                super().parse_args(ctx, args)
+                ctx.args = [*before, *ctx.args]  # as if they stood behind the command
+                return cast("list[str]", ctx.args)
+
             def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+                args = [aliases.get(args[0], args[0]), *args[1:]]
                 name, command, rest = super().resolve_command(ctx, args)
                 return name, entries[name].build() if name in entries else command, rest
 
         return Group
+
+
+class _Command(TyperCommand):
+    """A command whose help lists its options in groups: by `rich_help_panel`, as typer calls it."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, options that are in no group, then each group."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                is_option = param.param_type_name == "option"
+                panel = getattr(param, "rich_help_panel", None)
+                section = panel or ("Options" if is_option else "Arguments")
+                sections.setdefault(section, []).append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def _shown_before() -> list[Any]:
+    """Return the options that may stand before a command, for the help of its group."""
+    return [
+        TyperOption(
+            param_decls=[name],
+            metavar=option.metavar,
+            is_flag=option.metavar is None,
+            help=option.help,
+            expose_value=False,
+        )
+        for name, option in _BEFORE.items()
+    ]
+
+
+def _split_common(args: list[str]) -> tuple[list[str], list[str]]:
+    """Return the options of every command that arguments begin with, and what follows them."""
+    end = 0
+    while end < len(args) and (option := _BEFORE.get(args[end].partition("=")[0])) is not None:
+        is_value_apart = option.metavar is not None and "=" not in args[end]
+        if end + is_value_apart >= len(args):
+            break  # its value is missing: whoever parses this says so
+        end += 1 + is_value_apart
+    return args[:end], args[end:]
 
 
 def takes(

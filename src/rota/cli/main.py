@@ -9,9 +9,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 import rota
 from rota.cli.exit_codes import CUT_OFF, INTERRUPTED, UNEXPECTED
@@ -154,23 +155,30 @@ def run() -> None:
 
 def _run() -> None:
     try:
-        app()
+        code = app(prog_name="rota", standalone_mode=False)
     except RotaError as error:
         if error.exit_code == UNEXPECTED and _is_debugged():
             raise
-        _fail(error.message, error.exit_code)
-    except KeyboardInterrupt:
-        _fail("Interrupted.", INTERRUPTED)
+        _fail(error, error.message, error.exit_code)
+    except TyperException as error:
+        _fail_for_usage(error)
+    except typer.Abort as error:
+        _fail(error, "Aborted.", 1)
     except BrokenPipeError:
         raise
     except Exception as error:  # the last resort: a person gets a sentence
         if _is_debugged():
             raise
         _fail(
+            error,
             f"Something unexpected happened ({type(error).__name__}: {error}). This is a fault of "
             "rota's; ROTA_LOG_LEVEL=debug shows where.",
             UNEXPECTED,
         )
+    if code == INTERRUPTED:  # typer makes that of Ctrl-C
+        _fail(KeyboardInterrupt(), "Interrupted.", INTERRUPTED)
+    if code:
+        sys.exit(code)
 
 
 def _is_debugged() -> bool:
@@ -178,9 +186,32 @@ def _is_debugged() -> bool:
     return os.environ.get("ROTA_LOG_LEVEL", "").lower() == "debug"
 
 
-def _fail(message: str, code: int) -> None:
-    from rota.cli.output import warn
+def _fail_for_usage(error: TyperException) -> NoReturn:
+    """Say what is wrong with a command line; where it lacks a command, help does."""
+    from rota.cli.usage_errors import in_words, is_help
+
+    if is_help(error) and not _wants_json(sys.argv[1:]):
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(error.exit_code)
+    _fail(error, in_words(error), error.exit_code)
+
+
+def _fail(error: BaseException, message: str, code: int) -> NoReturn:
+    """Say what went wrong on standard error, with `--json` as JSON, and exit."""
     from rota.security.secrets.redaction import redact_text
 
-    warn(redact_text(message))
+    if _wants_json(sys.argv[1:]):
+        from rota.cli.as_json import error_line
+
+        print(error_line(error, message, code), file=sys.stderr, flush=True)
+    else:
+        from rota.cli.output import warn
+
+        warn(redact_text(message))
     sys.exit(code)
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Whether `--json` was given; also where the arguments cannot be read."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return "--json" in arguments[:end]

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -108,6 +108,8 @@ class CommonOptions:
             "ROTA_DATABASE_PREPARED_STATEMENTS=off."
             for parameter in settings.ignored_parameters
         )
+        if self.json:
+            settings = replace(settings, log_format="json")
         return settings, (*configuration.warnings, *ignored)
 
     def as_person(self, work: Callable[[App, UserId], Awaitable[T]]) -> T:

@@ -12,11 +12,9 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime, timedelta
-from enum import Enum
+from datetime import datetime
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -25,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rota.cli.as_json import jsonable
 from rota.domain.text.unseen import spell_out
 from rota.domain.text.zones import OTHER_ZONE, zone_shown
 
@@ -163,7 +162,20 @@ def print_json(value: object) -> None:
 
     A program gets the characters as they are; a terminal could obey them.
     """
-    print(json.dumps(_jsonable(value), ensure_ascii=sys.stdout.isatty(), indent=2))
+    print(json.dumps(jsonable(value), ensure_ascii=sys.stdout.isatty(), indent=2))
+
+
+def print_json_line(value: object) -> None:
+    """Print a value as one line of JSON, at once: for what comes bit by bit."""
+    print(json.dumps(jsonable(value), ensure_ascii=sys.stdout.isatty()), flush=True)
+
+
+def print_done(sentence: str, value: object, *, as_json: bool) -> None:
+    """Say what a command did; as JSON: what it did it to, as that is now (or was, if removed)."""
+    if as_json:
+        print_json(value)
+    else:
+        say_line(sentence)
 
 
 def terminal_width() -> int | None:
@@ -240,30 +252,6 @@ def _say_wrapped(text: str, first: str, next_: str, more: str, style: str | None
             lead = more
         lead = next_
     console().print(Text("\n".join(lines)), style=style, soft_wrap=True)
-
-
-def _jsonable(value: object) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return _jsonable(asdict(value))
-    return _scalar(value)
-
-
-def _scalar(value: object) -> str | int | float | None:
-    match value:
-        case Enum():
-            return str(value.value)
-        case None | str() | int() | float():
-            return value
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case timedelta():
-            return value.total_seconds()
-        case _:
-            return str(value)
 
 
 _SELECTS_EMOJI = "\ufe0f"

@@ -26,7 +26,8 @@ from tests.services.harness import clock
 
 HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "own-tools.md"
 UNKNOWN = {
-    "name": "mine",
+    "tool": "mine",
+    "is_declared": True,
     "description": "",
     "version": 1,
     "read_only": False,
@@ -62,7 +63,7 @@ def rota(database_url, monkeypatch):
 async def test_a_tool_that_nothing_is_said_of_is_taken_at_its_worst(rota):
     declared = await rota("tools", "declare", "mine", "--json")
 
-    assert declared == {"tool": UNKNOWN, "change": "created"}
+    assert declared == UNKNOWN | {"change": "created"}
     said = await rota("tools", "declare", "mine")
     assert said == "mine: unchanged, version 1. It changes things; a call waits for approval.\n"
 
@@ -75,17 +76,18 @@ async def test_declaring_anew_changes_what_is_said_and_counts_the_version(rota):
     changed = await rota("tools", "declare", "mine", "--changes", "--risk", "medium", "--json")
     back = await rota("tools", "declare", "mine", "--not-idempotent", "--description", "", "--json")
 
-    assert (again["change"], again["tool"]["version"]) == ("unchanged", 1)
-    assert changed == {
-        "change": "updated",
-        "tool": UNKNOWN
+    assert (again["change"], again["version"]) == ("unchanged", 1)
+    assert changed == (
+        UNKNOWN
         | {"version": 2, "idempotent": True, "risk": "medium", "default_tier": "auto"}
-        | {"timeout_seconds": 2.5, "description": "Looks."},
-    }
-    assert back["tool"]["version"] == 3
-    assert (back["tool"]["idempotent"], back["tool"]["description"]) == (False, "")
-    listed = (await rota("tools", "list", "--json"))["declared"]
-    assert [tool for tool in listed if tool["name"] == "mine"] == [back["tool"]]
+        | {"timeout_seconds": 2.5, "description": "Looks.", "change": "updated"}
+    )
+    assert back["version"] == 3
+    assert (back["idempotent"], back["description"]) == (False, "")
+    listed = await rota("tools", "list", "--json")
+    assert [tool for tool in listed if tool["tool"] == "mine"] == [
+        {n: v for n, v in back.items() if n != "change"}
+    ]
 
 
 async def test_what_comes_from_outside_and_goes_there_is_declared(rota):
@@ -94,8 +96,12 @@ async def test_what_comes_from_outside_and_goes_there_is_declared(rota):
     )
     again = await rota("tools", "declare", "mine", "--reaches-outside", "--json")
 
-    assert declared["tool"] == UNKNOWN | {"brings_outside_text": False, "reaches_outside": False}
-    assert again["tool"] == UNKNOWN | {"brings_outside_text": False, "version": 2}
+    assert declared == UNKNOWN | {
+        "change": "created",
+        "brings_outside_text": False,
+        "reaches_outside": False,
+    }
+    assert again == UNKNOWN | {"change": "updated", "brings_outside_text": False, "version": 2}
 
 
 async def test_list_shows_built_in_tools_and_what_is_not_declared_yet(rota, monkeypatch):
@@ -109,7 +115,8 @@ async def test_list_shows_built_in_tools_and_what_is_not_declared_yet(rota, monk
         r"^mine +yes +no +yes +yes +high +waits .* unless its owner allows", said, re.MULTILINE
     )
     assert "mail_search2 is registered in ROTA_TOOLS, but no agent can link it yet" in said
-    assert (await rota("tools", "list", "--json"))["undeclared"] == ["mail_search2"]
+    listed = await rota("tools", "list", "--json")
+    assert [tool["tool"] for tool in listed if not tool["is_declared"]] == ["mail_search2"]
 
 
 async def test_a_tool_that_was_switched_off_stays_off_and_shows_it(rota, owner):
@@ -119,8 +126,8 @@ async def test_a_tool_that_was_switched_off_stays_off_and_shows_it(rota, owner):
 
     assert "updated, version 2" in said
     assert "the tool is off" in said
-    listed = (await rota("tools", "list", "--json"))["declared"]
-    assert [tool["is_active"] for tool in listed if tool["name"] == "mail_search"] == [False]
+    listed = await rota("tools", "list", "--json")
+    assert [tool["is_active"] for tool in listed if tool["tool"] == "mail_search"] == [False]
 
 
 @pytest.mark.parametrize(

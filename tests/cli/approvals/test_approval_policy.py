@@ -122,7 +122,7 @@ async def test_the_list_says_whose_each_is(rota):
     operators = await rota(*POLICY, "list", "--operator", "--json")
 
     assert [(rule["whose"], rule["effect"], rule["risk"]) for rule in rules] == [
-        ("operator", "deny", None),
+        ("operator", "refuse", None),
         ("you", "require", "high"),
     ]
     assert [rule["id"] for rule in operators] == [rules[0]["id"]]
@@ -229,7 +229,7 @@ async def test_a_file_of_rules_is_added_as_a_whole(rota, tmp_path, workshop):
     assert [(rule["effect"], len(rule["when"])) for rule in made] == [
         ("allow", 1),
         ("require", 2),
-        ("deny", 1),
+        ("refuse", 1),
     ]
     file.write_text("- allow: send\n- deny: 'no tool'\n")
     with pytest.raises(InvalidInputError):
@@ -349,10 +349,10 @@ async def test_a_tool_is_declared_with_hints_and_pinned(rota, monkeypatch):
     again = await rota("tools", "declare", "mail_search", "--pin", "--json")
     loose = await rota("tools", "declare", "mail_search", "--no-pin", "--json")
 
-    assert hinted["tool"]["annotations"] == {"openWorldHint": True}
-    assert re.fullmatch("[0-9a-f]{64}", pinned["tool"]["definition_hash"])
+    assert hinted["annotations"] == {"openWorldHint": True}
+    assert re.fullmatch("[0-9a-f]{64}", pinned["definition_hash"])
     assert again["change"] == "unchanged"
-    assert loose["tool"]["definition_hash"] is None
+    assert loose["definition_hash"] is None
     with pytest.raises(InvalidInputError, match="no hint"):
         await rota("tools", "declare", "mail_search", "--hints", '{"safe": true}')
 

@@ -83,7 +83,7 @@ async def test_explanation_can_be_read_with_a_long_condition(rota, width):
 async def test_whom_an_operators_rule_is_for_is_said_by_name(rota):
     await rota("add", "--operator", "--deny", "send", "--user", "alice@example.com")
 
-    assert "deny send for alice@example.com\n" in (await rota("list", "--operator")).text
+    assert "refuse send for alice@example.com\n" in (await rota("list", "--operator")).text
     mine = await rota("list")
-    assert "deny send for you\n" in mine.text
+    assert "refuse send for you\n" in mine.text
     assert "Whose         the operator's" in mine.lines

@@ -65,10 +65,10 @@ async def test_list_tells_who_decided_what_from_where(desk, rota):
     (decided,) = [line for line in lines if "telegram" in line]
     assert "approved" in decided
     assert " you " in decided
-    tools = [entry["tool_name"] for entry in json.loads(await rota("list", "--json"))]
+    tools = [entry["tool"] for entry in json.loads(await rota("list", "--json"))]
     assert set(tools) == {"send", "look"}
     assert {
-        entry["tool_name"] for entry in json.loads(await rota("list", "--tool", "look", "--json"))
+        entry["tool"] for entry in json.loads(await rota("list", "--tool", "look", "--json"))
     } == {"look"}
     assert json.loads(await rota("list", "--since", "2099-01-01", "--json")) == []
 
@@ -100,7 +100,7 @@ async def test_list_since_a_length_of_time(desk, rota):
     )
     for since, tools in (("1d", {"send"}), ("1d 2h", {"send"}), ("3d", {"send", "look"})):
         found = json.loads(await rota("list", "--since", since, "--json"))
-        assert {entry["tool_name"] for entry in found} == tools
+        assert {entry["tool"] for entry in found} == tools
     with pytest.raises(InvalidInputError, match="not understood"):
         await rota("list", "--since", "soon")
 

@@ -47,7 +47,7 @@ def test_pause_is_said_in_lists_and_ends_when_resumed(rota):
     assert f"{whole} (`rota resume`)" in listed
     assert "2099-01-02 07:00 UTC" in listed
     assert "everything paused until 2099-01-02 00:00 UTC: vacation: the Alps" in listed
-    morning = next(s for s in rota("schedules", "list", "--json") if s["name"] == "morning")
+    morning = next(s for s in rota("schedules", "list", "--json") if s["schedule"] == "morning")
     assert morning["next_fires"] == ["2099-01-02T07:00:00Z"]
     assert "vacation" in rota("schedules", "show", "morning")
     assert "(not: everything paused until 2099" in rota("schedules", "calendar")

@@ -56,7 +56,7 @@ def test_every_kind_of_rule_can_be_added(rota):
     year = datetime.now(UTC).year + 1
     rota("schedules", "add", "watcher", "--at", f"{year}-12-24 18:00", "--name", "once")
 
-    listed = {s["name"]: s for s in rota("schedules", "list", "--json")}
+    listed = {s["schedule"]: s for s in rota("schedules", "list", "--json")}
 
     assert listed["cron"]["cron"] == "30 7 * * mon-fri; 0 9 * * sat"
     assert listed["interval"]["every"] == 5_400

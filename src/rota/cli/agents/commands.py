@@ -31,7 +31,7 @@ _NOT_IN_FILE: Final = "not in the file, and goes on as it was; --prune removes i
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
 
 
-@group.command("list", json=True)
+@group.command("list")
 def list_agents(common: CommonOptions) -> None:
     """List the agents that you can run."""
     found = common.as_person(lambda app, me: app.agents.all(me))
@@ -49,7 +49,7 @@ def list_agents(common: CommonOptions) -> None:
     )
 
 
-@group.command("show", json=True)
+@group.command("show")
 def show_agent(common: CommonOptions, name: Name) -> None:
     """Show an agent: model, prompt, and what may happen with each tool."""
     from rota.domain.approvals.verdict import judge
@@ -88,7 +88,7 @@ def show_agent(common: CommonOptions, name: Name) -> None:
     )
 
 
-@group.command("apply", json=True)
+@group.command("apply")
 def apply_file(
     common: CommonOptions,
     file: Annotated[Path, typer.Argument(help="YAML or JSON; see docs/howto/agent-files.md.")],
@@ -114,7 +114,7 @@ def apply_file(
         output.say(f"{change.kind} {change.name}: {said}")
 
 
-@group.command("validate", json=True)
+@group.command("validate")
 def validate_files(
     common: CommonOptions,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML or JSON.")],
@@ -148,7 +148,7 @@ def validate_files(
         raise typer.Exit(InvalidInputError.exit_code)
 
 
-@group.command("export", json=True)
+@group.command("export")
 def export_agents(
     common: CommonOptions,
     names: Annotated[
@@ -174,7 +174,7 @@ def export_agents(
     print(output.plain(text) if sys.stdout.isatty() else text, end="")
 
 
-@group.command("remove", json=True)
+@group.command("remove")
 def remove_agent(
     common: CommonOptions,
     name: Name,

@@ -30,10 +30,11 @@ def add(
     """Connect an account: its token is asked for, encrypted, and never shown again."""
     token = _token(token_file)
     common.as_person(lambda app, me: app.connections.add(me, service, token, account=account))
-    output.say(f"Connected {service}.")
+    told = {"service": service, "account": account}
+    output.print_done(f"Connected {service}.", told, as_json=common.json)
 
 
-@group.command("list", json=True)
+@group.command("list")
 def list_connections(common: CommonOptions) -> None:
     """List your connections, without their secrets."""
     zone, found = common.as_person_with_zone(lambda app, me: app.connections.all(me))
@@ -54,7 +55,7 @@ def list_connections(common: CommonOptions) -> None:
 def remove(common: CommonOptions, service: Service) -> None:
     """Remove a connection and its secret."""
     common.as_person(lambda app, me: app.connections.remove(me, service))
-    output.say(f"Removed {service}.")
+    output.print_done(f"Removed {service}.", {"service": service}, as_json=common.json)
 
 
 def _token(file: Path | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
+    from rota.domain.agents.people import People
 
 group = CommandGroup()
 
@@ -24,12 +25,12 @@ _Everybody = Annotated[
 ]
 
 
-@group.command("list", person=False, json=True)
+@group.command("list", person=False)
 def list_people(common: CommonOptions) -> None:
     """Show who may run agents: what holds for everybody, and who is named."""
     found = common.as_operator(lambda app: app.people.all())
     if common.json:
-        output.print_json(found)
+        output.print_json(people_json(found))
         return
     words = {True: "yes", False: "no"}
     output.table(
@@ -42,7 +43,7 @@ def list_people(common: CommonOptions) -> None:
     )
 
 
-@group.command("add", person=False, json=True)
+@group.command("add", person=False)
 def add(
     common: CommonOptions,
     people: Annotated[list[str], typer.Argument(metavar="EMAIL...", help="E-mail addresses.")],
@@ -69,9 +70,11 @@ def allow(common: CommonOptions, people: _Persons = None, everybody: _Everybody 
     _set(common, people or [], everybody=everybody, may_run=True)
 
 
-@group.command("deny", person=False)
-def deny(common: CommonOptions, people: _Persons = None, everybody: _Everybody = False) -> None:
+@group.command("refuse", person=False, alias="deny")
+def refuse(common: CommonOptions, people: _Persons = None, everybody: _Everybody = False) -> None:
     """Let people run no agents. Their schedules are paused when they are due next.
+
+    `deny` is the same.
 
     With --everybody, whoever was allowed by name still may.
     """
@@ -82,15 +85,24 @@ def _set(common: CommonOptions, people: list[str], *, everybody: bool, may_run: 
     if bool(people) is everybody:
         raise InvalidInputError("Say who: one or more people, or --everybody.")
 
-    async def work(app: App) -> None:
+    async def work(app: App) -> People:
         if everybody:
             if app.server.embedded is not None and not may_run:
                 raise InvalidInputError(
-                    "The embedded server is one person's own, and open to all; name whom to deny."
+                    "The embedded server is one person's own, and open to all; name whom to refuse."
                 )
             await app.people.set_everybody(may_run=may_run)
         else:
             await app.people.set([await app.named(who) for who in people], may_run=may_run)
+        return await app.people.all()
 
-    common.as_operator(work)
-    output.say("Set. `rota people list` shows who may run agents.")
+    done = "Set. `rota people list` shows who may run agents."
+    output.print_done(done, people_json(common.as_operator(work)), as_json=common.json)
+
+
+def people_json(found: People) -> list[dict[str, Any]]:
+    """Return who may run agents: whoever is not named first, then those who are."""
+    return [
+        {"user_id": None, "email": None, "may_run": found.open_to_all},
+        *({"user_id": p.user_id, "email": p.email, "may_run": p.may_run} for p in found.persons),
+    ]

@@ -23,7 +23,7 @@ Model = Annotated[
 _UNIT: Final = "US dollars per million tokens."
 
 
-@group.command("show", person=False, json=True)
+@group.command("show", person=False)
 def show(
     common: CommonOptions,
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="provider:model")] = None,
@@ -76,16 +76,16 @@ def set_price(
     )
 
     key, used = common.as_operator(lambda app: _set(app, model, price))
-    output.say(f"Set {key}: {_number(price.input)} in, {_number(price.output)} out.")
-    if not used:
-        output.say("No agent uses such a model yet.")
+    unused = "" if used else " No agent uses such a model yet."
+    done = f"Set {key}: {_number(price.input)} in, {_number(price.output)} out.{unused}"
+    output.print_done(done, {"model": key, "price": price, "is_used": used}, as_json=common.json)
 
 
 @group.command("remove", person=False)
 def remove(common: CommonOptions, model: Model) -> None:
     """Remove a price of yours; what rota knows holds again."""
     key = common.as_operator(lambda app: app.prices.remove(model))
-    output.say(f"Removed your price of {key}.")
+    output.print_done(f"Removed your price of {key}.", {"model": key}, as_json=common.json)
 
 
 async def _quotes(app: App, model: str | None) -> dict[str, Quote | None]:

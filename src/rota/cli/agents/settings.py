@@ -21,7 +21,7 @@ _CALLS: Final = {"allowed": "runs", "held": "waits for approval", "refused": "is
 Preferred = Literal["auto", "requires_approval", "none"]
 
 
-@group.command("show", json=True)
+@group.command("show")
 def show(common: CommonOptions) -> None:
     """Show your time zone, your preferences for tools, and whether your schedules are paused."""
 
@@ -48,7 +48,7 @@ def show(common: CommonOptions) -> None:
     )
 
 
-@group.command("zone", json=True)
+@group.command("zone")
 def own_zone(
     common: CommonOptions,
     zone: Annotated[
@@ -72,7 +72,7 @@ def own_zone(
         output.say(found)
 
 
-@group.command("tool", json=True)
+@group.command("tool")
 def prefer(
     common: CommonOptions,
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="Its name.")],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rota.cli import output
+from rota.cli.as_json import fields_of
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.agents.configuration import Risk, Tier
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
 group = CommandGroup()
 
 
-@group.command("list", person=False, json=True)
+@group.command("list", person=False)
 def list_tools(common: CommonOptions) -> None:
     """List the declared tools, and those of ROTA_TOOLS that are not declared yet."""
     found = common.as_operator(lambda app: app.tools.all())
     undeclared = sorted(set(common.settings.tools) - {tool.name for tool in found})
     if common.json:
-        output.print_json({"declared": found, "undeclared": undeclared})
+        output.print_json(_listed(found, undeclared))
         return
     output.table(
         [
@@ -53,7 +55,7 @@ def list_tools(common: CommonOptions) -> None:
         output.say(f"{name} is registered in ROTA_TOOLS, but no agent can link it yet: declare it.")
 
 
-@group.command("declare", person=False, json=True)
+@group.command("declare", person=False)
 def declare(
     common: CommonOptions,
     name: Annotated[str, typer.Argument(metavar="NAME", help="As in ROTA_TOOLS.")],
@@ -143,13 +145,28 @@ def declare(
             f"nothing run any more: `rota approvals policy list` marks {them} as stale."
         )
     if common.json:
-        output.print_json(declared)
+        output.print_json(_declared_json(declared.tool) | {"change": declared.change})
         return
     tool = declared.tool
     output.say(
         f"{tool.name}: {declared.change}, version {tool.version}. It "
         f"{'only reads' if tool.read_only else 'changes things'}; a call {_a_call(tool)}."
     )
+
+
+def _listed(found: Sequence[DeclaredTool], undeclared: Sequence[str]) -> list[dict[str, object]]:
+    """Return tools as JSON, all with the same fields: null where nothing is declared."""
+    from rota.domain.agents.declared_tools import DeclaredTool
+
+    unknown = dict.fromkeys(fields_of(DeclaredTool(name="", version=0, is_active=False)))
+    return [
+        *(_declared_json(tool) for tool in found),
+        *(unknown | {"tool": name, "is_declared": False} for name in undeclared),
+    ]
+
+
+def _declared_json(tool: DeclaredTool) -> dict[str, object]:
+    return fields_of(tool) | {"is_declared": True}
 
 
 def _definition(settings: Settings, name: str, *, pin: bool | None) -> str | None:

@@ -59,7 +59,7 @@ takes_selection = takes(
 )
 
 
-@group.command("list", json=True)
+@group.command("list")
 def list_approvals(
     common: CommonOptions,
     status: Annotated[
@@ -112,7 +112,7 @@ def list_approvals(
     print_them(found, zone, names, empty)
 
 
-@group.command("show", json=True)
+@group.command("show")
 def show(
     common: CommonOptions,
     action: Action,
@@ -137,7 +137,7 @@ def show(
     print_details(shown)
 
 
-@group.command("approve", json=True)
+@group.command("approve")
 @takes_selection
 def approve(
     common: CommonOptions,
@@ -197,20 +197,20 @@ def approve(
         decisions.decide(common, selection, "approve", consent=consent)
 
 
-@group.command("reject", json=True)
+@group.command("refuse", alias="reject")
 @takes_selection
-def reject(
+def refuse(
     common: CommonOptions,
     selection: Selection,
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why; the agent reads it.")
     ] = "",
 ) -> None:
-    """Refuse requests: none of them runs."""
+    """Refuse requests: none of them runs. `reject` is the same."""
     decisions.decide(common, selection, "refuse", reason)
 
 
-@group.command("settle", json=True)
+@group.command("settle")
 def settle(
     common: CommonOptions,
     action: Action,

@@ -22,7 +22,7 @@ Deputy = Annotated[
 ]
 
 
-@group.command("list", person=False, json=True)
+@group.command("list", person=False)
 def list_deputies(common: CommonOptions) -> None:
     """List who stands in for whom."""
     found = common.as_operator(lambda app: app.deputies.list_all())
@@ -51,7 +51,8 @@ def add(common: CommonOptions, person: Person, deputy: Deputy) -> None:
         )
 
     common.as_operator(work)
-    output.say(f"{deputy} may decide what {person} does not decide in time.")
+    done = f"{deputy} may decide what {person} does not decide in time."
+    output.print_done(done, {"user": person, "deputy": deputy}, as_json=common.json)
 
 
 @group.command("remove", person=False)
@@ -62,4 +63,5 @@ def remove(common: CommonOptions, person: Person, deputy: Deputy) -> None:
         await app.deputies.remove(await app.named(person), await app.named(deputy))
 
     common.as_operator(work)
-    output.say(f"{deputy} does not decide for {person} any more.")
+    done = f"{deputy} does not decide for {person} any more."
+    output.print_done(done, {"user": person, "deputy": deputy}, as_json=common.json)

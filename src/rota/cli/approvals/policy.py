@@ -40,9 +40,10 @@ OfSchedule = Annotated[
 OfAgent = Annotated[
     str | None, typer.Option("--agent", metavar="AGENT", help="Only for calls of this agent.")
 ]
+NAMELESS: Final[Mapping[UUID, str]] = MappingProxyType({})
 
 
-@group.command("list", json=True)
+@group.command("list")
 def list_rules(common: CommonOptions, operator: Operator = False) -> None:
     """List the rules that hold for you: the operator's, then your own."""
 
@@ -54,12 +55,12 @@ def list_rules(common: CommonOptions, operator: Operator = False) -> None:
 
     zone, found, names, stale = common.as_person_or_operator(work, operator=operator)
     if common.json:
-        output.print_json([rule_json(rule) | {"stale": rule.id in stale} for rule in found])
+        output.print_json([rule_json(rule, names) | {"stale": rule.id in stale} for rule in found])
         return
     print_rules(found, zone, names, stale)
 
 
-@group.command("add", json=True)
+@group.command("add")
 def add(
     common: CommonOptions,
     allow: Annotated[
@@ -69,8 +70,14 @@ def add(
         str | None,
         typer.Option("--require", metavar="TOOL", help="Calls of this tool wait for approval."),
     ] = None,
-    deny: Annotated[
-        str | None, typer.Option("--deny", metavar="TOOL", help="Calls of this tool are refused.")
+    refuse: Annotated[
+        str | None,
+        typer.Option(
+            "--refuse",
+            "--deny",
+            metavar="TOOL",
+            help="Calls of this tool are refused. --deny is the same.",
+        ),
     ] = None,
     when: Annotated[
         list[str] | None,
@@ -108,13 +115,13 @@ def add(
         typer.Option("--user", metavar="USER", help="With --operator: only for this person."),
     ] = None,
 ) -> None:
-    """Add a rule. Denying comes before requiring, requiring before allowing."""
+    """Add a rule. Refusing comes before requiring, requiring before allowing."""
     from rota.services.approvals.rule_files import RuleEntry, read_rule_file
 
-    tools = {"allow": allow, "require": require, "deny": deny}
+    tools = {"allow": allow, "require": require, "deny": refuse}
     given = {effect: tool for effect, tool in tools.items() if tool is not None}
     if len(given) + (file is not None) != 1:
-        raise InvalidInputError("Give one of --allow, --require, --deny and --file.")
+        raise InvalidInputError("Give one of --allow, --require, --refuse and --file.")
     others = [when, agent, schedule, risk, note, expires, uses]
     if file is not None:
         if any(others) or runs != "any":
@@ -149,7 +156,7 @@ def add(
     for doubt in doubts:
         output.warn(f"Warning: {doubt}")
     if common.json:
-        output.print_json([rule_json(rule) for rule in made])
+        output.print_json([rule_json(rule, names) for rule in made])
         return
     for rule in made:
         output.say_line(f"{output.short(rule.id)}: {rule_in_words(rule, names)}")
@@ -165,10 +172,11 @@ def remove(
     gone = common.as_person_or_operator(
         lambda app, me: app.rules.remove(me, rule), operator=operator
     )
-    output.say(f"Removed: {rule_in_words(gone)}")
+    done = f"Removed: {rule_in_words(gone)}"
+    output.print_done(done, rule_json(gone), as_json=common.json)
 
 
-@group.command("explain", json=True)
+@group.command("explain")
 def explain(
     common: CommonOptions,
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="Its name.")],
@@ -205,14 +213,13 @@ def explain(
     print_explained(tool, explained, names)
 
 
-NAMELESS: Final[Mapping[UUID, str]] = MappingProxyType({})
 NONE_STALE: Final[Stale] = MappingProxyType({})
 _DECISIONS: Final = {
     "allowed": "It runs",
     "held": "It waits for approval",
     "refused": "It is refused",
 }
-_VERBS: Final = {"allow": "allow", "require": "require approval of", "deny": "deny"}
+_VERBS: Final = {"allow": "allow", "require": "require approval of", "deny": "refuse"}
 
 
 def print_rules(
@@ -285,17 +292,18 @@ def print_explained(tool: str, explained: Explanation, names: Mapping[UUID, str]
         output.say_line(line)
 
 
-def rule_json(rule: Rule) -> dict[str, Any]:
+def rule_json(rule: Rule, names: Mapping[UUID, str] = NAMELESS) -> dict[str, Any]:
     """Return a rule as JSON."""
     draft = rule.draft
     return {
         "id": rule.id,
         "whose": "operator" if rule.is_operators else "you",
-        "effect": draft.effect,
+        "effect": "refuse" if draft.effect == "deny" else draft.effect,
         "tool": draft.tool,
         "when": [str(condition) for condition in draft.conditions],
         "conditions": [condition_as_json(condition) for condition in draft.conditions],
         "agent": draft.agent_name,
+        "schedule": names.get(draft.schedule_id) if draft.schedule_id is not None else None,
         "schedule_id": draft.schedule_id,
         "for_user": draft.for_user,
         "runs": draft.attendance,

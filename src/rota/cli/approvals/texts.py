@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rota.cli import output
+from rota.cli.as_json import fields_of
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import ActionStatus
 from rota.domain.approvals.argument_edits import holds_redaction
@@ -198,7 +199,7 @@ def _cut_note(call: ListedArguments, action: PendingAction) -> list[str]:
 def details_json(shown: ActionDetails) -> dict[str, Any]:
     """Return a request as JSON, with all that is known of it."""
     return {
-        **asdict(shown.action),
+        **fields_of(shown.action),
         "arguments": shown.arguments,
         "signals": shown.action.signals,
         "precedents": shown.precedents,
@@ -289,7 +290,7 @@ def _print_advice(shown: ActionDetails) -> None:
             f"of {action.tool_name} {were} approved, and {precedents.refused} refused."
         )
     output.say_field("To approve", f"rota approvals approve {exactly}")
-    output.say_field("To refuse", f"rota approvals reject {exactly}")
+    output.say_field("To refuse", f"rota approvals refuse {exactly}")
     may_be_rule = not _has_high_risk_signal(action) and not holds_redaction(action.arguments)
     if precedents.is_routine and action.user_id == shown.viewer and may_be_rule:
         output.say_field("Always yes", f"rota approvals approve {exactly} --always")

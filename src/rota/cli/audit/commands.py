@@ -23,7 +23,7 @@ Everybody = Annotated[
 ]
 
 
-@group.command("list", json=True)
+@group.command("list")
 def list_entries(
     common: CommonOptions,
     run: Annotated[
@@ -65,7 +65,7 @@ def list_entries(
     print_entries(found, zone, names)
 
 
-@group.command("verify", json=True)
+@group.command("verify")
 def verify(
     common: CommonOptions,
     head: Annotated[
@@ -94,7 +94,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@group.command("head", json=True)
+@group.command("head")
 def show_head(common: CommonOptions, everybody: Everybody = False) -> None:
     """Print the chain's head as a JSON line: kept elsewhere, `verify --head` shows a cut by it."""
     from rota.services.audit.service import head_line
@@ -113,7 +113,10 @@ def show_head(common: CommonOptions, everybody: Everybody = False) -> None:
 
 @group.command("export")
 def export(common: CommonOptions, everybody: Everybody = False) -> None:
-    """Print the chain as JSON lines, its head last: to keep, and to check without rota."""
+    """Print the chain as JSON lines, its head last: to keep, and to check without rota.
+
+    The lines are those that were sealed, names and all, with --json or without.
+    """
 
     async def work(app: App, whose: UserId | None) -> None:
         async for line in app.audit.export(whose):

@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from rota.cli import output
+from rota.cli.as_json import fields_of
 from rota.domain.audit.chain import AuditEntry
 from rota.domain.audit.checks import Verification
 from rota.domain.audit.heads import KeptHead, read_heads
@@ -51,7 +52,7 @@ def print_entries(found: Sequence[AuditEntry], zone: str, names: Mapping[str, st
 def entry_json(entry: AuditEntry) -> dict[str, Any]:
     """Return an entry as JSON; its times say that they are in UTC."""
     return {
-        **asdict(entry),
+        **fields_of(entry),
         "called_at": entry.called or entry.called_at,
         "created_at": entry.created or entry.created_at,
     }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 group = CommandGroup()
 
 
-@group.command("list", json=True)
+@group.command("list")
 def list_notifications(
     common: CommonOptions,
     unread: Annotated[bool, typer.Option("--unread", help="Only what is not read.")] = False,
@@ -44,7 +44,7 @@ def list_notifications(
     )
 
 
-@group.command("show", json=True)
+@group.command("show")
 def show(
     common: CommonOptions,
     notification: Annotated[
@@ -92,4 +92,4 @@ def read(
     marked = common.as_person(
         lambda app, me: app.notifications.mark_read(me, None if everything else ids)
     )
-    output.say(f"Marked {marked} as read.")
+    output.print_done(f"Marked {marked} as read.", {"marked": marked}, as_json=common.json)

@@ -106,6 +106,7 @@ def _environment(settings: Settings) -> Mapping[str, str]:
         "ROTA_DATA_DIR": str(data_dir(settings)),
         "ROTA_DATABASE_URL": settings.database_url,
         "ROTA_DATABASE_LISTEN_URL": settings.database_listen_url,
+        "ROTA_LOG_FORMAT": settings.log_format,
         "ROTA_USER": settings.user,
         "ROTA_MAIL": str(settings.mail) if settings.mail is not None else None,
     }

@@ -37,7 +37,7 @@ class Check:
     said: str
 
 
-@group.command("doctor", json=True)
+@group.command("doctor")
 def doctor(common: CommonOptions) -> None:
     """Check the installation, the database and what runs; exits with 1 if something is wrong."""
     checks = list(_checks(common.settings, common.configuration.files))

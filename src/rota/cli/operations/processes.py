@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 group = CommandGroup()
 
 
-@group.command("migrate", person=False, json=True)
+@group.command("migrate", person=False)
 def migrate(common: CommonOptions) -> None:
     """Bring the database's schema up to date, as the role that owns it."""
     from rota.bootstrap import app as bootstrap
@@ -51,7 +51,10 @@ AsChild = Annotated[
 
 @group.command("scheduler")
 def scheduler(common: CommonOptions, as_child: AsChild = False) -> None:
-    """Fire schedules until told to stop. Any number may run on one database."""
+    """Fire schedules until told to stop. Any number may run on one database.
+
+    With --json its log is JSON lines.
+    """
 
     async def work(app: App, stop: asyncio.Event) -> None:
         from rota.bootstrap.background import scheduler_loop
@@ -65,7 +68,10 @@ def scheduler(common: CommonOptions, as_child: AsChild = False) -> None:
 
 @group.command("worker")
 def worker(common: CommonOptions, as_child: AsChild = False) -> None:
-    """Execute runs until told to stop. Any number may run on one database."""
+    """Execute runs until told to stop. Any number may run on one database.
+
+    With --json its log is JSON lines.
+    """
 
     async def work(app: App, stop: asyncio.Event) -> None:
         from rota.bootstrap.background import background

@@ -51,14 +51,11 @@ def _days_option(name: str) -> Any:
     return Annotated[str | None, typer.Option(flag, metavar="N|forever", help=_HELP[name])]
 
 
-@group.command("show", person=False, json=True)
+@group.command("show", person=False)
 def show(common: CommonOptions) -> None:
     """Show what is kept for how long."""
     policy = common.as_operator(lambda app: app.retention.policy())
-    if common.json:
-        output.print_json(policy)
-    else:
-        _print(policy)
+    _print(policy, as_json=common.json)
 
 
 def _read_days(**written: str | None) -> dict[Period, int | None]:
@@ -77,10 +74,10 @@ def set_days(common: CommonOptions, days: dict[Any, int | None]) -> None:
     """Change what is kept for how long: a number of days, or 'forever'. What is left out stays."""
     if not days:
         raise InvalidInputError("Say what to change, as in --journal-days 14; --help lists all.")
-    _print(common.as_operator(lambda app: app.retention.set(days)))
+    _print(common.as_operator(lambda app: app.retention.set(days)), as_json=common.json)
 
 
-@group.command("run", person=False, json=True)
+@group.command("run", person=False)
 def run_now(
     common: CommonOptions,
     dry_run: Annotated[
@@ -110,10 +107,12 @@ def run_now(
         )
 
 
-def _print(policy: RetentionPolicy) -> None:
-
+def _print(policy: RetentionPolicy, *, as_json: bool) -> None:
     from rota.domain.operations.retention import in_words
 
+    if as_json:
+        output.print_json(policy)
+        return
     output.table(
         ["OPTION", "KEPT FOR", "WHAT"],
         [

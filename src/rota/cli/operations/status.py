@@ -19,7 +19,7 @@ group = CommandGroup()
 _WITHOUT: Final[Mapping[Kind, str]] = {"scheduler": "nothing fires", "worker": "no run begins"}
 
 
-@group.command("status", json=True)
+@group.command("status")
 def status(common: CommonOptions) -> None:
     """Show how things stand: today, failures, what waits, what comes next, and who works.
 

@@ -77,7 +77,10 @@ def up(
         bool, typer.Option("--exit-after-demo", help="Stop once the briefing was shown.")
     ] = False,
 ) -> None:
-    """Start everything, show a first briefing, and run until Ctrl-C."""
+    """Start everything, show a first briefing, and run until Ctrl-C.
+
+    With --json: the briefing's result, if there is one, and then what is on.
+    """
     from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
     from rota.cli.operations.processes import leave
@@ -101,6 +104,7 @@ def up(
                     model=model,
                     show_demo=demo or mail is not None,
                     exit_after_demo=exit_after_demo,
+                    as_json=common.json,
                 )
             )
     leave(code)
@@ -113,6 +117,7 @@ async def _run(
     model: str | None,
     show_demo: bool,
     exit_after_demo: bool,
+    as_json: bool,
 ) -> int:
     from rota.bootstrap import app as bootstrap
     from rota.bootstrap.mail import remember_mail
@@ -133,11 +138,14 @@ async def _run(
         code = 0
         async with _working(settings, server, stop) as ended:
             if model is not None:
-                code = await _brief(app, me, stop, BRIEFING)
+                code = await _brief(app, me, stop, BRIEFING, as_json=as_json)
             elif is_first or show_demo:
-                code = await _brief(app, me, stop, DEMO)
+                code = await _brief(app, me, stop, DEMO, as_json=as_json)
             if not stop.is_set() and not exit_after_demo:
-                await _say_what_is_on(app, me, settings, is_first=is_first)
+                if as_json:
+                    await _print_what_is_on(app, me, settings)
+                else:
+                    await _say_what_is_on(app, me, settings, is_first=is_first)
             if not exit_after_demo:
                 await stop.wait()
                 _step("Stopping")
@@ -220,7 +228,9 @@ async def _make_briefing(app: bootstrap.App, me: UserId, model: str) -> None:
     await app.agent_files.apply(me, parse_agent_file(text, source="--model", now=bootstrap.clock()))
 
 
-async def _brief(app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: str) -> int:
+async def _brief(
+    app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: str, *, as_json: bool
+) -> int:
     """Fire a schedule now and show what comes of it; returns an exit code."""
     from rota.cli.exit_codes import EXIT_OF_STATUS, NO_RESULT_YET
     from rota.cli.runs.results import show_result
@@ -240,6 +250,9 @@ async def _brief(app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: 
     if result is None:
         output.warn(f"No result yet; `rota results list` will have it (run {run_id}).")
         return NO_RESULT_YET
+    if as_json:
+        show_result(result, as_json=True)
+        return EXIT_OF_STATUS[result.status]
     output.say()
     if schedule == DEMO:
         output.say(
@@ -253,6 +266,24 @@ async def _brief(app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: 
         if notification.run_id == run_id:
             output.say(f"Notification  [{notification.category.value}] {notification.title}")
     return EXIT_OF_STATUS[result.status]
+
+
+async def _print_what_is_on(app: bootstrap.App, me: UserId, settings: Settings) -> None:
+    from rota.bootstrap.app import data_dir
+    from rota.cli.schedules.changes import fires_json, schedule_json
+
+    schedules = await app.schedules.all(me)
+    upcoming = await app.schedules.upcoming(me, schedules, runs=1)
+    output.print_json(
+        {
+            "data_dir": data_dir(settings),
+            "time_zone": await app.schedules.zone(me),
+            "schedules": [
+                schedule_json(schedule) | fires_json(fires)
+                for schedule, fires in zip(schedules, upcoming, strict=True)
+            ],
+        }
+    )
 
 
 async def _say_what_is_on(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,7 +27,7 @@ _STATUSES = tuple(RunStatus)
 _LOOK_EVERY = 0.5
 
 
-@group.command("list", json=True)
+@group.command("list")
 def list_runs(
     common: CommonOptions,
     schedule: Annotated[
@@ -68,16 +67,14 @@ def list_runs(
     )
 
 
-@group.command("show", json=True)
+@group.command("show")
 def show(common: CommonOptions, run: Run) -> None:
     """Show a run: where it stands, what it used, and each call of it, secrets replaced."""
     from rota.cli.runs import texts as run_texts
 
     zone, (found, steps) = common.as_person_with_zone(lambda app, me: app.runs.get(me, run))
     if common.json:
-        from rota.security.secrets.redaction import redact
-
-        output.print_json(asdict(found) | {"steps": [redact(asdict(step)) for step in steps]})
+        output.print_json(run_texts.run_json(found, steps))
         return
     run_texts.print_run(found, zone)
     for step in steps:
@@ -87,25 +84,32 @@ def show(common: CommonOptions, run: Run) -> None:
 
 @group.command("tail")
 def tail(common: CommonOptions, run: Run) -> None:
-    """Follow a run: print its calls as they are made, also attempts that fail, until it is over."""
+    """Follow a run: print its calls as they are made, also attempts that fail, until it is over.
+
+    With --json: a line for each call whenever it begins, fails or ends, then one for the run.
+    """
     from rota.cli.runs import texts as run_texts
 
     async def work(app: App, me: UserId) -> None:
         zone = await app.schedules.zone(me)
         found, steps = await app.runs.get(me, run)
-        run_texts.print_run(found, zone)
+        if not common.json:
+            run_texts.print_run(found, zone)
         seen: dict[tuple[int, int], tuple[str, int]] = {}
         parked = False
         while True:
             for step in steps:
-                _print_news(step, seen)
+                _print_news(step, seen, as_json=common.json)
             if found.status in OVER:
                 break
-            if found.status is RunStatus.SUSPENDED and not parked:
+            if found.status is RunStatus.SUSPENDED and not parked and not common.json:
                 output.say("It waits for your decision: see `rota approvals list`.")
             parked = found.status is RunStatus.SUSPENDED
             await asyncio.sleep(_LOOK_EVERY)
             found, steps = await app.runs.get(me, run)
+        if common.json:
+            output.print_json_line({"run": found})
+            return
         run_texts.print_end(found, steps, zone)
         ended = (
             f"{run_texts.status(found)}{f', {found.result_status}' if found.result_status else ''}."
@@ -124,12 +128,13 @@ def cancel(
     """Cancel a run, on whatever machine it is; what it has so far is stored as its result."""
     found = common.as_person(lambda app, me: app.runs.cancel(me, run, note))
     if found.status is RunStatus.CANCELLED:
-        output.say("Cancelled; it had not begun.")
+        done = "Cancelled; it had not begun."
     else:
-        output.say("Asked to stop; its worker stores what there is within two seconds.")
+        done = "Asked to stop; its worker stores what there is within two seconds."
+    output.print_done(done, found, as_json=common.json)
 
 
-@group.command("retry", json=True)
+@group.command("retry")
 def retry(common: CommonOptions, run: Run, no_wait: NoWait = False, timeout: Timeout = 600) -> None:
     """Run once more what a run that is over was asked: a new run, with the agent as it is now."""
     request_and_show(
@@ -140,13 +145,16 @@ def retry(common: CommonOptions, run: Run, no_wait: NoWait = False, timeout: Tim
     )
 
 
-def _print_news(step: Step, seen: dict[tuple[int, int], tuple[str, int]]) -> None:
+def _print_news(step: Step, seen: dict[tuple[int, int], tuple[str, int]], *, as_json: bool) -> None:
     """Print what is new of a call: that it began or ended, or further attempts that failed."""
     from rota.cli.runs import texts as run_texts
 
     status, told = seen.get(step.key, ("", 0))
     seen[step.key] = step.status, len(step.attempts)
-    if status != step.status:
+    if as_json:
+        if (status, told) != seen[step.key]:
+            output.print_json_line({"step": run_texts.step_json(step)})
+    elif status != step.status:
         run_texts.print_step(step, attempts_told=told)
     else:
         for attempt in step.attempts[told:]:

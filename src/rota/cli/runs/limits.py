@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 group = CommandGroup()
 
 
-@group.command("show", person=False, json=True)
+@group.command("show", person=False)
 def show(common: CommonOptions) -> None:
     """Show the limits that are set, and how many runs are queued or running."""
     found = common.as_operator(lambda app: app.limits.show())
@@ -124,16 +124,17 @@ def set_limits(
     if in_all and set(changes) != {"max_concurrency"}:
         raise InvalidInputError("--all has a limit of --concurrency only; all else is a person's.")
 
-    async def work(app: App) -> None:
+    async def work(app: App) -> LimitsShown:
         if in_all:
             await app.limits.set_in_all(changes["max_concurrency"])
         else:
             await app.limits.set_for(
                 await app.named(person) if person is not None else None, changes
             )
+        return await app.limits.show()
 
-    common.as_operator(work)
-    output.say("Set. `rota limits show` shows all limits.")
+    done = "Set. `rota limits show` shows all limits."
+    output.print_done(done, common.as_operator(work), as_json=common.json)
 
 
 def _rows(found: LimitsShown) -> list[tuple[object, ...]]:

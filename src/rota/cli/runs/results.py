@@ -20,7 +20,7 @@ group = CommandGroup()
 _STYLES = {"success": "bold green", "partial": "bold yellow", "cancelled": "bold yellow"}
 
 
-@group.command("list", json=True)
+@group.command("list")
 def list_results(
     common: CommonOptions,
     agent: Annotated[str | None, typer.Option("--agent", help="Of this agent only.")] = None,
@@ -53,7 +53,7 @@ def list_results(
     )
 
 
-@group.command("show", json=True)
+@group.command("show")
 def show(
     common: CommonOptions,
     result: Annotated[

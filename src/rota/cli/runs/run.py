@@ -16,6 +16,7 @@ from rota.cli.exit_codes import EXIT_OF_STATUS, INTERRUPTED, NO_RESULT_YET
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.cli.runs.options import takes_options_of_run
+from rota.domain.errors import RotaError
 from rota.domain.runs.options import RunOptions
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the run's id and 
 Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the result.")]
 
 
-@group.command("run", json=True)
+@group.command("run")
 @takes_options_of_run
 def run(
     common: CommonOptions,
@@ -80,8 +81,7 @@ def request_and_show(
     try:
         run_id, result = common.as_person(work)
     except KeyboardInterrupt:
-        output.warn(f"Interrupted; {_what_becomes_of(asked)}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise StoppedWaitingError("Interrupted", asked) from None
     if not wait:
         if common.json:
             output.print_json({"run_id": run_id})
@@ -91,10 +91,25 @@ def request_and_show(
                 output.say("It runs when `rota up` does.")
         return
     if result is None:
-        output.warn(f"No result after {timeout} s; {_what_becomes_of(run_id)}")
-        raise typer.Exit(NO_RESULT_YET)
+        raise NoResultYetError(f"No result after {timeout} s", run_id)
     show_result(result, as_json=common.json)
     raise typer.Exit(EXIT_OF_STATUS[result.status])
+
+
+class NoResultYetError(RotaError):
+    """Nobody waits for a run any more; it goes on."""
+
+    exit_code = NO_RESULT_YET
+
+    def __init__(self, why: str, run_id: RunId | None) -> None:
+        super().__init__(f"{why}; {_what_becomes_of(run_id)}")
+        self.run_id = run_id
+
+
+class StoppedWaitingError(NoResultYetError):
+    """Ctrl-C, while a run was waited for."""
+
+    exit_code = INTERRUPTED
 
 
 def _what_becomes_of(run_id: RunId | None) -> str:

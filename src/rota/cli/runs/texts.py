@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from rota.cli import output
+from rota.cli.as_json import fields_of
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.option_kinds import in_words, money
 from rota.domain.runs.run import RunStatus
@@ -37,6 +38,18 @@ def used(run: RunView) -> tuple[str, str]:
     cost = metadata.get("cost_usd")
     total = tokens.get("input", 0) + tokens.get("output", 0)
     return f"{total:,}", money(Decimal(cost)) if cost is not None else "unknown"
+
+
+def run_json(run: RunView, steps: Sequence[Step]) -> dict[str, Any]:
+    """Return a run and its calls as JSON, secrets replaced."""
+    return fields_of(run) | {"steps": [step_json(step) for step in steps]}
+
+
+def step_json(step: Step) -> Any:
+    """Return a call as JSON, secrets replaced."""
+    from rota.security.secrets.redaction import redact
+
+    return redact(fields_of(step))
 
 
 def print_run(run: RunView, zone: str) -> None:

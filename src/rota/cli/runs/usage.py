@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 group = CommandGroup()
 
 
-@group.command("usage", json=True)
+@group.command("usage")
 def usage(
     common: CommonOptions,
     days: Annotated[int, typer.Option("--days", min=1, max=3_660, help="So many days.")] = 7,

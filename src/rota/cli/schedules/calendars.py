@@ -33,7 +33,7 @@ def import_calendar(
     except OSError as error:
         raise InvalidInputError(f"{file} cannot be read: {error.strerror}.") from error
     found = common.as_person(lambda app, me: app.calendars.import_file(me, name, data, file.name))
-    output.say(_read_back(found))
+    output.print_done(_read_back(found), found, as_json=common.json)
 
 
 @group.command("add")
@@ -48,10 +48,10 @@ def add_days(
     """Add days off to a calendar, which is made if there is none of that name."""
     parsed = tuple(replace(day, summary=summary) for day in parse_days(", ".join(days)))
     found = common.as_person(lambda app, me: app.calendars.add_days(me, name, parsed))
-    output.say(_read_back(found))
+    output.print_done(_read_back(found), found, as_json=common.json)
 
 
-@group.command("list", json=True)
+@group.command("list")
 def list_calendars(common: CommonOptions) -> None:
     """List your calendars and the next day off of each."""
     found = common.as_person(lambda app, me: app.calendars.all(me))
@@ -68,7 +68,7 @@ def list_calendars(common: CommonOptions) -> None:
     )
 
 
-@group.command("show", json=True)
+@group.command("show")
 def show_calendar(common: CommonOptions, name: Name) -> None:
     """Show the days of a calendar."""
     found, days = common.as_person(lambda app, me: app.calendars.get(me, name))
@@ -86,7 +86,7 @@ def show_calendar(common: CommonOptions, name: Name) -> None:
 def remove_calendar(common: CommonOptions, name: Name) -> None:
     """Remove a calendar that no schedule keeps."""
     common.as_person(lambda app, me: app.calendars.remove(me, name))
-    output.say(f"Removed {name}.")
+    output.print_done(f"Removed {name}.", {"name": name}, as_json=common.json)
 
 
 def _read_back(calendar: Calendar) -> str:

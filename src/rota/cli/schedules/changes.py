@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from rota.cli import output
+from rota.cli.as_json import fields_of
 from rota.cli.options import CommonOptions
 from rota.cli.runs.options import takes_options
 from rota.cli.schedules import texts
@@ -129,8 +129,8 @@ def change_and_show(
 
 def schedule_json(schedule: Schedule) -> dict[str, object]:
     """Return a schedule as `--json` shows it."""
-    fields = asdict(schedule)
-    fields |= fields.pop("timing") | fields.pop("policy")
+    fields = fields_of(schedule)
+    fields |= fields_of(fields.pop("timing")) | fields_of(fields.pop("policy"))
     return fields | {"state": schedule.state, "in_words": texts.rule_in_words(schedule)}
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 group = CommandGroup()
 
 
-@group.command("list", json=True)
+@group.command("list")
 def list_schedules(common: CommonOptions) -> None:
     """List your schedules and when they fire next."""
 
@@ -68,11 +68,11 @@ def list_schedules(common: CommonOptions) -> None:
         output.say_line(f"{texts.pause_in_words(pause, zone)} (`rota resume`)")
 
 
-group.command("add", json=True)(add_schedule)
-group.command("edit", json=True)(edit_schedule)
+group.command("add")(add_schedule)
+group.command("edit")(edit_schedule)
 
 
-@group.command("show", json=True)
+@group.command("show")
 def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10) -> None:
     """Show a schedule: its rule in words, the next fires, what became of the latest ones."""
 
@@ -126,7 +126,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
     )
 
 
-@group.command("preview", json=True)
+@group.command("preview")
 @takes_rule
 def preview_rule(
     common: CommonOptions,
@@ -160,7 +160,7 @@ def preview_rule(
     texts.print_outlook(seen.fires, zone, seen.clock_notes)
 
 
-@group.command("calendar", json=True)
+@group.command("calendar")
 def calendar(
     common: CommonOptions,
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="So many days.")] = 7,
@@ -193,7 +193,7 @@ def calendar(
     texts.print_week(week, zone)
 
 
-@group.command("why", json=True)
+@group.command("why")
 def why(
     common: CommonOptions,
     schedule: Reference,
@@ -212,7 +212,7 @@ def why(
     texts.print_explanation(found)
 
 
-@group.command("backfill", json=True)
+@group.command("backfill")
 def backfill(
     common: CommonOptions,
     schedule: Reference,
@@ -260,7 +260,7 @@ def pause(
 ) -> None:
     """Pause a schedule: it fires no more until it is resumed."""
     found = common.as_person(lambda app, me: app.schedules.pause(me, schedule, note))
-    output.say(f"Paused {found.name}.")
+    output.print_done(f"Paused {found.name}.", schedule_json(found), as_json=common.json)
 
 
 @group.command("resume")
@@ -277,10 +277,10 @@ def resume(
 def remove(common: CommonOptions, schedule: Reference) -> None:
     """Remove a schedule; its results stay, runs that wait for their turn are cancelled."""
     found = common.as_person(lambda app, me: app.schedules.remove(me, schedule))
-    output.say(f"Removed {found.name}.")
+    output.print_done(f"Removed {found.name}.", schedule_json(found), as_json=common.json)
 
 
-@group.command("run", json=True)
+@group.command("run")
 @takes_options_of_run
 def run_now(
     common: CommonOptions,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 group = CommandGroup()
 
 
-@group.command("pause", json=True)
+@group.command("pause")
 def pause(
     common: CommonOptions,
     until: Annotated[
@@ -57,7 +57,7 @@ def pause(
     output.say("What falls due meanwhile is skipped. `rota resume` ends it.")
 
 
-@group.command("resume", json=True)
+@group.command("resume")
 def resume(common: CommonOptions) -> None:
     """Resume all your schedules after `rota pause`: each fires at its next time.
 

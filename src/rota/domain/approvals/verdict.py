@@ -204,7 +204,7 @@ def _conclude(
 
     denying = next((o for o in findings if o.finding == "applies" and _is(o, "deny")), None)
     if denying is not None:
-        return verdict("refused", f"{denying.rule.named} denies it")
+        return verdict("refused", f"{denying.rule.named} refuses it")
     if (asking := _asking(declaration, findings)) is not None:
         return verdict("held", asking)
     allowing = [

@@ -21,8 +21,11 @@ from rota.services.text_files import read_text_file
 LARGEST_FILE: Final = 1_000_000
 MOST_RULES: Final = 500
 
+_EFFECT_WORDS: Final = {**{effect: effect for effect in EFFECTS}, "refuse": "deny"}
+"""How a file says what a rule does; rows have what stands behind it."""
+
 _NAMES: Final = frozenset(
-    {*EFFECTS, "when", "agent", "schedule", "user", "runs", "risk", "note", "expires", "uses"}
+    {*_EFFECT_WORDS, "when", "agent", "schedule", "user", "runs", "risk", "note", "expires", "uses"}
 )
 
 
@@ -104,9 +107,11 @@ def _entry(item: object, where: str) -> RuleEntry:
                 f"{where}: there is no field {str(name)[:60]!r}; there are "
                 f"{', '.join(sorted(_NAMES))}."
             )
-    effects = [effect for effect in EFFECTS if effect in item]
+    effects = [word for word in _EFFECT_WORDS if word in item]
     if len(effects) != 1:
-        raise InvalidInputError(f"{where}: it has one of {', '.join(EFFECTS)}, with a tool's name.")
+        raise InvalidInputError(
+            f"{where}: it has one of allow, require, refuse, with a tool's name."
+        )
     when = item.get("when", [])
     when = [when] if isinstance(when, str) else when
     if not isinstance(when, list) or not all(isinstance(text, str) for text in when):
@@ -115,7 +120,7 @@ def _entry(item: object, where: str) -> RuleEntry:
     if uses is not None and (isinstance(uses, bool) or not isinstance(uses, int)):
         raise InvalidInputError(f"{where}: `uses` is a number.")
     return RuleEntry(
-        effect=effects[0],
+        effect=_EFFECT_WORDS[effects[0]],
         tool=_text(item, effects[0], where) or "",
         when=tuple(when),
         agent=_text(item, "agent", where),

@@ -370,7 +370,7 @@ def _advice(judged: Judgement, declaration: ToolDeclaration | None) -> tuple[str
     """Say what would have to change for another decision."""
     verdict = judged.verdict
     if verdict.decision == "allowed":
-        return ("To have it asked, add a rule with --require; to have it refused, with --deny.",)
+        return ("To have it asked, add a rule with --require; to have it refused, with --refuse.",)
     blocking = {"refused": ("deny",), "held": ("require",)}[verdict.decision]
     advice = [
         f"{one.rule.named} stands in the way: {one.why}."

@@ -1,0 +1,78 @@
+"""What is wrong with a command line, in a sentence; typer speaks of ranges of x and of types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+from typer.core import TyperArgument
+
+_VALUE: Final = re.compile(r"(?P<value>'.*'|\S+) is not (?:a valid|in the range|one of)", re.DOTALL)
+_EXTRA: Final = re.compile(r"Got unexpected extra argument\(s\) \((?P<extra>.*)\)", re.DOTALL)
+_NO_COMMAND: Final = re.compile(r"No such command '(?P<name>.*?)'\.\s*(?P<hint>.*)", re.DOTALL)
+
+
+def is_help(error: Any) -> bool:
+    """Whether it is the help of a group, which was called without a command."""
+    return type(error).__name__ == "NoArgsIsHelpError"
+
+
+def in_words(error: Any) -> str:
+    """Return what typer found wrong as one or two sentences, with the help that says more."""
+    context = getattr(error, "ctx", None)
+    help_ = f" See `{context.command_path} --help`." if context is not None else ""
+    return f"{_said(error)}{help_}"
+
+
+def _said(error: Any) -> str:
+    match type(error).__name__:
+        case "NoArgsIsHelpError":
+            return "Name a command."
+        case "NoSuchOption":
+            near = get_close_matches(error.option_name, error.possibilities or (), 1, 0.7)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            return f"There is no option {error.option_name}{hint}"
+        case "BadOptionUsage":
+            takes = "takes no value" if "does not take" in error.message else "needs a value"
+            return f"{error.option_name} {takes}."
+        case "MissingParameter":
+            return f"{_name(error.param)} is missing."
+    return _reworded(error)
+
+
+def _reworded(error: Any) -> str:
+    """Say what typer says only in its message."""
+    if (found := _VALUE.match(error.message)) and error.param is not None:
+        return f"{_name(error.param)} is {_kind(error.param.type)}, not {found['value']}."
+    if found := _EXTRA.match(error.message):
+        return f"Too much: {found['extra']}. Quote what has several words."
+    if found := _NO_COMMAND.match(error.message):
+        return f"There is no command {found['name']}. {found['hint']}".rstrip()
+    return str(error.format_message())
+
+
+def _name(param: Any) -> str:
+    """Return what a parameter is called where it is written."""
+    if isinstance(param, TyperArgument):
+        return str(param.human_readable_name).strip("[]").removesuffix("...").upper()
+    return str(max(param.opts, key=len))
+
+
+def _kind(kind: Any) -> str:
+    """Say what values a parameter takes."""
+    if choices := getattr(kind, "choices", None):
+        return _listed([str(getattr(choice, "value", choice)) for choice in choices])
+    number = "a whole number" if kind.name.startswith("int") else "a number"
+    least, most = getattr(kind, "min", None), getattr(kind, "max", None)
+    if least is None and most is None:
+        return number
+    if most is None:
+        return f"{number}, {least} or more"
+    return f"{number} from {least} to {most}" if least is not None else f"{number}, {most} or less"
+
+
+def _listed(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
