@@ -57,6 +57,7 @@ class Request:
     headers: dict[str, str]
     body: dict[str, Any]
     number: int  # of the request, so that ids differ
+    client: tuple[str, int] = ("", 0)  # where the connection comes from
 
 
 class _Server(ThreadingHTTPServer):
@@ -71,6 +72,7 @@ class ModelServer:
     """An HTTP server on 127.0.0.1 that gives its replies in order, to any number of clients."""
 
     paths: tuple[str, ...] = ()
+    keeps_connections = False
 
     def __init__(self, *replies: Reply) -> None:
         self.replies = list(replies)
@@ -95,9 +97,15 @@ class ModelServer:
         self._server.server_close()
         self._thread.join()
 
-    def book(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Request:
+    def book(
+        self,
+        path: str,
+        headers: dict[str, str],
+        body: dict[str, Any],
+        client: tuple[str, int] = ("", 0),
+    ) -> Request:
         with self._lock:
-            request = Request(path, headers, body, len(self.requests))
+            request = Request(path, headers, body, len(self.requests), client)
             self.requests.append(request)
             return request
 
@@ -128,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length", "0"))
         body = json.loads(self.rfile.read(length) or b"{}")
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = self.model_server.book(self.path, headers, body)
+        request = self.model_server.book(self.path, headers, body, self.client_address)
         self.give(request, self.model_server.next_reply(request))
 
     def give(self, request: Request, reply: Reply) -> None:
@@ -177,7 +185,8 @@ class _Handler(BaseHTTPRequestHandler):
     def end_headers(self) -> None:
         # Providers' clients are kept, and their connections with them: open ones would outlive the
         # test's event loop, and be complained of in whichever test runs when they are collected.
-        self.send_header("connection", "close")
+        if not self.model_server.keeps_connections:
+            self.send_header("connection", "close")
         super().end_headers()
 
     def log_message(self, *args: object) -> None:

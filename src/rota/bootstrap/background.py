@@ -132,6 +132,8 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
                     endpoints=settings.endpoints,
                 )
 
+            models = ChatModels(endpoints=settings.endpoints, api_keys=settings.api_keys)
+            stack.push_async_callback(models.clients.close)
             prices = CurrentPrices(ModelPriceService(database))
             await prices()
             bench = Workbench(
@@ -139,7 +141,7 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
                 NotificationService(database),
                 registry=registry,
                 tool_context=tool_context,
-                models=ChatModels(endpoints=settings.endpoints, api_keys=settings.api_keys),
+                models=models,
                 clock=clock,
                 prices=prices,
                 unwrapped_tools=settings.unwrapped_tools,

@@ -8,6 +8,8 @@ import threading
 import warnings
 
 import pytest
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 
 from rota.agents.own_code.registered import AsyncFunction
@@ -165,6 +167,26 @@ async def test_late_answer_of_a_blocking_callable_is_fenced(workshop, database_u
     assert result["metadata"]["attempt"] == 2
     assert (await workshop.row("agent_execution_results"))["id"] == result["id"]
     assert len(await workshop.rows("notifications")) == 1
+
+
+async def test_model_that_takes_long_to_build_blocks_nobody(workshop, database_url):
+    """On a busy machine importing a provider's package takes longer than a loop may be silent."""
+    built = []
+
+    def build(_configuration, _now):
+        built.append(threading.current_thread().name)
+        threading.Event().wait(3 * BLOCKED_AFTER)
+        return GenericFakeChatModel(messages=iter([AIMessage("Here.")]))
+
+    await workshop.agent(model="openai:gpt-4o-mini")
+    async with working(workshop, database_url, blocked_after=BLOCKED_AFTER, models=build) as hosts:
+        first = hosts.current
+        await make_run(workshop)
+        await queue_runs(workshop.database)
+        (result,) = await results(workshop)
+        assert hosts.current is first
+    assert (result["result_content"], result["metadata"]["attempt"]) == ("Here.", 1)
+    assert [name.startswith("rota-tool") for name in built] == [True]
 
 
 async def connections(workshop):

@@ -578,7 +578,7 @@ async def test_a_fallback_of_another_provider_takes_what_any_model_has():
         assert built.warnings == []
         (_, claude), (_, ollama) = built.models[1:]
         assert claude.anthropic_api_url == "https://api.anthropic.com"
-        claude.anthropic_api_url = server.url
+        claude._async_client.base_url = server.url
         await claude.ainvoke("Hello")
     sent = server.requests[0].body
     assert {name: sent[name] for name in ("temperature", "max_tokens")} == {

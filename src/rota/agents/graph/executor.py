@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from langchain_core.tools import BaseTool
 from rota.agents.graph.graph import GraphContext, graph, within
 from rota.agents.journal.journal import Journal
 from rota.agents.models.building import BuiltModels, retry_policy
+from rota.agents.models.providers import SCRIPTED
 from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.agents.tools.definitions import effective_declaration
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
@@ -130,7 +132,7 @@ async def load_agent_executor_db(
     configuration = require_agent(found, agent_name)
     if snapshot is not None:
         configuration = with_snapshot(configuration, snapshot)
-    return build_executor(
+    return await build_executor(
         configuration, registry=registry, tool_context=tool_context, models=models, now=now
     )
 
@@ -142,7 +144,7 @@ def require_agent(found: AgentConfiguration | None, agent_name: str) -> AgentCon
     return found
 
 
-def build_executor(
+async def build_executor(
     configuration: AgentConfiguration,
     *,
     registry: ToolRegistry,
@@ -150,8 +152,15 @@ def build_executor(
     models: ModelFactory,
     now: datetime,
 ) -> AgentExecutor:
-    """Build an agent's models and tools; raises SetupRequiredError, InvalidInputError."""
-    built = models(configuration, now)
+    """Build an agent's models and tools; raises SetupRequiredError, InvalidInputError.
+
+    Models of providers are built in a thread: it may take so long that the loop would be given up.
+    """
+    specs = [configuration.model, *configuration.fallback_models]
+    if all(spec.startswith(f"{SCRIPTED}:") for spec in specs):
+        built = models(configuration, now)
+    else:
+        built = await asyncio.to_thread(models, configuration, now)
     tools = build_tools(configuration, registry=registry, tool_context=tool_context)
     return AgentExecutor(configuration, tuple(built.models), tools, tuple(built.warnings))
 

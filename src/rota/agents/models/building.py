@@ -19,6 +19,7 @@ from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from rota.agents.models.clients import LoopClients
 from rota.agents.models.providers import PROVIDERS, SCRIPTED, parse_model
 from rota.agents.scripted.checking import validate_script
 from rota.agents.scripted.model import ScriptedChatModel
@@ -84,10 +85,12 @@ class ChatModels:
     """Builds the models of agents from the operator's endpoints and keys (by provider's name).
 
     An endpoint has a key of its own, under the endpoint's name: a provider's key goes nowhere else.
+    Building reads certificates, and imports packages: on a busy machine it takes seconds.
     """
 
     endpoints: Mapping[str, str] = field(default_factory=dict)
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    clients: LoopClients = field(default_factory=LoopClients, repr=False)
 
     def __call__(self, configuration: AgentConfiguration, now: datetime) -> BuiltModels:
         """Build a configuration's model and its fallbacks; `now` is the clock of a scripted one.
@@ -109,6 +112,7 @@ class ChatModels:
                     endpoints=self.endpoints,
                     script=configuration.script,
                     now=now,
+                    clients=self.clients,
                 )
             except SetupRequiredError as error:
                 missing.append(error)
@@ -161,6 +165,7 @@ def build_chat_model(
     endpoints: Mapping[str, str],
     script: Mapping[str, Any] | None = None,
     now: datetime | None = None,
+    clients: LoopClients | None = None,
 ) -> BaseChatModel:
     """Build the model that `provider:model` names.
 
@@ -179,8 +184,11 @@ def build_chat_model(
     key = _key(provider, chosen.endpoint, api_keys)
     if key is not None:
         options["api_key"] = SecretStr(key)
+    clients = clients or LoopClients()
     try:
+        options |= clients.options(provider)
         built: BaseChatModel = init_chat_model(model, model_provider=provider, **options)
+        clients.furnish(provider, built)
     except ImportError as error:
         raise _package_missing(provider) from error
     except ValidationError as error:

@@ -120,6 +120,8 @@ _BY_PHRASE: Final[Mapping[str, FailureKind]] = {
 }
 """What Anthropic and servers that imitate OpenAI say in words alone, as an invalid request."""
 
+_OF_ANOTHER_LOOP: Final = ("Event loop is closed", "different event loop", "different loop")
+
 _LONGEST_DETAIL: Final = 500
 
 
@@ -201,11 +203,18 @@ def _kind(error: BaseException) -> FailureKind | None:
         next((kind for kind in known if kind in _BEFORE_STATUS), None),
         _kind_by_phrase(status, details, error),
         _kind_by_status(status),
+        "unavailable" if _is_of_another_loop(error) else None,
         *known,
         "bad_request" if status is not None else None,
         next((kind for name, kind in _BY_CLASS.items() if name in names), None),
     )
     return next((kind for kind in found if kind is not None), None)
+
+
+def _is_of_another_loop(error: BaseException) -> bool:
+    """Return whether a client was used whose connections are those of an event loop that ended."""
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return any(said in text for said in _OF_ANOTHER_LOOP)
 
 
 def _kind_by_status(status: int | None) -> FailureKind | None:

@@ -305,7 +305,7 @@ class Attempt:
     async def _work(self, setup: _Setup, journal: Journal) -> Ending:
         """Build, gate and run the agent."""
         bench, configuration = self._bench, setup.configuration
-        executor, built = self._build(setup)
+        executor, built = await self._build(setup)
         # The journal has the same mapping: what holds for a tool is known once it is built.
         self._declarations.update(built.declarations)
         self.policy = policy_of(bench.database, self._taken, bench.clock, setup.options)
@@ -371,7 +371,7 @@ class Attempt:
             self._warn_of_uncounted(configuration, journal)
         return ending
 
-    def _build(self, setup: _Setup) -> tuple[AgentExecutor | None, BuiltTools]:
+    async def _build(self, setup: _Setup) -> tuple[AgentExecutor | None, BuiltTools]:
         """Build the agent and its tools; one that is the operator's own code has tools alone."""
         bench, configuration = self._bench, setup.configuration
         tool_context = bench.tool_context(self._taken.run.user_id, lambda: setup.now)
@@ -386,7 +386,7 @@ class Attempt:
             return None, build_tools(
                 configuration, registry=bench.registry, tool_context=tool_context
             )
-        executor = build_executor(
+        executor = await build_executor(
             configuration,
             registry=bench.registry,
             tool_context=tool_context,
