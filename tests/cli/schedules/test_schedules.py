@@ -69,7 +69,16 @@ def test_all_limits_and_policies_are_shown_and_can_be_taken_away(rota, tmp_path)
     file.write_bytes(calendar("UID:1\nDTSTART;VALUE=DATE:20200101\nRRULE:FREQ=YEARLY\nSUMMARY:NY"))
     assert rota("calendars", "import", "holidays", str(file)).startswith("holidays has ")
     rota(
-        *("schedules", "add", "watcher", "@daily", "--start", "2030-01-01", "--end", "2031-01-01"),
+        *(
+            "schedules",
+            "add",
+            "watcher",
+            "0 9 * * *",
+            "--start",
+            "2030-01-01",
+            "--end",
+            "2031-01-01",
+        ),
         *("--jitter", "5m", "--active-hours", "08:00-18:00", "--active-days", "mon-fri"),
         *("--except", "2030-12-24", "--except-calendar", "holidays", "--dst-gap", "skip"),
         *("--dst-overlap", "twice", "--overlap", "buffer_one", "--catch-up", "all"),
@@ -236,10 +245,15 @@ def test_calendar_of_a_schedule_suppresses_its_next_fires_everywhere(rota):
     assert [item["suppressed"] is None for item in week[:3]] == [False, False, True]
 
 
-def test_schedule_that_never_fires_in_its_active_time_says_so(rota):
-    said = rota("schedules", "add", "watcher", "daily at 7:00", "--active-hours", "08:00-18:00")
-    assert "None of its next 10,000 fire times will run." in said
-    assert "suppressed: 07:00 is outside the active hours" in rota("schedules", "list")
+@pytest.mark.usefixtures("rota")
+@pytest.mark.parametrize("command", [("add", "watcher"), ("preview",)])
+def test_rule_that_its_active_time_never_lets_run_is_refused(command):
+    said = CliRunner().invoke(
+        app, ["schedules", *command, "daily at 7:00", "--active-hours", "08:00-18:00"]
+    )
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert "never runs" in said.stderr
+    assert "07:00 is outside the active hours" in said.stderr
 
 
 def test_preview_says_what_days_off_suppress():

@@ -22,6 +22,10 @@ def rows(heading: str) -> list[tuple[str, str]]:
     return [(phrase, meaning) for phrase, meaning in cells if phrase != "Phrase"]
 
 
+def berlin(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=BERLIN)
+
+
 def as_phrase(meaning: str) -> Phrase:
     kind = meaning.partition("`")[0].strip()
     values = tuple(re.findall("`([^`]+)`", meaning))
@@ -29,11 +33,13 @@ def as_phrase(meaning: str) -> Phrase:
         case "":
             return Phrase(crons=values)
         case "interval":
-            return Phrase(every=parse_duration(values[0], field="every"))
-        case "once":
+            length, *start = values
             return Phrase(
-                instants=tuple(datetime.fromisoformat(v).replace(tzinfo=BERLIN) for v in values)
+                every=parse_duration(length, field="every"),
+                start=berlin(start[0]) if start else None,
             )
+        case "once":
+            return Phrase(instants=tuple(map(berlin, values)))
     pytest.fail(f"{meaning} is no meaning that this test can read")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from typing import Final
 
 from rota.domain.errors import InvalidInputError
@@ -44,6 +44,12 @@ class ActiveTime:
         if self.days and not self.days & days_begun:
             return f"{local:%A} is not an active day"
         return None
+
+    def may_begin(self, local: datetime) -> datetime:
+        """Return the next local time (naive) at which a span or a day begins."""
+        today = datetime.combine(local.date(), time())
+        begins = [today + timedelta(minutes=start) for start, _ in self.hours]
+        return min([b for b in begins if b > local], default=today + timedelta(days=1))
 
 
 def _parse_hours(text: str) -> tuple[tuple[int, int], ...]:

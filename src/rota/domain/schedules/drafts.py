@@ -115,18 +115,22 @@ class Draft:
         if _is_cron(text):
             return replace(bare, cron="; ".join(part.strip() for part in text.split(";")))
         phrase = parse_phrase(text, now=now.astimezone(zone))
+        if phrase.start is not None and self.start is not None:
+            raise InvalidInputError("The start is named twice: leave one out.", field="start")
+        start = phrase.start or timing.starts_at
         return replace(
             bare,
             cron="; ".join(phrase.crons) or None,
             every=phrase.every,
-            anchor=timing.starts_at if phrase.every is not None else None,
+            anchor=start if phrase.every is not None else None,
             instants=phrase.instants,
+            starts_at=start,
         )
 
 
 def _is_cron(text: str) -> bool:
     words = text.split()
-    if not words or text.startswith("@") or "*" in text or ";" in text:
+    if not words or text.startswith("@") or "=" in words[0] or "*" in text or ";" in text:
         return True
     numeric = [word for word in words[:3] if re.fullmatch(r"[\d*/,?-]+", word, re.ASCII)]
     return len(numeric) == 3 or (len(words) in {5, 6} and len(numeric) >= 2)

@@ -12,11 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.firing import WALK_LIMIT
 from rota.domain.schedules.pauses import Pause
 from rota.domain.schedules.timing import NamedDay, Timing
 
 _TICK: Final = timedelta(microseconds=1)
+
+_HORIZON: Final = timedelta(days=366 * 30)
+"""29 February is a Saturday once in 28 years."""
+
+_STRETCHES: Final = 2_000
+"""Days or hours in which nothing may run that are stepped over: more than five years of days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,45 @@ class UpcomingFire:
 
     fire_time: datetime
     suppressed: str | None
+
+
+def next_run(
+    timing: Timing, days_off: Sequence[NamedDay] = (), *, after: datetime
+) -> datetime | None:
+    """Return the first fire time after `after` that nothing suppresses, or None.
+
+    However many are suppressed before it: it steps over the days and hours of which nothing may
+    run, 2,000 of them or 30 years at most. Pauses of everything are not looked at.
+    """
+    rule, allowed = timing.rule(), timing.filter(days_off)
+    last = after + _HORIZON
+    for _ in range(_STRETCHES):
+        fire_time = rule.next_after(after)
+        if fire_time is None or fire_time > last:
+            break
+        if allowed.suppression(fire_time) is None:
+            return fire_time
+        after = max(fire_time, allowed.runs_again_from(fire_time) - _TICK)
+    return None
+
+
+def check_that_it_runs(timing: Timing, *, now: datetime) -> None:
+    """Raise InvalidInputError for a rule that never runs by what it says itself.
+
+    Calendars and pauses are others' to change, and not looked at.
+    """
+    timing = timing.anchored(now)
+    rule = timing.rule()
+    first = rule.next_after(now)
+    if first is None:
+        raise InvalidInputError("This never fires: all of its times lie in the past.", field="when")
+    if next_run(timing, after=now) is None:
+        why = timing.filter(()).suppression(first)
+        raise InvalidInputError(
+            f"This never runs: each of its times is suppressed, the first because {why} (its rule: "
+            f"{rule.in_words()}).",
+            field="active_days" if timing.active_days else "active_hours",
+        )
 
 
 def upcoming_fires(
@@ -39,8 +85,9 @@ def upcoming_fires(
 ) -> tuple[UpcomingFire, ...]:
     """Return the fire times in (after, until], earliest first; raises InvalidInputError.
 
-    Up to the last of `runs` fires that will run, and of `looks` fire times at most. Where `runs`
-    are counted, of the fires in a pause of everything the first stands for all.
+    Up to the last of `runs` fires that will run, and of `looks` fire times at most; the first that
+    runs is there however many are suppressed before it. Where `runs` are counted, of the fires in a
+    pause of everything the first stands for all.
     """
     if runs == 0:
         return ()
@@ -63,4 +110,8 @@ def upcoming_fires(
             if pause.ends_at is None:
                 break
             fire_times = rule.fires_after(pause.ends_at - _TICK)
+    else:
+        if runs is not None and all(fire.suppressed for fire in found):
+            first = next_run(timing, days_off, after=found[-1].fire_time)
+            found += [UpcomingFire(first, allowed.hold(first))] if first is not None else []
     return tuple(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, time, timedelta
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -123,6 +123,16 @@ class FireFilter:
         """Return the reason why a pause of everything holds a fire at one of these instants."""
         pause = self.pause_at(*instants)
         return pause.in_words(self.zone) if pause is not None else None
+
+    def runs_again_from(self, fire_time: datetime) -> datetime:
+        """Return an instant that no fire time after this suppressed one runs before."""
+        local = fire_time.astimezone(self.zone).replace(tzinfo=None)
+        begin = self.active.may_begin(local)
+        for _, day in self.days_off:
+            if day.first <= local.date() <= day.last and day.last.year < MAXYEAR:
+                begin = datetime.combine(day.last + timedelta(days=1), time())
+        # A time that the clock jumps over: the instant of the jump lies after the earlier of these.
+        return min(begin.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1))
 
     def suppression(self, fire_time: datetime) -> str | None:
         """Return the reason why a day off or the active time suppresses this fire, or None."""

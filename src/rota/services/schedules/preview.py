@@ -10,7 +10,7 @@ from datetime import datetime
 
 from rota.domain.schedules.clock_notes import clock_notes
 from rota.domain.schedules.drafts import Draft
-from rota.domain.schedules.forecast import UpcomingFire, upcoming_fires
+from rota.domain.schedules.forecast import UpcomingFire, check_that_it_runs, upcoming_fires
 from rota.domain.schedules.timing import Timing
 
 
@@ -27,9 +27,10 @@ class Preview:
 def preview(draft: Draft, time_zone: str, *, runs: int, now: datetime) -> Preview:
     """Read a draft in a zone; its fires go up to the last of `runs` that will run.
 
-    Raises InvalidInputError.
+    Raises InvalidInputError, for a rule that never runs too: no schedule may have it.
     """
     timing = draft.timing(time_zone, now=now).anchored(now)
+    check_that_it_runs(timing, now=now)
     return Preview(
         timing,
         timing.rule().in_words(),

@@ -13,12 +13,11 @@ from rota.domain.runs.option_drafts import OptionDraft
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.drafts import NONE, Draft
 from rota.domain.schedules.firing import WALK_LIMIT
-from rota.domain.schedules.forecast import UpcomingFire, upcoming_fires
+from rota.domain.schedules.forecast import UpcomingFire, check_that_it_runs, upcoming_fires
 from rota.domain.schedules.occurrences import Occurrence
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.rules.cron import parse_zone
 from rota.domain.schedules.schedule import Schedule, ScheduleContent
-from rota.domain.schedules.timing import Timing
 from rota.domain.schedules.written_time import parse_moment
 from rota.services.agents.option_checks import check_options
 from rota.services.agents.service import find_agent
@@ -149,7 +148,7 @@ class ScheduleService:
             own_zone, zone = await _zones(conn, user_id, found, edit.time_zone)
             timing = edit.draft.timing(zone, now=self._clock(), before=found.timing)
             if timing != found.timing:
-                self._check_that_it_fires(timing)
+                check_that_it_runs(timing, now=self._clock())
             prompt = found.prompt if edit.prompt is None else edit.prompt
             content = ScheduleContent(
                 name=name,
@@ -331,7 +330,7 @@ class ScheduleService:
         if before is not None and timing.every and timing.every == before.timing.every:
             timing = replace(timing, anchor=timing.anchor or before.timing.anchor)
         if before is None or timing != before.timing:
-            self._check_that_it_fires(timing)
+            check_that_it_runs(timing, now=self._clock())
         check_options(new.options, agent)
         return ScheduleContent(
             name=new.name,
@@ -342,13 +341,6 @@ class ScheduleService:
             policy=new.draft.policy(),
             options=new.options.as_json(),
         )
-
-    def _check_that_it_fires(self, timing: Timing) -> None:
-        now = self._clock()
-        if timing.anchored(now).rule().next_after(now) is None:
-            raise InvalidInputError(
-                "This never fires: all of its times lie in the past.", field="when"
-            )
 
     async def _find(self, conn: Connection, reference: str) -> Schedule:
         return await find_schedule(conn, reference)

@@ -12,6 +12,7 @@ from datetime import datetime
 from rota.domain.schedules.phrases.clauses import read_clause
 from rota.domain.schedules.phrases.rules import (
     Phrase,
+    begun,
     check_that_times_are_named,
     crons,
     day_fields,
@@ -38,6 +39,13 @@ def parse_phrase(text: str, *, now: datetime) -> Phrase:
             refuse("Something is missing after the last comma; write 'daily at 7 and 19'")
     if clauses.delay is not None:
         return delayed(clauses, clauses.delay, now)
+    if clauses.start is not None:
+        if clauses.step is None:
+            refuse(
+                "A start needs an interval; write 'every 2 weeks from 2026-12-04 at 9', or give "
+                "--start"
+            )
+        return begun(clauses, clauses.step, clauses.start, now)
     if clauses.step is not None:
         return stepped(clauses, clauses.step)
     if clauses.window or clauses.marks:

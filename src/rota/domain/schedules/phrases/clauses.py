@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from rota.domain.schedules.phrases.words import (
     ADVERBS,
     DAY_GROUPS,
     END,
     EVERY,
+    EVERY_OTHER,
     LAST,
     NAMED_TIMES,
     ORDINALS,
     RELATIVE_DAYS,
+    START,
     TO,
     UNITS,
     WORKING_DAY,
@@ -43,8 +45,8 @@ def read_clause(reader: Reader, clauses: Clauses, now: datetime) -> None:
     elif reader.accept("in"):
         clauses.note("delay", first)
         clauses.delay = _read_length(reader)
-    elif first.value in {"from", "between"}:
-        _read_window(reader, clauses)
+    elif first.value in {*START, "from", "between"}:
+        _read_start_or_window(reader, clauses, now)
     elif reader.accept("at"):
         _read_at(reader, clauses, now)
     elif reader.accept("on", "the"):
@@ -56,11 +58,13 @@ def read_clause(reader: Reader, clauses: Clauses, now: datetime) -> None:
     elif _starts_date(reader) or _starts_days(reader):
         _read_days_or_dates(reader, clauses, now)
     else:
-        _read_bare_times(reader, clauses)
+        _read_bare_times(reader, clauses, now)
 
 
-def _read_bare_times(reader: Reader, clauses: Clauses) -> None:
+def _read_bare_times(reader: Reader, clauses: Clauses, now: datetime) -> None:
     before, first = reader.peek(-1), reader.peek()
+    if first.value in EVERY_OTHER:
+        _refuse_every_other(reader, now)
     if first.value == "and" and before is not END:
         refuse(
             f"{quoted(f'and {reader.peek(1).written}'.strip())} does not continue a list; a "
@@ -89,7 +93,9 @@ def _read_frequency(token: Token, unit: str, clauses: Clauses) -> None:
 
 def _read_every(reader: Reader, clauses: Clauses, now: datetime) -> None:
     token, following = reader.peek(), reader.peek(1)
-    if _starts_date(reader):
+    if token.value == "other":
+        _refuse_every_other(reader, now)
+    elif _starts_date(reader):
         clauses.note("period", token)
         clauses.period = "year"
         _read_dates(reader, clauses, now)
@@ -105,6 +111,7 @@ def _read_every(reader: Reader, clauses: Clauses, now: datetime) -> None:
                 "write 'every 2 days', 'every 1 second' or 'on the 2nd of the month'"
             )
         _read_days_or_dates(reader, clauses, now)
+        clauses.is_every_nth = True
     elif _starts_days(reader):
         _read_days_or_dates(reader, clauses, now)
     else:
@@ -155,6 +162,34 @@ def _read_window(reader: Reader, clauses: Clauses) -> None:
             f"The hours {quoted(clauses.parts['window'])} end as they begin; write 'from 9 to 17'"
         )
     clauses.window = (start.minute, end.minute)
+
+
+def _read_start_or_window(reader: Reader, clauses: Clauses, now: datetime) -> None:
+    if reader.peek().value not in START and not _starts_date(reader.after(1)):
+        _read_window(reader, clauses)
+        return
+    clauses.note("start", reader.take())
+    while reader.accept("on", "from", "the"):
+        pass
+    if not _starts_date(reader):
+        refuse(
+            f"{quoted(clauses.parts['start'])} needs a date; write 'every 2 weeks from "
+            "2026-12-04 at 9'"
+        )
+    clauses.start = _read_date(reader, now)
+
+
+def _refuse_every_other(reader: Reader, now: datetime) -> NoReturn:
+    """Show how to say it: which of two weeks is meant, only a date tells."""
+    other, noun = reader.take(), reader.peek()
+    weekday = _weekday(noun if noun.value != "on" else reader.peek(1))
+    written = f"{'every ' if other.value == 'other' else ''}{other.written} {noun.written}".strip()
+    unit = "days" if noun.value in UNITS and UNITS[noun.value] == timedelta(days=1) else "weeks"
+    ahead = ((weekday or 0) - now.isoweekday() - 1) % 7 + 1 if weekday is not None else 1
+    first = now.date() + timedelta(days=ahead)
+    refuse(
+        f"{quoted(written)} does not say when it begins; write 'every 2 {unit} from {first} at 9'"
+    )
 
 
 def _read_at(reader: Reader, clauses: Clauses, now: datetime) -> None:
@@ -267,16 +302,15 @@ def _read_days(reader: Reader) -> Days:
                 ordinals.append(reader.take())
             noun = reader.peek()
             weekday = _weekday(noun)
-            needs_month |= weekday is not None or any(o.kind == "word" for o in ordinals)
             if weekday is not None:
                 reader.take()
                 nth_weekdays += [_nth_weekday(token, weekday, noun) for token in ordinals]
             else:
                 if noun.value == "day" or noun.value in WORKING_DAY:
                     reader.take()
-                    needs_month = True
                 else:
                     is_bare = True
+                    needs_month |= any(o.kind == "word" for o in ordinals)
                 month_days += [_month_day(token, noun) for token in ordinals]
         if not reader.continues(_continues_days, "the", "on", *EVERY):
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from rota.domain.schedules.phrases.clauses import calendar_day
 from rota.domain.schedules.phrases.words import (
@@ -22,15 +22,16 @@ from rota.domain.schedules.rules.names import MONTHS, quoted
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """What a plain phrase means: exactly one of the three is filled.
+    """What a plain phrase means: exactly one of the first three is filled.
 
-    `crons` have five fields, and their union is meant; `every` is an interval in real time;
-    `instants` are aware, in the zone asked for, ascending.
+    `crons` have five fields, and their union is meant; `every` is an interval in real time, from
+    `start` on if that is named; `instants` and `start` are aware, in the zone asked for, ascending.
     """
 
     crons: tuple[str, ...] = ()
     every: timedelta | None = None
     instants: tuple[datetime, ...] = ()
+    start: datetime | None = None
 
 
 def delayed(clauses: Clauses, delay: timedelta, now: datetime) -> Phrase:
@@ -46,7 +47,7 @@ def stepped(clauses: Clauses, step: timedelta) -> Phrase:
     if clauses.times:
         refuse(
             f"A step or interval has no time of day such as {quoted(clauses.parts['time of day'])}"
-            "; write 'every hour at :15', or give --every 3d and --start for an interval"
+            "; write 'every hour at :15', or 'every 3 days from 2026-12-04 at 9'"
         )
     if clauses.dates or clauses.period:
         what = clauses.parts.get("period") or clauses.parts["choice of days"]
@@ -69,6 +70,24 @@ def stepped(clauses: Clauses, step: timedelta) -> Phrase:
     every_day = clauses.days is None and not clauses.of_the_month
     days = [f"* {_listed(clauses.months, everything=12)} *"] if every_day else day_fields(clauses)
     return Phrase(crons=crons(_stepped_times(clauses, length), days, starred=True))
+
+
+def begun(clauses: Clauses, step: timedelta, start: Date, now: datetime) -> Phrase:
+    """Return the interval of "every 2 weeks from 2026-12-04 at 9"; it may have begun long ago."""
+    others = clauses.parts.keys() - {"step", "start", "time of day"}
+    if others:
+        refuse(
+            f"{quoted(clauses.parts[min(others)])} cannot stand beside a start; write 'every 2 "
+            "weeks from 2026-12-04 at 9'"
+        )
+    if step % timedelta(days=1):
+        refuse("Only days and weeks are counted from a date; write 'every 15 minutes' and --start")
+    if len(clauses.times) != 1:
+        refuse("A start has one time of day; write 'every 2 weeks from 2026-12-04 at 9'")
+    first = _next_day(start, now)
+    if first.year < now.year - YEARS_AHEAD:
+        refuse(f"The year {first.year} is too far away; write a date of these years")
+    return Phrase(every=step, start=_local(first, clauses.times[0], now))
 
 
 def _stepped_times(clauses: Clauses, length: int) -> tuple[int, ...]:
@@ -130,8 +149,13 @@ def _check_that_days_suit(clauses: Clauses, days: Days) -> None:
         refuse(f"{written} does not come weekly; write 'weekly on monday at 9'")
     if clauses.period == "year" and not clauses.months:
         refuse(f"{written} needs a month to be yearly; write 'every year on 24 December at 9'")
+    if clauses.is_every_nth and not (clauses.of_the_month or clauses.months or clauses.period):
+        refuse(
+            f"'every {days.written} ...' may be meant every month or every other week; write "
+            "'second monday of the month at 9' or 'every 2 weeks from 2026-12-04 at 9'"
+        )
     if days.needs_month and not (clauses.of_the_month or clauses.months or clauses.period):
-        refuse(f"{written} needs a month; write 'first monday of the month at 9'")
+        refuse(f"{written} needs a noun; write 'first monday at 9' or 'last day of the month at 9'")
     if days.is_bare and len(clauses.months) == 1 and not (clauses.of_the_month or clauses.period):
         refuse(
             f"{written} of one month may be meant once or every year; write 'on 24 December at 9' "
@@ -226,6 +250,16 @@ def instants(clauses: Clauses, now: datetime) -> tuple[datetime, ...]:
 
 
 def _instant(day: Date, time: int, now: datetime) -> datetime:
+    found = _next_day(day, now)
+    local = _local(found, time, now) if found >= now.date() else None
+    if local is None or local.astimezone(UTC) <= now.astimezone(UTC):
+        written = f"{found} {time // 60:02}:{time % 60:02}"
+        refuse(f"{written!r} has passed already; write a time that is still to come")
+    return local
+
+
+def _next_day(day: Date, now: datetime) -> date:
+    """Return the day that a date means: without a year, the next one."""
     today = now.date()
     if day.year is not None:
         found = calendar_day(day.year, day)
@@ -234,12 +268,15 @@ def _instant(day: Date, time: int, now: datetime) -> datetime:
         found = next((at for at in days if at is not None and at >= today), None)
     if found is None or found.year > today.year + YEARS_AHEAD:
         refuse(f"The year {str(day.year)!r} is too far away; write for example 2026-12-24 18:00")
+    return found
+
+
+def _local(day: date, time: int, now: datetime) -> datetime:
+    """Return a time of day in the zone of `now`; refuses one that the clock jumps over."""
     hour, minute = divmod(time, 60)
-    wall = datetime(found.year, found.month, found.day, hour, minute)  # noqa: DTZ001  aware below
+    wall = datetime(day.year, day.month, day.day, hour, minute)  # noqa: DTZ001  aware below
     written = f"{wall:%Y-%m-%d %H:%M}"
     local = wall.replace(tzinfo=now.tzinfo)
-    if found < today or local.astimezone(UTC) <= now.astimezone(UTC):
-        refuse(f"{written!r} has passed already; write a time that is still to come")
     if local.astimezone(UTC).astimezone(now.tzinfo).replace(tzinfo=None) != wall:
         refuse(
             f"{written!r} does not exist in {now.tzinfo}: the clock jumps over it; write another"

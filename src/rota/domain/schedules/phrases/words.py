@@ -33,6 +33,8 @@ ADVERBS: Final = {
 }
 EVERY: Final = ("every", "each")
 TO: Final = ("to", "through", "until", "-")
+START: Final = ("starting", "beginning")
+EVERY_OTHER: Final = ("biweekly", "fortnightly", "alternate")
 RELATIVE_DAYS: Final = ("today", "tomorrow", "next")
 NAMED_TIMES: Final = {"noon": 12 * 60, "midnight": 0}
 UNITS: Final = {
@@ -102,6 +104,12 @@ class Reader:
         place = self._read + ahead
         return self._tokens[place] if 0 <= place < len(self._tokens) else END
 
+    def after(self, count: int) -> Reader:
+        """Return a reader that is so many tokens ahead of this one."""
+        ahead = Reader(self._tokens)
+        ahead._read = self._read + count
+        return ahead
+
     def take(self) -> Token:
         """Read the next token."""
         token = self.peek()
@@ -163,8 +171,10 @@ class Clauses:
     months: frozenset[int] = frozenset()
     of_the_month: bool = False
     dates: tuple[Date, ...] = ()
+    start: Date | None = None
     times: tuple[int, ...] = ()
     marks: tuple[int, ...] = ()
+    is_every_nth: bool = False
     parts: dict[str, str] = field(default_factory=dict)
 
     def note(self, part: str, token: Token) -> None:

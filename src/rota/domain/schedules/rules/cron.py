@@ -37,6 +37,7 @@ _MACROS: Final = {
     "@hourly": "0 * * * *",
 }
 _LONGEST_EXPRESSION: Final = 1_000
+_FEW: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +203,17 @@ def _split(written: str) -> list[str]:
         raise _error("The cron expression is empty; write for example 0 7 * * * (daily at 07:00)")
     if len(written) > _LONGEST_EXPRESSION:
         raise _error(f"The cron expression is longer than {_LONGEST_EXPRESSION} characters")
+    if found := re.match(r"(CRON_TZ|TZ)=(\S*)\s*", written):
+        raise InvalidInputError(
+            f"{quoted(found[0].strip())} belongs beside the rule, not into it: write "
+            f"{quoted(written[found.end() :])}, and the zone with --time-zone {found[2]} (in a "
+            "file: time_zone).",
+            field="cron",
+        )
     if written.startswith("@"):
         macro = written.lower()
+        if macro.startswith("@every"):
+            raise _error("@every is written without @, such as 'every 90 minutes'")
         if macro == "@reboot":
             raise _error("@reboot is not supported: it names no time at which to run")
         if macro not in _MACROS:
@@ -335,21 +345,44 @@ def _describe(fields: str, seconds: tuple[int, ...]) -> str:
         return " and ".join(phrases)
 
     clock = "" if seconds == (0,) else ",".join(map(str, seconds)) + " "
-    if len(seconds) > 1 and seconds == tuple(range(0, 60, seconds[1])):
+    if len(seconds) > 1 and 60 % seconds[1] == 0 and seconds == tuple(range(0, 60, seconds[1])):
         clock = f"*/{seconds[1]} "
-    minute, hour, day, month, weekday = fields.split(" ")
+    written = fields.split(" ")
+    # Vixie cron: a star at the head of either field means that both must match.
+    must_both_match = written[2].startswith("*") or written[4].startswith("*")
+    parts = [_without_uneven_steps(f, part) for f, part in zip(_FIELDS, written, strict=True)]
+    minute, hour, day, month, weekday = parts
     if not (re.search("[L#].*,|,.*[L#]", f"{day} {weekday}") or "*" not in {day, weekday}):
-        return words(f"{clock}{fields}")
+        return words(f"{clock}{' '.join(parts)}")
     description = words(f"{clock}{minute} {hour} * * *")
     if day != "*":
         description += f", {days(2, day)}"
     if weekday != "*":
-        # Vixie cron: a star at the head of either field means that both must match.
-        both = "and only " if day.startswith("*") or weekday.startswith("*") else "or "
+        both = "and only " if must_both_match else "or "
         description += f", {both if day != '*' else ''}{days(4, weekday)}"
     if month != "*":
         description += words(f"0 0 * {month} *").removeprefix("At 00:00")
     return description
+
+
+def _without_uneven_steps(field: _Field, text: str) -> str:
+    """Return a field that names its values where a step would read like an interval and is none.
+
+    `*/45` fires at :00 and :45: it begins anew each hour.
+    """
+    last = field.first + field.size - 1
+    terms: list[str] = []
+    for term in text.split(","):
+        span, _, step = term.partition("/")
+        first, _, end = span.partition("-")
+        every = int(step or 1)
+        start = field.first if span == "*" else int(first) if step else 0
+        values = range(start, (int(end) if end else last) + 1, every)
+        is_even = span == "*" and field.size % every == 0
+        is_long_span = bool(end) and len(values) > _FEW
+        kept = not step or is_even or is_long_span
+        terms.append(term if kept else ",".join(map(str, values)))
+    return ",".join(terms)
 
 
 def _error(sentence: str) -> InvalidInputError:
