@@ -13,7 +13,6 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -126,7 +125,7 @@ def _read(path: Path, warnings: list[str], *, is_named: bool) -> str | None:
                 warnings.append(f"Not read: {refusal}. {hint}")
                 return None
             raise InvalidInputError(f"{refusal}. {hint}")
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8").removeprefix("\ufeff")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except UnicodeDecodeError:
@@ -172,6 +171,8 @@ def _dotenv(path: Path, text: str) -> dict[str, str]:
 
 
 def _toml(path: Path, text: str) -> dict[str, str]:
+    if not text.strip():
+        return {}
     import tomllib
 
     try:
@@ -233,6 +234,8 @@ def _key(variable: str) -> str:
 def _no_setting(
     name: str, there: Mapping[str, str] | list[str], *, what: str = "no setting"
 ) -> str:
+    from difflib import get_close_matches
+
     near = get_close_matches(name, [one for one in there if one != NAMED_BY], n=1)
     meant = f"did you mean {near[0]}?" if near else f"there are: {', '.join(there)}."
     return f"{name} is {what}; {meant}"

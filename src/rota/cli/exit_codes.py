@@ -7,6 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from rota.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    MigrationError,
+    NotFoundError,
+    SetupRequiredError,
+)
+
 EXIT_OF_STATUS: Final = {"success": 0, "error": 8, "partial": 9}
 """What became of a run that was waited for."""
 
@@ -20,3 +28,15 @@ INTERRUPTED: Final = 130
 
 CUT_OFF: Final = 141
 """Whoever read our output closed it: what a shell says of SIGPIPE."""
+
+TO_MEND: Final = frozenset(
+    error.exit_code
+    for error in (
+        InvalidInputError,
+        NotFoundError,
+        ConflictError,
+        SetupRequiredError,
+        MigrationError,
+    )
+)
+"""Codes of what a person has to set right: starting it again changes nothing."""

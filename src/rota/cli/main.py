@@ -22,6 +22,16 @@ from rota.domain.errors import RotaError
 _COMMANDS: Final = (
     ("up", "operations.up", "Start everything, show a first briefing, and run until Ctrl-C."),
     (
+        "down",
+        "operations.detached",
+        "Stop the `rota up` that runs on the data directory, in the background or elsewhere.",
+    ),
+    (
+        "logs",
+        "operations.detached",
+        "Read what `rota up -d` wrote: a line when a run is due, starts and ends, and what failed.",
+    ),
+    (
         "status",
         "operations.status",
         "Show how things stand: today, failures, what waits, what comes next, and who works.",
@@ -46,6 +56,11 @@ _COMMANDS: Final = (
         "worker",
         "operations.processes",
         "Execute runs until told to stop. Any number may run on one database.",
+    ),
+    (
+        "systemd",
+        "operations.systemd",
+        "Print a unit for systemd, which then starts rota and keeps it running.",
     ),
     (
         "doctor",
@@ -80,6 +95,7 @@ _COMMANDS: Final = (
     ("results", "runs.results", "Results: what came of runs."),
     ("notifications", "notifications.commands", "Notifications: what rota told you."),
     ("connections", "agents.connections", "Connections: your accounts elsewhere."),
+    ("keys", "operations.keys", "Keys: what encrypts stored secrets."),
     ("prices", "agents.prices", "Prices of models, in US dollars."),
     ("retention", "operations.retention", "What is kept, and for how long."),
     ("settings", "agents.settings", "Settings: your time zone, and what you prefer of tools."),

@@ -18,7 +18,7 @@ import pytest
 
 from rota.domain.errors import ConflictError, InvalidInputError, UnavailableError
 from rota.store.embedded.binaries import Account, binaries_for
-from rota.store.embedded.files import ServerLog, default_data_dir, instance_lock
+from rota.store.embedded.files import LogFile, default_data_dir, instance_lock, instance_of
 from rota.store.embedded.process import clear_stale_lock_files, find_postmaster, start_mark
 from rota.store.embedded.server import EmbeddedPostgres
 
@@ -411,7 +411,7 @@ def test_destroying_is_refused_while_another_uses_it(folder):
 
 def test_log_is_kept_small(folder):
     (folder / "data").mkdir()
-    log = ServerLog(folder / "data")
+    log = LogFile(folder / "data", "postgres.log")
     with os.fdopen(log.open(), "wb") as writer:
         for _ in range(3):
             writer.write(b"x" * 9 * 1024 * 1024)
@@ -432,7 +432,9 @@ def test_second_instance_is_refused_with_the_first_ones_process(folder):
     ):
         pass
     with instance_lock(folder / "data"):
-        pass
+        assert instance_of(folder / "data") == os.getpid()
+    assert instance_of(folder / "data") is None
+    assert instance_of(folder / "nowhere") is None
 
 
 def test_instance_lock_of_a_killed_process_is_free(folder):

@@ -11,20 +11,14 @@ import os
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from rota.bootstrap.app import data_dir
-from rota.domain.errors import (
-    ConflictError,
-    InvalidInputError,
-    MigrationError,
-    NotFoundError,
-    SetupRequiredError,
-)
+from rota.cli.exit_codes import TO_MEND
 from rota.domain.operations.processes import Kind
 from rota.services.operations.chores import first_of
 from rota.settings import Settings
@@ -38,24 +32,20 @@ _HEALTHY_AFTER: Final = 60.0
 _STOPPED_WITHIN: Final = 15.0
 """Seconds that a child has to stop: a worker hands over what is under way in five."""
 
-_TO_MEND: Final = frozenset(
-    error.exit_code
-    for error in (
-        InvalidInputError,
-        NotFoundError,
-        ConflictError,
-        SetupRequiredError,
-        MigrationError,
-    )
-)
-"""Exit codes of what a person has to set right: starting it again changes nothing."""
-
 log = structlog.get_logger(__name__)
 
 
-async def keep_running(kind: Kind, settings: Settings, stop: asyncio.Event) -> int:
+async def keep_running(
+    kind: Kind,
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    pids: MutableMapping[Kind, int],
+    output: int | None = None,
+) -> int:
     """Run `rota scheduler` or `rota worker` until `stop` is set, which is set where it may not be.
 
+    `pids` is told the process; `output` is a descriptor for what it writes, else it is ours.
     Returns its exit code where a person has to set something right, else 0.
     """
     failures = 0
@@ -65,8 +55,11 @@ async def keep_running(kind: Kind, settings: Settings, stop: asyncio.Event) -> i
             *(sys.executable, "-m", "rota", kind, "--until-stdin-ends", *_directory(settings)),
             env=_environment(settings),
             stdin=PIPE,
+            stdout=output,
+            stderr=output,
             start_new_session=True,  # Ctrl-C is the parent's to hear
         )
+        pids[kind] = process.pid
         ended = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -75,7 +68,7 @@ async def keep_running(kind: Kind, settings: Settings, stop: asyncio.Event) -> i
             await _stop(process, ended)
             return 0
         code = ended.result()
-        if code in _TO_MEND:
+        if code in TO_MEND:
             stop.set()
             return code
         failures = 1 if time.monotonic() - started > _HEALTHY_AFTER else failures + 1
@@ -109,6 +102,7 @@ def _environment(settings: Settings) -> Mapping[str, str]:
         "ROTA_LOG_FORMAT": settings.log_format,
         "ROTA_USER": settings.user,
         "ROTA_MAIL": str(settings.mail) if settings.mail is not None else None,
+        "NOTIFY_SOCKET": None,  # the parent says when all is ready
     }
     others = {name: value for name, value in os.environ.items() if name not in said}
     return others | {name: value for name, value in said.items() if value is not None}

@@ -14,6 +14,7 @@ import typer
 
 from rota.cli import output
 from rota.cli.groups import CommandGroup
+from rota.cli.operations.readiness import say_ready
 from rota.cli.options import CommonOptions, progress
 from rota.settings import Settings
 
@@ -61,6 +62,7 @@ def scheduler(common: CommonOptions, as_child: AsChild = False) -> None:
 
         loop = scheduler_loop(app)
         settle_memory()
+        say_ready()
         await loop.run(stop)
 
     _serve(common.settings_of_child if as_child else common.settings, work, as_child=as_child)
@@ -78,6 +80,7 @@ def worker(common: CommonOptions, as_child: AsChild = False) -> None:
 
         async with background(app) as tasks:
             settle_memory()
+            say_ready()
             await tasks.run_worker(stop)
 
     _serve(common.settings_of_child if as_child else common.settings, work, as_child=as_child)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -19,10 +19,12 @@ from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.errors import InvalidInputError
+from rota.domain.operations.processes import KINDS, Kind
 from rota.settings import Settings
 
 if TYPE_CHECKING:
     from rota.bootstrap import app as bootstrap
+    from rota.cli.operations.detached import Background
     from rota.domain.ids import UserId
     from rota.domain.runs.views import Result
 
@@ -76,6 +78,19 @@ def up(
     exit_after_demo: Annotated[
         bool, typer.Option("--exit-after-demo", help="Stop once the briefing was shown.")
     ] = False,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach", "-d", help="Run in the background: `rota down` stops it, `rota logs` reads."
+        ),
+    ] = False,
+    in_background: Annotated[
+        bool,
+        typer.Option(
+            "--in-background",
+            help="Write to rota.log in the data directory once all is up, as `-d` asks.",
+        ),
+    ] = False,
 ) -> None:
     """Start everything, show a first briefing, and run until Ctrl-C.
 
@@ -83,18 +98,24 @@ def up(
     """
     from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
+    from rota.cli.operations import detached
     from rota.cli.operations.processes import leave
     from rota.store.embedded.files import instance_lock
 
-    settings = common.settings
+    settings = common.settings_of_child if in_background else common.settings
     if mail is not None:
         settings = replace(settings, mail=mail.expanduser())
     configure_logs(settings, level="info")
     if mail is not None:
         _check_mailbox(mail)
+    if detach:
+        if exit_after_demo:
+            raise InvalidInputError("--detach and --exit-after-demo exclude each other.")
+        raise typer.Exit(detached.start(settings, _arguments(common, mail, model, demo=demo)))
     folder = bootstrap.data_dir(settings)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with instance_lock(folder):
+        background = detached.Background(folder, settings) if in_background else None
         _step("Starting the database")
         with bootstrap.database_server(settings, progress=_step) as server:
             code = asyncio.run(
@@ -105,9 +126,28 @@ def up(
                     show_demo=demo or mail is not None,
                     exit_after_demo=exit_after_demo,
                     as_json=common.json,
+                    background=background,
                 )
             )
     leave(code)
+
+
+def _arguments(
+    common: CommonOptions, mail: Path | None, model: str | None, *, demo: bool
+) -> list[str]:
+    """Return the command line again; a URL holds a password, and goes by the environment."""
+    if common.database_url is not None:
+        os.environ["ROTA_DATABASE_URL"] = common.database_url
+    said = {
+        "--data-dir": common.data_dir,
+        "--as": common.user,
+        "--mail": mail,
+        "--model": model,
+    }
+    given = [
+        text for name, value in said.items() if value is not None for text in (name, str(value))
+    ]
+    return [*given, *(["--demo"] if demo else []), *(["--json"] if common.json else [])]
 
 
 async def _run(
@@ -118,6 +158,7 @@ async def _run(
     show_demo: bool,
     exit_after_demo: bool,
     as_json: bool,
+    background: Background | None,
 ) -> int:
     from rota.bootstrap import app as bootstrap
     from rota.bootstrap.mail import remember_mail
@@ -136,56 +177,98 @@ async def _run(
             await _make_briefing(app, me, model)
         _step("Starting a scheduler and a worker")
         code = 0
-        async with _working(settings, server, stop) as ended:
+        async with _working(settings, server, stop, background) as (pids, ended):
             if model is not None:
                 code = await _brief(app, me, stop, BRIEFING, as_json=as_json)
             elif is_first or show_demo:
                 code = await _brief(app, me, stop, DEMO, as_json=as_json)
-            if not stop.is_set() and not exit_after_demo:
-                if as_json:
-                    await _print_what_is_on(app, me, settings)
-                else:
-                    await _say_what_is_on(app, me, settings, is_first=is_first)
             if not exit_after_demo:
-                await stop.wait()
-                _step("Stopping")
+                await _stay(app, me, stop, pids, background, is_first=is_first, as_json=as_json)
             stop.set()
     return max(ended) or (code if exit_after_demo else 0)
 
 
+async def _stay(
+    app: bootstrap.App,
+    me: UserId,
+    stop: asyncio.Event,
+    pids: Mapping[Kind, int],
+    background: Background | None,
+    *,
+    is_first: bool,
+    as_json: bool,
+) -> None:
+    """Say that rota runs, to whoever waits to hear it too, and stay until `stop` is set."""
+    from rota.cli.operations import readiness
+
+    if readiness.is_asked_for():
+        await _until_working(app, pids, stop)
+    if not stop.is_set():
+        if as_json:
+            await _print_what_is_on(app, me, app.settings)
+        else:
+            await _say_what_is_on(app, me, app.settings, background, is_first=is_first)
+        if background is not None:
+            background.go_on_in_log()
+        readiness.say_ready()
+    await stop.wait()
+    _step("Stopping")
+
+
 @asynccontextmanager
 async def _working(
-    settings: Settings, server: bootstrap.Server, stop: asyncio.Event
-) -> AsyncIterator[list[int]]:
+    settings: Settings, server: bootstrap.Server, stop: asyncio.Event, background: Background | None
+) -> AsyncIterator[tuple[Mapping[Kind, int], list[int]]]:
     """Run scheduler, worker and the watch over the database for the block, to a clean end.
 
-    What it yields holds, after the block, the exit codes of children that a person has to see to.
+    It yields their processes, and what holds, after the block, the exit codes of children that a
+    person has to see to.
     """
     from rota import logs
     from rota.cli.operations import processes
     from rota.cli.operations.children import keep_running
 
     logs.begin()
+    pids: dict[Kind, int] = {}
     ended: list[int] = []
+    output = background.descriptor if background else None
     children = [
-        asyncio.create_task(keep_running(kind, settings, stop)) for kind in ("scheduler", "worker")
+        asyncio.create_task(keep_running(kind, settings, stop, pids=pids, output=output))
+        for kind in KINDS
     ]
-    watch = asyncio.create_task(_watch(server, stop))
+    watch = asyncio.create_task(_watch(server, stop, background))
     watch.add_done_callback(lambda _: stop.set())
     processes.settle_memory()
     try:
-        yield ended
+        yield pids, ended
     finally:
         stop.set()
         ended += await asyncio.gather(*children)
         await watch
 
 
-async def _watch(server: bootstrap.Server, stop: asyncio.Event) -> None:
-    """Start the embedded server again should it die."""
+async def _until_working(app: bootstrap.App, pids: Mapping[Kind, int], stop: asyncio.Event) -> None:
+    """Wait until the children have said in the database that they work, or `stop` is set."""
+    from rota.services.operations.chores import first_of
+    from rota.store.operations import processes
+
+    while not stop.is_set():
+        async with app.database.connection() as conn:
+            working = {process.pid for process in await processes.list_processes(conn)}
+        if len(pids) == len(KINDS) and working.issuperset(pids.values()):
+            return
+        await first_of(stop, seconds=0.2)
+
+
+async def _watch(
+    server: bootstrap.Server, stop: asyncio.Event, background: Background | None
+) -> None:
+    """Start the embedded server again should it die; keep the log small, where there is one."""
     import structlog
 
     while not stop.is_set():
+        if background is not None:
+            background.log.keep_small()
         if server.embedded is not None and await asyncio.to_thread(server.embedded.ensure_alive):
             structlog.get_logger(__name__).warning("database_restarted")
         try:
@@ -287,14 +370,20 @@ async def _print_what_is_on(app: bootstrap.App, me: UserId, settings: Settings) 
 
 
 async def _say_what_is_on(
-    app: bootstrap.App, me: UserId, settings: Settings, *, is_first: bool
+    app: bootstrap.App,
+    me: UserId,
+    settings: Settings,
+    background: Background | None,
+    *,
+    is_first: bool,
 ) -> None:
     from rota.bootstrap import app as bootstrap
     from rota.cli.schedules import texts as schedule_texts
 
     zone = await app.schedules.zone(me)
     output.say()
-    output.say("rota is running. Ctrl-C stops it; `rota up` goes on where it was.", style="bold")
+    ending = background.ending if background else "rota is running. Ctrl-C stops it"
+    output.say(f"{ending}; `rota up` goes on where it was.", style="bold")
     output.say(f"Data in {bootstrap.data_dir(settings)}; times in {zone}.")
     schedules = await app.schedules.all(me)
     upcoming = await app.schedules.upcoming(me, schedules, runs=1)
@@ -305,7 +394,7 @@ async def _say_what_is_on(
     output.say(f"{len(unread)} unread notification(s): rota notifications list")
     output.say()
     where = "" if settings.data_dir is None else f" --data-dir {settings.data_dir}"
-    output.say("In another terminal:")
+    output.say("Go on with:" if background else "In another terminal:")
     output.say(f"  rota schedules list{where}")
     output.say(f"  rota schedules run {DEMO}{where}")
     output.say(f"  rota results show{where}")
@@ -325,8 +414,8 @@ async def _offer_models(settings: Settings, where: str) -> None:
             output.say(f"  rota up --model {offer}{where}")
     else:
         output.say(
-            "With a model: set a provider's key (as ANTHROPIC_API_KEY) or start Ollama, then "
-            f"rota up --model PROVIDER:MODEL{where}"
+            "With a model: write a provider's key into ~/.config/rota/.env (ANTHROPIC_API_KEY=...) "
+            f"or start Ollama, then rota up --model PROVIDER:MODEL{where}"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 Kind = Literal["scheduler", "worker"]
+KINDS: Final[tuple[Kind, ...]] = ("scheduler", "worker")
 
 
 ALIVE_WITHIN: Final = 15.0

@@ -19,9 +19,11 @@ from typing import Final
 from rota.domain.errors import ConflictError, InvalidInputError, UnavailableError
 
 _STATE_FILE: Final = "postgres.json"
-_OWN_NAMES: Final = frozenset({"up.lock", "start.lock", "server.lock", _STATE_FILE})
+_INSTANCE_LOCK: Final = "up.lock"
+_OWN_NAMES: Final = frozenset({_INSTANCE_LOCK, "start.lock", "server.lock", _STATE_FILE})
 _LOG_BYTES: Final = 8 * 1024 * 1024
 _LOCK_POLL: Final = 0.05
+_LOOKS_FOR_HOLDER: Final = 40
 _LOCK_BUSY: Final = frozenset({errno.EAGAIN, errno.EACCES})
 ROOT: Final = 0
 """The user id that PostgreSQL does not run as."""
@@ -156,14 +158,14 @@ def instance_lock(data_dir: Path) -> Iterator[None]:
     Raises ConflictError, with the other's process id, where one is running.
     """
     real = prepare_data_dir(data_dir)
-    lock = FileLock(real, "up.lock")
+    lock = FileLock(real, _INSTANCE_LOCK)
     with explained(real):
         if not lock.acquire():
             holder = lock.read().strip()
             process = f" (process {holder})" if holder else ""
             raise ConflictError(
                 f"rota is already running on {data_dir}{process}. "
-                "Stop it first, or name another directory with --data-dir."
+                "Stop it first (`rota down`), or name another directory with --data-dir."
             )
         lock.write(f"{os.getpid()}\n")
     try:
@@ -171,6 +173,22 @@ def instance_lock(data_dir: Path) -> Iterator[None]:
     finally:
         lock.write("")
         lock.release()
+
+
+def instance_of(data_dir: Path) -> int | None:
+    """Return the process of the `rota up` on a data directory; None where none is running."""
+    if not (data_dir / _INSTANCE_LOCK).exists():
+        return None
+    with explained(data_dir):
+        lock = FileLock(data_dir, _INSTANCE_LOCK)
+        for _ in range(_LOOKS_FOR_HOLDER):
+            if lock.acquire(shared=True):
+                lock.release()
+                return None
+            if (holder := lock.read().strip()).isdecimal():
+                return int(holder)
+            time.sleep(_LOCK_POLL)  # it has just begun
+    raise unavailable(f"Which process runs rota on {data_dir} cannot be told.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,12 +250,12 @@ def _inside(data_dir: Path, path: Path) -> str:
     return str(path.relative_to(data_dir) if path.is_relative_to(data_dir) else path)
 
 
-class ServerLog:
-    """The server's log: one file and the one before it, each about 8 MiB at most."""
+class LogFile:
+    """A log in the data directory: one file and the one before it, each about 8 MiB at most."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, name: str) -> None:
         self._data_dir = data_dir
-        self.path = data_dir / "postgres.log"
+        self.path = data_dir / name
 
     def open(self) -> int:
         """Return a descriptor to append to."""
@@ -250,18 +268,18 @@ class ServerLog:
         except FileNotFoundError:
             return 0
 
-    def since(self, offset: int, *, lines: int = 12) -> str:
-        """Return the last lines written after `offset`."""
+    def since(self, offset: int, *, lines: int = 12, reach: int = 64 * 1024) -> str:
+        """Return the last lines written after `offset`, of the last `reach` bytes."""
         with self.path.open("rb") as file:
-            file.seek(max(offset, self.size() - 64 * 1024))
+            file.seek(max(offset, self.size() - reach))
             text = file.read().decode(errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
     def keep_small(self) -> None:
-        """Move the text to `postgres.log.1` once it is too long.
+        """Move the text to the file before it, of the same name and `.1`, once it is too long.
 
-        The running server holds the file open, so the file stays and is emptied; it was opened
-        to append, so the server goes on at its new end.
+        Who writes holds the file open, so the file stays and is emptied; it was opened to append,
+        so they go on at its new end.
         """
         if self.size() <= _LOG_BYTES:
             return

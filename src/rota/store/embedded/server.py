@@ -28,7 +28,7 @@ from rota.store.embedded import cluster as clusters
 from rota.store.embedded.binaries import STATE_DIR, Account, account_for, binaries_for
 from rota.store.embedded.files import (
     FileLock,
-    ServerLog,
+    LogFile,
     ServerState,
     explained,
     prepare_data_dir,
@@ -84,7 +84,7 @@ class EmbeddedPostgres:
         self._durable = durable
         self._progress = progress
         self._state_dir = state_dir
-        self._log = ServerLog(data_dir)
+        self._log = LogFile(data_dir, "postgres.log")
         self._start_lock = FileLock(data_dir, "start.lock")
         self._use_lock = FileLock(data_dir, "server.lock")
         self._state: ServerState | None = None

@@ -1,0 +1,104 @@
+"""`rota up -d` runs in the background, `rota logs` reads what it does, and `rota down` ends it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rota.cli.operations.children import _directory
+from rota.settings import Settings
+from rota.store.embedded.files import instance_of
+
+MAIL = "From bob@example.com Mon Nov 30 07:00:00 2026\nFrom: bob@example.com\nSubject: Hi\n\nHi.\n"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def environment(database_url, alice, tmp_path):
+    (tmp_path / "mbox").write_text(MAIL, encoding="utf-8")
+    return os.environ | {
+        "ROTA_MAIL": str(tmp_path / "mbox"),
+        "ROTA_DATABASE_URL": database_url,
+        "ROTA_USER": "alice@example.com",
+        "ROTA_DATA_DIR": str(tmp_path / "data"),
+        "ROTA_SECRET_KEY": "00" * 32,
+    }
+
+
+@pytest.fixture
+def rota(environment, tmp_path):
+    def run(*arguments, code=0, **more):
+        finished = subprocess.run(
+            [sys.executable, "-m", "rota", *arguments],
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert finished.returncode == code, finished.stdout + finished.stderr
+        return finished
+
+    yield run
+    if (left := instance_of(tmp_path / "data")) is not None:
+        os.kill(left, signal.SIGKILL)
+
+
+def test_it_goes_on_without_the_terminal_until_it_is_told_to_stop(rota, environment, tmp_path):
+    assert "rota is not running" in rota("down").stdout
+    assert "`rota up -d` writes it" in rota("logs", code=3).stderr
+
+    started = rota("up", "-d")
+
+    process = instance_of(tmp_path / "data")
+    assert f"rota is running in the background (process {process})" in started.stdout
+    assert os.getsid(process) == process  # the terminal's end does not reach it
+    log = tmp_path / "data" / "rota.log"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    for descriptor in (1, 2):
+        assert Path(f"/proc/{process}/fd/{descriptor}").resolve() == log
+    assert f"(process {process})" in rota("up", "--detach", code=4).stderr
+
+    # Both children worked by the time that it said so.
+    rota("schedules", "run", "demo-briefing", "--timeout", "100")
+    said = rota("logs").stdout
+    assert re.search(r"^\S+ \S+ \[info\] demo-briefing: started agent=", said, re.MULTILINE)
+    assert re.search(r"^\S+ \S+ \[info\] demo-briefing: success after ", said, re.MULTILINE)
+    assert rota("logs", "-n", "1").stdout == said.splitlines(keepends=True)[-1]
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "rota", "logs", "-f", "-n", "0"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as follower:
+        rota("schedules", "run", "demo-briefing", "--timeout", "100")
+        assert "demo-briefing: started" in follower.stdout.readline()
+        assert "demo-briefing: success" in follower.stdout.readline()
+        log.write_text("")  # as when it has become too long
+        assert f"rota is stopped (process {process})" in rota("down").stdout
+        assert "Stopping" in follower.stdout.readline()
+        follower.send_signal(signal.SIGINT)
+    assert follower.returncode == 0
+    assert instance_of(tmp_path / "data") is None
+
+
+def test_what_keeps_it_from_starting_is_told_and_has_its_exit_code(rota, tmp_path):
+    said = rota("up", "-d", code=6, ROTA_TOOLS="mine=nowhere.at_all:tool").stderr
+    assert "the module nowhere.at_all cannot be imported" in said
+    assert instance_of(tmp_path / "data") is None
+
+    assert "exclude each other" in rota("up", "-d", "--exit-after-demo", code=2).stderr
+
+
+def test_child_is_told_the_directory_by_an_option_that_no_file_comes_before(tmp_path):
+    assert _directory(Settings(data_dir=tmp_path)) == ("--data-dir", str(tmp_path))
+    assert _directory(Settings(data_dir=tmp_path, database_url="postgresql:///x")) == ()
