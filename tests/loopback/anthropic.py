@@ -1,12 +1,17 @@
 """A loopback server that speaks Anthropic's messages API."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.loopback.model_server import Fails, FailsMidStream, ModelServer, Request, Says, pieces
-
-USAGE = {"input_tokens": 11, "output_tokens": 7}
+from tests.loopback.model_server import (
+    Fails,
+    FailsMidStream,
+    ModelServer,
+    Request,
+    Says,
+    pieces,
+    written,
+)
 
 
 class AnthropicServer(ModelServer):
@@ -23,13 +28,14 @@ class AnthropicServer(ModelServer):
         return {"type": "error", "error": fields, "request_id": "req_0"}
 
     def answer(self, request: Request, reply: Says) -> dict[str, Any]:
-        return _message(request, _content(request, reply), _stop(reply), USAGE)
+        return _message(request, _content(request, reply), _stop(reply), _usage(reply))
 
     def events(self, request: Request, reply: Says | FailsMidStream) -> Iterator[tuple[str, Any]]:
-        started = _message(request, [], None, {"input_tokens": 11, "output_tokens": 1})
+        said = reply if isinstance(reply, Says) else Says("Half an ans")
+        begun = {"input_tokens": said.input_tokens, "output_tokens": 1}
+        started = _message(request, [], None, begun)
         yield "message_start", {"type": "message_start", "message": started}
         yield "ping", {"type": "ping"}
-        said = reply if isinstance(reply, Says) else Says("Half an ans")
         for index, block in enumerate(_content(request, said)):
             start, deltas = _parts(block)
             at = {"index": index}
@@ -44,8 +50,10 @@ class AnthropicServer(ModelServer):
             failure = {"type": reply.type, "message": reply.message}
             yield "error", {"type": "error", "error": failure}
             return
+        if not said.ends:
+            return
         ended = {"stop_reason": _stop(said), "stop_sequence": None}
-        yield "message_delta", {"type": "message_delta", "delta": ended, "usage": USAGE}
+        yield "message_delta", {"type": "message_delta", "delta": ended, "usage": _usage(said)}
         yield "message_stop", {"type": "message_stop"}
 
 
@@ -75,7 +83,13 @@ def _content(request: Request, reply: Says) -> list[dict[str, Any]]:
     return content
 
 
+def _usage(reply: Says) -> dict[str, int]:
+    return {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
+
+
 def _stop(reply: Says) -> str:
+    if reply.finish is not None:
+        return reply.finish
     return "max_tokens" if reply.cut else "tool_use" if reply.calls else "end_turn"
 
 
@@ -96,8 +110,8 @@ def _parts(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
             signed = {"type": "signature_delta", "signature": block["signature"]}
             return {"type": "thinking", "thinking": "", "signature": ""}, [*thought, signed]
         case "tool_use" | "server_tool_use":
-            written = pieces(json.dumps(block["input"]))
-            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in written]
+            parts = pieces(written(block["input"]))
+            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in parts]
             return {**block, "input": {}}, deltas
         case _:
             return block, []

@@ -11,12 +11,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Says:
-    """A reply: text, tool calls, and blocks of the provider's own before the text."""
+    """A reply: text, tool calls, and blocks of the provider's own before the text.
+
+    Arguments of a call that are a string are sent as they are, whole JSON or not. `finish` is a
+    finish reason other than the usual one; with `ends` False the stream stops before any.
+    """
 
     text: str = ""
-    calls: tuple[tuple[str, dict[str, Any]], ...] = ()
+    calls: tuple[tuple[str, dict[str, Any] | str], ...] = ()
     blocks: tuple[dict[str, Any], ...] = ()
     cut: bool = False  # by the model's output limit
+    finish: str | None = None
+    ends: bool = True
+    input_tokens: int = 11
+    output_tokens: int = 7
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,15 @@ class FailsMidStream:
 
 
 @dataclass(frozen=True)
+class Raw:
+    """A body that is sent as it is, whatever was asked for."""
+
+    body: str
+    content_type: str = "application/json"
+    status: int = 200
+
+
+@dataclass(frozen=True)
 class Hangs:
     """No answer until the server closes."""
 
@@ -48,7 +65,7 @@ class Drops:
     """Status 200, the beginning of an answer, and then the connection is closed."""
 
 
-Reply = Says | Fails | FailsMidStream | Hangs | Drops
+Reply = Says | Fails | FailsMidStream | Raw | Hangs | Drops
 
 
 @dataclass(frozen=True)
@@ -153,6 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             case Fails() as failure:
                 self.reply(failure.status, self.model_server.error(failure), failure.headers)
+            case Raw() as raw:
+                self.send(raw.status, raw.body.encode(), {"content-type": raw.content_type})
             case FailsMidStream() as failure:
                 self.stream(self.model_server.events(request, failure))
             case Says() as said if request.body.get("stream"):
@@ -162,8 +181,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def reply(self, status: int, body: object, headers: dict[str, str]) -> None:
         content = json.dumps(body).encode()
+        self.send(status, content, {"content-type": "application/json", **headers})
+
+    def send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in {"content-type": "application/json", **headers}.items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("content-length", str(len(content)))
         self.end_headers()
@@ -191,6 +213,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
+
+
+def written(arguments: dict[str, Any] | str) -> str:
+    """Return the arguments of a call as they are sent."""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 
 def pieces(text: str, size: int = 7) -> list[str]:

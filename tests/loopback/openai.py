@@ -1,19 +1,17 @@
 """A loopback server that speaks OpenAI's chat completions and responses APIs."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.loopback.model_server import Fails, FailsMidStream, ModelServer, Request, Says, pieces
-
-USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
-RESPONSES_USAGE = {
-    "input_tokens": 11,
-    "output_tokens": 7,
-    "total_tokens": 18,
-    "input_tokens_details": {"cached_tokens": 0},
-    "output_tokens_details": {"reasoning_tokens": 0},
-}
+from tests.loopback.model_server import (
+    Fails,
+    FailsMidStream,
+    ModelServer,
+    Request,
+    Says,
+    pieces,
+    written,
+)
 
 
 class OpenAIServer(ModelServer):
@@ -42,7 +40,7 @@ class OpenAIServer(ModelServer):
             "created": 1_700_000_000,
             "model": request.body["model"],
             "choices": [choice],
-            "usage": USAGE,
+            "usage": _usage(reply),
         }
 
     def events(self, request: Request, reply: Says | FailsMidStream) -> Iterator[tuple[str, Any]]:
@@ -57,13 +55,20 @@ def _calls(request: Request, reply: Says) -> list[dict[str, Any]]:
         {
             "id": f"call_{request.number}_{index}",
             "type": "function",
-            "function": {"name": name, "arguments": json.dumps(args)},
+            "function": {"name": name, "arguments": written(args)},
         }
         for index, (name, args) in enumerate(reply.calls)
     ]
 
 
+def _usage(reply: Says) -> dict[str, int]:
+    given, said = reply.input_tokens, reply.output_tokens
+    return {"prompt_tokens": given, "completion_tokens": said, "total_tokens": given + said}
+
+
 def _finish(reply: Says) -> str:
+    if reply.finish is not None:
+        return reply.finish
     return "length" if reply.cut else "tool_calls" if reply.calls else "stop"
 
 
@@ -91,9 +96,10 @@ def _completion_events(request: Request, reply: Says | FailsMidStream) -> Iterat
         yield chunk({"tool_calls": [{"index": index, **call}]})
         for piece in pieces(arguments):
             yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
-    yield chunk({}, _finish(reply))
-    if (request.body.get("stream_options") or {}).get("include_usage"):
-        yield "", {**base, "choices": [], "usage": USAGE}
+    if reply.ends:
+        yield chunk({}, _finish(reply))
+        if (request.body.get("stream_options") or {}).get("include_usage"):
+            yield "", {**base, "choices": [], "usage": _usage(reply)}
     yield "", "[DONE]"
 
 
@@ -108,7 +114,7 @@ def _output(request: Request, reply: Says) -> list[dict[str, Any]]:
             "id": f"fc_{request.number}_{index}",
             "call_id": f"call_{request.number}_{index}",
             "name": name,
-            "arguments": json.dumps(args),
+            "arguments": written(args),
             "status": "completed",
         }
         for index, (name, args) in enumerate(reply.calls)
@@ -127,12 +133,14 @@ def _message(name: str, content: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _response(request: Request, reply: Says, output: list[dict[str, Any]]) -> dict[str, Any]:
+    reason = "max_output_tokens" if reply.cut else reply.finish
+    given, said = reply.input_tokens, reply.output_tokens
     return {
         "id": f"resp_{request.number}",
         "object": "response",
         "created_at": 1_700_000_000,
-        "status": "incomplete" if reply.cut else "completed",
-        "incomplete_details": {"reason": "max_output_tokens"} if reply.cut else None,
+        "status": "incomplete" if reason else "completed",
+        "incomplete_details": {"reason": reason} if reason else None,
         "error": None,
         "instructions": None,
         "metadata": {},
@@ -143,7 +151,13 @@ def _response(request: Request, reply: Says, output: list[dict[str, Any]]) -> di
         "tool_choice": "auto",
         "tools": [],
         "top_p": 1.0,
-        "usage": RESPONSES_USAGE,
+        "usage": {
+            "input_tokens": given,
+            "output_tokens": said,
+            "total_tokens": given + said,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": 0},
+        },
     }
 
 
@@ -189,8 +203,16 @@ def _response_events(request: Request, reply: Says | FailsMidStream) -> Iterator
         else:
             yield event("response.output_item.added", output_index=index, item=item)
         yield event("response.output_item.done", output_index=index, item=item)
+    for kind, fields in _ending(request, reply, said, output):
+        yield event(kind, **fields)
+
+
+def _ending(
+    request: Request, reply: Says | FailsMidStream, said: Says, output: list[dict[str, Any]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the last event of a response, if it has one."""
     if isinstance(reply, FailsMidStream):
-        yield event("error", code=reply.type, message=reply.message, param=None)
-        return
-    kind = "response.incomplete" if said.cut else "response.completed"
-    yield event(kind, response=_response(request, said, output))
+        yield "error", {"code": reply.type, "message": reply.message, "param": None}
+    elif said.ends:
+        ended = _response(request, said, output)
+        yield f"response.{ended['status']}", {"response": ended}

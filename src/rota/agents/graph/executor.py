@@ -10,16 +10,17 @@ from datetime import datetime
 from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool
 
-from rota.agents.graph.graph import GraphContext, graph, within
+from rota.agents.graph.graph import WATCH, GraphContext, graph, within
 from rota.agents.journal.journal import Journal
 from rota.agents.models.building import BuiltModels, retry_policy
 from rota.agents.models.providers import SCRIPTED
 from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.agents.tools.definitions import effective_declaration
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
+from rota.domain.agents.finish_reasons import finish_reason, is_cut
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import UserId
@@ -34,8 +35,6 @@ ModelFactory = Callable[[AgentConfiguration, datetime], BuiltModels]
 
 Tools = tuple[BaseTool, ...]
 Messages = Sequence[BaseMessage]
-
-_CUT_REASONS: Final = frozenset({"max_tokens", "length", "max_output_tokens", "MAX_TOKENS"})
 
 ACCOUNT_WANTED: Final = (
     "Some of your calls may need your owner's approval. Beside such a call, say in one sentence "
@@ -102,11 +101,11 @@ class AgentExecutor:
         with within(run):
             state = await graph().ainvoke(
                 {"messages": [*earlier, HumanMessage(prompt)]},
-                config={"recursion_limit": each * steps + besides},
+                config={"recursion_limit": each * steps + besides, "callbacks": [WATCH]},
             )
         messages = tuple(state["messages"])
         last = messages[-1]
-        cut = isinstance(last, AIMessage) and journal.progress.stop_reason in _CUT_REASONS
+        cut = is_cut(finish_reason(last.response_metadata))
         return AgentReply(normalize_content(last.content), cut, messages)
 
 

@@ -26,6 +26,14 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from rota.agents.journal.journal import Journal
+from rota.agents.journal.messages import advised
+from rota.agents.models.answers import (
+    AnswerError,
+    AnswerWatch,
+    check_answer,
+    read_failure,
+    watched_answer,
+)
 from rota.agents.models.failures import ModelAttempt
 from rota.agents.models.retries import call_models
 from rota.agents.models.tool_answers import acceptable, shortened
@@ -61,6 +69,10 @@ def within(run: GraphContext) -> Iterator[None]:
         yield
     finally:
         _RUN.reset(token)
+
+
+WATCH: Final = AnswerWatch()
+"""What the graph is to have among its callbacks: so it is seen whether an answer came whole."""
 
 
 class RunMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -121,9 +133,17 @@ class _Ask:
         request: ModelRequest[Any],
         failed: Callable[[Mapping[str, Any]], Awaitable[None]],
     ) -> tuple[str, ModelResponse[Any]]:
+        advice: str | None = None
+
         async def call(name: str, model: BaseChatModel) -> tuple[str, ModelResponse[Any]]:
+            nonlocal advice
             messages = acceptable(request.messages, name)
-            return name, await self._handler(request.override(model=model, messages=messages))
+            asked = advised(request.override(model=model, messages=messages), advice)
+            try:
+                return name, await self._ask(asked)
+            except AnswerError as error:
+                advice = error.advice
+                raise
 
         async def tell(attempt: ModelAttempt) -> None:
             await failed(asdict(attempt))
@@ -138,6 +158,20 @@ class _Ask:
         while self._run.models[0][0] != answered[0]:
             self._run.models.append(self._run.models.pop(0))
         return answered
+
+    async def _ask(self, request: ModelRequest[Any]) -> ModelResponse[Any]:
+        """Ask one model once; raises AnswerError for an answer that cannot be used."""
+        with watched_answer() as stream:
+            try:
+                response = await self._handler(request)
+            except Exception as error:
+                if (failure := read_failure(error, stream)) is None:
+                    raise
+                raise failure from error
+        for message in response.result:
+            if isinstance(message, AIMessage):
+                check_answer(message, stream)
+        return response
 
 
 class _NoModel(BaseChatModel):
@@ -166,11 +200,16 @@ def graph() -> CompiledStateGraph[Any, Any, Any, Any]:
 def _direct_answer(
     messages: Sequence[BaseMessage], tools: Mapping[str, BaseTool]
 ) -> AIMessage | None:
-    """Return the answer of tools that end the run with theirs, where only such were called last."""
+    """Return the answer of tools that end the run with theirs, where only such were called last.
+
+    None where one of them failed, or was not run: the model is told.
+    """
     answers: list[ToolMessage] = []
     for message in reversed(messages):
         if not isinstance(message, ToolMessage):
             break
+        if message.status == "error":
+            return None
         tool = tools.get(message.name or "")
         if tool is None or not tool.return_direct:
             return None

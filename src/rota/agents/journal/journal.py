@@ -18,7 +18,6 @@ from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolC
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
-    SystemMessage,
     ToolMessage,
     messages_from_dict,
 )
@@ -26,7 +25,14 @@ from langchain_core.tools import BaseTool, ToolException
 from langgraph.types import Command
 
 from rota.agents.journal.budget import Budget
-from rota.agents.journal.messages import M, index_of, name_calls, storable_messages, usage_of
+from rota.agents.journal.messages import (
+    M,
+    advised,
+    index_of,
+    settle_calls,
+    storable_messages,
+    usage_of,
+)
 from rota.agents.journal.steps import Progress, StepRecorder
 from rota.agents.models.prices import unknown_price
 from rota.agents.models.tool_answers import LONGEST_KEPT, cut_answer
@@ -117,13 +123,14 @@ class Journal:
             step = await self.note_attempt(step, attempt)
 
         try:
-            name, response = await ask(self._advised(request), failed)
+            name, response = await ask(advised(request, self.budget.advice()), failed)
         except Exception as error:
             await self._end(step, "failed", error=redact_error(error))
             raise
-        name_calls(response.result, self._model_step, request.messages)
         response.result = await self.end_model_call(
-            replace(step, name=name), response.result, request.messages
+            replace(step, name=name),
+            settle_calls(response.result, self._model_step, request.messages),
+            request.messages,
         )
         return response
 
@@ -398,14 +405,6 @@ class Journal:
             (response,), (answer,) = storable_messages([cut_answer(answer, LONGEST_KEPT)])
         await self._end(step, "finished", response=response)
         return answer
-
-    def _advised(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        """Tell the model when a limit is near, so that it ends with what it has."""
-        advice = self.budget.advice()
-        if advice is None:
-            return request
-        said = request.system_message.text if request.system_message is not None else ""
-        return request.override(system_message=SystemMessage(f"{said}\n\n{advice}".strip()))
 
     def _replay(
         self, earlier: Step, name: str, tool_call_id: str, fingerprint: str

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Container, Sequence
 from typing import Any, Final, TypeVar, cast
 
-from langchain.agents.middleware.types import ToolCallRequest
+from langchain.agents.middleware.types import ModelRequest, ToolCallRequest
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
     message_to_dict,
     messages_from_dict,
 )
 from langchain_core.messages.utils import count_tokens_approximately
 
+from rota.domain.agents.finish_reasons import finish_reason, is_cut
 from rota.domain.text.storable import storable_json
 
 _SAID: Final = ("content", "tool_calls", "additional_kwargs")
@@ -21,6 +26,13 @@ _SAID: Final = ("content", "tool_calls", "additional_kwargs")
 
 _ID_OF_BLOCK: Final = {"tool_use": "id", "tool_call": "id", "function_call": "call_id"}
 """Where a call's id is in the content, as Anthropic, LangChain and OpenAI's Responses write it."""
+
+_QUOTED: Final = 500
+
+_CUT_SHORT: Final = (
+    "your answer reached its output limit, so the call may be cut short. Write it again, shorter: "
+    "with less text before it, or as several smaller calls."
+)
 
 M = TypeVar("M", bound=BaseMessage)
 
@@ -72,6 +84,84 @@ def _name_blocks(message: AIMessage) -> None:
         return
     for (block, id_name), call in zip(blocks, calls, strict=True):
         block[id_name] = call["id"]
+
+
+def settle_calls(
+    messages: Sequence[BaseMessage], model_step: int, earlier: Sequence[BaseMessage]
+) -> list[BaseMessage]:
+    """Return a model's answer with its calls named, and what it is told of those that never run.
+
+    Those are all calls of an answer that its output limit cut, and those whose arguments cannot be
+    read. A call that is answered here reaches neither the gate nor a tool. `earlier` is the
+    conversation so far.
+    """
+    settled: list[BaseMessage] = []
+    for message in messages:
+        settled.append(message)
+        if isinstance(message, AIMessage):
+            settled += _refused_calls(message, model_step, earlier)
+    return settled
+
+
+def _refused_calls(
+    message: AIMessage, model_step: int, earlier: Sequence[BaseMessage]
+) -> list[ToolMessage]:
+    readable, unreadable = len(message.tool_calls), list(message.invalid_tool_calls)
+    message.tool_calls = [
+        *message.tool_calls,
+        *(ToolCall(name=call["name"] or "unnamed", args={}, id=call["id"]) for call in unreadable),
+    ]
+    message.invalid_tool_calls = []
+    name_calls([message], model_step, earlier)
+    if is_cut(finish_reason(message.response_metadata)):
+        refused = {call["id"]: _CUT_SHORT for call in message.tool_calls}
+    else:
+        written = zip(message.tool_calls[readable:], unreadable, strict=True)
+        refused = {call["id"]: _unreadable(w["args"] or "") for call, w in written}
+    _mend_content(message, refused)
+    return [
+        ToolMessage(
+            f"{call['name']} was not run: {refused[call['id']]}",
+            name=call["name"],
+            tool_call_id=call["id"] or "",
+            status="error",
+        )
+        for call in message.tool_calls
+        if call["id"] in refused
+    ]
+
+
+def _unreadable(written: str) -> str:
+    return (
+        "the arguments that you wrote for it are not one whole JSON object. Write the call again. "
+        f"You wrote: {written[:_QUOTED]}"
+    )
+
+
+def _mend_content(message: AIMessage, refused: Container[str | None]) -> None:
+    """Have the content say of these calls what `tool_calls` does.
+
+    OpenAI's Responses are sent the content as it is, and refuse arguments that are no JSON.
+    """
+    if isinstance(message.content, str):
+        return
+    arguments = {call["id"]: json.dumps(call["args"]) for call in message.tool_calls}
+    message.content = [
+        {**block, "arguments": arguments[block["call_id"]]}
+        if isinstance(block, dict)
+        and block.get("call_id") in arguments
+        and block["call_id"] in refused
+        else block
+        for block in message.content
+    ]
+
+
+def advised(request: ModelRequest[Any], advice: str | None) -> ModelRequest[Any]:
+    """Tell the model something with its next call, after its own instructions."""
+    if advice is None:
+        return request
+    said = request.system_message.text if request.system_message is not None else ""
+    return request.override(system_message=SystemMessage(f"{said}\n\n{advice}".strip()))
 
 
 def index_of(request: ToolCallRequest) -> int:

@@ -65,21 +65,12 @@ class Progress:
     cost_usd: Decimal | None = Decimal(0)  # None: of some call no price is known
     failed_calls: int = 0
     texts: list[str] = field(default_factory=list)
-    stop_reason: str | None = None
 
     def add(self, message: AIMessage) -> None:
         """Count a model's answer."""
         self.model_calls += 1
         if text := normalize_content(message.content):
             self.texts.append(text)
-        metadata = message.response_metadata
-        reason = (
-            metadata.get("stop_reason")
-            or metadata.get("finish_reason")
-            or metadata.get("done_reason")
-            or (metadata.get("incomplete_details") or {}).get("reason")
-        )
-        self.stop_reason = str(reason) if reason else None
 
     def spend(self, usage: Mapping[str, Any], cost: Decimal | None) -> None:
         """Count the tokens and the cost of a model call."""

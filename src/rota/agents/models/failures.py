@@ -127,21 +127,26 @@ _LONGEST_DETAIL: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class ModelFailure:
-    """A failed model call: its kind, a sentence safe to show, and the seconds to wait, if known."""
+    """A failed model call: its kind, a sentence safe to show, and the seconds to wait, if known.
+
+    `of_answer`: there was an answer, which cannot be used; `said` is its text, if it was withheld.
+    """
 
     kind: FailureKind
     message: str
     retry_after: float | None = None
     worth_retrying: bool = False
+    of_answer: bool = False
+    said: str = ""
 
     @property
     def worth_another_model(self) -> bool:
         """Whether a fallback is to be asked, once this model is given up."""
-        return self.kind in WORTH_ANOTHER_MODEL
+        return self.of_answer or self.kind in WORTH_ANOTHER_MODEL
 
 
-class ModelCallError(Exception):
-    """No model answered. The cause is the last model's own exception, the message for a person.
+class ModelFailureError(Exception):
+    """A model call failed, and it is known how; the message is for a person.
 
     Not a RotaError: it is a provider's failure, and what handles those (`classify_model_error`)
     handles this one.
@@ -150,6 +155,10 @@ class ModelCallError(Exception):
     def __init__(self, failure: ModelFailure) -> None:
         super().__init__(failure.message)
         self.failure = failure
+
+
+class ModelCallError(ModelFailureError):
+    """No model answered. The cause is the last model's own exception."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +179,7 @@ def classify_model_error(error: BaseException) -> ModelFailure:
 
     Where the exception itself says nothing, its causes are asked.
     """
-    if isinstance(error, ModelCallError):
+    if isinstance(error, ModelFailureError):
         return error.failure
     if isinstance(error, RotaError):
         kind: FailureKind = "unavailable" if isinstance(error, UnavailableError) else "other"
