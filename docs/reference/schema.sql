@@ -661,8 +661,8 @@ CREATE TABLE public.agent_run_steps (
     kind text NOT NULL,
     -- The model, the tool, or the step
     name text NOT NULL,
-    -- started, finished, failed, held (it waits for approval), or unknown (begun, and nobody can
-    -- say how it ended)
+    -- started, finished, failed, held (it waits for approval), refused, rehearsed (a dry run did
+    -- not make it), or unknown (begun, and nobody can say how it ended)
     status text NOT NULL,
     -- Attempt of the run that wrote it
     attempt integer NOT NULL,
@@ -691,7 +691,7 @@ CREATE TABLE public.agent_run_steps (
     CONSTRAINT agent_run_steps_cost_usd_check CHECK ((cost_usd >= (0)::numeric)),
     CONSTRAINT agent_run_steps_kind_check CHECK ((kind = ANY (ARRAY['model'::text, 'tool'::text, 'callable'::text]))),
     CONSTRAINT agent_run_steps_model_step_check CHECK ((model_step >= 0)),
-    CONSTRAINT agent_run_steps_status_check CHECK ((status = ANY (ARRAY['started'::text, 'finished'::text, 'failed'::text, 'held'::text, 'unknown'::text])))
+    CONSTRAINT agent_run_steps_status_check CHECK ((status = ANY (ARRAY['started'::text, 'finished'::text, 'failed'::text, 'held'::text, 'refused'::text, 'rehearsed'::text, 'unknown'::text])))
 );
 CREATE POLICY reads_own ON public.agent_run_steps
     FOR SELECT TO authenticated

@@ -17,14 +17,16 @@ KEY = b"k" * 32
 """As the desk's."""
 
 
-def terminal_of_alice(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return what runs `rota approvals` as Alice, and returns what it printed."""
+def terminal_of_alice(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, *, group: str = "approvals"
+) -> Callable[..., Any]:
+    """Return what runs commands of a group as Alice, and returns what they printed."""
     monkeypatch.setenv("ROTA_DATABASE_URL", database_url)
     monkeypatch.setenv("ROTA_USER", "alice@example.com")
     monkeypatch.setenv("ROTA_SECRET_KEY", KEY.hex())
 
     async def run(*arguments: str, exit_code: int = 0) -> Any:
-        result = await asyncio.to_thread(CliRunner().invoke, app, ["approvals", *arguments])
+        result = await asyncio.to_thread(CliRunner().invoke, app, [group, *arguments])
         if result.exception is not None and not isinstance(
             result.exception, SystemExit | typer.Exit
         ):

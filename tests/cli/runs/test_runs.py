@@ -52,6 +52,7 @@ async def waiting_run(workshop, status="waiting", **columns):
 
 
 async def test_finished_run_is_shown_with_its_calls_secrets_replaced(workshop, rota):
+    await workshop.declare("look", reaches_outside=False)  # else what looks like a key is held
     await workshop.agent(LOOKS, tools=["look"])
     schedule = await workshop.schedule(prompt="Look around.")
     outcome = await workshop.service().execute(schedule)

@@ -403,7 +403,8 @@ class Journal:
         # A call that the run parks for is answered by a later attempt.
         if isinstance(answer, ToolMessage) and key not in self._steps.parked:
             (response,), (answer,) = storable_messages([cut_answer(answer, LONGEST_KEPT)])
-        await self._end(step, "finished", response=response)
+        has_failed = isinstance(answer, ToolMessage) and answer.status == "error"
+        await self._end(step, "failed" if has_failed else "finished", response=response)
         return answer
 
     def _replay(

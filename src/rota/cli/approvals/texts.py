@@ -340,14 +340,49 @@ def _version(action: PendingAction) -> str:
 
 def _decided(shown: ActionDetails) -> str:
     action = shown.action
-    if action.decided_at is None:
+    if action.status is ActionStatus.PENDING:
         return ""
+    names = {**shown.deputies, action.user_id: shown.owner_name or "", shown.viewer: "you"}
+    at = "" if action.decided_at is None else f"{output.when(action.decided_at, shown.time_zone)}, "
+    return f"{at}{_by_whom(action, names)}"
+
+
+def decision_in_words(action: PendingAction, names: Mapping[UserId, str]) -> str:
+    """Say who decided on a request, and what came of it; `names` as in `print_list`."""
+    match action.status:
+        case ActionStatus.PENDING:
+            return f"It waits: `rota approvals show {output.short(action.id)}`."
+        case ActionStatus.EXPIRED | ActionStatus.WITHDRAWN:
+            return f"Decided {_by_whom(action, names)}."
+        case ActionStatus.REFUSED:
+            reason = f": {_quoted(action.decision_reason)}" if action.decision_reason else ""
+            return f"Refused {_by_whom(action, names)}{reason}."
+        case _:
+            return f"Approved {_by_whom(action, names)}; {_CAME_TO[action.status]}."
+
+
+_CAME_TO: Final = {
+    ActionStatus.APPROVED: "it will run soon",
+    ActionStatus.RUNNING: "it is being run",
+    ActionStatus.SUCCEEDED: "it has succeeded",
+    ActionStatus.FAILED: "it has failed",
+    ActionStatus.UNKNOWN: "nobody knows whether it took effect",
+}
+
+
+def _by_whom(action: PendingAction, names: Mapping[UserId, str]) -> str:
+    """Say by whom and where it was decided; `names` are of those that may have."""
     via = f", from {action.decided_via}" if action.decided_via else ""
-    by = ""
-    if action.decided_by not in {None, action.user_id}:
-        name = _name(shown, action.decided_by)
-        by = f", by {name} as a deputy" if name else ", by a deputy"
-    return f"{output.when(action.decided_at, shown.time_zone)}{by}{via}"
+    if action.status is ActionStatus.EXPIRED:
+        return "by nobody: it expired"
+    if action.status is ActionStatus.WITHDRAWN:
+        return "by nobody: it was withdrawn"
+    if action.decided_by is None:
+        return f"by nobody that is known{via}"
+    name = names.get(action.decided_by, "")
+    if action.decided_by != action.user_id:
+        return f"by {name} as a deputy{via}" if name else f"by a deputy{via}"
+    return f"by {name or 'its owner'}{via}"
 
 
 def _name(shown: ActionDetails, deputy: UserId | None) -> str:

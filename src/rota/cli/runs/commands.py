@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -12,13 +12,21 @@ from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.cli.runs.run import NoWait, Timeout, request_and_show
 from rota.domain.errors import InvalidInputError
+from rota.domain.ids import RunId
 from rota.domain.runs.run import OVER, RunStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rota.bootstrap.app import App
+    from rota.domain.approvals.actions import PendingAction
     from rota.domain.ids import UserId
     from rota.domain.runs.steps import Step
     from rota.domain.runs.views import RunView
+
+    Shown: TypeAlias = tuple[
+        RunView, Sequence[tuple[Step, PendingAction | None]], Mapping[UserId, str]
+    ]
 
 group = CommandGroup()
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
@@ -56,7 +64,7 @@ def list_runs(
             "ID": lambda run: output.short(run.id),
             "WHEN": lambda run: output.when(run.fire_time or run.created_at, zone),
             "AGENT": lambda run: run.schedule_name or run.agent_name,
-            "TRIGGER": lambda run: run.trigger,
+            "TRIGGER": run_texts.trigger,
             "STATUS": run_texts.status,
             "RESULT": lambda run: run.result_status or "-",
             "TOKENS": lambda run: run_texts.used(run)[0],
@@ -72,13 +80,21 @@ def show(common: CommonOptions, run: Run) -> None:
     """Show a run: where it stands, what it used, and each call of it, secrets replaced."""
     from rota.cli.runs import texts as run_texts
 
-    zone, (found, steps) = common.as_person_with_zone(lambda app, me: app.runs.get(me, run))
+    async def work(app: App, me: UserId) -> Shown:
+        found, steps = await app.runs.get(me, run)
+        actions = await app.approvals.of_run(me, RunId(found.id))
+        by_step = {(action.model_step, action.call_index): action for action in actions}
+        names = await app.deputies.list_names(me) if actions else {}
+        return found, [(step, by_step.get(step.key)) for step in steps], names
+
+    zone, (found, calls, names) = common.as_person_with_zone(work)
+    steps = [step for step, _ in calls]
     if common.json:
-        output.print_json(run_texts.run_json(found, steps))
+        output.print_json(run_texts.run_json(found, calls))
         return
     run_texts.print_run(found, zone)
-    for step in steps:
-        run_texts.print_step(step)
+    for step, action in calls:
+        run_texts.print_step(step, action=action, names=names)
     run_texts.print_end(found, steps, zone)
 
 

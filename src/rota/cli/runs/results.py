@@ -67,8 +67,10 @@ def show(
 
 
 def status_of(result: Result) -> str:
-    """Say how a run ended: one that was cancelled has not failed."""
-    return "cancelled" if "cancelled" in result.metadata else result.status
+    """Say how a run ended: one that was cancelled has not failed, and a dry one did nothing."""
+    if "cancelled" in result.metadata:
+        return "cancelled"
+    return f"dry run, {result.status}" if "dry_run" in result.metadata else result.status
 
 
 def show_result(result: Result, *, as_json: bool) -> None:
@@ -78,7 +80,7 @@ def show_result(result: Result, *, as_json: bool) -> None:
         return
     name = result.schedule_name or result.agent_name
     status = status_of(result)
-    style = _STYLES.get(status, "bold red")
+    style = _STYLES.get("cancelled" if status == "cancelled" else result.status, "bold red")
     seconds = result.execution_duration_ms / 1000
     output.say(f"{name}: {status} after {seconds:.1f} s", style=style)
     output.say()

@@ -6,20 +6,25 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from rota.cli import output
 from rota.cli.as_json import fields_of
+from rota.domain.approvals.actions import ActionStatus
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.option_kinds import in_words, money
 from rota.domain.runs.run import RunStatus
 from rota.domain.runs.steps import BEFORE
 
 if TYPE_CHECKING:
+    from rota.domain.approvals.actions import PendingAction
+    from rota.domain.ids import UserId
     from rota.domain.runs.steps import Step
     from rota.domain.runs.views import RunView
 
 _SHOWN: Final = 500
+NAMELESS: Final[Mapping[UserId, str]] = MappingProxyType({})
 
 
 def status(run: RunView) -> str:
@@ -27,6 +32,11 @@ def status(run: RunView) -> str:
     if run.status is RunStatus.RUNNING and run.cancel_requested_at is not None:
         return "stopping"
     return run.status
+
+
+def trigger(run: RunView) -> str:
+    """Say what started a run, and that it only shows what it would do."""
+    return f"{run.trigger}, dry run" if run.is_dry else run.trigger
 
 
 def used(run: RunView) -> tuple[str, str]:
@@ -40,16 +50,9 @@ def used(run: RunView) -> tuple[str, str]:
     return f"{total:,}", money(Decimal(cost)) if cost is not None else "unknown"
 
 
-def run_json(run: RunView, steps: Sequence[Step]) -> dict[str, Any]:
+def run_json(run: RunView, calls: Sequence[tuple[Step, PendingAction | None]]) -> dict[str, Any]:
     """Return a run and its calls as JSON, secrets replaced."""
-    return fields_of(run) | {"steps": [step_json(step) for step in steps]}
-
-
-def step_json(step: Step) -> Any:
-    """Return a call as JSON, secrets replaced."""
-    from rota.security.secrets.redaction import redact
-
-    return redact(fields_of(step))
+    return fields_of(run) | {"steps": [step_json(step, action) for step, action in calls]}
 
 
 def print_run(run: RunView, zone: str) -> None:
@@ -60,7 +63,7 @@ def print_run(run: RunView, zone: str) -> None:
     lines = [
         ("Run", str(run.id)),
         ("Agent", run.agent_name),
-        ("Trigger", run.trigger),
+        ("Trigger", trigger(run)),
         ("Retry of", run.retry_of and str(run.retry_of)),
         ("Prompt", run.prompt or "(none)"),
         ("Model", run.model or (run.options or {}).get("model")),
@@ -70,16 +73,25 @@ def print_run(run: RunView, zone: str) -> None:
         ("Not before", waits and output.moment(waits, zone)),
         ("Started", run.started_at and output.moment(run.started_at, zone)),
         ("Ended", run.finished_at and output.moment(run.finished_at, zone)),
+        ("Took", _took(run)),
         ("Attempt", str(run.attempt) if run.attempt > 1 else None),
         ("Cancelled", run.cancel_reason),
         ("Result", run.result_status),
-        ("Stopped", metadata.get("stopped")),
+        ("Why", run.error),
+        ("Stopped", metadata.get("stopped") if run.error is None else None),
         ("Pre-check", metadata.get("precheck")),
         ("Quiet", "the answer is not announced" if metadata.get("quiet") else None),
     ]
     for name, said in lines:
         if said:
             output.say(f"{name:10} {said}")
+
+
+def _took(run: RunView) -> str | None:
+    """Say how long a run took from its beginning to its end, waiting for decisions too."""
+    if run.started_at is None or run.finished_at is None:
+        return None
+    return f"{(run.finished_at - run.started_at).total_seconds():.1f} s"
 
 
 def print_end(run: RunView, steps: Sequence[Step], zone: str) -> None:
@@ -101,16 +113,28 @@ def print_end(run: RunView, steps: Sequence[Step], zone: str) -> None:
         output.say(f"Its calls were pruned {pruned}{kept} (`rota retention show`).")
 
 
-def print_step(step: Step, *, attempts_told: int = 0) -> None:
+def print_step(
+    step: Step,
+    *,
+    attempts_told: int = 0,
+    action: PendingAction | None = None,
+    names: Mapping[UserId, str] = NAMELESS,
+) -> None:
     """Print one call: which, how it stands, how long it took, what went in and came out.
 
-    Of its failed attempts the first `attempts_told` are left out.
+    Of its failed attempts the first `attempts_told` are left out. `action` is what it asked for,
+    `names` are of those who may have decided.
     """
+    from rota.cli.approvals.texts import decision_in_words
+
     took = ""
     if step.finished_at is not None:
         took = f"  {(step.finished_at - step.started_at).total_seconds():.2f} s"
     output.say()
-    output.say(f"{_place(step)} {step.name}: {step.status}{took}{_tokens(step)}", style="bold")
+    output.say(
+        f"{_place(step)} {step.name}: {step_status(step, action)}{took}{_tokens(step)}",
+        style="bold",
+    )
     arguments = step.request.get("arguments")
     if arguments:
         output.say(f"      {_shown(arguments)}")
@@ -119,6 +143,36 @@ def print_step(step: Step, *, attempts_told: int = 0) -> None:
     answer = step.error or _answer(step.response)
     if answer:
         output.say(f"      {answer}")
+    if action is not None:
+        output.say(f"      {decision_in_words(action, names)}")
+
+
+def step_json(step: Step, action: PendingAction | None = None) -> dict[str, Any]:
+    """Return a call as `--json` shows it, secrets replaced, with who decided on it."""
+    from rota.security.secrets.redaction import redact
+
+    decided = None
+    if action is not None:
+        decided = {
+            name: getattr(action, name)
+            for name in ("id", "status", "decided_by", "decided_via", "decided_at")
+        }
+    shown: dict[str, Any] = redact(fields_of(step))
+    return shown | {"action": decided}
+
+
+def step_status(step: Step, action: PendingAction | None) -> str:
+    """Say how a call stands; one that was held, by what became of the request."""
+    if step.status == "rehearsed":
+        return "not made (dry run)"
+    if step.status != "held" or action is None or action.status is ActionStatus.PENDING:
+        return step.status
+    is_decided_against = action.status in {
+        ActionStatus.REFUSED,
+        ActionStatus.EXPIRED,
+        ActionStatus.WITHDRAWN,
+    }
+    return action.status.value if is_decided_against else f"held, then {action.status.value}"
 
 
 def print_attempt(attempt: Mapping[str, Any]) -> None:

@@ -117,7 +117,8 @@ class PendingAction:
 
     `arguments` are redacted where `is_sealed`: then all of them are kept encrypted. `version`
     counts edits; `proposed_arguments` is what the agent asked for where somebody edited it.
-    `escalated_at` is when its owner's deputies were told, `decided_by` who decided.
+    `escalated_at` is when its owner's deputies were told, `decided_by` who decided. `model_step`
+    and `call_index` say which call of its run asked; None for one that a tool made itself.
     """
 
     id: ActionId
@@ -146,6 +147,8 @@ class PendingAction:
     argument_schema: Mapping[str, Any] | None
     escalated_at: datetime | None
     decided_by: UserId | None
+    model_step: int | None = None
+    call_index: int | None = None
 
     @property
     def signals(self) -> tuple[RiskSignal, ...]:

@@ -19,7 +19,8 @@ BEFORE: Final = 0
 """`model_step` of what happens before the first model call: a pre-check."""
 
 StepKind = Literal["model", "tool", "callable"]
-StepStatus = Literal["started", "finished", "failed", "held", "unknown"]
+StepStatus = Literal["started", "finished", "failed", "held", "refused", "rehearsed", "unknown"]
+"""`rehearsed`: a dry run did not make this call."""
 
 
 class StepKey(NamedTuple):

@@ -62,7 +62,7 @@ class RunView:
     """One row of `agent_runs`, to be shown. Times are aware and in UTC.
 
     `options` are this run's own. `model` and `limits` are those that its first attempt began with,
-    None before. `metadata` is its result's.
+    None before. `metadata` is its result's, `error` the beginning of why it failed.
     """
 
     id: UUID
@@ -89,6 +89,12 @@ class RunView:
     model: str | None
     limits: Mapping[str, Any] | None
     metadata: Mapping[str, Any] | None
+    error: str | None
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether it only shows what it would do."""
+        return bool((self.options or {}).get("dry_run"))
 
 
 @dataclass(frozen=True, slots=True)

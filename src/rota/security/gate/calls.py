@@ -13,16 +13,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+import structlog
 from langchain_core.tools import ToolException
 
 from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.approvals.verdict import Verdict
 from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId, RunId, UserId
-from rota.domain.runs.steps import StepKey
+from rota.domain.runs.steps import StepKey, StepStatus
 from rota.security.gate.arguments import ERROR_LIMIT, canonical_arguments
 from rota.security.gate.policy import CallPolicy
 from rota.security.secrets.redaction import redact, redact_text
+
+log = structlog.get_logger(__name__)
 
 ToolOutcome = Literal["succeeded", "failed", "not_run", "unknown"]
 
@@ -85,10 +88,11 @@ class CallApproved:
 class CallNotRun:
     """The call does not run now: it waits, was refused, or ran before. Its agent gets `message`.
 
-    `is_parked`: the run does not go on before the call is decided.
+    `status` is how its step ends. `is_parked`: the run does not go on before the call is decided.
     """
 
     message: str
+    status: StepStatus = "held"
     is_parked: bool = False
 
 
@@ -164,6 +168,13 @@ def shown_arguments(
         return canonical_arguments({k: v for k, v in arguments.items() if k not in hidden})
     except ToolException:
         return {}
+
+
+def log_failure(tool_name: str, error: BaseException, run_id: RunId | None = None) -> None:
+    """Log what a tool let out, with its traceback, unless that is its way of saying no."""
+    if not isinstance(error, ToolException | RotaError | TimeoutError):
+        run = {} if run_id is None else {"run_id": str(run_id)}
+        log.warning("tool_failed", tool=tool_name, **run, exc_info=error)
 
 
 def describe_failure(error: BaseException, limit: float | None) -> str:

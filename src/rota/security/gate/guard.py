@@ -19,6 +19,7 @@ from rota.security.gate.calls import (
     ApprovalLedger,
     ToolOutcome,
     describe_failure,
+    log_failure,
     shown_arguments,
 )
 from rota.security.gate.own_task import in_own_task
@@ -89,6 +90,7 @@ async def recording_unwrapped(
         await asyncio.shield(ended)
         raise
     except BaseException as error:
+        log_failure(tool_name, error)
         failure = f"{_UNGATED}: {describe_failure(error, None)}"
         await ledger.unjudged(tool_name, arguments, "failed", failure)
         raise

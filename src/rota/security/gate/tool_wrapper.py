@@ -33,6 +33,7 @@ from rota.security.gate.calls import (
     ToolCall,
     ToolOutcome,
     describe_failure,
+    log_failure,
     shown_arguments,
 )
 from rota.security.gate.own_task import in_own_task
@@ -306,6 +307,7 @@ class GatedTool(BaseTool):
         if isinstance(error, GraphBubbleUp):  # LangGraph's control flow is no failure
             await self._context.ledger.finished(call, verdict, "unknown", "interrupted")
             return error
+        log_failure(self._gated_name, error, self._context.run_id)
         message = describe_failure(error, limit)
         timed_out = isinstance(error, TimeoutError) and not call.read_only
         outcome: ToolOutcome = "unknown" if timed_out else "failed"

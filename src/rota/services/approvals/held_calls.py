@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -37,7 +37,7 @@ from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import Claim, FencedError, Run
-from rota.domain.runs.steps import StepKey
+from rota.domain.runs.steps import StepKey, StepStatus
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
 from rota.security.gate.calls import (
     CallApproved,
@@ -100,7 +100,9 @@ class HeldCalls:
             if self.run.action_id is not None:
                 found = await rows.fetch_to_execute(conn, action_id=self.run.action_id)
                 if found is None or found.action.tool_name != call.tool_name:
-                    return CallNotRun(f"{call.tool_name} is not what was approved; it did not run.")
+                    return CallNotRun(
+                        f"{call.tool_name} is not what was approved; it did not run.", "refused"
+                    )
             elif step is not None:
                 found = await rows.fetch_to_execute(conn, run_id=self.run.id, step=step)
             if found is not None:
@@ -123,7 +125,7 @@ class HeldCalls:
             journal = JournalRows(self.claim, snapshot, audit=[audit])
             await journal_rows.write_journals(conn, [journal])
         if refusal is not None:
-            return CallNotRun(refusal)
+            return CallNotRun(refusal, "refused")
         return CallNotRun(
             waiting_message(call.tool_name, action.id, action.reason),
             is_parked=action.mode is ActionMode.SUSPEND,
@@ -162,7 +164,8 @@ class HeldCalls:
         if self.run.action_id is None and not _is_of(action, call):
             return CallNotRun(
                 f"{action.tool_name} was asked for at this place by an earlier attempt, with other "
-                f"arguments; {call.tool_name} did not run."
+                f"arguments; {call.tool_name} did not run.",
+                "refused",
             )
         match action.status:
             case ActionStatus.APPROVED if self._is_here(action):
@@ -172,7 +175,7 @@ class HeldCalls:
             case _:
                 is_pending = action.status is ActionStatus.PENDING
                 is_parked = is_pending and action.mode is ActionMode.SUSPEND
-                return CallNotRun(message_to_agent(action), is_parked=is_parked)
+                return _not_run(action, is_parked=is_parked)
 
     async def _start(
         self, conn: Connection, call: ToolCall, verdict: Verdict, found: ActionToExecute
@@ -184,9 +187,9 @@ class HeldCalls:
         if problem is None:
             if await rows.start(conn, action, self.claim):
                 return self._approved(call, action)
-            return CallNotRun(message_to_agent(action))
+            return _not_run(action)
         await rows.close(conn, action, problem)
-        return CallNotRun(f"{action.tool_name} was approved, and did not run: {problem}")
+        return CallNotRun(f"{action.tool_name} was approved, and did not run: {problem}", "failed")
 
     async def _take_over(
         self, conn: Connection, call: ToolCall, verdict: Verdict, found: ActionToExecute
@@ -209,7 +212,7 @@ class HeldCalls:
             return self._approved(call, action)
         note = "The worker that ran it ended before the tool answered."
         await close(conn, self.notifications, self.run, action, note)
-        return CallNotRun(message_to_agent(action))
+        return _not_run(action)
 
     def _approved(self, call: ToolCall, action: PendingAction) -> CallApproved:
         self._executing[call.step] = action.id
@@ -348,6 +351,21 @@ def unseal(found: ActionToExecute, cipher: Cipher | None) -> Mapping[str, Any]:
     if cipher is None:
         raise RotaError("Its arguments are encrypted, and there is no key: set ROTA_SECRET_KEY.")
     return unseal_arguments(found.sealed_arguments, cipher, found.action.id)
+
+
+_STEP_OF: Final[Mapping[ActionStatus, StepStatus]] = {
+    ActionStatus.REFUSED: "refused",
+    ActionStatus.RUNNING: "unknown",
+    ActionStatus.SUCCEEDED: "finished",
+    ActionStatus.FAILED: "failed",
+    ActionStatus.UNKNOWN: "unknown",
+}
+"""How the step of a call ends that is answered by what became of its action; else it is held."""
+
+
+def _not_run(action: PendingAction, *, is_parked: bool = False) -> CallNotRun:
+    """Say what became of a call that was asked for before."""
+    return CallNotRun(message_to_agent(action), _STEP_OF.get(action.status, "held"), is_parked)
 
 
 def _times(count: int) -> str:

@@ -26,7 +26,7 @@ from rota.domain.approvals.argument_edits import (
 )
 from rota.domain.approvals.review import ActionDetails
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from rota.domain.ids import UserId
+from rota.domain.ids import RunId, UserId
 from rota.domain.notifications.notification import NewNotification
 from rota.domain.schemas.schema import tool_schema
 from rota.domain.text.storable import cut, storable_json, storable_text
@@ -44,6 +44,9 @@ from rota.store.users import fetch_time_zone
 
 OPEN: Final = (ActionStatus.PENDING, ActionStatus.UNKNOWN)
 """What a person is asked about."""
+
+
+MOST_LISTED: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,11 @@ class ApprovalService:
                 risks=_risks_up_to(up_to),
                 limit=limit,
             )
+
+    async def of_run(self, user_id: UserId, run_id: RunId) -> tuple[PendingAction, ...]:
+        """Return what a run asked for, as far as the person may see it."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.list_actions(conn, run_id=run_id, limit=MOST_LISTED)
 
     async def list_like(
         self, user_id: UserId, reference: str, *, up_to: Risk = "high", limit: int = 1_000

@@ -286,7 +286,7 @@ class Attempt:
         except RotaError as error:
             journal.check_parked()
             ending = endings.refused(error)
-        except Exception as error:  # noqa: BLE001  whatever a model client or graph raises is this run's result, never the worker's end
+        except Exception as error:
             journal.check_parked()  # the agent's own code made another error of the suspension
             ending = endings.failed(error, callable_name=_callable_name(setup.configuration))
             log.warning(
@@ -294,6 +294,7 @@ class Attempt:
                 run_id=str(self._taken.run.id),
                 attempt=self._taken.claim.attempt,
                 error=ending.content,
+                exc_info=error if _callable_name(setup.configuration) else None,
             )
         return replace(
             ending,

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from rota.domain.approvals.verdict import Decision, Verdict
 from rota.domain.text.storable import storable_text
-from rota.security.gate.calls import CallNotRun, HoldOutcome, ToolCall, ToolOutcome
+from rota.security.gate.calls import CURRENT_STEP, CallNotRun, HoldOutcome, ToolCall, ToolOutcome
 from rota.security.secrets.redaction import redact, redact_text
 from rota.services.approvals.held_calls import HeldCalls
 from rota.services.runs.journal_writer import WriteBuffer
@@ -58,14 +58,15 @@ class CallLedger:
             entry=entry,
         )
         if isinstance(outcome, CallNotRun) and call.step is not None:
-            if verdict.decision != "refused":
-                self._steps.mark(call.step, "held")
+            self._steps.mark(call.step, outcome.status)
             if outcome.is_parked:
                 self._steps.parked.add(call.step)
         return outcome
 
     async def rehearsed(self, call: ToolCall, verdict: Verdict) -> None:
         """Add an audit row for a call that a dry run did not make."""
+        if call.step is not None:
+            self._steps.mark(call.step, "rehearsed")
         entry = self._entry(call, verdict, "not_run", f"dry run: {verdict.reason}")
         self._buffer.add(audit=[entry])
 
@@ -97,6 +98,9 @@ class CallLedger:
         self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str
     ) -> None:
         """Add an audit row for a call that no rule judged, durable before it begins."""
+        step = CURRENT_STEP.get()
+        if outcome == "not_run" and step is not None:
+            self._steps.mark(step, "refused")
         entry = AuditRow(
             entry_key=uuid4(),
             tool_name=storable_text(tool_name),

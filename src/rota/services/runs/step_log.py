@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final
 
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.run import FencedError
-from rota.domain.runs.steps import BEFORE, Step, StepKey
+from rota.domain.runs.steps import BEFORE, Step, StepKey, StepStatus
 from rota.services.runs.journal_writer import WriteBuffer
 from rota.store.runs.journals import AuditRow, UsageRow
 
@@ -34,7 +34,7 @@ class StepLog:
         self._earlier = {step.key: step for step in earlier}
         self.held = {step.key for step in earlier if step.request.get(_HELD)}
         self._begun: dict[StepKey, Step] = {}  # on their way to the gate, and not written yet
-        self._marks: dict[StepKey, Literal["held", "unknown"]] = {}
+        self._marks: dict[StepKey, StepStatus] = {}
         self._audit: dict[StepKey, list[AuditRow]] = {}
         self.parked: set[StepKey] = set()
         self.account = ""
@@ -82,11 +82,12 @@ class StepLog:
         if self._buffer.is_lost:
             raise FencedError("Another attempt has taken this run.")
         has_begun = step.key not in self._begun or step.request.get("read_only")
-        if step.status in {"unknown", "failed"} and not has_begun:
+        is_answered = step.status == "finished" or step.response is not None
+        if step.status in {"unknown", "failed"} and not has_begun and not is_answered:
             return
         self._begun.pop(step.key, None)
-        if step.status == "finished":
-            step = replace(step, status=self._marks.get(step.key, "finished"))
+        if is_answered:
+            step = replace(step, status=self._marks.get(step.key, step.status))
         is_over = step.status != "started"
         self._buffer.add(
             step=self._with_mark(step),
@@ -107,8 +108,8 @@ class StepLog:
             self.held.add(key)
             self.start(key)
 
-    def mark(self, key: StepKey, status: Literal["held", "unknown"]) -> None:
-        """Have a call that answers end as one that was held, or of unknown outcome."""
+    def mark(self, key: StepKey, status: StepStatus) -> None:
+        """Have a call that answers end so: the gate knows better than the answer how it ended."""
         self._marks[key] = status
 
     def add_audit(self, key: StepKey | None, entry: AuditRow) -> None:

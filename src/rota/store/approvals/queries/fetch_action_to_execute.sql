@@ -3,6 +3,7 @@ SELECT a.id, a.user_id, a.run_id, a.agent_name, a.tool_name, a.tool_version, a.a
        a.arguments_hash, a.risk, a.reason, a.account, a.mode, a.status, a.version, a.created_at,
        a.expires_at, a.decided_at, a.decided_via, a.decision_reason, a.started_at, a.finished_at,
        a.result, a.proposed_arguments, a.argument_schema, a.escalated_at, a.decided_by,
+       a.model_step, a.call_index,
        a.sealed_arguments, a.executing_token, a.definition_hash,
        (a.status = 'approved' AND a.decided_at < now() - %(lasts)s) IS TRUE AS is_stale
 FROM public.pending_actions AS a
