@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -30,6 +31,8 @@ from rota.settings import Settings
 from rota.store.operations import processes
 
 if TYPE_CHECKING:
+    from rota.agents.own_code.registered import RegisteredCallable
+    from rota.agents.tools.context import ToolRegistry
     from rota.services.operations.background_tasks import BackgroundTaskService
 
 
@@ -80,14 +83,33 @@ def scheduler_loop(app: App) -> SchedulerLoop:
     return loop
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorsCode:
+    """What ROTA_TOOLS and ROTA_CALLABLES name, beside rota's own tools."""
+
+    tools: ToolRegistry
+    callables: Mapping[str, RegisteredCallable]
+
+
+def load_code(settings: Settings) -> OperatorsCode:
+    """Import the operator's code; before any event loop runs, as a module may run one of its own.
+
+    Raises SetupRequiredError and InvalidInputError, which name the entry.
+    """
+    # LangChain takes seconds to import, and most commands never run an agent.
+    from rota.agents.own_code.registered import load_callables, tool_registry
+
+    logs.begin()
+    return OperatorsCode(tool_registry(settings.tools), load_callables(settings.callables))
+
+
 @asynccontextmanager
-async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
+async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundTaskService]:
     """Wire what runs agents: their own loop, database pool and HTTP client."""
     # LangChain takes seconds to import, and most commands never run an agent.
     import httpx
 
     from rota.agents.models.building import ChatModels
-    from rota.agents.own_code.registered import load_callables, tool_registry
     from rota.agents.tools.context import ToolContext
     from rota.engine.agent_loop import AgentLoop
     from rota.engine.queue import QueueWorker
@@ -99,8 +121,6 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
     logs.begin()
     settings = app.settings
     mail = await mail_folders(app)
-    registry = tool_registry(settings.tools)
-    callables = load_callables(settings.callables)
 
     async def open_host() -> AgentHost:
         loop = AgentLoop(threads=4 * settings.concurrency)
@@ -139,13 +159,13 @@ async def background(app: App) -> AsyncIterator[BackgroundTaskService]:
             bench = Workbench(
                 database,
                 NotificationService(database),
-                registry=registry,
+                registry=code.tools,
                 tool_context=tool_context,
                 models=models,
                 clock=clock,
                 prices=prices,
                 unwrapped_tools=settings.unwrapped_tools,
-                callables=callables,
+                callables=code.callables,
                 cipher=make_cipher(settings),
             )
             execution = ScheduledExecutionService(bench, batch_size=settings.group_size)

@@ -222,6 +222,7 @@ def rota_process(environment, *arguments, folder=None):
         text=True,
         timeout=90,
         check=False,
+        input="",
     )
 
 
@@ -275,3 +276,33 @@ def test_a_worker_does_not_start_with_tools_that_cannot_be_loaded(environment, c
     assert finished.returncode == 6
     assert finished.stderr.startswith("ROTA_TOOLS, entry mine=nowhere_to_be_found:tool: ")
     assert "Traceback" not in finished.stderr
+
+
+RUNS_A_LOOP = """
+import asyncio
+import signal
+
+async def look():
+    return "looked before"
+
+FOUND = asyncio.run(look())
+signal.signal(signal.SIGUSR1, lambda *_: None)  # only possible in the main thread
+
+async def report(context, prompt):
+    return FOUND
+"""
+
+
+def test_a_module_may_run_an_event_loop_when_it_is_imported(environment, tmp_path):
+    (tmp_path / "early.py").write_text(RUNS_A_LOOP, encoding="utf-8")
+    (tmp_path / "own.yaml").write_text("name: own\nmodel: callable:report\n", encoding="utf-8")
+    paths = [str(tmp_path), os.environ.get("PYTHONPATH")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    environment["ROTA_CALLABLES"] = "report=early:report"
+    rota_process(environment, "agents", "apply", str(tmp_path / "own.yaml"))
+
+    ran = rota_process(environment, "run", "own")
+    worked = rota_process(environment, "worker", "--until-stdin-ends")
+
+    assert (ran.returncode, worked.returncode) == (0, 0), ran.stderr + worked.stderr
+    assert "looked before" in ran.stdout

@@ -20,6 +20,7 @@ from rota.settings import Settings
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
+    from rota.bootstrap.background import OperatorsCode
 
 group = CommandGroup()
 
@@ -74,16 +75,23 @@ def worker(common: CommonOptions, as_child: AsChild = False) -> None:
 
     With --json its log is JSON lines.
     """
+    from rota.bootstrap.background import background, load_code
+
+    settings = common.settings_of_child if as_child else common.settings
+    code: OperatorsCode | None = None
+
+    def prepare() -> None:
+        nonlocal code
+        code = load_code(settings)
 
     async def work(app: App, stop: asyncio.Event) -> None:
-        from rota.bootstrap.background import background
-
-        async with background(app) as tasks:
+        assert code is not None  # noqa: S101  # `prepare` has run
+        async with background(app, code) as tasks:
             settle_memory()
             say_ready()
             await tasks.run_worker(stop)
 
-    _serve(common.settings_of_child if as_child else common.settings, work, as_child=as_child)
+    _serve(settings, work, as_child=as_child, prepare=prepare)
 
 
 async def warn_of_role(app: App) -> None:
@@ -121,11 +129,13 @@ def _serve(
     work: Callable[[App, asyncio.Event], Awaitable[None]],
     *,
     as_child: bool,
+    prepare: Callable[[], None] = lambda: None,
 ) -> None:
     from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
 
     configure_logs(settings, level="info")
+    prepare()
 
     async def run(server: bootstrap.Server) -> None:
         stop = asyncio.Event()

@@ -21,6 +21,7 @@ from rota.domain.runs.options import RunOptions
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
+    from rota.bootstrap.background import OperatorsCode
     from rota.domain.ids import RunId, UserId
     from rota.domain.runs.views import Result
 
@@ -66,22 +67,16 @@ def request_and_show(
     """
     from rota.cli.runs.results import show_result
 
-    asked: RunId | None = None
-
-    async def work(app: App, me: UserId) -> tuple[RunId, Result | None]:
-        nonlocal asked
-        async with AsyncExitStack() as stack:
-            if wait and not await app.runs.somebody_works():
-                await stack.enter_async_context(_working(app))
-            asked = run_id = await request(app, me)
-            if not wait:
-                return run_id, None
-            return run_id, await app.runs.wait(me, run_id, limit=timedelta(seconds=timeout))
-
+    asked: list[RunId] = []
+    result: Result | None = None
     try:
-        run_id, result = common.as_person(work)
+        if wait:
+            result = _run_and_wait(common, request, asked.append, limit=timedelta(seconds=timeout))
+        else:
+            asked.append(common.as_person(request))
     except KeyboardInterrupt:
-        raise StoppedWaitingError("Interrupted", asked) from None
+        raise StoppedWaitingError("Interrupted", asked[0] if asked else None) from None
+    run_id = asked[0]
     if not wait:
         if common.json:
             output.print_json({"run_id": run_id})
@@ -112,6 +107,36 @@ class StoppedWaitingError(NoResultYetError):
     exit_code = INTERRUPTED
 
 
+def _run_and_wait(
+    common: CommonOptions,
+    request: Callable[[App, UserId], Awaitable[RunId]],
+    was_asked: Callable[[RunId], None],
+    *,
+    limit: timedelta,
+) -> Result | None:
+    code: OperatorsCode | None = None
+
+    async def somebody_works(app: App, _me: UserId) -> bool:
+        return await app.runs.somebody_works()
+
+    def prepare(is_needless: bool) -> None:
+        nonlocal code
+        if not is_needless:
+            from rota.bootstrap.background import load_code
+
+            code = load_code(common.settings)
+
+    async def work(app: App, me: UserId, _: bool) -> Result | None:
+        async with AsyncExitStack() as stack:
+            if code is not None:
+                await stack.enter_async_context(_working(app, code))
+            run_id = await request(app, me)
+            was_asked(run_id)
+            return await app.runs.wait(me, run_id, limit=limit)
+
+    return common.as_person_between(somebody_works, prepare, work)
+
+
 def _what_becomes_of(run_id: RunId | None) -> str:
     if run_id is None:
         return "no run was asked for."
@@ -119,12 +144,12 @@ def _what_becomes_of(run_id: RunId | None) -> str:
 
 
 @asynccontextmanager
-async def _working(app: App) -> AsyncIterator[None]:
+async def _working(app: App, code: OperatorsCode) -> AsyncIterator[None]:
     """Admit and execute runs in this process, without firing schedules, for the block."""
     from rota.bootstrap.background import background
 
     stop = asyncio.Event()
-    async with background(app) as tasks:
+    async with background(app, code) as tasks:
         loops = [
             asyncio.create_task(tasks.run_admission(stop)),
             asyncio.create_task(tasks.run_worker(stop)),
