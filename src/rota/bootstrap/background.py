@@ -213,4 +213,10 @@ def tool_definition(settings: Settings, name: str) -> str:
         http=httpx.AsyncClient(),
         endpoints=settings.endpoints,
     )
-    return hash_tool(tool_registry(settings.tools).build(name, context))
+    registry = tool_registry(settings.tools)
+    if name not in registry.names():
+        raise SetupRequiredError(
+            f"No tool is registered as {name!r} here: set ROTA_TOOLS for this command.",
+            what=f"tool:{name}",
+        )
+    return hash_tool(registry.build(name, context))

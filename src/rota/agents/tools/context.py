@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -62,7 +63,15 @@ class ToolRegistry:
 def unregistered(name: str) -> SetupRequiredError:
     """Return the error for a tool that an agent links and this process does not have."""
     return SetupRequiredError(
-        f"The agent links the tool {name!r}, which this rota does not have. Register it, "
-        "or remove the link.",
+        f"The agent has the tool {name!r}, and {started_without('ROTA_TOOLS')}, or take the tool "
+        "from the agent.",
         what=f"tool:{name}",
+    )
+
+
+def started_without(variable: str) -> str:
+    """Say that this process lacks what the variable would name, and what to do."""
+    return (
+        f"the worker (pid {os.getpid()}) was started without it: set {variable} there and restart "
+        "it"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -73,7 +72,8 @@ def request_and_show(
         if wait:
             result = _run_and_wait(common, request, asked.append, limit=timedelta(seconds=timeout))
         else:
-            asked.append(common.as_person(request))
+            run_id, somebody_works = common.as_person(_requested(request))
+            asked.append(run_id)
     except KeyboardInterrupt:
         raise StoppedWaitingError("Interrupted", asked[0] if asked else None) from None
     run_id = asked[0]
@@ -82,13 +82,22 @@ def request_and_show(
             output.print_json({"run_id": run_id})
         else:
             output.say(str(run_id))
-            if common.settings.database_url is None and sys.stdout.isatty():
-                output.say("It runs when `rota up` does.")
+            if not somebody_works:
+                output.warn("It runs as soon as `rota up`, or a scheduler and a worker, do.")
         return
     if result is None:
         raise NoResultYetError(f"No result after {timeout} s", run_id)
     show_result(result, as_json=common.json)
     raise typer.Exit(EXIT_OF_STATUS[result.status])
+
+
+def _requested(
+    request: Callable[[App, UserId], Awaitable[RunId]],
+) -> Callable[[App, UserId], Awaitable[tuple[RunId, bool]]]:
+    async def work(app: App, me: UserId) -> tuple[RunId, bool]:
+        return await request(app, me), await app.runs.somebody_works()
+
+    return work
 
 
 class NoResultYetError(RotaError):

@@ -36,6 +36,7 @@ from rota.services.schedules.preview import preview
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.schedules.pauses import Pause
+    from rota.services.schedules.service import Backfill
 
 group = CommandGroup()
 
@@ -232,9 +233,11 @@ def backfill(
     """Run the past fire times of a range that have not run: missed, skipped or before its time."""
     policy = Draft(overlap=overlap).policy().overlap
 
-    found = common.as_person(
-        lambda app, me: app.schedules.backfill(me, schedule, start, end, policy, dry_run=dry_run)
-    )
+    async def work(app: App, me: UserId) -> tuple[Backfill, bool]:
+        found = await app.schedules.backfill(me, schedule, start, end, policy, dry_run=dry_run)
+        return found, await app.runs.somebody_works()
+
+    found, somebody_works = common.as_person(work)
     times, runs = found.fire_times, found.runs
     counted_times = counted(len(times), "fire time")
     if common.json:
@@ -248,8 +251,8 @@ def backfill(
     ran = len(times) - len(runs)
     known = f" {ran} had run before." if ran else ""
     output.say(f"{len(runs)} of {counted_times} run now.{known}")
-    if runs:
-        output.say("They run where `rota up` or a worker runs.")
+    if runs and not somebody_works:
+        output.say("They run as soon as `rota up`, or a scheduler and a worker, do.")
 
 
 @group.command("pause")

@@ -34,7 +34,12 @@ from rota.agents.models.providers import CALLABLE
 from rota.agents.own_code.callables import AS_PRECHECK, check_by_tool, run_registered
 from rota.agents.own_code.registered import RegisteredCallable
 from rota.agents.own_code.run_context import RunContext
-from rota.agents.tools.context import ToolContext, ToolRegistry, unregistered
+from rota.agents.tools.context import (
+    ToolContext,
+    ToolRegistry,
+    started_without,
+    unregistered,
+)
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.agents.people import MAY_NOT_RUN
 from rota.domain.errors import (
@@ -502,7 +507,7 @@ class Attempt:
         found = self._bench.callables.get(name)
         if found is None:
             raise SetupRequiredError(
-                f"No callable is registered as {name!r}. The operator names it in ROTA_CALLABLES.",
+                f"No callable is registered as {name!r}: {started_without('ROTA_CALLABLES')}.",
                 what=f"callable:{name}",
             )
         return found
