@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 from typer.testing import CliRunner
 
 from rota.cli.main import app
+from rota.cli.runs.texts import print_step
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from rota.domain.runs.steps import Step
 from rota.services.runs.service import RunService
 from rota.store.runs import rows as run_rows
 from tests.services.harness import ANSWER, Workshop
@@ -130,3 +133,13 @@ async def test_who_waits_for_a_cancelled_run_is_told(workshop, rota):
         await RunService(workshop.database).wait(
             workshop.user, RunId(run), limit=timedelta(seconds=5)
         )
+
+
+def test_call_whose_arguments_were_changed_shows_what_it_ran_with(capsys):
+    request = {"arguments": {"to": "bob"}, "ran_with": {"to": "eve"}}
+    print_step(Step(1, 0, "tool", "send", "finished", datetime.now(UTC), request=request))
+
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        '      {"to": "bob"}',
+        '      changed before it was approved: {"to": "eve"}',
+    ]

@@ -131,11 +131,13 @@ async def test_every_way_runs_what_its_owner_wrote(desk, attempts, effects, way)
     await ON_LOOP[way](await gated(attempts, pay_tool(effects)))
     await decided(desk, arguments={"amount": 7, "to": "bob"})
 
-    answer = await ON_LOOP[way](await gated(attempts, pay_tool(effects)))
+    first = await ON_LOOP[way](await gated(attempts, pay_tool(effects)))
+    again = await ON_LOOP[way](await gated(attempts, pay_tool(effects)))  # the first one died
 
     assert effects == [(7, "bob")]
-    assert answer.endswith("paid")
-    assert "The owner changed the arguments" in answer
+    for answer in (first, again):
+        assert answer.endswith("paid")
+        assert 'what was approved is {"to": "bob", "amount": 7}' in answer
 
 
 async def test_calls_side_by_side_at_one_place_run_it_once(desk, attempts, effects):

@@ -150,9 +150,11 @@ async def test_edited_call_runs_as_edited_and_the_agent_is_told(desk):
     text = await content(desk, run_id)
     assert desk.sent == ["eve"]
     assert "sent to eve" in text
-    assert 'changed the arguments before approving; it ran with {"to": "eve"' in text
+    assert 'changed the arguments before approving; what was approved is {"to": "eve"' in text
     (step,) = [s for s in await desk.workshop.rows("agent_run_steps") if s["name"] == "send"]
     assert step["status"] == "finished"
+    assert step["request"]["arguments"] == {"to": "bob"}
+    assert step["request"]["ran_with"] == {"to": "eve", "text": "hello"}
 
 
 async def test_run_resumes_when_all_of_its_calls_are_decided(desk):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from langchain_core.messages import ToolMessage
-from langchain_core.tools import tool
+from langchain_core.tools import ToolException, tool
+from langgraph.types import Command
 
 from rota.agents.models.building import ChatModels
 from rota.agents.models.tool_answers import LONGEST_TOLD, NOTHING, cut_answer
+from rota.agents.tools.context import ToolRegistry
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.model_server import Fails, Says
 from tests.loopback.openai import OpenAIServer
+from tests.services.deciding import desk_of
 from tests.services.running import make_run
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
@@ -254,3 +259,72 @@ async def test_calls_that_have_one_id_are_each_made_and_get_their_own(workshop, 
     steps = await workshop.rows("agent_run_steps", "model_step, call_index")
     ids = [s["tool_call_id"] for s in steps if s["kind"] == "tool"]
     assert len(set(ids)) == 4
+
+
+# Edited arguments
+
+MESSAGE = ToolMessage("sent", tool_call_id="call_0_0")
+BLOCKS = [{"type": "text", "text": "sent"}, {"type": "file", "url": "docs://1"}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "options"),
+    [
+        ("sent", {}),
+        (BLOCKS, {}),
+        (["sent", "twice"], {}),
+        ({"sent": True}, {}),
+        ([{"sent": True}], {}),
+        (("sent", 2), {}),
+        (("sent", "twice"), {}),
+        (datetime(2026, 1, 1, tzinfo=UTC), {}),
+        (None, {}),
+        ("", {}),
+        ([], {}),
+        (MESSAGE, {}),
+        (MESSAGE.model_copy(update={"content": BLOCKS}), {}),
+        ([MESSAGE], {}),
+        (Command(update={"messages": [MESSAGE]}), {}),
+        (("sent", object()), {"response_format": "content_and_artifact"}),
+        ((BLOCKS, None), {"response_format": "content_and_artifact"}),
+        ((MESSAGE, None), {"response_format": "content_and_artifact"}),
+        (ToolException("not sent"), {}),
+        (RuntimeError("not sent"), {}),
+        (TimeoutError("not sent"), {}),
+    ],
+)
+async def test_agent_is_told_of_edited_arguments_whatever_the_tool_answers(
+    workshop, answer, options
+):
+    @tool("send", **options)
+    def send_as(to: str, text: str = "") -> Any:
+        """Send a message."""
+        if isinstance(answer, Exception):
+            raise answer
+        return copy.deepcopy(answer)
+
+    registry = ToolRegistry({"send": lambda _context: send_as})
+    await workshop.agent(
+        model="openai:gpt-4o-mini",
+        model_settings={"endpoint": "local", "max_retries": 0},
+        tools=["send"],
+    )
+    with strict(OpenAIServer)(Says("", (("send", {"to": "bob"}),)), Says("Done.")) as server:
+        models = ChatModels(endpoints={"local": server.url})
+        desk = desk_of(workshop, registry=registry, models=models)
+        run = await desk.run_steps([], mode="suspend")
+        await desk.edit({"to": "eve", "text": ""})
+        await desk.approve(version=2)
+        await desk.work()
+
+    assert (await desk.result(run))["result_content"] == "Done."
+    (message,) = [m for m in server.requests[-1].body["messages"] if m["role"] == "tool"]
+    note = 'what was approved is {"to": "eve", "text": ""}'
+    assert message["content"].count(note) == 1
+    assert message["content"].startswith("The owner changed the arguments")
+    if "sent" in repr(answer) and not isinstance(answer, TimeoutError):
+        assert "sent" in message["content"].split(note)[1]
+    steps = await workshop.rows("agent_run_steps", "model_step, call_index")
+    assert [s["request"]["ran_with"] for s in steps if s["kind"] == "tool"] == [
+        {"to": "eve", "text": ""}
+    ]

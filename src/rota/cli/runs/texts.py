@@ -15,7 +15,7 @@ from rota.domain.approvals.actions import ActionStatus
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.option_kinds import in_words, money
 from rota.domain.runs.run import RunStatus
-from rota.domain.runs.steps import BEFORE
+from rota.domain.runs.steps import BEFORE, RAN_WITH
 
 if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction
@@ -138,6 +138,8 @@ def print_step(
     arguments = step.request.get("arguments")
     if arguments:
         output.say(f"      {_shown(arguments)}")
+    if (edited := step.request.get(RAN_WITH)) is not None:
+        output.say(f"      changed before it was approved: {_shown(edited)}")
     for attempt in step.attempts[attempts_told:]:
         print_attempt(attempt)
     answer = step.error or _answer(step.response)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -154,6 +155,12 @@ class PendingAction:
     def signals(self) -> tuple[RiskSignal, ...]:
         """What a person should look at twice in the arguments."""
         return risk_signals(self.arguments)
+
+
+def edit_note(arguments: Mapping[str, Any]) -> str:
+    """Say to the agent what was approved in the place of what it asked for."""
+    written = json.dumps(dict(arguments), ensure_ascii=False)
+    return f"The owner changed the arguments before approving; what was approved is {written}"
 
 
 def message_to_agent(action: PendingAction) -> str:

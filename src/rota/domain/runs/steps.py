@@ -18,6 +18,9 @@ MODEL_CALL: Final = -1
 BEFORE: Final = 0
 """`model_step` of what happens before the first model call: a pre-check."""
 
+RAN_WITH: Final = "ran_with"
+"""In a step's `request`: the arguments of a call that its owner changed, as they are shown."""
+
 StepKind = Literal["model", "tool", "callable"]
 StepStatus = Literal["started", "finished", "failed", "held", "refused", "rehearsed", "unknown"]
 """`rehearsed`: a dry run did not make this call."""

@@ -76,12 +76,12 @@ class CallAllowed:
 class CallApproved:
     """The call's owner approved it, and this attempt alone may run it; its tool is ready.
 
-    `note` is for the agent, beside the tool's answer.
+    `edited` are the arguments that it runs with, as they are shown, where the owner changed them.
     """
 
     action_id: ActionId
     reason: str
-    note: str = ""
+    edited: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,13 @@ class CallNotRun:
     """The call does not run now: it waits, was refused, or ran before. Its agent gets `message`.
 
     `status` is how its step ends. `is_parked`: the run does not go on before the call is decided.
+    `edited` are the arguments that it ran with, as they are shown, where the owner changed them.
     """
 
     message: str
     status: StepStatus = "held"
     is_parked: bool = False
+    edited: Mapping[str, Any] | None = None
 
 
 HoldOutcome = CallApproved | CallNotRun

@@ -20,6 +20,7 @@ from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
 from pydantic import PrivateAttr
 
+from rota.domain.approvals.actions import edit_note
 from rota.domain.approvals.verdict import Verdict
 from rota.domain.errors import SetupRequiredError
 from rota.security.gate.arguments import ArgumentForm, argument_schema
@@ -36,6 +37,7 @@ from rota.security.gate.calls import (
     log_failure,
     shown_arguments,
 )
+from rota.security.gate.notes import with_note
 from rota.security.gate.own_task import in_own_task
 from rota.security.gate.policy import Rehearsed, with_signals
 from rota.security.secrets.hashing import arguments_hash
@@ -196,7 +198,10 @@ class GatedTool(BaseTool):
         except GeneratorExit:
             raise
         except BaseException as error:
-            raise await self._failed(call, entry.verdict, error, limit) from error
+            failure = await self._failed(call, entry.verdict, error, limit)
+            if entry.note and isinstance(failure, ToolException):
+                failure = ToolException(f"{entry.note}\n\n{failure}")
+            raise failure from error
         await ledger.finished(call, entry.verdict, "succeeded", "", response)
         return self._noted(response, entry.note)
 
@@ -212,9 +217,9 @@ class GatedTool(BaseTool):
             case CallNotRun(message):
                 entry.answer = message
                 return
-            case CallApproved(action_id, reason, note):
+            case CallApproved(action_id, reason, edited):
                 entry.verdict = replace(entry.verdict, decision="allowed", reason=reason)
-                entry.note = note
+                entry.note = edit_note(edited) if edited is not None else ""
                 entry.call = replace(entry.call, action_id=action_id)
             case CallAllowed():
                 pass
@@ -271,12 +276,12 @@ class GatedTool(BaseTool):
         return None
 
     def _noted(self, response: Any, note: str) -> Any:
-        """Put a note to the agent before a text that answers it."""
-        if note and isinstance(response, str):
-            return f"{note}\n\n{response}"
-        if note and isinstance(response, tuple) and response and isinstance(response[0], str):
-            return (f"{note}\n\n{response[0]}", *response[1:])
-        return response
+        """Put a note to the agent before what answers it."""
+        if not note:
+            return response
+        if self.response_format == "content_and_artifact" and isinstance(response, tuple):
+            return (with_note(response[0], note), *response[1:]) if response else response
+        return with_note(response, note)
 
     def _describe(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Entry:
         try:

@@ -28,6 +28,7 @@ from rota.domain.approvals.actions import (
     ActionMode,
     ActionStatus,
     PendingAction,
+    edit_note,
     message_to_agent,
     waiting_message,
 )
@@ -216,13 +217,8 @@ class HeldCalls:
 
     def _approved(self, call: ToolCall, action: PendingAction) -> CallApproved:
         self._executing[call.step] = action.id
-        note = ""
-        if action.proposed_arguments is not None:
-            note = (
-                "The owner changed the arguments before approving; it ran with "
-                f"{json.dumps(action.arguments, ensure_ascii=False)}"
-            )
-        return CallApproved(action.id, f"its owner approved it, action {action.id}", note)
+        reason = f"its owner approved it, action {action.id}"
+        return CallApproved(action.id, reason, _edited(action))
 
     def _arguments(self, found: ActionToExecute) -> tuple[Mapping[str, Any], str | None]:
         """Return the arguments to run with, and what is wrong with them: they are those shown."""
@@ -365,7 +361,17 @@ _STEP_OF: Final[Mapping[ActionStatus, StepStatus]] = {
 
 def _not_run(action: PendingAction, *, is_parked: bool = False) -> CallNotRun:
     """Say what became of a call that was asked for before."""
-    return CallNotRun(message_to_agent(action), _STEP_OF.get(action.status, "held"), is_parked)
+    message, edited = message_to_agent(action), _edited(action)
+    if edited is not None and action.started_at is not None:
+        message = f"{edit_note(edited)}\n\n{message}"
+    else:
+        edited = None
+    return CallNotRun(message, _STEP_OF.get(action.status, "held"), is_parked, edited)
+
+
+def _edited(action: PendingAction) -> Mapping[str, Any] | None:
+    """Return the arguments of an action as they are shown, where its owner changed them."""
+    return action.arguments if action.proposed_arguments is not None else None
 
 
 def _times(count: int) -> str:

@@ -57,6 +57,8 @@ class CallLedger:
             snapshot=self._buffer.snapshot,
             entry=entry,
         )
+        if outcome.edited is not None:
+            self._steps.ran_with(call.step, outcome.edited)
         if isinstance(outcome, CallNotRun) and call.step is not None:
             self._steps.mark(call.step, outcome.status)
             if outcome.is_parked:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.run import FencedError
-from rota.domain.runs.steps import BEFORE, Step, StepKey, StepStatus
+from rota.domain.runs.steps import BEFORE, RAN_WITH, Step, StepKey, StepStatus
 from rota.services.runs.journal_writer import WriteBuffer
 from rota.store.runs.journals import AuditRow, UsageRow
 
@@ -35,6 +35,7 @@ class StepLog:
         self.held = {step.key for step in earlier if step.request.get(_HELD)}
         self._begun: dict[StepKey, Step] = {}  # on their way to the gate, and not written yet
         self._marks: dict[StepKey, StepStatus] = {}
+        self._ran_with: dict[StepKey, Mapping[str, Any]] = {}
         self._audit: dict[StepKey, list[AuditRow]] = {}
         self.parked: set[StepKey] = set()
         self.account = ""
@@ -108,6 +109,11 @@ class StepLog:
             self.held.add(key)
             self.start(key)
 
+    def ran_with(self, key: StepKey | None, arguments: Mapping[str, Any]) -> None:
+        """Write beside what a call asked for the arguments that it runs with."""
+        if key is not None:
+            self._ran_with[key] = arguments
+
     def mark(self, key: StepKey, status: StepStatus) -> None:
         """Have a call that answers end so: the gate knows better than the answer how it ended."""
         self._marks[key] = status
@@ -123,9 +129,12 @@ class StepLog:
             self._audit.setdefault(key, []).append(entry)
 
     def _with_mark(self, step: Step) -> Step:
-        if step.key not in self.held:
-            return step
-        return replace(step, request={**step.request, _HELD: True})
+        request = dict(step.request)
+        if step.key in self.held:
+            request[_HELD] = True
+        if step.key in self._ran_with:
+            request[RAN_WITH] = self._ran_with[step.key]
+        return replace(step, request=request)
 
     def _usage(self, step: Step) -> UsageRow | None:
         usage, run = step.usage or {}, self._buffer.run
