@@ -28,11 +28,17 @@ from rota.services.operations.retention import LOOK_EVERY
 from rota.services.operations.scheduler_loop import SchedulerLoop
 from rota.services.schedules.firing import Scheduler
 from rota.settings import Settings
+from rota.store.database import Database
 from rota.store.operations import processes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
     from rota.agents.own_code.registered import RegisteredCallable
-    from rota.agents.tools.context import ToolRegistry
+    from rota.agents.tools.context import ToolContext, ToolRegistry
+    from rota.services.approvals.tool_tests import ToolTestService
     from rota.services.operations.background_tasks import BackgroundTaskService
 
 
@@ -110,7 +116,6 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
     import httpx
 
     from rota.agents.models.building import ChatModels
-    from rota.agents.tools.context import ToolContext
     from rota.engine.agent_loop import AgentLoop
     from rota.engine.queue import QueueWorker
     from rota.services.operations.agent_hosts import AgentHost, AgentHosts
@@ -140,18 +145,6 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
                 ).opened()
             )
             http = await stack.enter_async_context(httpx.AsyncClient(timeout=30.0))
-            connections = ConnectionService(database, make_cipher(settings), clock=clock)
-
-            def tool_context(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
-                return ToolContext(
-                    user_id=user_id,
-                    now=now,
-                    secret=lambda service: connections.secret(user_id, service),
-                    mail_folder=lambda: mail(user_id),
-                    http=http,
-                    endpoints=settings.endpoints,
-                )
-
             models = ChatModels(endpoints=settings.endpoints, api_keys=settings.api_keys)
             stack.push_async_callback(models.clients.close)
             prices = CurrentPrices(ModelPriceService(database))
@@ -160,7 +153,7 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
                 database,
                 NotificationService(database),
                 registry=code.tools,
-                tool_context=tool_context,
+                tool_context=_tool_contexts(settings, database, mail, http),
                 models=models,
                 clock=clock,
                 prices=prices,
@@ -187,6 +180,48 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
         )
     finally:
         await hosts.close()
+
+
+@asynccontextmanager
+async def tool_tests(app: App, code: OperatorsCode) -> AsyncIterator[ToolTestService]:
+    """Wire what calls a single tool as a person."""
+    # As in `background`.
+    import httpx
+
+    from rota.services.approvals.tool_tests import ToolTestService
+
+    settings = app.settings
+    async with httpx.AsyncClient(timeout=30.0) as http:
+        yield ToolTestService(
+            app.database,
+            registry=code.tools,
+            tool_context=_tool_contexts(settings, app.database, await mail_folders(app), http),
+            clock=clock,
+        )
+
+
+def _tool_contexts(
+    settings: Settings,
+    database: Database,
+    mail: Callable[[UserId], Path],
+    http: httpx.AsyncClient,
+) -> Callable[[UserId, Callable[[], datetime]], ToolContext]:
+    """Return what makes the context of a person's tools."""
+    from rota.agents.tools.context import ToolContext
+
+    connections = ConnectionService(database, make_cipher(settings), clock=clock)
+
+    def tool_context(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
+        return ToolContext(
+            user_id=user_id,
+            now=now,
+            secret=lambda service: connections.secret(user_id, service),
+            mail_folder=lambda: mail(user_id),
+            http=http,
+            endpoints=settings.endpoints,
+        )
+
+    return tool_context
 
 
 def tool_definition(settings: Settings, name: str) -> str:

@@ -68,7 +68,7 @@ _COMMANDS: Final = (
         "Check the installation, the database and what runs; exits with 1 if something is wrong.",
     ),
     ("agents", "agents.commands", "Agents: list, show, apply from a file, export, remove."),
-    ("tools", "agents.tools", "Tools: what the operator declares of them."),
+    ("tools", "agents.tools", "Tools: what the operator declares of them, and a call to try one."),
     ("schedules", "schedules.commands", "Schedules: what fires when."),
     (
         "pause",

@@ -1,9 +1,9 @@
-"""`rota tools`: what agents may use, and what the operator declares of it."""
+"""`rota tools`: what agents may use, what the operator declares of it, and a call to try it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,11 +12,15 @@ from rota.cli.as_json import fields_of
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.agents.configuration import Risk, Tier
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, RotaError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.agents.declared_tools import DeclaredTool
+    from rota.domain.ids import UserId
     from rota.services.agents.tools import Declared
+    from rota.services.approvals.rules import Explanation
+    from rota.services.approvals.tool_tests import ToolTest
     from rota.settings import Settings
 
 group = CommandGroup()
@@ -167,6 +171,116 @@ def _listed(found: Sequence[DeclaredTool], undeclared: Sequence[str]) -> list[di
 
 def _declared_json(tool: DeclaredTool) -> dict[str, object]:
     return fields_of(tool) | {"is_declared": True}
+
+
+@group.command("test")
+def try_tool(
+    common: CommonOptions,
+    name: Annotated[str, typer.Argument(metavar="TOOL", help="Its name.")],
+    arguments: Annotated[
+        str, typer.Argument(metavar="ARGUMENTS", help="What it is called with, as JSON.")
+    ] = "{}",
+    agent: Annotated[
+        str | None, typer.Option("--agent", metavar="AGENT", help="As a call of this agent.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Call it also if it changes things, or would wait.")
+    ] = False,
+) -> None:
+    """Call one tool yourself, through the rules that hold for agents, and show its answer.
+
+    First it is said what would become of the call in a run. What would wait, or changes something,
+    is asked about; what a rule denies is not called. It is a real call, with your accounts, from
+    this terminal's ROTA_TOOLS, and it is in the audit log.
+    """
+    from rota.bootstrap.background import OperatorsCode, load_code, tool_tests
+    from rota.domain.text.json_values import json_object
+
+    given = json_object(arguments, "The arguments", "arguments")
+    is_approved = yes
+    code: OperatorsCode
+
+    async def look(app: App, me: UserId) -> Explanation:
+        check_registered(common.settings, name)
+        return await app.rules.explain(me, name, given, agent_name=agent, unattended=False)
+
+    def ask(explained: Explanation) -> None:
+        nonlocal is_approved, code
+        is_approved = _is_wanted(common, name, explained, yes=yes)
+        code = load_code(common.settings)
+
+    async def work(app: App, me: UserId, _: Explanation) -> ToolTest:
+        async with tool_tests(app, code) as tests:
+            return await tests.call(
+                me,
+                name,
+                given,
+                agent_name=agent,
+                is_approved=is_approved,
+                is_operator=True,  # whoever can open the database
+                via="cli",
+            )
+
+    tested = common.as_person_between(look, ask, work)
+    if common.json:
+        output.print_json(tested)
+    else:
+        style = "bold green" if tested.outcome == "succeeded" else "bold red"
+        output.say(f"{_OUTCOMES[tested.outcome]} after {tested.seconds:.2f} s.", style=style)
+        for left_out in tested.left_out:
+            output.say_line(f"{name} has no argument {left_out}: it was left out.", style="yellow")
+        output.say_block(tested.answer)
+    if tested.outcome != "succeeded":
+        is_stopped = tested.outcome == "not_run"
+        raise typer.Exit(ConflictError.exit_code if is_stopped else RotaError.exit_code)
+
+
+_OUTCOMES: Final = {
+    "succeeded": "It succeeded",
+    "failed": "It failed",
+    "not_run": "It did not run",
+    "unknown": "It may have taken effect",
+}
+
+
+def _is_wanted(common: CommonOptions, name: str, explained: Explanation, *, yes: bool) -> bool:
+    """Say what becomes of a call, and return whether a person said yes to it.
+
+    Raises Exit for one that is not to be called.
+    """
+    verdict = explained.verdict
+    in_a_run = {
+        "allowed": f"In a run this call runs by itself: {verdict.reason}.",
+        "held": f"In a run this call waits for approval: {verdict.reason}.",
+        "refused": f"This call is refused, and is not made: {verdict.reason}.",
+    }[verdict.decision]
+    is_asked = verdict.decision == "held" or not explained.read_only
+    effect = "It only reads." if explained.read_only else f"{name} may change things."
+    if verdict.decision == "refused":
+        raise ConflictError(in_a_run)
+    if not common.json:
+        output.say_line(f"{in_a_run} {effect}")
+    if yes or not is_asked:
+        return yes
+    if common.json or not output.is_conversation():
+        raise InvalidInputError(f"{in_a_run} {effect} Say --yes to call it.", field="yes")
+    if not typer.confirm("Call it now?"):
+        output.say("Nothing was called.")
+        raise typer.Exit(1)
+    return True
+
+
+def check_registered(settings: Settings, name: str) -> None:
+    """Raise NotFoundError for a tool that this terminal does not have."""
+    from difflib import get_close_matches
+
+    from rota.agents.tools.builtin import builtin_facts
+
+    known = sorted({*builtin_facts(), *settings.tools})
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(known)}."
+        raise NotFoundError("tool", name, hint=f"{hint} Tools of your own are named in ROTA_TOOLS.")
 
 
 def _definition(settings: Settings, name: str, *, pin: bool | None) -> str | None:

@@ -46,11 +46,15 @@ _ADVICE_ON_SIGNALS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would become of a call, by which rules, and what would have to change."""
+    """What would become of a call, by which rules, and what would have to change.
+
+    `read_only`: the tool is declared to change nothing.
+    """
 
     verdict: Verdict
     findings: tuple[RuleFinding, ...]
     advice: tuple[str, ...]
+    read_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,7 @@ class RuleService:
             if schedule is not None:
                 found = await find_schedule(conn, schedule)
                 schedule_id, agent_name = found.id, agent_name or found.agent_name
-            declaration = await _declaration(conn, user_id, tool_name, agent_name)
+            declaration = await find_declaration(conn, user_id, tool_name, agent_name)
             rules = await rows.list_rules(conn, user_id)
         circumstances = Circumstances(
             user_id, agent_name or "", schedule_id, unattended, self._clock()
@@ -200,6 +204,7 @@ class RuleService:
             verdict,
             judged.findings,
             (_ADVICE_ON_SIGNALS,) if is_held_by_signal else _advice(judged, declaration),
+            read_only=declaration is not None and declaration.read_only,
         )
 
     async def approve_always(
@@ -319,7 +324,7 @@ async def _check_permitted(
     conn: Connection, user_id: UserId, action: PendingAction, draft: RuleDraft, now: datetime
 ) -> None:
     """Raise ConflictError where a rule would not let the very call run that it is made of."""
-    declaration = await _declaration(conn, user_id, action.tool_name, action.agent_name)
+    declaration = await find_declaration(conn, user_id, action.tool_name, action.agent_name)
     rules = await rows.list_rules(conn, user_id)
     if action.tool_version is None or declaration is None:
         raise ConflictError(f"{action.tool_name} is not a declared tool; each call is asked.")
@@ -394,7 +399,7 @@ def _advice_on_tool(declaration: ToolDeclaration | None) -> str:
     return "A rule with --allow whose conditions hold would let it run."
 
 
-async def _declaration(
+async def find_declaration(
     conn: Connection, user_id: UserId, tool_name: str, agent_name: str | None
 ) -> ToolDeclaration | None:
     """Return what is declared of a tool, None where nothing is.

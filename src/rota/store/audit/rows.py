@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from rota.domain.audit.chain import (
@@ -26,6 +26,24 @@ from rota.store.statements import Row, execute, many, one, one_or_none, value, v
 
 BLOCKS_AT_ONCE: Final = 50
 """Blocks that are read at once; each may cover as many entries as are sealed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry about a call that a person made themselves, without a run: `actor` is the person."""
+
+    user_id: UserId
+    agent_name: str
+    tool_name: str
+    tier: str
+    decision: str
+    outcome: str
+    arguments: Mapping[str, Any]
+    arguments_hash: str
+    detail: str
+    called_at: datetime
+    actor: str
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +81,11 @@ class Prunable:
     rows_in_all: int
     sealed_at: str
     pruned_at: str
+
+
+async def insert_entry(conn: Connection, entry: NewEntry) -> None:
+    """Write an entry about a call that no run made."""
+    await execute(conn, "audit/insert_audit_entry", **row_of(entry))
 
 
 async def lock_sealing(conn: Connection) -> bool:
