@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 VENV: Final = ROOT / ".venv"
 NOTES: Final = ROOT / ".rota"
 TOOLS: Final = NOTES / "tools"
+LOG: Final = NOTES / "setup.log"
 STAMP: Final = VENV / "rota-setup.json"
 JUNIT: Final = NOTES / "tests.xml"
 
@@ -54,9 +57,69 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> bool:
-    """Run a command whose output the person sees; return whether it succeeded."""
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+class Progress:
+    """Runs commands and shows, in one line, how they come on; what they write goes into a log.
+
+    A command that failed is told of only where nothing else helped: `said` has its last words.
+    """
+
+    def __init__(self) -> None:
+        """Begin a new log."""
+        self.said: list[str] = []
+        self._shown = ""
+        LOG.write_text("", encoding="utf-8")
+
+    def run(
+        self, doing: str, command: Sequence[str | Path], environment: Mapping[str, str]
+    ) -> bool:
+        """Run a command; return whether it succeeded."""
+        began = time.monotonic()
+        lines: list[str] = []
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        reader = threading.Thread(target=self._collect, args=(process, lines))
+        reader.start()
+        try:
+            while reader.is_alive():
+                reader.join(timeout=0.2)
+                seconds = time.monotonic() - began
+                last = next((one for one in reversed(lines) if one[:2] != "+ "), "")
+                self._show(f"{doing} ({seconds:.0f} s) {last}")
+            code = process.wait()
+        finally:
+            self._show("")
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+        with LOG.open("a", encoding="utf-8") as log:
+            called = " ".join(map(str, command))
+            print(f"$ {called}", *lines, f"(exit code {code})\n", sep="\n", file=log)
+        if code != 0:
+            self.said += [*lines[-20:], ""]
+        return code == 0
+
+    @staticmethod
+    def _collect(process: subprocess.Popen[str], lines: list[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as output:
+            lines.extend(line.strip() for line in output if line.strip())
+
+    def _show(self, text: str) -> None:
+        """Show a line in place of the last one, on a terminal."""
+        room = shutil.get_terminal_size().columns - 1
+        shown = "".join(c if c.isprintable() else " " for c in text)[:room]
+        if sys.stderr.isatty() and shown != self._shown:
+            sys.stderr.write(f"\r{' ' * len(self._shown)}\r{shown}")
+            sys.stderr.flush()
+            self._shown = shown
 
 
 def works(*command: str | Path) -> bool:
@@ -114,7 +177,12 @@ def set_up(purpose: str) -> None:
         say("Setting up rota in .venv (the first time this takes a few minutes) ...")
         discard_unusable(stamp)
         STAMP.unlink(missing_ok=True)
-        install(purpose)
+        progress = Progress()
+        try:
+            install(purpose, progress)
+        except SetupError:
+            say("\n".join(progress.said))
+            raise
         STAMP.write_text(
             json.dumps({"fingerprint": wanted, "purpose": purpose, "root": str(ROOT)}),
             encoding="utf-8",
@@ -137,13 +205,14 @@ def tool_environment() -> dict[str, str]:
         environment.pop(name, None)
     environment["UV_PROJECT_ENVIRONMENT"] = str(VENV)
     environment.setdefault("UV_PYTHON_DOWNLOADS", "never")
+    environment["PIP_PROGRESS_BAR"] = "off"
     if not os.access(Path.home(), os.W_OK):
         environment.setdefault("UV_CACHE_DIR", str(NOTES / "uv-cache"))
         environment.setdefault("PIP_CACHE_DIR", str(NOTES / "pip-cache"))
     return environment
 
 
-def find_uv(environment: Mapping[str, str]) -> Path:
+def find_uv(environment: Mapping[str, str], progress: Progress) -> Path:
     """Return our own uv, installed by pip; or the person's, where Python comes without venv."""
     uv = TOOLS / "bin" / "uv"
     if works(uv, "--version"):
@@ -157,9 +226,10 @@ def find_uv(environment: Mapping[str, str]) -> Path:
             f"Ubuntu: apt install python3-venv, or python{version}-venv), or install uv."
         )
     shutil.rmtree(TOOLS, ignore_errors=True)
-    if not run([sys.executable, "-m", "venv", TOOLS], environment):
+    doing = "Installing uv"
+    if not progress.run(doing, [sys.executable, "-m", "venv", TOOLS], environment):
         raise SetupError(f"Python could not make a virtual environment in {TOOLS}.")
-    if not run([*PIP, "install", "--quiet", UV_REQUIREMENT], environment):
+    if not progress.run(doing, [*PIP, "install", UV_REQUIREMENT], environment):
         raise SetupError(
             "pip could not install uv. See its message above; pip's own configuration (pip config "
             "list, PIP_INDEX_URL, PIP_CERT, HTTPS_PROXY) says where it looks."
@@ -167,33 +237,41 @@ def find_uv(environment: Mapping[str, str]) -> Path:
     return uv
 
 
-def install(purpose: str) -> None:
+def with_system_certificates(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment by which uv trusts whom the machine trusts, unless told otherwise."""
+    # The second is what the first was called before uv 0.10.
+    return {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true", **environment}
+
+
+def install(purpose: str, progress: Progress) -> None:
     """Install what uv.lock names, by uv, or by pip where uv cannot reach it."""
     environment = tool_environment()
-    uv = find_uv(environment)
-    python = ["--python", sys.executable]
-    if run([uv, "sync", "--locked", *python, *GROUPS[purpose]], environment):
+    uv = find_uv(environment, progress)
+    command = [uv, "sync", "--locked", "--python", sys.executable, *GROUPS[purpose]]
+    doing = "Installing what rota needs"
+    first = with_system_certificates(environment)
+    if progress.run(doing, command, first):
         return
     if lock_is_outdated(uv, environment):
         raise SetupError(
             f"uv.lock does not fit pyproject.toml. Run `{uv} lock` and commit what it changes."
         )
+    if first != environment and progress.run(doing, command, environment):
+        say("uv did not get on with the system's certificates, and took its own instead.")
+        return
     if not works(*PIP, "--version"):
         raise SetupError(
             "uv could not install what uv.lock names. See its message above; uv has a "
             "configuration of its own (UV_DEFAULT_INDEX, SSL_CERT_FILE, HTTPS_PROXY) and does not "
             "read pip's."
         )
-    say(
-        "uv could not install what uv.lock names (it does not read pip's configuration). "
-        "Trying the same packages with pip ..."
-    )
-    if not install_with_pip(uv, purpose, environment):
+    if not install_with_pip(uv, purpose, environment, progress):
         raise SetupError(
             "Neither uv nor pip could install what uv.lock names. See their messages above: is the "
             "network there, and does a mirror need to be named (PIP_INDEX_URL for pip, "
             "UV_DEFAULT_INDEX for uv)? Then call this again; it goes on where it stopped."
         )
+    say(f"uv could not fetch the packages ({LOG} says why); pip installed the same ones instead.")
 
 
 def lock_is_outdated(uv: Path, environment: Mapping[str, str]) -> bool:
@@ -213,26 +291,26 @@ def lock_is_outdated(uv: Path, environment: Mapping[str, str]) -> bool:
     return "needs to be updated" in checked.stderr
 
 
-def install_with_pip(uv: Path, purpose: str, environment: Mapping[str, str]) -> bool:
+def install_with_pip(
+    uv: Path, purpose: str, environment: Mapping[str, str], progress: Progress
+) -> bool:
     """Install the locked versions, by their hashes, from where pip is configured to look."""
+    doing = "Installing what rota needs with pip"
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder) / "requirements.txt"
         export: list[str | Path] = [
-            uv,
-            "export",
-            "--frozen",
-            "--quiet",
-            "--no-emit-project",
-            *GROUPS[purpose],
+            *(uv, "export", "--frozen", "--quiet", "--no-emit-project", *GROUPS[purpose]),
+            *("--output-file", requirements),
         ]
-        if not run([*export, "--output-file", requirements], environment):
+        if not progress.run(doing, export, environment):
             return False
-        if not VENV.exists() and not run([sys.executable, "-m", "venv", VENV], environment):
+        create = [sys.executable, "-m", "venv", VENV]
+        if not VENV.exists() and not progress.run(doing, create, environment):
             return False
         into = [*PIP, "--python", VENV / "bin" / "python", "install"]
-        return run([*into, "--quiet", "--require-hashes", "-r", requirements], environment) and run(
-            [*into, "--quiet", "--no-deps", "--editable", ROOT], environment
-        )
+        return progress.run(
+            doing, [*into, "--require-hashes", "-r", requirements], environment
+        ) and progress.run(doing, [*into, "--no-deps", "--editable", ROOT], environment)
 
 
 def start_rota(arguments: Sequence[str]) -> NoReturn:
