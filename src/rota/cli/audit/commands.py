@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rota.cli import output
+from rota.cli.filters import MOST_COUNTED, empty_list
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.domain.text.zones import zone_shown
@@ -49,20 +50,32 @@ def list_entries(
     from rota.cli.audit.texts import entry_json, print_entries
     from rota.domain.schedules.written_time import parse_since
 
-    async def work(app: App, me: UserId) -> tuple[str, dict[str, str], tuple[AuditEntry, ...]]:
+    async def work(app: App, me: UserId) -> tuple[str, dict[str, str], tuple[AuditEntry, ...], int]:
         zone = await app.schedules.zone(me)
         start = parse_since(since, zone_shown(zone), now=clock(), field="since") if since else None
         names = {str(one): name for one, name in (await app.deputies.list_names(me)).items()}
         found = await app.audit.entries(
             me, run=run, action=action, tool=tool, since=start, limit=limit
         )
-        return zone, names, found
+        others = () if found else await app.audit.entries(me, limit=MOST_COUNTED)
+        return zone, names, found, len(others)
 
-    zone, names, found = common.as_person(work)
+    zone, names, found, others = common.as_person(work)
     if common.json:
         output.print_json([entry_json(entry) for entry in found])
         return
-    print_entries(found, zone, names)
+    empty = empty_list(
+        "entries",
+        others,
+        [
+            run and f"of the run {run}",
+            action and f"of the request {action}",
+            tool and f"of the tool {tool}",
+            since and f"since {since}",
+        ],
+        nothing_there="There is no entry.",
+    )
+    print_entries(found, zone, names, empty)
 
 
 @group.command("verify")

@@ -24,14 +24,16 @@ _LONGEST_DETAIL: Final = 120
 _ID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
-def print_entries(found: Sequence[AuditEntry], zone: str, names: Mapping[str, str]) -> None:
+def print_entries(
+    found: Sequence[AuditEntry], zone: str, names: Mapping[str, str], empty: str
+) -> None:
     """Print entries, newest first; `names` are what people are called, by their ids.
 
     On a terminal each has a second line, of who did it, from where, and what is told of it.
     """
     width = output.terminal_width()
     if width is None or width >= _ONE_LINE:
-        _print_one_line_each(found, zone, names)
+        _print_one_line_each(found, zone, names, empty)
         return
     columns = ["ID", "WHEN", "AGENT", "TOOL", "DECISION", "OUTCOME"]
     rows = [
@@ -46,7 +48,7 @@ def print_entries(found: Sequence[AuditEntry], zone: str, names: Mapping[str, st
         for entry in found
     ]
     under = [_under(entry, names) for entry in found]
-    output.table_with_lines(columns, rows, under, empty=_EMPTY)
+    output.table_with_lines(columns, rows, under, empty=empty)
 
 
 def entry_json(entry: AuditEntry) -> dict[str, Any]:
@@ -58,10 +60,9 @@ def entry_json(entry: AuditEntry) -> dict[str, Any]:
     }
 
 
-_EMPTY: Final = "There is no entry."
-
-
-def _print_one_line_each(found: Sequence[AuditEntry], zone: str, names: Mapping[str, str]) -> None:
+def _print_one_line_each(
+    found: Sequence[AuditEntry], zone: str, names: Mapping[str, str], empty: str
+) -> None:
     output.table(
         ["ID", "WHEN", "AGENT", "TOOL", "DECISION", "OUTCOME", "BY", "FROM", "DETAIL"],
         [
@@ -78,7 +79,7 @@ def _print_one_line_each(found: Sequence[AuditEntry], zone: str, names: Mapping[
             )
             for entry in found
         ],
-        empty=_EMPTY,
+        empty=empty,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rota.cli import output
+from rota.cli.filters import MOST_COUNTED, empty_list
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.domain.errors import InvalidInputError
@@ -26,9 +27,13 @@ def list_notifications(
     limit: Limit = 20,
 ) -> None:
     """List notifications, the newest first."""
-    zone, found = common.as_person_with_zone(
-        lambda app, me: app.notifications.latest(me, unread_only=unread, limit=limit)
-    )
+
+    async def work(app: App, me: UserId) -> tuple[tuple[Notification, ...], int]:
+        found = await app.notifications.latest(me, unread_only=unread, limit=limit)
+        others = () if found else await app.notifications.latest(me, limit=MOST_COUNTED)
+        return found, len(others)
+
+    zone, (found, others) = common.as_person_with_zone(work)
     output.print_list(
         found,
         {
@@ -40,7 +45,12 @@ def list_notifications(
             "BODY": lambda n: output.first_line(n.body, 40),
         },
         as_json=common.json,
-        empty="There are no notifications.",
+        empty=empty_list(
+            "notifications",
+            others,
+            ["unread" if unread else None],
+            nothing_there="There are no notifications.",
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from rota.cli import output
+from rota.cli.filters import MOST_COUNTED, empty_list
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.cli.runs.run import NoWait, Timeout, request_and_show
@@ -52,12 +53,14 @@ def list_runs(
     if status not in {None, *_STATUSES}:
         raise InvalidInputError(f"There is no status {status!r}; it is {', '.join(_STATUSES)}.")
 
-    async def work(app: App, me: UserId) -> tuple[RunView, ...]:
+    async def work(app: App, me: UserId) -> tuple[tuple[RunView, ...], int]:
         wanted = RunStatus(status) if status is not None else None
-        found = (await app.schedules.get(me, schedule)).id if schedule is not None else None
-        return await app.runs.all(me, schedule_id=found, status=wanted, limit=limit)
+        of = (await app.schedules.get(me, schedule)).id if schedule is not None else None
+        found = await app.runs.all(me, schedule_id=of, status=wanted, limit=limit)
+        others = () if found else await app.runs.all(me, limit=MOST_COUNTED)
+        return found, len(others)
 
-    zone, found = common.as_person_with_zone(work)
+    zone, (found, others) = common.as_person_with_zone(work)
     output.print_list(
         found,
         {
@@ -71,7 +74,12 @@ def list_runs(
             "COST": lambda run: run_texts.used(run)[1],
         },
         as_json=common.json,
-        empty="There are no runs yet. `rota run AGENT` makes one.",
+        empty=empty_list(
+            "runs",
+            others,
+            [schedule and f"of the schedule {schedule}", status],
+            nothing_there="There are no runs yet. `rota run AGENT` makes one.",
+        ),
     )
 
 

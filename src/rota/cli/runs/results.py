@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rota.cli import output
+from rota.cli.filters import MOST_COUNTED, empty_list
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.run import ResultStatus
 
 if TYPE_CHECKING:
+    from rota.bootstrap.app import App
+    from rota.domain.ids import UserId
     from rota.domain.runs.views import Result
 
 group = CommandGroup()
@@ -36,9 +39,13 @@ def list_results(
         )
 
     wanted = ResultStatus(status) if status is not None else None
-    zone, found = common.as_person_with_zone(
-        lambda app, me: app.results.latest(me, agent_name=agent, status=wanted, limit=limit)
-    )
+
+    async def work(app: App, me: UserId) -> tuple[tuple[Result, ...], int]:
+        found = await app.results.latest(me, agent_name=agent, status=wanted, limit=limit)
+        others = () if found else await app.results.latest(me, limit=MOST_COUNTED)
+        return found, len(others)
+
+    zone, (found, others) = common.as_person_with_zone(work)
     output.print_list(
         found,
         {
@@ -49,7 +56,12 @@ def list_results(
             "RESULT": lambda r: output.first_line(r.result_content, 40),
         },
         as_json=common.json,
-        empty="There are no results yet. `rota run AGENT` makes one.",
+        empty=empty_list(
+            "results",
+            others,
+            [agent and f"from {agent}", status and f"of status {status}"],
+            nothing_there="There are no results yet. `rota run AGENT` makes one.",
+        ),
     )
 
 
