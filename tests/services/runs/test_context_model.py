@@ -19,7 +19,7 @@ from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.model_server import Fails, Says
 from tests.loopback.openai import OpenAIServer
 from tests.services.running import limit_agent
-from tests.services.runs.test_limits import PER_CALL, dollars_a_call, spent
+from tests.services.runs.test_limits import PER_CALL, chat, dollars_a_call, spent
 
 MINI = "openai:gpt-4o-mini"
 DONE = Says("Done.")
@@ -199,6 +199,62 @@ async def test_model_that_cannot_be_built_is_an_error_that_says_what_to_do(run, 
 
     assert outcome.status is ResultStatus.ERROR
     assert said in outcome.content
+
+
+# -- Answers that cannot be used
+
+HALF = '{"to": "bo'
+UNUSABLE = {
+    "cut": Says("", (("look", HALF),), cut=True),
+    "unended": Says("", (("look", {"query": "a"}),), ends=False),
+    "unreadable": Says("", (("look", HALF),)),
+}
+whatever_is_wrong = pytest.mark.parametrize("wrong", UNUSABLE)
+
+
+@whatever_is_wrong
+async def test_calls_that_may_be_half_never_run_and_the_model_is_asked_again(workshop, run, wrong):
+    def build(context):
+        model = context.model(MINI, endpoint="local", stream=True, max_retries=1)
+        return create_agent(model, list(context.tools.values()))
+
+    with OpenAIServer(UNUSABLE[wrong], DONE) as server:
+        outcome = await run(GraphFactory("own", build), server=server)
+
+        asked_again = json.dumps(server.requests[1].body["messages"])
+    assert (outcome.status, outcome.content) == (ResultStatus.SUCCESS, "Done.")
+    assert workshop.toolbox.calls == []
+    assert ("output limit" in asked_again) is (wrong == "cut")
+    assert ("write the call again" in asked_again) is (wrong == "unreadable")
+    (step,) = await model_steps(workshop)
+    assert [attempt["kind"] for attempt in step["attempts"]] == ["unavailable"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("wrong", ["cut", "unended"])
+async def test_graph_with_a_model_of_its_own_runs_no_half_call_either(workshop, run, wrong, stream):
+    if wrong == "unended" and not stream:
+        pytest.skip("only a stream can end without a finish reason")
+    with OpenAIServer(UNUSABLE[wrong], DONE) as server:
+
+        def build(context):
+            return create_agent(chat(server, streaming=stream), list(context.tools.values()))
+
+        outcome = await run(GraphFactory("own", build))
+
+    assert outcome.status is ResultStatus.ERROR
+    assert "its calls may be half" in outcome.content
+    assert outcome.metadata["error_kind"] == "unavailable"
+    assert outcome.metadata["tokens"]["output"] > 0
+    assert workshop.toolbox.calls == []
+
+
+async def test_refusal_of_a_graphs_own_model_is_an_error_of_kind_policy(run):
+    with OpenAIServer(Says("Half of it", finish="content_filter")) as server:
+        outcome = await run(GraphFactory("own", lambda _context: create_agent(chat(server), [])))
+
+    assert outcome.status is ResultStatus.ERROR
+    assert outcome.metadata["error_kind"] == "policy"
 
 
 # -- What others used

@@ -26,6 +26,7 @@ from rota.domain.agents.finish_reasons import (
     announces_calls,
     finish_reason,
     is_broken,
+    is_cut,
     is_withheld,
 )
 from rota.domain.agents.message_content import normalize_content
@@ -40,6 +41,12 @@ _UNREADABLE: Final = (LookupError, TypeError, AttributeError, ValueError)
 NOT_AN_OBJECT: Final = (
     "The arguments of a tool call are one JSON object, not a text, a list or a number. Your last "
     "answer could not be read for that reason; write the call again."
+)
+
+
+_TOO_LONG: Final = (
+    "Your last answer reached its output limit, so its tool calls may be cut short. Write them "
+    "again, shorter: with less text before them, or as several smaller calls."
 )
 
 
@@ -147,6 +154,23 @@ def check_answer(message: AIMessage, stream: AnswerStream) -> None:
     unfinished = stream.unfinished()
     if any(call["id"] in unfinished for call in message.tool_calls):
         _set_aside(message, unfinished)
+
+
+def check_not_cut(message: AIMessage) -> None:
+    """Raise AnswerError for calls that an output limit cut.
+
+    For those who cannot tell the model which of its calls were not run.
+    """
+    has_calls = bool(message.tool_calls or message.invalid_tool_calls)
+    if has_calls and is_cut(finish_reason(message.response_metadata)):
+        raise _unusable("its output limit cut it, and its calls may be half", message, _TOO_LONG)
+
+
+def check_readable(message: AIMessage) -> None:
+    """Raise AnswerError for calls whose arguments cannot be read; for the same."""
+    if message.invalid_tool_calls:
+        why = "the arguments of a call are no whole JSON object"
+        raise _unusable(why, message, NOT_AN_OBJECT)
 
 
 def read_failure(error: Exception, stream: AnswerStream) -> AnswerError | None:

@@ -6,15 +6,17 @@ LangChain tells callbacks of every call before it is made; one that raises stops
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, GenerationChunk, LLMResult
 
 from rota.agents.journal.journal import Journal
+from rota.agents.models.answers import AnswerStream, check_answer, check_not_cut
 from rota.agents.own_code.graphs import declaring, tools_of
 from rota.agents.tools.definitions import distrusted
 from rota.domain.agents.configuration import ToolDeclaration
@@ -35,6 +37,13 @@ Begun = tuple[Step, Sequence[BaseMessage]]
 
 class UngatedToolError(RotaError):
     """A graph called a tool of its own that may not run without approval."""
+
+
+class _RefusalsToldAnyway(logging.Filter):
+    """Leaves out what LangChain warns of when the guard stops a call: the run's result says it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (isinstance(record.args, tuple) and record.args[:1] == (_Guard.__name__,))
 
 
 def trace_callbacks(
@@ -128,6 +137,7 @@ class _Guard(BaseCallbackHandler):
         self._loop = loop
         self._own = own
         self._begun = begun
+        self._streams: dict[UUID, AnswerStream] = {}
 
     def on_chat_model_start(
         self,
@@ -157,9 +167,30 @@ class _Guard(BaseCallbackHandler):
         asked = [HumanMessage(prompt) for prompt in prompts]
         self._begin(run_id, _model_name(serialized, metadata), asked)
 
-    def on_llm_new_token(self, token: str | list[Any], **_: Any) -> None:  # noqa: ARG002  # LangChain's signature
-        """Take a streamed token for a sign of life."""
+    def on_llm_new_token(
+        self,
+        token: str | list[Any],  # noqa: ARG002  # LangChain's signature
+        *,
+        run_id: UUID,
+        chunk: GenerationChunk | ChatGenerationChunk | None = None,
+        **_: Any,
+    ) -> None:
+        """Take a streamed token for a sign of life, and note what came of the answer."""
         self._note_life()
+        if (stream := self._streams.get(run_id)) is not None:
+            stream.add(chunk)
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
+        """Keep an answer that cannot be used from the graph; raises AnswerError."""
+        if (stream := self._streams.pop(run_id, None)) is None:
+            return
+        for message in _messages_of(response):
+            check_answer(message, stream)
+            check_not_cut(message)  # of calls that cannot be read, a graph may tell the model
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:  # noqa: ARG002  # as above
+        """Forget what came of an answer."""
+        self._streams.pop(run_id, None)
 
     def on_tool_start(
         self,
@@ -179,6 +210,7 @@ class _Guard(BaseCallbackHandler):
 
     def _begin(self, run_id: UUID, model: str, asked: Sequence[BaseMessage]) -> None:
         self._begun[run_id] = self._journal.begin_model_call(model), asked
+        self._streams[run_id] = AnswerStream()
         self._note_life()
 
     def _note_life(self) -> None:
@@ -203,15 +235,8 @@ class _Scribe(AsyncCallbackHandler):
         begun = self._begun.pop(run_id, None)
         if begun is None:
             return
-        answers = [
-            generation.message
-            if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage)
-            else AIMessage(generation.text)
-            for batch in response.generations
-            for generation in batch
-        ]
         step, asked = begun
-        await self._at_home(self._journal.end_model_call(step, answers, asked))
+        await self._at_home(self._journal.end_model_call(step, _messages_of(response), asked))
 
     async def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """Write down that the call failed."""
@@ -230,6 +255,19 @@ class _Scribe(AsyncCallbackHandler):
         else:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
             await asyncio.wait({asyncio.wrap_future(future)}, timeout=_LOOP_ANSWERS_WITHIN)
+
+
+logging.getLogger("langchain_core.callbacks.manager").addFilter(_RefusalsToldAnyway())
+
+
+def _messages_of(response: LLMResult) -> list[AIMessage]:
+    return [
+        generation.message
+        if isinstance(generation, ChatGeneration) and isinstance(generation.message, AIMessage)
+        else AIMessage(generation.text)
+        for batch in response.generations
+        for generation in batch
+    ]
 
 
 def _is_traced(metadata: Mapping[str, Any] | None) -> bool:

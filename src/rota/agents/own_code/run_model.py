@@ -10,11 +10,11 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Final, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import var_child_runnable_config
@@ -22,11 +22,24 @@ from langchain_core.tools import BaseTool
 from pydantic import PrivateAttr
 
 from rota.agents.journal.journal import Journal
+from rota.agents.journal.messages import name_calls
+from rota.agents.models.answers import (
+    AnswerError,
+    AnswerWatch,
+    check_answer,
+    check_not_cut,
+    check_readable,
+    read_failure,
+    watched_answer,
+)
 from rota.agents.models.failures import ModelAttempt
 from rota.agents.models.retries import call_models
+from rota.agents.models.tool_answers import acceptable
 from rota.agents.own_code.graph_trace import TRACED
 from rota.agents.own_code.threads import CallsFromThreads
 from rota.domain.agents.retries import RetryPolicy
+
+_WATCH: Final = AnswerWatch()
 
 Models = Sequence[tuple[str, BaseChatModel]]
 
@@ -90,10 +103,16 @@ class RunModel(BaseChatModel):
         step = journal.begin_model_call(self.model_name)
         journal.alive()
         asked = _advised(messages, journal.budget.advice())
+        advice: str | None = None
 
         async def call(name: str, model: BaseChatModel) -> tuple[str, AIMessage]:
-            with _apart_from_the_caller():
-                return name, await _bound(model, bound).ainvoke(asked, stop=stop)
+            nonlocal advice
+            to_send = _advised(acceptable(cast("list[AnyMessage]", asked), name), advice)
+            try:
+                return name, await _ask(_bound(model, bound), to_send, stop)
+            except AnswerError as error:
+                advice = error.advice
+                raise
 
         async def failed(attempt: ModelAttempt) -> None:
             nonlocal step
@@ -106,8 +125,28 @@ class RunModel(BaseChatModel):
         except Exception as error:
             await journal.fail(step, error)
             raise
+        name_calls([answer], step.model_step, asked)
         (kept,) = await journal.end_model_call(replace(step, name=name), [answer], asked)
         return ChatResult(generations=[ChatGeneration(message=kept)])
+
+
+async def _ask(
+    model: Runnable[LanguageModelInput, AIMessage],
+    messages: list[BaseMessage],
+    stop: list[str] | None,
+) -> AIMessage:
+    """Ask one model once; raises AnswerError for an answer that cannot be used."""
+    with _apart_from_the_caller(), watched_answer() as stream:
+        try:
+            answer = await model.ainvoke(messages, {"callbacks": [_WATCH]}, stop=stop)
+        except Exception as error:
+            if (failure := read_failure(error, stream)) is None:
+                raise
+            raise failure from error
+    check_answer(answer, stream)
+    check_not_cut(answer)
+    check_readable(answer)
+    return answer
 
 
 @contextmanager
@@ -128,10 +167,10 @@ def _bound(
     return model.bind_tools(tools, **given) if tools else model.bind(**given)
 
 
-def _advised(messages: list[BaseMessage], advice: str | None) -> list[BaseMessage]:
-    """Tell the model when a limit is near, so that it ends with what it has."""
+def _advised(messages: Sequence[BaseMessage], advice: str | None) -> list[BaseMessage]:
+    """Tell the model something beside its own instructions."""
     if advice is None:
-        return messages
+        return list(messages)
     first = messages[0] if messages else None
     if isinstance(first, SystemMessage):
         return [SystemMessage(f"{first.text}\n\n{advice}"), *messages[1:]]

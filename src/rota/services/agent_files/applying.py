@@ -240,4 +240,5 @@ def _check_tools(file: AgentFile, index: int, entry: AgentEntry, known: tuple[st
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise file.places.error(f"no tool {name!r}; {hint}", (index, "tools", number))
+            how = f"to declare it: rota tools declare {name}"
+            raise file.places.error(f"no tool {name!r}; {hint}; {how}", (index, "tools", number))
