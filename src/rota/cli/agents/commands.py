@@ -112,6 +112,12 @@ def apply_file(
     for change in applied:
         said = _NOT_IN_FILE if change.change == "kept" else change.change
         output.say(f"{change.kind} {change.name}: {said}")
+        _warn_of_doubt(change)
+
+
+def _warn_of_doubt(change: Applied) -> None:
+    if change.doubt is not None:
+        output.warn(f"Warning: {change.kind} {change.name}: {change.doubt}.")
 
 
 @group.command("validate")
@@ -213,6 +219,7 @@ def _print_checked(checked: _Checked) -> None:
     output.say(f"{checked.file}: valid.")
     for change in checked.changes:
         output.say(f"  {change.kind} {change.name} {_WOULD[change.change]}")
+        _warn_of_doubt(change)
 
 
 def _limits(agent: AgentConfiguration) -> str:

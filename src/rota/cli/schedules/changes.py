@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -102,7 +103,48 @@ def edit_schedule(
         revision=revision,
         options=options,
     )
-    change_and_show(common, lambda app, me: app.schedules.edit(me, schedule, edit), "Changed")
+
+    async def work(app: App, me: UserId) -> _Edited:
+        before = await app.schedules.get(me, schedule)
+        facts = _facts(before, await app.schedules.calendars(me, before))
+        changed = await _read_back(app, me, await app.schedules.edit(me, schedule, edit))
+        calendars = await app.schedules.calendars(me, changed.schedule)
+        return _Edited(changed, facts, _facts(changed.schedule, calendars))
+
+    done = common.as_person(work)
+    if done.before == done.after and not common.json:
+        output.say(f"Nothing was changed: {done.changed.schedule.name} is as it was.")
+        if edit == ScheduleEdit(options=edit.options, revision=revision) and not options:
+            output.say("No option says what to change; `rota schedules edit --help` lists them.")
+        return
+    _show(common, done.changed, "Changed", done)
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """A schedule after a change, what it fires next, and what is doubtful about it."""
+
+    schedule: Schedule
+    fires: tuple[UpcomingFire, ...]
+    doubt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Edited:
+    """A schedule that was edited, and what it was in words before and is after."""
+
+    changed: _Changed
+    before: Sequence[tuple[str, str]]
+    after: Sequence[tuple[str, str]]
+
+
+def _facts(schedule: Schedule, calendars: Sequence[str]) -> list[tuple[str, str]]:
+    return [("Name", schedule.name), *texts.what_it_is(schedule, calendars)]
+
+
+async def _read_back(app: App, me: UserId, schedule: Schedule) -> _Changed:
+    (fires,) = await app.schedules.upcoming(me, [schedule], runs=NEXT_FIRES)
+    return _Changed(schedule, fires, await app.schedules.doubt(me, schedule))
 
 
 def change_and_show(
@@ -110,19 +152,29 @@ def change_and_show(
 ) -> None:
     """Change a schedule and read it back."""
 
-    async def change(app: App, me: UserId) -> tuple[Schedule, tuple[UpcomingFire, ...]]:
-        schedule = await work(app, me)
-        (fires,) = await app.schedules.upcoming(me, [schedule], runs=NEXT_FIRES)
-        return schedule, fires
+    async def change(app: App, me: UserId) -> _Changed:
+        return await _read_back(app, me, await work(app, me))
 
-    schedule, fires = common.as_person(change)
+    _show(common, common.as_person(change), done)
+
+
+def _show(
+    common: CommonOptions, changed: _Changed, done: str, edited: _Edited | None = None
+) -> None:
+    """Read a changed schedule back; of an edited one, what is not as it was."""
+    schedule, fires = changed.schedule, changed.fires
+    if changed.doubt is not None:
+        output.warn(f"Warning: {changed.doubt}.")
     if common.json:
         output.print_json(schedule_json(schedule) | fires_json(fires))
         return
     output.say(f"{done} {schedule.name}: {texts.rule_in_words(schedule)}.")
+    if edited is not None:
+        texts.print_changes(edited.before, edited.after)
     if schedule.state == "paused":
         output.say(f"It is paused: {schedule.pause_note or '(no note)'}.")
-    texts.print_options(schedule)
+    if edited is None:
+        texts.print_options(schedule)
     notes = clock_notes(schedule.timing, datetime.now(UTC))
     texts.print_outlook(fires, schedule.timing.time_zone, notes)
 

@@ -95,13 +95,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
     zone = found.timing.time_zone
     output.say(found.name, style="bold")
     output.say(f"Id         {found.id} (revision {found.revision})")
-    output.say(f"Agent      {found.agent_name}")
-    output.say(f"Prompt     {found.prompt or '(none)'}")
-    written = f"{found.timing.cron}: " if found.timing.cron else ""
-    output.say(f"Rule       {written}{texts.rule_in_words(found)}")
-    output.say(f"Time zone  {zone}{' (yours)' if found.follows_owner_zone else ''}")
-    texts.print_limits(found, calendars)
-    texts.print_options(found)
+    texts.print_facts(texts.what_it_is(found, calendars))
     if found.state == "paused":
         output.say(f"Paused     {found.pause_note or '(no note)'}")
     elif found.state == "completed":

@@ -75,8 +75,38 @@ def print_outlook(fires: Sequence[UpcomingFire], zone: str, clock_notes: Sequenc
         output.say(f"{'Clock' if index == 0 else '':10} {note}")
 
 
-def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
-    """Print what bounds a schedule's rule, and its policy where it is not the default."""
+def what_it_is(schedule: Schedule, calendars: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what its owner said of a schedule: names of things, and what they are in words."""
+    written = f"{schedule.timing.cron}: " if schedule.timing.cron else ""
+    yours = " (yours)" if schedule.follows_owner_zone else ""
+    return [
+        ("Agent", schedule.agent_name),
+        ("Prompt", schedule.prompt or "(none)"),
+        ("Rule", f"{written}{rule_in_words(schedule)}"),
+        ("Time zone", f"{schedule.timing.time_zone}{yours}"),
+        *_limits(schedule, calendars),
+        *_options(schedule),
+    ]
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print things by their names."""
+    for label, text in facts:
+        for index, line in enumerate(text.splitlines() or [""]):
+            output.say(f"{'' if index else label:10} {line}")
+
+
+def print_changes(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]) -> None:
+    """Print what is not as it was, each with what it was."""
+    was, now = dict(before), dict(after)
+    for label in dict.fromkeys([*was, *now]):
+        old, new = was.get(label, "(none)"), now.get(label, "(none)")
+        if old != new:
+            output.say_line(f"{label:10} {old} \u2192 {new}")
+
+
+def _limits(schedule: Schedule, calendars: Sequence[str]) -> list[tuple[str, str]]:
+    """Say what bounds a schedule's rule, and its policy where it is not the default."""
     timing, policy = schedule.timing, schedule.policy
     zone = timing.time_zone
     dst, vixie = (timing.dst_gap, timing.dst_overlap), (DstGap.VIXIE, DstOverlap.VIXIE)
@@ -97,21 +127,19 @@ def print_limits(schedule: Schedule, calendars: Sequence[str]) -> None:
         ),
         ("DST", dst != vixie and f"gap {timing.dst_gap}, overlap {timing.dst_overlap}"),
     ]
-    for name, text in lines:
-        if text:
-            output.say(f"{name:10} {text}")
+    return [(name, text) for name, text in lines if text]
 
 
 def print_options(schedule: Schedule) -> None:
     """Print how a schedule's runs are executed, where it says so."""
+    print_facts(_options(schedule))
+
+
+def _options(schedule: Schedule) -> list[tuple[str, str]]:
     try:
-        lines = RunOptions.parse(schedule.options).in_words()
+        return list(RunOptions.parse(schedule.options).in_words())
     except InvalidInputError as error:  # written past rota
-        output.say(f"Options    cannot be read, so its runs fail: {error.message}")
-        return
-    for label, text in lines:
-        for index, line in enumerate(text.splitlines()):
-            output.say(f"{'' if index else label:10} {line}")
+        return [("Options", f"cannot be read, so its runs fail: {error.message}")]
 
 
 def print_week(week: Week, zone: str) -> None:

@@ -13,6 +13,7 @@ from rota.domain.runs.limits import Limits
 from rota.domain.runs.option_kinds import counted, from_file
 from rota.domain.schedules.schedule import Schedule
 from rota.services.agent_files.writing import Entry, agent_entry, schedule_entry
+from rota.services.agents.option_checks import missing_prompt
 from rota.services.agents.service import find_agent
 from rota.services.schedules.service import Change, NewSchedule, ScheduleService
 from rota.store.agents import rows
@@ -27,11 +28,12 @@ if TYPE_CHECKING:  # pydantic takes a tenth of a second to import, and few comma
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What applying a file did to one agent or schedule."""
+    """What applying a file did to one agent or schedule, and what may not be as it was meant."""
 
     kind: Literal["agent", "schedule"]
     name: str
     change: Change
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class AgentFileService:
             applied.append(await self._apply_agent(conn, user_id, entry))
             for number, schedule in enumerate(entry.schedules):
                 with file.places.naming_schedule((index, "schedules", number), schedule):
-                    applied.append(await self._apply_schedule(conn, user_id, entry.name, schedule))
+                    applied.append(await self._apply_schedule(conn, user_id, entry, schedule))
         named = {schedule.name for entry in file.agents for schedule in entry.schedules}
         agents = {entry.name for entry in file.agents}
         for other in await schedule_rows.list_schedules(conn):
@@ -191,11 +193,11 @@ class AgentFileService:
         return Applied("agent", entry.name, change)
 
     async def _apply_schedule(
-        self, conn: Connection, user_id: UserId, agent_name: str, entry: ScheduleEntry
+        self, conn: Connection, user_id: UserId, agent: AgentEntry, entry: ScheduleEntry
     ) -> Applied:
         new = NewSchedule(
             name=entry.name,
-            agent_name=agent_name,
+            agent_name=agent.name,
             draft=entry.draft(),
             time_zone=entry.time_zone,
             prompt=entry.prompt,
@@ -203,7 +205,15 @@ class AgentFileService:
             paused=entry.paused,
             options=entry.options(),
         )
-        return Applied("schedule", entry.name, await self._schedules.apply(conn, user_id, new))
+        doubt = missing_prompt(
+            new.prompt,
+            new.options,
+            agent_name=agent.name,
+            model=agent.model,
+            script=agent.script,
+        )
+        change = await self._schedules.apply(conn, user_id, new)
+        return Applied("schedule", entry.name, change, doubt)
 
 
 async def _check_unused(conn: Connection, user_id: UserId, agent_name: str) -> None:

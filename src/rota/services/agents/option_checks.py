@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final
 
 from rota.agents.models.providers import CALLABLE, SCRIPTED, parse_model
 from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.approvals.verdict import judge
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.options import Precheck, RunOptions
+
+_PROMPT: Final = re.compile(r"\{[{%][^{}]*\bprompt\b")
 
 NO_DRY_RUN: Final = (
     "A dry run cannot hold back an agent that is the operator's own code: it may act without tools."
@@ -27,6 +32,26 @@ def check_options(options: RunOptions, agent: AgentConfiguration) -> None:
         _check_model(options.model, agent)
     if options.precheck is not None and options.precheck.kind == "tool":
         _check_tool(options.precheck, agent)
+
+
+def missing_prompt(
+    prompt: str | None,
+    options: RunOptions,
+    *,
+    agent_name: str,
+    model: str,
+    script: Mapping[str, Any] | None,
+) -> str | None:
+    """Say what is wrong with asking an agent for nothing, None where it needs no prompt.
+
+    The operator's own code may need none, nor does a script that does not look at it.
+    """
+    model = options.model or model
+    if (prompt and prompt.strip()) or options.checklist or model.startswith(CALLABLE):
+        return None
+    if model.startswith(f"{SCRIPTED}:") and not _PROMPT.search(json.dumps(script)):
+        return None
+    return f"there is no prompt, so {agent_name} is not told what to do; give one (--prompt)"
 
 
 def _check_model(model: str, agent: AgentConfiguration) -> None:

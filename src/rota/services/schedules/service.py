@@ -19,10 +19,11 @@ from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.rules.cron import parse_zone
 from rota.domain.schedules.schedule import Schedule, ScheduleContent
 from rota.domain.schedules.written_time import parse_moment
-from rota.services.agents.option_checks import check_options
+from rota.services.agents.option_checks import check_options, missing_prompt
 from rota.services.agents.service import find_agent
 from rota.services.references import id_prefix, the_one
 from rota.store import users
+from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection, Database, despite_deadlocks
 from rota.store.schedules import calendars as calendar_rows
 from rota.store.schedules import pauses as pause_rows
@@ -129,7 +130,8 @@ class ScheduleService:
         """Change a schedule and return it; raises as `add` does.
 
         The row is locked while it is read and written, so that of two people who change different
-        things both succeed. ConflictError: it is not at `edit.revision` any more.
+        things both succeed. What is as it is to be stays untouched, at its revision.
+        ConflictError: it is not at `edit.revision` any more.
         """
         async with self._database.acting_as(user_id) as conn:
             found = await rows.lock_schedule(conn, (await self._find(conn, reference)).id)
@@ -159,10 +161,29 @@ class ScheduleService:
                 policy=edit.draft.policy(found.policy),
                 options=options,
             )
-            await rows.update_schedule(conn, found.id, content)
+            if content != found.content:
+                await rows.update_schedule(conn, found.id, content)
             if edit.calendars is not None:
                 await calendar_rows.link_calendars(conn, found.id, edit.calendars)
             return await self._find(conn, str(found.id))
+
+    async def doubt(self, user_id: UserId, schedule: Schedule) -> str | None:
+        """Say what may not be as it was meant: an agent that is told nothing."""
+        async with self._database.acting_as(user_id) as conn:
+            agent = await agent_rows.fetch_agent(conn, schedule.agent_name, user_id)
+        if agent is None:
+            return None
+        try:
+            options = RunOptions.parse(schedule.options)
+        except InvalidInputError:  # written past rota; whoever shows it says so
+            return None
+        return missing_prompt(
+            schedule.prompt,
+            options,
+            agent_name=agent.agent_name,
+            model=agent.model,
+            script=agent.script,
+        )
 
     async def all(self, user_id: UserId) -> tuple[Schedule, ...]:
         """Return the person's schedules by name."""

@@ -1,0 +1,120 @@
+"""What an edit says that it changed, and schedules whose agents are told nothing."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from rota.cli.main import app
+from rota.domain.runs.options import RunOptions
+from rota.services.agents.option_checks import missing_prompt
+
+SCRIPT = {"answer": "Quiet."}
+DOUBT = "Warning: there is no prompt, so {} is not told what to do; give one (--prompt).\n"
+
+
+@pytest.fixture
+def rota(database_url, owner_url, alice, monkeypatch):
+    """Run a command; returns what it printed, on standard error too."""
+    monkeypatch.setenv("ROTA_DATABASE_URL", database_url)
+    monkeypatch.setenv("ROTA_USER", "alice@example.com")
+    monkeypatch.setenv("ROTA_SECRET_KEY", "00" * 32)
+    with psycopg.connect(owner_url, autocommit=True) as conn:
+        for name, model in {"watcher": "scripted:x", "thinker": "openai:gpt-5"}.items():
+            conn.execute(
+                "INSERT INTO agent_configurations (user_id, agent_name, model, script)"
+                " VALUES (%s, %s, %s, %s)",
+                [alice, name, model, json.dumps(SCRIPT) if name == "watcher" else None],
+            )
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exception is None, result.exception
+        return result.output
+
+    return run
+
+
+def shown(rota):
+    return json.loads(rota("schedules", "show", "watcher", "--json"))
+
+
+def test_an_edit_says_what_it_changed_and_from_what(rota):
+    rota("schedules", "add", "watcher", "@daily", "--prompt", "Look.")
+
+    said = rota(
+        *("schedules", "edit", "watcher", "0 8 * * *", "--prompt", "none", "--max-runs", "3"),
+        *("--max-time", "5m", "--time-zone", "Europe/Berlin"),
+    ).splitlines()
+
+    assert said[0] == "Changed watcher: At 08:00 (Europe/Berlin)."
+    assert said[1:7] == [
+        "Prompt     Look. \u2192 (none)",
+        "Rule       @daily: At 00:00 (UTC) \u2192 0 8 * * *: At 08:00 (Europe/Berlin)",
+        "Time zone  UTC (yours) \u2192 Europe/Berlin",
+        "Runs       (none) \u2192 0 of 3",
+        "Each run   (none) \u2192 at most 5 minutes",
+        said[6],
+    ]
+    assert said[6].startswith("Next fires ")
+
+
+def test_an_edit_without_options_changes_nothing_and_says_so(rota):
+    rota("schedules", "add", "watcher", "@daily", "--prompt", "Look.")
+    before = shown(rota)
+
+    said = rota("schedules", "edit", "watcher")
+
+    assert said == (
+        "Nothing was changed: watcher is as it was.\n"
+        "No option says what to change; `rota schedules edit --help` lists them.\n"
+    )
+    assert shown(rota) == before
+
+
+@pytest.mark.parametrize(
+    "options", [["--prompt", "Look."], ["@daily"], ["--max-runs", "0"], ["--name", "watcher"]]
+)
+def test_an_edit_to_what_is_so_already_changes_nothing_and_says_so(rota, options):
+    rota("schedules", "add", "watcher", "@daily", "--prompt", "Look.")
+    before = shown(rota)
+    assert rota("schedules", "edit", "watcher", *options) == (
+        "Nothing was changed: watcher is as it was.\n"
+    )
+    assert shown(rota)["revision"] == before["revision"] == 1
+
+
+def test_a_schedule_that_tells_its_agent_nothing_is_warned_of(rota, tmp_path):
+    warning = DOUBT.format("thinker")
+    assert warning in rota("schedules", "add", "thinker", "@daily")
+    assert warning not in rota("schedules", "edit", "thinker", "--prompt", "Look.")
+    assert warning in rota("schedules", "edit", "thinker", "--prompt", "none")
+    assert warning not in rota("schedules", "edit", "thinker", "--check", "Is there mail?")
+    assert "Warning" not in rota("schedules", "add", "watcher", "@daily"), "a script needs none"
+
+    file = tmp_path / "a.yaml"
+    file.write_text("{name: other, model: 'openai:gpt-5', schedules: [{name: o, cron: '@daily'}]}")
+    in_file = f"Warning: schedule o: {DOUBT.format('other').removeprefix('Warning: ')}"
+    assert in_file in rota("agents", "apply", str(file))
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_missing"),
+    [
+        ({"model": "openai:x"}, True),
+        ({"model": "openai:x", "prompt": "  "}, True),
+        ({"model": "openai:x", "prompt": "Look."}, False),
+        ({"model": "openai:x", "options": RunOptions(checklist=("Mail?",))}, False),
+        ({"model": "callable:x"}, False),
+        ({"model": "scripted:x"}, False),
+        ({"model": "scripted:x", "script": {"answer": "{{ prompt }}"}}, True),
+        ({"model": "scripted:x", "options": RunOptions(model="openai:x")}, True),
+    ],
+)
+def test_which_agents_need_a_prompt(fields, is_missing):
+    given = {"prompt": None, "options": RunOptions(), "script": SCRIPT, **fields}
+    doubt = missing_prompt(given.pop("prompt"), given.pop("options"), agent_name="a", **given)
+    assert (doubt is not None) is is_missing
