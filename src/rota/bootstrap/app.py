@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rota.services.notifications.service import NotificationService
     from rota.services.operations.retention import RetentionService
     from rota.services.operations.status import StatusService
+    from rota.services.runs.following import RunFollower
     from rota.services.runs.limits import LimitService
     from rota.services.runs.results import ResultService
     from rota.services.runs.service import RunService
@@ -111,6 +112,7 @@ class App:
     retention: Service[RetentionService] = Service("operations.retention:RetentionService")
     status: Service[StatusService] = Service("operations.status:StatusService")
     limits: Service[LimitService] = Service("runs.limits:LimitService")
+    follower: Service[RunFollower] = Service("runs.following:RunFollower")
     results: Service[ResultService] = Service("runs.results:ResultService")
     runs: Service[RunService] = Service("runs.service:RunService")
     usage: Service[UsageService] = Service("runs.usage:UsageService")

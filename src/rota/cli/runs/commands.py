@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from rota.cli import output
+from rota.cli.exit_codes import EXIT_OF_STATUS, INTERRUPTED
 from rota.cli.filters import MOST_COUNTED, empty_list
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rota.domain.ids import UserId
     from rota.domain.runs.steps import Step
     from rota.domain.runs.views import RunView
+    from rota.services.runs.following import RunNews
 
     Shown: TypeAlias = tuple[
         RunView, Sequence[tuple[Step, PendingAction | None]], Mapping[UserId, str]
@@ -33,7 +34,7 @@ group = CommandGroup()
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
 
 _STATUSES = tuple(RunStatus)
-_LOOK_EVERY = 0.5
+_TO_BEGIN = frozenset({RunStatus.WAITING, RunStatus.QUEUED})
 
 
 @group.command("list")
@@ -107,40 +108,42 @@ def show(common: CommonOptions, run: Run) -> None:
 
 
 @group.command("tail")
-def tail(common: CommonOptions, run: Run) -> None:
+def tail(
+    common: CommonOptions,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="Its id, or the beginning of it; the newest if left out."
+        ),
+    ] = None,
+) -> None:
     """Follow a run: print its calls as they are made, also attempts that fail, until it is over.
 
+    Exits as `rota run` does, by what came of it. Ctrl-C stops following; the run goes on.
     With --json: a line for each call whenever it begins, fails or ends, then one for the run.
     """
-    from rota.cli.runs import texts as run_texts
+    last: RunView | None = None
 
     async def work(app: App, me: UserId) -> None:
+        nonlocal last
         zone = await app.schedules.zone(me)
-        found, steps = await app.runs.get(me, run)
-        if not common.json:
-            run_texts.print_run(found, zone)
-        seen: dict[tuple[int, int], tuple[str, int]] = {}
-        parked = False
-        while True:
-            for step in steps:
-                _print_news(step, seen, as_json=common.json)
-            if found.status in OVER:
-                break
-            if found.status is RunStatus.SUSPENDED and not parked and not common.json:
-                output.say("It waits for your decision: see `rota approvals list`.")
-            parked = found.status is RunStatus.SUSPENDED
-            await asyncio.sleep(_LOOK_EVERY)
-            found, steps = await app.runs.get(me, run)
-        if common.json:
-            output.print_json_line({"run": found})
-            return
-        run_texts.print_end(found, steps, zone)
-        ended = (
-            f"{run_texts.status(found)}{f', {found.result_status}' if found.result_status else ''}."
-        )
-        output.say(ended)
+        async for news in app.follower.follow(me, run):
+            last = news.run
+            if common.json:
+                _print_json_news(news)
+                continue
+            _print_news(news, zone)
+            is_first = news.before is None
+            if is_first and last.status in _TO_BEGIN and not await app.runs.somebody_works():
+                output.warn("It runs as soon as `rota up`, or a scheduler and a worker, do.")
 
-    common.as_person(work)
+    try:
+        common.as_person(work)
+    except KeyboardInterrupt:
+        output.warn("Interrupted; the run goes on.")
+        raise typer.Exit(INTERRUPTED) from None
+    if last is not None and last.result_status is not None:
+        raise typer.Exit(EXIT_OF_STATUS[last.result_status])
 
 
 @group.command("cancel")
@@ -169,17 +172,32 @@ def retry(common: CommonOptions, run: Run, no_wait: NoWait = False, timeout: Tim
     )
 
 
-def _print_news(step: Step, seen: dict[tuple[int, int], tuple[str, int]], *, as_json: bool) -> None:
-    """Print what is new of a call: that it began or ended, or further attempts that failed."""
+def _print_json_news(news: RunNews) -> None:
     from rota.cli.runs import texts as run_texts
 
-    status, told = seen.get(step.key, ("", 0))
-    seen[step.key] = step.status, len(step.attempts)
-    if as_json:
-        if (status, told) != seen[step.key]:
-            output.print_json_line({"step": run_texts.step_json(step)})
-    elif status != step.status:
-        run_texts.print_step(step, attempts_told=told)
-    else:
-        for attempt in step.attempts[told:]:
-            run_texts.print_attempt(attempt)
+    for one in news.news:
+        output.print_json_line({"step": run_texts.step_json(one.step)})
+    if news.run.status in OVER:
+        output.print_json_line({"run": news.run})
+
+
+def _print_news(news: RunNews, zone: str) -> None:
+    """Print where a run stands, if that is new, and its calls that began, ended or failed."""
+    from rota.cli.runs import texts as run_texts
+
+    if news.before is None:
+        run_texts.print_run(news.run, zone)
+    for one in news.news:
+        if one.is_changed:
+            run_texts.print_step(one.step, attempts_told=one.attempts_told)
+        else:
+            for attempt in one.step.attempts[one.attempts_told :]:
+                run_texts.print_attempt(attempt)
+    if news.run.status in OVER:
+        run_texts.print_end(news.run, news.steps, zone)
+        result = f", {news.run.result_status}" if news.run.result_status else ""
+        output.say(f"{run_texts.status(news.run)}{result}.")
+    elif news.run.status is RunStatus.SUSPENDED:
+        output.say("It waits for your decision: see `rota approvals list`.")
+    elif news.before not in {None, news.run.status}:
+        output.say(f"It is {run_texts.status(news.run)}.", style="dim")

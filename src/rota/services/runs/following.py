@@ -1,0 +1,79 @@
+"""Following a run while it goes on: what is new of it at each look, until it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from rota.domain.errors import NotFoundError
+from rota.domain.ids import UserId
+from rota.domain.runs.run import OVER, RunStatus
+from rota.domain.runs.steps import Step, StepKey
+from rota.domain.runs.views import RunView
+from rota.services.runs.service import RunService
+
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepNews:
+    """A call that began, ended or failed once more: after `attempts_told` failed attempts."""
+
+    step: Step
+    is_changed: bool
+    attempts_told: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunNews:
+    """A run at one look, and what is new of it: the status that it had before, and its calls.
+
+    `before` is None at the first look. `steps` are all of its calls so far.
+    """
+
+    run: RunView
+    before: RunStatus | None
+    news: tuple[StepNews, ...]
+    steps: tuple[Step, ...]
+
+
+class RunFollower:
+    """Looks at a run as the person, again and again."""
+
+    def __init__(self, runs: RunService) -> None:
+        self._runs = runs
+
+    async def follow(
+        self, user_id: UserId, reference: str | None, *, every: float = LOOK_EVERY
+    ) -> AsyncIterator[RunNews]:
+        """Yield a run as it is now, then whatever is new of it; the last one is over.
+
+        None: the newest run. Nothing is told twice, and a run that is over is told at once. Raises
+        NotFoundError.
+        """
+        if reference is None:
+            newest = await self._runs.all(user_id, limit=1)
+            if not newest:
+                raise NotFoundError("run", "newest", hint="There are none yet.")
+            reference = str(newest[0].id)
+        seen: dict[StepKey, tuple[str, int]] = {}
+        before: RunStatus | None = None
+        while True:
+            run, steps = await self._runs.get(user_id, reference)
+            reference = str(run.id)  # the beginning of its id may fit another one later
+            news = tuple(
+                StepNews(step, step.status != status, told)
+                for step in steps
+                for status, told in [seen.get(step.key, ("", 0))]
+                if (status, told) != (step.status, len(step.attempts))
+            )
+            if news or run.status is not before:
+                yield RunNews(run, before, news, steps)
+            if run.status in OVER:
+                return
+            seen |= {step.key: (step.status, len(step.attempts)) for step in steps}
+            before = run.status
+            await asyncio.sleep(every)
