@@ -31,6 +31,7 @@ FLOOR = (sys.executable, "-c", "import typer, psycopg")
 
 COMMANDS = (
     "agents list",
+    "agents export demo-briefing",
     "agents show demo-briefing",
     "approvals list",
     "approvals deputies list",
@@ -45,6 +46,7 @@ COMMANDS = (
     "doctor",
     "limits show",
     "notifications list",
+    "notifications show",
     "people list",
     "prices show",
     "results list",
@@ -55,6 +57,8 @@ COMMANDS = (
     "schedules list",
     "schedules preview @daily",
     "schedules show demo-briefing",
+    "settings show",
+    "status",
     "schedules why demo-briefing --at 07:00",
     "tools list",
     "usage",

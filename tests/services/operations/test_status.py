@@ -163,9 +163,7 @@ async def test_next_fires_of_all_schedules_come_in_their_order(workshop, status)
 
     found = await status()
 
-    assert [fire.schedule for fire in found.next_fires] == [
-        *("hourly", "often", "often", "hourly", "often"),
-    ]
+    assert [fire.schedule for fire in found.next_fires] == ["hourly", "often", "late"]
     assert found.next_fires[0].at == start + timedelta(minutes=5)
     assert found.paused_schedules == (PausedSchedule("rests", "3 failures in a row"),)
     assert found.overdue == (late.name,)
@@ -206,6 +204,6 @@ async def test_status_reads_at_a_glance(workshop, database, rota):
         "Waits         1 call for your approval, it expires 2099-01-01 00:00 UTC"
         " (`rota approvals list`)" in said
     )
-    assert said.rstrip().splitlines()[-5].startswith("Next          ")
+    assert said.rstrip().splitlines()[-1].startswith("Next          ")
     assert (found["is_scheduler_alive"], found["is_worker_alive"]) == (True, True)
-    assert len(found["next_fires"]) == 5
+    assert [fire["schedule"] for fire in found["next_fires"]] == ["morning"]

@@ -67,7 +67,8 @@ def _lines(found: Status) -> Iterator[tuple[str, str, str | None]]:
     if found.overdue:
         yield "Overdue", f"{', '.join(found.overdue)} (`rota schedules why`)", "yellow"
     for index, fire in enumerate(found.next_fires):
-        said = f"{output.when(fire.at, zone)}  {fire.schedule}"
+        at = (output.moment if fire.at.second else output.when)(fire.at, zone)
+        said = f"{at}  {fire.schedule}"
         yield "" if index else "Next", said, None
     if not found.next_fires:
         yield "Next", "nothing fires (`rota schedules list`)", None

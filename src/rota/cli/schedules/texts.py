@@ -62,8 +62,9 @@ def print_outlook(fires: Sequence[UpcomingFire], zone: str, clock_notes: Sequenc
     run = [fire.fire_time for fire in fires if fire.suppressed is None]
     suppressed = [fire for fire in fires if fire.suppressed is not None]
     if not run:
-        none = f"None of its next {len(fires):,} fire times will run." if fires else ""
-        output.say(none or "It never fires.")
+        many = len(fires) > 1
+        none = f"None of its next {len(fires):,} fire times will run." if many else ""
+        output.say(none or ("Its next fire time will not run." if fires else "It never fires."))
     for index, fire in enumerate(run):
         output.say(f"{'Next fires' if index == 0 else '':10} {output.moment(fire, zone)}")
     if suppressed:

@@ -75,7 +75,10 @@ class PausedSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How things stand at `now`; `failures` are the latest of today, `next_fires` the next ones."""
+    """How things stand at `now`; `failures` are the latest of today.
+
+    `next_fires` are those of the schedules that fire next, one of each.
+    """
 
     now: datetime
     time_zone: str

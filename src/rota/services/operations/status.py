@@ -55,7 +55,7 @@ class StatusService:
             alive = tuple(p for p in await processes.list_processes(conn) if p.is_alive)
         schedules = await self._schedules.all(user_id)
         active = [schedule for schedule in schedules if schedule.state == "active"]
-        ahead = await self._schedules.upcoming(user_id, active, runs=MOST_SHOWN)
+        ahead = await self._schedules.upcoming(user_id, active, runs=1)
         return Status(
             now=now,
             time_zone=name,
@@ -82,7 +82,7 @@ class StatusService:
 def _merged(
     schedules: Sequence[Schedule], ahead: Sequence[Sequence[UpcomingFire]]
 ) -> tuple[ComingFire, ...]:
-    """Return the next fires of all that will run, the earliest first."""
+    """Return the next fire of each that will run, the earliest first."""
     coming = [
         ComingFire(schedule.name, schedule.agent_name, _due(schedule, fire.fire_time))
         for schedule, fires in zip(schedules, ahead, strict=True)
