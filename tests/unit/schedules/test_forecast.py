@@ -79,3 +79,11 @@ def test_stepping_over_a_day_steps_over_no_time_that_runs():
             found.append(moment := fire)
         assert found == running
         assert len(running) > 5
+
+
+@pytest.mark.parametrize("year", [2099, 9999])
+def test_a_single_time_that_lies_far_ahead_runs(year):
+    far = datetime(year, 12, 24, 18, tzinfo=UTC)
+    rule = Draft(at=(f"{year}-12-24 18:00",)).timing("UTC", now=NOW)
+    check_that_it_runs(rule, now=NOW)
+    assert next_run(rule, after=NOW) == far

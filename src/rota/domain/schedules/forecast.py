@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from rota.domain.errors import InvalidInputError
@@ -21,6 +21,8 @@ _TICK: Final = timedelta(microseconds=1)
 
 _HORIZON: Final = timedelta(days=366 * 30)
 """29 February is a Saturday once in 28 years."""
+
+_LAST: Final = datetime(9999, 12, 30, tzinfo=UTC)
 
 _STRETCHES: Final = 2_000
 """Days or hours in which nothing may run that are stepped over: more than five years of days."""
@@ -40,10 +42,13 @@ def next_run(
     """Return the first fire time after `after` that nothing suppresses, or None.
 
     However many are suppressed before it: it steps over the days and hours of which nothing may
-    run, 2,000 of them or 30 years at most. Pauses of everything are not looked at.
+    run, 2,000 of them or 30 years from the first at most. Pauses of everything are not looked at.
     """
     rule, allowed = timing.rule(), timing.filter(days_off)
-    last = after + _HORIZON
+    first = rule.next_after(after)
+    if first is None:
+        return None
+    last = min(first, _LAST - _HORIZON) + _HORIZON
     for _ in range(_STRETCHES):
         fire_time = rule.next_after(after)
         if fire_time is None or fire_time > last:
