@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from rota import logs
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from rota.agents.tools.context import ToolContext, ToolRegistry
     from rota.services.approvals.tool_tests import ToolTestService
     from rota.services.operations.background_tasks import BackgroundTaskService
+
+T = TypeVar("T")
 
 
 def scheduler_loop(app: App) -> SchedulerLoop:
@@ -230,12 +232,28 @@ def tool_definition(settings: Settings, name: str) -> str:
     Raises SetupRequiredError for one that is not registered, InvalidInputError for one that cannot
     be described.
     """
+    from rota.agents.tools.definitions import hash_tool
+
+    return _look_at(settings, name, hash_tool)
+
+
+def tool_problem(settings: Settings, name: str) -> str | None:
+    """Return why no run would have a registered tool, None where it would; raises as above."""
+    from rota.security.gate.arguments import wrapping_problem
+
+    return _look_at(settings, name, wrapping_problem)
+
+
+def _look_at(settings: Settings, name: str, look: Callable[[Any], T]) -> T:
+    """Return what is seen of a registered tool.
+
+    Raises SetupRequiredError for one that is not registered, or cannot be made.
+    """
     # LangChain takes seconds to import, and most commands never look at a tool.
     import httpx
 
     from rota.agents.own_code.registered import tool_registry
     from rota.agents.tools.context import ToolContext
-    from rota.agents.tools.definitions import hash_tool
 
     async def secret(service: str) -> str:
         raise SetupRequiredError("The tool is only looked at.", what=service)
@@ -254,4 +272,4 @@ def tool_definition(settings: Settings, name: str) -> str:
             f"No tool is registered as {name!r} here: set ROTA_TOOLS for this command.",
             what=f"tool:{name}",
         )
-    return hash_tool(registry.build(name, context))
+    return look(registry.build(name, context))

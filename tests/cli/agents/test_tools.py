@@ -306,3 +306,44 @@ def test_a_module_may_run_an_event_loop_when_it_is_imported(environment, tmp_pat
 
     assert (ran.returncode, worked.returncode) == (0, 0), ran.stderr + worked.stderr
     assert "looked before" in ran.stdout
+
+
+HOUSE = """
+from langchain_core.tools import tool
+
+
+@tool
+def place(runtime: str, text: str = "") -> str:
+    "Place something."
+    return runtime
+
+
+@tool
+def note(text: str) -> str:
+    "Note something."
+    return text
+"""
+
+
+async def test_tool_with_an_argument_that_never_reaches_it_is_not_declared(
+    rota, monkeypatch, tmp_path
+):
+    (tmp_path / "reserved_names.py").write_text(HOUSE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("ROTA_TOOLS", "place=reserved_names:place note=reserved_names:note")
+
+    with pytest.raises(
+        InvalidInputError, match="'runtime', a name that LangChain keeps for itself"
+    ):
+        await rota("tools", "declare", "place", "--read-only")
+    assert "note: created, version 1" in await rota("tools", "declare", "note")
+    assert "place" not in {
+        tool["tool"] for tool in await rota("tools", "list", "--json") if tool["is_declared"]
+    }
+
+
+async def test_tool_that_cannot_be_looked_at_is_declared_with_a_warning(rota, monkeypatch):
+    monkeypatch.setenv("ROTA_TOOLS", "mine=nowhere_to_be_found:tool")
+
+    assert "mine: created, version 1" in await rota("tools", "declare", "mine")
+    assert (await rota("tools", "list", "--json"))[-1]["is_declared"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -121,6 +122,7 @@ def declare(
     from rota.domain.agents.tool_hints import parse_hints
     from rota.domain.text.json_values import json_object
 
+    _check_arguments(common.settings, name)
     change = ToolChange(
         description=description,
         read_only=read_only,
@@ -281,6 +283,22 @@ def check_registered(settings: Settings, name: str) -> None:
         near = get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(known)}."
         raise NotFoundError("tool", name, hint=f"{hint} Tools of your own are named in ROTA_TOOLS.")
+
+
+def _check_arguments(settings: Settings, name: str) -> None:
+    """Raise InvalidInputError for a tool that no run could have; a warning where nobody can say."""
+    from rota.bootstrap.background import tool_problem
+
+    if name not in settings.tools:
+        return
+    only = replace(settings, tools={name: settings.tools[name]})
+    try:
+        problem = tool_problem(only, name)
+    except RotaError as error:
+        output.warn(f"{name} could not be looked at: {error.message}")
+        return
+    if problem is not None:
+        raise InvalidInputError(f"{problem}.", field="name")
 
 
 def _definition(settings: Settings, name: str, *, pin: bool | None) -> str | None:

@@ -26,6 +26,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from rota.domain.schemas.schema import closed, tool_schema
 from rota.domain.text.storable import SecretText, storable_json
+from rota.security.gate.argument_names import argument_problem
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact_text
 
@@ -33,9 +34,6 @@ Positional = tuple[Any, ...]
 
 DEEPEST: Final = 100
 """Levels of lists and objects in arguments: a person, and a rule, has to see to the bottom."""
-
-KEPT_NAMES: Final = frozenset({"config", "run_manager"})
-"""Arguments that LangChain fills in itself: what a model says by these names reaches no tool."""
 
 ERROR_LIMIT: Final = 2_000
 """Characters of a tool's failure that a model is told."""
@@ -49,7 +47,7 @@ class ArgumentForm:
 
     `hidden` are the names of what LangChain injects, and no model says.
 
-    Raises TypeError for a tool with an argument of a name that LangChain keeps for itself.
+    Raises TypeError for a tool with an argument that would not reach it.
     """
 
     def __init__(self, tool: BaseTool, schema: Any, visible: Any) -> None:
@@ -66,11 +64,10 @@ class ArgumentForm:
         written = [self._names.get(n, n) for n in _fields(schema) if n not in self.hidden]
         if len(set(written)) < len(written):
             raise TypeError(f"{tool.name} has two arguments of one name")
-        kept = KEPT_NAMES & {*_properties(visible), *_fields(visible), *written}
-        if kept and tool.args_schema is not None:  # else it is that of LangChain's own `_run`
-            raise TypeError(
-                f"{tool.name} has an argument {min(kept)!r}, a name that LangChain keeps for itself"
-            )
+        if tool.args_schema is not None:  # else it is that of LangChain's own `_run`
+            given = {*_properties(visible), *_fields(visible), *written}
+            if (problem := argument_problem(tool, schema, given)) is not None:
+                raise TypeError(problem)
 
     def detached(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return a copy that nobody else holds: what is judged does not change before it runs.
@@ -151,6 +148,16 @@ class ArgumentForm:
                 return f"{self._tool.name} needs what only a running agent can give it"
             return str(error)
         return None
+
+
+def wrapping_problem(tool: BaseTool) -> str | None:
+    """Return why a tool cannot be put behind the gate, None where it can."""
+    schema = tool.args_schema or tool.get_input_schema()
+    try:
+        ArgumentForm(tool, schema, tool.tool_call_schema)
+    except Exception as error:  # noqa: BLE001  whatever a foreign tool's schema raises
+        return str(error)
+    return None
 
 
 def canonical_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -539,7 +539,7 @@ class Attempt:
                 self._warnings.append(f"{name} ran without the approval system.")
             else:
                 self._warnings.append(
-                    f"{name} was withheld: the approval system could not wrap it."
+                    f"{name} was withheld: the approval system could not wrap it ({failure.error})."
                 )
         return admitted
 
