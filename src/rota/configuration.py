@@ -9,6 +9,7 @@ that is read instead. What they say counts as if it had been exported, where it 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -37,6 +38,9 @@ _SECRETS: Final = frozenset(
         *("ROTA_ENDPOINT_KEYS", "ROTA_PING_URL", *API_KEYS.values()),
     }
 )
+
+
+_PASSWORD: Final = re.compile(r"://[^/?@]*:[^/?@]*@|[?&]password=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +149,20 @@ def _not_trusted(found: os.stat_result) -> str | None:
 def _seen_by_others(path: Path, read: Mapping[str, str]) -> Iterator[str]:
     from rota.security.secrets.names import is_secret
 
-    secret = [n for n, value in read.items() if n in _SECRETS or is_secret(n, value)]
+    secret = [
+        name
+        for name, value in read.items()
+        if (name in _SECRETS or is_secret(name, value)) and not _is_open_url(name, value)
+    ]
     if secret and stat.S_ISREG(mode := path.stat().st_mode) and stat.S_IMODE(mode) & 0o077:
         name = secret[0] if path.name == DOTENV else _key(secret[0])
         yield f"Others can read {path}, which holds secrets ({name}). Run: chmod 600 {path}"
+
+
+def _is_open_url(variable: str, value: str) -> bool:
+    """Return whether a value is the URL of a database, and holds no password."""
+    is_url = variable in {"ROTA_DATABASE_URL", "ROTA_DATABASE_LISTEN_URL"}
+    return is_url and not _PASSWORD.search(value)
 
 
 def _dotenv(path: Path, text: str) -> dict[str, str]:

@@ -101,6 +101,10 @@ class Settings:
         """Return what a variable is called where it was set: `mail in /home/alice/rota.toml`."""
         return self.names.get(variable, variable)
 
+    def is_in_file(self, variable: str) -> bool:
+        """Return whether a variable counts that a file has, and not the environment."""
+        return self.name_of(variable) != variable
+
 
 class _Given(dict[str, str]):
     """What is set, by variable, and what it is called where it was set."""

@@ -108,7 +108,10 @@ def load_code(settings: Settings) -> OperatorsCode:
     from rota.agents.own_code.registered import load_callables, tool_registry
 
     logs.begin()
-    return OperatorsCode(tool_registry(settings.tools), load_callables(settings.callables))
+    return OperatorsCode(
+        tool_registry(settings.tools, called=settings.name_of("ROTA_TOOLS")),
+        load_callables(settings.callables, called=settings.name_of("ROTA_CALLABLES")),
+    )
 
 
 @asynccontextmanager
@@ -266,7 +269,7 @@ def _look_at(settings: Settings, name: str, look: Callable[[Any], T]) -> T:
         http=httpx.AsyncClient(),
         endpoints=settings.endpoints,
     )
-    registry = tool_registry(settings.tools)
+    registry = tool_registry(settings.tools, called=settings.name_of("ROTA_TOOLS"))
     if name not in registry.names():
         raise SetupRequiredError(
             f"No tool is registered as {name!r} here: set ROTA_TOOLS for this command.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -102,3 +103,18 @@ def test_what_keeps_it_from_starting_is_told_and_has_its_exit_code(rota, tmp_pat
 def test_child_is_told_the_directory_by_an_option_that_no_file_comes_before(tmp_path):
     assert _directory(Settings(data_dir=tmp_path)) == ("--data-dir", str(tmp_path))
     assert _directory(Settings(data_dir=tmp_path, database_url="postgresql:///x")) == ()
+
+
+@pytest.mark.parametrize("part", ["scheduler", "worker"])
+def test_parts_say_when_they_are_ready_to_whoever_waits(environment, tmp_path, part):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+        asking.bind(str(tmp_path / "ready"))
+        asking.settimeout(100)
+        with subprocess.Popen(
+            [sys.executable, "-m", "rota", part],
+            env=environment | {"NOTIFY_SOCKET": str(tmp_path / "ready")},
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            assert asking.recv(100) == b"READY=1"
+            process.terminate()
+    assert process.returncode == 0

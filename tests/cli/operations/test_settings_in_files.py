@@ -69,6 +69,7 @@ def test_error_in_a_file_is_one_sentence_that_names_file_and_key(rota, tmp_path,
     assert "rota keys new" in said
 
 
+@pytest.mark.usefixtures("alice")
 def test_code_of_ones_own_finds_its_variables_and_its_folder(rota, tmp_path, database_url):
     folder = tmp_path / "code"
     folder.mkdir()
@@ -82,6 +83,14 @@ def test_code_of_ones_own_finds_its_variables_and_its_folder(rota, tmp_path, dat
         f'data_dir = "data"\ndatabase_url = "{database_url}"\n[tools]\nlamp = "house:lamp"\n'
     )
 
+    toml = tmp_path / "rota.toml"
+    entry = 'door = "house:door"\n'
+    toml.write_text(toml.read_text() + entry)
+    for command in ("worker", "up"):
+        said = rota(command, "--as", "alice@example.com", code=2).stderr
+        assert f"tools in {toml}, entry door=house:door: house has no attribute 'door'" in said
+
+    toml.write_text(toml.read_text().replace(entry, ""))
     declared = rota("tools", "declare", "lamp", "--pin", "--read-only")
 
     assert "lamp" in declared.stdout

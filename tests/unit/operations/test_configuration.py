@@ -224,6 +224,22 @@ def test_file_without_secrets_may_be_read_by_all(read, here):
     assert read().warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("url", "is_secret"),
+    [
+        ("postgresql://rota@host/rota", False),
+        ("postgresql:///rota?host=/run/postgresql", False),
+        ("postgresql://rota:word@host/rota", True),
+        ("postgresql://rota:p@ss:w/rd@host/rota", True),
+        ("postgresql:///rota?user=rota&password=word", True),
+    ],
+)
+def test_url_is_a_secret_if_it_holds_a_password(read, here, url, is_secret):
+    write(here / "rota.toml", f'database_url = "{url}"\n', 0o644)
+
+    assert len(read().warnings) == is_secret
+
+
 def test_what_everybody_may_write_is_not_read(read, here):
     write(here / ".env", "ROTA_USER=eve\n", 0o666)
     configuration = read()

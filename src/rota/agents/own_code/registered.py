@@ -60,26 +60,28 @@ class _Entry:
     variable: str
     name: str
     target: str
+    called: str
+    """The variable where it was set: `tools in /home/alice/rota.toml`, say."""
 
     @property
     def place(self) -> str:
         """Which variable and entry, as errors say it."""
-        return f"{self.variable}, entry {self.name}={self.target}"
+        return f"{self.called}, entry {self.name}={self.target}"
 
     def wrong(self, cause: str) -> InvalidInputError:
         """Return an error that names variable, entry and cause."""
         return InvalidInputError(f"{self.place}: {cause}.", field=self.variable)
 
 
-def tool_registry(mapping: Mapping[str, str]) -> ToolRegistry:
+def tool_registry(mapping: Mapping[str, str], *, called: str = TOOLS) -> ToolRegistry:
     """Return the built-in tools and the operator's; raises as `load_tools`."""
     registry = builtin_tools()
-    for name, factory in load_tools(mapping).items():
+    for name, factory in load_tools(mapping, called=called).items():
         registry.register(name, factory)
     return registry
 
 
-def load_tools(mapping: Mapping[str, str]) -> Mapping[str, ToolFactory]:
+def load_tools(mapping: Mapping[str, str], *, called: str = TOOLS) -> Mapping[str, ToolFactory]:
     """Import the tools of ROTA_TOOLS (name to `package.module:attribute`).
 
     An attribute is a LangChain tool, or a function that makes one: it takes one argument, which is
@@ -90,14 +92,16 @@ def load_tools(mapping: Mapping[str, str]) -> Mapping[str, ToolFactory]:
     taken = builtin_tools().names()
     factories: dict[str, ToolFactory] = {}
     for name, target in mapping.items():
-        entry = _Entry(TOOLS, name, target)
+        entry = _Entry(TOOLS, name, target, called)
         if name in taken:
             raise entry.wrong("rota has a tool of this name; choose another")
         factories[name] = _tool_factory(entry, _import(entry))
     return factories
 
 
-def load_callables(mapping: Mapping[str, str]) -> Mapping[str, RegisteredCallable]:
+def load_callables(
+    mapping: Mapping[str, str], *, called: str = CALLABLES
+) -> Mapping[str, RegisteredCallable]:
     """Import what ROTA_CALLABLES names, and tell what it is; nothing is called.
 
     - What has `ainvoke` is a graph.
@@ -110,7 +114,7 @@ def load_callables(mapping: Mapping[str, str]) -> Mapping[str, RegisteredCallabl
     return {
         name: _callable(entry, _import(entry))
         for name, target in mapping.items()
-        for entry in [_Entry(CALLABLES, name, target)]
+        for entry in [_Entry(CALLABLES, name, target, called)]
     }
 
 

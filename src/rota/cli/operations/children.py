@@ -104,5 +104,9 @@ def _environment(settings: Settings) -> Mapping[str, str]:
         "ROTA_MAIL": str(settings.mail) if settings.mail is not None else None,
         "NOTIFY_SOCKET": None,  # the parent says when all is ready
     }
-    others = {name: value for name, value in os.environ.items() if name not in said}
+    others = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in said and not settings.is_in_file(name)  # it reads the files itself
+    }
     return others | {name: value for name, value in said.items() if value is not None}

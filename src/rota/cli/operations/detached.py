@@ -74,7 +74,8 @@ def start(settings: Settings, arguments: Sequence[str]) -> int:
         ready.settimeout(_LOOK_EVERY)
         process = subprocess.Popen(  # noqa: S603  ourselves
             [sys.executable, "-m", "rota", "up", "--in-background", *arguments],
-            env=os.environ | {ASKED_BY: f"{place}/ready"},
+            env={n: v for n, v in os.environ.items() if not settings.is_in_file(n)}
+            | {ASKED_BY: f"{place}/ready"},
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # neither Ctrl-C nor the end of the terminal reaches it
         )
