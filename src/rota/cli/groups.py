@@ -19,6 +19,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from rota.cli.help_texts import Command
 from rota.cli.options import As, CommonOptions, DatabaseUrl, DataDir, Json
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -67,7 +68,7 @@ class CommandGroup:
             def build() -> Any:
                 alone = typer.Typer(add_completion=False, rich_markup_mode=None)
                 take_common = takes("common", common, CommonOptions, are_last=True)
-                alone.command(name, cls=_Command)(take_common(function))
+                alone.command(name, cls=Command)(take_common(function))
                 return typer.main.get_command(alone)
 
             self._entries[name] = _Entry(inspect.getdoc(function) or "", build)
@@ -121,25 +122,6 @@ class CommandGroup:
                 return name, entries[name].build() if name in entries else command, rest
 
         return Group
-
-
-class _Command(TyperCommand):
-    """A command whose help lists its options in groups: by `rich_help_panel`, as typer calls it."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments, options that are in no group, then each group."""
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                is_option = param.param_type_name == "option"
-                panel = getattr(param, "rich_help_panel", None)
-                section = panel or ("Options" if is_option else "Arguments")
-                sections.setdefault(section, []).append(record)
-        for title, records in sections.items():
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
 
 
 def _shown_before() -> list[Any]:
