@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Final, TypeVar
@@ -20,7 +20,6 @@ from zoneinfo import ZoneInfo
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from rota.cli.as_json import jsonable
@@ -29,16 +28,19 @@ from rota.domain.text.zones import OTHER_ZONE, zone_shown
 
 T = TypeVar("T")
 
-_NEVER_WRAPPED: Final = frozenset(
+_NEVER_CUT: Final = frozenset(
     {
-        *("ID", "FIRST", "COUNT", "RISK", "UNTIL", "WHEN", "NEXT FIRE", "FIRE TIME", "SINCE"),
-        *("STATUS", "DECISION", "OUTCOME"),
+        *("ID", "FIRST", "COUNT", "RISK", "UNTIL", "WHEN", "NEXT", "LAST", "FIRE TIME", "SINCE"),
+        *("STATUS", "STATE", "DECISION", "OUTCOME", "TRIGGER", "TOKENS", "COST", "CHECK"),
     }
 )
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _BAR: Final = "  | "
 _UNDER_FIELD: Final = " " * 12 + "| "
 _NARROW: Final = 40
 _LEAST: Final = 6  # cells that a column keeps, however narrow the terminal is
+_LEAST_OF: Final = {"NAME": 24, "SCHEDULE": 16, "AGENT": 12, "TITLE": 20, "SERVICE": 12}
+_LEAST_TEXT: Final = 24  # those of a column whose texts are wrapped
 _PLAIN_WIDTH: Final = 1_000  # where nobody's terminal wraps, nothing is cut
 
 
@@ -90,18 +92,31 @@ def warn(text: str) -> None:
     print(plain(text), file=sys.stderr, flush=True)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Print rows under columns, or a sentence where there are none."""
-    listed = [[plain(cell) for cell in row] for row in rows]
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    empty: str,
+    texts: Collection[str] = (),
+    optional: Sequence[str] = (),
+) -> None:
+    """Print rows under columns, or a sentence where there are none.
+
+    On a terminal each row is a line that fits: columns of `optional` are left out, the first one
+    first, then cells are cut (`…`). Those of the columns `texts` are wrapped instead: whole.
+    """
+    listed = [[_flat(cell) for cell in row] for row in rows]
     if not listed:
         say(empty)
         return
-    made = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold", no_wrap=column in _NEVER_WRAPPED)
-    for row in listed:
-        made.add_row(*(Text(cell) for cell in row))
-    console().print(made)
+    room = _width() - 1
+    shown = _columns_that_fit(columns, listed, optional, room)
+    listed = [[row[n] for n in shown] for row in listed]
+    names = [columns[n] for n in shown]
+    widths = _widths(names, [names, *listed], room, texts)
+    lines = [line for row in listed for line in _lines(row, widths, names, texts)]
+    console().print(Text(_line(_cut(names, widths), widths)), style="bold", soft_wrap=True)
+    console().print(Text("\n".join(lines)), soft_wrap=True)
 
 
 def print_list(
@@ -110,13 +125,26 @@ def print_list(
     *,
     as_json: bool,
     empty: str,
+    optional: Sequence[str] = (),
+    zone: str | None = None,
 ) -> None:
-    """Print what a command found: as JSON, or else as a table of what `columns` say of each."""
+    """Print what a command found: as JSON, or else as a table of what `columns` say of each.
+
+    `optional` as in `table`; `zone` is said below, where the times are listed without it.
+    """
     if as_json:
         print_json(found)
-    else:
-        rows = [[cell(one) for cell in columns.values()] for one in found]
-        table(list(columns), rows, empty=empty)
+        return
+    rows = [[cell(one) for cell in columns.values()] for one in found]
+    table(list(columns), rows, empty=empty, optional=optional)
+    if rows and zone is not None:
+        say_zone(zone)
+
+
+def say_zone(zone: str) -> None:
+    """Say what zone times are listed in; elsewhere than on a terminal each says it."""
+    if sys.stdout.isatty():
+        say(f"Times in {_zone(zone).key}.", style="dim")
 
 
 def table_with_lines(
@@ -126,16 +154,46 @@ def table_with_lines(
     if not rows:
         say(empty)
         return
-    listed = [[plain(cell).replace("\n", " ") for cell in row] for row in (columns, *rows)]
-    widths = _widths(columns, listed, _width() - 1)
-    head, *others = (
-        "  ".join(set_cell_size(*cell) for cell in zip(row, widths, strict=True)).rstrip()
-        for row in (_cut(row, widths) for row in listed)
-    )
-    console().print(Text(head), style="bold", soft_wrap=True)
-    for line, more in zip(others, under, strict=True):
-        console().print(Text(line), soft_wrap=True)
+    listed = [[_flat(cell) for cell in row] for row in rows]
+    widths = _widths(columns, [columns, *listed], _width() - 1)
+    console().print(Text(_line(_cut(columns, widths), widths)), style="bold", soft_wrap=True)
+    for row, more in zip(listed, under, strict=True):
+        console().print(Text(_line(_cut(row, widths), widths)), soft_wrap=True)
         _say_wrapped(more, "      ", "      ", "    | ", None)
+
+
+def _flat(cell: object) -> str:
+    return plain(cell).replace("\n", " ")
+
+
+def _columns_that_fit(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], optional: Sequence[str], room: int
+) -> list[int]:
+    """Return the places of the columns that are shown: without optional ones, if need be."""
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    shown = list(range(len(columns)))
+    for name in optional:
+        if sum(widths[n] + 2 for n in shown) - 2 <= room:
+            break
+        shown.remove(columns.index(name))
+    return shown
+
+
+def _lines(
+    row: Sequence[str], widths: Sequence[int], names: Sequence[str], texts: Collection[str]
+) -> Iterator[str]:
+    """Yield a row's lines: one, or as many as its texts take."""
+    pieces = [
+        list(wrapped(cell, first=width, rest=width)) if name in texts else [cell]
+        for cell, width, name in zip(row, widths, names, strict=True)
+    ]
+    for n in range(max(map(len, pieces))):
+        cells = [part[n].rstrip() if n < len(part) else "" for part in pieces]
+        yield _line(_cut(cells, widths), widths)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(set_cell_size(*cell) for cell in zip(cells, widths, strict=True)).rstrip()
 
 
 def _cut(row: Sequence[str], widths: Sequence[int]) -> list[str]:
@@ -145,15 +203,19 @@ def _cut(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     ]
 
 
-def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Return how wide columns are: the widest of those that may be cut gives way first."""
+def _widths(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], room: int, texts: Collection[str] = ()
+) -> list[int]:
+    """Return how wide columns are: the widest of those that may be narrower gives way first."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    while sum(widths) + 2 * (len(widths) - 1) > room:
-        may_be_cut = [n for n, name in enumerate(columns) if name not in _NEVER_WRAPPED]
-        widest = max(may_be_cut, key=lambda n: widths[n], default=None)
-        if widest is None or widths[widest] <= _LEAST:
-            break
-        widths[widest] -= 1
+    may_be_cut = [n for n, name in enumerate(columns) if name not in _NEVER_CUT or name in texts]
+    for least_of in (_LEAST_OF, {}):  # what people type is kept while anything else can give way
+        least = [_LEAST_TEXT if c in texts else least_of.get(c, _LEAST) for c in columns]
+        while sum(widths) + 2 * (len(widths) - 1) > room:
+            wide = [n for n in may_be_cut if widths[n] > least[n]]
+            if not wide:
+                break
+            widths[max(wide, key=lambda n: widths[n])] -= 1
     return widths
 
 
@@ -212,6 +274,26 @@ def moment(instant: datetime | None, zone: str) -> str:
 def when(instant: datetime | None, zone: str) -> str:
     """Show an instant in a zone so that it fits a table: to the minute."""
     return "-" if instant is None else f"{local(instant, zone):%Y-%m-%d %H:%M %Z}"
+
+
+def listed(instant: datetime | None, zone: str, now: datetime) -> str:
+    """Show an instant in a list: as short as can be on a terminal (`say_zone` names the zone)."""
+    if instant is None or not sys.stdout.isatty():
+        return when(instant, zone)
+    at = local(instant, zone)
+    is_of_this_year = at.year == local(now, zone).year
+    return f"{at:%d %b %H:%M}" if is_of_this_year else f"{at:%Y-%m-%d %H:%M}"
+
+
+def from_now(instant: datetime, now: datetime) -> str:
+    """Say how far an instant is from now, in its largest unit: in 4 h, 3 d ago."""
+    seconds = abs((instant - now).total_seconds())
+    amount, unit = next(
+        (int(seconds // length), name)
+        for length, name in _UNITS
+        if seconds >= length or name == "s"
+    )
+    return f"in {amount} {unit}" if instant > now else f"{amount} {unit} ago"
 
 
 def short(identifier: UUID) -> str:

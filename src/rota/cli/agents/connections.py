@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from getpass import getpass
 from pathlib import Path
 from typing import Annotated
@@ -38,14 +39,16 @@ def add(
 def list_connections(common: CommonOptions) -> None:
     """List your connections, without their secrets."""
     zone, found = common.as_person_with_zone(lambda app, me: app.connections.all(me))
+    now = datetime.now(UTC)
     output.print_list(
         found,
         {
             "SERVICE": lambda c: c.service,
             "ACCOUNT": lambda c: c.account,
-            "SINCE": lambda c: output.when(c.created_at, zone),
-            "EXPIRES": lambda c: output.when(c.expires_at, zone),
+            "SINCE": lambda c: output.listed(c.created_at, zone, now),
+            "EXPIRES": lambda c: output.listed(c.expires_at, zone, now),
         },
+        zone=zone,
         as_json=common.json,
         empty="Nothing is connected. `rota connections add gmail` connects Gmail.",
     )

@@ -40,6 +40,7 @@ def show(
         ["MODEL", "INPUT", "OUTPUT", "CACHED INPUT", "CACHE WRITE", "WHOSE"],
         [_row(name, quote) for name, quote in quotes.items()],
         empty="There are no prices of your own, and no agents.",
+        optional=["CACHE WRITE", "CACHED INPUT"],
     )
     output.say(_UNIT)
 

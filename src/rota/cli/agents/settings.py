@@ -42,6 +42,7 @@ def show(common: CommonOptions) -> None:
         ["TOOL", "YOU PREFER", "A CALL", "WHY"],
         [(t.tool, t.preference or "-", _CALLS[t.decision], t.reason) for t in tools],
         empty="No tool is declared.",
+        texts=["WHY"],
     )
     output.say(
         "`rota settings tool` changes what you prefer; rules may say otherwise of some calls."

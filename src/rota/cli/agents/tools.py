@@ -55,6 +55,7 @@ def list_tools(common: CommonOptions) -> None:
             for tool in found
         ],
         empty="No tool is declared.",
+        optional=["SECONDS", "VERSION", "REPEATABLE", "OUTSIDE TEXT", "REACHES OUT"],
     )
     for name in undeclared:
         output.say(f"{name} is registered in ROTA_TOOLS, but no agent can link it yet: declare it.")

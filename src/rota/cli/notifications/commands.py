@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,16 +35,18 @@ def list_notifications(
         return found, len(others)
 
     zone, (found, others) = common.as_person_with_zone(work)
+    now = datetime.now(UTC)
     output.print_list(
         found,
         {
             "ID": lambda n: output.short(n.id),
-            "WHEN": lambda n: output.when(n.created_at, zone),
+            "WHEN": lambda n: output.listed(n.created_at, zone, now),
             "": lambda n: " " if n.read_at else "●",
             "CATEGORY": lambda n: n.category.value,
             "TITLE": lambda n: n.title,
-            "BODY": lambda n: output.first_line(n.body, 40),
+            "BODY": lambda n: output.first_line(n.body),
         },
+        zone=zone,
         as_json=common.json,
         empty=empty_list(
             "notifications",

@@ -44,7 +44,12 @@ def doctor(common: CommonOptions) -> None:
     if common.json:
         output.print_json(checks)
     else:
-        output.table(["CHECK", "", ""], [(c.name, c.verdict, c.said) for c in checks], empty="")
+        output.table(
+            ["CHECK", "", "WHAT"],
+            [(c.name, c.verdict, c.said) for c in checks],
+            empty="",
+            texts=["WHAT"],
+        )
     if any(check.verdict == "fail" for check in checks):
         raise typer.Exit(1)
 

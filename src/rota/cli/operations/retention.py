@@ -120,4 +120,5 @@ def _print(policy: RetentionPolicy, *, as_json: bool) -> None:
             for name, days in asdict(policy).items()
         ],
         empty="",
+        texts=["WHAT"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -48,7 +49,7 @@ def list_runs(
     ] = None,
     limit: Limit = 20,
 ) -> None:
-    """List runs, the newest first."""
+    """List runs, those first that were asked for last; of a backfill, by their fire times."""
     from rota.cli.runs import texts as run_texts
 
     if status not in {None, *_STATUSES}:
@@ -62,18 +63,25 @@ def list_runs(
         return found, len(others)
 
     zone, (found, others) = common.as_person_with_zone(work)
+    now = datetime.now(UTC)
+    can_go = ["TOKENS", "FIRE TIME", "COST"]
+    if not any(run.is_dry for run in found):
+        can_go.append("TRIGGER")
     output.print_list(
         found,
         {
             "ID": lambda run: output.short(run.id),
-            "WHEN": lambda run: output.when(run.fire_time or run.created_at, zone),
-            "AGENT": lambda run: run.schedule_name or run.agent_name,
+            "WHEN": lambda run: output.listed(run.created_at, zone, now),
+            "AGENT": lambda run: run.agent_name,
+            "SCHEDULE": lambda run: run.schedule_name or "-",
             "TRIGGER": run_texts.trigger,
-            "STATUS": run_texts.status,
-            "RESULT": lambda run: run.result_status or "-",
+            "FIRE TIME": lambda run: output.listed(run.fire_time, zone, now),
+            "STATE": run_texts.state,
             "TOKENS": lambda run: run_texts.used(run)[0],
             "COST": lambda run: run_texts.used(run)[1],
         },
+        optional=can_go,
+        zone=zone,
         as_json=common.json,
         empty=empty_list(
             "runs",

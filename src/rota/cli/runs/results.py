@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,15 +47,19 @@ def list_results(
         return found, len(others)
 
     zone, (found, others) = common.as_person_with_zone(work)
+    now = datetime.now(UTC)
     output.print_list(
         found,
         {
             "ID": lambda r: output.short(r.id),
-            "WHEN": lambda r: output.when(r.created_at, zone),
+            "WHEN": lambda r: output.listed(r.created_at, zone, now),
             "AGENT": lambda r: r.agent_name,
+            "SCHEDULE": lambda r: r.schedule_name or "-",
             "STATUS": status_of,
-            "RESULT": lambda r: output.first_line(r.result_content, 40),
+            "RESULT": lambda r: output.first_line(r.result_content),
         },
+        optional=["SCHEDULE"],
+        zone=zone,
         as_json=common.json,
         empty=empty_list(
             "results",

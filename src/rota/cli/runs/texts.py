@@ -39,6 +39,13 @@ def trigger(run: RunView) -> str:
     return f"{run.trigger}, dry run" if run.is_dry else run.trigger
 
 
+def state(run: RunView) -> str:
+    """Say where a run stands, or what came of it once it is over."""
+    if run.status is RunStatus.FINISHED and run.result_status is not None:
+        return run.result_status
+    return status(run)
+
+
 def used(run: RunView) -> tuple[str, str]:
     """Say the tokens in all and the cost of a run that has ended, for a table."""
     metadata = run.metadata or {}

@@ -76,7 +76,10 @@ def show_calendar(common: CommonOptions, name: Name) -> None:
         output.print_json({"name": found.name, "covers_until": found.covers_until, "days": days})
         return
     output.table(
-        ["FROM", "TO", "WHAT"], [(d.first, d.last, d.summary) for d in days], empty="It is empty."
+        ["FROM", "TO", "WHAT"],
+        [(d.first, d.last, d.summary) for d in days],
+        empty="It is empty.",
+        texts=["WHAT"],
     )
     if found.covers_until is not None:
         output.say(f"Days that recur are known until {found.covers_until}; import the file again.")

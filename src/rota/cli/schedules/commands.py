@@ -43,27 +43,25 @@ group = CommandGroup()
 
 @group.command("list")
 def list_schedules(common: CommonOptions) -> None:
-    """List your schedules and when they fire next."""
+    """List your schedules: what came of the last run, and when they fire next, in your zone."""
 
-    async def collect(
-        app: App, me: UserId
-    ) -> tuple[list[tuple[Schedule, tuple[UpcomingFire, ...]]], Pause | None]:
-        listed = await app.schedules.all(me)
-        ahead = await app.schedules.upcoming(me, listed, runs=1)
-        return list(zip(listed, ahead, strict=True)), await app.pauses.get(me)
+    async def collect(app: App, me: UserId) -> tuple[list[texts.Listed], Pause | None]:
+        found = await app.schedules.all(me)
+        ahead = await app.schedules.upcoming(me, found, runs=1)
+        last = await app.schedules.last_runs(me, found)
+        listed: list[texts.Listed] = [
+            (schedule, fires, last.get(schedule.id))
+            for schedule, fires in zip(found, ahead, strict=True)
+        ]
+        return listed, await app.pauses.get(me)
 
     zone, (found, pause) = common.as_person_with_zone(collect)
     if common.json:
-        output.print_json([schedule_json(s) | fires_json(fires) for s, fires in found])
+        output.print_json(
+            [schedule_json(s) | fires_json(fires) | {"last_run": last} for s, fires, last in found]
+        )
         return
-    output.table(
-        ["NAME", "AGENT", "RULE", "NEXT FIRE"],
-        [
-            (s.name, s.agent_name, texts.rule_in_words(s), texts.next_fire(s, fires))
-            for s, fires in found
-        ],
-        empty="There are no schedules. `rota schedules add AGENT WHEN` makes one.",
-    )
+    texts.print_schedules(found, zone)
     if pause is not None:
         output.say()
         output.say_line(f"{texts.pause_in_words(pause, zone)} (`rota resume`)")
@@ -118,6 +116,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
             for o in past
         ],
         empty="It has not fired yet.",
+        texts=["REASON"],
     )
 
 

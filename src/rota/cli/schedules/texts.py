@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,6 +11,7 @@ from rota.cli import output
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.forecast import UpcomingFire
+from rota.domain.schedules.occurrences import LastRun
 from rota.domain.schedules.rules.intervals import length_in_words
 from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
 from rota.domain.schedules.schedule import Schedule
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from rota.domain.schedules.pauses import Pause
     from rota.services.schedules.explanations import Explanation
 
+Listed: TypeAlias = tuple[Schedule, Sequence[UpcomingFire], LastRun | None]
+"""A schedule, the fires that lie ahead of it, and its last run."""
+
 Week: TypeAlias = Sequence[tuple[Schedule, Sequence[UpcomingFire]]]
+_WIDE = 100
 FOLDED_ABOVE = 4
 """Fires of one schedule on one day that the calendar lists one by one."""
 
@@ -41,17 +46,71 @@ def pause_in_words(pause: Pause, zone: str) -> str:
     return f"{said}: {pause.note}" if pause.note else f"{said}."
 
 
+def print_schedules(found: Sequence[Listed], zone: str) -> None:
+    """Print a line for each schedule: what it is, what came of its last run, when it fires next."""
+    now = datetime.now(UTC)
+    are_named_so = all(schedule.name == schedule.agent_name for schedule, _, _ in found)
+    columns = ["NAME", "AGENT", "RULE", "LAST", "NEXT"]
+    output.table(
+        columns,
+        [
+            (
+                schedule.name,
+                schedule.agent_name,
+                rule_in_words(schedule),
+                _last(last, now),
+                _next(schedule, fires, zone, now),
+            )
+            for schedule, fires, last in found
+        ],
+        empty="There are no schedules. `rota schedules add AGENT WHEN` makes one.",
+        optional=["AGENT"] if are_named_so else [],
+    )
+    if found:
+        output.say_zone(zone)
+
+
+def _last(last: LastRun | None, now: datetime) -> str:
+    if last is None:
+        return "-"
+    outcome = last.outcome or "no result"
+    width = output.terminal_width()
+    if last.finished_at is None or (width is not None and width < _WIDE):
+        return outcome
+    return f"{outcome}, {output.from_now(last.finished_at, now)}"
+
+
+def _next(schedule: Schedule, fires: Sequence[UpcomingFire], zone: str, now: datetime) -> str:
+    """Say when a schedule runs next, in a person's own zone, and how far that is."""
+    following = next_fire_time(schedule, fires)
+    if following is None:
+        why = next_fire(schedule, fires)
+        return why if output.terminal_width() is None else output.first_line(why, 24)
+    far = f", {output.from_now(following, now)}" if following > now else ", overdue"
+    is_soon = timedelta(0) <= following - now < timedelta(days=1)
+    if is_soon and output.terminal_width() is not None:
+        return f"{output.local(following, zone):%H:%M}{far}"
+    return f"{output.listed(following, zone, now)}{far}"
+
+
 def next_fire(schedule: Schedule, fires: Sequence[UpcomingFire]) -> str:
     """Say when a schedule runs next, or why it does not; `fires` are those that lie ahead of it."""
     if schedule.state != "active":
         return schedule.state
-    following = next((fire.fire_time for fire in fires if fire.suppressed is None), None)
-    planned = schedule.next_fire_time
-    if planned is not None and planned not in {fire.fire_time for fire in fires if fire.suppressed}:
-        following = schedule.next_fire_at  # with its jitter, or overdue
+    following = next_fire_time(schedule, fires)
     if following is not None:
         return output.when(following, schedule.timing.time_zone)
     return f"suppressed: {fires[0].suppressed}" if fires else "cannot be planned"
+
+
+def next_fire_time(schedule: Schedule, fires: Sequence[UpcomingFire]) -> datetime | None:
+    """Return when a schedule runs next, with its jitter; None where it does not."""
+    if schedule.state != "active":
+        return None
+    planned = schedule.next_fire_time
+    if planned is not None and planned not in {fire.fire_time for fire in fires if fire.suppressed}:
+        return schedule.next_fire_at  # or overdue
+    return next((fire.fire_time for fire in fires if fire.suppressed is None), None)
 
 
 def print_outlook(fires: Sequence[UpcomingFire], zone: str, clock_notes: Sequence[str]) -> None:

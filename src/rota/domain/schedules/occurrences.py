@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
 
+from rota.domain.ids import ScheduleId
+
 Outcome: TypeAlias = Literal["fired", "skipped", "missed", "suppressed"]
 
 
@@ -24,3 +26,13 @@ class Occurrence:
     run_status: str | None
     run_started_at: datetime | None
     cancel_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The latest run of a schedule that is over: its result's status, or "cancelled"."""
+
+    schedule_id: ScheduleId
+    run_id: UUID
+    finished_at: datetime | None
+    outcome: str | None

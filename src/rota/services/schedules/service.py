@@ -14,7 +14,7 @@ from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.drafts import NONE, Draft
 from rota.domain.schedules.firing import WALK_LIMIT
 from rota.domain.schedules.forecast import UpcomingFire, check_that_it_runs, upcoming_fires
-from rota.domain.schedules.occurrences import Occurrence
+from rota.domain.schedules.occurrences import LastRun, Occurrence
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.rules.cron import parse_zone
 from rota.domain.schedules.schedule import Schedule, ScheduleContent
@@ -206,6 +206,14 @@ class ScheduleService:
         """Return what became of a schedule's latest fire times, newest first."""
         async with self._database.acting_as(user_id) as conn:
             return await rows.list_occurrences(conn, schedule.id, limit=limit)
+
+    async def last_runs(
+        self, user_id: UserId, schedules: Sequence[Schedule]
+    ) -> Mapping[ScheduleId, LastRun]:
+        """Return the latest run that is over of each schedule that had one."""
+        async with self._database.acting_as(user_id) as conn:
+            found = await rows.list_last_runs(conn, [schedule.id for schedule in schedules])
+        return {last.schedule_id: last for last in found}
 
     async def pause(self, user_id: UserId, reference: str, note: str = "") -> Schedule:
         """Pause a schedule; one that is paused already keeps its note unless a new one is given."""

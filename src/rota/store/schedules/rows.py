@@ -8,7 +8,7 @@ from datetime import datetime
 from operator import itemgetter
 
 from rota.domain.ids import RunId, ScheduleId, UserId
-from rota.domain.schedules.occurrences import Occurrence
+from rota.domain.schedules.occurrences import LastRun, Occurrence
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.schedule import Schedule, ScheduleContent
 from rota.store.database import Connection
@@ -168,6 +168,13 @@ async def list_occurrences(
     return await many(
         conn, "schedules/list_occurrences", Occurrence, schedule_id=schedule_id, limit=limit
     )
+
+
+async def list_last_runs(
+    conn: Connection, schedule_ids: Sequence[ScheduleId]
+) -> tuple[LastRun, ...]:
+    """Return the latest run that is over of each of these schedules that had one."""
+    return await many(conn, "schedules/list_last_runs", LastRun, schedule_ids=list(schedule_ids))
 
 
 async def occurrence_between(

@@ -11,5 +11,5 @@ LEFT JOIN public.agent_execution_results AS r ON r.run_id = n.id
 WHERE (%(schedule_id)s::uuid IS NULL OR n.schedule_id = %(schedule_id)s)
   AND (%(status)s::text IS NULL OR n.status = %(status)s)
   AND (%(prefix)s::text IS NULL OR starts_with(n.id::text, %(prefix)s))
-ORDER BY n.created_at DESC, n.id
+ORDER BY n.created_at DESC, n.fire_time DESC NULLS LAST, n.id
 LIMIT %(limit)s
