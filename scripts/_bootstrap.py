@@ -85,7 +85,7 @@ class Progress:
             text=True,
             errors="replace",
         )
-        reader = threading.Thread(target=self._collect, args=(process, lines))
+        reader = threading.Thread(target=self._collect, args=(process, lines), daemon=True)
         reader.start()
         try:
             while reader.is_alive():

@@ -43,6 +43,7 @@ def rota_processes(
         "ROTA_MAIL": str(sample_mailbox_path()),
         "ROTA_SECRET_KEY": "00" * 32,
         "ROTA_LOG_LEVEL": "warning",
+        "ROTA_CONFIG": os.devnull,
         **(settings or {}),
     }
     running: list[subprocess.Popen[bytes]] = []

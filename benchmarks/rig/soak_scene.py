@@ -153,6 +153,7 @@ class Scene:
             "ROTA_MAIL": str(sample_mailbox_path()),
             "ROTA_SECRET_KEY": "00" * 32,
             "ROTA_LOG_LEVEL": "warning",
+            "ROTA_CONFIG": os.devnull,
             "ROTA_TOOLS": " ".join(
                 f"{tool}={soak_tools.__name__}:{function}" for tool, (function, _) in TOOLS.items()
             ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,9 +58,20 @@ def _configure_structlog(settings: Settings, least: int) -> None:
             *_rendered(settings),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Lines(),
         cache_logger_on_first_use=False,
     )
+
+
+class _Lines:
+    """Writes lines to standard error. Where that is full or closed the lines are lost, not runs."""
+
+    def msg(self, line: str) -> None:
+        if sys.stderr is not None:  # it is None where it was closed before rota began
+            with suppress(OSError, ValueError):
+                print(line, file=sys.stderr, flush=True)
+
+    debug = info = warning = error = critical = msg
 
 
 def _rendered(settings: Settings) -> tuple[Any, ...]:
@@ -77,9 +89,13 @@ def _rendered(settings: Settings) -> tuple[Any, ...]:
         _in_words,
         _on_one_line,
         structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False, pad_level=False
+            colors=_is_terminal(), pad_event_to=0, sort_keys=False, pad_level=False
         ),
     )
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
 
 def _redacted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import structlog
@@ -159,6 +162,29 @@ def test_line_for_machines_has_the_fields(capsys):
     assert said["event"] == "run_ended"
     assert (said["status"], said["duration_ms"], said["schedule"]) == ("success", 12340, "briefing")
     assert datetime.fromisoformat(said["timestamp"]).tzinfo is not None
+
+
+@pytest.mark.parametrize("kind", ["full", "closed", "none", "a pipe that nobody reads"])
+def test_log_that_cannot_be_written_costs_no_run(monkeypatch, capfd, kind):
+    if kind == "none":
+        stream = None
+    elif kind == "a pipe that nobody reads":
+        reading, writing = os.pipe()
+        os.close(reading)
+        stream = os.fdopen(writing, "w", encoding="utf-8")
+    else:
+        stream = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115  closed below
+    if kind == "closed":
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logs(Settings(), level="info")
+
+    structlog.get_logger("rota").info("run_ended", **FACTS, status="success", duration_ms=1)
+
+    assert capfd.readouterr().out == ""
+    with suppress(OSError):
+        if stream is not None:
+            stream.close()
 
 
 def test_commands_that_end_say_nothing_of_runs(capsys):

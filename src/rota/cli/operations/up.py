@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -43,6 +44,9 @@ SUGGESTED_MODELS: Final = {
 """What is offered where a provider's key is set; any other model of the provider works as well."""
 
 _DEMO_LIMIT: Final = timedelta(seconds=120)
+_WORKING_WITHIN: Final = 60.0
+"""Seconds that scheduler and worker are waited for."""
+
 _OLLAMA: Final = "http://127.0.0.1:11434/api/tags"
 _BRIEFING: Final = {
     "description": "Briefs you on the mailbox.",
@@ -248,11 +252,18 @@ async def _working(
 
 
 async def _until_working(app: bootstrap.App, pids: Mapping[Kind, int], stop: asyncio.Event) -> None:
-    """Wait until the children have said in the database that they work, or `stop` is set."""
+    """Wait until the children have said in the database that they work, or `stop` is set.
+
+    Where they do not get on, that is said: they are started again and again, and it may come right.
+    """
     from rota.services.operations.chores import first_of
     from rota.store.operations import processes
 
+    deadline = time.monotonic() + _WORKING_WITHIN
     while not stop.is_set():
+        if time.monotonic() > deadline:
+            output.warn("Scheduler and worker do not both work yet; the log says why.")
+            return
         async with app.database.connection() as conn:
             working = {process.pid for process in await processes.list_processes(conn)}
         if len(pids) == len(KINDS) and working.issuperset(pids.values()):
