@@ -218,3 +218,26 @@ async def test_request_says_which_schedule_and_prompt_it_comes_from(desk, rota):
     assert "Its prompt    “Tell Bob.”" in shown
     found = await rota("show", reference, "--json")
     assert (found["schedule"], found["prompt"]) == ("morning", "Tell Bob.\nAll of it.")
+
+
+async def test_two_identical_calls_are_said_to_be_alike_wherever_they_are_shown(desk, rota):
+    await desk.run(send("ann", text="Hello"), send("bob", text="Hello"), send("ann", text="Hello"))
+    first, other, second = (str(action["id"]) for action in await desk.actions())
+    said = f"The same call, 2 times: {first} {second}. Each that is approved runs."
+    swapped = f"The same call, 2 times: {second} {first}. Each that is approved runs."
+
+    for shown in (await rota("list"), await rota("list", "--grouped")):
+        assert said in shown or swapped in shown
+    for same in (first, second):
+        shown = await rota("show", same)
+        assert said in shown or swapped in shown
+    assert "The same call" not in await rota("show", other)
+    reasons = {str(action["id"]): action["reason"] for action in await desk.actions()}
+    assert reasons[second].endswith(f"this run asked for the very same as {first[:8]}")
+    assert {reasons[first], reasons[other]} == {"the tool requires approval"}
+
+    await desk.approve((await desk.actions())[0])
+    await desk.work()
+    assert "the very same as" in (await rota("show", second, "--json"))["reason"]
+    assert "The same call" not in await rota("list")
+    assert desk.sent == ["ann"]

@@ -17,7 +17,7 @@ from rota.cli.as_json import fields_of
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import ActionStatus
 from rota.domain.approvals.argument_edits import holds_redaction
-from rota.domain.approvals.review import HISTORY_DAYS, group_requests
+from rota.domain.approvals.review import HISTORY_DAYS, group_requests, same_calls
 from rota.domain.text.storable import cut
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def print_list(
         ],
         empty,
     )
+    _say_same_calls(listed)
 
 
 def print_groups(
@@ -99,6 +100,7 @@ def print_groups(
         ],
         empty,
     )
+    _say_same_calls(found)
 
 
 def print_to_approve(found: Sequence[PendingAction], names: Mapping[UserId, str]) -> None:
@@ -117,12 +119,24 @@ def print_to_approve(found: Sequence[PendingAction], names: Mapping[UserId, str]
     for action in listed:
         for said in _to_look_at(action):
             output.say_line(f"Look twice at {output.short(action.id)}: {said}", style="bold")
+    _say_same_calls(listed)
 
 
 def _wants(action: PendingAction, names: Mapping[UserId, str]) -> str:
     owner = names.get(action.user_id, str(action.user_id))
     whose = "" if owner == "you" else f"of {owner} "
     return f"{action.agent_name} {whose}wants to {action.tool_name}"
+
+
+def _say_same_calls(found: Sequence[PendingAction], *, among: PendingAction | None = None) -> None:
+    """Say which requests ask for one call several times; where one is named, only those like it."""
+    for same in same_calls(found):
+        if among is None or among in same:
+            ids = " ".join(output.short(action.id) for action in same)
+            output.say_line(
+                f"The same call, {len(same)} times: {ids}. Each that is approved runs.",
+                style="bold",
+            )
 
 
 def _to_look_at(action: PendingAction) -> list[str]:
@@ -225,6 +239,7 @@ def print_details(shown: ActionDetails) -> None:
         )
     for signal in action.signals:
         output.say_line(f"Look twice: {signal.text}", style="bold")
+    _say_same_calls([action, *shown.like], among=action)
     if action.proposed_arguments is not None:
         output.say("The agent had asked for")
         output.say_block(json.dumps(action.proposed_arguments, ensure_ascii=False, indent=2))

@@ -106,6 +106,18 @@ def group_requests(actions: Iterable[PendingAction]) -> tuple[RequestGroup, ...]
     return tuple(sorted(made, key=lambda group: _urgency(group.first)))
 
 
+def same_calls(actions: Iterable[PendingAction]) -> tuple[tuple[PendingAction, ...], ...]:
+    """Return what waits of the very same call of one run, where that is more than one request.
+
+    Each of them runs that is approved.
+    """
+    alike: defaultdict[tuple[object, ...], list[PendingAction]] = defaultdict(list)
+    for action in actions:
+        if action.status is ActionStatus.PENDING and action.run_id is not None:
+            alike[action.run_id, action.tool_name, action.arguments_hash].append(action)
+    return tuple(tuple(own) for own in alike.values() if len(own) > 1)
+
+
 def _group(actions: Sequence[PendingAction]) -> RequestGroup:
     first, *others = actions
     same = {

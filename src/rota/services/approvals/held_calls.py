@@ -116,7 +116,7 @@ class HeldCalls:
                 )
             refusal = self._refusal(call, verdict, requests)
             if refusal is None:
-                action = self._new(call, verdict, account)
+                action = self._new(call, verdict, account, requests)
                 await rows.hold(conn, action)
                 if self.run.retry_of is not None:  # the same request, of the run that this repeats
                     await rows.withdraw_like(conn, self.run.retry_of, action)
@@ -277,7 +277,9 @@ class HeldCalls:
         mode = self.options.approvals if call.step is not None else None
         return mode or ActionMode.QUEUE
 
-    def _new(self, call: ToolCall, verdict: Verdict, account: str) -> NewAction:
+    def _new(
+        self, call: ToolCall, verdict: Verdict, account: str, requests: RequestCounts
+    ) -> NewAction:
         expire, remind = self.options.approvals_expire, self.options.approvals_remind
         action_id = ActionId(uuid.uuid4())
         shown = redact(call.arguments)
@@ -303,7 +305,7 @@ class HeldCalls:
             arguments_hash=call.arguments_hash,
             argument_schema=call.schema,
             risk=raised_risk(verdict.risk, risk_signals(shown)),
-            reason=verdict.reason,
+            reason=_reason(verdict, requests),
             account=cut(redact_text(storable_text(account)), LONGEST_ACCOUNT).text,
             mode=self._mode(call),
             expires_after=EXPIRES_AFTER if expire is None else timedelta(seconds=expire),
@@ -367,6 +369,14 @@ def _not_run(action: PendingAction, *, is_parked: bool = False) -> CallNotRun:
     else:
         edited = None
     return CallNotRun(message, _STEP_OF.get(action.status, "held"), is_parked, edited)
+
+
+def _reason(verdict: Verdict, requests: RequestCounts) -> str:
+    if requests.first_like_it is None:
+        return verdict.reason
+    return (
+        f"{verdict.reason}; this run asked for the very same as {str(requests.first_like_it)[:8]}"
+    )
 
 
 def _edited(action: PendingAction) -> Mapping[str, Any] | None:

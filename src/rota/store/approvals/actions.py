@@ -83,14 +83,16 @@ class NewAction:
 class RequestCounts:
     """What a run has asked for so far, beside a call that is like some of it.
 
-    `was_refused` is whether this very call was, `refusals` how many of its tool were;
-    `waits_already` is a pending one that another tool made, not a model message; `waiting` is how
-    many of the agent's requests wait for its owner in all, up to `MOST_WAITING`.
+    `was_refused` is whether this very call was, `first_like_it` the first that asked for it, and
+    `refusals` how many of its tool were; `waits_already` is a pending one that another tool made,
+    not a model message; `waiting` is how many of the agent's requests wait for its owner in all, up
+    to `MOST_WAITING`.
     """
 
     count: int
     was_refused: bool
     waits_already: ActionId | None
+    first_like_it: ActionId | None
     refusals: int
     waiting: int
 
