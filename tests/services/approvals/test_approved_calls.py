@@ -9,11 +9,13 @@ from itertools import islice
 from typing import Annotated, Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
 from langchain.tools import InjectedState, ToolRuntime
 from langchain_core.tools import StructuredTool, Tool, tool
 
-from rota.agents.own_code.registered import AsyncFunction
+from rota.agents.own_code.registered import AsyncFunction, GraphFactory
+from rota.agents.scripted.model import ScriptedChatModel
 from rota.domain.agents.configuration import ToolDeclaration
 from rota.domain.approvals.actions import ActionMode
 from rota.domain.errors import InvalidInputError
@@ -31,6 +33,7 @@ from tests.services.approvals.test_tool_wrapper import (
     run,
 )
 from tests.services.deciding import SUSPEND, desk_of, send
+from tests.services.harness import clock
 from tests.services.recording import recording
 from tests.services.running import make_run
 
@@ -421,6 +424,52 @@ async def test_callable_reads_the_refusal(workshop):
     await desk.refuse(reason="no")
     await desk.work()
     assert "refused this call of send" in (await desk.result(made.id))["result_content"]
+
+
+SENDS = {
+    "steps": [{"calls": [{"tool": "send", "args": {"to": "bob"}}]}],
+    "answer": "{{ results[0] }}",
+}
+
+
+async def test_a_parked_graph_counts_all_its_calls(workshop):
+    """It starts anew once its call is decided, and its model is asked again."""
+    await workshop.agent(model="callable:report", tools=["send"])
+
+    def build(context):
+        model = ScriptedChatModel(script=SENDS, now=clock())
+        return create_agent(model, tools=list(context.tools.values()))
+
+    desk = desk_of(workshop, callables={"report": GraphFactory("report", build)})
+    made = await make_run(workshop, options=SUSPEND)
+    await desk.work()
+    assert await desk.status(made.id) == "suspended"
+    await desk.approve()
+    await desk.work()
+
+    result = await desk.result(made.id)
+    assert "sent to bob" in result["result_content"]
+    assert result["metadata"]["model_calls"] == 3
+    steps = await workshop.rows("agent_run_steps", "model_step, call_index")
+    models = [(step["model_step"], step["attempt"]) for step in steps if step["kind"] == "model"]
+    assert models == [(1, 1), (2, 2), (3, 2)]
+    assert [s["status"] for s in steps if s["kind"] == "tool"] == ["finished"]
+
+
+async def test_what_a_parked_function_told_of_its_use_counts_on(workshop):
+    async def spends(context, prompt):
+        await context.spend("some:model", input_tokens=10, output_tokens=5, cost_usd="0.01")
+        return str(await context.tools["send"].ainvoke({"to": "bob"}))
+
+    await workshop.agent(model="callable:report", tools=["send"])
+    desk = desk_of(workshop, callables={"report": AsyncFunction("report", spends)})
+    made = await make_run(workshop, options=SUSPEND)
+    await desk.work()
+    await desk.approve()
+    await desk.work()
+    metadata = (await desk.result(made.id))["metadata"]
+    assert metadata["model_calls"] == 2
+    assert metadata["tokens"] == {"input": 20, "output": 10}
 
 
 async def test_action_of_a_callable_runs_by_itself_once_approved(workshop):

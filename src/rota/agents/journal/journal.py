@@ -152,15 +152,39 @@ class Journal:
             pass
         return self.progress
 
+    def count_earlier(self) -> None:
+        """Count the model calls of earlier attempts, which this one makes again.
+
+        For the operator's own code: what it asked before is not answered from the journal, and all
+        of it was made. Calls of this attempt come after those.
+        """
+        while True:
+            earlier = self._steps.recorded(StepKey(self._model_step + 1, MODEL_CALL))
+            if earlier is None:
+                return
+            self._model_step += 1
+            self.budget.replay()
+            self.progress.failed_calls += len(earlier.attempts) + (earlier.status == "failed")
+            if earlier.status == "finished":
+                self._count_recorded(earlier)
+
     def _replay_model_call(self) -> list[BaseMessage] | None:
         """Go on to the next model call if an earlier attempt finished it; returns its answer."""
         earlier = self._steps.recorded(StepKey(self._model_step + 1, MODEL_CALL))
         if earlier is None or earlier.status != "finished":
             return None
         self._model_step += 1
-        messages = messages_from_dict(earlier.response)
         self.progress.replayed += 1
         self.budget.replay()
+        return self._count_recorded(earlier)
+
+    def _count_recorded(self, earlier: Step) -> list[BaseMessage]:
+        """Count a model call that an earlier attempt made; returns what it answered."""
+        messages: list[BaseMessage] = []
+        if earlier.response is None:  # the operator's code made it, and told what it used
+            self.progress.model_calls += 1
+        else:
+            messages = messages_from_dict(earlier.response)
         self._count(messages, earlier.usage or {}, earlier.cost_usd, counted_today=True)
         return messages
 

@@ -359,6 +359,7 @@ class Attempt:
 
         async def ask(said: str, earlier: Messages) -> AgentReply:
             if executor is None:
+                journal.count_earlier()
                 registered = self._registered(configuration.model.removeprefix(CALLABLE))
                 asked = f"{prompt}\n\n{said}" if said != prompt else prompt
                 return AgentReply(await run_registered(registered, run_context(), asked), cut=False)
