@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from rota.domain.runs.option_kinds import options_of
+from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.written_time import (
     parse_duration,
     parse_moment,
@@ -17,7 +19,7 @@ from rota.domain.schedules.written_time import (
     written_moment,
 )
 from rota.services.agent_files.applying import AgentFileService
-from rota.services.agent_files.reading import parse_agent_file
+from rota.services.agent_files.reading import AgentEntry, ScheduleEntry, parse_agent_file
 from rota.services.agent_files.writing import write_yaml
 from rota.services.schedules.service import ScheduleService
 from tests.services.harness import ANSWER, clock
@@ -133,6 +135,20 @@ async def test_export_says_all_that_the_file_said_and_no_default(workshop, files
     cron["day_limits"] = {"cost": "1", "tokens": 1_000_000}
     interval |= {"every": "1h30m", "start": "2026-12-01 08:00", "end": "2099-06-30 18:00:30"}
     assert watcher == said
+
+
+def test_no_field_of_a_file_is_forgotten_in_what_is_exported():
+    watcher = yaml.safe_load(EVERYTHING.partition("---")[0])
+    schedules = watcher["schedules"]
+    fields = {field.alias or name for name, field in ScheduleEntry.model_fields.items()}
+    options = {option.place or name for name, option in options_of(RunOptions).items()}
+    aliases = {"when", "run_options"}  # of cron; of the options, one by one
+    no_more_than_asked = {"dry_run", "model"}  # not of files; its agent is scripted
+
+    assert set(watcher) == set(AgentEntry.model_fields)
+    assert {name for schedule in schedules for name in schedule} == (
+        (fields - aliases) | (options - no_more_than_asked)
+    )
 
 
 @pytest.mark.usefixtures("calendar")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.pauses import Pause
 from rota.services.schedules.explanations import ExplanationService
 from rota.services.schedules.pauses import PauseService
 from rota.services.schedules.service import ScheduleService
@@ -182,7 +183,7 @@ async def test_pause_to_come_holds_nothing_before_it(workshop, pauses, scheduler
     )
 
     assert made.starts_at == later.replace(microsecond=0)
-    assert made.ends_at == made.starts_at + 2 * DAY
+    assert made.starts_at + 2 * DAY <= made.ends_at <= made.starts_at + 2 * DAY + MINUTE
     ticks = [await scheduler.tick(first + n * DAY + MINUTE) for n in range(5)]
     assert [tick.fired for tick in ticks] == [1, 1, 0, 0, 1]
     assert await pauses.resume(workshop.user)
@@ -281,3 +282,19 @@ async def test_whoever_pauses_in_a_loop_fills_no_table(workshop, pauses):
         await pauses.pause(workshop.user)
 
     assert len(await workshop.rows("pauses")) <= 100
+
+
+async def test_length_ends_on_a_full_minute_and_a_short_one_on_a_full_second(workshop, pauses):
+    long = await pauses.pause(workshop.user, length="2w")
+    short = await pauses.pause(workshop.user, length="90s")
+
+    assert (long.ends_at.second, long.ends_at.microsecond) == (0, 0)
+    assert short.ends_at.microsecond == 0
+    for pause, length in ((long, timedelta(weeks=2)), (short, timedelta(seconds=90))):
+        assert length <= pause.ends_at - pause.starts_at <= length + MINUTE
+
+
+def test_end_is_said_to_the_second_where_it_has_one():
+    end = datetime(2026, 3, 9, 8, 0, 5, tzinfo=UTC)
+
+    assert Pause(MONDAY_7, end, "").in_words() == "everything paused until 2026-03-09 08:00:05 UTC"

@@ -47,19 +47,19 @@ def list_people(common: CommonOptions) -> None:
 def add(
     common: CommonOptions,
     people: Annotated[list[str], typer.Argument(metavar="EMAIL...", help="E-mail addresses.")],
-    denied: Annotated[
-        bool, typer.Option("--denied", help="They may not run agents yet (`rota people allow`).")
+    refused: Annotated[
+        bool, typer.Option("--refused", help="They may not run agents yet (`rota people allow`).")
     ] = False,
 ) -> None:
     """Add people: `--as EMAIL` acts as one of them. They may run agents, with your keys of models.
 
     Not on Supabase, where people sign up.
     """
-    added = common.as_operator(lambda app: app.people.add(people, may_run=not denied))
+    added = common.as_operator(lambda app: app.people.add(people, may_run=not refused))
     if common.json:
         output.print_json(added)
         return
-    may = "may not run agents yet" if denied else "may run agents"
+    may = "may not run agents yet" if refused else "may run agents"
     for one in added:
         output.say(f"{'Added' if one.is_new else 'Already there:'} {one.email}: {may}.")
 

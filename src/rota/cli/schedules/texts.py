@@ -40,10 +40,15 @@ def rule_in_words(schedule: Schedule) -> str:
 def pause_in_words(pause: Pause, zone: str) -> str:
     """Say from when to when all schedules of a person pause, and why."""
     begins = datetime.now(UTC) < pause.starts_at
-    when = f" from {output.when(pause.starts_at, zone)}" if begins else ""
-    end = output.when(pause.ends_at, zone) if pause.ends_at is not None else "you resume"
+    when = f" from {_exactly(pause.starts_at, zone)}" if begins else ""
+    end = _exactly(pause.ends_at, zone) if pause.ends_at is not None else "you resume"
     said = f"All your schedules {'will be' if begins else 'are'} paused{when} until {end}"
     return f"{said}: {pause.note}" if pause.note else f"{said}."
+
+
+def _exactly(instant: datetime, zone: str) -> str:
+    """Show an instant to the minute, or to the second where that says more."""
+    return (output.moment if instant.second else output.when)(instant, zone)
 
 
 def print_schedules(found: Sequence[Listed], zone: str) -> None:

@@ -24,6 +24,11 @@ class Pause:
         if self.ends_at is None:
             until = "until it is resumed"
         else:
-            until = f"until {self.ends_at.astimezone(zone or UTC):%Y-%m-%d %H:%M %Z}"
+            end = self.ends_at.astimezone(zone or UTC)
+            until = (
+                f"until {end:%Y-%m-%d %H:%M:%S %Z}"
+                if end.second
+                else f"until {end:%Y-%m-%d %H:%M %Z}"
+            )
         note = f": {self.note}" if self.note else ""
         return f"everything paused {until}{note}"

@@ -62,7 +62,7 @@ class PauseService:
             starts_at = self._moment(start, zone, field="from")
             ends_at = self._moment(until, zone, field="until")
             if length is not None:
-                ends_at = (starts_at or self._clock()) + _positive(length)
+                ends_at = _end(starts_at or self._clock(), length)
             said = None if note is None else " ".join(storable_text(note).split())
             await rows.pause_everything(conn, note=said, starts_at=starts_at, ends_at=ends_at)
             return (await rows.pauses_of_people(conn, [user_id]))[user_id][0]
@@ -92,8 +92,12 @@ class PauseService:
         return parse_moment(written, zone, now=self._clock(), field=field, alone="future")
 
 
-def _positive(length: str) -> timedelta:
+def _end(start: datetime, length: str) -> datetime:
+    """Return when a pause ends: of an hour or more on a full minute, of less on a full second."""
     read = parse_duration(length, field="for")
     if not read:
         raise InvalidInputError("A pause lasts longer than no time.", field="for")
-    return read
+    unit = timedelta(minutes=1) if read >= timedelta(hours=1) else timedelta(seconds=1)
+    end = start + read
+    past = timedelta(seconds=end.timestamp() % unit.total_seconds())
+    return end if not past else (end - past + unit).replace(microsecond=0)
