@@ -83,13 +83,17 @@ def _rendered(settings: Settings) -> tuple[Any, ...]:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         )
+    is_terminal = _is_terminal()
     return (
         # The time of this machine, as in its other logs, and how far that is from UTC.
-        structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S%z", utc=False),
+        structlog.processors.TimeStamper(
+            fmt="%H:%M:%S" if is_terminal else "%Y-%m-%d %H:%M:%S%z", utc=False
+        ),
         _in_words,
+        *([_shortened] if is_terminal else []),
         _on_one_line,
         structlog.dev.ConsoleRenderer(
-            colors=_is_terminal(), pad_event_to=0, sort_keys=False, pad_level=False
+            colors=is_terminal, pad_event_to=0, sort_keys=False, pad_level=False
         ),
     )
 
@@ -124,8 +128,18 @@ def _in_words(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
             return event
     event["event"] = said
     event.pop("schedule", None)
+    if event.get("agent") == name:
+        del event["agent"]
     if event.get("attempt") == 1:
         del event["attempt"]
+    return event
+
+
+def _shortened(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Shorten ids, as lists do on a terminal: commands take the beginning of one."""
+    for name, value in event.items():
+        if name.endswith("_id") and isinstance(value, str):
+            event[name] = value[:8]
     return event
 
 

@@ -71,7 +71,7 @@ def test_it_goes_on_without_the_terminal_until_it_is_told_to_stop(rota, environm
     # Both children worked by the time that it said so.
     rota("schedules", "run", "demo-briefing", "--timeout", "100")
     said = rota("logs").stdout
-    assert re.search(r"^\S+ \S+ \[info\] demo-briefing: started agent=", said, re.MULTILINE)
+    assert re.search(r"^\S+ \S+ \[info\] demo-briefing: started run_id=", said, re.MULTILINE)
     assert re.search(r"^\S+ \S+ \[info\] demo-briefing: success after ", said, re.MULTILINE)
     assert rota("logs", "-n", "1").stdout == said.splitlines(keepends=True)[-1]
 

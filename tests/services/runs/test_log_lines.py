@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -151,6 +153,23 @@ def test_line_reads_as_a_sentence_with_its_time(capsys):
     assert failed[25:].startswith("[info] briefing: error after 0.9 s, 2 waiting for a decision ")
     assert "\x1b" not in failed
     assert "The key was \\u001b[31mrefused" in failed.replace("\\\\", "\\")
+
+
+def test_line_on_a_terminal_fits_it(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    configure_logs(Settings(), level="info")
+    facts = FACTS | {"agent": "briefing", "run_id": "1a2b3c4d-1111-4222-8333-444444444444"}
+    structlog.get_logger("rota").info("run_started", **facts, attempt=1)
+
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).rstrip("\n")
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d \[info\] briefing: started run_id=1a2b3c4d trigger=schedule", plain
+    )
 
 
 def test_line_for_machines_has_the_fields(capsys):
