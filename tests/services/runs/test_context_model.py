@@ -18,8 +18,8 @@ from rota.domain.runs.run import ResultStatus
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.model_server import Fails, Says
 from tests.loopback.openai import OpenAIServer
-from tests.services.running import limit_agent
-from tests.services.runs.test_limits import PER_CALL, chat, dollars_a_call, spent
+from tests.services.running import limit_agent, make_run
+from tests.services.runs.test_limits import PER_CALL, chat, dollars_a_call, interrupted, spent
 
 MINI = "openai:gpt-4o-mini"
 DONE = Says("Done.")
@@ -333,6 +333,29 @@ async def test_what_cannot_have_been_spent_is_refused(workshop, run, used):
 
     assert outcome.status is ResultStatus.ERROR
     assert outcome.metadata["model_calls"] == 0
+
+
+async def test_what_an_earlier_attempt_spent_counts_too(workshop):
+    async def own(context, _prompt):
+        await context.spend(**SIXTY)
+        await context.call("wait")
+        await context.spend(**SIXTY)
+        return "Done."
+
+    await workshop.agent(model="callable:own", tools=["wait"])
+    await limit_agent(workshop, tokens=170)
+    schedule = await workshop.schedule()
+    asked = await make_run(workshop, schedule_id=schedule.id)
+    service = workshop.service(callables={"own": AsyncFunction("own", own)})
+    await interrupted(workshop, service, schedule, asked)
+
+    outcome = await service.execute(schedule, asked)
+
+    assert outcome.metadata["limit"] == "tokens"
+    assert outcome.metadata["tokens"] == {"input": 150, "output": 30}
+    assert len(await model_steps(workshop)) == 3
+    days, steps = await spent(workshop)
+    assert days[:3] == steps[:3] == (3, 150, 30)
 
 
 # -- A limit that nobody can count

@@ -22,9 +22,10 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
-from rota.agents.own_code.registered import AsyncFunction, Graph
+from rota.agents.own_code.registered import AsyncFunction, Graph, GraphFactory
 from rota.domain.runs.run import ResultStatus
-from tests.services.running import scripted_turns
+from tests.services.running import make_run, scripted_turns
+from tests.services.runs.test_limits import interrupted
 
 
 @pytest.fixture
@@ -86,6 +87,67 @@ async def test_hand_over_runs_once_its_tools_are_declared(workshop, run):
 
     assert (outcome.status, outcome.content) == (ResultStatus.SUCCESS, "It is 3.")
     assert (outcome.metadata["model_calls"], outcome.metadata["tool_calls"]) == (3, 2)
+    steps = await workshop.rows("agent_run_steps", "model_step, call_index")
+    assert [(s["name"], s["status"], s["request"].get("arguments")) for s in steps[2::2]] == [
+        ("transfer_to_bob", "finished", {}),
+        ("add", "finished", {"a": 1, "b": 2}),
+    ]
+    assert steps[4]["response"]["data"]["content"] == "3"
+    entries = await workshop.rows("audit_logs", "called_at, outcome DESC")
+    assert [(e["tool_name"], e["decision"], e["outcome"]) for e in entries] == [
+        ("transfer_to_bob", "allowed", "started"),
+        ("transfer_to_bob", "allowed", "succeeded"),
+        ("add", "allowed", "started"),
+        ("add", "allowed", "succeeded"),
+    ]
+
+
+async def test_tool_of_a_graph_that_fails_is_in_the_trace_as_failed(workshop, run):
+    @tool
+    def burst() -> str:
+        """Fail."""
+        raise RuntimeError("it burst")
+
+    await declare(workshop, "burst")
+
+    outcome = await run(Graph("own", create_agent(scripted_turns(asks("burst")), tools=[burst])))
+
+    assert "it burst" in outcome.content
+    (step,) = [s for s in await workshop.rows("agent_run_steps") if s["kind"] == "tool"]
+    assert (step["status"], step["error"]) == ("failed", "RuntimeError: it burst")
+    outcomes = {entry["outcome"] for entry in await workshop.rows("audit_logs")}
+    assert outcomes == {"started", "failed"}
+
+
+async def test_later_attempt_makes_calls_of_a_graphs_own_tools_again(workshop):
+    called = []
+
+    @tool
+    def note(text: str) -> str:
+        """Write a note."""
+        called.append(text)
+        return "noted"
+
+    await declare(workshop, "note")
+    texts = iter(["first", "second"])
+    waits = asks("wait")
+
+    def build(context):
+        turns = scripted_turns(asks("note", text=next(texts)), waits, "Done.")
+        return create_agent(turns, tools=[note, context.tools["wait"]])
+
+    await workshop.agent(model="callable:own", tools=["wait"])
+    schedule = await workshop.schedule()
+    service = workshop.service(callables={"own": GraphFactory("own", build)})
+    attempts = await make_run(workshop, schedule_id=schedule.id)
+    await interrupted(workshop, service, schedule, attempts)
+
+    outcome = await service.execute(schedule, attempts)
+
+    assert outcome.content == "Done."
+    assert called == ["first", "second"]
+    names = [s["name"] for s in await workshop.rows("agent_run_steps") if s["kind"] == "tool"]
+    assert sorted(names) == ["note", "note", "wait"]
 
 
 async def test_tools_of_a_graph_may_be_linked_though_rota_has_no_code_for_them(workshop, run):

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
 from langchain_core.messages import (
@@ -50,6 +50,10 @@ from rota.security.secrets.redaction import redact, redact_error
 
 CostOf = Callable[[str, Mapping[str, Any]], Decimal | None]
 """What a model call cost in US dollars, by the model's name and LangChain's usage."""
+
+
+_BROUGHT: Final = "brought"
+"""In the request of a step: a tool that a graph brought along, which is not kept from repeating."""
 
 
 class Ask(Protocol):
@@ -272,6 +276,23 @@ class Journal:
         self.progress.failed_calls += step.kind == "model" and not step.attempts
         await self._end(step, "failed", error=redact_error(error))
 
+    def begin_brought_call(self, name: str, arguments: Mapping[str, Any]) -> Step:
+        """Count a call of a tool that a graph brings along. A later attempt makes it again."""
+        self.progress.tool_calls += 1
+        key = self._next_own_key()
+        request = {"arguments": redact(arguments), _BROUGHT: True}
+        return Step(*key, "tool", name, "started", self._clock(), request=request)
+
+    async def end_brought_call(self, step: Step, answer: object) -> None:
+        """Write down what a tool answered that a graph brought along."""
+        self.alive()
+        response = None
+        if isinstance(answer, str):
+            answer = ToolMessage(answer, name=step.name, tool_call_id="")
+        if isinstance(answer, ToolMessage):
+            ((response,), _) = storable_messages([answer])
+        await self._end(step, "finished", response=response)
+
     def check_priced(self, names: Sequence[str]) -> None:
         """Raise InvalidInputError where a limit in dollars holds and a model's price is unknown."""
         if not self.budget.counts_money:
@@ -351,7 +372,11 @@ class Journal:
         """
         fingerprint = arguments_hash(canonical_arguments(arguments))
         earlier = self._steps.recorded_tools()
-        left = [step for step in earlier if step.key not in self._own_keys]
+        left = [
+            step
+            for step in earlier
+            if step.key not in self._own_keys and not step.request.get(_BROUGHT)
+        ]
         same = [s for s in left if (s.name, s.request.get("arguments_hash")) == (name, fingerprint)]
         if same:
             key = same[0].key
@@ -364,8 +389,15 @@ class Journal:
                     f"An earlier attempt of this run called {effects[0].name}; this attempt calls "
                     f"{name} with other arguments instead. The run stops rather than do both."
                 )
-            taken = [s.call_index for s in earlier] + [k.call_index for k in self._own_keys]
-            key = StepKey(max(1, self._model_step), max(taken, default=-1) + 1)
+            return self._next_own_key()
+        self._own_keys.add(key)
+        return key
+
+    def _next_own_key(self) -> StepKey:
+        """Return a place for a callable's call that no call has, of whatever attempt."""
+        earlier = self._steps.recorded_tools()
+        taken = [s.call_index for s in earlier] + [k.call_index for k in self._own_keys]
+        key = StepKey(max(1, self._model_step), max(taken, default=-1) + 1)
         self._own_keys.add(key)
         return key
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, GenerationChunk, LLMResult
 
 from rota.agents.journal.journal import Journal
@@ -20,19 +21,23 @@ from rota.agents.models.answers import AnswerStream, check_answer, check_not_cut
 from rota.agents.own_code.graphs import declaring, tools_of
 from rota.agents.tools.definitions import distrusted
 from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.approvals.verdict import Verdict
 from rota.domain.errors import RotaError
 from rota.domain.runs.steps import Step
-from rota.security.gate.calls import ApprovalContext
+from rota.security.gate.calls import (
+    ApprovalContext,
+    ToolCall,
+    ToolOutcome,
+    describe_failure,
+    shown_arguments,
+)
+from rota.security.secrets.hashing import arguments_hash
 
 TRACED: Final = "rota_traced"
 """In the metadata of tools and models that are journalled, gated and limited by themselves."""
 
 _LOOP_ANSWERS_WITHIN: Final = 1.0
 """Seconds after which a loop is taken for blocked by the very call that waits for it."""
-
-
-Begun = tuple[Step, Sequence[BaseMessage]]
-"""The step of a model call under way, and what the model was asked."""
 
 
 class UngatedToolError(RotaError):
@@ -57,10 +62,27 @@ def trace_callbacks(
 
     `declared` is what is declared of tools beside those that the agent links.
     """
-    begun: dict[UUID, Begun] = {}
+    begun = _Begun({}, {})
     own = _OwnTools(approval, graph, declared or {})
     # The guard comes last: LangChain leaves the coroutines of those after it unawaited.
-    return [_Scribe(journal, approval.loop, begun), _Guard(journal, approval.loop, own, begun)]
+    return [_Scribe(journal, approval, begun), _Guard(journal, approval, own, begun)]
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnCall:
+    """A call of a tool that a graph brought along, which runs."""
+
+    step: Step
+    call: ToolCall
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What is under way: calls of models, with what these were asked, and of the graph's tools."""
+
+    models: dict[UUID, tuple[Step, Sequence[BaseMessage]]]
+    tools: dict[UUID, _OwnCall]
 
 
 class _OwnTools:
@@ -73,8 +95,8 @@ class _OwnTools:
         self._graph = graph
         self._declared = declared
 
-    def check(self, name: str, arguments: Mapping[str, Any]) -> None:
-        """Raise UngatedToolError for a call that may not run by itself."""
+    def judged(self, name: str, arguments: Mapping[str, Any]) -> tuple[ToolCall, Verdict]:
+        """Return a call that runs by itself; raises UngatedToolError for one that may not."""
         declaration = self._declaration(name)
         judge = self._approval.policy.judge
         # What is known here are the arguments before the tool's schema reads them, so no condition
@@ -82,7 +104,8 @@ class _OwnTools:
         verdicts = [judge(name, declaration, given) for given in (arguments, {})]
         verdict = next((v for v in verdicts if v.decision != "allowed"), verdicts[0])
         if verdict.decision == "allowed" and verdict.uses is None:
-            return
+            shown = shown_arguments(arguments)
+            return ToolCall(name, shown, arguments_hash(shown), None, declaration), verdict
         asyncio.run_coroutine_threadsafe(
             _note_refusal(self._approval, name, arguments), self._approval.loop
         )
@@ -129,12 +152,12 @@ class _Guard(BaseCallbackHandler):
     def __init__(
         self,
         journal: Journal,
-        loop: asyncio.AbstractEventLoop,
+        approval: ApprovalContext,
         own: _OwnTools,
-        begun: dict[UUID, Begun],
+        begun: _Begun,
     ) -> None:
         self._journal = journal
-        self._loop = loop
+        self._approval = approval
         self._own = own
         self._begun = begun
         self._streams: dict[UUID, AnswerStream] = {}
@@ -197,42 +220,47 @@ class _Guard(BaseCallbackHandler):
         serialized: dict[str, Any],
         input_str: str,
         *,
+        run_id: UUID,
         metadata: dict[str, Any] | None = None,
         inputs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
         """Let a tool run that is gated by itself, or declared to run without approval."""
         self._note_life()
-        if not _is_traced(metadata):
-            name = str((serialized or {}).get("name") or "a tool")
-            self._own.check(name, inputs or {"input": input_str})
-            self._journal.progress.tool_calls += 1
+        if _is_traced(metadata):
+            return
+        name = str((serialized or {}).get("name") or "a tool")
+        call, verdict = self._own.judged(name, {"input": input_str} if inputs is None else inputs)
+        step = self._journal.begin_brought_call(name, call.arguments)
+        call = replace(call, step=step.key)
+        self._begun.tools[run_id] = _OwnCall(step, call, verdict)
+        if not call.read_only:
+            started = self._approval.ledger.starting(call, verdict)
+            asyncio.run_coroutine_threadsafe(started, self._approval.loop)
 
     def _begin(self, run_id: UUID, model: str, asked: Sequence[BaseMessage]) -> None:
-        self._begun[run_id] = self._journal.begin_model_call(model), asked
+        self._begun.models[run_id] = self._journal.begin_model_call(model), asked
         self._streams[run_id] = AnswerStream()
         self._note_life()
 
     def _note_life(self) -> None:
         """Note a sign of life, from whatever thread."""
-        self._loop.call_soon_threadsafe(self._journal.alive)
+        self._approval.loop.call_soon_threadsafe(self._journal.alive)
 
 
 class _Scribe(AsyncCallbackHandler):
-    """Writes the answers of models down, with what they used."""
+    """Writes down what models answered and used, and what the graph's own tools answered."""
 
     run_inline = True
 
-    def __init__(
-        self, journal: Journal, loop: asyncio.AbstractEventLoop, begun: dict[UUID, Begun]
-    ) -> None:
+    def __init__(self, journal: Journal, approval: ApprovalContext, begun: _Begun) -> None:
         self._journal = journal
-        self._loop = loop
+        self._approval = approval
         self._begun = begun
 
     async def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
         """Write the answer down."""
-        begun = self._begun.pop(run_id, None)
+        begun = self._begun.models.pop(run_id, None)
         if begun is None:
             return
         step, asked = begun
@@ -240,9 +268,25 @@ class _Scribe(AsyncCallbackHandler):
 
     async def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """Write down that the call failed."""
-        begun = self._begun.pop(run_id, None)
+        begun = self._begun.models.pop(run_id, None)
         if begun is not None:
             await self._at_home(self._journal.fail(begun[0], error))
+
+    async def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
+        """Write down what a tool of the graph's own answered."""
+        if (own := self._begun.tools.pop(run_id, None)) is not None:
+            failed = isinstance(output, ToolMessage) and output.status == "error"
+            await self._at_home(self._ended(own, "failed" if failed else "succeeded", ""))
+            await self._at_home(self._journal.end_brought_call(own.step, output))
+
+    async def on_tool_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
+        """Write down that it failed."""
+        if (own := self._begun.tools.pop(run_id, None)) is not None:
+            await self._at_home(self._ended(own, "failed", describe_failure(error, None)))
+            await self._at_home(self._journal.fail(own.step, error))
+
+    async def _ended(self, own: _OwnCall, outcome: ToolOutcome, detail: str) -> None:
+        await self._approval.ledger.finished(own.call, own.verdict, outcome, detail)
 
     async def _at_home(self, work: Coroutine[Any, Any, Any]) -> None:
         """Await on the run's own loop: a synchronous call has LangChain use another one.
@@ -250,10 +294,11 @@ class _Scribe(AsyncCallbackHandler):
         Where that call is made on the run's loop itself, which it ought not, the loop comes to it
         only when the call is over: then nobody may wait for it here.
         """
-        if asyncio.get_running_loop() is self._loop:
+        home = self._approval.loop
+        if asyncio.get_running_loop() is home:
             await work
         else:
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            future = asyncio.run_coroutine_threadsafe(work, home)
             await asyncio.wait({asyncio.wrap_future(future)}, timeout=_LOOP_ANSWERS_WITHIN)
 
 
