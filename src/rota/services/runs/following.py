@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rota.domain.errors import NotFoundError
-from rota.domain.ids import UserId
+from rota.domain.ids import RunId, UserId
 from rota.domain.runs.run import OVER, RunStatus
 from rota.domain.runs.steps import Step, StepKey
 from rota.domain.runs.views import RunView
@@ -63,7 +63,8 @@ class RunFollower:
         before: RunStatus | None = None
         while True:
             run, steps = await self._runs.get(user_id, reference)
-            reference = str(run.id)  # the beginning of its id may fit another one later
+            run_id = RunId(run.id)
+            reference = str(run_id)  # the beginning of its id may fit another one later
             news = tuple(
                 StepNews(step, step.status != status, told)
                 for step in steps
@@ -74,6 +75,9 @@ class RunFollower:
                 yield RunNews(run, before, news, steps)
             if run.status in OVER:
                 return
-            seen |= {step.key: (step.status, len(step.attempts)) for step in steps}
+            seen = {step.key: (step.status, len(step.attempts)) for step in steps}
             before = run.status
-            await asyncio.sleep(every)
+            is_new = False
+            while not is_new:
+                await asyncio.sleep(every)
+                is_new = (before, seen) != await self._runs.progress(user_id, run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -10,7 +11,7 @@ from rota.domain.errors import ConflictError, SuspendedError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import OVER, RunStatus
-from rota.domain.runs.steps import Step
+from rota.domain.runs.steps import Step, StepKey
 from rota.domain.runs.views import Result, RunView
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.services.agents.option_checks import check_options
@@ -139,6 +140,17 @@ class RunService:
         async with self._database.acting_as(user_id) as conn:
             found = await _find(conn, reference)
             return found, await journal_rows.fetch_steps(conn, RunId(found.id))
+
+    async def progress(
+        self, user_id: UserId, run_id: RunId
+    ) -> tuple[RunStatus, Mapping[StepKey, tuple[str, int]]]:
+        """Return where a run stands, and of each call its status and its failed attempts.
+
+        Raises NotFoundError. To look at a run often: what its calls hold is not read.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            found = await _find(conn, str(run_id))
+            return found.status, await journal_rows.step_states(conn, run_id)
 
     async def cancel(self, user_id: UserId, reference: str, note: str = "") -> RunView:
         """Ask a run to stop and return it.

@@ -15,7 +15,7 @@ from uuid import UUID
 from rota.domain.ids import ActionId, RunId, ScheduleId, UserId
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.run import Claim
-from rota.domain.runs.steps import Step
+from rota.domain.runs.steps import Step, StepKey
 from rota.domain.text.storable import storable_json, storable_text
 from rota.store.database import Connection
 from rota.store.records import records, row_of
@@ -110,6 +110,15 @@ async def write_journals(conn: Connection, journals: Sequence[JournalRows]) -> W
 async def fetch_steps(conn: Connection, run_id: RunId) -> tuple[Step, ...]:
     """Return a run's journal in order."""
     return await many(conn, "runs/fetch_steps", Step, run_id=run_id)
+
+
+async def step_states(conn: Connection, run_id: RunId) -> dict[StepKey, tuple[str, int]]:
+    """Return the status of each call of a run, and how many attempts of it failed."""
+    rows = await many(conn, "runs/list_step_states", Row, run_id=run_id)
+    return {
+        StepKey(row["model_step"], row["call_index"]): (row["status"], row["attempts"])
+        for row in rows
+    }
 
 
 async def fetch_usage(
