@@ -249,6 +249,10 @@ def _check_tools(file: AgentFile, index: int, entry: AgentEntry, known: tuple[st
     for number, name in enumerate(entry.tools):
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            how = f"to declare it: rota tools declare {name}"
-            raise file.places.error(f"no tool {name!r}; {hint}; {how}", (index, "tools", number))
+            declare = f"rota tools declare {name}"
+            hint = (
+                f"did you mean {near[0]!r}? Otherwise declare it first: {declare}"
+                if near
+                else f"there are {', '.join(known)}; to declare it: {declare}"
+            )
+            raise file.places.error(f"no tool {name!r}; {hint}", (index, "tools", number))
