@@ -83,3 +83,37 @@ async def test_run_of_another_person_is_not_followed(workshop, runs, bob):
     for reference in (str(run), None):
         with pytest.raises(NotFoundError):
             await anext(follower.follow(bob, reference))
+
+
+class Counting(RunService):
+    reads = 0
+    looks = 0
+
+    async def get(self, user_id, reference):
+        self.reads += 1
+        return await super().get(user_id, reference)
+
+    async def progress(self, user_id, run_id):
+        self.looks += 1
+        return await super().progress(user_id, run_id)
+
+
+async def test_what_calls_hold_is_not_read_while_nothing_changes(workshop, database):
+    await workshop.owner.execute(
+        "WITH run AS (INSERT INTO agent_runs (user_id, agent_name, trigger, status)"
+        " VALUES (%(me)s, 'watcher', 'manual', 'running') RETURNING id)"
+        " INSERT INTO agent_run_steps (run_id, model_step, call_index, user_id, kind, name, status,"
+        " attempt, started_at, attempts) SELECT id, n, -1, %(me)s, 'model', 'm', 'started', 1,"
+        " now(), a FROM run, (VALUES (1, NULL), (2, '[{}]'::jsonb)) AS v (n, a)",
+        {"me": workshop.user},
+    )
+    counting = Counting(database)
+    following = RunFollower(counting).follow(workshop.user, None, every=0.001)
+    await anext(following)
+    waiting = asyncio.ensure_future(anext(following))
+    while counting.looks < 5:
+        await asyncio.sleep(0.001)
+
+    assert counting.reads == 1
+    await workshop.owner.execute("UPDATE agent_runs SET status = 'cancelled'")
+    assert (await waiting).run.status is RunStatus.CANCELLED
