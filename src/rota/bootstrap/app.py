@@ -122,7 +122,13 @@ class App:
     schedules: Service[ScheduleService] = Service("schedules.service:ScheduleService")
 
     def __init__(
-        self, settings: Settings, server: Server, database: Database, cipher: Cipher
+        self,
+        settings: Settings,
+        server: Server,
+        database: Database,
+        cipher: Cipher,
+        *,
+        clock: Callable[[], datetime] = clock,
     ) -> None:
         self.settings = settings
         self.server = server
@@ -180,8 +186,12 @@ def database_server(settings: Settings, *, progress: Progress = lambda _: None) 
 
 
 @asynccontextmanager
-async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
+async def application(
+    settings: Settings, server: Server, *, clock: Callable[[], datetime] = clock
+) -> AsyncIterator[App]:
     """Open the database, and have the services wired to it as they are asked for.
+
+    `clock` returns what time it is, aware: the wall clock's, except in tests.
 
     The schema of an embedded server is brought up to date first; on another one an outdated
     schema raises SetupRequiredError, because who may change it is the operator's decision.
@@ -197,7 +207,7 @@ async def application(settings: Settings, server: Server) -> AsyncIterator[App]:
                 f"The database's schema lacks {len(missing)} migration(s); run `rota migrate`.",
                 what="migrations",
             )
-        app = App(settings, server, database, make_cipher(settings))
+        app = App(settings, server, database, make_cipher(settings), clock=clock)
         if server.embedded is not None:
             await app.tools.refresh(builtin_facts())
             await app.people.set_everybody(may_run=True)  # whoever reaches it owns it

@@ -44,10 +44,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def scheduler(app: App) -> Scheduler:
+    """Wire what fires the schedules that are due at a time."""
+    incidents = IncidentService(app.database, app.notifications)
+    return Scheduler(app.database, app.notifications, incidents)
+
+
 def scheduler_loop(app: App) -> SchedulerLoop:
     """Wire what fires schedules; needs no LangChain."""
     logs.begin()
-    incidents = IncidentService(app.database, app.notifications)
     sealer = AuditSealer(app.database)
     expiry = ApprovalExpiry(app.database, app.notifications)
 
@@ -55,7 +60,7 @@ def scheduler_loop(app: App) -> SchedulerLoop:
         async with app.database.connection() as conn:
             return (await processes.server_state(conn)).clock
 
-    shared = SharedClock(ask, local=clock)
+    shared = SharedClock(ask, local=app.clock)
 
     async def now() -> datetime:
         await shared.read()
@@ -83,7 +88,7 @@ def scheduler_loop(app: App) -> SchedulerLoop:
         chores.append(Chore("ping the dead man's switch", PING_EVERY / 4, switch.ping))
     loop = SchedulerLoop(
         app.database,
-        Scheduler(app.database, app.notifications, incidents),
+        scheduler(app),
         clock=shared,
         read_clock=shared.read,
         chores=chores,
@@ -158,9 +163,9 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
                 database,
                 NotificationService(database),
                 registry=code.tools,
-                tool_context=_tool_contexts(settings, database, mail, http),
+                tool_context=_tool_contexts(app, database, mail, http),
                 models=models,
-                clock=clock,
+                clock=app.clock,
                 prices=prices,
                 unwrapped_tools=settings.unwrapped_tools,
                 callables=code.callables,
@@ -195,18 +200,17 @@ async def tool_tests(app: App, code: OperatorsCode) -> AsyncIterator[ToolTestSer
 
     from rota.services.approvals.tool_tests import ToolTestService
 
-    settings = app.settings
     async with httpx.AsyncClient(timeout=30.0) as http:
         yield ToolTestService(
             app.database,
             registry=code.tools,
-            tool_context=_tool_contexts(settings, app.database, await mail_folders(app), http),
-            clock=clock,
+            tool_context=_tool_contexts(app, app.database, await mail_folders(app), http),
+            clock=app.clock,
         )
 
 
 def _tool_contexts(
-    settings: Settings,
+    app: App,
     database: Database,
     mail: Callable[[UserId], Path],
     http: httpx.AsyncClient,
@@ -214,7 +218,7 @@ def _tool_contexts(
     """Return what makes the context of a person's tools."""
     from rota.agents.tools.context import ToolContext
 
-    connections = ConnectionService(database, make_cipher(settings), clock=clock)
+    connections = ConnectionService(database, make_cipher(app.settings), clock=app.clock)
 
     def tool_context(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
         return ToolContext(
@@ -223,7 +227,7 @@ def _tool_contexts(
             secret=lambda service: connections.secret(user_id, service),
             mail_folder=lambda: mail(user_id),
             http=http,
-            endpoints=settings.endpoints,
+            endpoints=app.settings.endpoints,
         )
 
     return tool_context

@@ -167,7 +167,7 @@ def _tool_factory(entry: _Entry, found: Any) -> ToolFactory:
         raise entry.wrong(
             "the function does not take a ToolContext. Is it a tool? Then decorate it with @tool "
             "of langchain_core.tools. Does it make one? Then annotate its one argument as "
-            "rota.agents.tools.context.ToolContext"
+            "rota.ToolContext"
         )
     returned = _hint(found, "return", None)
     if isinstance(returned, type) and returned is not Any and not issubclass(returned, BaseTool):

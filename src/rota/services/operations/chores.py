@@ -19,12 +19,12 @@ from typing import Any, Final
 
 import structlog
 
-import rota
 from rota.domain.errors import RotaError, UnavailableError
 from rota.domain.operations.processes import Kind
 from rota.engine.patience import Patience
 from rota.store.database import Database
 from rota.store.operations import processes
+from rota.version import __version__
 
 REPORT_EVERY: Final = 5.0
 """Seconds between two signs of life of a process."""
@@ -89,7 +89,7 @@ async def reporting(
                 kind=kind,
                 host=socket.gethostname(),
                 pid=os.getpid(),
-                version=rota.__version__,
+                version=__version__,
                 ticked_ago=ticked_ago(),
                 clock=time.time(),  # this machine's: it is what is reported on
             )

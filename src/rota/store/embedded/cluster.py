@@ -8,8 +8,8 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -254,6 +254,25 @@ def _make_database(state: ServerState) -> None:
                     sql.Identifier(DATABASE), sql.Identifier(OWNER_ROLE)
                 )
             )
+
+
+@contextmanager
+def copied_database(state: ServerState, name: str) -> Iterator[tuple[str, str]]:
+    """Copy rota's database, which nobody may use meanwhile, for the life of the block.
+
+    Yields the URLs of its owner and of rota's role.
+    """
+    made = sql.Identifier(name)
+    maintenance = url(state, OWNER_ROLE, "postgres")
+    with psycopg.connect(
+        maintenance, autocommit=True, connect_timeout=_CONNECT_SECONDS
+    ) as connection:
+        template = sql.Identifier(DATABASE)
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, template))
+        try:
+            yield url(state, OWNER_ROLE, name), url(state, BACKEND_ROLE, name)
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(made))
 
 
 def _found(connection: psycopg.Connection, query: str, name: str) -> bool:

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -157,6 +158,16 @@ class EmbeddedPostgres:
         if self._state is None:
             raise RuntimeError("the server was never started")
         return self._state
+
+    @contextmanager
+    def copied_database(self) -> Iterator[tuple[str, str]]:
+        """Copy the database, which nobody may use meanwhile, for the life of the block.
+
+        Yields the URLs of the copy's owner and of rota's role.
+        """
+        name = f"copy_{uuid.uuid4().hex[:12]}"
+        with clusters.copied_database(self._known_state, name) as urls:
+            yield urls
 
     def ensure_alive(self) -> bool:
         """Start the server again if it died, and return whether this call did so.

@@ -71,6 +71,14 @@ async def claim_unplanned(conn: Connection, *, limit: int) -> tuple[Schedule | U
     return await each(conn, "schedules/claim_unplanned_schedules", schedule_from_row, limit=limit)
 
 
+async def plan_unplanned_from(conn: Connection, now: datetime) -> None:
+    """Have schedules without a next fire time count from `now`, by another clock than the server's.
+
+    For tests, whose clock may stand anywhere.
+    """
+    await execute(conn, "schedules/plan_unplanned_from", now=now)
+
+
 async def claim_due(
     conn: Connection, *, now: datetime, limit: int
 ) -> tuple[Schedule | UnreadableRow, ...]:
