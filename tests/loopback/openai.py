@@ -179,19 +179,8 @@ def _response_events(request: Request, reply: Says | FailsMidStream) -> Iterator
             )
             for part_index, part in enumerate(item["content"]):
                 at = {**place, "content_index": part_index}
-                empty = {**part, "text": "", "annotations": []}
-                yield event("response.content_part.added", **at, part=empty)
-                for piece in pieces(part["text"]):
-                    yield event("response.output_text.delta", **at, delta=piece, logprobs=[])
-                for note_index, note in enumerate(part["annotations"]):
-                    yield event(
-                        "response.output_text.annotation.added",
-                        **at,
-                        annotation_index=note_index,
-                        annotation=note,
-                    )
-                yield event("response.output_text.done", **at, text=part["text"], logprobs=[])
-                yield event("response.content_part.done", **at, part=part)
+                for kind, fields in _part_events(part):
+                    yield event(f"response.{kind}", **at, **fields)
         elif item["type"] == "function_call":
             added = {**item, "arguments": "", "status": "in_progress"}
             yield event("response.output_item.added", output_index=index, item=added)
@@ -205,6 +194,23 @@ def _response_events(request: Request, reply: Says | FailsMidStream) -> Iterator
         yield event("response.output_item.done", output_index=index, item=item)
     for kind, fields in _ending(request, reply, said, output):
         yield event(kind, **fields)
+
+
+def _part_events(part: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what a stream has of one part of a message."""
+    if part["type"] == "refusal":
+        yield "content_part.added", {"part": {**part, "refusal": ""}}
+        yield "refusal.delta", {"delta": part["refusal"]}
+        yield "refusal.done", {"refusal": part["refusal"]}
+    else:
+        yield "content_part.added", {"part": {**part, "text": "", "annotations": []}}
+        for piece in pieces(part["text"]):
+            yield "output_text.delta", {"delta": piece, "logprobs": []}
+        for index, note in enumerate(part["annotations"]):
+            added = {"annotation_index": index, "annotation": note}
+            yield "output_text.annotation.added", added
+        yield "output_text.done", {"text": part["text"], "logprobs": []}
+    yield "content_part.done", {"part": part}
 
 
 def _ending(

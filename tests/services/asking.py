@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from rota.agents.models.building import ChatModels
-from rota.domain.runs.run import Outcome
+from rota.domain.runs.run import Outcome, Trigger
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.model_server import ModelServer, Reply, Request
 from tests.loopback.openai import OpenAIServer
 from tests.services.harness import Workshop
+from tests.services.running import make_run
 
 APIS: dict[str, tuple[str, dict[str, Any], type[ModelServer]]] = {
     "chat": ("openai:gpt-4o-mini", {}, OpenAIServer),
@@ -40,11 +41,11 @@ async def ask(
     stream: bool = False,
     retries: int = 0,
     tools: tuple[str, ...] = ("look", "send"),
-    fallback: tuple[str, ModelServer] | None = None,
+    fallback: str | None = None,
     schedule: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Asked:
-    """Run an agent whose model gives these replies, one for each time it is asked."""
+    """Run an agent whose server gives these replies, one for each time it is asked."""
     spec, more, server_class = APIS[api]
     await workshop.agent(
         model=spec,
@@ -59,12 +60,14 @@ async def ask(
     )
     if fallback is not None:
         await workshop.owner.execute(
-            "UPDATE agent_configurations SET fallback_models = %s", [[fallback[0]]]
+            "UPDATE agent_configurations SET fallback_models = %s", [[fallback]]
         )
     with server_class(*replies) as server:
         models = ChatModels(endpoints={"local": server.url})  # type: ignore[attr-defined]
         service = workshop.service(models=models)
-        outcome = await service.execute(await workshop.schedule(**(schedule or {})))
+        fired = await workshop.schedule(**(schedule or {}))
+        run = await make_run(workshop, schedule_id=fired.id, trigger=Trigger.SCHEDULE)
+        outcome = await service.execute(fired, run)
     for request in server.requests:
         check_history(request.body)
     return Asked(outcome, server.requests)

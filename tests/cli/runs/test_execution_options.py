@@ -375,3 +375,23 @@ async def test_agents_limits_and_fallbacks_are_shown(workshop, rota, tmp_path):
     said = await rota("agents", "show", "watcher")
     assert "Fallback   openai:gpt-5-mini, then openai:gpt-5-nano" in said
     assert "Each run   at most 10 minutes, 25 model calls, $0.50" in said
+
+
+@pytest.mark.parametrize(
+    ("about", "reason"),
+    [
+        ({"finish_reason": "stop"}, "stop"),
+        ({"stop_reason": "max_tokens"}, "max_tokens"),
+        ({}, None),
+    ],
+)
+async def test_finish_reason_of_each_answer_is_shown(workshop, rota, about, reason):
+    run = await running(workshop)
+    answer = {"type": "ai", "data": {"content": "All is well.", "response_metadata": about}}
+    await step(workshop, run, response=[answer])
+
+    said = await rota("runs", "show", str(run))
+    (shown,) = (await rota("runs", "show", str(run), "--json"))["steps"]
+
+    assert f"finished  2.00 s  finish reason: {reason or 'none'}" in said
+    assert shown["finish_reason"] == reason

@@ -10,18 +10,19 @@ from datetime import datetime
 from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool
 
-from rota.agents.graph.graph import WATCH, GraphContext, graph, within
+from rota.agents.graph.graph import GraphContext, graph, within
 from rota.agents.journal.journal import Journal
+from rota.agents.models.answers import ANSWER_WATCH
 from rota.agents.models.building import BuiltModels, retry_policy
 from rota.agents.models.providers import SCRIPTED
 from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.agents.tools.definitions import effective_declaration
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.agents.finish_reasons import finish_reason, is_cut
-from rota.domain.agents.message_content import normalize_content
+from rota.domain.agents.message_content import is_blank, normalize_content
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import UserId
 from rota.domain.runs.limits import Limits
@@ -49,11 +50,13 @@ _GRAPH_STEPS: Final = (4, 10)
 class AgentReply:
     """What an agent answered: readable text, whether the model's output limit cut it.
 
+    With `is_empty` the last answer had no text: `text` is what the agent said before, beside calls.
     `messages` are the whole conversation, for one more question.
     """
 
     text: str
     cut: bool
+    is_empty: bool = False
     messages: tuple[BaseMessage, ...] = ()
 
 
@@ -101,12 +104,16 @@ class AgentExecutor:
         with within(run):
             state = await graph().ainvoke(
                 {"messages": [*earlier, HumanMessage(prompt)]},
-                config={"recursion_limit": each * steps + besides, "callbacks": [WATCH]},
+                config={"recursion_limit": each * steps + besides, "callbacks": [ANSWER_WATCH]},
             )
         messages = tuple(state["messages"])
         last = messages[-1]
         cut = is_cut(finish_reason(last.response_metadata))
-        return AgentReply(normalize_content(last.content), cut, messages)
+        text = normalize_content(last.content)
+        is_empty = is_blank(text)
+        if is_empty:
+            text = _said_before(messages[len(earlier) :])
+        return AgentReply(text, cut, is_empty, messages)
 
 
 async def load_agent_executor_db(
@@ -243,6 +250,12 @@ def run_limits(configuration: AgentConfiguration, options: RunOptions) -> Limits
     if configuration.user_id is None:
         return own.tightened_by(options.limits)
     return own.overridden_by(options.limits)
+
+
+def _said_before(messages: Sequence[BaseMessage]) -> str:
+    """Return the last text of the model's own, beside whatever calls it stands."""
+    texts = (message.text for message in reversed(messages) if isinstance(message, AIMessage))
+    return next((text for text in texts if not is_blank(text)), "")
 
 
 def _system_prompt(configuration: AgentConfiguration, now: datetime, *more: str) -> str:

@@ -27,14 +27,8 @@ from langgraph.types import Command
 
 from rota.agents.journal.journal import Journal
 from rota.agents.journal.messages import advised
-from rota.agents.models.answers import (
-    AnswerError,
-    AnswerWatch,
-    check_answer,
-    read_failure,
-    watched_answer,
-)
-from rota.agents.models.failures import ModelAttempt
+from rota.agents.models.answers import told_what_was_wrong, trusted
+from rota.agents.models.failures import ModelAttempt, ModelFailure
 from rota.agents.models.retries import call_models
 from rota.agents.models.tool_answers import acceptable, shortened
 from rota.domain.agents.retries import RetryPolicy
@@ -69,10 +63,6 @@ def within(run: GraphContext) -> Iterator[None]:
         yield
     finally:
         _RUN.reset(token)
-
-
-WATCH: Final = AnswerWatch()
-"""What the graph is to have among its callbacks: so it is seen whether an answer came whole."""
 
 
 class RunMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -133,17 +123,18 @@ class _Ask:
         request: ModelRequest[Any],
         failed: Callable[[Mapping[str, Any]], Awaitable[None]],
     ) -> tuple[str, ModelResponse[Any]]:
-        advice: str | None = None
-
         async def call(name: str, model: BaseChatModel) -> tuple[str, ModelResponse[Any]]:
-            nonlocal advice
             messages = acceptable(request.messages, name)
-            asked = advised(request.override(model=model, messages=messages), advice)
-            try:
-                return name, await self._ask(asked)
-            except AnswerError as error:
-                advice = error.advice
-                raise
+            asked = request.override(model=model, messages=messages)
+
+            async def ask(advice: str | None) -> ModelResponse[Any]:
+                answer = self._handler(advised(asked, advice))
+                return await trusted(answer, lambda response: response.result)
+
+            async def lost(failure: ModelFailure) -> None:
+                await tell(ModelAttempt(name, failure.kind, failure.message, 0.0))
+
+            return name, await told_what_was_wrong(ask, lost)
 
         async def tell(attempt: ModelAttempt) -> None:
             await failed(asdict(attempt))
@@ -158,20 +149,6 @@ class _Ask:
         while self._run.models[0][0] != answered[0]:
             self._run.models.append(self._run.models.pop(0))
         return answered
-
-    async def _ask(self, request: ModelRequest[Any]) -> ModelResponse[Any]:
-        """Ask one model once; raises AnswerError for an answer that cannot be used."""
-        with watched_answer() as stream:
-            try:
-                response = await self._handler(request)
-            except Exception as error:
-                if (failure := read_failure(error, stream)) is None:
-                    raise
-                raise failure from error
-        for message in response.result:
-            if isinstance(message, AIMessage):
-                check_answer(message, stream)
-        return response
 
 
 class _NoModel(BaseChatModel):

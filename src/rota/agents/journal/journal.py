@@ -342,7 +342,7 @@ class Journal:
     ) -> list[M]:
         """Write down what a model answered and used; returns the answers as they are stored."""
         self.alive()
-        usage = usage_of(asked, answers)
+        usage = usage_of(asked, answers, step.name)
         cost = self._cost(step.name, usage)
         stored, kept = storable_messages(answers)
         self._count(kept, usage, cost)

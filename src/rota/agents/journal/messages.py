@@ -18,6 +18,7 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.utils import count_tokens_approximately
 
+from rota.agents.models.providers import SCRIPTED
 from rota.domain.agents.finish_reasons import finish_reason, is_cut
 from rota.domain.text.storable import storable_json
 
@@ -181,14 +182,23 @@ def index_of(request: ToolCallRequest) -> int:
     return same[0]
 
 
-def usage_of(question: Sequence[BaseMessage], answer: Sequence[BaseMessage]) -> dict[str, Any]:
-    """Return the tokens that the provider tells, else an estimate: limits hold all the same."""
+def usage_of(
+    question: Sequence[BaseMessage], answer: Sequence[BaseMessage], model: str
+) -> dict[str, Any]:
+    """Return the tokens that the provider tells, else an estimate: limits hold all the same.
+
+    A zero is told too where nobody counted: nothing was asked or said without a token. Scripted
+    models, which read none, are believed.
+    """
     told = _told(answer)
-    if told is not None:
+    asked, said = (told or {}).get("input_tokens", 0), (told or {}).get("output_tokens", 0)
+    is_scripted = model.partition(":")[0] == SCRIPTED
+    if told is not None and ((asked and said) or is_scripted):
         return told
-    asked = count_tokens_approximately(question)
-    said = count_tokens_approximately(answer)
+    asked = asked or count_tokens_approximately(question)
+    said = said or count_tokens_approximately(answer)
     return {
+        **(told or {}),
         "input_tokens": asked,
         "output_tokens": said,
         "total_tokens": asked + said,

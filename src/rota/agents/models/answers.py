@@ -9,19 +9,24 @@ model of them, and of those that its output limit cut.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.tool import invalid_tool_call
 from langchain_core.outputs import ChatGenerationChunk, GenerationChunk
 from pydantic import ValidationError
 
-from rota.agents.models.failures import ModelFailure, ModelFailureError, classify_model_error
+from rota.agents.models.failures import (
+    LONGEST_QUOTED,
+    ModelFailure,
+    ModelFailureError,
+    classify_model_error,
+)
 from rota.domain.agents.finish_reasons import (
     announces_calls,
     finish_reason,
@@ -29,14 +34,16 @@ from rota.domain.agents.finish_reasons import (
     is_cut,
     is_withheld,
 )
-from rota.domain.agents.message_content import normalize_content
+from rota.domain.agents.message_content import is_blank, normalize_content
 from rota.domain.errors import RotaError
 from rota.security.secrets.redaction import redact_text
 
-_SHOWN: Final = 300
+T = TypeVar("T")
 
 _UNREADABLE: Final = (LookupError, TypeError, AttributeError, ValueError)
 """What LangChain's clients raise over an answer that is not of the form that they expect."""
+
+_TOLD_AT_MOST: Final = 2
 
 NOT_AN_OBJECT: Final = (
     "The arguments of a tool call are one JSON object, not a text, a list or a number. Your last "
@@ -96,7 +103,7 @@ _STREAM: Final[ContextVar[AnswerStream | None]] = ContextVar("rota_answer_stream
 
 @contextmanager
 def watched_answer() -> Iterator[AnswerStream]:
-    """Watch the answer to one model call; `AnswerWatch` is to be among the callbacks."""
+    """Watch the answer to one model call; `ANSWER_WATCH` is to be among the callbacks."""
     stream = AnswerStream()
     token = _STREAM.set(stream)
     try:
@@ -105,7 +112,7 @@ def watched_answer() -> Iterator[AnswerStream]:
         _STREAM.reset(token)
 
 
-class AnswerWatch(BaseCallbackHandler):
+class _AnswerWatch(BaseCallbackHandler):
     """Tells the answer that is being watched (`watched_answer`) of its pieces."""
 
     run_inline = True
@@ -131,6 +138,44 @@ class AnswerWatch(BaseCallbackHandler):
             stream.add(chunk)
 
 
+ANSWER_WATCH: Final = _AnswerWatch()
+"""What a model's client is to have among its callbacks, so that its answer is watched."""
+
+
+async def trusted(ask: Awaitable[T], messages_of: Callable[[T], Iterable[BaseMessage]]) -> T:
+    """Await a model's answer and look at it; raises AnswerError for one that cannot be used."""
+    with watched_answer() as stream:
+        try:
+            answer = await ask
+        except Exception as error:
+            if (failure := read_failure(error, stream)) is None:
+                raise
+            raise failure from error
+    for message in messages_of(answer):
+        if isinstance(message, AIMessage):
+            check_answer(message, stream)
+    return answer
+
+
+async def told_what_was_wrong(
+    ask: Callable[[str | None], Awaitable[T]], failed: Callable[[ModelFailure], Awaitable[None]]
+) -> T:
+    """Ask a model, and again where its answer was lost for a mistake that it can be told of.
+
+    `ask` takes what to tell it. `failed` hears of each answer that was lost, but for the last one.
+    """
+    advice: str | None = None
+    for _ in range(_TOLD_AT_MOST):
+        try:
+            return await ask(advice)
+        except AnswerError as error:
+            if error.advice is None:
+                raise
+            advice = error.advice
+            await failed(error.failure)
+    return await ask(advice)
+
+
 def check_answer(message: AIMessage, stream: AnswerStream) -> None:
     """Raise AnswerError for an answer that cannot be used.
 
@@ -149,7 +194,7 @@ def check_answer(message: AIMessage, stream: AnswerStream) -> None:
             raise _unusable(
                 "its stream ended without a finish reason, and its calls may be half", message
             )
-        if not normalize_content(message.content).strip():
+        if is_blank(normalize_content(message.content)):
             raise _unusable("its stream ended without a word or a finish reason", message)
     unfinished = stream.unfinished()
     if any(call["id"] in unfinished for call in message.tool_calls):
@@ -183,7 +228,7 @@ def read_failure(error: Exception, stream: AnswerStream) -> AnswerError | None:
         return None
     if _is_about_arguments(error):
         return _unusable("the arguments of a call are no JSON object", advice=NOT_AN_OBJECT)
-    detail = " ".join(redact_text(str(error)).split())[:_SHOWN].rstrip(".")
+    detail = " ".join(redact_text(str(error)).split())[:LONGEST_QUOTED].rstrip(".")
     return _unusable(f"it could not be read ({detail or type(error).__name__})")
 
 
@@ -199,7 +244,7 @@ def _unusable(why: str, message: AIMessage | None = None, advice: str | None = N
 
 def _withheld(reason: str | None, refusal: str, text: str) -> ModelFailure:
     said = refusal or text
-    quoted = " ".join(redact_text(said).split())[:_SHOWN].rstrip(".")
+    quoted = " ".join(redact_text(said).split())[:LONGEST_QUOTED].rstrip(".")
     refused = bool(refusal) or (reason or "").casefold() == "refusal"
     sentence = "The model refused to answer" if refused else "A content filter stopped the answer"
     message = f"{sentence}: {quoted}." if quoted else f"{sentence}."

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from rota.domain.errors import RotaError, UnavailableError
 from rota.security.secrets.redaction import redact_text
@@ -102,6 +103,7 @@ _BY_CLASS: Final[Mapping[str, FailureKind]] = {
     "ModelConnectionError": "unavailable",
     "ModelAPIError": "unavailable",
     "APIConnectionError": "unavailable",
+    "APIError": "unavailable",  # within a stream, without a code that is known
     "TransportError": "unavailable",
     "ConnectionError": "unavailable",
     "ModelInvalidRequestError": "bad_request",
@@ -122,7 +124,8 @@ _BY_PHRASE: Final[Mapping[str, FailureKind]] = {
 
 _OF_ANOTHER_LOOP: Final = ("Event loop is closed", "different event loop", "different loop")
 
-_LONGEST_DETAIL: Final = 500
+LONGEST_QUOTED: Final = 500
+"""Characters of what a provider or a model said, in the message of a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +206,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _kind(error: BaseException) -> FailureKind | None:
     """Ask what says most first: words meant for programs, words for people, status, class."""
-    status, details = _status(error), _details(error)
+    status, details = _status(error) or _status_within(error), _details(error)
     names = {kind.__name__ for kind in type(error).__mro__}
     words = (details.get("code"), details.get("type"))
     known = [_BY_ERROR_TYPE[w] for w in words if isinstance(w, str) and w in _BY_ERROR_TYPE]
@@ -258,6 +261,12 @@ def _status(error: BaseException) -> int | None:
     return status if isinstance(status, int) and status >= 400 else None
 
 
+def _status_within(error: BaseException) -> int | None:
+    """Return the status that a gateway names in an answer that has HTTP status 200."""
+    code = str(_details(error).get("code") or "")
+    return int(code) if code.isdecimal() and len(code) == 3 and code[0] in "45" else None
+
+
 def _botocore(error: BaseException) -> Mapping[str, Any]:
     """Return the metadata of an answer of AWS; nothing for other errors."""
     response = getattr(error, "response", None)
@@ -279,11 +288,13 @@ def _details(error: BaseException) -> Mapping[str, Any]:
         inner = body.get("error")
         return inner if isinstance(inner, Mapping) else body
     if type(error) is ValueError and error.args:
-        # Errors of OpenAI's responses API come from langchain-openai as these: "code: message"
-        # from a stream, the error object otherwise.
+        # Errors within an answer come from langchain-openai as these: "code: message" from a stream
+        # of the responses API, the error object otherwise.
         detail = error.args[0]
         if isinstance(detail, Mapping):
             return detail
+        if hasattr(detail, "code") and hasattr(detail, "message"):
+            return {"code": detail.code, "message": detail.message}
         code, _, message = str(detail).partition(": ")
         if code in _BY_ERROR_TYPE:
             return {"code": code, "message": message}
@@ -293,11 +304,29 @@ def _details(error: BaseException) -> Mapping[str, Any]:
 def _message(kind: FailureKind, error: BaseException) -> str:
     status, details = _status(error), _details(error)
     text = details.get("message") or getattr(error, "message", None) or str(error)
-    detail = " ".join(redact_text(str(text)).split())[:_LONGEST_DETAIL].rstrip(".")
+    detail = " ".join(redact_text(str(text)).split())[:LONGEST_QUOTED].rstrip(".")
     sentence = _SENTENCES[kind]
     if status is not None:
         sentence += f" (HTTP {status})"
-    return f"{sentence}: {detail or type(error).__name__}."
+    elif (code := _status_within(error)) is not None:
+        sentence += f" (code {code})"
+    asked = _address(error) if kind == "not_found" else ""
+    return f"{sentence}: {detail or type(error).__name__}.{asked}"
+
+
+def _address(error: BaseException) -> str:
+    """Say where a model was asked for that is not there: often the address is what is wrong."""
+    request = getattr(error, "request", None) or getattr(
+        getattr(error, "response", None), "request", None
+    )
+    try:
+        url = urlsplit(str(request.url)) if request is not None else None
+    except (AttributeError, RuntimeError, ValueError):
+        return ""
+    if url is None or url.hostname is None:
+        return ""
+    port = f":{url.port}" if url.port is not None else ""  # never its user, password or query
+    return f" It was asked for at {url.scheme}://{url.hostname}{port}{url.path}."
 
 
 def _retry_after(error: BaseException) -> float | None:

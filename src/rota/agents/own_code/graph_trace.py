@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, GenerationChunk, LLMResult
 
 from rota.agents.journal.journal import Journal
-from rota.agents.models.answers import AnswerStream, check_answer, check_not_cut
+from rota.agents.models.answers import AnswerStream, check_answer, check_not_cut, check_readable
 from rota.agents.own_code.graphs import declaring, tools_of
 from rota.agents.tools.definitions import distrusted
 from rota.domain.agents.configuration import ToolDeclaration
@@ -209,7 +209,8 @@ class _Guard(BaseCallbackHandler):
             return
         for message in _messages_of(response):
             check_answer(message, stream)
-            check_not_cut(message)  # of calls that cannot be read, a graph may tell the model
+            check_not_cut(message)
+            check_readable(message)  # a graph of LangChain's ends with such, as if all was well
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:  # noqa: ARG002  # as above
         """Forget what came of an answer."""

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -24,22 +24,18 @@ from pydantic import PrivateAttr
 from rota.agents.journal.journal import Journal
 from rota.agents.journal.messages import name_calls
 from rota.agents.models.answers import (
-    AnswerError,
-    AnswerWatch,
-    check_answer,
+    ANSWER_WATCH,
     check_not_cut,
     check_readable,
-    read_failure,
-    watched_answer,
+    told_what_was_wrong,
+    trusted,
 )
-from rota.agents.models.failures import ModelAttempt
+from rota.agents.models.failures import ModelAttempt, ModelFailure
 from rota.agents.models.retries import call_models
 from rota.agents.models.tool_answers import acceptable
 from rota.agents.own_code.graph_trace import TRACED
 from rota.agents.own_code.threads import CallsFromThreads
 from rota.domain.agents.retries import RetryPolicy
-
-_WATCH: Final = AnswerWatch()
 
 Models = Sequence[tuple[str, BaseChatModel]]
 
@@ -103,16 +99,17 @@ class RunModel(BaseChatModel):
         step = journal.begin_model_call(self.model_name)
         journal.alive()
         asked = _advised(messages, journal.budget.advice())
-        advice: str | None = None
 
         async def call(name: str, model: BaseChatModel) -> tuple[str, AIMessage]:
-            nonlocal advice
-            to_send = _advised(acceptable(cast("list[AnyMessage]", asked), name), advice)
-            try:
-                return name, await _ask(_bound(model, bound), to_send, stop)
-            except AnswerError as error:
-                advice = error.advice
-                raise
+            to_send = acceptable(cast("list[AnyMessage]", asked), name)
+
+            async def ask(advice: str | None) -> AIMessage:
+                return await _ask(_bound(model, bound), _advised(to_send, advice), stop)
+
+            async def lost(failure: ModelFailure) -> None:
+                await failed(ModelAttempt(name, failure.kind, failure.message, 0.0))
+
+            return name, await told_what_was_wrong(ask, lost)
 
         async def failed(attempt: ModelAttempt) -> None:
             nonlocal step
@@ -136,14 +133,9 @@ async def _ask(
     stop: list[str] | None,
 ) -> AIMessage:
     """Ask one model once; raises AnswerError for an answer that cannot be used."""
-    with _apart_from_the_caller(), watched_answer() as stream:
-        try:
-            answer = await model.ainvoke(messages, {"callbacks": [_WATCH]}, stop=stop)
-        except Exception as error:
-            if (failure := read_failure(error, stream)) is None:
-                raise
-            raise failure from error
-    check_answer(answer, stream)
+    with _apart_from_the_caller():
+        asking = model.ainvoke(messages, {"callbacks": [ANSWER_WATCH]}, stop=stop)
+        answer = await trusted(asking, lambda message: [message])
     check_not_cut(answer)
     check_readable(answer)
     return answer

@@ -139,7 +139,8 @@ def print_step(
         took = f"  {(step.finished_at - step.started_at).total_seconds():.2f} s"
     output.say()
     output.say(
-        f"{_place(step)} {step.name}: {step_status(step, action)}{took}{_tokens(step)}",
+        f"{_place(step)} {step.name}: {step_status(step, action)}{took}{_tokens(step)}"
+        f"{_finish_reason(step)}",
         style="bold",
     )
     arguments = step.request.get("arguments")
@@ -167,7 +168,7 @@ def step_json(step: Step, action: PendingAction | None = None) -> dict[str, Any]
             for name in ("id", "status", "decided_by", "decided_via", "decided_at")
         }
     shown: dict[str, Any] = redact(fields_of(step))
-    return shown | {"action": decided}
+    return shown | {"action": decided, "finish_reason": step.finish_reason}
 
 
 def step_status(step: Step, action: PendingAction | None) -> str:
@@ -182,6 +183,13 @@ def step_status(step: Step, action: PendingAction | None) -> str:
         ActionStatus.WITHDRAWN,
     }
     return action.status.value if is_decided_against else f"held, then {action.status.value}"
+
+
+def _finish_reason(step: Step) -> str:
+    """Say why a model stopped: an answer without a finish reason may have been cut."""
+    if step.kind != "model" or step.status != "finished" or not step.response:
+        return ""
+    return f"  finish reason: {step.finish_reason or 'none'}"
 
 
 def print_attempt(attempt: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ Gemini, Bedrock and LangChain's own version 1, and says in brackets what it does
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -101,6 +102,11 @@ def normalize_content(content: object) -> str:
     reading = _Reading()
     reading.add(content, depth=0)
     return reading.text()
+
+
+def is_blank(text: str) -> bool:
+    """Return whether nothing of a text is seen: it has spaces and invisible characters alone."""
+    return all(unicodedata.category(char)[0] in "ZC" for char in text)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple
 
+from rota.domain.agents.finish_reasons import finish_reason
+
 MODEL_CALL: Final = -1
 """`call_index` of a model call; its tool calls count from 0."""
 
@@ -60,3 +62,11 @@ class Step:
     def key(self) -> StepKey:
         """Where it stands in its run."""
         return StepKey(self.model_step, self.call_index)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the model stopped, as its provider says it; None for other calls, and if unsaid."""
+        first = self.response[0] if isinstance(self.response, list) and self.response else None
+        data = first.get("data") if isinstance(first, Mapping) else None
+        metadata = data.get("response_metadata") if isinstance(data, Mapping) else None
+        return finish_reason(metadata) if isinstance(metadata, Mapping) else None

@@ -430,7 +430,7 @@ class Attempt:
             message = f"The answer is not what the schedule demands: {' '.join(problems)}"
             ending = endings.stopped_early(replace(journal.progress, texts=[reply.text]), message)
             return replace(ending, extra={**ending.extra, "contract": "missed"})
-        ending = endings.answered(reply.text, options)
+        ending = endings.answered(reply.text, options, is_empty=reply.is_empty)
         if contract is not None:
             ending = replace(ending, extra={**ending.extra, "contract": "met"})
         return ending

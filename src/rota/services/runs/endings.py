@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, assert_never
 
 from rota.agents.journal.steps import Progress
-from rota.agents.models.failures import classify_model_error
+from rota.agents.models.failures import LONGEST_QUOTED, classify_model_error
 from rota.domain.approvals.actions import ApprovalRequest
 from rota.domain.errors import InvalidInputError, RotaError, SetupRequiredError
 from rota.domain.ids import UserId
@@ -26,6 +26,12 @@ from rota.services.notifications.service import draft, draft_pending_actions
 
 PASSING: Final = frozenset({"rate_limit", "timeout", "unavailable"})
 """Kinds of failures that may be over when the run is tried again later."""
+
+
+SAID_NOTHING: Final = "The agent's last answer is empty, and it said nothing before."
+LAST_WAS_EMPTY: Final = (
+    "The agent's last answer is empty. What is kept is what it said before, beside its tool calls."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +51,16 @@ class Ending:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def answered(text: str, options: RunOptions) -> Ending:
-    """Return the ending of an agent that finished."""
+def answered(text: str, options: RunOptions, *, is_empty: bool = False) -> Ending:
+    """Return the ending of an agent that finished.
+
+    With `is_empty` its last answer was empty, and `text` is what it had said before, if anything.
+    """
+    if is_empty and not text:
+        return Ending(ResultStatus.PARTIAL, SAID_NOTHING, extra={"stopped": SAID_NOTHING})
     extra = {"quiet": True} if is_quiet_by(options, text) else {}
-    return Ending(ResultStatus.SUCCESS, text, extra=extra)
+    warnings = (LAST_WAS_EMPTY,) if is_empty else ()
+    return Ending(ResultStatus.SUCCESS, text, warnings=warnings, extra=extra)
 
 
 def is_quiet_by(options: RunOptions, answer: str) -> bool:
@@ -85,6 +97,8 @@ def failed(error: Exception, *, callable_name: str | None = None) -> Ending:
     """Return the ending for what a model's client raised, or the callable of this name."""
     failure = classify_model_error(error)
     content = redact_text(failure.message)
+    if failure.said and len(failure.said) > LONGEST_QUOTED:
+        content = f"{content}\n\nIt had said:\n\n{redact_text(failure.said)}"
     if callable_name is not None:
         # Whose key was refused, nobody knows: a callable talks to whom it likes.
         content = f"The callable {callable_name} failed: {redact_error(error).rstrip('.')}."
