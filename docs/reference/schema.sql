@@ -1412,6 +1412,25 @@ CREATE TABLE rota.locks (
 );
 
 
+-- Result texts: supabase/migrations/20261201000006_result_texts.sql
+
+-- The whole of results that are longer than a result is stored: 10,000,000 characters at most
+CREATE TABLE public.result_texts (
+    -- The result; goes with it
+    result_id uuid NOT NULL,
+    -- Whose it is: the person of the result
+    user_id uuid NOT NULL,
+    -- All that the agent answered
+    content text NOT NULL,
+    CONSTRAINT result_texts_pkey PRIMARY KEY (result_id),
+    CONSTRAINT result_texts_result_id_fkey FOREIGN KEY (result_id) REFERENCES public.agent_execution_results(id) ON DELETE CASCADE,
+    CONSTRAINT result_texts_content_check CHECK (((char_length(content) >= 50001) AND (char_length(content) <= 10000000)))
+);
+CREATE POLICY reads_own ON public.result_texts
+    FOR SELECT TO authenticated
+    USING ((user_id = ( SELECT auth.uid() AS uid)));
+
+
 -- Pauses: supabase/migrations/20261201000007_pauses.sql
 
 -- When all schedules of a person pause: fire times in it are skipped. Those that are over stay, so

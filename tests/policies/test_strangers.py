@@ -74,6 +74,7 @@ TABLES: dict[str, Expected] = {
         key="user_id",
     ),
     "pauses": Expected(),
+    "result_texts": Expected(key="result_id"),
     "user_limits": Expected(key="user_id"),
     "agent_schedules": Expected(
         inserts=SCHEDULE | {"user_id"},
@@ -153,6 +154,12 @@ async def rows(owner, alice) -> dict[str, Any]:
         await insert("INSERT INTO calendars (user_id, name) VALUES (%s, %s) RETURNING id", alice, n)
         for n in ("free", "kept")
     ]
+    result = await insert(
+        "INSERT INTO agent_execution_results (user_id, run_id, agent_name, status,"
+        " execution_duration_ms) VALUES (%s, %s, 'a', 'success', 1) RETURNING id",
+        alice,
+        run,
+    )
     return {
         "schedule_changes": await insert("SELECT id FROM schedule_changes"),
         "incidents": await insert(
@@ -221,11 +228,12 @@ async def rows(owner, alice) -> dict[str, Any]:
             " RETURNING user_id",
             alice,
         ),
-        "agent_execution_results": await insert(
-            "INSERT INTO agent_execution_results (user_id, run_id, agent_name, status,"
-            " execution_duration_ms) VALUES (%s, %s, 'a', 'success', 1) RETURNING id",
+        "agent_execution_results": result,
+        "result_texts": await insert(
+            "INSERT INTO result_texts (result_id, user_id, content)"
+            " VALUES (%s, %s, repeat('x', 50001)) RETURNING result_id",
+            result,
             alice,
-            run,
         ),
         "notifications": await insert(
             "INSERT INTO notifications (user_id, category, title) VALUES (%s, 'info', 't')"

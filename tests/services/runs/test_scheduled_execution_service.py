@@ -123,9 +123,29 @@ async def test_execute_truncates_result_at_50000_chars(workshop):
     assert stored["metadata"]["truncated"] is True
     assert stored["metadata"]["original_length"] == 60_000
     assert stored["status"] == "success"
+    kept = await workshop.row("result_texts")
+    assert (kept["result_id"], kept["content"]) == (stored["id"], text)
     body = (await workshop.row("notifications"))["body"]
     assert len(body) == 10_000
-    assert body.endswith("[…]")
+    assert body.endswith(f"[… `rota results show {str(outcome.run_id)[:8]}` has all of it]")
+
+
+async def test_no_whole_text_is_kept_of_a_result_that_was_not_cut(workshop):
+    await workshop.agent({"steps": [], "answer": "x" * RESULT_CONTENT_LIMIT})
+
+    await workshop.service().execute(await workshop.schedule())
+
+    assert await workshop.rows("result_texts") == []
+
+
+async def test_whole_text_goes_with_its_result(workshop):
+    await workshop.agent({"steps": [], "answer": "x" * (RESULT_CONTENT_LIMIT + 1)})
+    await workshop.service().execute(await workshop.schedule())
+    assert len(await workshop.rows("result_texts")) == 1
+
+    await workshop.owner.execute("DELETE FROM agent_execution_results")
+
+    assert await workshop.rows("result_texts") == []
 
 
 async def test_execute_notifies_pending_actions_when_count_gt_0(workshop):

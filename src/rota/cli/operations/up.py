@@ -344,8 +344,9 @@ async def _brief(
     if result is None:
         output.warn(f"No result yet; `rota results list` will have it (run {run_id}).")
         return NO_RESULT_YET
+    whole = await app.results.whole(me, result)
     if as_json:
-        show_result(result, as_json=True)
+        show_result(whole, as_json=True)
         return EXIT_OF_STATUS[result.status]
     output.say()
     if schedule == DEMO:
@@ -354,7 +355,7 @@ async def _brief(
             style="bold",
         )
         output.say()
-    show_result(result, as_json=False)
+    show_result(whole, as_json=False)
     output.say()
     for notification in await app.notifications.latest(me, unread_only=True, limit=3):
         if notification.run_id == run_id:

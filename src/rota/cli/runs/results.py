@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rota.cli import output
+from rota.cli.as_json import fields_of
 from rota.cli.filters import MOST_COUNTED, empty_list
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
+from rota.cli.runs import result_texts
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.run import ResultStatus
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.ids import UserId
-    from rota.domain.runs.views import Result
+    from rota.domain.runs.views import Result, WholeResult
 
 group = CommandGroup()
-
-_STYLES = {"success": "bold green", "partial": "bold yellow", "cancelled": "bold yellow"}
 
 
 @group.command("list")
@@ -55,7 +55,7 @@ def list_results(
             "WHEN": lambda r: output.listed(r.created_at, zone, now),
             "AGENT": lambda r: r.agent_name,
             "SCHEDULE": lambda r: r.schedule_name or "-",
-            "STATUS": status_of,
+            "STATUS": result_texts.status_of,
             "RESULT": lambda r: output.first_line(r.result_content),
         },
         optional=["SCHEDULE"],
@@ -78,39 +78,22 @@ def show(
         typer.Argument(help="Its id, its run's id, or the beginning; the latest if left out."),
     ] = None,
 ) -> None:
-    """Show a result in full."""
-    found = common.as_person(lambda app, me: app.results.get(me, result))
-    show_result(found, as_json=common.json)
+    """Show a result in full: rendered and, where it is long, paged on a terminal.
+
+    What a result was cut from is shown whole.
+    """
+
+    async def work(app: App, me: UserId) -> WholeResult:
+        return await app.results.whole(me, await app.results.get(me, result))
+
+    show_result(common.as_person(work), as_json=common.json, paged=True)
 
 
-def status_of(result: Result) -> str:
-    """Say how a run ended: one that was cancelled has not failed, and a dry one did nothing."""
-    if "cancelled" in result.metadata:
-        return "cancelled"
-    return f"dry run, {result.status}" if "dry_run" in result.metadata else result.status
-
-
-def show_result(result: Result, *, as_json: bool) -> None:
-    """Print a result: what the agent answered, then what is worth knowing about the run."""
+def show_result(found: WholeResult, *, as_json: bool, paged: bool = False) -> None:
+    """Print a result: what its run did, the answer, then what is worth knowing besides."""
     if as_json:
-        output.print_json(result)
+        output.print_json(fields_of(found.result) | {"whole_content": found.text})
         return
-    name = result.schedule_name or result.agent_name
-    status = status_of(result)
-    style = _STYLES.get("cancelled" if status == "cancelled" else result.status, "bold red")
-    seconds = result.execution_duration_ms / 1000
-    output.say(f"{name}: {status} after {seconds:.1f} s", style=style)
-    output.say()
-    output.say(result.result_content or "(the agent answered with nothing)")
-    output.say()
-    for warning in result.metadata.get("warnings", ()):
-        output.say(f"Warning: {warning}", style="yellow")
-    if result.metadata.get("truncated"):
-        output.say(f"Cut: it was {result.metadata['original_length']} characters long.")
-    if count := result.pending_actions_created:
-        output.say(
-            f"It asked for your approval of {count} action{'' if count == 1 else 's'}: see "
-            "`rota approvals list`.",
-            style="yellow",
-        )
-    output.say(f"Result {result.id} of run {result.run_id}", style="dim")
+    from rota.cli.runs.result_texts import print_result
+
+    print_result(found, paged=paged)

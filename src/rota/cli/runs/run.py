@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.bootstrap.background import OperatorsCode
     from rota.domain.ids import RunId, UserId
-    from rota.domain.runs.views import Result
+    from rota.domain.runs.views import WholeResult
 
 group = CommandGroup()
 
@@ -67,10 +67,10 @@ def request_and_show(
     from rota.cli.runs.results import show_result
 
     asked: list[RunId] = []
-    result: Result | None = None
+    found: WholeResult | None = None
     try:
         if wait:
-            result = _run_and_wait(common, request, asked.append, limit=timedelta(seconds=timeout))
+            found = _run_and_wait(common, request, asked.append, limit=timedelta(seconds=timeout))
         else:
             run_id, somebody_works = common.as_person(_requested(request))
             asked.append(run_id)
@@ -85,10 +85,10 @@ def request_and_show(
             if not somebody_works:
                 output.warn("It runs as soon as `rota up`, or a scheduler and a worker, do.")
         return
-    if result is None:
+    if found is None:
         raise NoResultYetError(f"No result after {timeout} s", run_id)
-    show_result(result, as_json=common.json)
-    raise typer.Exit(EXIT_OF_STATUS[result.status])
+    show_result(found, as_json=common.json)
+    raise typer.Exit(EXIT_OF_STATUS[found.result.status])
 
 
 def _requested(
@@ -122,7 +122,7 @@ def _run_and_wait(
     was_asked: Callable[[RunId], None],
     *,
     limit: timedelta,
-) -> Result | None:
+) -> WholeResult | None:
     code: OperatorsCode | None = None
 
     async def somebody_works(app: App, _me: UserId) -> bool:
@@ -135,13 +135,14 @@ def _run_and_wait(
 
             code = load_code(common.settings)
 
-    async def work(app: App, me: UserId, _: bool) -> Result | None:
+    async def work(app: App, me: UserId, _: bool) -> WholeResult | None:
         async with AsyncExitStack() as stack:
             if code is not None:
                 await stack.enter_async_context(_working(app, code))
             run_id = await request(app, me)
             was_asked(run_id)
-            return await app.runs.wait(me, run_id, limit=limit)
+            result = await app.runs.wait(me, run_id, limit=limit)
+            return None if result is None else await app.results.whole(me, result)
 
     return common.as_person_between(somebody_works, prepare, work)
 

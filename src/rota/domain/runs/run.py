@@ -90,7 +90,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `ScheduledExecutionService.execute` returns: the stored result, as a value."""
+    """What `ScheduledExecutionService.execute` returns: the stored result, as a value.
+
+    `whole` is all of a content that was cut, None where it was not.
+    """
 
     run_id: RunId
     result_id: ResultId
@@ -101,6 +104,7 @@ class Outcome:
     pending_actions_created: int
     duration_ms: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    whole: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """SPEC-003's dictionary; `error` is the message, or None unless the status is `error`."""

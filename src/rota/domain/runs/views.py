@@ -58,6 +58,24 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class WholeResult:
+    """A result with what is kept beside it.
+
+    `text` is all of a content that was cut, None where it was not or is not kept. `calls` are the
+    tools that its run called, in order, and how often; none once they are pruned.
+    """
+
+    result: Result
+    text: str | None
+    calls: tuple[tuple[str, int], ...]
+
+    @property
+    def content(self) -> str:
+        """As much of the answer as there is."""
+        return self.result.result_content if self.text is None else self.text
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """One row of `agent_runs`, to be shown. Times are aware and in UTC.
 

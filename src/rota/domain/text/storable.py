@@ -21,6 +21,9 @@ class SecretText(str):
 RESULT_CONTENT_LIMIT: Final = 50_000
 """Characters (Unicode code points) of a stored result."""
 
+WHOLE_RESULT_LIMIT: Final = 10_000_000
+"""Characters (Unicode code points) of the whole of a result, which is kept beside a cut one."""
+
 NOTIFICATION_BODY_LIMIT: Final = 10_000
 """Characters (Unicode code points) of a stored notification's body."""
 

@@ -18,7 +18,6 @@ from rota.services.references import ENOUGH, id_prefix, the_one
 from rota.store.database import Connection, Database
 from rota.store.notifications import rows
 
-_CUT_MARK: Final = "\n[…]"
 _HINT: Final = "See `rota notifications list`."
 _NAMED: Final = 10
 _LONGEST_ACCOUNT: Final = 200
@@ -136,7 +135,9 @@ def draft(
     extra: dict[str, Any] = dict(metadata or {})
     text = shown.text
     if shown.truncated:
-        text = cut(text, NOTIFICATION_BODY_LIMIT - len(_CUT_MARK)).text + _CUT_MARK
+        whole = f" `rota results show {str(run_id)[:8]}` has all of it" if run_id else ""
+        mark = f"\n[…{whole}]"
+        text = cut(text, NOTIFICATION_BODY_LIMIT - len(mark)).text + mark
         extra["body_length"] = shown.original_length
     return NewNotification(
         user_id=user_id,

@@ -21,7 +21,12 @@ from rota.domain.ids import ResultId
 from rota.domain.notifications.notification import Category, NewNotification
 from rota.domain.runs.options import MOST_RETRIES, RunOptions
 from rota.domain.runs.run import FencedError, Outcome, ResultStatus, Trigger
-from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
+from rota.domain.text.storable import (
+    RESULT_CONTENT_LIMIT,
+    WHOLE_RESULT_LIMIT,
+    cut,
+    storable_text,
+)
 from rota.security.secrets.redaction import redact_error
 from rota.services.notifications.service import NotificationService, draft
 from rota.services.runs.batches import BATCH_SIZE, BATCH_WAIT, Batcher, Locked
@@ -209,7 +214,8 @@ class ResultWriter:
         text = ending.content
         if ending.pause_note is not None and schedule is not None:
             text = f"{text} {PAUSED.format(schedule.name)}"
-        content = cut(storable_text(text), RESULT_CONTENT_LIMIT)
+        whole = storable_text(text)
+        content = cut(whole, RESULT_CONTENT_LIMIT)
         now = self._clock()
         metadata = metadata_of(run, attempt.taken.claim, ending, now)
         if content.truncated:
@@ -225,6 +231,7 @@ class ResultWriter:
             pending_actions_created=0,  # as far as is known before it is stored
             duration_ms=attempt.duration_ms,
             metadata=metadata,
+            whole=cut(whole, WHOLE_RESULT_LIMIT).text if content.truncated else None,
         )
 
     async def _retry(

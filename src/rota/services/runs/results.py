@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rota.domain.ids import UserId
+from rota.domain.ids import RunId, UserId
 from rota.domain.runs.run import ResultStatus
-from rota.domain.runs.views import Result
+from rota.domain.runs.views import Result, WholeResult
 from rota.services.references import ENOUGH, id_prefix, the_one
 from rota.store.database import Database
 from rota.store.runs import results as rows
@@ -40,3 +40,11 @@ class ResultService:
                 prefix = id_prefix(reference)
                 found = await rows.list_results(conn, prefix=prefix, limit=ENOUGH) if prefix else ()
         return the_one("result", reference or "latest", found, hint="See `rota results list`.")
+
+    async def whole(self, user_id: UserId, result: Result) -> WholeResult:
+        """Return a result with all of its text, where that was cut, and the calls of its run."""
+        async with self._database.acting_as(user_id) as conn:
+            text = None
+            if result.metadata.get("truncated"):
+                text = await rows.fetch_whole_text(conn, result.id)
+            return WholeResult(result, text, await rows.count_calls(conn, RunId(result.run_id)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+from uuid import UUID
+
 from rota.domain.ids import ResultId, RunId
 from rota.domain.runs.run import ResultStatus
 from rota.domain.runs.views import Result
 from rota.store.database import Connection
-from rota.store.statements import execute, many, one_or_none
+from rota.store.statements import execute, many, one_or_none, value_or_none
 
 
 async def fetch_result_of_run(conn: Connection, run_id: RunId) -> Result | None:
@@ -32,6 +35,16 @@ async def list_results(
         status=status,
         limit=limit,
     )
+
+
+async def fetch_whole_text(conn: Connection, result_id: UUID) -> str | None:
+    """Return the whole of a result that was cut; None where it was not, or is not theirs."""
+    return await value_or_none(conn, "runs/fetch_result_text", str, result_id=result_id)
+
+
+async def count_calls(conn: Connection, run_id: RunId) -> tuple[tuple[str, int], ...]:
+    """Return the tools that a run called, in order, and how often; none once that is pruned."""
+    return await many(conn, "runs/count_calls", itemgetter("name", "calls"), run_id=run_id)
 
 
 async def note_notification_error(conn: Connection, result_id: ResultId, error: str) -> None:
