@@ -182,7 +182,7 @@ async def test_status_reads_at_a_glance(workshop, database, rota):
     await result(workshop, "error")
     await workshop.owner.execute(
         "INSERT INTO pending_actions (user_id, agent_name, tool_name, arguments, arguments_hash,"
-        " expires_at) VALUES (%s, 'a', 't', '{}', 'x', '2099-01-01Z')",
+        " expires_at) VALUES (%s, 'a', 't', '{}', 'x', now() + interval '150 minutes')",
         [workshop.user],
     )
     async with database.connection() as conn:
@@ -201,8 +201,7 @@ async def test_status_reads_at_a_glance(workshop, database, rota):
     assert lines[3].startswith("Failed")
     assert "watcher: It broke. (`rota runs show " in lines[3]
     assert (
-        "Waits         1 call for your approval, it expires 2099-01-01 00:00 UTC"
-        " (`rota approvals list`)" in said
+        "Waits         1 call for your approval, it expires in 2 h (`rota approvals list`)" in said
     )
     assert said.rstrip().splitlines()[-1].startswith("Next          ")
     assert (found["is_scheduler_alive"], found["is_worker_alive"]) == (True, True)

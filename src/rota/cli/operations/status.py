@@ -13,7 +13,7 @@ from rota.domain.runs.option_kinds import counted, money
 
 if TYPE_CHECKING:
     from rota.domain.operations.processes import Kind
-    from rota.domain.operations.status import Status, Today, Waiting
+    from rota.domain.operations.status import Status, Today
 
 group = CommandGroup()
 _WITHOUT: Final[Mapping[Kind, str]] = {"scheduler": "nothing fires", "worker": "no run begins"}
@@ -60,15 +60,15 @@ def _lines(found: Status) -> Iterator[tuple[str, str, str | None]]:
         what = output.first_line(failed.message)
         said = f"{at} {failed.schedule or failed.agent}: {what} (`rota runs show {run}`)"
         yield "" if index else "Failed", said, None
-    yield from _waits(found.waiting, zone)
+    yield from _waits(found)
     for index, paused in enumerate(found.paused_schedules):
         note = f": {paused.note}" if paused.note else ""
         yield "" if index else "At rest", f"{paused.schedule} is paused{note}", None
     if found.overdue:
         yield "Overdue", f"{', '.join(found.overdue)} (`rota schedules why`)", "yellow"
     for index, fire in enumerate(found.next_fires):
-        at = (output.moment if fire.at.second else output.when)(fire.at, zone)
-        said = f"{at}  {fire.schedule}"
+        far = output.from_now(fire.at, found.now)
+        said = f"{output.when(fire.at, zone)}, {far}: {fire.schedule}"
         yield "" if index else "Next", said, None
     if not found.next_fires:
         yield "Next", "nothing fires (`rota schedules list`)", None
@@ -102,9 +102,10 @@ def _today(today: Today) -> str:
     return "; ".join(said)
 
 
-def _waits(waiting: Waiting, zone: str) -> Iterator[tuple[str, str, str | None]]:
+def _waits(found: Status) -> Iterator[tuple[str, str, str | None]]:
     """Yield what waits: runs for their turn, calls for a person, notifications to be read."""
-    now = [
+    waiting = found.waiting
+    runs = [
         f"{count:,} {what}"
         for count, what in (
             (waiting.runs_running, "running"),
@@ -114,13 +115,14 @@ def _waits(waiting: Waiting, zone: str) -> Iterator[tuple[str, str, str | None]]
         )
         if count
     ]
-    if now:
-        yield "Runs", ", ".join(now), None
+    if runs:
+        yield "Runs", ", ".join(runs), None
     said: list[tuple[str, str | None]] = []
     if count := waiting.calls_to_decide:
-        expiry = output.when(waiting.next_expiry, zone)
-        first = "it expires" if count == 1 else "the first expires"
-        what = f"{counted(count, 'call')} for your approval, {first} {expiry}"
+        what = f"{counted(count, 'call')} for your approval"
+        if waiting.next_expiry is not None:
+            first = "it expires" if count == 1 else "the first expires"
+            what = f"{what}, {first} {output.from_now(waiting.next_expiry, found.now)}"
         said.append((f"{what} (`rota approvals list`)", "yellow"))
     if count := waiting.calls_to_settle:
         what = f"{counted(count, 'call')} of unknown outcome"
