@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from rota.bootstrap.app import App, data_dir
 from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import UserId
-from rota.sample import sample_mailbox_path
+from rota.sample import recent_sample, sample_mailbox_path
 from rota.settings import Settings
 
 
@@ -18,6 +19,11 @@ def remember_mail(settings: Settings, path: Path) -> None:
     (folder / "mail").write_text(str(path.expanduser().resolve()), encoding="utf-8")
 
 
+def write_sample(settings: Settings, now: datetime) -> None:
+    """Put the sample mailbox into the data directory, its mail of the morning before `now`."""
+    _sample(settings).write_bytes(recent_sample(now))
+
+
 def mail_path(settings: Settings) -> Path:
     """Return the mail folder of an embedded server's owner: named, remembered, or the sample."""
     if settings.mail is not None:
@@ -25,7 +31,12 @@ def mail_path(settings: Settings) -> Path:
     remembered = data_dir(settings) / "mail"
     if remembered.is_file():
         return Path(remembered.read_text(encoding="utf-8").strip())
-    return sample_mailbox_path()
+    sample = _sample(settings)
+    return sample if sample.is_file() else sample_mailbox_path()
+
+
+def _sample(settings: Settings) -> Path:
+    return data_dir(settings) / "sample.mbox"
 
 
 async def mail_folders(app: App) -> Callable[[UserId], Path]:

@@ -3,6 +3,7 @@
 import json
 import mailbox
 import os
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from langchain_core.tools import ToolException
 from rota.agents.tools.mail.folder import MailFolder
 from rota.agents.tools.mail.folder_tools import mail_get_message_tool, mail_search_tool
 from rota.domain.errors import InvalidInputError, NotFoundError, SetupRequiredError
-from rota.sample import sample_mailbox_path
+from rota.sample import recent_sample, sample_mailbox_path
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -253,12 +254,12 @@ async def test_the_tools_answer_in_json():
     search = mail_search_tool(folder_path=path, now=lambda: NOW)
     read = mail_get_message_tool(folder_path=path)
     listed = json.loads(await search.ainvoke({"query": "invoice from:hosting"}))
-    assert [entry["subject"] for entry in listed] == ["Invoice 2026-0311: EUR 148.00, due 16 March"]
+    assert [entry["subject"] for entry in listed] == ["Invoice 0311: EUR 148.00, due in two weeks"]
     assert set(listed[0]) == {"id", "date", "from", "subject", "snippet", "unread", "notes"}
     message = json.loads(read.invoke({"message_id": listed[0]["id"]}))
-    assert message["attachments"][0]["name"] == "invoice-2026-0311.pdf"
+    assert message["attachments"][0]["name"] == "invoice-0311.pdf"
     assert message["from"] == '"Harbour Hosting, Billing" <billing@hosting.example.net>'
-    assert "Payment is due on 16 March 2026" in message["text"]
+    assert "Payment is due within two weeks" in message["text"]
 
 
 async def test_the_tools_tell_the_model_what_was_wrong(tmp_path):
@@ -270,6 +271,35 @@ async def test_the_tools_tell_the_model_what_was_wrong(tmp_path):
         await read.ainvoke({"message_id": "x"})
     with pytest.raises(SetupRequiredError):
         await mail_get_message_tool(folder_path=tmp_path / "no").ainvoke({"message_id": "x"})
+
+
+@pytest.mark.parametrize(
+    ("start", "newest"),
+    [
+        (datetime(2026, 11, 30, 12, tzinfo=UTC), "2026-11-30T08:34:02+00:00"),
+        (datetime(2026, 11, 30, 8, tzinfo=UTC), "2026-11-29T08:34:02+00:00"),
+        (datetime(2028, 2, 29, 23, tzinfo=UTC), "2028-02-29T08:34:02+00:00"),
+        (datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=9))), "2025-12-31T08:34:02+00:00"),
+    ],
+)
+def test_the_sample_mailbox_is_of_the_morning_before_the_first_start(tmp_path, start, newest):
+    path = tmp_path / "sample"
+    path.write_bytes(recent_sample(start))
+    found = MailFolder.open(path).search("newer_than:7d", 50, now=start)
+    assert len(found) == 12
+    assert found[0].date.isoformat() == newest
+    assert all(message.date <= start and message.notes == () for message in found)
+    shipped = [m for _, m in MailFolder.open(sample_mailbox_path()).messages()]
+    for message, written in zip(
+        (m for _, m in MailFolder.open(path).messages()), shipped, strict=True
+    ):
+        moved = message.date - written.date
+        assert (moved.seconds, moved.days) == (0, (start - shipped[-1].date).days)
+        assert (message.sender, message.subject) == (written.sender, written.subject)
+    weekdays = re.findall(r"^Date: (\w{3}), (.*?\d{4}) ", path.read_text("utf-8"), re.MULTILINE)
+    assert len(weekdays) == 13
+    for weekday, day in weekdays:
+        assert datetime.strptime(day, "%d %b %Y").strftime("%a") == weekday  # noqa: DTZ007
 
 
 def test_the_sample_mailbox_is_a_monday_morning_in_many_encodings():

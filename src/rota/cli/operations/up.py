@@ -293,6 +293,7 @@ async def _seed(app: bootstrap.App, me: UserId) -> bool:
     from importlib.resources import files
 
     from rota.bootstrap import app as bootstrap
+    from rota.bootstrap.mail import write_sample
     from rota.domain.schedules.drafts import Draft
     from rota.services.agent_files.reading import parse_agent_file
     from rota.services.schedules.service import NewSchedule
@@ -301,6 +302,7 @@ async def _seed(app: bootstrap.App, me: UserId) -> bool:
     if mark.exists() or any(s.name == DEMO for s in await app.schedules.all(me)):
         return False
     if app.server.embedded is not None:
+        write_sample(app.settings, bootstrap.clock())
         await app.schedules.set_zone(me, _machine_zone())
     text = files("rota.sample").joinpath("demo-briefing.yaml").read_text(encoding="utf-8")
     await app.agent_files.apply(
