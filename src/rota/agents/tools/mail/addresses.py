@@ -237,4 +237,6 @@ def _quoted(name: str) -> str:
 
 
 def _shown(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
     return clean_line(spell_out(text))

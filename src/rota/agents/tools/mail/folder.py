@@ -157,7 +157,7 @@ class MailFolder:
             name = entry.name or _hash(headers, data)
             seen[name] += 1  # copies of a message are told apart by their order
             head = read_head(
-                data,
+                headers,
                 message_id=name if seen[name] == 1 else f"{name}-{seen[name]}",
                 unread=state.unread,
                 arrival=entry.arrival,

@@ -40,6 +40,7 @@ HEADER_FAULTS: Final = (
     ValueError,
 )
 
+_FOLD: Final = re.compile(r"\r?\n(?=[ \t])")
 _END_OF_HEAD: Final = re.compile(rb"(?:\A|\n)\r?\n")
 _LONE_RETURN: Final = re.compile(rb"\r+(?!\n)")
 _QUOTED_ENVELOPE: Final = re.compile(rb"\A(?:>+From [^\n]*\n)+")
@@ -90,7 +91,10 @@ def split_head(data: bytes) -> tuple[bytes, bytes]:
 def read_headers(data: bytes) -> Headers:
     """Read the headers that begin `data`."""
     head, _ = split_head(data)
-    return Headers.of(BytesHeaderParser(policy=compat32).parsebytes(head).raw_items())
+    try:
+        return Headers.of(BytesHeaderParser(policy=compat32).parsebytes(head).raw_items())
+    except Exception:  # noqa: BLE001  strangers choose what Python's parser is given
+        return Headers()
 
 
 def decode_header_value(raw: str) -> str:
@@ -100,6 +104,8 @@ def decode_header_value(raw: str) -> str:
     written otherwise. Not for headers of addresses: `addresses.py` reads those before it decodes.
     """
     unfolded = unfold(raw[:READ_LIMIT])
+    if "=?" not in unfolded:
+        return header_line(unfolded)
     try:
         pieces: Sequence[tuple[str | bytes, str | None]] = decode_header(unfolded)
     except HEADER_FAULTS:
@@ -114,7 +120,7 @@ def decode_header_value(raw: str) -> str:
 
 def unfold(raw: str) -> str:
     """Return a value without its folds, its raw 8-bit bytes decoded."""
-    return _decode_surrogates(re.sub(r"\r?\n(?=[ \t])", "", raw))
+    return _decode_surrogates(_FOLD.sub("", raw) if "\n" in raw else raw)
 
 
 def header_line(text: str) -> str:

@@ -23,7 +23,6 @@ from rota.agents.tools.mail.dates import parse_envelope_date
 _CHUNK: Final = 1024 * 1024
 _SEPARATOR: Final = b"\nFrom "
 _LOOKED_AT: Final = 16 * 1024
-_LINE: Final = 1024
 _BLANK_BEFORE: Final = (b"\n\n", b"\n\r\n")
 _HEADER: Final = re.compile(rb">*From |[!-9;-~]+[ \t]*:")
 # What the last program that handled a message puts on top of it, and what every message has.
@@ -56,34 +55,33 @@ def spans(path: Path) -> Iterator[Span]:
     with path.open("rb") as file:
         stop = os.fstat(file.fileno()).st_size  # what is appended meanwhile is for later
         starts = _starts(file, stop)
-        start = next(starts, None)
+        found = next(starts, None)
         declared: tuple[int, int] | None = None  # the message that names a length, and its end
-        while start is not None:
-            following = next(starts, None)
-            end = stop if following is None else following
+        while found is not None:
+            start, date = found
+            found = next(starts, None)
             within = None
             if declared is not None and start < declared[1]:
                 within = declared[0]
             elif (declared_end := _declared_end(file, start, stop)) is not None:
                 declared = (start, declared_end)
-            line = _window(file, start, _LINE).partition(b"\n")[0]
-            yield Span(start, end, parse_envelope_date(line), within)
-            start = following
+            yield Span(start, stop if found is None else found[0], date, within)
 
 
-def _starts(file: BinaryIO, stop: int) -> Iterator[int]:
+def _starts(file: BinaryIO, stop: int) -> Iterator[tuple[int, datetime | None]]:
+    """Yield where messages begin, and the dates of their lines."""
     for position in _lines_from(file, stop):
         before = _window(file, max(position - 3, 0), min(position, 3))
-        if not before.strip(b"\r\n") and position <= len(before):
-            yield position  # the first line of the file
-        elif _begins_message(_window(file, position, _LOOKED_AT), before):
-            yield position
+        is_first = not before.strip(b"\r\n") and position <= len(before)
+        line, _, rest = _window(file, position, _LOOKED_AT).partition(b"\n")
+        date = parse_envelope_date(line)
+        if is_first or _begins_message(rest, before, is_dated=date is not None):
+            yield position, date
 
 
-def _begins_message(window: bytes, before: bytes) -> bool:
-    line, _, rest = window.partition(b"\n")
+def _begins_message(rest: bytes, before: bytes, *, is_dated: bool) -> bool:
     is_after_blank, has_header = before.endswith(_BLANK_BEFORE), bool(_HEADER.match(rest))
-    if parse_envelope_date(line) is not None:
+    if is_dated:
         return is_after_blank or has_header
     # Some write no date; prose has no headers under it.
     end = _END_OF_HEAD.search(rest)

@@ -100,18 +100,19 @@ def read_message(
     except Exception as error:  # noqa: BLE001  strangers choose what Python's parsers are given
         # What is known to make them raise is dealt with where it occurs. What is not known must not
         # hide the other messages of a mailbox.
-        head = read_head(data, message_id=message_id, unread=unread, arrival=arrival)
+        headers = read_headers(data)
+        head = read_head(headers, message_id=message_id, unread=unread, arrival=arrival)
         text = clean_text(data[: TEXT_LIMIT * 4].decode("utf-8", "replace"))
         note = f"It could not be read ({type(error).__name__}): its text is all of it, as sent."
         return replace(head, text=cut(text, TEXT_LIMIT).text, notes=(note, *head.notes))
 
 
 def read_head(
-    data: bytes, *, message_id: str, unread: bool = False, arrival: Arrival | None = None
+    headers: Headers, *, message_id: str, unread: bool = False, arrival: Arrival | None = None
 ) -> MailMessage:
-    """Read no more of a message than its headers."""
+    """Make a message of its headers alone."""
     try:
-        root = Part("text/plain", headers=read_headers(data))
+        root = Part("text/plain", headers=headers)
         return compose(root, message_id=message_id, unread=unread, arrival=arrival)
     except Exception as error:  # noqa: BLE001  as above
         note = f"Its headers could not be read ({type(error).__name__})."
