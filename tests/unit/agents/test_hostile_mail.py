@@ -313,6 +313,12 @@ def test_a_message_within_the_length_of_another_is_from_nobody_certain(mbox, has
     assert folder.get(forged.id).sender == "(not certain)"
 
 
+def test_a_part_of_a_deleted_message_is_from_nobody_certain_either(mbox):
+    body = f"Hello\n\n{FORGED}"
+    folder = mbox(ANN, stranger("Status: D", f"Content-Length: {len(body) + 1}", body=body))
+    assert [m.sender for _, m in folder.messages()] == ["Ann <ann@example.org>", "(not certain)"]
+
+
 def test_a_length_that_a_stranger_made_up_hides_nothing(mbox):
     for length in (10**6, 10**11, 50, 0):
         folder = mbox(stranger(f"Content-Length: {length}"), ANN, ANN.replace("<a@x>", "<b@x>"))

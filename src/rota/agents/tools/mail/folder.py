@@ -49,7 +49,7 @@ T = TypeVar("T")
 class Entry:
     """Where a message lies: a file, and the bytes of it from `start` to before `stop`.
 
-    `within` is the start of another message, of which this may be a part that somebody forged.
+    `is_within` tells that this may be a part of the message before it, made to look like one.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class Entry:
     arrival: Arrival
     name: str = ""
     unread: bool | None = None
-    within: int | None = None
+    is_within: bool = False
 
 
 class _Layout(Protocol):
@@ -147,13 +147,11 @@ class MailFolder:
     def _scan(self) -> Iterator[tuple[Entry, MailMessage]]:
         """Yield where each message lies, and what its headers say."""
         seen: Counter[str] = Counter()
-        outer: tuple[int, MailMessage] | None = None
+        outer = ""
         for entry in self._layout.entries():
             data, _ = split_head(_read(entry, _HEAD_LIMIT))
             headers = read_headers(data)
             state = _state(entry, headers)
-            if state.deleted:
-                continue
             name = entry.name or _hash(headers, data)
             seen[name] += 1  # copies of a message are told apart by their order
             head = read_head(
@@ -162,11 +160,12 @@ class MailFolder:
                 unread=state.unread,
                 arrival=entry.arrival,
             )
-            if entry.within is None:
-                outer = entry.start, head
-            elif outer is not None and outer[0] == entry.within:
-                head = _doubtful(head, outer[1])
-            yield entry, head
+            if entry.is_within:
+                head = _doubtful(head, outer)
+            else:
+                outer = head.sender
+            if not state.deleted:
+                yield entry, head
 
 
 class _Mbox:
@@ -183,7 +182,7 @@ class _Mbox:
         changed = _changed(self._path.stat())
         for span in spans(self._path):
             arrival = changed if span.date is None else Arrival(span.date, _OF_ENVELOPE)
-            yield Entry(self._path, span.start, span.stop, arrival, within=span.within)
+            yield Entry(self._path, span.start, span.stop, arrival, is_within=span.is_within)
 
 
 class _Maildir:
@@ -241,17 +240,17 @@ def _load(entry: Entry, head: MailMessage) -> MailMessage:
     message = read_message(
         _read(entry, MESSAGE_LIMIT), message_id=head.id, unread=head.unread, arrival=entry.arrival
     )
-    if entry.within is not None:
+    if entry.is_within:
         message = replace(message, sender=head.sender, notes=head.notes)
     return replace(message, truncated=True) if entry.stop - entry.start > MESSAGE_LIMIT else message
 
 
-def _doubtful(head: MailMessage, outer: MailMessage) -> MailMessage:
+def _doubtful(head: MailMessage, outer: str) -> MailMessage:
     """Take the sender from what may be a part of another message, written by *its* sender."""
     note = (
         "Nobody can tell whether this is a message, or a part of the one before it that was made "
         "to look like one: it stands within the length that the message from "
-        f"{outer.sender or 'nobody'} declares. "
+        f"{outer or 'nobody'} declares. "
         f"What it says of its sender: {head.sender or 'nothing'}."
     )
     return replace(head, sender="(not certain)", notes=(note, *head.notes))

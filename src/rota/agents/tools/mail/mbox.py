@@ -5,7 +5,7 @@ Each begins with a line "From ADDRESS DATE". A message's own lines that begin so
 into its Content-Length header. Others do neither: then nobody can tell a message from what its
 sender made to look like one. Here a line that merely begins with "From " begins none, and one that
 stands within the length that the message before it declares begins one that is marked
-(`Span.within`). That length is not believed either: a sender may have written it.
+(`Span.is_within`). That length is not believed either: a sender may have written it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 class Span:
     """A message's bytes, from its line "From ..." on, and the date that this line names.
 
-    `within` is where the message begins that says, by its length, that this is a part of it.
+    `is_within` tells that it is a part of the message before it, by the length that this declares.
     """
 
     start: int
     stop: int
     date: datetime | None
-    within: int | None = None
+    is_within: bool = False
 
 
 def spans(path: Path) -> Iterator[Span]:
@@ -56,16 +56,14 @@ def spans(path: Path) -> Iterator[Span]:
         stop = os.fstat(file.fileno()).st_size  # what is appended meanwhile is for later
         starts = _starts(file, stop)
         found = next(starts, None)
-        declared: tuple[int, int] | None = None  # the message that names a length, and its end
+        declared_end = 0  # of the last message that names its length
         while found is not None:
             start, date = found
             found = next(starts, None)
-            within = None
-            if declared is not None and start < declared[1]:
-                within = declared[0]
-            elif (declared_end := _declared_end(file, start, stop)) is not None:
-                declared = (start, declared_end)
-            yield Span(start, stop if found is None else found[0], date, within)
+            is_within = start < declared_end
+            if not is_within:
+                declared_end = _declared_end(file, start, stop) or 0
+            yield Span(start, stop if found is None else found[0], date, is_within)
 
 
 def _starts(file: BinaryIO, stop: int) -> Iterator[tuple[int, datetime | None]]:
