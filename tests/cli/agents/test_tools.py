@@ -1,4 +1,4 @@
-"""Tools from the command line: declared, listed, and registered as the howto says."""
+"""Tools from the command line: declared, listed and registered."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import asyncio
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -24,7 +22,6 @@ from rota.services.agents.tools import ToolService
 from rota.services.schedules.service import ScheduleService
 from tests.services.harness import clock
 
-HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "own-tools.md"
 UNKNOWN = {
     "tool": "mine",
     "is_declared": True,
@@ -224,47 +221,6 @@ def rota_process(environment, *arguments, folder=None):
         check=False,
         input="",
     )
-
-
-@pytest.mark.howto
-async def test_the_howto_works_word_by_word(environment, tmp_path, owner, alice):
-    text = HOWTO.read_text(encoding="utf-8").replace("$HOME/rota-tools", str(tmp_path))
-    blocks = re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
-    for language, file in (("python", "house.py"), ("yaml", "disk.yaml")):
-        (code,) = [block for kind, block in blocks if kind == language]
-        (tmp_path / file).write_text(code, encoding="utf-8")
-    said = []
-    for line in "".join(block for kind, block in blocks if kind == "sh").splitlines():
-        command, *arguments = shlex.split(line)
-        if command == "export":
-            name, _, value = arguments[0].partition("=")
-            earlier = os.environ.get(name) if name == "PYTHONPATH" else None
-            environment[name] = os.pathsep.join(filter(None, [value, earlier]))
-            continue
-        assert command == "rota"
-        finished = await asyncio.to_thread(rota_process, environment, *arguments, folder=tmp_path)
-        assert finished.returncode == 0, finished.stdout + finished.stderr
-        said.append(finished.stdout)
-
-    assert "disk_free: created, version 1. It only reads; a call runs." in said[0]
-    assert "waits for approval, unless its owner allows it" in said[1]
-    assert re.search(r"^write_note +yes +no +no +no +medium", said[2], re.MULTILINE)
-    assert re.search(r"[\d.]+ % of the disk is free\.", said[-1])
-    assert "It asked for your approval of 1 action:" in said[-1]
-    notes = tmp_path / f"{alice}.txt"
-    assert not notes.exists()  # the note waits
-
-    await owner.execute(
-        "INSERT INTO user_tool_preferences (user_id, tool_id, preference)"
-        " SELECT %s, id, 'auto' FROM tools WHERE name = 'write_note'",
-        [alice],
-    )
-
-    finished = await asyncio.to_thread(rota_process, environment, "run", "disk-watch")
-
-    assert finished.returncode == 0, finished.stderr
-    (line,) = notes.read_text(encoding="utf-8").splitlines()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d [\d.]+ % free", line)
 
 
 @pytest.mark.parametrize("command", [("worker",), ("run", "anything")])

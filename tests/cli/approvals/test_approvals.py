@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -358,65 +357,6 @@ async def test_what_is_decided_already_is_told_in_words_and_shown_without_stale_
     assert "\nUntil " not in shown
     assert ("\nMeanwhile " in shown) == (status == "running")
     assert "settle" not in shown
-
-
-@pytest.mark.howto
-async def test_example_of_the_howto_works_word_by_word(workshop, database_url, tmp_path):
-    text = (Path(__file__).parents[3] / "docs/howto/approvals.md").read_text(encoding="utf-8")
-    text = text[: text.index("## See what waits")]
-    folder = tmp_path / "rota-notes"
-    folder.mkdir()
-    for name in ("notes.py", "notes.yaml"):
-        (code,) = re.findall(rf"```\w+\n(# {re.escape(name)}\n.*?)```", text, re.DOTALL)
-        (folder / name).write_text(code, encoding="utf-8")
-    environment = os.environ | {
-        "HOME": str(tmp_path),
-        "ROTA_DATA_DIR": str(tmp_path / "data"),
-        "ROTA_DATABASE_URL": database_url,
-        "ROTA_USER": "alice@example.com",
-        "ROTA_SECRET_KEY": KEY.hex(),
-    }
-    said = {}
-    for line in "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).splitlines():
-        command, *arguments = shlex.split(line.replace("$HOME", str(tmp_path)))
-        if command == "export":
-            name, _, value = arguments[0].partition("=")
-            earlier = os.environ.get(name) if name == "PYTHONPATH" else None
-            environment[name] = os.pathsep.join(filter(None, [value, earlier]))
-        if command != "rota" or arguments == ["up"]:
-            continue
-        if "4f0c" in arguments:
-            arguments[arguments.index("4f0c")] = str((await workshop.row("pending_actions"))["id"])[
-                :8
-            ]
-        finished = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "rota", *arguments],
-            env=environment,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        assert finished.returncode == 0, finished.stdout + finished.stderr
-        said[arguments[1]] = finished.stdout
-    assert "It says       “The milk is used up.”" in said["show"]
-    assert "Risk          low" in said["show"]
-    assert "write_note: approved" in said["approve"]
-    assert not (folder / "notes.txt").exists()
-    up = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "rota", "up"), env=environment, cwd=folder
-    )
-    try:
-        for _ in range(300):
-            if (folder / "notes.txt").exists():
-                break
-            await asyncio.sleep(0.1)
-        assert (folder / "notes.txt").read_text(encoding="utf-8") == "Buy milk.\n"
-    finally:
-        up.terminate()
-        await up.wait()
 
 
 @pytest.mark.howto
