@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from rota.domain.errors import InvalidInputError
@@ -298,3 +299,25 @@ def test_end_is_said_to_the_second_where_it_has_one():
     end = datetime(2026, 3, 9, 8, 0, 5, tzinfo=UTC)
 
     assert Pause(MONDAY_7, end, "").in_words() == "everything paused until 2026-03-09 08:00:05 UTC"
+
+
+async def test_nobody_pauses_or_resumes_for_another_person(workshop, database, pauses, bob):
+    await pauses.pause(workshop.user, note="mine")
+
+    assert await pauses.get(bob) is None
+    assert not await pauses.resume(bob)
+    await pauses.pause(bob, note="his")
+
+    assert (await pauses.get(workshop.user)).note == "mine"
+    for statement in ("SELECT public.pause_everything()", "SELECT public.resume_everything()"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            async with database.transaction() as conn:
+                await conn.execute("SET LOCAL ROLE anon")
+                await conn.execute(statement)
+
+
+@pytest.mark.parametrize("said", ["ends_at => 'infinity'", "starts_at => 'infinity'"])
+async def test_pause_past_all_calendars_is_refused(workshop, database, said):
+    with pytest.raises(psycopg.errors.CheckViolation):
+        async with database.acting_as(workshop.user) as conn:
+            await conn.execute(f"SELECT public.pause_everything({said})")
