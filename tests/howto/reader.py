@@ -38,6 +38,7 @@ class Reader:
         programs = home / "programs"
         programs.mkdir(exist_ok=True)
         _program(programs / "rota", f'exec "{sys.executable}" -m rota "$@"')
+        _program(programs / "python", f'exec "{sys.executable}" "$@"')
         (self.desk / "scripts").mkdir(exist_ok=True)
         _program(self.desk / "scripts/up", 'exec rota up "$@"')
         (self.desk / ".venv/bin").mkdir(parents=True, exist_ok=True)
