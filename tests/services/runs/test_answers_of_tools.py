@@ -328,3 +328,66 @@ async def test_agent_is_told_of_edited_arguments_whatever_the_tool_answers(
     assert [s["request"]["ran_with"] for s in steps if s["kind"] == "tool"] == [
         {"to": "eve", "text": ""}
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown", "options"),
+    [
+        ("sent", "sent", {}),
+        ({"sent": 1}, '{"sent": 1}', {}),
+        ([{"sent": 1}, 2], '[{"sent": 1}, 2]', {}),
+        (("sent", 2), '["sent", 2]', {}),
+        (BLOCKS, "sent\n\n[file]", {}),
+        (MESSAGE, "sent", {}),
+        ([MESSAGE, MESSAGE], "sent\n\nsent", {}),
+        (Command(update={"messages": [MESSAGE]}), "sent", {}),
+        (({"sent": 1}, object()), '{"sent": 1}', {"response_format": "content_and_artifact"}),
+        (None, "", {}),
+        ([], "", {}),
+        ("x" * 5_000_000, "x" * 50_000, {}),
+    ],
+    ids=[f"answer{number}" for number in range(12)],
+)
+async def test_owner_is_shown_what_an_approved_tool_answered(workshop, answer, shown, options):
+    @tool("send", **options)
+    def send_as(to: str) -> Any:
+        """Send a message."""
+        return copy.deepcopy(answer)
+
+    desk = desk_of(workshop, registry=ToolRegistry({"send": lambda _context: send_as}))
+    desk.tools = ("send",)
+    await desk.run({"tool": "send", "args": {"to": "bob"}}, mode="suspend")
+    await desk.approve()
+    await desk.work()
+
+    action = await desk.action()
+    assert (action["status"], action["result"]) == ("succeeded", shown)
+
+
+@every_api
+async def test_what_a_check_beforehand_found_is_cut_too(workshop, api):
+    @tool
+    async def check() -> str:
+        """Check something."""
+        return "ä" * 1_000_000
+
+    await workshop.owner.execute(
+        "INSERT INTO tools (name, default_tier, risk, read_only)"
+        " VALUES ('check', 'auto', 'low', true)"
+    )
+    spec, settings, server_class = APIS[api]
+    await workshop.agent(
+        model=spec, model_settings={"endpoint": "local", **settings}, tools=["check"]
+    )
+    with server_class(Says("Done.")) as server:
+        service = workshop.service(
+            models=ChatModels(endpoints={"local": server.url}),
+            registry=ToolRegistry({"check": lambda _context: check}),
+        )
+        run = await make_run(workshop, options={"precheck": {"tool": "check"}})
+        outcome = await service.execute_run(run)
+
+    assert outcome.content == "Done."
+    sent = json.dumps(server.requests[0].body, ensure_ascii=False)
+    assert sent.count("ä") == LONGEST_TOLD
+    assert "the tool answered with 1,000,000 characters" in sent

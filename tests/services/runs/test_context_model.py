@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from pydantic import BaseModel
 
 from rota.agents.models.building import ChatModels
@@ -101,6 +101,22 @@ async def test_failure_of_all_models_is_a_passing_one_where_it_is(run):
     assert "Tried: 2 attempts of openai:gpt-4o-mini." in outcome.content
     assert outcome.metadata["error_kind"] == "rate_limit"
     assert outcome.metadata["failed_model_calls"] == 2
+
+
+async def test_model_of_the_context_is_sent_answers_of_tools_that_its_provider_takes(run):
+    async def own(context, prompt):
+        call = {"name": "look", "args": {}, "id": "c1", "type": "tool_call"}
+        blocks = [{"type": "file", "url": "docs://1"}, {"type": "text", "text": "x" * 200_000}]
+        said = [HumanMessage(prompt), AIMessage("", tool_calls=[call])]
+        answer = ToolMessage(blocks, tool_call_id="c1")
+        return (await context.model(MINI, endpoint="local").ainvoke([*said, answer])).text
+
+    with OpenAIServer(DONE) as server:
+        assert (await run(own, server=server)).content == "Done."
+
+    (answer,) = [m for m in server.requests[0].body["messages"] if m["role"] == "tool"]
+    assert answer["content"].startswith("[file] (docs://1)\n\nxxx")
+    assert "the first 100,000" in answer["content"]
 
 
 async def test_model_of_the_context_keeps_to_the_limits(workshop, run):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rota.domain.text.storable import REDACTED
-from rota.security.secrets.redaction import redact, redact_text
+from rota.security.secrets.redaction import redact, redact_beginning, redact_text
 from tests.unit.calls import calls_of
 
 SECRETS = [
@@ -330,3 +330,29 @@ def test_work_grows_with_the_text_and_not_faster(piece):
 def test_keys_that_do_not_end_are_read_once():
     """Each looked for to the end of the text would take longer than a test may."""
     assert redact_text("-----BEGIN PRIVATE KEY-----" * 80_000) == REDACTED
+
+
+@pytest.mark.parametrize("before", [*range(80, 101), 1_950, 2_190, 2_199, 4_199])
+@pytest.mark.parametrize("secret", ["sk-" + "a1B2" * 8, "password=hunter2hunter2", "x@" * 9])
+def test_beginning_of_a_long_text_shows_no_part_of_a_secret(before, secret):
+    text = "." * before + f" {secret} " + "." * 10_000
+    shown = redact_beginning(text, 100)
+
+    assert redact_text(text).startswith(shown)
+    assert len(shown) == 100
+
+
+def test_text_that_is_nearly_all_secrets_shows_none_that_was_cut():
+    text = " ".join(["sk-" + "a1B2" * 50] * 1_000)
+
+    for limit in range(1, 200, 7):
+        assert "a1B2" not in redact_beginning(text, limit)
+
+
+def test_beginning_of_a_text_is_looked_at_and_no_more():
+    def look(size):
+        redact_beginning("name: value = x, " * size, 100)
+
+    assert calls_of(lambda: look(100_000), most=1_000_000) <= 2 * calls_of(
+        lambda: look(1_000), most=1_000_000
+    )

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from rota.domain.errors import RotaError, UnavailableError
-from rota.security.secrets.redaction import redact_text
+from rota.security.secrets.redaction import redact_beginning, redact_text
 
 FailureKind = Literal[
     "authentication",
@@ -304,7 +304,8 @@ def _details(error: BaseException) -> Mapping[str, Any]:
 def _message(kind: FailureKind, error: BaseException) -> str:
     status, details = _status(error), _details(error)
     text = details.get("message") or getattr(error, "message", None) or str(error)
-    detail = " ".join(redact_text(str(text)).split())[:LONGEST_QUOTED].rstrip(".")
+    said = redact_beginning(str(text), 4 * LONGEST_QUOTED)
+    detail = " ".join(said.split())[:LONGEST_QUOTED].rstrip(".")
     sentence = _SENTENCES[kind]
     if status is not None:
         sentence += f" (HTTP {status})"

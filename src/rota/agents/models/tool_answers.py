@@ -69,13 +69,17 @@ def acceptable(messages: Sequence[AnyMessage], model: str) -> list[AnyMessage]:
 def cut_answer(message: ToolMessage, limit: int) -> ToolMessage:
     """Return it with at most `limit` characters of its text, and a note where it is cut."""
     text = message.content if isinstance(message.content, str) else _text(message.content)
+    return message if len(text) <= limit else _with_content(message, cut_text(text, limit))
+
+
+def cut_text(text: str, limit: int = LONGEST_TOLD) -> str:
+    """Return a tool's text with a note where it is cut."""
     if len(text) <= limit:
-        return message
-    note = (
-        f"[Cut: the tool answered with {len(text):,} characters, and these are the first "
-        f"{limit:,}. Ask it for less if you need the rest.]"
+        return text
+    return (
+        f"{cut(text, limit).text}\n\n[Cut: the tool answered with {len(text):,} characters, and "
+        f"these are the first {limit:,}. Ask it for less if you need the rest.]"
     )
-    return _with_content(message, f"{cut(text, limit).text}\n\n{note}")
 
 
 def _with_content(message: ToolMessage, content: str | list[Any]) -> ToolMessage:

@@ -32,7 +32,7 @@ from rota.agents.models.answers import (
 )
 from rota.agents.models.failures import ModelAttempt, ModelFailure
 from rota.agents.models.retries import call_models
-from rota.agents.models.tool_answers import acceptable
+from rota.agents.models.tool_answers import acceptable, shortened
 from rota.agents.own_code.graph_trace import TRACED
 from rota.agents.own_code.threads import CallsFromThreads
 from rota.domain.agents.retries import RetryPolicy
@@ -98,7 +98,8 @@ class RunModel(BaseChatModel):
         journal = self._journal
         step = journal.begin_model_call(self.model_name)
         journal.alive()
-        asked = _advised(messages, journal.budget.advice())
+        own = shortened(cast("list[AnyMessage]", messages), self.model_name)
+        asked = _advised(own, journal.budget.advice())
 
         async def call(name: str, model: BaseChatModel) -> tuple[str, AIMessage]:
             to_send = acceptable(cast("list[AnyMessage]", asked), name)

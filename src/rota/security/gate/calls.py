@@ -23,7 +23,7 @@ from rota.domain.ids import ActionId, RunId, UserId
 from rota.domain.runs.steps import StepKey, StepStatus
 from rota.security.gate.arguments import ERROR_LIMIT, canonical_arguments
 from rota.security.gate.policy import CallPolicy
-from rota.security.secrets.redaction import redact, redact_text
+from rota.security.secrets.redaction import redact, redact_beginning
 
 log = structlog.get_logger(__name__)
 
@@ -126,9 +126,9 @@ class ApprovalLedger(Protocol):
         verdict: Verdict,
         outcome: ToolOutcome,
         detail: str,
-        response: object = None,
+        answer: str = "",
     ) -> None:
-        """Record how an allowed call ended, and what a successful one answered."""
+        """Record how an allowed call ended, and what a successful one that was held answered."""
         ...
 
     async def unjudged(
@@ -189,4 +189,4 @@ def describe_failure(error: BaseException, limit: float | None) -> str:
         text = ""
     if not isinstance(error, ToolException | RotaError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return redact_text(text)[:ERROR_LIMIT] or type(error).__name__
+    return redact_beginning(text, ERROR_LIMIT) or type(error).__name__

@@ -1,4 +1,4 @@
-"""A note to the agent beside what a tool answers, in whatever form that comes."""
+"""What a tool answers, in whatever form that comes: as a text, and with a note to the agent."""
 
 from __future__ import annotations
 
@@ -11,6 +11,26 @@ from langchain_core.messages import ToolMessage
 from langchain_core.messages.tool import ToolOutputMixin
 from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
 from langgraph.types import Command
+
+from rota.domain.agents.message_content import normalize_content
+
+
+def answer_text(answer: Any) -> str:
+    """Return an answer as people are shown it, "" for one that says nothing."""
+    if isinstance(answer, ToolMessage):
+        return answer_text(answer.content)
+    if isinstance(answer, Command):
+        update = answer.update if isinstance(answer.update, Mapping) else {}
+        messages = [m for value in update.values() if isinstance(value, list) for m in value]
+        return "\n\n".join(answer_text(m) for m in messages if isinstance(m, ToolMessage))
+    if isinstance(answer, list | tuple) and answer:
+        if isinstance(answer[0], ToolOutputMixin):
+            return "\n\n".join(map(answer_text, answer))
+        if all(map(_is_block, answer)):
+            return normalize_content(answer)
+    if answer is None or answer == []:
+        return ""
+    return answer if isinstance(answer, str) else _as_text(answer)
 
 
 def with_note(answer: Any, note: str) -> Any:

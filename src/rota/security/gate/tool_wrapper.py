@@ -37,7 +37,7 @@ from rota.security.gate.calls import (
     log_failure,
     shown_arguments,
 )
-from rota.security.gate.notes import with_note
+from rota.security.gate.notes import answer_text, with_note
 from rota.security.gate.own_task import in_own_task
 from rota.security.gate.policy import Rehearsed, with_signals
 from rota.security.secrets.hashing import arguments_hash
@@ -202,7 +202,8 @@ class GatedTool(BaseTool):
             if entry.note and isinstance(failure, ToolException):
                 failure = ToolException(f"{entry.note}\n\n{failure}")
             raise failure from error
-        await ledger.finished(call, entry.verdict, "succeeded", "", response)
+        said = self._text(response) if call.action_id is not None else ""
+        await ledger.finished(call, entry.verdict, "succeeded", "", said)
         return self._noted(response, entry.note)
 
     def _run(self, *_args: Any, **_kwargs: Any) -> Any:
@@ -274,6 +275,12 @@ class GatedTool(BaseTool):
             return f"{error}."
         entry.call = replace(call, arguments=approved, arguments_hash=approved_hash)
         return None
+
+    def _text(self, response: Any) -> str:
+        """Return what it answered, without what only its caller's code sees of it."""
+        has_artifact = self.response_format == "content_and_artifact"
+        is_pair = has_artifact and isinstance(response, tuple) and response
+        return answer_text(response[0] if is_pair else response)
 
     def _noted(self, response: Any, note: str) -> Any:
         """Put a note to the agent before what answers it."""

@@ -29,6 +29,8 @@ _PAIRS: Final[Mapping[str, frozenset[str]]] = {
 """Where an object has a name, as the headers of a request do, and where its value. The content of
 what has a name is not a header's."""
 
+_MARGIN: Final = 2_000
+
 _CHOICES: Final = frozenset({"pass", "pin", "auth", "bearer"})
 """Names that are words of any list of two, too."""
 
@@ -88,7 +90,19 @@ def redact_text(text: str) -> str:
 
 def redact_error(error: BaseException, limit: int = 2_000) -> str:
     """Return an error's type and text without secrets, at most `limit` characters of it."""
-    return redact_text(f"{type(error).__name__}: {error}")[:limit]
+    return redact_beginning(f"{type(error).__name__}: {error}", limit)
+
+
+def redact_beginning(text: str, limit: int) -> str:
+    """Return the first `limit` characters of a text without secrets, or somewhat fewer.
+
+    Not more is looked at than that takes: what a tool says may be megabytes, and a loop waits.
+    """
+    looked_at = 2 * limit + _MARGIN
+    if len(text) <= looked_at:
+        return redact_text(text)[:limit]
+    redacted = redact_text(text[:looked_at])
+    return redacted[: min(limit, max(0, len(redacted) - _MARGIN))]  # no secret that was cut in two
 
 
 def _redact(value: Any, levels: int) -> Any:

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import structlog
 
-from rota.domain.agents.message_content import normalize_content
 from rota.domain.approvals.actions import (
     APPROVAL_LASTS,
     EXPIRES_AFTER,
@@ -49,7 +48,7 @@ from rota.security.gate.calls import (
 )
 from rota.security.secrets.encryption import Cipher
 from rota.security.secrets.hashing import arguments_hash
-from rota.security.secrets.redaction import redact, redact_text
+from rota.security.secrets.redaction import redact, redact_beginning, redact_text
 from rota.security.secrets.sealing import seal_arguments, unseal_arguments
 from rota.services.notifications.service import NotificationService, draft_unknown_outcome
 from rota.store.approvals import actions as rows
@@ -132,20 +131,14 @@ class HeldCalls:
             is_parked=action.mode is ActionMode.SUSPEND,
         )
 
-    async def ended(
-        self, call: ToolCall, outcome: ToolOutcome, detail: str, response: object
-    ) -> None:
+    async def ended(self, call: ToolCall, outcome: ToolOutcome, said: str) -> None:
         """Store what came of an approved call, before its agent hears of it."""
         action_id = self._executing.pop(call.step, None)
         if action_id is None:
             return
-        text = detail
-        if outcome == "succeeded":
-            content = response[0] if isinstance(response, tuple) and response else response
-            text = normalize_content(getattr(content, "content", content))
         after = _AFTER.get(outcome, ActionStatus.UNKNOWN)
         async with self.database.transaction() as conn:
-            stored = cut(redact_text(storable_text(text)), RESULT_CONTENT_LIMIT).text
+            stored = redact_beginning(storable_text(said), RESULT_CONTENT_LIMIT)
             if not await rows.end(conn, action_id, after, result=stored, claim=self.claim):
                 raise FencedError("Another attempt has taken this action.")
             if after is ActionStatus.UNKNOWN:

@@ -197,7 +197,7 @@ class _Ledger:
         verdict: Verdict,
         outcome: ToolOutcome,
         detail: str,
-        response: object = None,  # noqa: ARG002  of a protocol
+        answer: str = "",  # noqa: ARG002  of a protocol
     ) -> None:
         self._remember(call, verdict)
         self.outcome = outcome

@@ -31,6 +31,7 @@ from rota.agents.journal.steps import Progress
 from rota.agents.models.building import BuiltModels, with_model
 from rota.agents.models.prices import PriceTable, unknown_price
 from rota.agents.models.providers import CALLABLE
+from rota.agents.models.tool_answers import cut_text
 from rota.agents.own_code.callables import AS_PRECHECK, check_by_tool, run_registered
 from rota.agents.own_code.registered import RegisteredCallable
 from rota.agents.own_code.run_context import RunContext
@@ -355,7 +356,7 @@ class Attempt:
             self._taken.run.prompt, setup.options.checklist, setup.options.quiet
         )
         if found is not None:
-            prompt = f"{prompt}\n\nA check beforehand found:\n{found}".strip()
+            prompt = f"{prompt}\n\nA check beforehand found:\n{cut_text(str(found))}".strip()
 
         async def ask(said: str, earlier: Messages) -> AgentReply:
             if executor is None:

@@ -88,10 +88,10 @@ class CallLedger:
         verdict: Verdict,
         outcome: ToolOutcome,
         detail: str,
-        response: object = None,
+        answer: str = "",
     ) -> None:
         """Add an audit row; a call of unknown outcome is marked in the journal too."""
-        await self._held.ended(call, outcome, detail, response)
+        await self._held.ended(call, outcome, answer if outcome == "succeeded" else detail)
         if outcome == "unknown" and call.step is not None:
             self._steps.mark(call.step, "unknown")
         self._steps.add_audit(call.step, self._entry(call, verdict, outcome, detail))
