@@ -92,6 +92,20 @@ def test_it_goes_on_without_the_terminal_until_it_is_told_to_stop(rota, environm
     assert instance_of(tmp_path / "data") is None
 
 
+def test_it_outlives_whoever_reads_what_it_says(rota, environment, tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-m", "rota", "up", "-d"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as starting:
+        starting.stdout.readline()
+        starting.stdout.close()  # as `head -1` does
+
+    assert starting.returncode == 0
+    assert "rota is stopped" in rota("down").stdout
+
+
 def test_what_keeps_it_from_starting_is_told_and_has_its_exit_code(rota, tmp_path):
     said = rota("up", "-d", code=6, ROTA_TOOLS="mine=nowhere.at_all:tool").stderr
     assert "the module nowhere.at_all cannot be imported" in said

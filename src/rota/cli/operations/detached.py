@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Final
+from typing import IO, Annotated, Final
 
 import typer
 
@@ -77,22 +78,55 @@ def start(settings: Settings, arguments: Sequence[str]) -> int:
             env={n: v for n, v in os.environ.items() if not settings.is_in_file(n)}
             | {ASKED_BY: f"{place}/ready"},
             stdin=subprocess.DEVNULL,
+            stdout=None if sys.stdout.isatty() else subprocess.PIPE,
+            stderr=None if sys.stderr.isatty() else subprocess.PIPE,
             start_new_session=True,  # neither Ctrl-C nor the end of the terminal reaches it
         )
+        pipes = [(process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer)]
+        copying = [
+            threading.Thread(target=_copy, args=(source, target), daemon=True)
+            for source, target in pipes
+            if source is not None
+        ]
+        for thread in copying:
+            thread.start()
         try:
-            while (code := process.poll()) is None:
-                try:
-                    if READY in ready.recv(1024):
-                        return 0
-                except TimeoutError:
-                    continue
+            code = _wait(process, ready)
         except KeyboardInterrupt:
             process.terminate()
             process.wait()
             return INTERRUPTED
+        for thread in copying:
+            thread.join()
+    if code is None:
+        return 0
     if log.size() > offset:
         output.warn(log.since(offset))
     return code
+
+
+def _wait(process: subprocess.Popen[bytes], ready: socket.socket) -> int | None:
+    """Wait until a process says that it is ready (None), or ends; returns its exit code."""
+    while (code := process.poll()) is None:
+        try:
+            if READY in ready.recv(1024):
+                return None
+        except TimeoutError:
+            continue
+    return code
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+    """Copy what a process writes; whoever stops reading ours (head, grep -q) does not end it."""
+    is_read = True
+    with source:
+        for line in source:
+            if is_read:
+                try:
+                    target.write(line)
+                    target.flush()
+                except OSError:
+                    is_read = False
 
 
 @group.command("down", person=False)
