@@ -141,4 +141,18 @@ async def test_what_was_cancelled_under_way_is_cancelled_in_lists(desk, rota):
 
     assert listed["id"] == str(run.id)
     assert json.dumps(listed["metadata"]["cancelled"]) == '"enough"'
-    assert "Cancelled  enough\n" in await rota("show", str(run.id))
+    said = await rota("show", str(run.id))
+    assert "Cancelled  enough\n" in said
+    assert not {"Why", "Result"} & {line.split(" ")[0] for line in said.splitlines()}
+
+
+async def test_a_reason_of_several_lines_cannot_pass_for_what_rota_says(desk, rota):
+    await desk.workshop.agent(model="nobody:knows")
+    run = await make_run(desk.workshop)
+    await desk.work()
+    await desk.workshop.owner.execute(
+        "UPDATE agent_execution_results SET result_content = E'No.\\nResult     success'"
+    )
+    said = (await rota("show", str(run.id))).splitlines()
+    assert "Why        No." in said
+    assert "  | Result     success" in said

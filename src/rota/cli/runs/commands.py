@@ -203,6 +203,9 @@ def _print_news(news: RunNews, zone: str) -> None:
                 run_texts.print_attempt(attempt)
     if news.run.status in OVER:
         run_texts.print_end(news.run, news.steps, zone)
+        why = run_texts.why_failed(news.run)
+        if news.before is not None and why:
+            output.say_line(f"{'Why':10} {why}")
         result = f", {news.run.result_status}" if news.run.result_status else ""
         output.say(f"{run_texts.status(news.run)}{result}.")
     elif news.run.status is RunStatus.SUSPENDED:

@@ -83,15 +83,25 @@ def print_run(run: RunView, zone: str) -> None:
         ("Took", _took(run)),
         ("Attempt", str(run.attempt) if run.attempt > 1 else None),
         ("Cancelled", run.cancel_reason),
-        ("Result", run.result_status),
-        ("Why", run.error),
+        ("Result", None if is_cancelled_empty(run) else run.result_status),
+        ("Why", why_failed(run)),
         ("Stopped", metadata.get("stopped") if run.error is None else None),
         ("Pre-check", metadata.get("precheck")),
         ("Quiet", "the answer is not announced" if metadata.get("quiet") else None),
     ]
     for name, said in lines:
         if said:
-            output.say(f"{name:10} {said}")
+            output.say_line(f"{name:10} {said}")
+
+
+def is_cancelled_empty(run: RunView) -> bool:
+    """Return whether a run was cancelled and left nothing: that is no error."""
+    return run.status is RunStatus.CANCELLED and run.error is not None
+
+
+def why_failed(run: RunView) -> str | None:
+    """Say why a run failed, None for one that did not."""
+    return None if is_cancelled_empty(run) else run.error
 
 
 def _took(run: RunView) -> str | None:
