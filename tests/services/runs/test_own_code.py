@@ -113,6 +113,38 @@ async def test_tools_are_called_synchronously_within_a_loop_of_a_threads_own(wor
     assert json.loads((await run(function(own))).content) == {"seen": "a"}
 
 
+async def test_tools_are_awaited_on_a_loop_of_a_threads_own(workshop, run):
+    async def own(context, _prompt):
+        async def framework():
+            held = await context.call("send", to="bob")
+            return [await context.tools["look"].ainvoke({"query": "a"}), held]
+
+        return await asyncio.to_thread(asyncio.run, framework())
+
+    seen, held = json.loads((await run(function(own))).content)
+    assert json.loads(seen) == {"seen": "a"}
+    assert "needs the owner's approval" in held
+
+
+async def test_task_that_outlives_its_run_calls_nothing_any_more(workshop, run):
+    go_on, tasks = asyncio.Event(), []
+
+    async def own(context, _prompt):
+        async def late():
+            await go_on.wait()
+            await context.call("look", query="late")
+
+        tasks.append(asyncio.create_task(late()))
+        return "done"
+
+    await run(function(own))
+    go_on.set()
+
+    with pytest.raises(RotaError, match="The run is over; look did not run"):
+        await tasks[0]
+    assert workshop.toolbox.calls == []
+
+
 async def test_synchronous_call_on_the_workers_own_loop_is_refused_with_what_to_do(workshop, run):
     async def own(context, _prompt):
         return context.tools["look"].run("a")

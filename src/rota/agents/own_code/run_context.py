@@ -98,7 +98,7 @@ class RunContext:
         tool = self.tools[tool_name]
         if not isinstance(tool, TracedTool):  # the operator's code put it there
             raise NotFoundError("tool", tool_name, hint="Link it to the agent.")
-        return await self._journal.own_call(tool.gated, arguments)
+        return await self._threads.acall(tool.name, self._journal.own_call(tool.gated, arguments))
 
     def model(
         self, name: str | None = None, /, *, fallbacks: Sequence[str] | None = None, **settings: Any
@@ -148,7 +148,8 @@ class RunContext:
             "output_tokens": output_tokens,
             "total_tokens": input_tokens + output_tokens,
         }
-        await self._journal.count_spent(model or "model", usage, cost)
+        counted = self._journal.count_spent(model or "model", usage, cost)
+        await self._threads.acall("context.spend()", counted)
 
     def report(self, text: str = "") -> None:
         """Give a sign of life; a text is kept, and is what is left if the run is stopped."""
@@ -247,4 +248,4 @@ class TracedTool(BaseTool):
 
     async def _arun(self, *_args: Any, config: RunnableConfig, **kwargs: Any) -> Any:  # noqa: ARG002  # as above
         kwargs.pop("run_manager", None)
-        return await self._journal.own_call(self._gated, kwargs)
+        return await self._threads.acall(self.name, self._journal.own_call(self._gated, kwargs))

@@ -90,7 +90,7 @@ class RunModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  # as above
         **kwargs: Any,
     ) -> ChatResult:
-        return await self._answer(messages, stop, kwargs)
+        return await self._threads.acall(self.model_name, self._answer(messages, stop, kwargs))
 
     async def _answer(
         self, messages: list[BaseMessage], stop: list[str] | None, bound: Mapping[str, Any]

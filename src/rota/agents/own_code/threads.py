@@ -1,7 +1,7 @@
-"""Calls of a run that come from other threads: synchronous frameworks, run in one of their own.
+"""Calls of a run that come from other threads: frameworks that run in one of their own.
 
-A run's tools and models work on its event loop. Whoever calls them synchronously waits in their own
-thread, and is broken off with the run.
+A run's tools and models work on its event loop. Whoever calls them from elsewhere, synchronously or
+on a loop of their own, waits there, and is broken off with the run.
 """
 
 from __future__ import annotations
@@ -48,6 +48,19 @@ class CallsFromThreads:
             )
         return asyncio.run_coroutine_threadsafe(self._counted(name, work), self._loop).result()
 
+    async def acall(self, name: str, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work on the run's loop and await it, on that loop or on another; raises as `call`.
+
+        Frameworks run loops of their own, in threads of their own.
+        """
+        if self._is_over:
+            work.close()
+            raise _run_is_over(name)
+        if asyncio.get_running_loop() is self._loop:
+            return await work
+        begun = asyncio.run_coroutine_threadsafe(self._counted(name, work), self._loop)
+        return await asyncio.wrap_future(begun)
+
     async def close(self) -> None:
         """Break off what is under way, and refuse what comes later."""
         self._is_over = True
@@ -60,9 +73,13 @@ class CallsFromThreads:
         task = asyncio.current_task()
         if self._is_over or task is None:
             work.close()
-            raise NotFromHereError(f"The run is over; {name} did not run.")
+            raise _run_is_over(name)
         self._under_way.add(task)
         try:
             return await work
         finally:
             self._under_way.discard(task)
+
+
+def _run_is_over(name: str) -> NotFromHereError:
+    return NotFromHereError(f"The run is over; {name} did not run.")
