@@ -21,6 +21,7 @@ class Says:
     calls: tuple[tuple[str, dict[str, Any] | str], ...] = ()
     blocks: tuple[dict[str, Any], ...] = ()
     cut: bool = False  # by the model's output limit
+    refusal: str = ""  # of chat completions, beside the text
     finish: str | None = None
     ends: bool = True
     input_tokens: int = 11

@@ -31,6 +31,8 @@ class OpenAIServer(ModelServer):
         if request.path.endswith("/responses"):
             return _response(request, reply, _output(request, reply))
         message: dict[str, Any] = {"role": "assistant", "content": reply.text or None}
+        if reply.refusal:
+            message["refusal"] = reply.refusal
         if reply.calls:
             message["tool_calls"] = _calls(request, reply)
         choice = {"index": 0, "message": message, "finish_reason": _finish(reply), "logprobs": None}
@@ -90,6 +92,8 @@ def _completion_events(request: Request, reply: Says | FailsMidStream) -> Iterat
         return
     for piece in pieces(reply.text):
         yield chunk({"content": piece})
+    for piece in pieces(reply.refusal):
+        yield chunk({"refusal": piece})
     for index, call in enumerate(_calls(request, reply)):
         arguments = call["function"].pop("arguments")
         call["function"]["arguments"] = ""

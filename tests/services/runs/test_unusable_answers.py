@@ -147,6 +147,14 @@ async def test_withheld_answer_is_asked_of_the_fallback(workshop, api, stream):
 
 
 @streamed_or_not
+async def test_refusal_beside_the_text_is_no_empty_answer(workshop, stream):
+    asked = await ask(workshop, "chat", Says(refusal="I cannot help with that."), stream=stream)
+
+    assert asked.outcome.metadata["error_kind"] == "policy"
+    assert "The model refused to answer: I cannot help with that." in asked.outcome.content
+
+
+@streamed_or_not
 async def test_refusal_of_the_responses_api_is_told_apart_from_its_text(workshop, stream):
     refusal = {"type": "refusal", "refusal": "I cannot help with that."}
     item = {
@@ -295,3 +303,10 @@ async def test_tokens_that_are_told_are_believed(workshop):
     usage = (await workshop.row("agent_run_steps"))["usage"]
     assert "estimated" not in usage
     assert (usage["input_tokens"], usage["output_tokens"]) == (11, 7)
+
+
+@every_api
+async def test_note_of_a_call_is_not_taken_for_the_agents_account_of_it(workshop, api):
+    await ask(workshop, api, Says("", (("send", {"to": "bob"}),)), DONE)
+
+    assert not (await workshop.row("pending_actions"))["account"]

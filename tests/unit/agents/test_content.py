@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.domain.agents.message_content import normalize_content
+from rota.domain.agents.message_content import normalize_content, said_in
 from rota.domain.text.storable import (
     NOTIFICATION_BODY_LIMIT,
     RESULT_CONTENT_LIMIT,
@@ -319,3 +319,17 @@ def test_cut_counts_code_points_and_keeps_pairs_whole():
 
 def test_the_limits_of_the_specification():
     assert (RESULT_CONTENT_LIMIT, NOTIFICATION_BODY_LIMIT) == (50_000, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("Done.", "Done."),
+        ([{"type": "tool_use", "id": "1", "name": "look", "input": {}}], ""),
+        ([{"type": "function_call", "call_id": "1", "name": "look", "arguments": "{}"}], ""),
+        ([{"type": "text", "text": "I look."}, {"type": "tool_use", "name": "look"}], "I look."),
+        ([{"type": "code_execution_result", "output": "42"}], "42"),
+    ],
+)
+def test_what_a_model_says_itself_has_no_note_of_its_calls(content, said):
+    assert said_in(content) == said

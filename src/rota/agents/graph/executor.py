@@ -22,7 +22,7 @@ from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.agents.tools.definitions import effective_declaration
 from rota.domain.agents.configuration import AgentConfiguration, ToolDeclaration
 from rota.domain.agents.finish_reasons import finish_reason, is_cut
-from rota.domain.agents.message_content import is_blank, normalize_content
+from rota.domain.agents.message_content import is_blank, said_in
 from rota.domain.errors import NotFoundError
 from rota.domain.ids import UserId
 from rota.domain.runs.limits import Limits
@@ -109,7 +109,7 @@ class AgentExecutor:
         messages = tuple(state["messages"])
         last = messages[-1]
         cut = is_cut(finish_reason(last.response_metadata))
-        text = normalize_content(last.content)
+        text = said_in(last.content)
         is_empty = is_blank(text)
         if is_empty:
             text = _said_before(messages[len(earlier) :])

@@ -37,7 +37,7 @@ from rota.agents.journal.steps import Progress, StepRecorder
 from rota.agents.models.prices import unknown_price
 from rota.agents.models.tool_answers import LONGEST_KEPT, cut_answer
 from rota.domain.agents.configuration import ToolDeclaration
-from rota.domain.agents.message_content import normalize_content
+from rota.domain.agents.message_content import normalize_content, said_in
 from rota.domain.errors import InvalidInputError, RotaError, SuspendedError
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.steps import MODEL_CALL, Step, StepKey, StepStatus
@@ -507,7 +507,7 @@ class Journal:
         for message in messages:
             if isinstance(message, AIMessage):
                 self.progress.add(message)
-                self._steps.said(normalize_content(message.content))
+                self._steps.said(said_in(message.content))
         self._spend(usage, cost, counted_today=counted_today)
 
     def _spend(

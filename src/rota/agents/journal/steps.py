@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage
 
-from rota.domain.agents.message_content import normalize_content
+from rota.domain.agents.message_content import said_in
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.steps import Step, StepKey
 
@@ -69,7 +69,7 @@ class Progress:
     def add(self, message: AIMessage) -> None:
         """Count a model's answer."""
         self.model_calls += 1
-        if text := normalize_content(message.content):
+        if text := said_in(message.content):
             self.texts.append(text)
 
     def spend(self, usage: Mapping[str, Any], cost: Decimal | None) -> None:

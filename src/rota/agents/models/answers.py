@@ -34,7 +34,7 @@ from rota.domain.agents.finish_reasons import (
     is_cut,
     is_withheld,
 )
-from rota.domain.agents.message_content import is_blank, normalize_content
+from rota.domain.agents.message_content import is_blank, said_in
 from rota.domain.errors import RotaError
 from rota.security.secrets.redaction import redact_text
 
@@ -184,7 +184,7 @@ def check_answer(message: AIMessage, stream: AnswerStream) -> None:
     reason = finish_reason(message.response_metadata)
     has_calls = bool(message.tool_calls or message.invalid_tool_calls)
     if (refusal := _refusal(message)) or is_withheld(reason):
-        raise AnswerError(_withheld(reason, refusal, normalize_content(message.content)), message)
+        raise AnswerError(_withheld(reason, refusal, said_in(message.content)), message)
     if is_broken(reason):
         raise _unusable(f"it ended with the finish reason {reason!r}", message)
     if announces_calls(reason) and not has_calls:
@@ -194,7 +194,7 @@ def check_answer(message: AIMessage, stream: AnswerStream) -> None:
             raise _unusable(
                 "its stream ended without a finish reason, and its calls may be half", message
             )
-        if is_blank(normalize_content(message.content)):
+        if is_blank(said_in(message.content)):
             raise _unusable("its stream ended without a word or a finish reason", message)
     unfinished = stream.unfinished()
     if any(call["id"] in unfinished for call in message.tool_calls):

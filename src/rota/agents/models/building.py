@@ -187,7 +187,7 @@ def build_chat_model(
     clients = clients or LoopClients()
     try:
         options |= clients.options(provider)
-        built: BaseChatModel = init_chat_model(model, model_provider=provider, **options)
+        built = _made(provider, model, options)
         clients.furnish(provider, built)
     except ImportError as error:
         raise _package_missing(provider) from error
@@ -197,6 +197,15 @@ def build_chat_model(
             f"The model {spec!r} cannot be set up: {first['msg']}.", field="model"
         ) from error
     return built
+
+
+def _made(provider: str, model: str, options: Mapping[str, Any]) -> BaseChatModel:
+    if provider == "openai":
+        from rota.agents.models.openai_chat import OpenAIChat  # noqa: PLC0415  an optional package
+
+        return OpenAIChat(model=model, **options)
+    made: BaseChatModel = init_chat_model(model, model_provider=provider, **options)
+    return made
 
 
 def _scripted(model: str, script: Mapping[str, Any] | None, now: datetime | None) -> BaseChatModel:

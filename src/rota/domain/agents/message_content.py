@@ -15,6 +15,8 @@ from typing import Any, Final
 
 _DEEPEST: Final = 20
 
+_CALL_NOTE: Final = "[tool call: "
+
 _TEXT_TYPES: Final = frozenset({"text", "output_text", "input_text", "text-plain", "text_delta"})
 
 _HIDDEN_TYPES: Final = frozenset(
@@ -104,6 +106,15 @@ def normalize_content(content: object) -> str:
     return reading.text()
 
 
+def said_in(content: object) -> str:
+    """Return as `normalize_content` what a model says: tool calls are not mentioned at all."""
+    reading = _Reading()
+    reading.add(content, depth=0)
+    calls = [note for note in reading.placeholders if note.startswith(_CALL_NOTE)]
+    reading.placeholders = [note for note in reading.placeholders if note not in calls]
+    return reading.text()
+
+
 def is_blank(text: str) -> bool:
     """Return whether nothing of a text is seen: it has spaces and invisible characters alone."""
     return all(unicodedata.category(char)[0] in "ZC" for char in text)
@@ -159,7 +170,7 @@ class _Reading:
         elif kind == "image_generation_call":
             self.write("[image]")
         elif kind in _CALL_TYPES or kind.endswith("_call"):
-            self.placeholders.append(f"[tool call: {_call_name(inner, kind)}]")
+            self.placeholders.append(f"{_CALL_NOTE}{_call_name(inner, kind)}]")
             self.joins = False
         elif kind in _RESULT_TYPES or kind.endswith(("_tool_result", "_call_output")):
             self.add_tool_result(inner, depth)
