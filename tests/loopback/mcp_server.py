@@ -5,11 +5,22 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import sys
 from pathlib import Path
 
 from mcp.server.fastmcp import FastMCP
-from mcp.types import ToolAnnotations
+from mcp.types import (
+    AudioContent,
+    BlobResourceContents,
+    ContentBlock,
+    EmbeddedResource,
+    ImageContent,
+    ResourceLink,
+    TextContent,
+    ToolAnnotations,
+)
 
 _, FILE, VERSION = sys.argv
 server = FastMCP("bank")
@@ -32,6 +43,38 @@ def fail(reason: str) -> str:
     """Fail."""
     note(f"failed {reason}")
     raise RuntimeError(reason)
+
+
+@server.tool()
+def attach(kind: str) -> list[ContentBlock]:
+    """Attach something to the answer."""
+    blocks: dict[str, ContentBlock] = {
+        "link": ResourceLink(type="resource_link", uri="bank://rules/1", name="rules"),  # type: ignore[arg-type]
+        "picture": ImageContent(type="image", data="AAAA", mimeType="image/png"),
+        "sound": AudioContent(type="audio", data="AAAA", mimeType="audio/wav"),
+        "file": EmbeddedResource(
+            type="resource",
+            resource=BlobResourceContents(
+                uri="bank://a.csv",  # type: ignore[arg-type]
+                blob=base64.b64encode(b"name;sum").decode(),
+                mimeType="text/csv",
+            ),
+        ),
+    }
+    return [TextContent(type="text", text="attached"), blocks[kind]]
+
+
+@server.tool()
+def place(runtime: str) -> str:
+    """Place something in a runtime."""
+    note(f"placed in {runtime}")
+    return "placed"
+
+
+@server.tool()
+def die() -> str:
+    """End the server."""
+    os._exit(1)
 
 
 if VERSION == "1":

@@ -14,12 +14,18 @@ from langchain_mcp_adapters.client import MultiServerMCPClient
 from langchain_mcp_adapters.tools import load_mcp_tools
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
+from mcp.shared.exceptions import McpError
 
+from rota.agents.models.building import ChatModels
 from rota.agents.tools.context import ToolRegistry
 from rota.agents.tools.definitions import hash_tool
 from rota.domain.agents.tool_hints import hints_in
 from rota.domain.runs.steps import StepKey
 from rota.security.gate.calls import CURRENT_STEP
+from rota.security.gate.tool_wrapper import wrap_tools_with_approval
+from tests.loopback.anthropic import AnthropicServer
+from tests.loopback.model_server import Says
+from tests.loopback.openai import OpenAIServer
 from tests.services.approvals.test_approved_calls import attempts, desk, gated
 from tests.services.deciding import desk_of
 
@@ -130,7 +136,7 @@ async def test_argument_that_the_server_did_not_announce_is_refused(desk, attemp
     assert (await desk.actions(), book.read_text()) == ([], "")
 
 
-def agents_desk(workshop, tool):
+def agents_desk(workshop, tool, models=None):
     standard = workshop.toolbox.registry()
     registry = ToolRegistry(
         {
@@ -138,7 +144,7 @@ def agents_desk(workshop, tool):
             tool.name: lambda _context: tool,
         }
     )
-    made = desk_of(workshop, registry=registry)
+    made = desk_of(workshop, registry=registry, models=models)
     made.tools = (tool.name,)
     return made
 
@@ -206,3 +212,53 @@ async def test_failure_of_a_server_is_a_message_and_a_failed_action(workshop, bo
     action = await desk.action()
     assert (action["status"], book.read_text()) == ("failed", "failed no funds\n")
     assert "no funds" in action["result"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("link", "attached\n\n[file] (bank://rules/1)"),
+        ("picture", "attached\n\n[image] (image/png, 4 characters of base64)"),
+        ("file", "attached\n\nname;sum"),
+        ("sound", "NotImplementedError: AudioContent conversion"),
+    ],
+)
+@pytest.mark.parametrize("api", [OpenAIServer, AnthropicServer])
+async def test_what_a_server_attaches_is_told_to_the_model(workshop, book, kind, said, api):
+    calls = Says("", (("attach", {"kind": kind}),))
+    async with bank(book) as tools:
+        await declare(workshop, "attach", "auto", read_only=True)
+        with api(calls, Says("Done.")) as server:
+            desk = agents_desk(workshop, tools["attach"], ChatModels({"local": server.url}))
+            name = "openai:gpt-4o-mini" if api is OpenAIServer else "anthropic:claude-sonnet-5"
+            settings = {"endpoint": "local", "max_retries": 0}
+            await workshop.agent(model=name, model_settings=settings, tools=["attach"])
+            run = await desk.run_steps([])
+
+    assert (await desk.result(run))["result_content"] == "Done."
+    answer = server.requests[1].body["messages"][-1]
+    content = answer["content"] if answer["role"] == "tool" else answer["content"][0]["content"]
+    assert content.startswith(said)
+
+
+async def test_server_that_dies_in_a_call_is_a_message_and_the_run_goes_on(workshop, book):
+    """Its session is another task's, whose scopes end as cancelled."""
+    await declare(workshop, "die", "requires_approval", read_only=False)
+    with suppress(BaseExceptionGroup, McpError):
+        async with bank(book) as tools:
+            desk = agents_desk(workshop, tools["die"])
+            run = await desk.run({"tool": "die"}, mode="suspend")
+            await desk.approve()
+            await desk.work()
+
+    assert (await desk.action())["status"] in {"failed", "unknown"}
+    result = await desk.result(run)
+    assert (result["status"], "Connection closed" in result["result_content"]) == ("success", True)
+
+
+async def test_argument_of_a_server_that_never_reaches_it_is_not_offered(attempts, book):
+    async with bank(book) as tools:
+        wrapped = wrap_tools_with_approval([tools["place"]], await attempts.next())
+
+    assert wrapped.tools == ()
+    assert "'runtime', a name that LangChain keeps for itself" in wrapped.failures[0].error
