@@ -38,12 +38,14 @@ def page_name(path: Path) -> str:
 
 
 def all_pages() -> list[Path]:
-    """Return README, the tutorial and the how-tos, in the order in which README names them."""
-    readme = ROOT / "README.md"
-    linked = re.findall(r"\((docs/(?:tutorial|howto)/[\w-]+\.md)\)", readme.read_text("utf-8"))
-    pages = [readme, *(ROOT / name for name in dict.fromkeys(linked))]
-    missing = {*(ROOT / "docs").glob("howto/*.md"), *(ROOT / "docs").glob("tutorial/*.md")}
-    assert missing <= set(pages), "README names all of them"
+    """Return README, the tutorial and the how-tos, in the order in which the map names them."""
+    docs = ROOT / "docs"
+    linked = re.findall(
+        r"\(((?:tutorial|howto)/[\w-]+\.md)\)", (docs / "README.md").read_text("utf-8")
+    )
+    pages = [ROOT / "README.md", *(docs / name for name in dict.fromkeys(linked))]
+    missing = {*docs.glob("howto/*.md"), *docs.glob("tutorial/*.md")}
+    assert missing <= set(pages), "docs/README.md names all of them"
     return pages
 
 
