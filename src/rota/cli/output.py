@@ -41,7 +41,7 @@ _NARROW: Final = 40
 _LEAST: Final = 6  # cells that a column keeps, however narrow the terminal is
 _LEAST_OF: Final = {"NAME": 24, "SCHEDULE": 16, "AGENT": 12, "TITLE": 20, "SERVICE": 12}
 _LEAST_TEXT: Final = 24  # those of a column whose texts are wrapped
-_PLAIN_WIDTH: Final = 1_000  # where nobody's terminal wraps, nothing is cut
+_PLAIN_WIDTH: Final = 1_000_000  # where nobody's terminal wraps, nothing is cut
 
 
 def plain(text: object) -> str:

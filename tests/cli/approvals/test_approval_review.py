@@ -208,6 +208,14 @@ async def test_megabytes_of_arguments_are_listed_and_shown(desk, rota):
     assert len(await rota("list", "--grouped")) < 2_000
 
 
+@pytest.mark.parametrize("length", [880, 960])
+async def test_what_is_listed_elsewhere_than_on_a_terminal_is_whole_too(desk, rota, length):
+    await desk.run(*(send("bob", text=f"{'x' * length}{euros} EUR") for euros in (50, 500)))
+    shown = (await rota("list")).splitlines()
+    for euros, line in zip((50, 500), shown[1:], strict=True):
+        assert f'"text": "{"x" * length}{euros} EUR"' in line
+
+
 async def test_request_says_which_schedule_and_prompt_it_comes_from(desk, rota):
     schedule = await desk.workshop.schedule(name="morning")
     await desk.run(send("bob"), schedule_id=schedule.id, prompt="Tell Bob.\nAll of it.")

@@ -9,7 +9,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rota.cli import output
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction
     from rota.domain.approvals.review import ActionDetails
     from rota.domain.ids import UserId
-
-_BRIEF: Final = 100
-"""Cells of a terminal below which times are brief, as the date and time of day alone."""
 
 _SAID_BELOW: Final = frozenset({"WHOSE", "AGENT", "WANTS TO", "WITH", "ALIKE IN", "DIFFER IN"})
 """Columns that a terminal has below each row instead, where nothing of them is cut."""
@@ -59,6 +56,7 @@ def print_list(
             "\n".join([f"{_wants(action, names)} {call.text}", *_cut_note(call, action)])
             for action, call in zip(listed, calls, strict=True)
         ],
+        zone,
         empty,
     )
     _say_same_calls(listed)
@@ -98,6 +96,7 @@ def print_groups(
             )
             for group, call, names_of in zip(groups, alike, differing, strict=True)
         ],
+        zone,
         empty,
     )
     _say_same_calls(found)
@@ -148,7 +147,7 @@ def _to_look_at(action: PendingAction) -> list[str]:
     return texts
 
 
-def _print(columns: dict[str, list[str]], under: Sequence[str], empty: str) -> None:
+def _print(columns: dict[str, list[str]], under: Sequence[str], zone: str, empty: str) -> None:
     """Print columns; on a terminal those that stay short, and what is asked for whole below."""
     if output.terminal_width() is None:
         output.table(list(columns), zip(*columns.values(), strict=True), empty=empty)
@@ -157,6 +156,8 @@ def _print(columns: dict[str, list[str]], under: Sequence[str], empty: str) -> N
     output.table_with_lines(
         list(short), list(zip(*short.values(), strict=True)), under, empty=empty
     )
+    if under:
+        output.say_zone(zone)
 
 
 def _whose(actions: Sequence[PendingAction], names: Mapping[UserId, str]) -> dict[str, list[str]]:
@@ -168,9 +169,7 @@ def _whose(actions: Sequence[PendingAction], names: Mapping[UserId, str]) -> dic
 def _until(status: ActionStatus, instant: datetime, zone: str) -> str:
     if status is not ActionStatus.PENDING:
         return "-"
-    width = output.terminal_width()
-    is_brief = width is not None and width < _BRIEF
-    return f"{output.local(instant, zone):%d %b %H:%M}" if is_brief else output.when(instant, zone)
+    return output.listed(instant, zone, datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
