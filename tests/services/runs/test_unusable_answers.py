@@ -310,3 +310,18 @@ async def test_note_of_a_call_is_not_taken_for_the_agents_account_of_it(workshop
     await ask(workshop, api, Says("", (("send", {"to": "bob"}),)), DONE)
 
     assert not (await workshop.row("pending_actions"))["account"]
+
+
+@pytest.mark.parametrize("last", [DONE, Says("I will not.", finish="content_filter")])
+async def test_answers_that_could_not_be_used_are_paid_for_all_the_same(workshop, last):
+    """In what the run used, what its day did, and what its limit in tokens leaves."""
+    broken = Says("Half an ans", finish="error")
+
+    asked = await ask(workshop, "chat", broken, broken, last, retries=2)
+
+    step = await workshop.row("agent_run_steps")
+    used = step["usage"]
+    assert (used["input_tokens"], used["output_tokens"]) == (33, 21)
+    assert asked.outcome.metadata["tokens"] == {"input": 33, "output": 21}
+    days = await workshop.rows("usage_days")
+    assert {(day["input_tokens"], day["output_tokens"]) for day in days} == {(33, 21)}

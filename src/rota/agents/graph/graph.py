@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -132,12 +132,12 @@ class _Ask:
                 return await trusted(answer, lambda response: response.result)
 
             async def lost(failure: ModelFailure) -> None:
-                await tell(ModelAttempt(name, failure.kind, failure.message, 0.0))
+                await tell(ModelAttempt(name, failure.kind, failure.message, 0.0, failure.usage))
 
             return name, await told_what_was_wrong(ask, lost)
 
         async def tell(attempt: ModelAttempt) -> None:
-            await failed(asdict(attempt))
+            await failed(attempt.as_json())
 
         answered = await call_models(
             tuple(self._run.models),

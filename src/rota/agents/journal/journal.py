@@ -31,6 +31,7 @@ from rota.agents.journal.messages import (
     index_of,
     settle_calls,
     storable_messages,
+    usage_in_all,
     usage_of,
 )
 from rota.agents.journal.steps import Progress, StepRecorder
@@ -102,6 +103,8 @@ class Journal:
         self._model_step = 0
         self._may_be_silent: dict[StepKey, float] = {}  # tools under way, and for how many seconds
         self._own_keys: set[StepKey] = set()
+        # What answers cost that could not be used, by the model call that was made for another one.
+        self._lost: dict[StepKey, tuple[dict[str, Any], Decimal | None]] = {}
 
     async def model_call(self, request: ModelRequest[Any], ask: Ask) -> ModelResponse[Any]:
         """Answer from the journal, or ask the model and write its answer down.
@@ -313,6 +316,8 @@ class Journal:
     async def note_attempt(self, step: Step, attempt: Mapping[str, Any]) -> Step:
         """Show a failed attempt while the next one is waited for; returns the step with it."""
         self.progress.failed_calls += 1
+        if usage := attempt.get("usage"):
+            self._count_lost(step.key, usage, self._cost(attempt["model"], usage))
         self.alive(attempt.get("waited"))
         step = replace(step, attempts=(*step.attempts, attempt))
         await self._steps.record(step)
@@ -349,6 +354,11 @@ class Journal:
         await self._end_paid(step, response=stored, usage=usage, cost_usd=cost)
         return kept
 
+    def _count_lost(self, key: StepKey, usage: Mapping[str, Any], cost: Decimal | None) -> None:
+        self._spend(usage, cost)
+        before, cost_before = self._lost.get(key, ({}, Decimal(0)))
+        self._lost[key] = usage_in_all(before, usage), _added(cost_before, cost)
+
     def _next_model_step(self, name: str) -> Step:
         self._model_step += 1
         return Step(self._model_step, MODEL_CALL, "model", name, "started", self._clock())
@@ -362,6 +372,10 @@ class Journal:
         self, step: Step, status: StepStatus, *, durable: bool = False, **fields: Any
     ) -> None:
         """Write a step down as over now, with what came of it."""
+        if (lost := self._lost.pop(step.key, None)) is not None:
+            own = fields.get("usage")
+            fields["usage"] = usage_in_all(lost[0], own)
+            fields["cost_usd"] = _added(lost[1], fields.get("cost_usd")) if own else lost[1]
         ended = replace(step, status=status, finished_at=self._clock(), **fields)
         await self._steps.record(ended, durable=durable)
 
@@ -516,3 +530,8 @@ class Journal:
         self.progress.spend(usage, cost)
         tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
         self.budget.add(Spent(tokens, cost or Decimal(0)), counted_today=counted_today)
+
+
+def _added(cost: Decimal | None, other: Decimal | None) -> Decimal | None:
+    """Return two costs together, None where one is not known."""
+    return None if cost is None or other is None else cost + other

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
 from langchain.agents.middleware.types import ModelRequest, ToolCallRequest
@@ -192,11 +192,12 @@ def usage_of(
     """
     told = _told(answer)
     asked, said = (told or {}).get("input_tokens", 0), (told or {}).get("output_tokens", 0)
+    own = [message for message in answer if isinstance(message, AIMessage)]
     is_scripted = model.partition(":")[0] == SCRIPTED
     if told is not None and ((asked and said) or is_scripted):
         return told
     asked = asked or count_tokens_approximately(question)
-    said = said or count_tokens_approximately(answer)
+    said = said or count_tokens_approximately(own)
     return {
         **(told or {}),
         "input_tokens": asked,
@@ -204,6 +205,13 @@ def usage_of(
         "total_tokens": asked + said,
         "estimated": True,
     }
+
+
+def usage_in_all(usage: Mapping[str, Any], other: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the tokens of two answers together, and of what kind those of the second were."""
+    names = ("input_tokens", "output_tokens", "total_tokens")
+    sums = {name: usage.get(name, 0) + (other or {}).get(name, 0) for name in names}
+    return {**(other or {}), **sums}
 
 
 def _told(answers: Sequence[BaseMessage]) -> dict[str, Any] | None:

@@ -184,7 +184,7 @@ def check_answer(message: AIMessage, stream: AnswerStream) -> None:
     reason = finish_reason(message.response_metadata)
     has_calls = bool(message.tool_calls or message.invalid_tool_calls)
     if (refusal := _refusal(message)) or is_withheld(reason):
-        raise AnswerError(_withheld(reason, refusal, said_in(message.content)), message)
+        raise AnswerError(_withheld(reason, refusal, message), message)
     if is_broken(reason):
         raise _unusable(f"it ended with the finish reason {reason!r}", message)
     if announces_calls(reason) and not has_calls:
@@ -238,17 +238,23 @@ def _unusable(why: str, message: AIMessage | None = None, advice: str | None = N
         f"The model's answer cannot be used: {why}.",
         worth_retrying=True,
         of_answer=True,
+        usage=_usage(message),
     )
     return AnswerError(failure, message, advice)
 
 
-def _withheld(reason: str | None, refusal: str, text: str) -> ModelFailure:
-    said = refusal or text
+def _withheld(reason: str | None, refusal: str, answer: AIMessage) -> ModelFailure:
+    said = refusal or said_in(answer.content)
     quoted = " ".join(redact_text(said).split())[:LONGEST_QUOTED].rstrip(".")
     refused = bool(refusal) or (reason or "").casefold() == "refusal"
     sentence = "The model refused to answer" if refused else "A content filter stopped the answer"
     message = f"{sentence}: {quoted}." if quoted else f"{sentence}."
-    return ModelFailure("policy", message, of_answer=True, said=said)
+    return ModelFailure("policy", message, of_answer=True, said=said, usage=_usage(answer))
+
+
+def _usage(answer: AIMessage | None) -> dict[str, Any] | None:
+    told = None if answer is None else answer.usage_metadata
+    return None if told is None else dict(told)
 
 
 def _refusal(message: AIMessage) -> str:

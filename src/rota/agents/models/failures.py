@@ -132,7 +132,8 @@ LONGEST_QUOTED: Final = 500
 class ModelFailure:
     """A failed model call: its kind, a sentence safe to show, and the seconds to wait, if known.
 
-    `of_answer`: there was an answer, which cannot be used; `said` is its text, if it was withheld.
+    `of_answer`: there was an answer, which cannot be used; `said` is its text, if it was withheld,
+    and `usage` the tokens that the provider counts for it, in LangChain's form.
     """
 
     kind: FailureKind
@@ -141,6 +142,7 @@ class ModelFailure:
     worth_retrying: bool = False
     of_answer: bool = False
     said: str = ""
+    usage: Mapping[str, Any] | None = None
 
     @property
     def worth_another_model(self) -> bool:
@@ -168,13 +170,25 @@ class ModelCallError(ModelFailureError):
 class ModelAttempt:
     """One failed attempt, for the trace. `waited`: seconds until the same model's next attempt.
 
-    With `waited` None there is no further attempt of it. The message holds no secrets.
+    With `waited` None there is no further attempt of it. The message holds no secrets. `usage` is
+    that of an answer which was paid for, and could not be used.
     """
 
     model: str
     kind: FailureKind
     message: str
     waited: float | None
+    usage: Mapping[str, Any] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the trace keeps it."""
+        fields: dict[str, Any] = {
+            "model": self.model,
+            "kind": self.kind,
+            "message": self.message,
+            "waited": self.waited,
+        }
+        return fields if self.usage is None else fields | {"usage": dict(self.usage)}
 
 
 def classify_model_error(error: BaseException) -> ModelFailure:

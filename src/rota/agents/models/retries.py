@@ -61,7 +61,9 @@ async def call_models(
             except Exception as error:
                 failure = classify_model_error(error)
                 wait = _wait(failure, policy, retries, random)
-                attempts.append(ModelAttempt(name, failure.kind, failure.message, wait))
+                attempts.append(
+                    ModelAttempt(name, failure.kind, failure.message, wait, failure.usage)
+                )
                 await failed(attempts[-1])
                 if failure.kind == "other":
                     raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -108,13 +108,13 @@ class RunModel(BaseChatModel):
                 return await _ask(_bound(model, bound), _advised(to_send, advice), stop)
 
             async def lost(failure: ModelFailure) -> None:
-                await failed(ModelAttempt(name, failure.kind, failure.message, 0.0))
+                await failed(ModelAttempt(name, failure.kind, failure.message, 0.0, failure.usage))
 
             return name, await told_what_was_wrong(ask, lost)
 
         async def failed(attempt: ModelAttempt) -> None:
             nonlocal step
-            step = await journal.note_attempt(step, asdict(attempt))
+            step = await journal.note_attempt(step, attempt.as_json())
 
         try:
             name, answer = await call_models(

@@ -93,7 +93,7 @@ class StepLog:
         self._buffer.add(
             step=self._with_mark(step),
             audit=self._audit.pop(step.key, ()) if is_over else (),
-            usage=self._usage(step) if step.kind == "model" and step.status == "finished" else None,
+            usage=self._usage(step) if step.kind == "model" and is_over else None,
         )
         if durable:
             await self._buffer.flush()
