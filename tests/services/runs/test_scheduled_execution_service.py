@@ -463,6 +463,7 @@ async def test_an_attempt_that_lost_its_run_stores_nothing(workshop):
 
 
 async def test_every_model_and_tool_call_is_journalled(workshop):
+    await workshop.declare("look", reaches_outside=False)
     await workshop.agent(
         {
             "steps": [
