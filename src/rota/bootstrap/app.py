@@ -204,7 +204,7 @@ async def application(
             missing = await pending_migrations(conn)
         if missing:
             raise SetupRequiredError(
-                f"The database's schema lacks {len(missing)} migration(s); run `rota migrate`.",
+                f"The schema lacks {len(missing)} of its migrations; run `rota migrate`.",
                 what="migrations",
             )
         app = App(settings, server, database, make_cipher(settings), clock=clock)

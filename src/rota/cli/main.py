@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 import rota
 from rota.cli.exit_codes import CUT_OFF, INTERRUPTED, UNEXPECTED
 from rota.cli.groups import CommandGroup
-from rota.domain.errors import RotaError
+from rota.domain.errors import InvalidInputError, RotaError
 
 _COMMANDS: Final = (
     ("up", "operations.up", "Start everything, show a first briefing, and run until Ctrl-C."),
@@ -175,7 +175,7 @@ def _run() -> None:
     except RotaError as error:
         if error.exit_code == UNEXPECTED and _is_debugged():
             raise
-        _fail(error, error.message, error.exit_code)
+        _fail(error, _message_of(error), error.exit_code)
     except TyperException as error:
         _fail_for_usage(error)
     except typer.Abort as error:
@@ -200,6 +200,14 @@ def _run() -> None:
 def _is_debugged() -> bool:
     # What the files say is in the environment by now.
     return os.environ.get("ROTA_LOG_LEVEL", "").lower() == "debug"
+
+
+def _message_of(error: RotaError) -> str:
+    if isinstance(error, InvalidInputError):
+        from rota.cli.usage_errors import with_flags
+
+        return with_flags(error, sys.argv[1:])
+    return error.message
 
 
 def _fail_for_usage(error: TyperException) -> NoReturn:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
 from typer.core import TyperArgument
 
+from rota.domain.errors import InvalidInputError
+
 _VALUE: Final = re.compile(r"(?P<value>'.*'|\S+) is not (?:a valid|in the range|one of)", re.DOTALL)
+_INDEX: Final = re.compile(r"\[\d+\]$")
 _EXTRA: Final = re.compile(r"Got unexpected extra argument\(s\) \((?P<extra>.*)\)", re.DOTALL)
 _NO_COMMAND: Final = re.compile(r"No such command '(?P<name>.*?)'\.\s*(?P<hint>.*)", re.DOTALL)
 
@@ -24,6 +27,40 @@ def in_words(error: Any) -> str:
     context = getattr(error, "ctx", None)
     help_ = f" See `{context.command_path} --help`." if context is not None else ""
     return f"{_said(error)}{help_}"
+
+
+def with_flags(error: InvalidInputError, typed: Sequence[str]) -> str:
+    """Return an error's message with the option that was typed in place of rota's name for it."""
+    if not error.field:
+        return error.message
+    flags = {argument.partition("=")[0] for argument in typed if argument.startswith("--")}
+    place = _INDEX.sub("", error.field)
+    flag = next((flag for flag in _flags_of(place) if flag in flags), None)
+    if flag is None:
+        return error.message
+    name = re.compile(rf"(?<![\w.`'-])(?<!The )(?<!of a ){re.escape(error.field)}(?![\w.'-])")
+    return name.sub(lambda _: f"`{flag}`", error.message, count=1)
+
+
+def _flags_of(place: str) -> Iterator[str]:
+    """Yield the options that may be meant by a place in a file, or by the name of a field."""
+    from rota.domain.runs.options import RunOptions
+
+    for where, flags in _declared(RunOptions, ""):
+        if place == where or place.startswith(f"{where}."):
+            yield from flags
+    yield f"--{place.replace('_', '-')}"
+
+
+def _declared(kind: type, above: str) -> Iterator[tuple[str, list[str]]]:
+    from rota.domain.runs.option_kinds import options_of
+
+    for name, declared in options_of(kind).items():
+        where = f"{above}{declared.place or name}"
+        if declared.group is not None:
+            yield from _declared(declared.group, f"{where}.")
+        else:
+            yield where, [f"--{flag.name.replace('_', '-')}" for flag in declared.flags]
 
 
 def _said(error: Any) -> str:
@@ -56,7 +93,9 @@ def _reworded(error: Any) -> str:
 def _name(param: Any) -> str:
     """Return what a parameter is called where it is written."""
     if isinstance(param, TyperArgument):
-        return str(param.human_readable_name).strip("[]").removesuffix("...").upper()
+        shown = str(param.human_readable_name)
+        shown = str(param.name) if "|" in shown else shown
+        return shown.replace("...", "").strip("[]").upper()
     return str(max(param.opts, key=len))
 
 

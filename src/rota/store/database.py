@@ -22,6 +22,7 @@ from rota.domain.errors import (
     UnavailableError,
 )
 from rota.domain.ids import UserId
+from rota.domain.text.sentences import sentence
 from rota.store.errors import domain_error, has_stale_plan, is_outage
 from rota.store.statements import execute
 
@@ -283,7 +284,9 @@ class Database:
         if "FATAL" in said and not any(sign in said for sign in _PASSING_REFUSALS):
             said = said[said.index("FATAL") :].removeprefix("FATAL:").strip()
             raise UnavailableError(
-                f"The database refused the connection: {said}.", service="database", permanent=True
+                sentence(f"The database refused the connection: {said}"),
+                service="database",
+                permanent=True,
             )
 
     async def _why_unreachable(self) -> str:

@@ -56,7 +56,7 @@ async def apply(workshop, text, **options):
             "approvals_most: 0",
             "schedules[0].approvals_most: approvals_most is from 1",
         ),
-        ("model: scripted:x", "model: scripted:x\nlimits: {cost: 0}", "a.yaml:3: limits.cost: "),
+        ("model: scripted:x", "model: scripted:x\nlimits: {cost: 0}", "a.yaml:3: limits.cost is "),
         (
             "prompt: Look.",
             "overlap: never",

@@ -338,9 +338,9 @@ def test_the_cause_is_asked_where_the_error_itself_says_nothing():
         ("groq:llama", {"reasoning": {}}, "Models of groq have no setting 'reasoning'"),
         ("scripted:plan", {"temperature": 1}, "have no setting 'temperature'; there are: none."),
         ("scripted:plan", {}, "needs a script"),
-        ("openai:gpt", {"temperature": "hot"}, "model_settings.temperature: input should be"),
-        ("openai:gpt", {"max_tokens": 0}, "model_settings.max_tokens: input should be"),
-        ("openai:gpt", {"stream": "yes"}, "model_settings.stream: input should be"),
+        ("openai:gpt", {"temperature": "hot"}, "model_settings.temperature: this is a number"),
+        ("openai:gpt", {"max_tokens": 0}, "model_settings.max_tokens: this is 1 or more"),
+        ("openai:gpt", {"stream": "yes"}, "model_settings.stream: this is true or false"),
     ],
 )
 def test_what_a_row_cannot_say_is_refused_with_a_sentence(spec, settings, sentence):

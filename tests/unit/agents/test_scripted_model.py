@@ -194,14 +194,14 @@ def test_templates_that_fail_say_where(script, said):
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ([], "script: input should be"),
+        ([], "script: this is a mapping"),
         ({}, "script: a script needs steps or an answer."),
-        ({"answer": 3}, "script.answer: input should be a valid string."),
-        ({"answr": "x"}, "script.answr: extra inputs are not permitted."),
+        ({"answer": 3}, "script.answer: this is a text; put it in quotes."),
+        ({"answr": "x"}, "script.answr: there is no such field."),
         ({"steps": [{}]}, "script.steps[0]: a step needs calls, an error or sleep_ms."),
         (
             {"steps": [{"calls": [{"tool": "a"}, {"args": {}}]}]},
-            "script.steps[0].calls[1].tool: field required.",
+            "script.steps[0].calls[1].tool: this is missing.",
         ),
         (
             {"steps": [{"calls": [{"tool": "a"}], "error": "e"}]},
@@ -209,7 +209,7 @@ def test_templates_that_fail_say_where(script, said):
         ),
         (
             {"steps": [{"calls": [{"tool": "a", "limit": 21}]}]},
-            "script.steps[0].calls[0].limit: input should be less than or equal to 20.",
+            "script.steps[0].calls[0].limit: this is 20 or less.",
         ),
     ],
 )

@@ -27,6 +27,8 @@ from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.agents.retries import RetryPolicy
 from rota.domain.agents.script import Script
 from rota.domain.errors import InvalidInputError, SetupRequiredError
+from rota.domain.text.sentences import sentence
+from rota.domain.text.validation import problem_in_words
 
 _TIMEOUT_SECONDS: Final = 300.0
 """A model call that takes longer is given up, where nothing else is set: nobody is watching."""
@@ -194,7 +196,7 @@ def build_chat_model(
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise InvalidInputError(
-            f"The model {spec!r} cannot be set up: {first['msg']}.", field="model"
+            sentence(f"The model {spec!r} cannot be set up: {first['msg']}"), field="model"
         ) from error
     return built
 
@@ -244,8 +246,10 @@ def _parse_settings(provider: str, settings: Mapping[str, Any]) -> ModelSettings
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = f"model_settings.{first['loc'][0]}"
-        said = first["msg"]
-        raise InvalidInputError(f"{place}: {said[0].lower()}{said[1:]}.", field=place) from error
+        said = problem_in_words(first)
+        raise InvalidInputError(
+            sentence(f"{place}: {said[0].lower()}{said[1:]}"), field=place
+        ) from error
 
 
 def _options(provider: str, chosen: ModelSettings) -> dict[str, Any]:

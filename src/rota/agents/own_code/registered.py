@@ -18,6 +18,7 @@ from langchain_core.tools import BaseTool
 from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext, ToolFactory, ToolRegistry
 from rota.domain.errors import InvalidInputError, RotaError, SetupRequiredError
+from rota.domain.text.sentences import sentence
 
 TOOLS: Final = "ROTA_TOOLS"
 CALLABLES: Final = "ROTA_CALLABLES"
@@ -129,8 +130,11 @@ def _import(entry: _Entry) -> Any:
             else ""
         )
         raise SetupRequiredError(
-            f"{entry.place}: the module {module_name} cannot be imported: "
-            f"{type(error).__name__}: {error}.{hint}",
+            sentence(
+                f"{entry.place}: the module {module_name} cannot be imported: "
+                f"{type(error).__name__}: {error}"
+            )
+            + hint,
             what=f"{entry.variable}:{entry.name}",
         ) from error
     seen = module_name
@@ -180,7 +184,9 @@ def _tool_factory(entry: _Entry, found: Any) -> ToolFactory:
             raise
         except Exception as error:  # somebody's code can raise anything; the run says what
             raise SetupRequiredError(
-                f"{entry.place}: the tool could not be made: {type(error).__name__}: {error}.",
+                sentence(
+                    f"{entry.place}: the tool could not be made: {type(error).__name__}: {error}"
+                ),
                 what=f"tool:{entry.name}",
             ) from error
         if not isinstance(made, BaseTool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def show_agent(common: CommonOptions, name: Name) -> None:
         output.say(agent.description)
     output.say(f"Model      {agent.model}")
     if agent.model_settings:
-        output.say(f"Settings   {dict(agent.model_settings)}")
+        output.say(f"Settings   {json.dumps(dict(agent.model_settings), ensure_ascii=False)}")
     if agent.fallback_models:
         output.say(f"Fallback   {', then '.join(agent.fallback_models)}")
     output.say(f"Each run   {_limits(agent)}")

@@ -16,6 +16,7 @@ from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.approvals.rules import condition_as_json
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.sentences import sentence
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -276,7 +277,7 @@ def _risk_in_words(rule: Rule) -> str:
 def print_explained(tool: str, explained: Explanation, names: Mapping[UUID, str]) -> None:
     """Print a decision, each rule that was looked at, and what would have to change."""
     verdict = explained.verdict
-    output.say_line(f"{_DECISIONS[verdict.decision]}: {verdict.reason}.")
+    output.say_line(sentence(f"{_DECISIONS[verdict.decision]}: {verdict.reason}"))
     output.say(f"Tier {verdict.tier}, risk {verdict.risk}.")
     if not explained.findings:
         output.say()

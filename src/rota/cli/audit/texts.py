@@ -173,9 +173,9 @@ def _counts(found: Verification) -> list[str]:
     late = sum(len(chain.late) for chain in found.chains)
     said = [f"entries: {total('entries')}, blocks: {total('blocks')}, chains: {chains}"]
     for count, text in (
-        (total("pruned"), "{} entries were pruned, as a signed checkpoint says"),
+        (total("pruned"), "pruned, as a signed checkpoint says: {}"),
         (total("is_forgotten"), "chains of people who were deleted: {}"),
-        (total("blanked"), "{} entries belonged to them, and are blank"),
+        (total("blanked"), "entries of theirs, which are blank: {}"),
         (late, "{} were sealed an hour or more after the time that they give"),
         (total("unsealed"), "{} are not sealed yet"),
     ):

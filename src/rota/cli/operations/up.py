@@ -21,6 +21,7 @@ from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.errors import InvalidInputError
 from rota.domain.operations.processes import KINDS, Kind
+from rota.domain.runs.option_kinds import counted
 from rota.settings import Settings
 
 if TYPE_CHECKING:
@@ -405,7 +406,7 @@ async def _say_what_is_on(
         note = f": {schedule.pause_note}" if schedule.state == "paused" else ""
         output.say(f"  {schedule.name}: {schedule_texts.next_fire(schedule, fires)}{note}")
     unread = await app.notifications.latest(me, unread_only=True, limit=1000)
-    output.say(f"{len(unread)} unread notification(s): rota notifications list")
+    output.say(f"{counted(len(unread), 'unread notification')}: rota notifications list")
     output.say()
     where = "" if settings.data_dir is None else f" --data-dir {settings.data_dir}"
     output.say("Go on with:" if background else "In another terminal:")

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.validation import problem_in_words
 
 MOST_CALLS: Final = 20
 """Calls that one `for_each` makes at most."""
@@ -82,7 +83,7 @@ def parse_script(value: object) -> Script:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = _place(("script", *first["loc"]))
-        said = first["msg"].removeprefix("Value error, ")
+        said = problem_in_words(first)
         raise InvalidInputError(f"{place}: {said[0].lower()}{said[1:]}.", field=place) from error
 
 

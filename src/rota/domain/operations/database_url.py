@@ -40,7 +40,8 @@ def read_database_url(url: str, *, variable: str) -> tuple[str, tuple[str, ...]]
     if not url.startswith(("postgresql://", "postgres://")):
         raise InvalidInputError(
             f"{variable} must begin with postgresql:// "
-            "(for example postgresql://user:password@host:5432/database)."
+            "(for example postgresql://user@host:5432/database; a password stands behind the user "
+            "and a colon)."
         )
     scheme, _, rest = url.partition("://")
     before, mark, query = rest.partition("?")

@@ -76,8 +76,8 @@ class RetentionPolicy:
             made.journal_days is None or made.journal_days > made.run_days
         ):
             raise InvalidInputError(
-                f"A journal cannot outlive its run: journal_days {in_words(made.journal_days)}, "
-                f"run_days {in_words(made.run_days)}.",
+                f"A journal cannot outlive its run: journals {in_words(made.journal_days)}, "
+                f"runs {in_words(made.run_days)}.",
                 field=Period.JOURNAL if Period.JOURNAL in days else Period.RUN,
             )
         return made

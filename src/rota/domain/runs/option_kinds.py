@@ -153,9 +153,13 @@ class Count(Number):
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         if not isinstance(value, int) or not is_whole or not self.least <= value <= self.most:
             raise InvalidInputError(
-                f"{place} is {self.said}; not {str(value)[:60]!r}.", field=place
+                f"{place} is {self.said}; not {self.shown(value)}.", field=place
             )
         return value
+
+    def shown(self, value: object) -> str:
+        """Return what was given, as a message shows it."""
+        return repr(str(value)[:60])
 
     def read(self, text: str, place: str) -> int:
         """Read it as `Kind` does."""
@@ -180,6 +184,11 @@ class Seconds(Count):
     def to_file(self, value: int) -> str:
         """Return it as people write it."""
         return written_duration(timedelta(seconds=value))
+
+    def shown(self, value: object) -> str:
+        """Return what was given, as a message shows it."""
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        return f"{value} s" if is_whole else super().shown(value)
 
 
 class Dollars(Number):

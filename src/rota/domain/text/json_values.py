@@ -119,7 +119,7 @@ def json_object(text: str, what: str, place: str) -> dict[str, Any]:
             f"{what} cannot be read as JSON: {error.sentence}", field=place
         ) from error
     if not isinstance(value, dict):
-        raise InvalidInputError(f"{what} is a JSON object, {{...}}.", field=place)
+        raise InvalidInputError(f"{what}: give a JSON object, {{...}}.", field=place)
     return value
 
 

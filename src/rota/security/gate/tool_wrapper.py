@@ -23,6 +23,7 @@ from pydantic import PrivateAttr
 from rota.domain.approvals.actions import edit_note
 from rota.domain.approvals.verdict import Verdict
 from rota.domain.errors import SetupRequiredError
+from rota.domain.text.sentences import sentence
 from rota.security.gate.arguments import ArgumentForm, argument_schema
 from rota.security.gate.calls import (
     CURRENT_STEP,
@@ -268,11 +269,11 @@ class GatedTool(BaseTool):
             return None
         verdict = self._context.policy.judge(self._gated_name, call.declaration, approved)
         if verdict.decision == "refused":
-            return f"It is not allowed any more: {verdict.reason}."
+            return sentence(f"It is not allowed any more: {verdict.reason}")
         try:
             entry.args, entry.kwargs = self._form.read(approved, entry.args, entry.kwargs)
         except ToolException as error:
-            return f"{error}."
+            return sentence(str(error))
         entry.call = replace(call, arguments=approved, arguments_hash=approved_hash)
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -27,15 +27,16 @@ from rota.domain.runs.option_drafts import read_options
 from rota.domain.runs.option_kinds import from_file, options_of
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.drafts import Draft
+from rota.domain.text.validation import problem_in_words
 from rota.services.text_files import read_text_file
 
 LARGEST_FILE: Final = 1_000_000
 """Bytes; nobody writes more by hand."""
 
 _MOST_NODES: Final = 100_000  # aliases of aliases grow without end
-_SENTENCES: Final = {
-    "extra_forbidden": "there is no such field",
-    "model_type": "this is a mapping of names to values",
+_FORMS: Final = {
+    "name": "{!r} is no name: small letters, digits, - and _, at most 63, a letter or digit first",
+    "model": "{!r} is not of the form provider:model, such as openai:gpt-5-mini",
 }
 
 Location = tuple[int | str, ...]
@@ -142,7 +143,9 @@ class Places:
         known = [location[:n] for n in range(len(location), 0, -1) if location[:n] in self.lines]
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location[1:])
         said = message[0].lower() + message[1:] if message[:2].istitle() else message
-        prefix = f"{place.removeprefix('.')}: " if place else ""
+        named = place.removeprefix(".")
+        is_named = not place or said.startswith((f"{named} ", f"{named}.", f"{named}["))
+        prefix = "" if is_named else f"{named}: "
         end = "" if said.endswith(("?", "!", ".")) else "."
         return self.error_in_line(f"{prefix}{said}{end}", self.lines[known[0]] if known else 1)
 
@@ -226,8 +229,7 @@ def _agent(value: Any, index: int, places: Places, now: datetime) -> AgentEntry:
         agent = AgentEntry.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        sentence = _SENTENCES.get(first["type"], first["msg"].removeprefix("Value error, "))
-        raise places.error(sentence, (index, *first["loc"])) from error
+        raise places.error(_in_words(first), (index, *first["loc"])) from error
     try:
         if agent.script is not None or agent.model.startswith("scripted:"):
             validate_script(agent.script)
@@ -244,6 +246,14 @@ def _agent(value: Any, index: int, places: Places, now: datetime) -> AgentEntry:
             schedule.draft().policy()
             schedule.options()
     return agent
+
+
+def _in_words(problem: Mapping[str, Any]) -> str:
+    """Say what is wrong with a value of a file; pydantic speaks of patterns and inputs."""
+    if problem["type"] == "string_pattern_mismatch":
+        form: str = _FORMS[problem["loc"][-1]]
+        return form.format(str(problem["input"])[:60])
+    return problem_in_words(problem)
 
 
 def _check_fallbacks(models: tuple[str, ...]) -> None:

@@ -38,6 +38,7 @@ from rota.domain.ids import ActionId
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import Claim, FencedError, Run
 from rota.domain.runs.steps import StepKey, StepStatus
+from rota.domain.text.sentences import sentence
 from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
 from rota.security.gate.calls import (
     CallApproved,
@@ -396,7 +397,7 @@ def _changed_since(found: ActionToExecute, call: ToolCall, verdict: Verdict) -> 
     """Return why an approval holds no longer: it was given for this tool, as it was."""
     action, declaration = found.action, call.declaration
     if verdict.decision == "refused":
-        return f"It is not allowed any more: {verdict.reason}."
+        return sentence(f"It is not allowed any more: {verdict.reason}")
     if found.is_stale:
         return f"It was approved more than {APPROVAL_LASTS.days} days ago; ask again."
     version = declaration.version if declaration is not None else None

@@ -29,6 +29,7 @@ from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId, UserId
 from rota.domain.notifications.notification import NewNotification
 from rota.domain.schemas.schema import tool_schema
+from rota.domain.text.sentences import sentence
 from rota.domain.text.storable import cut, storable_json, storable_text
 from rota.security.secrets.encryption import Cipher
 from rota.security.secrets.hashing import arguments_hash
@@ -428,7 +429,7 @@ def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, A
         rfc8785.dumps(dict(arguments))
     except (rfc8785.CanonicalizationError, ValueError) as error:
         raise InvalidInputError(
-            f"The arguments cannot be written as JSON: {error}.", field="arguments"
+            sentence(f"The arguments cannot be written as JSON: {error}"), field="arguments"
         ) from error
     if given != arguments:
         raise InvalidInputError(

@@ -18,6 +18,7 @@ from rota.domain.runs.heartbeats import is_quiet
 from rota.domain.runs.limits import LimitReachedError
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import Claim, Outcome, ResultStatus, Run
+from rota.domain.text.sentences import sentence
 from rota.domain.text.storable import storable_json
 from rota.domain.text.zones import OTHER_ZONE
 from rota.security.gate.policy import Rehearsed
@@ -128,7 +129,7 @@ def stopped_early(progress: Progress, message: str) -> Ending:
 
 def cancelled(progress: Progress, reason: str) -> Ending:
     """Return the ending of a run that somebody cancelled."""
-    ending = stopped_early(progress, f"Cancelled: {reason}.")
+    ending = stopped_early(progress, sentence(f"Cancelled: {reason}"))
     return replace(ending, extra={**ending.extra, "cancelled": reason})
 
 

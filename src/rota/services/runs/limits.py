@@ -131,7 +131,7 @@ def _count(text: str, option: str, largest: int) -> int | LimitKeyword:
     if digits.isascii() and digits.isdigit() and 1 <= int(digits[:20]) <= largest:
         return int(digits)
     raise InvalidInputError(
-        f"--{option} is a whole number from 1 to {largest}, none or default; not {text[:60]!r}.",
+        f"`--{option}` is a whole number from 1 to {largest}, none or default; not {text[:60]!r}.",
         field=option,
     )
 

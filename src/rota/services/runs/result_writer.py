@@ -273,7 +273,7 @@ class ResultWriter:
         counted = await schedule_rows.count_failure(conn, schedule.id, failed=failed)
         if not failed or counted is None or counted[0] < counted[1]:
             return []
-        note = f"{counted[0]} runs in a row failed."
+        note = "A run failed." if counted[0] == 1 else f"{counted[0]} runs in a row failed."
         if not await schedule_rows.pause(conn, schedule.id, note):
             return []
         return [

@@ -14,6 +14,7 @@ from rota.domain.runs.run import OVER, RunStatus
 from rota.domain.runs.steps import Step, StepKey
 from rota.domain.runs.views import Result, RunView
 from rota.domain.schedules.overlap import OverlapPolicy
+from rota.domain.text.sentences import sentence
 from rota.services.agents.option_checks import check_options
 from rota.services.agents.service import find_agent
 from rota.services.references import ENOUGH, id_prefix, the_one
@@ -117,7 +118,9 @@ class RunService:
                 case (RunStatus.SUSPENDED, _):
                     raise SuspendedError
                 case (RunStatus.CANCELLED, reason):
-                    raise ConflictError(f"The run was cancelled before it began: {reason}.")
+                    raise ConflictError(
+                        sentence(f"The run was cancelled before it began: {reason}")
+                    )
             await asyncio.sleep(_POLL)
         return None
 

@@ -1,0 +1,42 @@
+"""What pydantic finds wrong with a value that a person wrote, in words that they know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_WORDS: Final = {
+    "extra_forbidden": "there is no such field",
+    "missing": "this is missing",
+    "model_type": "this is a mapping of names to values",
+    "dict_type": "this is a mapping of names to values",
+    "tuple_type": "this is a list",
+    "list_type": "this is a list",
+    "string_type": "this is a text; put it in quotes",
+    "int_type": "this is a whole number",
+    "int_parsing": "this is a whole number",
+    "int_from_float": "this is a whole number",
+    "float_type": "this is a number",
+    "float_parsing": "this is a number",
+    "bool_type": "this is true or false",
+    "bool_parsing": "this is true or false",
+    "greater_than_equal": "this is {ge} or more",
+    "greater_than": "this is more than {gt}",
+    "less_than_equal": "this is {le} or less",
+    "less_than": "this is less than {lt}",
+    "string_too_short": "this has {min_length} characters or more",
+    "string_too_long": "this has {max_length} characters or less",
+    "too_short": "this has {min_length} entries or more",
+    "too_long": "this has {max_length} entries or less",
+    "literal_error": "this is {expected}",
+}
+"""By the type of an error; in braces what pydantic tells of it."""
+
+
+def problem_in_words(problem: Mapping[str, Any]) -> str:
+    """Return what is wrong, of one of a ValidationError's `errors()`; without a full stop."""
+    known = _WORDS.get(problem["type"])
+    if known is not None:
+        return known.format_map(problem.get("ctx") or {})
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    return said.replace("Input should be", "this is").rstrip(".")

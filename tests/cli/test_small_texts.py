@@ -1,0 +1,143 @@
+"""Messages speak of what a person typed: options, not fields, patterns or Python's values."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from rota.cli.main import app
+from rota.cli.usage_errors import with_flags
+from rota.domain.errors import InvalidInputError
+from rota.domain.text.sentences import sentence
+from rota.services.agent_files.reading import read_agent_file
+
+
+@pytest.fixture
+def environment(database_url, alice, owner_url):
+    with psycopg.connect(owner_url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO agent_configurations (user_id, agent_name, model, model_settings)"
+            " VALUES (%s, 'watcher', 'openai:gpt', '{\"temperature\": 0.5, \"stream\": true}')",
+            [alice],
+        )
+    return {
+        "ROTA_DATABASE_URL": database_url,
+        "ROTA_USER": "alice@example.com",
+        "ROTA_SECRET_KEY": "00" * 32,
+    }
+
+
+def refusal(environment, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "rota", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--max-steps", "0"], "`--max-steps` is a whole number, 1 or more; not '0'."),
+        (["--max-runs", "0"], "`--max-runs` is 1 or more, not 0."),
+        (["--catch-up=no"], "'no' is no choice for `--catch-up`; it is one of latest, all."),
+        (
+            ["--approvals-expire", "1s"],
+            "`--approvals-expire` is from 60 seconds to 30 days; not 1 s.",
+        ),
+        (["--approvals", "no"], "`--approvals` is queue or suspend."),
+        (
+            ["--max-runs", "many"],
+            "`--max-runs` is a whole number, 1 or more, not 'many'.",
+        ),
+    ],
+)
+def test_an_option_is_named_as_it_was_typed(environment, options, said):
+    assert refusal(environment, "schedules", "add", "watcher", "@daily", *options) == said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("retention", "set", "--journal-days", "x"), "`--journal-days` is a number of days,"),
+        (("limits", "set", "--everyone", "--day-tokens", "x"), "`--day-tokens` is a whole number"),
+        (("approvals", "policy", "add", "--allow", "x", "--runs", "odd"), "`--runs` is one of any"),
+        (("settings", "tool", "mail_search", "odd"), "PREFERENCE is auto, requires_approval or"),
+        (("agents", "list", "--database-url", "mysql://x"), "The database URL must begin with"),
+    ],
+)
+def test_no_message_hides_or_names_internals(environment, arguments, said):
+    message = refusal(environment, *arguments)
+
+    assert message.startswith(said)
+    assert "[redacted]" not in message
+
+
+def test_a_field_that_was_not_typed_stays():
+    error = InvalidInputError("t.yaml:3: max_steps: this is 1 or more.", field="max_steps")
+
+    assert with_flags(error, ["agents", "apply", "t.yaml"]) == error.message
+    assert with_flags(InvalidInputError("No."), ["--max-steps"]) == "No."
+
+
+def test_settings_of_a_model_are_shown_as_they_are_written(environment):
+    shown = CliRunner().invoke(app, ["agents", "show", "watcher"], env=environment).stdout
+
+    assert '{"stream": true, "temperature": 0.5}' in shown
+
+
+def test_one_is_not_said_in_the_plural(environment):
+    def rota(*arguments):
+        return CliRunner().invoke(app, arguments, env=environment).stdout
+
+    assert rota("calendars", "add", "h", "2030-01-01") == (
+        "h has 1 day off; the next is 2030-01-01.\n"
+    )
+    assert rota("calendars", "add", "h", "2030-01-03").startswith("h has 2 days off;")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("set OPENAI_API_KEY.", "set OPENAI_API_KEY."),
+        ("set OPENAI_API_KEY", "set OPENAI_API_KEY."),
+        ("why?", "why?"),
+        ("cut…", "cut…"),
+        ("no more. ", "no more."),
+    ],
+)
+def test_a_sentence_ends_once(text, said):
+    assert sentence(text) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: Big Name\nmodel: a:b", "t.yaml:1: name: 'Big Name' is no name: small letters"),
+        ("name: a\nmodel: gpt", "t.yaml:2: model: 'gpt' is not of the form provider:model"),
+        ("model: a:b", "t.yaml:1: name: this is missing."),
+        ("name: 3\nmodel: a:b", "t.yaml:1: name: this is a text; put it in quotes."),
+        ("name: a\nmodel: a:b\nmax_steps: 0", "t.yaml:3: max_steps: this is 1 or more."),
+        ("name: a\nmodel: a:b\nlimits: {steps: 0}", "t.yaml:3: limits.steps is a whole number"),
+        ("name: a\nmodel: a:b\ntools: x", "t.yaml:3: tools: this is a list."),
+    ],
+)
+def test_a_file_is_told_of_in_words(tmp_path, text, said):
+    file = tmp_path / "t.yaml"
+    file.write_text(text, encoding="utf-8")
+
+    with pytest.raises(InvalidInputError) as refused:
+        read_agent_file(file, now=datetime.now(UTC))
+
+    assert refused.value.message.startswith(said)
