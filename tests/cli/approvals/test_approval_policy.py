@@ -359,7 +359,7 @@ async def test_a_tool_is_declared_with_hints_and_pinned(rota, monkeypatch):
 
 async def test_the_howto_says_what_the_commands_take(rota, tmp_path):
     text = HOWTO.read_text(encoding="utf-8")
-    (yaml,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (yaml,) = re.findall(r"```yaml\n(- .*?)```", text, re.DOTALL)
     assert len(parse_rules(yaml, source="howto")) >= 3
     added = 0
     for line in re.findall(r"^rota approvals policy add (?!--file)(.*)$", text, re.MULTILINE):
