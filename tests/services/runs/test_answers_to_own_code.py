@@ -100,7 +100,7 @@ async def test_own_graph_that_streams_by_itself_gets_no_half_call(workshop):
 
 @pytest.mark.parametrize("retries", [0, 1])
 async def test_rotas_model_is_told_of_unreadable_calls_without_a_retry(workshop, retries):
-    reply = Says("", (("look", {"query": "x"}), ("look", '"{}"')))
+    reply = Says("", (("look", {"query": "x"}), ("look", '["x"]')))
     look = Says("", (("look", {"query": "y"}),))
 
     outcome, requests = await run(workshop, graph_on_rotas_model(retries), reply, look, DONE)

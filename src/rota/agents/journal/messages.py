@@ -11,11 +11,11 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     SystemMessage,
-    ToolCall,
     ToolMessage,
     message_to_dict,
     messages_from_dict,
 )
+from langchain_core.messages.tool import tool_call
 from langchain_core.messages.utils import count_tokens_approximately
 
 from rota.agents.models.providers import SCRIPTED
@@ -110,7 +110,7 @@ def _refused_calls(
     readable, unreadable = len(message.tool_calls), list(message.invalid_tool_calls)
     message.tool_calls = [
         *message.tool_calls,
-        *(ToolCall(name=call["name"] or "unnamed", args={}, id=call["id"]) for call in unreadable),
+        *(tool_call(name=call["name"] or "unnamed", args={}, id=call["id"]) for call in unreadable),
     ]
     message.invalid_tool_calls = []
     name_calls([message], model_step, earlier)

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.tool import invalid_tool_call
+from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGenerationChunk, GenerationChunk
 from pydantic import ValidationError
 
@@ -196,6 +196,8 @@ def check_answer(message: AIMessage, stream: AnswerStream) -> None:
             )
         if is_blank(said_in(message.content)):
             raise _unusable("its stream ended without a word or a finish reason", message)
+    if message.invalid_tool_calls:
+        _read_twice_encoded(message)
     unfinished = stream.unfinished()
     if any(call["id"] in unfinished for call in message.tool_calls):
         _set_aside(message, unfinished)
@@ -269,6 +271,29 @@ def _refusal(message: AIMessage) -> str:
     return ""
 
 
+def decoded_once(arguments: object) -> str | None:
+    """Return the whole JSON object that arguments encoded twice hold, None for any others."""
+    if not isinstance(arguments, str) or not arguments.lstrip().startswith('"'):
+        return None
+    try:
+        once = json.loads(arguments)
+        return once if isinstance(once, str) and isinstance(json.loads(once), dict) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read_twice_encoded(message: AIMessage) -> None:
+    """Take calls whose arguments were encoded twice for what they say."""
+    unreadable = []
+    for call in message.invalid_tool_calls:
+        if (once := decoded_once(call["args"])) is None:
+            unreadable.append(call)
+        else:
+            read = tool_call(name=call["name"] or "", args=json.loads(once), id=call["id"])
+            message.tool_calls = [*message.tool_calls, read]
+    message.invalid_tool_calls = unreadable
+
+
 def _set_aside(message: AIMessage, ids: set[str | None]) -> None:
     """Put calls among the message's invalid ones."""
     message.invalid_tool_calls = message.invalid_tool_calls + [
@@ -288,9 +313,10 @@ def _is_object(arguments: str | None) -> bool:
     if not (arguments or "").strip():  # a call without arguments
         return True
     try:
-        return isinstance(json.loads(arguments or "", strict=False), dict)
+        whole = isinstance(json.loads(arguments or "", strict=False), dict)
     except (ValueError, RecursionError):
         return False
+    return whole or decoded_once(arguments) is not None
 
 
 def _is_about_arguments(error: Exception) -> bool:

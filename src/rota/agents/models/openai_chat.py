@@ -1,15 +1,30 @@
-"""OpenAI's chat models, with the refusals that langchain-openai leaves out of streams."""
+"""OpenAI's chat models, with what langchain-openai drops or falls over.
+
+Servers that imitate OpenAI may encode a call's arguments twice: they are read all the same.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
+
+from rota.agents.models.answers import decoded_once
 
 
 class OpenAIChat(ChatOpenAI):
     """LangChain's ChatOpenAI. A streamed refusal is where one that is not streamed is."""
+
+    def _create_chat_result(
+        self, response: Any, generation_info: dict[str, Any] | None = None
+    ) -> ChatResult:
+        for choice in getattr(response, "choices", None) or ():
+            for call in getattr(getattr(choice, "message", None), "tool_calls", None) or ():
+                function: Any = getattr(call, "function", None)
+                if (once := decoded_once(getattr(function, "arguments", None))) is not None:
+                    function.arguments = once
+        return super()._create_chat_result(response, generation_info)
 
     def _convert_chunk_to_generation_chunk(
         self,
