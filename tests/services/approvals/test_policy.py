@@ -532,7 +532,7 @@ async def test_always_allow_may_be_held_to_some_arguments_and_forbids_new_ones(d
         ({"declare": {"default_tier": "requires_approval"}}, "requires approval"),
         ({"declare": {"version": 2}}, "was changed"),
         ({"rule": draft("require")}, "rule"),
-        ({"rule": draft("deny")}, "denies"),
+        ({"rule": draft("deny")}, "refuses"),
     ],
     ids=["tier", "version", "require", "deny"],
 )

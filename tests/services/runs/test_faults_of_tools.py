@@ -108,7 +108,7 @@ async def test_tool_that_cancels_itself_is_a_message_and_the_run_goes_on(worksho
     said = result["result_content"].split(" / ")[0]
     assert any(word in said for word in ("Error", "SystemExit", "KeyboardInterrupt")), said
     steps = await workshop.rows("agent_run_steps", "model_step, call_index")
-    assert {step["status"] for step in steps} == {"finished"}
+    assert [s["status"] for s in steps if s["kind"] == "tool"] == ["failed", "finished"]
 
 
 @pytest.mark.parametrize("way", WAYS)
