@@ -164,7 +164,7 @@ async def test_other_arguments(desk, rota):
     assert '"to": "bob"' in shown
 
 
-@pytest.mark.parametrize("command", ["approve", "reject"])
+@pytest.mark.parametrize("command", ["approve", "refuse"])
 async def test_version_that_was_not_on_the_screen_is_not_decided_on(desk, rota, command):
     await desk.run(send("bob"))
     (reference,) = ids(await desk.actions())
