@@ -31,6 +31,8 @@ SAYS = {"cut": is_cut, "withheld": is_withheld, "broken": is_broken, "calls": an
         ),
         ({"stopReason": "max_tokens"}, "max_tokens", "cut"),  # Bedrock
         ({"done_reason": "length"}, "length", "cut"),  # Ollama
+        ({"done": True}, "done", None),
+        ({"done": False}, None, None),
         ({"status": "completed"}, "completed", None),
         ({"status": "incomplete", "incomplete_details": None}, "incomplete", "cut"),
         (

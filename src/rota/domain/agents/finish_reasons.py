@@ -67,6 +67,8 @@ def finish_reason(metadata: Mapping[str, Any]) -> str | None:
         details = metadata.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, Mapping) else None
         found = reason or metadata.get("status")
+    if found is None and metadata.get("done") is True:  # Ollama's older servers give no reason
+        found = "done"
     return _once(str(found)) if found else None
 
 
