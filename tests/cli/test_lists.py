@@ -126,6 +126,17 @@ def test_no_row_is_wider_than_the_terminal(monkeypatch, capsys, width):
     assert "…" in lines[1]
 
 
+def test_nothing_is_cut_and_little_is_padded_where_no_terminal_reads_it(capsys):
+    long = "x" * 50_000
+
+    output.table(["WITH", "RISK"], [(long, "high"), ("y", "low")], empty="", optional=["RISK"])
+
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert first == f"{long}  high"
+    assert head.split() == ["WITH", "RISK"]
+    assert second == "y".ljust(102) + "low"
+
+
 def test_texts_are_wrapped_under_their_column_and_whole(monkeypatch, capsys):
     monkeypatch.setattr(output, "_width", lambda: 50)
     text = " ".join(f"word{n}" for n in range(30))

@@ -41,6 +41,7 @@ _NARROW: Final = 40
 _LEAST: Final = 6  # cells that a column keeps, however narrow the terminal is
 _LEAST_OF: Final = {"NAME": 24, "SCHEDULE": 16, "AGENT": 12, "TITLE": 20, "SERVICE": 12}
 _LEAST_TEXT: Final = 24  # those of a column whose texts are wrapped
+_WIDEST_ALIGNED: Final = 100  # a column of a few long cells would be mostly spaces
 _PLAIN_WIDTH: Final = 1_000_000  # where nobody's terminal wraps, nothing is cut
 
 
@@ -109,12 +110,16 @@ def table(
     if not listed:
         say(empty)
         return
-    room = _width() - 1
+    width = _width()
+    room = width - 1
     shown = _columns_that_fit(columns, listed, optional, room)
     listed = [[row[n] for n in shown] for row in listed]
     names = [columns[n] for n in shown]
     widths = _widths(names, [names, *listed], room, texts)
-    lines = [line for row in listed for line in _lines(row, widths, names, texts)]
+    if width == _PLAIN_WIDTH:  # nobody's terminal: whole, and little padded
+        lines = [_line(row, widths) for row in listed]
+    else:
+        lines = [line for row in listed for line in _lines(row, widths, names, texts)]
     console().print(Text(_line(_cut(names, widths), widths)), style="bold", soft_wrap=True)
     console().print(Text("\n".join(lines)), soft_wrap=True)
 
@@ -155,10 +160,12 @@ def table_with_lines(
         say(empty)
         return
     listed = [[_flat(cell) for cell in row] for row in rows]
-    widths = _widths(columns, [columns, *listed], _width() - 1)
+    width = _width()
+    widths = _widths(columns, [columns, *listed], width - 1)
     console().print(Text(_line(_cut(columns, widths), widths)), style="bold", soft_wrap=True)
     for row, more in zip(listed, under, strict=True):
-        console().print(Text(_line(_cut(row, widths), widths)), soft_wrap=True)
+        cells = row if width == _PLAIN_WIDTH else _cut(row, widths)
+        console().print(Text(_line(cells, widths)), soft_wrap=True)
         _say_wrapped(more, "      ", "      ", "    | ", None)
 
 
@@ -193,10 +200,14 @@ def _lines(
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(set_cell_size(*cell) for cell in zip(cells, widths, strict=True)).rstrip()
+    padded = (
+        cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)
+    )
+    return "  ".join(padded).rstrip()
 
 
 def _cut(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Cut what is wider than its column."""
     return [
         cell if cell_len(cell) <= width else f"{set_cell_size(cell, width - 1)}…"
         for cell, width in zip(row, widths, strict=True)
@@ -208,6 +219,8 @@ def _widths(
 ) -> list[int]:
     """Return how wide columns are: the widest of those that may be narrower gives way first."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    if room >= _PLAIN_WIDTH - 1:
+        return [min(width, _WIDEST_ALIGNED) for width in widths]
     may_be_cut = [n for n, name in enumerate(columns) if name not in _NEVER_CUT or name in texts]
     for least_of in (_LEAST_OF, {}):  # what people type is kept while anything else can give way
         least = [_LEAST_TEXT if c in texts else least_of.get(c, _LEAST) for c in columns]
