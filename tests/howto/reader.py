@@ -60,7 +60,9 @@ class Reader:
 
     def up(self) -> None:
         """Have `rota up` running in another terminal, started without what a page exports."""
-        self.down()
+        if any(process.poll() is None for process in self.staying):
+            return
+        self.down()  # what a page started in the background
         self.stay("rota up", self.desk, self.environment)
 
     def down(self) -> None:

@@ -1,7 +1,7 @@
 """README, the tutorial and the how-tos, typed as they are printed.
 
 In one data directory, in their order, with the tutorial's `rota up` in another terminal; and each
-in a data directory of its own, just made by `rota up`. What needs an account or a server is left
+in a data directory of its own, made by a first `rota up`. What needs an account or a server is left
 out, and is listed in `NEEDS`.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -94,20 +96,19 @@ def furnish(home: Path) -> None:
     (home / "Mail/inbox.mbox").write_bytes(recent_sample(datetime.now(UTC)))
 
 
-@pytest.fixture(scope="session")
-def started_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a home directory in which `rota up` was started once and stopped."""
-    home = tmp_path_factory.mktemp("started")
-    furnish(home)
-    with Reader(home) as reader:
-        reader.run("rota up --exit-after-demo")
-    return home
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home directory that the account of the embedded server can pass through, also root's."""
+    folder = Path(tempfile.mkdtemp(prefix="rota-howto-"))
+    folder.chmod(0o755)
+    furnish(folder)
+    yield folder
+    shutil.rmtree(folder)
 
 
-def test_all_pages_in_one_data_directory(tmp_path: Path) -> None:
-    furnish(tmp_path)
+def test_all_pages_in_one_data_directory(home: Path) -> None:
     failed: list[str] = []
-    with Reader(tmp_path) as reader:
+    with Reader(home) as reader:
         for page in all_pages():
             if page.parent.name == "howto":
                 reader.up()
@@ -117,12 +118,10 @@ def test_all_pages_in_one_data_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", all_pages(), ids=lambda page: page.stem)
-def test_a_page_in_a_fresh_data_directory(page: Path, started_home: Path, tmp_path: Path) -> None:
+def test_a_page_in_a_fresh_data_directory(page: Path, home: Path) -> None:
     steps = steps_of(page)
     if not any(isinstance(step, Command) for step in steps):
         pytest.skip(f"{page_name(page)} needs {', '.join(NEEDS[page_name(page)].values())}")
-    home = tmp_path / "home"
-    shutil.copytree(started_home, home, symlinks=True)
     with Reader(home) as reader:
         if page.parent.name == "howto":
             reader.up()
