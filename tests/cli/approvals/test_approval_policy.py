@@ -376,3 +376,11 @@ async def test_a_rule_says_that_it_lets_run_calls_with_risk_signals(rota):
     assert "also with risk signals" in await rota(*POLICY, "list")
     said = await rota(*POLICY, "add", "--require", "send", "--risk", "high")
     assert "as a call of high risk at least" in said
+
+
+def test_a_file_may_say_refuse_or_deny():
+    found = parse_rules('- refuse: "a_*"\n- deny: "b_*"\n', source="rules.yaml")
+
+    assert [(entry.effect, entry.tool) for entry in found] == [("deny", "a_*"), ("deny", "b_*")]
+    with pytest.raises(InvalidInputError, match="one of allow, require, refuse"):
+        parse_rules("- refuse: a\n  deny: b\n", source="rules.yaml")
