@@ -112,7 +112,7 @@ def is_outage(error: psycopg.Error) -> bool:
     state = error.sqlstate
     if state is None:  # psycopg's own: the connection is gone
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return state[:2] in _OUTAGE_CLASSES or state in _OUTAGES
+    return (state[:2] in _OUTAGE_CLASSES or state in _OUTAGES) and state not in _CORRUPTIONS
 
 
 def has_stale_plan(error: Exception) -> bool:
@@ -133,6 +133,9 @@ _OUTAGE_CLASSES: Final = frozenset(
         "XX",  # internal error; poolers use it too
     }
 )
+
+_CORRUPTIONS: Final = frozenset({"XX001", "XX002"})
+"""A page or an index that is damaged: waiting mends neither, and other rows can be read."""
 
 _OUTAGES: Final[Mapping[str, str]] = {
     "0A000": "The schema changed under a prepared statement",

@@ -165,6 +165,20 @@ async def test_chain_that_cannot_be_sealed_holds_up_no_other(log, alice, bob):
     ]
 
 
+async def test_chain_on_a_damaged_page_holds_up_no_other(log, alice, bob):
+    await log.sealed(alice)
+    await log.write(alice)
+    await log.write(bob)
+    await fail_at(log, "NEW.seq > 1", "RAISE 'invalid page' USING ERRCODE = 'data_corrupted'")
+
+    with structlog.testing.capture_logs() as logs:
+        assert await log.seal() == 1
+
+    (told,) = [line for line in logs if line["event"] == "audit_chain_not_sealed"]
+    assert (told["user"], "invalid page" in told["error"]) == (str(alice), True)
+    assert await log.problems(bob) == []
+
+
 async def test_small_batches_seal_past_a_chain_that_cannot_be(log, database, alice, bob):
     await log.sealed(alice)
     await log.owner.execute("UPDATE audit_chains SET length = 2 WHERE user_id = %s", [alice])
