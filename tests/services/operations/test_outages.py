@@ -192,7 +192,19 @@ def test_error_of_the_server_is_an_outage(code, said):
 
 @pytest.mark.parametrize(
     "code",
-    ["22003", "23502", "25P02", "42601", "42P01", "54001", "P0001", "2F002", "38000", "XX001", "XX002"],
+    [
+        "22003",
+        "23502",
+        "25P02",
+        "42601",
+        "42P01",
+        "54001",
+        "P0001",
+        "2F002",
+        "38000",
+        "XX001",
+        "XX002",
+    ],
 )
 def test_error_of_a_statement_is_no_outage(code):
     error = errors.lookup(code)("said the server")
