@@ -22,7 +22,7 @@ def test_an_object_is_read():
         ('{"a": 1e999}', "too large"),
         ('{"a": "\\ud800"}', "surrogate"),
         ('{"a": ' + "[" * 60 + "]" * 60 + "}", "nested"),
-        ("[1]", "The hints is a JSON object"),
+        ("[1]", "The hints: give a JSON object"),
     ],
 )
 def test_what_is_no_plain_object_is_refused_with_a_sentence(text, said):
