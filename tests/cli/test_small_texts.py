@@ -91,6 +91,36 @@ def test_a_field_that_was_not_typed_stays():
     assert with_flags(InvalidInputError("No."), ["--max-steps"]) == "No."
 
 
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("for", "'abc' is not understood; write for example 90m."),
+        ("to", "A backfill goes from an earlier to a later time, and ends in the past."),
+        ("from", "A backfill goes from an earlier to a later time, and ends in the past."),
+    ],
+)
+def test_a_word_of_the_sentence_is_not_taken_for_an_option(field, message):
+    error = InvalidInputError(message, field=field)
+
+    assert with_flags(error, ["pause", f"--{field}", "abc"]) == message
+
+
+def test_a_token_that_is_not_given_and_a_person_that_is_not_known(environment):
+    def added(user):
+        return CliRunner().invoke(
+            app, ["connections", "add", "gmail"], input="", env=environment | {"ROTA_USER": user}
+        )
+
+    assert "No token was given." in str(added("alice@example.com").exception)
+    assert "nobody@example.com" in str(added("nobody@example.com").exception)
+
+
+def test_the_past_is_shown_for_a_time_in_the_past(environment):
+    said = refusal(environment, "audit", "list", "--since", "3x")
+
+    assert "yesterday 9:00" in said
+
+
 def test_settings_of_a_model_are_shown_as_they_are_written(environment):
     shown = CliRunner().invoke(app, ["agents", "show", "watcher"], env=environment).stdout
 

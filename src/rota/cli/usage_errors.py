@@ -13,6 +13,10 @@ from rota.domain.errors import InvalidInputError
 
 _VALUE: Final = re.compile(r"(?P<value>'.*'|\S+) is not (?:a valid|in the range|one of)", re.DOTALL)
 _INDEX: Final = re.compile(r"\[\d+\]$")
+_ENGLISH: Final = frozenset(
+    {"at", "every", "for", "from", "now", "only", "since", "start", "to", "until", "when"}
+)
+"""Fields whose names are words of any sentence: only before "is" are they meant as fields."""
 _EXTRA: Final = re.compile(r"Got unexpected extra argument\(s\) \((?P<extra>.*)\)", re.DOTALL)
 _NO_COMMAND: Final = re.compile(r"No such command '(?P<name>.*?)'\.\s*(?P<hint>.*)", re.DOTALL)
 
@@ -38,7 +42,8 @@ def with_flags(error: InvalidInputError, typed: Sequence[str]) -> str:
     flag = next((flag for flag in _flags_of(place) if flag in flags), None)
     if flag is None:
         return error.message
-    name = re.compile(rf"(?<![\w.`'-])(?<!The )(?<!of a ){re.escape(error.field)}(?![\w.'-])")
+    after = r"(?= is\b)" if place in _ENGLISH else r"(?![\w.'-])"
+    name = re.compile(rf"(?<![\w.`'-])(?<!The )(?<!of a ){re.escape(error.field)}{after}")
     return name.sub(lambda _: f"`{flag}`", error.message, count=1)
 
 

@@ -62,6 +62,16 @@ def test_an_edit_says_what_it_changed_and_from_what(rota):
     assert said[6].startswith("Next fires ")
 
 
+def test_an_edit_of_a_paused_schedule_says_how_to_resume_it(rota):
+    rota("schedules", "add", "watcher", "@daily", "--prompt", "Look.")
+    rota("schedules", "pause", "watcher", "--note", "set it there and restart it.")
+
+    said = rota("schedules", "edit", "watcher", "--prompt", "Look again.").splitlines()
+
+    assert "It is still paused: set it there and restart it." in said
+    assert "`rota schedules resume watcher` resumes it." in said
+
+
 def test_an_edit_without_options_changes_nothing_and_says_so(rota):
     rota("schedules", "add", "watcher", "@daily", "--prompt", "Look.")
     before = shown(rota)

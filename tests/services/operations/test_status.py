@@ -174,7 +174,10 @@ async def test_status_reads_at_a_glance(workshop, database, rota):
     assert (
         "Scheduler     none is running, nothing fires: start `rota up` or `rota scheduler`" in said
     )
-    assert "Worker        none is running, no run begins: start `rota up` or `rota worker`" in said
+    assert (
+        "Worker        none is running, scheduled runs wait (`rota run` and `rota schedules run` "
+        "execute theirs): start `rota up` or `rota worker`"
+    ) in said
     assert "Today         no run has ended" in said
     assert "Next          nothing fires" in said
     await workshop.agent(ANSWER)

@@ -44,6 +44,32 @@ async def test_second_answer_that_misses_too_is_partial_and_says_why(workshop):
     assert outcome.metadata["model_calls"] == 2
 
 
+async def test_script_with_calls_is_followed_again_when_it_is_asked_once_more(workshop):
+    await workshop.agent(
+        {"steps": [{"calls": [{"tool": "send", "args": {"to": "bob"}}]}], "answer": "three mails"},
+        tools=["send"],
+    )
+
+    outcome = await execute(workshop, {"output": {"sections": ["Summary", "Risks"]}})
+
+    assert (outcome.status, outcome.content) == (ResultStatus.PARTIAL, "three mails")
+    assert outcome.metadata["contract"] == "missed"
+    assert outcome.metadata["model_calls"] == 4
+    assert "Summary" in outcome.metadata["stopped"]
+
+
+async def test_contract_is_missed_where_a_limit_ends_the_run(workshop):
+    await workshop.agent(
+        {"steps": [{"calls": [{"tool": "send", "args": {"to": "bob"}}]}], "answer": "three mails"},
+        tools=["send"],
+    )
+
+    outcome = await execute(workshop, {"output": {"sections": ["Summary"]}, "limits": {"steps": 3}})
+
+    assert (outcome.status, outcome.metadata["limit"]) == (ResultStatus.PARTIAL, "steps")
+    assert outcome.metadata["contract"] == "missed"
+
+
 async def test_missing_section_is_named(workshop):
     await workshop.agent({"steps": [], "answer": "## Summary\nFine."})
 

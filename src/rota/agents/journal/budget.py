@@ -131,13 +131,17 @@ def _named(kind: LimitKind, whose: str, limit: Any) -> str:
         case "day_tokens" | "day_cost":
             return f"{whose} limit of {_amount(limit)} a day"
         case _:
-            return f"the run's limit of {limit} model calls"
+            return f"the run's limit of {_calls(limit)}"
 
 
 def _stopped(kind: LimitKind, whose: str, limit: Any) -> str:
     if kind == "steps":
-        return f"The agent stopped at its limit of {limit} model calls."
+        return f"The agent stopped at its limit of {_calls(limit)}."
     return f"The agent stopped: {_named(kind, whose, limit)} is used up."
+
+
+def _calls(limit: Any) -> str:
+    return "1 model call" if limit == 1 else f"{limit} model calls"
 
 
 def _amount(limit: int | Decimal) -> str:

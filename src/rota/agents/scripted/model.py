@@ -32,7 +32,7 @@ from rota.domain.agents.message_content import normalize_content
 from rota.domain.agents.script import Call, Script, Step
 from rota.domain.errors import InvalidInputError, UnavailableError
 
-_CALL_ID: Final = re.compile(r"call_(\d+)_\d+")
+_CALL_ID: Final = re.compile(r"call_(\d+)_\d+(?:_turn_\d+)?")
 
 
 class ScriptedModelError(UnavailableError):
@@ -119,8 +119,10 @@ class ScriptedChatModel(BaseChatModel):
             asked += _expand(call, turn.variables, f"step {index} call {number}")
         if not asked:
             return None
+        # Asked once more, the script begins anew; an id of two calls would mix up their results.
+        again = f"_turn_{turn.number}" if turn.number > 1 else ""
         calls = [
-            ToolCall(name=tool, args=args, id=f"call_{index}_{number}")
+            ToolCall(name=tool, args=args, id=f"call_{index}_{number}{again}")
             for number, (tool, args) in enumerate(asked)
         ]
         bound = options.get("bound_tools")
@@ -148,8 +150,12 @@ class ScriptedChatModel(BaseChatModel):
 
 
 class _Turn(NamedTuple):
-    """What the messages since the last one of a person say: the next step, and the results."""
+    """What the messages since the last one of a person say: the next step, and the results.
 
+    `number` counts the messages of a person.
+    """
+
+    number: int
     next_step: int
     variables: dict[str, object]
 
@@ -184,7 +190,7 @@ def _read_turn(messages: Sequence[BaseMessage], now: datetime) -> _Turn:
         "by_tool": by_tool,
         "failures": failures,
     }
-    return _Turn(next_step, variables)
+    return _Turn(len(asked), next_step, variables)
 
 
 def _expand(call: Call, variables: dict[str, object], place: str) -> list[tuple[str, Any]]:

@@ -29,8 +29,10 @@ def add(
     ] = None,
 ) -> None:
     """Connect an account: its token is asked for, encrypted, and never shown again."""
-    token = _token(token_file)
-    common.as_person(lambda app, me: app.connections.add(me, service, token, account=account))
+    common.as_person(
+        # Who it is comes first: nobody types a token for a person that is not known.
+        lambda app, me: app.connections.add(me, service, _token(token_file), account=account)
+    )
     told = {"service": service, "account": account}
     output.print_done(f"Connected {service}.", told, as_json=common.json)
 

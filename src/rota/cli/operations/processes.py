@@ -63,6 +63,7 @@ def scheduler(common: CommonOptions, as_child: AsChild = False) -> None:
 
         loop = scheduler_loop(app)
         settle_memory()
+        _log_ready("scheduler", as_child=as_child)
         say_ready()
         await loop.run(stop)
 
@@ -88,6 +89,7 @@ def worker(common: CommonOptions, as_child: AsChild = False) -> None:
         assert code is not None  # noqa: S101  # `prepare` has run
         async with background(app, code) as tasks:
             settle_memory()
+            _log_ready("worker", as_child=as_child)
             say_ready()
             await tasks.run_worker(stop)
 
@@ -102,6 +104,14 @@ async def warn_of_role(app: App) -> None:
         problem = await working_role_problem(conn)
     if problem is not None:
         output.warn(f"Warning: {problem}")
+
+
+def _log_ready(kind: str, *, as_child: bool) -> None:
+    """Log that a process is connected and begins; `rota up` says it of its children itself."""
+    import structlog
+
+    if not as_child:
+        structlog.get_logger(__name__).info(f"{kind}_ready", pid=os.getpid())
 
 
 def settle_memory() -> None:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from rota.domain.operations.status import Status, Today
 
 group = CommandGroup()
-_WITHOUT: Final[Mapping[Kind, str]] = {"scheduler": "nothing fires", "worker": "no run begins"}
+_WITHOUT: Final[Mapping[Kind, str]] = {
+    "scheduler": "nothing fires",
+    "worker": "scheduled runs wait (`rota run` and `rota schedules run` execute theirs)",
+}
 
 
 @group.command("status")

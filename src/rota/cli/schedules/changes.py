@@ -21,6 +21,7 @@ from rota.domain.schedules.clock_notes import clock_notes
 from rota.domain.schedules.drafts import NONE, Draft
 from rota.domain.schedules.forecast import UpcomingFire
 from rota.domain.schedules.schedule import Schedule
+from rota.domain.text.sentences import sentence
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -172,7 +173,9 @@ def _show(
     if edited is not None:
         texts.print_changes(edited.before, edited.after)
     if schedule.state == "paused":
-        output.say(f"It is paused: {schedule.pause_note or '(no note)'}.")
+        paused = "It is still paused" if edited is not None else "It is paused"
+        output.say(sentence(f"{paused}: {schedule.pause_note or '(no note)'}"))
+        output.say(f"`rota schedules resume {schedule.name}` resumes it.")
     if edited is None:
         texts.print_options(schedule)
     notes = clock_notes(schedule.timing, datetime.now(UTC))

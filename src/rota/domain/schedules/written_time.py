@@ -82,7 +82,7 @@ def parse_moment(
     """
     found = _MOMENT.fullmatch(" ".join(text.split()))
     if found is None:
-        raise _not_understood(text, field)
+        raise _not_understood(text, field, alone)
     here = now.astimezone(zone)
     try:
         if found["alone"]:
@@ -99,7 +99,7 @@ def parse_moment(
             return datetime.fromisoformat(f"{local.isoformat()}{offset}").astimezone(UTC)
         instant = local.replace(tzinfo=zone).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise _not_understood(text, field) from error
+        raise _not_understood(text, field, alone) from error
     if instant.astimezone(zone).replace(tzinfo=None) != local:
         raise InvalidInputError(
             f"{local:%Y-%m-%d %H:%M} does not exist in {zone}: the clock jumps over it.",
@@ -123,9 +123,10 @@ def _local(day: str, clock: str, here: datetime) -> datetime:
     return datetime.combine(date, time.fromisoformat(clock if clock[2] == ":" else f"0{clock}"))
 
 
-def _not_understood(text: str, field: str) -> InvalidInputError:
+def _not_understood(text: str, field: str, alone: Literal["past", "future"]) -> InvalidInputError:
+    near = "yesterday" if alone == "past" else "tomorrow"
     return InvalidInputError(
         f"The time {text[:60]!r} is not understood; write for example 2026-12-24 18:00, "
-        "tomorrow 9:00 or 07:00.",
+        f"{near} 9:00 or 07:00.",
         field=field,
     )

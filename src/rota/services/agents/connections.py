@@ -41,7 +41,9 @@ class ConnectionService:
                 f"There is no service {service!r}; rota connects to {', '.join(SERVICES)}.",
                 field="service",
             )
-        if not secret.strip() or any(c.isspace() for c in secret.strip()):
+        if not secret.strip():
+            raise InvalidInputError("No token was given.", field="secret")
+        if any(c.isspace() for c in secret.strip()):
             raise InvalidInputError("A token is one word; this one is not.", field="secret")
         encrypted = self._cipher.encrypt(secret.strip(), identity=_identity(user_id, service))
         sealed = rows.SealedConnection(encrypted, self._cipher.key_id, expires_at)

@@ -289,6 +289,8 @@ class Attempt:
                 ending = endings.cancelled(journal.catch_up(), reason)
         except LimitReachedError as error:
             ending = endings.limited(error, journal.catch_up())
+            if setup.contract is not None:
+                ending = replace(ending, extra={**ending.extra, "contract": "missed"})
         except RotaError as error:
             journal.check_parked()
             ending = endings.refused(error)
