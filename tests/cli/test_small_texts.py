@@ -131,10 +131,10 @@ def test_one_is_not_said_in_the_plural(environment):
     def rota(*arguments):
         return CliRunner().invoke(app, arguments, env=environment).stdout
 
-    assert rota("calendars", "add", "h", "2030-01-01") == (
-        "h has 1 day off; the next is 2030-01-01.\n"
+    assert rota("calendars", "add", "h", "2030-01-01..2030-01-02") == (
+        "h has 1 entry; the next day off is 2030-01-01.\n"
     )
-    assert rota("calendars", "add", "h", "2030-01-03").startswith("h has 2 days off;")
+    assert rota("calendars", "add", "h", "2030-01-04").startswith("h has 2 entries;")
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,29 @@ async def waiting_run(workshop, status="waiting", **columns):
     return str((await cursor.fetchone())[0])
 
 
+async def test_the_newest_run_is_shown_where_none_is_named(workshop, rota):
+    with pytest.raises(NotFoundError, match="There are none yet"):
+        await rota("runs", "show")
+    await waiting_run(workshop)
+    newest = await waiting_run(workshop)
+
+    assert (await rota("runs", "show", "--json"))["id"] == newest
+
+
+async def test_a_schedule_that_ran_before_its_first_fire_says_what_came_of_it(workshop, rota):
+    await workshop.agent(ANSWER)
+    schedule = await workshop.schedule()
+    assert "Last run   -" in await rota("schedules", "show", "morning")
+
+    await workshop.service().execute(schedule)
+
+    shown = await rota("schedules", "show", "morning")
+    assert "Last run   success" in shown
+    assert "None of its fire times has come yet." in shown
+    told = await rota("schedules", "show", "morning", "--json")
+    assert told["last_run"]["outcome"] == "success"
+
+
 async def test_finished_run_is_shown_with_its_calls_secrets_replaced(workshop, rota):
     await workshop.declare("look", reaches_outside=False)  # else what looks like a key is held
     await workshop.agent(LOOKS, tools=["look"])

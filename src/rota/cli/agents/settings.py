@@ -87,7 +87,7 @@ def prefer(
 ) -> None:
     """Choose whether calls of a tool wait for your approval, where the operator leaves that to you.
 
-    That each is asked for you may choose of any tool.
+    You may have the calls of any tool wait.
     """
     wanted = None if preference == "none" else preference
     found = common.as_person(lambda app, me: app.preferences.set(me, tool, wanted))

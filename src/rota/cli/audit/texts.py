@@ -156,7 +156,8 @@ def print_verification(found: Verification, heads: Sequence[KeptHead]) -> None:
         output.say(f"NOT in order: {count} problem{'' if count == 1 else 's'}.", style="bold red")
     elif not heads:
         output.say(
-            "In order. Without --head, a chain that was cut or rewritten whole looks so too."
+            "In order. A log that was cut at its end or rewritten as a whole would look so too: "
+            "only --head, with a head that you kept, tells."
         )
     elif found.heads_there == len(heads):
         there = "the head is" if len(heads) == 1 else f"all {len(heads)} heads are"

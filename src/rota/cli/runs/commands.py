@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 group = CommandGroup()
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
+RunOrNewest = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="Its id, or the beginning of it; the newest if left out."),
+]
 
 _STATUSES = tuple(RunStatus)
 _TO_BEGIN = frozenset({RunStatus.WAITING, RunStatus.QUEUED})
@@ -93,7 +97,7 @@ def list_runs(
 
 
 @group.command("show")
-def show(common: CommonOptions, run: Run) -> None:
+def show(common: CommonOptions, run: RunOrNewest = None) -> None:
     """Show a run: where it stands, what it used, and each call of it, secrets replaced."""
     from rota.cli.runs import texts as run_texts
 
@@ -118,12 +122,7 @@ def show(common: CommonOptions, run: Run) -> None:
 @group.command("tail")
 def tail(
     common: CommonOptions,
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[RUN]", help="Its id, or the beginning of it; the newest if left out."
-        ),
-    ] = None,
+    run: RunOrNewest = None,
 ) -> None:
     """Follow a run: print its calls as they are made, also attempts that fail, until it is over.
 

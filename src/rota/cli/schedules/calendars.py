@@ -15,7 +15,6 @@ from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.errors import InvalidInputError
-from rota.domain.runs.option_kinds import counted
 from rota.domain.schedules.calendars import Calendar, parse_days
 
 group = CommandGroup()
@@ -94,5 +93,6 @@ def remove_calendar(common: CommonOptions, name: Name) -> None:
 
 
 def _read_back(calendar: Calendar) -> str:
-    following = f"; the next is {calendar.next_day}" if calendar.next_day is not None else ""
-    return f"{calendar.name} has {counted(calendar.days, 'day')} off{following}."
+    entries = "1 entry" if calendar.days == 1 else f"{calendar.days} entries"
+    following = f"; the next day off is {calendar.next_day}" if calendar.next_day else ""
+    return f"{calendar.name} has {entries}{following}."

@@ -29,7 +29,7 @@ from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.clock_notes import clock_notes
 from rota.domain.schedules.drafts import Draft
 from rota.domain.schedules.forecast import UpcomingFire
-from rota.domain.schedules.occurrences import Occurrence
+from rota.domain.schedules.occurrences import LastRun, Occurrence
 from rota.domain.schedules.schedule import Schedule
 from rota.services.schedules.preview import preview
 
@@ -77,17 +77,26 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
 
     async def show(
         app: App, me: UserId
-    ) -> tuple[Schedule, tuple[UpcomingFire, ...], tuple[Occurrence, ...], tuple[str, ...]]:
+    ) -> tuple[
+        Schedule,
+        tuple[UpcomingFire, ...],
+        tuple[Occurrence, ...],
+        tuple[str, ...],
+        LastRun | None,
+    ]:
         found = await app.schedules.get(me, schedule)
         past = await app.schedules.occurrences(me, found, limit=limit)
         calendars = await app.schedules.calendars(me, found)
         (fires,) = await app.schedules.upcoming(me, [found], runs=NEXT_FIRES)
-        return found, fires, past, calendars
+        last = (await app.schedules.last_runs(me, [found])).get(found.id)
+        return found, fires, past, calendars, last
 
-    found, fires, past, calendars = common.as_person(show)
+    found, fires, past, calendars, last = common.as_person(show)
     if common.json:
         output.print_json(
-            schedule_json(found) | fires_json(fires) | {"calendars": calendars, "occurrences": past}
+            schedule_json(found)
+            | fires_json(fires)
+            | {"calendars": calendars, "occurrences": past, "last_run": last}
         )
         return
     zone = found.timing.time_zone
@@ -100,6 +109,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
         output.say("Completed  It has no fire left.")
     else:
         texts.print_outlook(fires, zone, clock_notes(found.timing, datetime.now(UTC)))
+    output.say(f"Last run   {texts.last_in_words(last, datetime.now(UTC))}")
     output.say()
     output.table(
         ["FIRE TIME", "OUTCOME", "RESULT", "REASON"],
@@ -115,7 +125,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
             )
             for o in past
         ],
-        empty="It has not fired yet.",
+        empty="None of its fire times has come yet.",
         texts=["REASON"],
     )
 

@@ -63,7 +63,7 @@ def print_schedules(found: Sequence[Listed], zone: str) -> None:
                 schedule.name,
                 schedule.agent_name,
                 rule_in_words(schedule),
-                _last(last, now),
+                last_in_words(last, now),
                 _next(schedule, fires, zone, now),
             )
             for schedule, fires, last in found
@@ -75,7 +75,8 @@ def print_schedules(found: Sequence[Listed], zone: str) -> None:
         output.say_zone(zone)
 
 
-def _last(last: LastRun | None, now: datetime) -> str:
+def last_in_words(last: LastRun | None, now: datetime) -> str:
+    """Say what came of a schedule's last run, and when."""
     if last is None:
         return "-"
     outcome = last.outcome or "no result"

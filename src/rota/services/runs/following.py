@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
-from rota.domain.errors import NotFoundError
 from rota.domain.ids import RunId, UserId
 from rota.domain.runs.run import OVER, RunStatus
 from rota.domain.runs.steps import Step, StepKey
@@ -54,11 +53,6 @@ class RunFollower:
         None: the newest run. Nothing is told twice, and a run that is over is told at once. Raises
         NotFoundError.
         """
-        if reference is None:
-            newest = await self._runs.all(user_id, limit=1)
-            if not newest:
-                raise NotFoundError("run", "newest", hint="There are none yet.")
-            reference = str(newest[0].id)
         seen: dict[StepKey, tuple[str, int]] = {}
         before: RunStatus | None = None
         while True:

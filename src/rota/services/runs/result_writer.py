@@ -42,7 +42,7 @@ from rota.store.runs.journals import JournalRows
 from rota.store.schedules import rows as schedule_rows
 from rota.store.schedules.rows import ResultLocks
 
-PAUSED: Final = "The schedule is paused until then: `rota schedules resume {}` starts it again."
+PAUSED: Final = "The schedule stays paused until you type `rota schedules resume {}`."
 
 RETRY_DELAYS: Final = tuple(
     min(timedelta(minutes=2**retry), timedelta(hours=1)) for retry in range(MOST_RETRIES)

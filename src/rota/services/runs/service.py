@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from rota.domain.errors import ConflictError, SuspendedError
+from rota.domain.errors import ConflictError, NotFoundError, SuspendedError
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import OVER, RunStatus
@@ -138,9 +138,17 @@ class RunService:
                 conn, schedule_id=schedule_id, status=status, limit=limit
             )
 
-    async def get(self, user_id: UserId, reference: str) -> tuple[RunView, tuple[Step, ...]]:
-        """Return a run and its steps by its id, or its beginning; raises NotFoundError."""
+    async def get(self, user_id: UserId, reference: str | None) -> tuple[RunView, tuple[Step, ...]]:
+        """Return a run and its steps by its id, or its beginning; None: the newest run.
+
+        Raises NotFoundError.
+        """
         async with self._database.acting_as(user_id) as conn:
+            if reference is None:
+                newest = await run_views.list_runs(conn, schedule_id=None, status=None, limit=1)
+                if not newest:
+                    raise NotFoundError("run", "newest", hint="There are none yet.")
+                reference = str(newest[0].id)
             found = await _find(conn, reference)
             return found, await journal_rows.fetch_steps(conn, RunId(found.id))
 
