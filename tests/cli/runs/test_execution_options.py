@@ -185,7 +185,7 @@ async def test_limits_that_held_and_what_stopped_a_run_are_shown(workshop, rota)
     said = await rota("runs", "show", str(outcome.run_id))
 
     assert "Limits     at most 10 minutes, 15 minutes without progress, 1 model call" in said
-    assert said.count("The agent stopped at its limit of 1 model calls.") == 1
+    assert said.count("The agent stopped at its limit of 1 model call.") == 1
     assert "Used       1 model call" in said
 
 
