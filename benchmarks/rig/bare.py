@@ -66,6 +66,7 @@ def measure_bare(kind: Kind, *, runs: int, processes: int, concurrency: int) -> 
             share = runs // processes + (n < runs % processes)
             worker = spawn.Process(target=_work, args=(kind, share, concurrency, theirs))
             worker.start()
+            theirs.close()  # so that a loop that ends before its time is heard
             pipes.append(ours)
             workers.append(worker)
         built, cached = (_race(pipes, runs) for _ in range(2))
@@ -126,7 +127,7 @@ def _scripted_once(*, cached: bool) -> Callable[[], Awaitable[object]]:
     from langchain_core.messages import HumanMessage  # noqa: PLC0415  as above
 
     from rota.agents.scripted.model import ScriptedChatModel  # noqa: PLC0415  as above
-    from rota.agents.tools.mail.folder import mail_search_tool  # noqa: PLC0415  as above
+    from rota.agents.tools.mail.folder_tools import mail_search_tool  # noqa: PLC0415  as above
     from rota.domain.agents.script import parse_script  # noqa: PLC0415  as above
 
     def now() -> datetime:

@@ -100,7 +100,7 @@ async def test_failure_is_counted_when_the_lock_is_gone(workshop, database_url, 
 
     schedule = await workshop.fetch(mine.id)
     assert schedule.failures_in_row == 1
-    assert schedule.pause_note == "1 runs in a row failed."
+    assert schedule.pause_note == "A run failed."
 
 
 async def test_run_kept_back_makes_room_and_is_stored_by_a_later_attempt(
