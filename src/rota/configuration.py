@@ -179,7 +179,11 @@ def _dotenv(path: Path, text: str) -> dict[str, str]:
             # The line may hold a secret: it is not shown.
             raise InvalidInputError(f"{path}, line {line}: this is not NAME=value.", line=line)
         key = binding.key or ""
-        if key.startswith("ROTA_") and (key not in VARIABLES or key == NAMED_BY):
+        if key == NAMED_BY:
+            raise InvalidInputError(
+                f"{path}: {NAMED_BY} counts in the environment only. Export it instead."
+            )
+        if key.startswith("ROTA_") and key not in VARIABLES:
             raise InvalidInputError(f"{path}: {_no_setting(key, VARIABLES)}")
     return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value}
 
@@ -192,7 +196,12 @@ def _toml(path: Path, text: str) -> dict[str, str]:
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidInputError(f"{path}: {error}.") from None
+        hint = (
+            "; text stands in quotes"
+            if str(error).startswith(("Invalid value", "Expected newline"))
+            else ""
+        )
+        raise InvalidInputError(f"{path}: {error}{hint}.") from None
     variables: dict[str, str] = {}
     for key, value in document.items():
         if key == _API_KEYS:
@@ -233,6 +242,10 @@ def _scalar(path: Path, key: str, value: Any) -> str:
             return "on" if value else "off"
         case int() | str():
             return str(value)
+        case float():
+            raise InvalidInputError(
+                f"{path}: {key} is {value}; it must be a text in quotes, or a whole number."
+            )
         case _:
             raise InvalidInputError(f"{path}: {key} must be one value: a text in quotes, a number.")
 
@@ -250,6 +263,7 @@ def _no_setting(
 ) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, [one for one in there if one != NAMED_BY], n=1)
+    near = get_close_matches(name.removeprefix("ROTA_").lower(), there, n=1, cutoff=1)
+    near = near or get_close_matches(name, [one for one in there if one != NAMED_BY], n=1)
     meant = f"did you mean {near[0]}?" if near else f"there are: {', '.join(there)}."
     return f"{name} is {what}; {meant}"

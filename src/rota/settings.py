@@ -263,6 +263,6 @@ def _count(known: _Given, name: str, *, default: int, least: int, most: int) -> 
     value = known.get(name, str(default))
     if not value.isdecimal() or not least <= int(value) <= most:
         raise InvalidInputError(
-            f"{known.name_of(name)} is {value!r}; it must be from {least} to {most}."
+            f"{known.name_of(name)} is {value!r}; it must be a whole number from {least} to {most}."
         )
     return int(value)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.cli.usage_errors import with_flags
-from rota.domain.errors import InvalidInputError
+from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.text.sentences import sentence
 from rota.services.agent_files.reading import read_agent_file
 
@@ -119,6 +119,23 @@ def test_the_past_is_shown_for_a_time_in_the_past(environment):
     said = refusal(environment, "audit", "list", "--since", "3x")
 
     assert "yesterday 9:00" in said
+
+
+def test_entries_of_a_run_that_is_not_there(environment):
+    said = CliRunner().invoke(app, ["audit", "list", "--run", "nonsense"], env=environment)
+
+    assert isinstance(said.exception, NotFoundError)
+
+
+def test_a_schema_that_is_none_is_named_with_its_file(environment, tmp_path):
+    file = tmp_path / "bad.json"
+    file.write_text('{"type": "objekt"}')
+
+    said = refusal(
+        environment, "schedules", "add", "watcher", "@daily", "--output-schema", str(file)
+    )
+
+    assert said.startswith(f"{file}: schema.type: it is not valid")
 
 
 def test_settings_of_a_model_are_shown_as_they_are_written(environment):

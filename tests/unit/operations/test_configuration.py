@@ -69,6 +69,22 @@ def test_option_environment_env_file_toml_and_default_count_in_this_order(read, 
     assert settings_of(read(), {"ROTA_USER": " "}).user == "4"
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("rota.toml", "concurrency = 20.5", "or a whole number"),
+        ("rota.toml", "user = alice@example.com", "text stands in quotes"),
+        ("rota.toml", "user = info@example.com", "text stands in quotes"),
+        ("rota.toml", 'ROTA_USER = "alice"', "did you mean user?"),
+        (".env", "ROTA_CONFIG=/etc/rota", "counts in the environment only"),
+    ],
+)
+def test_what_is_written_wrongly_is_told_how_it_is_written(read, here, file, text, said):
+    write(here / file, text)
+    with pytest.raises(InvalidInputError, match=re.escape(said)):
+        read()
+
+
 def test_example_of_the_reference_is_read(read, here):
     [toml] = re.findall(r"```toml\n(.*?)```", REFERENCE.read_text(encoding="utf-8"), re.DOTALL)
     [dotenv] = re.findall(r"```sh\n(.*?)```", REFERENCE.read_text(encoding="utf-8"), re.DOTALL)
@@ -117,7 +133,10 @@ def test_paths_are_relative_to_the_file(read, mine, here):
         ('concurency = "10"', "concurency is no setting; did you mean concurrency?"),
         ('config = "x"', "config is no setting"),
         ("rota = 1", "rota is no setting"),
-        ("concurrency = 10.5", "concurrency must be one value"),
+        (
+            "concurrency = 10.5",
+            "concurrency is 10.5; it must be a text in quotes, or a whole number",
+        ),
         ("tools = 3", "tools is a table"),
         ('tools = ["a=m:x"]', "tools is a table"),
         ('tools = "a=m:x"', "tools is a table"),
@@ -144,7 +163,7 @@ def test_what_toml_cannot_mean_is_refused_with_file_and_key(read, here, text, sa
     ("text", "said"),
     [
         ("ROTA_CONCURENCY=3", "ROTA_CONCURENCY is no setting; did you mean ROTA_CONCURRENCY?"),
-        ("ROTA_CONFIG=/x", "ROTA_CONFIG is no setting"),
+        ("ROTA_CONFIG=/x", "ROTA_CONFIG counts in the environment only"),
         ("\n# a comment\n\nANTHROPIC_API_KEY sk-123", "line 4: this is not NAME=value"),
         ("A='", "line 1: this is not NAME=value"),
     ],

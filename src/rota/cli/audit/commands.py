@@ -57,6 +57,8 @@ def list_entries(
         found = await app.audit.entries(
             me, run=run, action=action, tool=tool, since=start, limit=limit
         )
+        if run and not found:
+            await app.runs.get(me, run)  # raises where there is no such run
         others = () if found else await app.audit.entries(me, limit=MOST_COUNTED)
         return zone, names, found, len(others)
 

@@ -13,9 +13,12 @@ from typing import Annotated, Any, Final
 import typer
 
 from rota.cli.groups import takes
+from rota.domain.errors import InvalidInputError
 from rota.domain.runs.option_drafts import OptionDraft
 from rota.domain.runs.option_kinds import Flag, flags_of
 from rota.domain.runs.options import RunOptions
+from rota.domain.schemas.schema import JsonSchema
+from rota.domain.text.json_values import json_object
 from rota.services.text_files import read_text_file
 
 _LARGEST_SCHEMA: Final = 1_000_000
@@ -61,7 +64,12 @@ takes_options_of_run = takes(
 
 
 def _schema(file: str | None) -> str | None:
-    """Return the text of the file, or 'none' as it is."""
+    """Return the text of the file, or 'none' as it is; raises InvalidInputError naming the file."""
     if file is None or file == "none":
         return file
-    return read_text_file(Path(file), most_bytes=_LARGEST_SCHEMA)
+    text = read_text_file(Path(file), most_bytes=_LARGEST_SCHEMA)
+    try:
+        JsonSchema(json_object(text, "The schema", "schema"))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{file}: {error.message}") from error
+    return text
