@@ -72,6 +72,21 @@ def test_an_edit_of_a_paused_schedule_says_how_to_resume_it(rota):
     assert "`rota schedules resume watcher` resumes it." in said
 
 
+def test_a_file_of_a_paused_schedule_says_how_to_resume_it(rota, tmp_path):
+    file = tmp_path / "watcher.yaml"
+    file.write_text(
+        "name: watcher\nmodel: scripted:x\nscript: {answer: Fine.}\n"
+        "schedules: [{name: morning, every: 1h}, {name: evening, every: 1h}]\n"
+    )
+    assert "paused" not in rota("agents", "apply", str(file))
+    rota("schedules", "pause", "morning", "--note", "away")
+
+    said = rota("agents", "apply", str(file))
+
+    assert "it is still paused; `rota schedules resume morning` resumes it." in said
+    assert said.count("paused") == 1
+
+
 def test_an_edit_without_options_changes_nothing_and_says_so(rota):
     rota("schedules", "add", "watcher", "@daily", "--prompt", "Look.")
     before = shown(rota)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
@@ -106,7 +106,11 @@ class AgentFileService:
                     applied.append(await self._apply_schedule(conn, user_id, entry, schedule))
         named = {schedule.name for entry in file.agents for schedule in entry.schedules}
         agents = {entry.name for entry in file.agents}
-        for other in await schedule_rows.list_schedules(conn):
+        meant = {one.name for entry in file.agents for one in entry.schedules if one.paused}
+        there = await schedule_rows.list_schedules(conn)
+        paused = {one.name for one in there if one.state == "paused"} - meant
+        applied = [_with_pause(one) if one.name in paused else one for one in applied]
+        for other in there:
             if other.agent_name in agents and other.name not in named:
                 if prune:
                     await schedule_rows.delete_schedule(conn, other.id)
@@ -214,6 +218,14 @@ class AgentFileService:
         )
         change = await self._schedules.apply(conn, user_id, new)
         return Applied("schedule", entry.name, change, doubt)
+
+
+def _with_pause(applied: Applied) -> Applied:
+    """Say of a schedule that was there before that it is still paused."""
+    if applied.kind == "agent":
+        return applied
+    said = f"it is still paused; `rota schedules resume {applied.name}` resumes it"
+    return replace(applied, doubt=f"{applied.doubt}; {said}" if applied.doubt else said)
 
 
 async def _check_unused(conn: Connection, user_id: UserId, agent_name: str) -> None:
