@@ -127,8 +127,11 @@ def test_parts_say_when_they_are_ready_to_whoever_waits(environment, tmp_path, p
         with subprocess.Popen(
             [sys.executable, "-m", "rota", part],
             env=environment | {"NOTIFY_SOCKET": str(tmp_path / "ready")},
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             assert asking.recv(100) == b"READY=1"
             process.terminate()
+            assert process.stderr is not None
+            assert f"{part}_ready" in process.stderr.read()
     assert process.returncode == 0
