@@ -26,7 +26,7 @@ from typing import Any, Final
 import psycopg
 from rig.figures import Spread, machine, show
 from rig.processes import rota_processes
-from rig.server import add_person, ground, settle
+from rig.server import add_person, delete_people, ground, settle
 
 AGENT: Final = "neighbour"
 SCRIPT: Final[dict[str, Any]] = {"steps": [], "answer": "done"}
@@ -160,7 +160,7 @@ def _moved_in(
     try:
         yield
     finally:
-        conn.execute("DELETE FROM auth.users WHERE id <> %s", [victim])
+        delete_people(conn, "<>", victim)
         settle(conn)
 
 

@@ -7,10 +7,10 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -19,6 +19,8 @@ from psycopg import sql
 from rota.bootstrap.app import LOCAL_OWNER
 from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate
+
+_DEADLOCKS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,18 @@ def lift_quotas(url: str) -> None:
 def _leave(number: int, _frame: object) -> None:
     """Leave by an exception, so that whatever was started is ended."""
     sys.exit(128 + number)
+
+
+def delete_people(conn: psycopg.Connection[Any], condition: str, person: Any) -> None:
+    """Delete people whose runs may be under way; again where the worker's transaction came first.
+
+    `condition` compares their id with `person`.
+    """
+    for _ in range(_DEADLOCKS):
+        with suppress(psycopg.errors.DeadlockDetected):
+            conn.execute(f"DELETE FROM auth.users WHERE id {condition} %s".encode(), [person])
+            return
+    raise RuntimeError(f"{_DEADLOCKS} deadlocks in a row")
 
 
 def settle(conn: psycopg.Connection[Any]) -> None:

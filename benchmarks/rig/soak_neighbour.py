@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import psycopg
 
+from rig.server import delete_people
 from rota.store.embedded.server import EmbeddedPostgres
 
 _PAUSE: Final = 0.3
@@ -91,7 +92,7 @@ class Neighbour:
         """Stop, and be removed with everything; `conn` is the owner's."""
         self._gone.set()
         self._thread.join()
-        conn.execute("DELETE FROM auth.users WHERE id = %s", [self._id])
+        delete_people(conn, "=", self._id)
 
     def _live(self) -> None:
         while not self._gone.is_set():

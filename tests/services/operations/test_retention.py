@@ -598,9 +598,9 @@ async def test_settings_made_at_once_are_both_kept(retention):
         ({Period.RUN: 0}, "run_days is 1 to 36500 days, or forever, not 0"),
         ({Period.HISTORY: -1}, "history_days is 1"),
         ({Period.QUEUE_LOG: 36_501}, "queue_log_days is 1"),
-        ({Period.RUN: 29}, "cannot outlive its run: journal_days 30 days, run_days 29 days"),
+        ({Period.RUN: 29}, "cannot outlive its run: journals 30 days, runs 29 days"),
         ({Period.JOURNAL: 366}, "cannot outlive its run"),
-        ({Period.JOURNAL: None}, "journal_days forever, run_days 365 days"),
+        ({Period.JOURNAL: None}, "journals forever, runs 365 days"),
     ],
 )
 async def test_policy_that_cannot_be_is_refused_with_a_sentence(retention, days, said):
