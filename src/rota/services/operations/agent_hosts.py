@@ -72,10 +72,6 @@ class AgentHosts:
         finally:
             await host.loop.stop()
 
-    async def come_round(self) -> None:
-        """Return once the current host's loop has come round; UnavailableError where it is lost."""
-        await self.current.loop.run(asyncio.sleep(0))
-
     async def watch(self, lost: Callable[[AgentHost], None]) -> None:
         """Replace a host whose loop is blocked, for ever; `lost` is told, to hand its runs over."""
         while True:
