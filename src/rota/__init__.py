@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         SuspendedError,
         UnavailableError,
     )
+    from rota.domain.ids import UserId
     from rota.domain.notifications.notification import Category, Notification
     from rota.domain.runs.limits import LimitReachedError
     from rota.domain.runs.options import RunOptions
@@ -65,6 +66,7 @@ __all__ = [
     "ToolChange",
     "ToolContext",
     "UnavailableError",
+    "UserId",
     "connect",
     "group_requests",
     "parse_agent_file",
@@ -97,6 +99,7 @@ _HOMES = {
     "ToolChange": "domain.agents.declared_tools",
     "ToolContext": "agents.tools.context",
     "UnavailableError": "domain.errors",
+    "UserId": "domain.ids",
     "connect": "bootstrap.connecting",
     "group_requests": "domain.approvals.review",
     "parse_agent_file": "services.agent_files.reading",

@@ -24,12 +24,6 @@ schedules: [{name: noon, cron: "0 12 * * *", time_zone: UTC, prompt: It is}]
 """
 
 
-@pytest.fixture(scope="module")
-def server():
-    with testing.server() as server:
-        yield server
-
-
 @pytest.fixture
 async def house(server):
     registered.NOTES.clear()

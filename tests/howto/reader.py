@@ -154,7 +154,7 @@ class Reader:
         if "RULE" in words:  # the one that the page can do without
             rule = self.first("rota approvals policy list --json", like="delete_*")
             line = re.sub(r"\bRULE\b", rule, line)
-        if "REQUEST" in words:
+        if re.search(r"\bREQUEST\b", line):
             line = re.sub(r"\bREQUEST\b", self.first("rota approvals list --json"), line)
         return line
 

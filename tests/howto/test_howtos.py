@@ -48,6 +48,11 @@ SAYS: dict[str, dict[str, str]] = {
     "docs/tutorial/first-briefing.md": {"rota schedules run each-morning": "12 messages this week"},
     "docs/howto/agent-files.md": {"rota run unread-count": r"\d+ unread messages"},
     "docs/howto/approvals.md": {"rota run note-taker": "asked for your approval of 1 action"},
+    "docs/howto/fastapi.md": {
+        "curl -sS --fail-with-body -X POST localhost": "waits for a decision",
+        "curl -sS --fail-with-body localhost:8020/approvals": '"tool":"mail_search"',
+        "curl -sS --fail-with-body -X POST 'localhost": '"status":"approved"',
+    },
     "docs/howto/heartbeats.md": {"rota runs show": "not announced"},
     "docs/howto/own-agents.md": {"rota run disk": '"asked"'},
     "docs/howto/own-tools.md": {"rota run disk-watch": r"[\d.]+ % of the disk is free"},

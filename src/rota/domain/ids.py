@@ -6,6 +6,7 @@ from typing import NewType
 from uuid import UUID
 
 UserId = NewType("UserId", UUID)
+UserId.__doc__ = "A person's id, as `App.person` and `App.named` return it: for annotations."
 AgentId = NewType("AgentId", UUID)
 ToolId = NewType("ToolId", UUID)
 CalendarId = NewType("CalendarId", UUID)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, assert_never
 
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.risk_signals import RiskSignal, risk_signals
+from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ActionId, RunId, UserId
 
 EXPIRES_AFTER: Final = timedelta(hours=24)
@@ -155,6 +157,19 @@ class PendingAction:
     def signals(self) -> tuple[RiskSignal, ...]:
         """What a person should look at twice in the arguments."""
         return risk_signals(self.arguments)
+
+
+_VIA: Final = re.compile(r"[a-z][a-z0-9_]{0,30}", re.ASCII)
+
+
+def check_via(via: str) -> None:
+    """Raise InvalidInputError for a name of a program that the audit log does not take."""
+    if not _VIA.fullmatch(via):
+        raise InvalidInputError(
+            "via names the program that the person used, such as my_app: a small letter, then at "
+            f"most 30 small letters, digits and _; not {via[:60]!r}.",
+            field="via",
+        )
 
 
 def edit_note(arguments: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from rota.domain.approvals.actions import (
     ApprovalDecision,
     PendingAction,
     Settlement,
+    check_via,
     message_to_person,
 )
 from rota.domain.approvals.argument_edits import (
@@ -116,6 +117,7 @@ class ApprovalService:
         Raises NotFoundError, SetupRequiredError where they were encrypted with another key, and
         ConflictError where they were edited meanwhile.
         """
+        check_via(via)
         async with self._database.acting_as(user_id) as conn:
             action = await find_action(conn, reference)
             deputies = await list_deputies(conn)
@@ -170,6 +172,7 @@ class ApprovalService:
         Raises InvalidInputError where it is not clear what is meant, or the tool's schema does not
         take it, NotFoundError, and ConflictError as `decide` does.
         """
+        check_via(via)
 
         async def edit() -> PendingAction:
             async with self._database.acting_as(user_id) as conn:
@@ -253,6 +256,7 @@ class ApprovalService:
 
         Raises NotFoundError, and ConflictError where its outcome is known, or for a deputy.
         """
+        check_via(via)
         async with self._database.acting_as(user_id) as conn:
             action = await find_action(conn, reference)
             try:
@@ -326,9 +330,12 @@ class ApprovalService:
         """Approve an action, which then runs once, or refuse it.
 
         `version` and hash are of the arguments that were shown; the agent reads the reason as a
-        quotation. Raises NotFoundError, and ConflictError where it was decided, expired or edited
-        meanwhile.
+        quotation. `via` names the program that the person used, for the audit log: `my_app`.
+
+        Raises InvalidInputError for a `via` that is no name, NotFoundError, and ConflictError where
+        it was decided, expired or edited meanwhile.
         """
+        check_via(via)
         # As it is stored, and as the agent and the audit log have it.
         stored = cut(redact_text(storable_text(reason.strip())), LONGEST_REASON).text
 
