@@ -77,6 +77,8 @@ def main() -> int:
             _series(conn, victim, "warm", WARM_UP, arguments.interval_ms)
             empty = [*_lags(conn, victim, "before", arguments)[0]]
             for name, (_, move_in) in settings.items():
+                if arguments.only not in (None, name):
+                    continue
                 with _moved_in(conn, victim, move_in):
                     lags, lost = _lags(conn, victim, name, arguments)
                 found[name] = (Spread.of(lags), lost)
@@ -105,6 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--interval-ms", type=int, default=500, help="between two fires")
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--only", choices=("people", "herd", "hostile"), help="these neighbours")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

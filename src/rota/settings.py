@@ -29,7 +29,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_TOOLS": "tools of your own: `name=package.module:attribute`, separated by spaces",
     "ROTA_CALLABLES": "code that rows may name: `name=package.module:attribute`, as above",
     "ROTA_UNWRAPPED_TOOLS": "`withhold` or `allow` a tool that the approval system cannot wrap",
-    "ROTA_CONCURRENCY": "runs that one worker executes at a time",
+    "ROTA_CONCURRENCY": "runs that one worker executes at a time at most",
     "ROTA_GROUP_SIZE": "runs that end close together and share one commit",
     "ROTA_OPERATOR": "the e-mail address or id of the person who is told when rota itself is ill",
     "ROTA_PING_URL": "a URL that is fetched each minute while rota is healthy",
@@ -88,7 +88,7 @@ class Settings:
     tools: Mapping[str, str] = field(default_factory=dict)
     callables: Mapping[str, str] = field(default_factory=dict)
     unwrapped_tools: UnwrappedTools = "withhold"
-    concurrency: int = 10
+    concurrency: int = 100
     group_size: int = 20
     operator: str | None = None
     ping_url: str | None = field(default=None, repr=False)
@@ -168,7 +168,7 @@ def read_settings(
         unwrapped_tools=_choice(
             known, "ROTA_UNWRAPPED_TOOLS", get_args(UnwrappedTools), "withhold"
         ),
-        concurrency=_count(known, "ROTA_CONCURRENCY", default=10, least=2, most=1_000),
+        concurrency=_count(known, "ROTA_CONCURRENCY", default=100, least=2, most=1_000),
         group_size=_count(known, "ROTA_GROUP_SIZE", default=20, least=1, most=200),
         operator=known.get("ROTA_OPERATOR"),
         ping_url=_ping_url(known),

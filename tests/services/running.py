@@ -101,7 +101,7 @@ async def working(
     tasks = BackgroundTaskService(
         workshop.database,
         scheduler_loop=SchedulerLoop(workshop.database, workshop.scheduler(), clock=clock),
-        worker=QueueWorker(workshop.database, concurrency=20),
+        worker=QueueWorker(workshop.database, concurrency=20, come_round=hosts.come_round),
         hosts=hosts,
         watch=SchedulerWatch(workshop.database, incidents, operator=None),
     )

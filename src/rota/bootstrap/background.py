@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 from rota import logs
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from rota.services.operations.background_tasks import BackgroundTaskService
 
 T = TypeVar("T")
+
+_CONNECTIONS: Final = 12
+"""Connections that the runs of a worker share: each has one for milliseconds at a time."""
 
 
 def scheduler(app: App) -> Scheduler:
@@ -151,7 +154,7 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(
                 make_database(
-                    settings, app.server, max_size=settings.concurrency + 2, generic_plans=True
+                    settings, app.server, max_size=_CONNECTIONS, generic_plans=True
                 ).opened()
             )
             http = await stack.enter_async_context(httpx.AsyncClient(timeout=30.0))
@@ -180,7 +183,9 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
         yield BackgroundTaskService(
             app.database,
             scheduler_loop=scheduler_loop(app),
-            worker=QueueWorker(app.database, concurrency=settings.concurrency),
+            worker=QueueWorker(
+                app.database, concurrency=settings.concurrency, come_round=hosts.come_round
+            ),
             hosts=hosts,
             watch=SchedulerWatch(
                 app.database,

@@ -39,20 +39,25 @@ class Admission:
     locked: bool = False
 
 
-async def admit(conn: Connection, *, ahead: int = AHEAD) -> Admission:
-    """Queue waiting runs in fair order and within all limits, in the caller's transaction."""
+async def admit(conn: Connection, *, ahead: int = AHEAD, most: int = AHEAD) -> Admission:
+    """Queue waiting runs in fair order and within all limits, in the caller's transaction.
+
+    About `most` of them at once: the next admission goes on.
+    """
     if not await rows.lock(conn):
         return Admission(locked=True)
-    found = await rows.admit_runs(conn, ahead=ahead)
+    found = await rows.admit_runs(conn, ahead=ahead, most=most)
     admitted = list(found.admitted)
     ran_low = 2 * found.places > ahead
     without: set[UserId] = set()
     # Those who were passed over may fit now that it is known who was let in, and who is left out.
+    places = min(found.places, most)
     while len(without) < MOST_LOCKED and (
-        found.locked or (found.admitted and len(found.admitted) < found.places and _are_left(found))
+        found.locked or (found.admitted and len(found.admitted) < places and _are_left(found))
     ):
         without.update(found.locked)
-        found = await rows.admit_runs(conn, ahead=ahead, without=without)
+        found = await rows.admit_runs(conn, ahead=ahead, most=most, without=without)
+        places = min(found.places, most)
         admitted += found.admitted
     # A run that parked goes on while the job that parked it may still be there, about to be logged
     # as done, or to be given to another worker: neither is this one.

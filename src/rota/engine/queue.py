@@ -27,6 +27,7 @@ from rota.domain.errors import RotaError, UnavailableError
 from rota.domain.ids import RunId
 from rota.domain.runs.priority import BEGUN
 from rota.engine.notifications import NotificationFilter
+from rota.engine.pace import Pace
 from rota.engine.patience import Patience
 from rota.store.database import Connection, Database, listen
 from rota.store.errors import domain_errors
@@ -87,9 +88,18 @@ Handler = Callable[[RunId], Awaitable[None]]
 class QueueWorker:
     """Takes jobs from the queue and hands each run's id to a handler."""
 
-    def __init__(self, database: Database, *, concurrency: int, lease: timedelta = LEASE) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        concurrency: int,
+        come_round: Callable[[], Awaitable[None]] | None = None,
+        lease: timedelta = LEASE,
+    ) -> None:
         self._database = database
         self._concurrency = concurrency  # at least 2: PgQueuer takes half of it at a time
+        self._pace = Pace(come_round or _at_once)
+        self._running = 0
         self._lease = lease
         self.patience = Patience("worker_lost_database")
 
@@ -107,17 +117,25 @@ class QueueWorker:
         ):
             driver = _SplitDriver(conn, listener)
             queries = _PatientQueries(driver, qbe=_ENVIRONMENT, qbq=_QUEUE, qbs=_SCHEDULER)
-            queries.wait_with(self.patience, stop, lambda: conn.closed)
+            queries.wait_with(
+                self.patience,
+                stop,
+                lambda: conn.closed,
+                lambda: self._pace.next_step(lambda: self._running, stop),
+            )
             manager = QueueManager(queries, channel=queue_settings().channel)
             driver.probes = lambda: list(manager.pending_health_check)
 
             @manager.entrypoint(ENTRYPOINT, accepts_context=False)
             async def _(job: Job) -> None:
+                self._running += 1
                 try:
                     await handler(RunId(UUID((job.payload or b"").decode())))
                 except HandedOverError as error:
                     await self._raise(job)
                     raise RetryRequested(error.delay, reason="handed over") from error
+                finally:
+                    self._running -= 1
 
             # PgQueuer notifies itself at start to see whether it hears. Its LISTEN goes by another
             # connection than its NOTIFY and may come second; then it waits in vain for ten seconds.
@@ -157,13 +175,20 @@ class _PatientQueries(Queries):
     """
 
     def wait_with(
-        self, patience: Patience, stop: asyncio.Event, is_cut: Callable[[], bool]
+        self,
+        patience: Patience,
+        stop: asyncio.Event,
+        is_cut: Callable[[], bool],
+        next_step: Callable[[], Awaitable[int]],
     ) -> None:
         self._patience, self._stop, self._is_cut = patience, stop, is_cut
+        self._next_step = next_step
 
-    async def dequeue(self, *args: Any, **kwargs: Any) -> list[Job]:
+    async def dequeue(self, batch_size: int, *args: Any, **kwargs: Any) -> list[Job]:
+        if not (step := await self._next_step()):
+            return []
         try:
-            jobs = await super().dequeue(*args, **kwargs)
+            jobs = await super().dequeue(min(batch_size, step), *args, **kwargs)
         except RotaError as error:
             if self._is_cut():
                 raise
@@ -214,6 +239,10 @@ class _SplitDriver(PsycopgDriver):
     async def __aexit__(self, *exc_info: object) -> None:
         await super().__aexit__(*exc_info)
         await self._listening.__aexit__(*exc_info)
+
+
+async def _at_once() -> None:
+    """Have no loop to wait for."""
 
 
 async def _stop_when(stop: asyncio.Event, manager: QueueManager) -> None:

@@ -191,6 +191,11 @@ class Database:
                 raise
             raise domain_error(error, {}) from error
 
+    async def round_trip(self) -> None:
+        """Return once a connection was free and has answered; raises UnavailableError."""
+        async with self.connection() as conn:
+            await AsyncConnectionPool.check_connection(conn)
+
     @asynccontextmanager
     async def pipelined(self) -> AsyncIterator[Connection]:
         """Lend a connection whose statements go out together once an answer is waited for.

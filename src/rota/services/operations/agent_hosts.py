@@ -72,6 +72,11 @@ class AgentHosts:
         finally:
             await host.loop.stop()
 
+    async def come_round(self) -> None:
+        """Return once the current host keeps up (ScheduledExecutionService.come_round)."""
+        host = self.current
+        await host.loop.run(host.execution.come_round())
+
     async def watch(self, lost: Callable[[AgentHost], None]) -> None:
         """Replace a host whose loop is blocked, for ever; `lost` is told, to hand its runs over."""
         while True:

@@ -6,6 +6,7 @@ Runs are taken, journalled and ended through a `Batcher` each. It knows nothing 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from functools import partial
@@ -13,13 +14,14 @@ from typing import Final, Generic, TypeVar
 
 from rota.domain.errors import LostTransactionError, UnavailableError
 from rota.domain.runs.run import RowsLockedError
+from rota.engine.pace import BatchSize
 from rota.store.database import despite_deadlocks
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH_SIZE: Final = 20
-"""Items of a batch: more of them gain little and hold their locks longer."""
+"""Items of a batch at most: more of them gain little and hold their locks longer."""
 
 BATCH_WAIT: Final = 0.005
 """Seconds that an item waits for others to join it, where others are under way at all."""
@@ -58,7 +60,7 @@ class Batcher(Generic[T, R]):
         patience: float | None = None,
     ) -> None:
         self._work = work
-        self._size = size
+        self._size = BatchSize(size)
         self._wait = wait
         self._more_to_come = more_to_come
         self._drop_cancelled = drop_cancelled
@@ -68,6 +70,11 @@ class Batcher(Generic[T, R]):
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._full = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more items wait than the next batch takes."""
+        return len(self._waiting) > self._size.items
 
     async def submit(self, item: T) -> R:
         """Do an item in some batch; returns its outcome, raises its error."""
@@ -79,22 +86,27 @@ class Batcher(Generic[T, R]):
         self._waiting.append(one)
         if self._worker is None:
             self._worker = asyncio.create_task(self._drain())
-        elif len(self._waiting) >= self._size or not self._more_to_come(len(self._waiting)):
+        elif len(self._waiting) >= self._size.items or not self._more_to_come(len(self._waiting)):
             self._full.set()
 
     async def _drain(self) -> None:
         """Do batches until nothing waits."""
         try:
             while self._waiting:
-                if len(self._waiting) < self._size and self._more_to_come(len(self._waiting)):
+                if len(self._waiting) < self._size.items and self._more_to_come(len(self._waiting)):
                     self._full.clear()
                     asyncio.get_running_loop().call_later(self._wait, self._full.set)
                     await self._full.wait()
-                batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
+                batch, self._waiting = (
+                    self._waiting[: self._size.items],
+                    self._waiting[self._size.items :],
+                )
                 if self._drop_cancelled:
                     batch = [one for one in batch if not one[1].cancelled()]
                 if batch:
+                    began = time.perf_counter()
                     await self._do(batch)
+                    self._size.took(len(batch), time.perf_counter() - began)
         finally:
             self._worker = None
             _give_up(self._waiting)  # empty, unless this was cancelled: nobody is to wait for ever

@@ -65,6 +65,11 @@ class Intake:
             patience=PATIENCE,
         )
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more wait than the next transaction takes."""
+        return self._batches.is_behind
+
     async def take(self, run_id: RunId) -> TakenRun | None:
         """Begin a new attempt of a run; None for one that is over, or gone.
 

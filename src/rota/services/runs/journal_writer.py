@@ -136,6 +136,11 @@ class JournalWriter:
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: set[asyncio.Task[None]] = set()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more wait than the next transaction takes."""
+        return self._batches.is_behind
+
     def soon(self, buffer: WriteBuffer) -> None:
         """Write what this one has collected within `FLUSH_AFTER`, with that of others."""
         self._dirty[buffer] = None

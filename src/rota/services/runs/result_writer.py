@@ -96,6 +96,11 @@ class ResultWriter:
             patience=PATIENCE,
         )
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more wait than the next transaction takes."""
+        return self._batches.is_behind
+
     async def store(self, attempt: FinishedAttempt) -> Outcome:
         """Store one run, with others; raises FencedError if its attempt no longer holds it.
 

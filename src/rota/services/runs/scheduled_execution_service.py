@@ -39,6 +39,8 @@ from rota.store.runs import results as result_rows
 from rota.store.runs import rows as run_rows
 from rota.store.schedules import rows as schedule_rows
 
+_LOOK_EVERY: Final = 0.005
+
 _LONGEST_REASON: Final = 900
 """Characters of what is said of a run that is set aside: the note of its schedule has 1,000."""
 
@@ -95,6 +97,16 @@ class ScheduledExecutionService:
             return await self._intake.take(run_id)
         finally:
             self._taking -= 1
+
+    async def come_round(self) -> None:
+        """Return once the database has answered, and a next transaction has room for a run.
+
+        Raises UnavailableError where no connection can be had.
+        """
+        await self._bench.database.round_trip()
+        writers = (self._intake, self._journals, self._writer)
+        while any(one.is_behind for one in writers):  # noqa: ASYNC110  three of them, and seldom
+            await asyncio.sleep(_LOOK_EVERY)
 
     async def set_aside(
         self, run_id: RunId, error: Exception, token: FencingToken | None = None

@@ -34,6 +34,7 @@ from rota.domain.schedules.timing import NamedDay
 from rota.domain.text.storable import cut, storable_text
 from rota.domain.text.zones import OTHER_ZONE
 from rota.engine.admission import AHEAD, Admission, admit
+from rota.engine.pace import BatchSize
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
 from rota.store.database import Connection, Database
@@ -42,7 +43,7 @@ from rota.store.schedules.firing import Fire, Planned
 from rota.store.unreadable import UnreadableRow
 
 BATCH: Final = 500
-"""Schedules that one transaction claims: few enough that a crash repeats little."""
+"""Schedules that one transaction claims at most: few enough that a crash repeats little."""
 
 LONGEST_PLANNING: Final = 1.0
 """Seconds that one transaction works out fires; schedules that are years behind take a while."""
@@ -115,7 +116,10 @@ _Work: TypeAlias = Callable[[Connection, Sequence[Schedule]], Awaitable[_Batch]]
 
 
 class Scheduler:
-    """Fires what is due at a given instant. Holds no state: the rows are the state."""
+    """Fires what is due at a given instant.
+
+    The rows are the state. What it remembers is how many of them it does within BATCH_SECONDS.
+    """
 
     def __init__(
         self,
@@ -129,6 +133,8 @@ class Scheduler:
         self._notifications = notifications
         self._incidents = incidents
         self._ahead = ahead
+        self._batch = BatchSize(BATCH)
+        self._admitted_at_once = BatchSize(AHEAD)
 
     async def tick(self, now: datetime) -> Tick:
         """Fire, plan and admit everything that is due at `now` (aware)."""
@@ -156,7 +162,7 @@ class Scheduler:
         last = Admission()
         if outlook.runs_waiting:
             async with self._database.transaction() as conn:
-                last = await admit(conn, ahead=self._ahead)
+                last = await self._admit(conn)
         return Tick(
             planned,
             fired,
@@ -174,19 +180,28 @@ class Scheduler:
         batches: list[_Batch] = []
         admitted = 0
         while True:
+            began = time.monotonic()
+            limit = self._batch.items
             async with self._database.transaction() as conn:
-                due = await firing.claim_due(conn, now=now, limit=BATCH)
+                due = await firing.claim_due(conn, now=now, limit=limit)
                 if not due:
                     break
                 batch = await self._set_aside_invalid(conn, due, partial(self._fire, now=now))
                 batches.append(batch)
                 if batch.fires:
-                    admitted += (await admit(conn, ahead=self._ahead)).count
+                    admitted += (await self._admit(conn)).count
             _tell_of(batch.fires)
+            self._batch.took(len(due), time.monotonic() - began)
             is_idle = not (batch.planned or batch.invalid)  # all of them are locked
-            if (len(due) < BATCH and batch.is_whole) or is_idle:  # others have what is left
+            if (len(due) < limit and batch.is_whole) or is_idle:  # others have what is left
                 break
         return batches, admitted
+
+    async def _admit(self, conn: Connection) -> Admission:
+        began = time.monotonic()
+        admission = await admit(conn, ahead=self._ahead, most=self._admitted_at_once.items)
+        self._admitted_at_once.took(admission.count, time.monotonic() - began)
+        return admission
 
     async def _set_aside_invalid(
         self, conn: Connection, claimed: Sequence[Schedule | UnreadableRow], work: _Work
@@ -283,12 +298,14 @@ class Scheduler:
     async def _plan_all(self, now: datetime) -> int:
         planned = 0
         while True:
+            began = time.monotonic()
             async with self._database.transaction() as conn:
-                found = await firing.claim_unplanned(conn, limit=BATCH)
+                found = await firing.claim_unplanned(conn, limit=self._batch.items)
                 if not found:
                     return planned
                 batch = await self._set_aside_invalid(conn, found, partial(self._plan, now=now))
                 planned += len(batch.planned)
+            self._batch.took(len(found), time.monotonic() - began)
 
     async def _plan(self, conn: Connection, found: Sequence[Schedule], *, now: datetime) -> _Batch:
         batch = _Batch()

@@ -45,13 +45,16 @@ async def lock(conn: Connection) -> bool:
     return await value(conn, "runs/lock_admission", bool)
 
 
-async def admit_runs(conn: Connection, *, ahead: int, without: Collection[UserId] = ()) -> Round:
+async def admit_runs(
+    conn: Connection, *, ahead: int, most: int, without: Collection[UserId] = ()
+) -> Round:
     """Queue waiting runs that no limit keeps back, in fair order, under the lock of admission.
 
-    Until `ahead` are queued and not yet running; beyond that, one of everybody who has none queued.
-    No runs of the people `without`. The caller enqueues them in the same transaction.
+    Until `ahead` are queued and not yet running, `most` of them now; beyond that, one of everybody
+    who has none queued. No runs of the people `without`. The caller enqueues them in the same
+    transaction.
     """
-    rows = await many(conn, "runs/admit_runs", Row, ahead=ahead, without=without)
+    rows = await many(conn, "runs/admit_runs", Row, ahead=ahead, most=most, without=without)
     admitted = [read(QueuedRun, row) for row in rows if row["run_id"] is not None]
     return read(Round, {**rows[0], "admitted": admitted})
 

@@ -54,15 +54,22 @@ async def claim_runs(conn: Connection, run_ids: Sequence[RunId]) -> dict[RunId, 
     runs = {"run_ids": list(run_ids)}
     async with (
         conn.cursor(row_factory=dict_row) as claims,
+        conn.cursor(row_factory=dict_row) as rules,
         conn.cursor(row_factory=dict_row) as schedules,
         conn.cursor(row_factory=dict_row) as agents,
     ):
         await claims.execute(statement("runs/claim_runs"), runs)
+        await rules.execute(statement("approvals/fetch_rules_of_runs"), runs)
         await schedules.execute(statement("runs/fetch_schedules_of_runs"), runs)
         await agents.execute(
             statement("agents/fetch_agents"), {"user_id": None, "agent_name": None, **runs}
         )
         rows = [required(row, dict, "runs") for row in await rows_of(claims, "runs")]
+        rule_of = {
+            rule.id: rule
+            for row in await rows_of(rules, "rules")
+            for rule in [required(row, rule_from_row, "rules")]
+        }
         schedule_of = {
             schedule.id: schedule
             for row in await rows_of(schedules, "schedules")
@@ -74,7 +81,8 @@ async def claim_runs(conn: Connection, run_ids: Sequence[RunId]) -> dict[RunId, 
             for named in [required(row, itemgetter("agent_name", "wanted_by"), "agents")]
         }
     for row in rows:
-        row["rules"] = map(rule_from_row, row["rules"] or ())
+        # One that was deleted a moment ago is not there any more, and holds no longer.
+        row["rules"] = [rule_of[id_] for id_ in row["rule_ids"] or () if id_ in rule_of]
         row["schedule"] = schedule_of.get(row["schedule_id"])
         row["agent"] = agent_of.get((row["agent_name"], row["user_id"]))
     return {row["id"]: required(row, partial(read, ClaimedRun), "runs") for row in rows}

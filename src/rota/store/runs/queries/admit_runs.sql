@@ -50,11 +50,12 @@ WITH RECURSIVE under_way AS MATERIALIZED (
     LEFT JOIN under_way AS u USING (user_id, agent_name)
     GROUP BY l.agent_id
 ), room AS MATERIALIZED (
-    SELECT places, (SELECT max_concurrency FROM rota.limits) - runs AS in_all,
+    SELECT free_places, places, (SELECT max_concurrency FROM rota.limits) - runs AS in_all,
            greatest(1, 2 * places / greatest(1, (SELECT count(*) FROM lines))) AS of_line
-    FROM (SELECT greatest(0, %(ahead)s - coalesce(sum(queued), 0))::bigint AS places,
+    FROM (SELECT greatest(0, %(ahead)s - coalesce(sum(queued), 0))::bigint AS free_places,
                  coalesce(sum(runs), 0)::bigint AS runs
           FROM under_way) AS counted
+    CROSS JOIN LATERAL (SELECT least(free_places, %(most)s) AS places) AS of_round
 ), open_lines AS (
     SELECT l.user_id, l.agent_name, m.agent_id, a.room AS of_agent, room.in_all,
            limits.max_concurrency - coalesce(p.runs, 0) AS of_person,
@@ -116,7 +117,7 @@ WITH RECURSIVE under_way AS MATERIALIZED (
     WHERE r.id = c.id
     RETURNING r.id, r.priority, c.start_tag, c.place, r.attempt
 ), found AS (
-    SELECT (SELECT places FROM room) AS places,
+    SELECT (SELECT free_places FROM room) AS places,
            coalesce(bool_or(is_within_limits AND NOT has_room), false)
                OR EXISTS (SELECT FROM judged GROUP BY user_id, agent_name, of_line
                           HAVING count(*) = of_line) AS lack_room,

@@ -24,22 +24,13 @@ SELECT c.id, c.user_id, c.schedule_id, c.fire_time, c.agent_name, c.prompt, c.tr
        coalesce(u.time_zone, 'UTC') AS owner_zone, l.day_tokens AS tokens, l.day_cost_usd AS cost_usd,
        rota.may_run_agents(c.user_id) AS may_run,
        asked.trigger <> 'manual' AS unattended, asked.schedule_id AS policy_schedule_id,
-       (SELECT jsonb_agg(
-            jsonb_build_object(
-                'id', p.id, 'user_id', p.user_id, 'effect', p.effect, 'tool', p.tool,
-                'for_user', p.for_user, 'agent_name', p.agent_name,
-                'schedule_id', p.schedule_id, 'attendance', p.attendance,
-                'conditions', p.conditions::text, 'risk', p.risk, 'note', p.note,
-                'tool_version', p.tool_version, 'expires_at', p.expires_at,
-                'uses_left', p.uses_left, 'from_action', p.from_action,
-                'created_at', p.created_at
-            ) ORDER BY p.user_id NULLS FIRST, p.created_at, p.id)
+       (SELECT array_agg(p.id ORDER BY p.user_id NULLS FIRST, p.created_at, p.id)
         FROM public.approval_rules AS p
         WHERE (p.user_id = c.user_id
                OR (p.user_id IS NULL AND (p.for_user IS NULL OR p.for_user = c.user_id)))
           AND (p.agent_name IS NULL OR p.agent_name = c.agent_name)
           AND (p.schedule_id IS NULL OR p.schedule_id = asked.schedule_id)
-          AND (p.expires_at IS NULL OR p.expires_at > now())) AS rules
+          AND (p.expires_at IS NULL OR p.expires_at > now())) AS rule_ids
 FROM claimed AS c
 LEFT JOIN public.user_settings AS u ON u.user_id = c.user_id
 CROSS JOIN LATERAL rota.limits_of(c.user_id) AS l

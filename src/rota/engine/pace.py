@@ -1,0 +1,100 @@
+"""How much is taken at once, so that whoever comes next waits little: measured, not guessed.
+
+`BatchSize` is for work that is done in transactions of many rows. `Pace` is for a worker: it takes
+runs only as fast as it begins and stores them. A hundred runs that wait for models cost little. Ten
+that compute slow all others: so what comes next waits in the queue, which is in fair order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from math import inf
+from typing import Final
+
+from rota.domain.errors import UnavailableError
+
+BATCH_SECONDS: Final = 0.030
+"""How much longer than the quickest one a transaction of many rows is to take.
+
+Whoever is next waits for its end. The quickest one takes what a database takes that is far away.
+"""
+
+FIRST_BATCH: Final = 20
+LEAST_BATCH: Final = 5
+"""Items of a batch: at first, and however slow they are."""
+
+SLOW: Final = 0.010
+"""How much longer than the quickest time a worker may take to come round (`Pace`), in seconds.
+
+Above it the worker takes no more runs.
+"""
+
+STEP: Final = 4
+"""Runs that are taken before the next round trip: what they cost is seen before more come."""
+
+LEAST: Final = 2
+"""Runs that a worker has under way however slow it is."""
+
+_LOOK_EVERY: Final = 0.005
+
+
+class BatchSize:
+    """As many items as are done within BATCH_SECONDS, by how long the last ones took."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._quickest = inf
+        self.items = min(most, FIRST_BATCH)
+
+    def took(self, items: int, seconds: float) -> None:
+        """Learn from a batch of so many items."""
+        self._quickest = min(self._quickest, seconds)
+        if (longer := seconds - self._quickest) > BATCH_SECONDS:
+            if items <= LEAST_BATCH:  # so it is the database that is slow, not the size
+                self._quickest = seconds
+            fitting = max(LEAST_BATCH, int(items * BATCH_SECONDS / longer))
+            self.items = min(self.items, fitting)
+        elif items >= self.items:
+            self.items = min(self._most, 2 * self.items)
+
+
+class Pace:
+    """Says when to take runs and how many.
+
+    `come_round` does what runs do all the time: it waits for their loop, asks the database
+    something small, and waits until a next transaction has room.
+    """
+
+    def __init__(
+        self,
+        come_round: Callable[[], Awaitable[None]],
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._come_round = come_round
+        self._clock = clock
+        self._quickest = inf
+
+    async def next_step(self, under_way: Callable[[], int], stop: asyncio.Event) -> int:
+        """Wait until runs are quick, or next to none is under way; returns how many to take.
+
+        0 once `stop` is set.
+        """
+        while under_way() >= LEAST and not stop.is_set():
+            seconds = await self._seconds()
+            if under_way() <= LEAST:  # nothing is in the way: the database has become slow
+                self._quickest = seconds
+            self._quickest = min(self._quickest, seconds)
+            if seconds - self._quickest <= SLOW:
+                return STEP
+            await asyncio.sleep(_LOOK_EVERY)
+        return 0 if stop.is_set() else LEAST
+
+    async def _seconds(self) -> float:
+        began = self._clock()
+        with suppress(UnavailableError):  # the loop has been given up: the next one is quick
+            await self._come_round()
+        return self._clock() - began
