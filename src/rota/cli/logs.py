@@ -1,5 +1,9 @@
 """Logs: to standard error, a line for each event, secrets taken out.
 
+Text is sentences for people, and JSON the event's name with its fields. A warning is about what an
+agent, a tool or the database did: its traceback is logged with level debug. An error with one is a
+fault of rota's own.
+
 Scheduler, worker and `rota up` say when a run is due, starts and ends; other commands only what
 went wrong.
 """
@@ -8,18 +12,21 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import rota.logs
-from rota.security.secrets.redaction import redact
+from rota.cli.log_sentences import in_words
+from rota.security.secrets.redaction import redact, redact_error
 from rota.settings import LogLevel, Settings
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
 _COLUMNS: Final = ("exception", "stack", "timestamp", "level")
+_LONGEST_ERROR: Final = 500
 
 
 def configure_logs(settings: Settings, *, level: LogLevel = "warning") -> None:
@@ -53,6 +60,7 @@ def _configure_structlog(settings: Settings, least: int) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            partial(_named, least > logging.DEBUG),
             structlog.processors.format_exc_info,
             _redacted,
             *_rendered(settings),
@@ -102,37 +110,33 @@ def _is_terminal() -> bool:
     return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
 
+def _named(hides_traces: bool, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Name the exception of a line; a warning's traceback gives way to the line it came from."""
+    error = event.get("exc_info")
+    if not isinstance(error, BaseException):
+        return event
+    event.setdefault("error", redact_error(error, _LONGEST_ERROR))
+    if hides_traces and event.get("level") == "warning":
+        del event["exc_info"]
+        if (place := _place(error)) is not None:
+            event["at"] = place
+        event.setdefault("hint", "ROTA_LOG_LEVEL=debug shows the traceback")
+    return event
+
+
+def _place(error: BaseException) -> str | None:
+    """Return file and line that an exception came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None
+
+
 def _redacted(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     cleaned: EventDict = redact(dict(event))
     return cleaned
 
 
 def _in_words(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Say of a run what becomes of it, with the name of its schedule first."""
-    name = event.get("schedule") or event.get("agent")
-    match event["event"]:
-        case "run_due":
-            said = f"{name}: due, a run is made"
-            if event.pop("late", False):
-                said = f"{name}: missed, and made up for by a run"
-        case "run_started":
-            said = f"{name}: started"
-        case "run_ended":
-            seconds = event.pop("duration_ms", 0) / 1000
-            said = f"{name}: {event.pop('status', '')} after {seconds:.1f} s"
-            if requests := event.pop("requests", 0):
-                said += f", {requests} waiting for a decision"
-        case "run_suspended":
-            said = f"{name}: waits for a decision"
-        case _:
-            return event
-    event["event"] = said
-    event.pop("schedule", None)
-    if event.get("agent") == name:
-        del event["agent"]
-    if event.get("attempt") == 1:
-        del event["attempt"]
-    return event
+    return in_words(dict(event))
 
 
 def _shortened(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

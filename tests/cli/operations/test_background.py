@@ -133,5 +133,5 @@ def test_parts_say_when_they_are_ready_to_whoever_waits(environment, tmp_path, p
             assert asking.recv(100) == b"READY=1"
             process.terminate()
             assert process.stderr is not None
-            assert f"{part}_ready" in process.stderr.read()
+            assert f"The {part} is ready" in process.stderr.read()
     assert process.returncode == 0

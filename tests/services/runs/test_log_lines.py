@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import socket
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from rota.agents.own_code.callables import AsyncFunction
 from rota.cli.logs import configure_logs
 from rota.domain.errors import SuspendedError
 from rota.settings import Settings
@@ -56,10 +58,29 @@ async def test_run_that_succeeds_says_when_it_starts_and_how_it_ended(workshop):
 
 
 async def test_run_that_fails_says_why(workshop):
-    _, ended = await execute(workshop, {"steps": [], "answer": "{{ nothing.at.all }}"})
+    script = {"steps": [], "answer": "{{ nothing.at.all }}"}
+    _, ended = await execute(workshop, script)
 
     assert ended["status"] == "error"
+    assert ended["log_level"] == "warning"
     assert "nothing" in ended["reason"]
+
+
+async def test_failed_run_says_why_once(workshop, capsys):
+    async def breaks(_context, _prompt):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    await workshop.agent(model="callable:breaks")
+    schedule = await workshop.schedule()
+    configure_logs(Settings(), level="info")
+    service = workshop.service(callables={"breaks": AsyncFunction("breaks", breaks)})
+    await service.execute(schedule)
+
+    started, failed = capsys.readouterr().err.splitlines()
+    assert "morning: started" in started
+    assert "[warning] morning: error after" in failed
+    assert "The callable breaks failed: gaierror: [Errno -2] Name or service" in failed
+    assert "Check that the worker reaches the server that it asks" in failed
 
 
 async def test_run_that_asks_says_how_many_requests_wait(workshop):
@@ -150,7 +171,9 @@ def test_line_reads_as_a_sentence_with_its_time(capsys):
     assert "attempt" not in started
     assert "attempt=2" in again
     assert ended[25:].startswith("[info] briefing: success after 12.3 s ")
-    assert failed[25:].startswith("[info] briefing: error after 0.9 s, 2 waiting for a decision ")
+    assert failed[25:].startswith(
+        "[info] briefing: error after 0.9 s, 2 waiting for a decision: The key was "
+    )
     assert "\x1b" not in failed
     assert "The key was \\u001b[31mrefused" in failed.replace("\\\\", "\\")
 

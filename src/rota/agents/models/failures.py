@@ -106,6 +106,7 @@ _BY_CLASS: Final[Mapping[str, FailureKind]] = {
     "APIError": "unavailable",  # within a stream, without a code that is known
     "TransportError": "unavailable",
     "ConnectionError": "unavailable",
+    "gaierror": "unavailable",  # no name server, or no such host
     "ModelInvalidRequestError": "bad_request",
     "ModelNotFoundError": "not_found",
     "ContentFilterFinishReasonError": "policy",

@@ -134,7 +134,7 @@ class BackgroundTaskService:
                 entry.work.cancel()
                 raise
             # A cancelled run that did not end in time is another attempt's to end.
-            log.info("run_handed_over", run_id=str(run_id), why=entry.stopped)
+            log.info("run_handed_over", run_id=str(run_id), why=entry.stopped or "cut off")
             raise HandedOverError from None
         finally:
             if self._under_way.get(run_id) is entry:

@@ -49,7 +49,7 @@ class ActionRun:
                     f"{action.agent_name} does not have the tool {action.tool_name} any more.",
                 )
             answer = await journal.approved_call(tool, unseal(found, self.cipher), key=_PLACE)
-            log.info("action_executed", action_id=str(action.id), answered=answer is not None)
+            log.debug("action_executed", action_id=str(action.id), answered=answer is not None)
         return self._ending(await self._fetch() or found)
 
     async def closed(self, ending: Ending) -> Ending:

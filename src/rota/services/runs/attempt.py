@@ -179,8 +179,14 @@ class Attempt:
         except RotaError as error:
             return endings.refused(error)
         except Exception as error:
-            log.warning("run_not_begun", run_id=str(self._taken.run.id), exc_info=error)
-            return endings.not_begun(error)
+            ending = endings.not_begun(error)
+            log.debug(
+                "run_not_begun",
+                run_id=str(self._taken.run.id),
+                error=ending.content,
+                exc_info=error,
+            )
+            return ending
         return await self._within_limits(setup, journal)
 
     def _action_run(self) -> ActionRun:
@@ -297,12 +303,12 @@ class Attempt:
         except Exception as error:
             journal.check_parked()  # the agent's own code made another error of the suspension
             ending = endings.failed(error, callable_name=_callable_name(setup.configuration))
-            log.warning(
+            log.debug(  # the line of the run's end says why
                 "agent_failed",
                 run_id=str(self._taken.run.id),
                 attempt=self._taken.claim.attempt,
                 error=ending.content,
-                exc_info=error if _callable_name(setup.configuration) else None,
+                exc_info=error,
             )
         return replace(
             ending,

@@ -28,6 +28,11 @@ from rota.services.notifications.service import draft, draft_pending_actions
 PASSING: Final = frozenset({"rate_limit", "timeout", "unavailable"})
 """Kinds of failures that may be over when the run is tried again later."""
 
+UNREACHED: Final = frozenset({"timeout", "unavailable"})
+CHECK_NETWORK: Final = (
+    "Check that the worker reaches the server that it asks (network, proxy, address), then run it "
+    "again."
+)
 
 SAID_NOTHING: Final = "The agent's last answer is empty, and it said nothing before."
 LAST_WAS_EMPTY: Final = (
@@ -103,6 +108,8 @@ def failed(error: Exception, *, callable_name: str | None = None) -> Ending:
     if callable_name is not None:
         # Whose key was refused, nobody knows: a callable talks to whom it likes.
         content = f"The callable {callable_name} failed: {redact_error(error).rstrip('.')}."
+        if failure.kind in UNREACHED:
+            content += f" {CHECK_NETWORK}"
     elif failure.kind == "authentication":
         return Ending(
             ResultStatus.ERROR,

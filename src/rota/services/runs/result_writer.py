@@ -25,6 +25,7 @@ from rota.domain.text.storable import (
     RESULT_CONTENT_LIMIT,
     WHOLE_RESULT_LIMIT,
     cut,
+    shorten,
     storable_text,
 )
 from rota.security.secrets.redaction import redact_error
@@ -65,6 +66,9 @@ class FinishedAttempt:
     ending: Ending
     duration_ms: int
 
+
+_LONGEST_REASON: Final = 200
+"""Characters of why a run failed, in the line of the log."""
 
 PATIENCE: Final = 30.0
 """Seconds that a result is kept back by a lock; then its run makes room for others."""
@@ -119,13 +123,18 @@ class ResultWriter:
                 if attempt not in outcomes:
                     attempt.buffer.give_back(journal)
         for attempt, outcome in outcomes.items():
-            log.info(
+            say = log.warning if has_failed(outcome) else log.info
+            say(
                 "run_ended",
                 **attempt.taken.as_logged(),
                 status="cancelled" if "cancelled" in outcome.metadata else outcome.status.value,
                 duration_ms=outcome.duration_ms,
                 requests=outcome.pending_actions_created,
-                **({"reason": cut(outcome.content, 200).text} if has_failed(outcome) else {}),
+                **(
+                    {"reason": shorten(outcome.content, _LONGEST_REASON)}
+                    if has_failed(outcome)
+                    else {}
+                ),
             )
         return [outcomes.get(attempt, Locked.LOCKED) for attempt in batch]
 
