@@ -52,16 +52,18 @@ def operator(rota, monkeypatch):
 
 
 async def test_operator_names_lists_and_removes_deputies(rota, operator, alice, bob):
-    assert await operator("list") == "Nobody stands in for anybody.\n"
+    assert await operator("list") == "There are no deputies.\n"
 
     said = await operator("add", "alice@example.com", "bob@example.com")
-    assert said == "bob@example.com may decide what alice@example.com does not decide in time.\n"
+    assert said == (
+        "bob@example.com may decide on requests that alice@example.com does not decide in time.\n"
+    )
     assert rows(await operator("list")) == [["alice@example.com", "bob@example.com"]]
     (listed,) = await operator("list", "--json")
     assert (listed["user_id"], listed["deputy_id"]) == (str(alice), str(bob))
 
     said = await operator("remove", "alice@example.com", str(bob))
-    assert said == f"{bob} does not decide for alice@example.com any more.\n"
+    assert said == f"{bob} no longer decides for alice@example.com.\n"
     assert await operator("list", "--json") == []
     with pytest.raises(NotFoundError):
         await operator("remove", "alice@example.com", "bob@example.com")

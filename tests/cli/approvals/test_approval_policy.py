@@ -75,7 +75,12 @@ async def test_a_rule_is_added_listed_and_removed(rota):
     assert made["when"] == ["to email_domain own.com", "text length_at_most 500 or missing"]
     assert [rule["id"] for rule in await rota(*POLICY, "list", "--json")] == [made["id"]]
     said = await rota(*POLICY, "remove", made["id"][:8])
-    assert said.startswith("Removed: allow send when to email_domain own.com and")
+    assert said.splitlines() == [
+        f"Removed {made['id']}: allow send",
+        "Runs          interactive only",
+        "When          to email_domain own.com",
+        "and           text length_at_most 500 or missing",
+    ]
     assert await rota(*POLICY, "list", "--json") == []
     assert "There are no rules" in await rota(*POLICY, "list")
 
@@ -301,11 +306,13 @@ async def test_a_declaration_that_stops_always_rules_says_how_many_and_they_are_
     declared = await asyncio.to_thread(CliRunner().invoke, app, command)
 
     assert declared.stderr == (
-        "2 rules made by --always let send run as it was declared before, and let nothing run any "
-        "more: `rota approvals policy list` marks them as stale.\n"
+        "2 rules made by --always no longer have an effect, because the declaration of send "
+        "changed. `rota approvals policy list` marks them as stale.\n"
     )
     listed = await rota("approvals", "policy", "list")
-    stale = "Stale         lets nothing run: send is at version 2. Remove it, and say --always"
+    stale = (
+        "Stale         this rule has no effect: send is at version 2. Remove it, and use --always"
+    )
     assert listed.count(stale) == 2
     command = ["tools", "declare", "send", "--timeout", "9"]
     assert (await asyncio.to_thread(CliRunner().invoke, app, command)).stderr == ""
@@ -372,10 +379,10 @@ async def test_the_howto_says_what_the_commands_take(rota, tmp_path):
 
 async def test_a_rule_says_that_it_lets_run_calls_with_risk_signals(rota):
     said = await rota(*POLICY, "add", "--allow", "send", "--risk", "high")
-    assert "also with risk signals" in said
-    assert "also with risk signals" in await rota(*POLICY, "list")
+    assert "calls with a risk signal run too" in said
+    assert "calls with a risk signal run too" in await rota(*POLICY, "list")
     said = await rota(*POLICY, "add", "--require", "send", "--risk", "high")
-    assert "as a call of high risk at least" in said
+    assert "the call counts as high risk or higher" in said
 
 
 def test_a_file_may_say_refuse_or_deny():

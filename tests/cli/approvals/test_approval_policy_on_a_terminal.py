@@ -56,12 +56,11 @@ async def test_list_can_be_read_with_a_long_condition(workshop, rota, width):
     screen = await rota("list", width=width)
 
     assert str(schedule.id)[:8] not in screen.text
-    sentence = (
-        f"require approval of send when {LONG} for schedule morning, as a call of high risk at "
-        "least"
-    )
-    assert sentence in told(screen)
-    assert sentence in told(added)
+    for shown in (screen, added):
+        assert shown.lines[0].endswith(": require approval of send")
+        assert "Schedule      morning" in shown.lines
+        assert f"When          {LONG}" in told(shown)
+        assert "Risk          the call counts as high risk or higher" in shown.lines
     assert screen.lines[0][8:10] == ": ", "the id comes first"
     for line in ("Whose         yours", "Until         2099-01-31 00:00 UTC", "Uses left     20"):
         assert line in screen.lines
@@ -75,15 +74,36 @@ async def test_explanation_can_be_read_with_a_long_condition(rota, width):
 
     screen = await rota("explain", "send", '{"to": "ann@other.example"}', width=width)
 
-    assert f"require approval of send when {LONG}\n" in told(screen)
-    assert "It            does not apply" in screen.lines
+    assert f"When          {LONG}\n" in told(screen)
+    assert "Result        does not apply" in screen.lines
     assert "\n".join(screen.lines) == screen.text, "a line was too long"
 
 
 async def test_whom_an_operators_rule_is_for_is_said_by_name(rota):
     await rota("add", "--operator", "--deny", "send", "--user", "alice@example.com")
 
-    assert "refuse send for alice@example.com\n" in (await rota("list", "--operator")).text
+    assert "For           alice@example.com" in (await rota("list", "--operator")).lines
     mine = await rota("list")
-    assert "refuse send for you\n" in mine.text
+    assert mine.lines[0].endswith(": refuse send")
+    assert "For           you" in mine.lines
     assert "Whose         the operator's" in mine.lines
+
+
+async def test_a_rule_is_a_block_with_a_line_for_each_condition(rota):
+    await rota(
+        *("add", "--allow", "send", "--agent", "watcher", "--risk", "high"),
+        *("--when", 'cc equals ""', "--when", 'text equals "Hello Ann"'),
+        *("--when", "* only cc text to", "--when", "* not only bcc"),
+    )
+
+    listed = await rota("list")
+
+    assert listed.lines[0][8:] == ": allow send"
+    assert listed.lines[1:7] == [
+        "Agent         watcher",
+        'When          cc equals ""',
+        'and           text equals "Hello Ann"',
+        "and           no arguments but cc, text, to",
+        "and           other arguments than bcc",
+        "Risk          calls with a risk signal run too",
+    ]

@@ -104,11 +104,11 @@ async def test_those_that_are_meant_are_decided_and_no_others(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--tool", "nothing"], "None of the 4 that wait is for nothing."),
-        (["--agent", "other"], "None of the 4 that wait is from other."),
+        (["--tool", "nothing"], "None of the 4 waiting requests is for nothing."),
+        (["--agent", "other"], "None of the 4 waiting requests is from other."),
         (
             ["--agent", "watcher", "--tool", "look", "--up-to", "low"],
-            "None of the 4 that wait is from watcher, for look, of low risk.",
+            "None of the 4 waiting requests is from watcher, for look, of low risk.",
         ),
         (["--status", "approved"], "No request is approved."),
         (["--status", "all", "--tool", "nothing"], "There is no request for nothing."),
@@ -125,7 +125,7 @@ async def test_deciding_on_none_says_so(desk, rota, mixed, command):
     assert await rota(*for_low) == "The one that waits is not of low risk.\n"
     await rota("reject", mixed["ann"], mixed["carl"])
     said = await rota(command, "--all", "--up-to", "low")
-    assert said == "None of the 2 that wait is of low risk.\n"
+    assert said == "None of the 2 waiting requests is of low risk.\n"
     await rota("reject", mixed["look"])
     said = await rota(command, "--all", "--up-to", "medium")
     assert said == "The one that waits is not of medium risk or less.\n"
@@ -231,8 +231,10 @@ async def test_request_says_which_schedule_and_prompt_it_comes_from(desk, rota):
 async def test_two_identical_calls_are_said_to_be_alike_wherever_they_are_shown(desk, rota):
     await desk.run(send("ann", text="Hello"), send("bob", text="Hello"), send("ann", text="Hello"))
     first, other, second = (str(action["id"]) for action in await desk.actions())
-    said = f"The same call, 2 times: {first} {second}. Each that is approved runs."
-    swapped = f"The same call, 2 times: {second} {first}. Each that is approved runs."
+    said = f"These 2 requests are the same call: {first} {second}. Each one that you approve runs."
+    swapped = (
+        f"These 2 requests are the same call: {second} {first}. Each one that you approve runs."
+    )
 
     for shown in (await rota("list"), await rota("list", "--grouped")):
         assert said in shown or swapped in shown

@@ -105,8 +105,8 @@ async def test_many_need_a_yes_where_nobody_can_be_asked(desk, rota, more):
         await rota("approve", *named)
 
     assert caught.value.message == (
-        "This would approve 2 requests, and nobody can be asked here. Look at what waits with "
-        "`rota approvals list`, then say --yes."
+        "This would approve 2 requests, and rota cannot ask you to confirm here. Read them with "
+        "`rota approvals list`, then use --yes."
     )
     assert {a["status"] for a in await desk.actions()} == {"pending"}
     await rota("approve", *named, "--yes")
@@ -121,7 +121,7 @@ async def test_high_risk_needs_a_yes_where_nobody_can_be_asked(desk, rota, more)
     await desk.run(send("bob@p\u0430ypal.com"))
     (reference,) = ids(await desk.actions())
 
-    with pytest.raises(InvalidInputError, match="1 request of high risk, and nobody can be asked"):
+    with pytest.raises(InvalidInputError, match="1 request of high risk, and rota cannot ask"):
         await rota("approve", reference, *more)
 
     assert (await desk.action())["status"] == "pending"
@@ -133,7 +133,9 @@ async def test_it_is_said_how_many_are_of_high_risk_and_one_of_low_risk_needs_no
     await desk.workshop.declare("send", risk="low")
     await desk.run(send("bob@p\u0430ypal.com"), send("ann"))
     risky, harmless = ids(await desk.actions())
-    with pytest.raises(InvalidInputError, match="2 requests, 1 of them of high risk, and nobody"):
+    with pytest.raises(
+        InvalidInputError, match="2 requests, 1 of them of high risk, and rota cannot"
+    ):
         await rota("approve", "--like", harmless)
     await rota("approve", harmless)
     await rota("reject", risky)
@@ -145,7 +147,7 @@ async def test_what_was_changed_since_needs_a_yes_or_its_version(desk, rota):
     await desk.run(send("ann"))
     (reference,) = ids(await desk.actions())
     await desk.edit({"to": "eve", "text": ""})
-    with pytest.raises(InvalidInputError, match="nobody can be asked"):
+    with pytest.raises(InvalidInputError, match="rota cannot ask you"):
         await rota("approve", reference)
     await rota("approve", reference, "--version", "2")
     assert (await desk.action())["status"] == "approved"
@@ -404,9 +406,9 @@ async def test_hidden_arguments_are_shown_on_request_and_the_audit_log_says_who_
     revealed = await rota("show", first, "--reveal")
     assert "the key is sk-abcdefghijklmnopqrstuv" in revealed
     assert "Look twice: There is what looks like a secret in text." in revealed
-    assert "\nThe audit log says that you looked at this.\n" in revealed
+    assert "\nThe audit log records that you looked at this.\n" in revealed
     assert '"to": "carl"' in (open_ := await rota("show", second, "--reveal"))
-    assert "\nNothing is hidden in it.\n" in open_
+    assert "\nNo value is hidden.\n" in open_
 
     looked = [r for r in await desk.workshop.rows("audit_logs") if r["decision"] == "revealed"]
     assert [(str(r["action_id"]), r["actor"], r["origin"]) for r in looked] == [

@@ -168,8 +168,8 @@ async def test_risk_signals_are_said_before_many_are_approved(desk, rota):
 
     text = re.sub(r"\n +\| ", "", screen.text)
     assert f"Look twice at {risky}: bob@p\u0430ypal.com is not written in one script" in text
-    assert f"Look twice at {risky}: 1 more risk signal; `show` says what." in text
-    assert f"Look twice at {long}: 1 risk signal; `show` says what." in text
+    assert f"Look twice at {risky}: 1 more risk signal; see `show`." in text
+    assert f"Look twice at {long}: 1 risk signal; see `show`." in text
     assert text.count("Look twice") == 3
     assert text.index("Look twice") < text.index("Approve these 3?")
     assert text.count("watcher wants to send") == 3, "the agent is said"

@@ -146,10 +146,10 @@ def declare(
 
     declared, stopped = common.as_operator(work)
     if stopped:
-        rules, them = ("rules", "them") if stopped > 1 else ("rule", "it")
+        rules, have, them = ("rules", "have", "them") if stopped > 1 else ("rule", "has", "it")
         output.warn(
-            f"{stopped} {rules} made by --always let {name} run as it was declared before, and let "
-            f"nothing run any more: `rota approvals policy list` marks {them} as stale."
+            f"{stopped} {rules} made by --always no longer {have} an effect, because the "
+            f"declaration of {name} changed. `rota approvals policy list` marks {them} as stale."
         )
     if common.json:
         output.print_json(_declared_json(declared.tool) | {"change": declared.change})

@@ -20,21 +20,27 @@ if TYPE_CHECKING:
     from rota.domain.ids import UserId
 
 group = CommandGroup()
-Action = Annotated[str, typer.Argument(metavar="ACTION", help="Its id, or the beginning of it.")]
-UpTo = Annotated[Risk, typer.Option("--up-to", help="Only those of this risk at most.")]
-OfAgent = Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's.")]
-OfTool = Annotated[str | None, typer.Option("--tool", metavar="NAME", help="Only for this tool.")]
+Action = Annotated[
+    str, typer.Argument(metavar="ACTION", help="The request's id, or the beginning of the id.")
+]
+UpTo = Annotated[Risk, typer.Option("--up-to", help="Only requests of this risk or lower.")]
+OfAgent = Annotated[
+    str | None, typer.Option("--agent", metavar="NAME", help="Only requests of this agent.")
+]
+OfTool = Annotated[
+    str | None, typer.Option("--tool", metavar="NAME", help="Only requests to call this tool.")
+]
 Actions = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ACTION...", help="Their ids, or the beginnings of them."),
+    typer.Argument(metavar="ACTION...", help="Ids of requests, or the beginnings of the ids."),
 ]
-All = Annotated[bool, typer.Option("--all", help="All that are pending.")]
+All = Annotated[bool, typer.Option("--all", help="All pending requests.")]
 Like = Annotated[
     str | None,
     typer.Option(
         "--like",
         metavar="ACTION",
-        help="All that are pending of this one's agent, for the same tool.",
+        help="All pending requests with the same agent and tool as this request.",
     ),
 ]
 Version = Annotated[
@@ -43,7 +49,8 @@ Version = Annotated[
         "--version",
         min=1,
         metavar="N",
-        help="Only if it is still at this version, as `show` says it; for one request.",
+        help="Only if the request still has this version, as `show` prints it. For one "
+        "request only.",
     ),
 ]
 takes_selection = takes(
@@ -64,17 +71,20 @@ def list_approvals(
     common: CommonOptions,
     status: Annotated[
         str | None,
-        typer.Option("--status", help="Only of this status, or `all`; else what waits for you."),
+        typer.Option(
+            "--status",
+            help="Only requests with this status, or `all`. Default: pending and unknown.",
+        ),
     ] = None,
     agent: OfAgent = None,
     tool: OfTool = None,
     up_to: UpTo = "high",
     grouped: Annotated[
-        bool, typer.Option("--grouped", help="One line for all that are alike.")
+        bool, typer.Option("--grouped", help="Print one line for each group of similar requests.")
     ] = False,
     limit: Limit = 50,
 ) -> None:
-    """List what waits for your decision, the riskiest first, like requests together."""
+    """List requests that wait for your decision, the riskiest first, similar ones together."""
     from rota.cli.approvals import texts as approval_texts
     from rota.domain.approvals.actions import ActionStatus
     from rota.domain.approvals.review import group_requests
@@ -86,7 +96,7 @@ def list_approvals(
     elif status is not None:
         if status not in set(ActionStatus):
             raise InvalidInputError(
-                f"There is no status {status!r}; it is {', '.join(ActionStatus)}, or all."
+                f"There is no status {status!r}. Use one of {', '.join(ActionStatus)}, or all."
             )
         statuses = (ActionStatus(status),)
 
@@ -120,11 +130,11 @@ def show(
         bool,
         typer.Option(
             "--reveal",
-            help="Show what stands as [redacted] too; the audit log says that you looked.",
+            help="Also show values that are [redacted]. The audit log records that you looked.",
         ),
     ] = False,
 ) -> None:
-    """Show a request: which call, with what arguments, why it waits, what became of it."""
+    """Show a request: the call, its arguments, why it waits, and what happened to it."""
     from rota.bootstrap.app import clock
     from rota.cli.approvals.texts import details_json, print_details
 
@@ -145,41 +155,47 @@ def approve(
     arguments: Annotated[
         str | None,
         typer.Option(
-            "--arguments", metavar="JSON", help="Run it with these instead: all of them, as JSON."
+            "--arguments",
+            metavar="JSON",
+            help="Approve the call with these arguments instead. Give all of them, as JSON.",
         ),
     ] = None,
     always: Annotated[
         bool,
-        typer.Option("--always", help="Let calls like this one run by themselves from now on."),
+        typer.Option(
+            "--always", help="Also add a rule that lets the same call run without approval."
+        ),
     ] = False,
     only: Annotated[
         str | None,
         typer.Option(
             "--only",
             metavar="ARG,ARG",
-            help="With --always: hold such calls to these arguments; all without it.",
+            help="With --always: the rule compares only these arguments. Default: all of them.",
         ),
     ] = None,
     lasts: Annotated[
         str | None,
-        typer.Option("--for", metavar="LENGTH", help="With --always: for how long (90d)."),
+        typer.Option(
+            "--for", metavar="LENGTH", help="With --always: how long the rule lasts (90d)."
+        ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask once more.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Approve requests: each runs once. With --arguments one of them, changed.
+    """Approve requests. Each call runs once.
 
-    With --always a rule is made of it: this tool as it is now, with exactly these arguments. On a
-    terminal you are asked before many are approved, or one that was changed since the agent asked;
-    elsewhere many, and what is of high risk, need --yes.
+    On a terminal, rota lists the requests and asks you to confirm if you use --all or --like, or if
+    a request was changed after the agent asked. Elsewhere, several requests need --yes, and so does
+    any request of high risk.
     """
     from rota.domain.text.json_values import json_object
 
     if (only is not None or lasts is not None) and not always:
-        raise InvalidInputError("--only and --for go with --always.")
+        raise InvalidInputError("--only and --for need --always.")
     if always and (not selection.is_one or arguments is not None):
-        raise InvalidInputError("--always is for one request, as it is: name it.")
+        raise InvalidInputError("--always needs the id of exactly one request, and no --arguments.")
     if arguments is not None and not selection.is_one:
-        raise InvalidInputError("Arguments are for one request: name it.")
+        raise InvalidInputError("--arguments needs the id of exactly one request.")
     can_ask = output.is_conversation() and not common.json
     consent: Consent = "given" if yes else "ask" if can_ask else "lacking"
     if always:
@@ -203,10 +219,10 @@ def refuse(
     common: CommonOptions,
     selection: Selection,
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why; the agent reads it.")
+        str, typer.Option("--reason", metavar="TEXT", help="The reason, which the agent reads.")
     ] = "",
 ) -> None:
-    """Refuse requests: none of them runs. `reject` is the same."""
+    """Refuse requests. Their calls do not run. `reject` is the same."""
     decisions.decide(common, selection, "refuse", reason)
 
 
@@ -216,10 +232,10 @@ def settle(
     action: Action,
     outcome: Annotated[
         Literal["happened", "did-not", "again"],
-        typer.Argument(help="What you found when you looked."),
+        typer.Argument(help="What really happened to the call."),
     ],
 ) -> None:
-    """Say what became of an action of unknown outcome; `again` runs it once more."""
+    """Record what happened to an action of unknown outcome. `again` runs it once more."""
     from rota.services.approvals.service import Decided
 
     settlement = cast("Settlement", outcome.replace("-", "_"))
@@ -232,10 +248,10 @@ def settle(
 group.add(
     "policy",
     "rota.cli.approvals.policy",
-    "Rules on calls: which run, which wait for you, and which are refused.",
+    "Rules: which calls run, which wait for you, and which are refused.",
 )
 group.add(
     "deputies",
     "rota.cli.approvals.deputies",
-    "Deputies: who may decide where somebody does not in time. The operator's.",
+    "Deputies: people who decide if the owner does not decide in time. For the operator.",
 )

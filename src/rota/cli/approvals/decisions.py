@@ -1,4 +1,4 @@
-"""How a decision is carried out: on which requests, after what question, and what came of it."""
+"""Carries out a decision: finds the requests, asks for confirmation, and prints the outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VIA = "cli"
 MOST = 1_000
 
 Consent: TypeAlias = Literal["given", "ask", "lacking"]
-"""Whether a person has said yes to what may be unseen: they have, can be asked, or neither."""
+"""Whether the person has confirmed, can be asked to confirm, or neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class Selection:
     def __post_init__(self) -> None:
         """Check what was said."""
         if [bool(self.actions), self.every, self.like is not None].count(True) != 1:
-            raise InvalidInputError("Name the requests, or say --all, or --like one of them.")
+            raise InvalidInputError("Give the ids of requests, or use --all or --like.")
         if self.actions and self.up_to != "high":
-            raise InvalidInputError("--up-to goes with --all and --like.")
+            raise InvalidInputError("--up-to needs --all or --like.")
         if self.version is not None and not self.is_one:
-            raise InvalidInputError("--version is that of one request: name it.")
+            raise InvalidInputError("--version needs the id of exactly one request.")
 
     @property
     def is_one(self) -> bool:
@@ -92,8 +92,9 @@ class Selection:
         if risky:
             of_risk = f"{' of' if risky == len(pending) else f', {risky} of them of'} high risk"
         raise InvalidInputError(
-            f"This would approve {counted(len(pending), 'request')}{of_risk}, and nobody can be "
-            "asked here. Look at what waits with `rota approvals list`, then say --yes."
+            f"This would approve {counted(len(pending), 'request')}{of_risk}, and rota "
+            "cannot ask you to confirm here. Read them with `rota approvals list`, then use "
+            "--yes."
         )
 
 
@@ -132,7 +133,10 @@ def decide(
 
     decided, nobody_works, why_none = _after_consent(common, selection, work, consent)
     if nobody_works:
-        output.warn("What you approved runs as soon as `rota up`, or a scheduler and a worker, do.")
+        output.warn(
+            "No worker is running. What you approved runs once you start `rota up`, "
+            "or a scheduler and a worker."
+        )
     if why_none and not common.json:
         output.say(why_none)
     print_outcomes(common, decided)
@@ -146,7 +150,7 @@ def approve_always(
     consent: Consent,
 ) -> None:
     """Approve one request, and make a rule of it."""
-    from rota.cli.approvals.policy import rule_in_words, rule_json
+    from rota.cli.approvals.policy import print_rule, rule_json
     from rota.domain.approvals.rules import ALWAYS_LASTS
     from rota.domain.schedules.written_time import parse_duration
     from rota.services.approvals.service import Decided
@@ -171,7 +175,7 @@ def approve_always(
         output.print_json({"action": made.action, "rule": rule_json(made.rule)})
         return
     print_outcomes(common, (Decided(made.action),))
-    output.say_line(f"Rule {output.short(made.rule.id)}: {rule_in_words(made.rule)}")
+    print_rule(made.rule, label="Rule ")
 
 
 def print_outcomes(common: CommonOptions, decided: tuple[Decided, ...]) -> None:

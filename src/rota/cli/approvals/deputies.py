@@ -15,31 +15,33 @@ if TYPE_CHECKING:
 
 group = CommandGroup()
 Person = Annotated[
-    str, typer.Argument(metavar="USER", help="Whose requests: an e-mail address or an id.")
+    str,
+    typer.Argument(
+        metavar="USER", help="The person whose requests these are: an e-mail address or an id."
+    ),
 ]
 Deputy = Annotated[
-    str, typer.Argument(metavar="DEPUTY", help="Who stands in: an e-mail address or an id.")
+    str, typer.Argument(metavar="DEPUTY", help="The deputy: an e-mail address or an id.")
 ]
 
 
 @group.command("list", person=False)
 def list_deputies(common: CommonOptions) -> None:
-    """List who stands in for whom."""
+    """List deputies, and the people that they decide for."""
     found = common.as_operator(lambda app: app.deputies.list_all())
     output.print_list(
         found,
         {"FOR": lambda deputy: deputy.user_name, "DEPUTY": lambda deputy: deputy.deputy_name},
         as_json=common.json,
-        empty="Nobody stands in for anybody.",
+        empty="There are no deputies.",
     )
 
 
 @group.command("add", person=False)
 def add(common: CommonOptions, person: Person, deputy: Deputy) -> None:
-    """Let somebody decide on requests that another does not decide in time.
+    """Let a deputy decide on requests that a person does not decide in time.
 
-    They see a request from the moment on that its owner is reminded of it, or warned that it
-    expires.
+    The deputy sees a request once its owner is reminded of it, or warned that it expires.
     """
 
     async def work(app: App) -> None:
@@ -51,17 +53,17 @@ def add(common: CommonOptions, person: Person, deputy: Deputy) -> None:
         )
 
     common.as_operator(work)
-    done = f"{deputy} may decide what {person} does not decide in time."
+    done = f"{deputy} may decide on requests that {person} does not decide in time."
     output.print_done(done, {"user": person, "deputy": deputy}, as_json=common.json)
 
 
 @group.command("remove", person=False)
 def remove(common: CommonOptions, person: Person, deputy: Deputy) -> None:
-    """Take that back, from now on."""
+    """Remove a deputy, who no longer decides from now on."""
 
     async def work(app: App) -> None:
         await app.deputies.remove(await app.named(person), await app.named(deputy))
 
     common.as_operator(work)
-    done = f"{deputy} does not decide for {person} any more."
+    done = f"{deputy} no longer decides for {person}."
     output.print_done(done, {"user": person, "deputy": deputy}, as_json=common.json)

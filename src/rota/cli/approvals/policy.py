@@ -1,4 +1,4 @@
-"""`rota approvals policy`: which calls run, which wait, and which are refused."""
+"""`rota approvals policy`: the rules that say which calls run, wait or are refused."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 group = CommandGroup()
 Operator = Annotated[
-    bool, typer.Option("--operator", help="The operator's rules, which hold for everybody.")
+    bool, typer.Option("--operator", help="Use the operator's rules, which hold for everybody.")
 ]
 OfSchedule = Annotated[
     str | None,
-    typer.Option("--schedule", metavar="SCHEDULE", help="Only in runs of this schedule."),
+    typer.Option("--schedule", metavar="SCHEDULE", help="Only for runs of this schedule."),
 ]
 OfAgent = Annotated[
     str | None, typer.Option("--agent", metavar="AGENT", help="Only for calls of this agent.")
@@ -65,11 +65,16 @@ def list_rules(common: CommonOptions, operator: Operator = False) -> None:
 def add(
     common: CommonOptions,
     allow: Annotated[
-        str | None, typer.Option("--allow", metavar="TOOL", help="Calls of this tool run.")
+        str | None,
+        typer.Option(
+            "--allow", metavar="TOOL", help="Let calls of this tool run without approval."
+        ),
     ] = None,
     require: Annotated[
         str | None,
-        typer.Option("--require", metavar="TOOL", help="Calls of this tool wait for approval."),
+        typer.Option(
+            "--require", metavar="TOOL", help="Make calls of this tool wait for approval."
+        ),
     ] = None,
     refuse: Annotated[
         str | None,
@@ -77,7 +82,7 @@ def add(
             "--refuse",
             "--deny",
             metavar="TOOL",
-            help="Calls of this tool are refused. --deny is the same.",
+            help="Refuse calls of this tool. --deny is the same.",
         ),
     ] = None,
     when: Annotated[
@@ -85,48 +90,72 @@ def add(
         typer.Option(
             "--when",
             metavar="CONDITION",
-            help="'to email_domain example.org', 'amount over 100'; all of them have to hold.",
+            help="Only if this condition holds: 'amount over 100'. May be repeated; all must hold.",
         ),
     ] = None,
     agent: OfAgent = None,
     schedule: OfSchedule = None,
     runs: Annotated[
-        str, typer.Option("--runs", metavar="KIND", help="unattended, interactive, or any.")
+        str,
+        typer.Option(
+            "--runs",
+            metavar="KIND",
+            help="Only for this kind of run: unattended, interactive or any.",
+        ),
     ] = "any",
     risk: Annotated[
         str | None,
-        typer.Option("--risk", metavar="RISK", help="The least that such a call is of."),
+        typer.Option(
+            "--risk",
+            metavar="RISK",
+            help="The lowest risk that such a call counts as: low, medium or high.",
+        ),
     ] = None,
     note: Annotated[
-        str, typer.Option("--note", metavar="TEXT", help="Why; shown to you and to the agent.")
+        str,
+        typer.Option(
+            "--note", metavar="TEXT", help="The reason for the rule; you and the agent can read it."
+        ),
     ] = "",
     expires: Annotated[
         str | None,
-        typer.Option("--expires", "--for", metavar="WHEN", help="Its end: 90d, 2027-01-31."),
+        typer.Option(
+            "--expires", "--for", metavar="WHEN", help="When the rule ends: 90d, 2027-01-31."
+        ),
     ] = None,
     uses: Annotated[
-        int | None, typer.Option("--uses", metavar="N", help="How many calls --allow lets run.")
+        int | None,
+        typer.Option("--uses", metavar="N", help="With --allow: let only this many calls run."),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", metavar="FILE", help="Several rules, as YAML.")
+        Path | None,
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            help="Add the rules in this YAML file, instead of the options above.",
+        ),
     ] = None,
     operator: Operator = False,
     person: Annotated[
         str | None,
-        typer.Option("--user", metavar="USER", help="With --operator: only for this person."),
+        typer.Option(
+            "--user", metavar="USER", help="With --operator: only for calls of this person."
+        ),
     ] = None,
 ) -> None:
-    """Add a rule. Refusing comes before requiring, requiring before allowing."""
+    """Add a rule: --refuse comes before --require, and --require before --allow."""
     from rota.services.approvals.rule_files import RuleEntry, read_rule_file
 
     tools = {"allow": allow, "require": require, "deny": refuse}
     given = {effect: tool for effect, tool in tools.items() if tool is not None}
     if len(given) + (file is not None) != 1:
-        raise InvalidInputError("Give one of --allow, --require, --refuse and --file.")
+        raise InvalidInputError("Give exactly one of --allow, --require, --refuse and --file.")
     others = [when, agent, schedule, risk, note, expires, uses]
     if file is not None:
         if any(others) or runs != "any":
-            raise InvalidInputError("The file says all of a rule; leave the other options out.")
+            raise InvalidInputError(
+                "--file cannot be combined with options of a rule. Write them into the file."
+            )
         entries = read_rule_file(file)
     else:
         ((effect, tool),) = given.items()
@@ -146,7 +175,9 @@ def add(
         )
     if person is not None:
         if not operator:
-            raise InvalidInputError("--user is for the operator's rules; add --operator.")
+            raise InvalidInputError(
+                "--user needs --operator: only a rule of the operator can name a person."
+            )
         entries = tuple(replace(entry, user=entry.user or person) for entry in entries)
 
     async def work(app: App, me: UserId | None) -> Added:
@@ -160,37 +191,41 @@ def add(
         output.print_json([rule_json(rule, names) for rule in made])
         return
     for rule in made:
-        output.say_line(f"{output.short(rule.id)}: {rule_in_words(rule, names)}")
+        print_rule(rule, names)
 
 
 @group.command("remove")
 def remove(
     common: CommonOptions,
-    rule: Annotated[str, typer.Argument(metavar="RULE", help="Its id, or the beginning of it.")],
+    rule: Annotated[
+        str, typer.Argument(metavar="RULE", help="The rule's id, or the beginning of the id.")
+    ],
     operator: Operator = False,
 ) -> None:
-    """Remove a rule; calls that are judged from now on do not know it."""
+    """Remove a rule. Calls from now on are decided without it."""
     gone = common.as_person_or_operator(
         lambda app, me: app.rules.remove(me, rule), operator=operator
     )
-    done = f"Removed: {rule_in_words(gone)}"
-    output.print_done(done, rule_json(gone), as_json=common.json)
+    if common.json:
+        output.print_json(rule_json(gone))
+        return
+    print_rule(gone, label="Removed ")
 
 
 @group.command("explain")
 def explain(
     common: CommonOptions,
-    tool: Annotated[str, typer.Argument(metavar="TOOL", help="Its name.")],
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool's name.")],
     arguments: Annotated[
-        str, typer.Argument(metavar="ARGUMENTS", help="What it is called with, as JSON.")
+        str, typer.Argument(metavar="ARGUMENTS", help="The arguments of the call, as JSON.")
     ] = "{}",
     agent: OfAgent = None,
     schedule: OfSchedule = None,
     interactive: Annotated[
-        bool, typer.Option("--interactive", help="As in a run that a person asked for just now.")
+        bool, typer.Option("--interactive", help="Assume a run that a person has just asked for.")
     ] = False,
 ) -> None:
-    """Say what would become of a call, by which rules, and what would have to change."""
+    """Explain what would happen to a call, which rules decide, and what would change that."""
     from rota.domain.text.json_values import json_object
 
     given = json_object(arguments, "The arguments", "arguments")
@@ -226,18 +261,18 @@ _VERBS: Final = {"allow": "allow", "require": "require approval of", "deny": "re
 def print_rules(
     rules: Sequence[Rule], zone: str, names: Mapping[UUID, str], stale: Stale = NONE_STALE
 ) -> None:
-    """Print rules, each as its sentence and what else is known of it.
+    """Print rules, each as a block: what it does, what limits it, and what else is known of it.
 
     `names` are those of schedules and people; `stale` are rules whose tool is declared otherwise by
     now, and at which version.
     """
     if not rules:
-        output.say("There are no rules: tools' tiers and your preferences decide.")
+        output.say("There are no rules. The tier of each tool and your preferences decide.")
     for number, rule in enumerate(rules):
         if number:
             output.say()
         draft = rule.draft
-        output.say_line(f"{output.short(rule.id)}: {rule_in_words(rule, names)}")
+        print_rule(rule, names)
         lines = [
             ("Whose", "the operator's" if rule.is_operators else "yours"),
             ("Until", output.when(draft.expires_at, zone) if draft.expires_at else ""),
@@ -253,25 +288,48 @@ def print_rules(
 
 def _why_stale(rule: Rule, version: int | None) -> str:
     tool = rule.draft.tool
-    now = f"is at version {version}" if version is not None else "is not declared any more"
-    return f"lets nothing run: {tool} {now}. Remove it, and say --always again when it asks."
+    now = f"is at version {version}" if version is not None else "is no longer declared"
+    return (
+        f"this rule has no effect: {tool} {now}. Remove it, and use --always again at the next "
+        "request."
+    )
+
+
+def print_rule(rule: Rule, names: Mapping[UUID, str] = NAMELESS, label: str = "") -> None:
+    """Print what a rule does, then one line for each thing that limits it.
+
+    Schedules and people are shown by their names, or else by their ids.
+    """
+    output.say_line(f"{label}{output.short(rule.id)}: {_effect(rule)}")
+    for name, said in _limits(rule, names):
+        output.say_field(name, said)
 
 
 def rule_in_words(rule: Rule, names: Mapping[UUID, str] = NAMELESS) -> str:
-    """Return a rule as one sentence; schedules and people by their names, or else their ids."""
-    conditions = _conditions(rule)
-    scope = _scope(rule, names)
-    parts = [f"{_VERBS[rule.draft.effect]} {rule.draft.tool}"]
-    parts += [f"when {conditions}"] if conditions else []
-    parts += [f"for {', '.join(scope)}"] if scope else []
-    return " ".join(parts) + _risk_in_words(rule)
+    """Return a rule in one line, as JSON has it."""
+    limits = [f"{name.lower()} {said}".strip() for name, said in _limits(rule, names)]
+    return "; ".join([_effect(rule), *limits])
+
+
+def _effect(rule: Rule) -> str:
+    return f"{_VERBS[rule.draft.effect]} {rule.draft.tool}"
+
+
+def _limits(rule: Rule, names: Mapping[UUID, str]) -> list[tuple[str, str]]:
+    """Return what limits a rule, by the name of each; several conditions have one name."""
+    conditions = [condition.in_words() for condition in rule.draft.conditions]
+    if rule.fault is not None:
+        conditions = [f"(cannot be read: {rule.fault})"]
+    when = [("When" if not index else "and", said) for index, said in enumerate(conditions)]
+    risk = [("Risk", said)] if (said := _risk_in_words(rule)) else []
+    return [*_scope(rule, names), *when, *risk]
 
 
 def _risk_in_words(rule: Rule) -> str:
     risk = rule.draft.risk
     if rule.draft.effect == "allow" and risk == "high":
-        return ", also with risk signals"
-    return f", as a call of {risk} risk at least" if risk is not None else ""
+        return "calls with a risk signal run too"
+    return f"the call counts as {risk} risk or higher" if risk is not None else ""
 
 
 def print_explained(tool: str, explained: Explanation, names: Mapping[UUID, str]) -> None:
@@ -281,12 +339,12 @@ def print_explained(tool: str, explained: Explanation, names: Mapping[UUID, str]
     output.say(f"Tier {verdict.tier}, risk {verdict.risk}.")
     if not explained.findings:
         output.say()
-        output.say_line(f"No rules were looked at: what is declared of {tool} decides.")
+        output.say_line(f"No rule was checked: the declaration of {tool} decides.")
     for found in explained.findings:
         output.say()
-        output.say_line(f"{output.short(found.rule.id)}: {rule_in_words(found.rule, names)}")
+        print_rule(found.rule, names)
         output.say_field("Whose", "the operator's" if found.rule.is_operators else "yours")
-        output.say_field("It", _came_to(found.finding, is_idle=found.is_idle))
+        output.say_field("Result", _came_to(found.finding, is_idle=found.is_idle))
         output.say_field("Why", found.why)
     output.say()
     for line in explained.advice:
@@ -340,28 +398,22 @@ def explained_json(explained: Explanation) -> dict[str, Any]:
     }
 
 
-def _conditions(rule: Rule) -> str:
-    if rule.fault is not None:
-        return f"(cannot be read: {rule.fault})"
-    return " and ".join(str(condition) for condition in rule.draft.conditions)
-
-
-def _scope(rule: Rule, names: Mapping[UUID, str]) -> list[str]:
+def _scope(rule: Rule, names: Mapping[UUID, str]) -> list[tuple[str, str]]:
     draft = rule.draft
     scope = []
     if draft.for_user is not None:
-        scope.append(names.get(draft.for_user) or f"user {output.short(draft.for_user)}")
+        scope.append(("For", names.get(draft.for_user) or f"user {output.short(draft.for_user)}"))
     if draft.agent_name is not None:
-        scope.append(f"agent {draft.agent_name}")
+        scope.append(("Agent", draft.agent_name))
     if draft.schedule_id is not None:
         schedule = names.get(draft.schedule_id) or output.short(draft.schedule_id)
-        scope.append(f"schedule {schedule}")
+        scope.append(("Schedule", schedule))
     if draft.attendance != "any":
-        scope.append(f"{draft.attendance} runs")
+        scope.append(("Runs", f"{draft.attendance} only"))
     return scope
 
 
 def _came_to(finding: str, *, is_idle: bool) -> str:
     if is_idle:
-        return "applies, but may not loosen this tool"
+        return "applies, but has no effect: only the operator may allow this tool"
     return finding.replace("_", " ")

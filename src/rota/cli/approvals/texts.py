@@ -133,7 +133,8 @@ def _say_same_calls(found: Sequence[PendingAction], *, among: PendingAction | No
         if among is None or among in same:
             ids = " ".join(output.short(action.id) for action in same)
             output.say_line(
-                f"The same call, {len(same)} times: {ids}. Each that is approved runs.",
+                f"These {len(same)} requests are the same call: {ids}. Each one that you "
+                "approve runs.",
                 style="bold",
             )
 
@@ -143,7 +144,7 @@ def _to_look_at(action: PendingAction) -> list[str]:
     texts = [signal.text for signal in action.signals if signal.risk == "high"]
     if more := len(action.signals) - len(texts):
         others = f"{more} more" if texts else str(more)
-        texts.append(f"{others} risk signal{'s' if more > 1 else ''}; `show` says what.")
+        texts.append(f"{others} risk signal{'s' if more > 1 else ''}; see `show`.")
     return texts
 
 
@@ -234,7 +235,7 @@ def print_details(shown: ActionDetails) -> None:
     if shown.revealed is not None:
         is_all = shown.revealed == action.arguments
         output.say(
-            "Nothing is hidden in it." if is_all else "The audit log says that you looked at this."
+            "No value is hidden." if is_all else ("The audit log records that you looked at this.")
         )
     for signal in action.signals:
         output.say_line(f"Look twice: {signal.text}", style="bold")
@@ -300,15 +301,15 @@ def _print_advice(shown: ActionDetails) -> None:
     if precedents.approved or precedents.refused:
         were = "was" if precedents.approved == 1 else "were"
         output.say_line(
-            f"In the last {HISTORY_DAYS} days {precedents.approved} of {action.agent_name}'s calls "
-            f"of {action.tool_name} {were} approved, and {precedents.refused} refused."
+            f"In the last {HISTORY_DAYS} days, {precedents.approved} of {action.agent_name}'s "
+            f"calls of {action.tool_name} {were} approved, and {precedents.refused} refused."
         )
     output.say_field("To approve", f"rota approvals approve {exactly}")
     output.say_field("To refuse", f"rota approvals refuse {exactly}")
     may_be_rule = not _has_high_risk_signal(action) and not holds_redaction(action.arguments)
     if precedents.is_routine and action.user_id == shown.viewer and may_be_rule:
         output.say_field("Always yes", f"rota approvals approve {exactly} --always")
-        output.say_field("", "makes a rule of exactly this call, where the operator lets you.")
+        output.say_field("", "adds a rule for exactly this call, if the operator allows that.")
     if shown.like:
         count = len(shown.like)
         output.say_field("Like it", f"{count} more {'waits' if count == 1 else 'wait'}.")
@@ -322,10 +323,10 @@ def _print_how_to_settle(shown: ActionDetails) -> None:
     """Say how a person tells what became of an action that nobody knows the outcome of."""
     output.say()
     if shown.action.user_id != shown.viewer:
-        output.say("What became of it is its owner's to say.")
+        output.say("Only its owner can say what happened.")
         return
     command = f"rota approvals settle {output.short(shown.action.id)}"
-    output.say("Nobody knows whether it took effect. Look, then say what you found.")
+    output.say("Nobody knows whether it took effect. Look, then record what you found.")
     output.say_field("It happened", f"{command} happened")
     output.say_field("It did not", f"{command} did-not")
     output.say_field("Once more", f"{command} again")
@@ -392,7 +393,7 @@ def _by_whom(action: PendingAction, names: Mapping[UserId, str]) -> str:
     if action.status is ActionStatus.WITHDRAWN:
         return "by nobody: it was withdrawn"
     if action.decided_by is None:
-        return f"by nobody that is known{via}"
+        return f"by an unknown person{via}"
     name = names.get(action.decided_by, "")
     if action.decided_by != action.user_id:
         return f"by {name} as a deputy{via}" if name else f"by a deputy{via}"
@@ -424,7 +425,7 @@ def none_waits(
         return f"Nothing{like} waits for your approval."
     if others == 1:
         return f"The one that waits is not {kind}."
-    return f"None of the {others}{like} that wait is {kind}."
+    return f"None of the {others} waiting requests{like} is {kind}."
 
 
 def none_of_status(status: str, *, agent: str | None, tool: str | None, up_to: Risk) -> str:

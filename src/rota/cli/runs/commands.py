@@ -142,7 +142,10 @@ def tail(
             _print_news(news, zone)
             is_first = news.before is None
             if is_first and last.status in _TO_BEGIN and not await app.runs.somebody_works():
-                output.warn("It runs as soon as `rota up`, or a scheduler and a worker, do.")
+                output.warn(
+                    "No worker is running. The run starts once you start `rota up`, or a "
+                    "scheduler and a worker."
+                )
 
     try:
         common.as_person(work)

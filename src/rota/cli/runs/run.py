@@ -83,7 +83,10 @@ def request_and_show(
         else:
             output.say(str(run_id))
             if not somebody_works:
-                output.warn("It runs as soon as `rota up`, or a scheduler and a worker, do.")
+                output.warn(
+                    "No worker is running. The run starts once you start `rota up`, or a "
+                    "scheduler and a worker."
+                )
         return
     if found is None:
         raise NoResultYetError(f"No result after {timeout} s", run_id)

@@ -255,7 +255,10 @@ def backfill(
     known = f" {ran} had run before." if ran else ""
     output.say(f"{len(runs)} of {counted_times} run now.{known}")
     if runs and not somebody_works:
-        output.say("They run as soon as `rota up`, or a scheduler and a worker, do.")
+        output.say(
+            "No worker is running. The runs start once you start `rota up`, or a scheduler "
+            "and a worker."
+        )
 
 
 @group.command("pause")

@@ -106,6 +106,15 @@ class Condition:
             parts += ["or" if self.missing == "matches" else "unless", "missing"]
         return " ".join(parts)
 
+    def in_words(self) -> str:
+        """Return it as it is shown in a list of rules."""
+        if self.test != ONLY:
+            return str(self)
+        if not self.values:
+            return "at least one argument" if self.is_negated else "no arguments"
+        names = ", ".join(map(str, self.values))
+        return f"other arguments than {names}" if self.is_negated else f"no arguments but {names}"
+
     def _found(self, arguments: Mapping[str, Any]) -> Iterator[Any]:
         for path in self.paths:
             yield from path.values(arguments)
