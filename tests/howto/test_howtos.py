@@ -54,23 +54,12 @@ SAYS: dict[str, dict[str, str]] = {
         "curl -sS --fail-with-body -X POST 'localhost": '"status":"approved"',
     },
     "docs/howto/heartbeats.md": {"rota runs show": "not announced"},
+    "docs/howto/holidays.md": {"rota calendars show holidays": "2030-12-25"},
     "docs/howto/own-agents.md": {"rota run disk": '"asked"'},
     "docs/howto/own-tools.md": {"rota run disk-watch": r"[\d.]+ % of the disk is free"},
     "docs/howto/structured-results.md": {"rota schedules run": r'"contract": "met"'},
 }
 """What some of the commands say, by the beginning of the line, as a pattern."""
-
-HOLIDAYS = """BEGIN:VCALENDAR\r
-VERSION:2.0\r
-PRODID:-//rota//howto//EN\r
-BEGIN:VEVENT\r
-UID:1@example.org\r
-DTSTAMP:20260101T000000Z\r
-DTSTART;VALUE=DATE:20301225\r
-SUMMARY:Christmas\r
-END:VEVENT\r
-END:VCALENDAR\r
-"""
 
 
 def steps_of(page: Path) -> list[File | Command]:
@@ -96,8 +85,6 @@ def what_failed(page: Path, done: list[tuple[str, int, str]]) -> list[str]:
 def furnish(home: Path) -> None:
     """Give the reader the files that the pages take for granted."""
     (home / "Mail").mkdir()
-    (home / "Downloads").mkdir()
-    (home / "Downloads/germany.ics").write_text(HOLIDAYS, encoding="utf-8", newline="")
     (home / "Mail/inbox.mbox").write_bytes(recent_sample(datetime.now(UTC)))
 
 
