@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +17,7 @@ from rota.cli.main import app
 from rota.cli.operations import readiness
 from rota.security.secrets.encryption import load_key
 
+ROOT = Path(__file__).parents[3]
 URL = "postgresql://rota:secret-word@host/rota"
 
 
@@ -65,6 +68,17 @@ def test_unit_runs_what_runs_here(rota, tmp_path, part, system):
             check=False,
         )
         assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_unit_has_the_name_by_which_the_page_keeps_and_starts_it(rota):
+    page = (ROOT / "docs/howto/workers.md").read_text("utf-8")
+    kept = re.findall(r"^rota systemd (\w+) > (\S+)$", page, re.MULTILINE)
+    assert {part for part, _ in kept} == {"up", "scheduler", "worker"}
+    for part, file in kept:
+        name, then = rota("systemd", part).stdout.splitlines()[:2]
+        assert name == f"# {file}"
+        for started in then.partition("enable --now ")[2].split():
+            assert re.search(rf"^systemctl --user enable --now .*{started}", page, re.MULTILINE)
 
 
 def test_unit_has_no_secret_and_says_what_it_lacks(rota, tmp_path):

@@ -38,6 +38,14 @@ class Part(StrEnum):
     WORKER = "worker"
 
 
+_NAMES: Final = {
+    Part.UP: ("rota", "rota"),
+    Part.SCHEDULER: ("rota-scheduler", "rota-scheduler"),
+    Part.WORKER: ("rota-worker@", "rota-worker@1 rota-worker@2"),
+}
+"""What the unit's file is called, and what is started: of workers any number, numbered."""
+
+
 @group.command("systemd")
 def systemd(
     common: CommonOptions,
@@ -79,11 +87,11 @@ def _unit(
     from rota.bootstrap.app import data_dir
 
     settings = common.settings
-    name = "rota" if part is Part.UP else f"rota-{part.value}"
+    name, started = _NAMES[part]
     place = "/etc/systemd/system" if system else "~/.config/systemd/user"
     control = "systemctl" if system else "systemctl --user"
     yield f"# {place}/{name}.service"
-    yield f"# Then: {control} daemon-reload && {control} enable --now {name}"
+    yield f"# Then: {control} daemon-reload && {control} enable --now {started}"
     if not system:
         yield "# To have it run while you are not logged in: loginctl enable-linger"
     yield "[Unit]"
