@@ -259,3 +259,10 @@ def make_cipher(settings: Settings) -> Cipher:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     called = settings.name_of("ROTA_SECRET_KEY")
     return Cipher(load_key(settings.secret_key, folder / "secret.key", called=called))
+
+
+def find_cipher(settings: Settings) -> Cipher | None:
+    """Return what encrypts secrets, or None where there is no key yet; none is made."""
+    if settings.secret_key is None and not (data_dir(settings) / "secret.key").exists():
+        return None
+    return make_cipher(settings)

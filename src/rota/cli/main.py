@@ -48,6 +48,16 @@ _COMMANDS: Final = (
         "Bring the database's schema up to date, as the role that owns it.",
     ),
     (
+        "backup",
+        "operations.backups",
+        "Write all that rota keeps to a new file, but for the key; rota may go on running.",
+    ),
+    (
+        "restore",
+        "operations.backups",
+        "Bring a backup into an empty database, and say what was under way when it was made.",
+    ),
+    (
         "scheduler",
         "operations.processes",
         "Fire schedules until told to stop. Any number may run on one database.",

@@ -132,7 +132,7 @@ class CommonOptions:
 
         Raises as `as_person`.
         """
-        with self._server() as server, _telling_of_unreadable():
+        with self.server() as server, _telling_of_unreadable():
             return asyncio.run(_with_app(self.settings, server, work))
 
     def as_person_or_operator(
@@ -153,14 +153,14 @@ class CommonOptions:
 
         No event loop runs meanwhile: whoever is asked may take their time, or press Ctrl-C.
         """
-        with self._server() as server, _telling_of_unreadable():
+        with self.server() as server, _telling_of_unreadable():
             seen = asyncio.run(_with_app(self.settings, server, _for_person(look)))
             ask(seen)
             worked = _for_person(lambda app, me: work(app, me, seen))
             return asyncio.run(_with_app(self.settings, server, worked))
 
     @contextmanager
-    def _server(self) -> Iterator[Server]:
+    def server(self) -> Iterator[Server]:
         """Start or join the server; outside of the event loop: it blocks, Ctrl-C interrupts it."""
         from rota.bootstrap.app import database_server
         from rota.cli.logs import configure_logs

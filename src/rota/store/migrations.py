@@ -89,6 +89,11 @@ def migrations() -> tuple[Migration, ...]:
     return found
 
 
+def tables_made() -> tuple[str, ...]:
+    """Return the tables and views that the shipped files make and drop no more: `public.tools`."""
+    return tuple(name for name, is_function in _made_by(migrations()) if not is_function)
+
+
 async def migrate(
     url: str, *, shipped: Sequence[Migration] | None = None, patience: Patience = _PATIENCE
 ) -> MigrationReport:
@@ -242,10 +247,10 @@ async def _refuse_foreign_bookings(
         )
 
 
-def _made_by(adopted: Sequence[Migration]) -> dict[tuple[str, bool], Migration]:
+def _made_by(files_of: Sequence[Migration]) -> dict[tuple[str, bool], Migration]:
     """Return what these files make and drop no more: (name, is a function) to its file."""
     made: dict[tuple[str, bool], Migration] = {}
-    for migration in adopted:
+    for migration in files_of:
         for verb, kind, schema, name, rest in _MADE_OR_DROPPED.findall(migration.sql):
             is_function = kind == "FUNCTION"
             renamed = _RENAMED.search(rest) if verb == "ALTER" else None

@@ -110,8 +110,8 @@ def exists(cluster: Path) -> bool:
     if made_by != MAJOR_VERSION:
         raise unavailable(
             f"The database in {cluster} was made by PostgreSQL {made_by}, and this rota brings "
-            f"PostgreSQL {MAJOR_VERSION}. Go back to the rota that made it, dump the database "
-            "with pg_dump, and load it into a new data directory.",
+            f"PostgreSQL {MAJOR_VERSION}. Go back to the rota that made it, run `rota "
+            "backup FILE`, and with this one `rota restore FILE` into a new data directory.",
             permanent=True,
         )
     return True
@@ -273,6 +273,33 @@ def copied_database(state: ServerState, name: str) -> Iterator[tuple[str, str]]:
             yield url(state, OWNER_ROLE, name), url(state, BACKEND_ROLE, name)
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(made))
+
+
+@contextmanager
+def replaced_database(state: ServerState, name: str) -> Iterator[str]:
+    """Make a database, and let it take the place of rota's after the block; drop it on an error."""
+    made, current, old = map(sql.Identifier, (name, DATABASE, f"old_{name}"))
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    with psycopg.connect(
+        url(state, OWNER_ROLE, "postgres"), autocommit=True, connect_timeout=_CONNECT_SECONDS
+    ) as connection:
+        owner = sql.Identifier(OWNER_ROLE)
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(made, owner))
+        try:
+            yield url(state, OWNER_ROLE, name)
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname IN (%s, %s) AND pid <> pg_backend_pid()",
+                [DATABASE, name],
+            )
+            with connection.transaction():  # both or none: there is always a database of the name
+                connection.execute(rename.format(current, old))
+                connection.execute(rename.format(made, current))
+        except BaseException:
+            connection.execute(drop.format(made))
+            raise
+        connection.execute(drop.format(old))
 
 
 def _found(connection: psycopg.Connection, query: str, name: str) -> bool:

@@ -169,6 +169,17 @@ class EmbeddedPostgres:
         with clusters.copied_database(self._known_state, name) as urls:
             yield urls
 
+    @contextmanager
+    def replaced_database(self) -> Iterator[str]:
+        """Make a new, empty database, which takes the place of the old one after the block.
+
+        Yields its owner's URL. If the block raises, it is dropped, and the old one stays. Whoever
+        is connected to the old one is disconnected.
+        """
+        name = f"new_{uuid.uuid4().hex[:12]}"
+        with clusters.replaced_database(self._known_state, name) as url:
+            yield url
+
     def ensure_alive(self) -> bool:
         """Start the server again if it died, and return whether this call did so.
 

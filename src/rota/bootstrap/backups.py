@@ -1,0 +1,69 @@
+"""Backup and restore, on the embedded server and on one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rota.bootstrap.app import Server, bring_up_to_date, clock, data_dir, find_cipher
+from rota.domain.errors import ConflictError
+from rota.domain.operations.backups import Manifest, Restored
+from rota.services.operations import backups
+from rota.services.operations.backups import Backup, open_backup
+from rota.settings import Settings
+from rota.store.embedded.files import instance_of
+from rota.store.migrations import migrate
+
+__all__ = ["back_up", "open_backup", "restore", "where_the_key_is"]
+
+
+async def back_up(settings: Settings, server: Server, file: Path) -> Manifest:
+    """Back up what a server holds; raises as `services.operations.backups.back_up`."""
+    return await backups.back_up(server.owner_url, file, cipher=find_cipher(settings), now=clock())
+
+
+def where_the_key_is(settings: Settings) -> str:
+    """Say where the key lies that a backup does not have."""
+    if settings.secret_key is not None:
+        return settings.name_of("ROTA_SECRET_KEY")
+    return str(data_dir(settings) / "secret.key")
+
+
+async def restore(
+    settings: Settings,
+    server: Server,
+    backup: Backup,
+    *,
+    replaces: bool,
+    goes_on: bool,
+    skips_due: bool,
+) -> Restored:
+    """Bring a backup into a server, and its schema up to date.
+
+    On the embedded server a new database is made, which takes the old one's place once all is in
+    it. On another one the rows are replaced in one transaction.
+
+    Raises ConflictError where rota runs, or the database is not empty and is not to be replaced.
+    """
+    embedded = server.embedded
+    if embedded is not None and (process := instance_of(embedded.data_dir)) is not None:
+        raise ConflictError(
+            f"rota runs on {embedded.data_dir} (process {process}). Stop it first: `rota down`."
+        )
+    manifest = backup.manifest
+    await backups.check_replaceable(
+        server.owner_url, replaces=replaces, is_fresh=embedded is not None
+    )
+
+    async def into(url: str) -> Restored:
+        await migrate(url, shipped=backups.migrations_of(manifest))
+        left, cancelled = await backups.load(url, backup, goes_on=goes_on, skips_due=skips_due)
+        await bring_up_to_date(Server(url, url, None))
+        cipher = find_cipher(settings)
+        opens = cipher is not None and cipher.key_id == manifest.key_id
+        return Restored(manifest, left, cancelled, opens or not manifest.sealed)
+
+    if embedded is None:
+        await backups.check_same_schema(server.owner_url, manifest)
+        return await into(server.owner_url)
+    with embedded.replaced_database() as url:
+        return await into(url)

@@ -1,0 +1,244 @@
+"""Backups: all rows of one moment in a zip file, and back from it. The key is never in it.
+
+Each table is a file of PostgreSQL's text format, which any server reads (`COPY ... FROM`);
+`manifest.json` says what there is. It is written last: a file that lacks it is not whole.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from rota.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    MigrationError,
+    NotFoundError,
+    UnavailableError,
+)
+from rota.domain.ids import UserId
+from rota.domain.operations.backups import (
+    FORMAT,
+    BookedMigration,
+    KeptTable,
+    Manifest,
+    UnderWay,
+)
+from rota.security.secrets.encryption import Cipher
+from rota.services.notifications.service import draft
+from rota.store.database import Connection
+from rota.store.migrations import Migration, migrations
+from rota.store.notifications.rows import insert_notifications
+from rota.store.operations import backups as rows
+from rota.store.operations import processes
+from rota.version import __version__
+
+_MANIFEST: Final = "manifest.json"
+_BLOCK: Final = 1 << 20
+_READ: Final = TypeAdapter(Manifest)
+
+
+async def back_up(url: str, file: Path, *, cipher: Cipher | None, now: datetime) -> Manifest:
+    """Write what the database holds at one moment to a new file of mode 0600.
+
+    `url` is the owner's; rota may run meanwhile. Raises ConflictError where the file is there,
+    SetupRequiredError for another role, UnavailableError where the disk is full. A file that is not
+    whole does not stay.
+    """
+    with _new_file(file) as archive:
+        async with rows.session(url, reads_only=True) as conn:
+            booked = await rows.list_booked(conn)
+            if not booked:
+                raise NotFoundError("schema of rota's", "in this database", hint="Nothing to keep.")
+            _refuse_newer(booked)
+            tables = [rows.PEOPLE, *await rows.list_tables(conn)]
+            counted: list[KeptTable] = []
+            for table in tables:
+                named = zipfile.ZipInfo(_entry(table), now.timetuple()[:6])
+                named.compress_type = zipfile.ZIP_DEFLATED
+                with archive.open(named, "w", force_zip64=True) as entry:
+                    count = await rows.copy_out(conn, table, entry.write)
+                counted.append(replace(table, rows=count))
+            manifest = Manifest(
+                format=FORMAT,
+                rota=__version__,
+                taken_at=now,
+                postgres=conn.info.server_version // 10_000,
+                migrations=booked,
+                tables=tuple(counted),
+                sequences=await rows.list_sequences(conn, tables[1:]),
+                sealed=await rows.count_sealed(conn),
+                key_id=cipher.key_id if cipher is not None else None,
+            )
+        archive.writestr(_MANIFEST, _READ.dump_json(manifest, indent=2))
+    return manifest
+
+
+class Backup:
+    """A backup that is open for reading, as `open_backup` yields it."""
+
+    def __init__(self, archive: zipfile.ZipFile, manifest: Manifest) -> None:
+        self._archive = archive
+        self.manifest = manifest
+
+    def blocks_of(self, table: KeptTable) -> Iterator[bytes]:
+        """Yield a table's rows."""
+        with self._archive.open(_entry(table)) as entry:
+            while block := entry.read(_BLOCK):
+                yield block
+
+
+@contextmanager
+def open_backup(file: Path) -> Iterator[Backup]:
+    """Open a backup, and check that it is one, is whole, and is not of a newer rota.
+
+    Raises InvalidInputError, MigrationError, and UnavailableError where it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            manifest = _READ.validate_json(archive.read(_MANIFEST))
+            if manifest.format > FORMAT:
+                raise MigrationError("This backup was made by a newer rota. Install that one.")
+            _refuse_newer(manifest.migrations)
+            yield Backup(archive, manifest)
+    except (zipfile.BadZipFile, KeyError, ValidationError, EOFError) as error:
+        raise InvalidInputError(
+            f"{file} is no backup of rota's, or is not whole. Nothing was changed.", field="file"
+        ) from error
+    except OSError as error:
+        raise UnavailableError(
+            f"{file} cannot be read: {error.strerror or error}.", service="backup"
+        ) from error
+
+
+def migrations_of(manifest: Manifest) -> tuple[Migration, ...]:
+    """Return the shipped files that the database of a backup had."""
+    return tuple(m for m in migrations() if m.version in manifest.checksums)
+
+
+async def check_replaceable(url: str, *, replaces: bool, is_fresh: bool) -> None:
+    """See that nothing runs on a database, and that it is empty, or may be replaced.
+
+    Raises ConflictError, and SetupRequiredError for another role than the owner.
+    """
+    async with rows.session(url, reads_only=True) as conn:
+        if not await rows.list_booked(conn):
+            return
+        alive = [p for p in await processes.list_processes(conn) if p.is_alive]
+        if alive:
+            named = ", ".join(f"{p.kind} {p.pid} on {p.host}" for p in alive)
+            raise ConflictError(
+                f"rota runs on this database ({named}). Stop it first. One that was killed counts "
+                "for a minute."
+            )
+        tables = await rows.list_tables(conn)
+        if not replaces and await rows.holds_rows(conn, tables):
+            instead = "another data directory" if is_fresh else "an empty database"
+            raise ConflictError(
+                f"This database is not empty. Restore into {instead}, or give --replace: what is "
+                "in it now is deleted."
+            )
+
+
+async def check_same_schema(url: str, manifest: Manifest) -> None:
+    """See that a database has no migration that the backup lacks; raises ConflictError."""
+    async with rows.session(url, reads_only=True) as conn:
+        booked = await rows.list_booked(conn)
+    if newer := [m for m in booked if m.version not in manifest.checksums]:
+        raise ConflictError(
+            f"The schema of this database is newer than the backup's by {len(newer)} migrations. "
+            "Restore into a new, empty database: it is brought up to date there."
+        )
+
+
+async def load(url: str, backup: Backup, *, goes_on: bool, skips_due: bool) -> tuple[UnderWay, int]:
+    """Replace the rows of a database that has the backup's schema, in one transaction.
+
+    Runs that were under way are cancelled, and their people told, unless work `goes_on`. Returns
+    what was not over, and how many runs were cancelled. Raises ConflictError where people are
+    missing, InvalidInputError for a damaged file.
+    """
+    manifest = backup.manifest
+    async with rows.session(url, reads_only=False) as conn:
+        tables = await rows.list_tables(conn)
+        _refuse_foreign(manifest, tables)
+        await rows.copy_in(conn, tables, manifest.tables, manifest.sequences, backup.blocks_of)
+        if skips_due:
+            await rows.skip_due(conn)
+        left = await rows.what_is_left(conn)
+        cancelled = 0 if goes_on else await _cancel_runs(conn, manifest.taken_at)
+    return left, cancelled
+
+
+async def _cancel_runs(conn: Connection, taken_at: datetime) -> int:
+    when = f"{taken_at:%Y-%m-%d %H:%M} UTC"
+    why = f"rota was restored from a backup of {when}; what this run did after it is not known"
+    per_person: Counter[UserId] = Counter(await rows.cancel_runs(conn, why))
+    notices = [
+        draft(
+            user_id,
+            f"rota was restored from a backup of {when}",
+            f"{'1 run of yours was' if count == 1 else f'{count} runs of yours were'} under way "
+            "then. What they did after it is not known, so they are cancelled and not repeated by "
+            "themselves. `rota runs list` shows them; look what they did, then `rota runs retry "
+            "RUN` where you want it done.",
+        )
+        for user_id, count in per_person.items()
+    ]
+    if notices:
+        await insert_notifications(conn, notices)
+    return per_person.total()
+
+
+def _refuse_newer(booked: Sequence[BookedMigration]) -> None:
+    shipped = {m.version: m.checksum for m in migrations()}
+    if any(shipped.get(m.version) != m.checksum for m in booked):
+        raise MigrationError(
+            "The schema was made by another rota, a newer one. Install that rota for this."
+        )
+
+
+def _refuse_foreign(manifest: Manifest, tables: Sequence[KeptTable]) -> None:
+    """Let a file name no table and no column that rota does not have: they become SQL."""
+    known = {table.name: set(table.columns) for table in (rows.PEOPLE, *tables)}
+    for table in manifest.tables:
+        if not set(table.columns) <= known.get(table.name, set()):
+            raise InvalidInputError(
+                f"The backup has a table that rota does not: {table.name[:80]}.", field="file"
+            )
+
+
+def _entry(table: KeptTable) -> str:
+    return f"tables/{table.name}.tsv"
+
+
+@contextmanager
+def _new_file(file: Path) -> Iterator[zipfile.ZipFile]:
+    """Write a file beside its place, and put it there when it is whole."""
+    if file.exists():
+        raise ConflictError(f"{file} is there already. Name a new file.")
+    draft_path = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(draft_path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w+b") as opened:
+                with zipfile.ZipFile(opened, "w", zipfile.ZIP_DEFLATED) as archive:
+                    yield archive
+                opened.flush()
+                os.fsync(opened.fileno())
+            os.link(draft_path, file)  # unlike a rename, it replaces nothing
+        finally:
+            draft_path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UnavailableError(
+            f"{file} cannot be written: {error.strerror or error}.", service="backup"
+        ) from error

@@ -1,0 +1,254 @@
+"""Rows of all of rota's tables, copied out and in: by COPY, in one transaction.
+
+The schema is not copied: migrations make it. So a backup of one server can be brought into another
+one, whatever version of PostgreSQL, and with the rights that rota's migrations give. Foreign keys
+are made anew behind the rows, which checks them; triggers are off meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import psycopg
+from psycopg import sql
+
+from rota.domain.errors import ConflictError, SetupRequiredError, UnavailableError
+from rota.domain.ids import UserId
+from rota.domain.operations.backups import (
+    BookedMigration,
+    KeptSequence,
+    KeptTable,
+    UnderWay,
+)
+from rota.store.database import Connection
+from rota.store.errors import domain_error
+from rota.store.migrations import tables_made
+from rota.store.statements import execute, many, one, value, values
+
+PEOPLE: Final = KeptTable("auth.users", ("id", "email", "created_at"))
+"""Copied beside rota's tables. On Supabase, where they are not rota's, they have to be there."""
+
+_LEFT_OUT: Final = frozenset(
+    {
+        "rota.schema_migrations",  # what the target has booked itself
+        "rota.processes",  # of the other machine
+        "rota.pgqueuer_log",
+        "rota.pgqueuer_statistics",
+    }
+)
+
+_SESSION: Final = (
+    "SET LOCAL search_path = pg_catalog",
+    "SET LOCAL TimeZone = 'UTC'",
+    "SET LOCAL DateStyle = ISO",
+    "SET LOCAL IntervalStyle = postgres",
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL lock_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+)
+_MANY_MISSING: Final = 5
+_RESTORED: Final = "pg_temp.restored_people"
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    name: str
+    columns: Sequence[str]
+    is_owned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _ForeignKey:
+    table: str
+    name: str
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    table: str
+    column: str
+
+
+@asynccontextmanager
+async def session(url: str, *, reads_only: bool) -> AsyncIterator[Connection]:
+    """Run one transaction as the tables' owner; one that only reads sees one moment.
+
+    Raises UnavailableError where nobody answers, else as statements do.
+    """
+    try:
+        conn = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise UnavailableError(
+            f"The database refused a connection: {' '.join(str(error).split())}",
+            service="database",
+        ) from error
+    async with conn:
+        if reads_only:
+            await conn.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+            await conn.set_read_only(True)
+        try:
+            async with conn.transaction():
+                for setting in _SESSION:
+                    await conn.execute(setting)
+                yield conn
+        except psycopg.Error as error:
+            raise domain_error(error, {}) from error
+
+
+async def list_booked(conn: Connection) -> tuple[BookedMigration, ...]:
+    """Return the migrations that a database has; none where rota never was."""
+    if not await value(conn, "has_schema_migrations", bool):
+        return ()
+    return await many(conn, "operations/list_booked_migrations", BookedMigration)
+
+
+async def list_tables(conn: Connection) -> tuple[KeptTable, ...]:
+    """Return rota's tables, people aside; raises SetupRequiredError for another than their owner.
+
+    Whoever obeys row-level security would copy what they see.
+    """
+    found = await many(conn, "operations/list_kept_tables", _Table, made=tables_made())
+    if not all(table.is_owned for table in found):
+        raise SetupRequiredError(
+            f"{conn.info.user} does not own rota's tables, and may not read all of them past "
+            "row-level security. Name the role that does, as for `rota migrate`: "
+            "--database-url postgresql://rota_owner:...@HOST/rota.",
+            what="owner",
+        )
+    return tuple(KeptTable(t.name, tuple(t.columns)) for t in found if t.name not in _LEFT_OUT)
+
+
+async def list_sequences(conn: Connection, tables: Iterable[KeptTable]) -> tuple[KeptSequence, ...]:
+    """Return where the sequences have come to: they never go back, so ask after the rows."""
+    names = [table.name for table in tables]
+    return await many(conn, "operations/list_kept_sequences", KeptSequence, tables=names)
+
+
+async def count_sealed(conn: Connection) -> int:
+    """Return how many secrets are stored."""
+    return await value(conn, "operations/count_sealed", int)
+
+
+async def holds_rows(conn: Connection, tables: Sequence[KeptTable]) -> bool:
+    """Return whether a database has anything of a person's, or an agent that somebody wrote."""
+    names = [table.name for table in tables]
+    has_any = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} IS NOT NULL)")
+    for found in await many(conn, "operations/list_columns_of_people", _Column, tables=names):
+        cursor = await conn.execute(has_any.format(_quoted(found.table), _quoted(found.column)))
+        if await cursor.fetchone() == (True,):
+            return True
+    return await value(conn, "operations/has_agents_of_its_own", bool)
+
+
+async def copy_out(conn: Connection, table: KeptTable, write: Callable[[bytes], object]) -> int:
+    """Copy a table's rows, as PostgreSQL's text format, and return how many there are."""
+    statement = sql.SQL("COPY {} ({}) TO STDOUT").format(_quoted(table.name), _columns(table))
+    async with conn.cursor() as cursor:
+        async with cursor.copy(statement) as copy:
+            async for block in copy:
+                write(bytes(block))
+        return cursor.rowcount
+
+
+async def copy_in(
+    conn: Connection,
+    tables: Sequence[KeptTable],
+    kept: Sequence[KeptTable],
+    sequences: Iterable[KeptSequence],
+    blocks_of: Callable[[KeptTable], Iterator[bytes]],
+) -> None:
+    """Replace the rows of `tables` by those that were `kept`, people among them.
+
+    Raises ConflictError where the rows do not belong together, or people are not there.
+    """
+    names = [table.name for table in tables]
+    keys = await many(conn, "operations/list_foreign_keys", _ForeignKey, tables=names)
+    for name in names:
+        await conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(_quoted(name)))
+    for key in keys:
+        drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}")
+        await conn.execute(drop.format(_quoted(key.table), _quoted(key.name)))
+    await conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(map(_quoted, names))))
+    for table in kept:
+        if table.name == PEOPLE.name:
+            await _copy_people(conn, table, blocks_of(table))
+        else:
+            await _copy_rows(conn, table, table.name, blocks_of(table))
+    for key in keys:
+        add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}")
+        await conn.execute(add.format(*map(_quoted, (key.table, key.name, key.definition))))
+    for name in names:
+        await conn.execute(sql.SQL("ALTER TABLE {} ENABLE TRIGGER USER").format(_quoted(name)))
+    for sequence in sequences:
+        await conn.execute(
+            "SELECT setval(%s::regclass, %s, %s)",
+            [sequence.name, sequence.value, sequence.is_called],
+        )
+
+
+async def what_is_left(conn: Connection) -> UnderWay:
+    """Return what is not over."""
+    return await one(conn, "operations/count_restored", UnderWay)
+
+
+async def cancel_runs(conn: Connection, why: str) -> tuple[UserId, ...]:
+    """Cancel what was under way, and return whose each run was."""
+    return await values(conn, "operations/cancel_runs_of_backup", UserId, why=why)
+
+
+async def skip_due(conn: Connection) -> int:
+    """Have schedules that are due fire at their next time from now, and return how many."""
+    return await execute(conn, "operations/skip_due_schedules")
+
+
+async def _copy_people(conn: Connection, table: KeptTable, blocks: Iterator[bytes]) -> None:
+    columns = _columns(table)
+    make = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM auth.users WITH NO DATA"
+    await conn.execute(sql.SQL(make).format(_quoted(_RESTORED), columns))
+    await _copy_rows(conn, table, _RESTORED, blocks)
+    if await value(conn, "operations/owns_people", bool):
+        await conn.execute("DELETE FROM auth.users")
+        insert = sql.SQL("INSERT INTO auth.users ({}) SELECT {} FROM {}")
+        await conn.execute(insert.format(columns, columns, _quoted(_RESTORED)))
+        return
+    absent = sql.SQL(
+        "SELECT coalesce(r.email, r.id::text) FROM {} AS r "
+        "WHERE NOT EXISTS (SELECT FROM auth.users AS u WHERE u.id = r.id) ORDER BY 1"
+    )
+    cursor = await conn.execute(absent.format(_quoted(_RESTORED)))
+    missing = [str(email) for (email,) in await cursor.fetchall()]
+    if missing:
+        more = f" and {len(missing) - _MANY_MISSING} more" if len(missing) > _MANY_MISSING else ""
+        raise ConflictError(
+            f"Of the people of this backup {len(missing)} have no account here: "
+            f"{', '.join(missing[:_MANY_MISSING])}{more}. People sign up themselves on this "
+            "server, with ids of their own: restore its own backup of `auth.users` first."
+        )
+
+
+async def _copy_rows(
+    conn: Connection, table: KeptTable, target: str, blocks: Iterable[bytes]
+) -> None:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(_quoted(target), _columns(table))
+    async with conn.cursor() as cursor:
+        async with cursor.copy(statement) as copy:
+            for block in blocks:
+                await copy.write(block)
+        if cursor.rowcount != table.rows:
+            raise ConflictError(
+                f"The backup has {cursor.rowcount} rows of {table.name} and says that there are "
+                f"{table.rows}: it is damaged. Nothing was changed."
+            )
+
+
+def _columns(table: KeptTable) -> sql.Composable:
+    return sql.SQL(", ").join(map(_quoted, table.columns))
+
+
+def _quoted(name: str) -> sql.SQL:
+    # From the catalog, which has quoted it; a name of a backup has to be one of those.
+    return sql.SQL(cast("Any", name))

@@ -1,0 +1,8 @@
+-- What was under way, but for what waits for a person: they are asked anew.
+UPDATE public.agent_runs AS r
+SET cancel_requested_at = now(),
+    cancel_reason = %(why)s,
+    status = CASE WHEN r.status = 'running' THEN r.status ELSE 'cancelled' END,
+    finished_at = CASE WHEN r.status = 'running' THEN NULL ELSE now() END
+WHERE r.status IN ('waiting', 'queued', 'running') AND r.cancel_requested_at IS NULL
+RETURNING r.user_id
