@@ -16,7 +16,7 @@ PAGE = ROOT / "docs" / "reference" / "python.md"
 
 def test_what_is_promised_is_sorted_and_there():
     assert rota.__all__ == sorted(rota.__all__)
-    assert {name for name in rota.__all__ if getattr(rota, name).__doc__} == set(rota.__all__)
+    assert set(rota._HOMES) == set(rota.__all__)
     assert set(rota.__all__) <= set(dir(rota))
     with pytest.raises(AttributeError, match="no attribute 'background'"):
         rota.background  # noqa: B018  it is looked up
@@ -27,17 +27,32 @@ def test_page_names_all_that_is_promised_and_nothing_else():
     assert sorted(rows) == sorted([*rota.__all__, *rota.testing.__all__])
 
 
-def test_import_loads_nothing_that_takes_time():
+def loaded_by(script):
+    """Return the packages that a script loads beside those that Python starts with."""
     script = (
-        "import sys; before = set(sys.modules); import rota; rota.RotaError, rota.ToolContext;"
+        f"import sys; before = set(sys.modules); {script};"
         "print(*(m.split('.')[0] for m in set(sys.modules) - before))"
     )
-    loaded = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert (
-        set(loaded) & {"langchain", "langchain_core", "langgraph", "psycopg", "pydantic"} == set()
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        ).stdout.split()
     )
+
+
+LANGCHAIN = {"langchain", "langchain_core", "langgraph"}
+
+
+def test_import_loads_nothing_that_takes_time():
+    slow = LANGCHAIN | {"psycopg", "pydantic", "httpx", "yaml", "typer", "rich", "structlog"}
+    assert loaded_by("import rota; rota.RotaError, rota.ToolContext") & slow == set()
+
+
+def test_nothing_but_what_a_callable_is_given_loads_langchain():
+    names = [name for name in rota.__all__ if name != "RunContext"]
+    used = ", ".join(f"rota.{name}" for name in names)
+    assert loaded_by(f"import rota; {used}") & LANGCHAIN == set()
+    assert loaded_by("import rota; rota.RunContext") & LANGCHAIN != set()
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,12 @@ def clock() -> datetime:
 
 
 class App:
-    """Everything that a command needs, on one event loop, without LangChain."""
+    """Everything that a command needs, on one event loop, without LangChain.
+
+    >>> me = await app.person()
+    >>> [agent.agent_name for agent in await app.agents.all(me)]
+    ['clerk', 'orchestrator']
+    """
 
     agent_files: Service[AgentFileService] = Service("agent_files.applying:AgentFileService")
     agents: Service[AgentService] = Service("agents.service:AgentService")

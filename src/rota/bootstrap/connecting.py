@@ -28,10 +28,11 @@ async def connect(
     Raises InvalidInputError for settings that cannot be meant, UnavailableError for a database that
     does not answer, SetupRequiredError for one whose schema is not up to date.
 
-        async with rota.connect() as app:
-            me = await app.person()
-            for result in await app.results.latest(me, limit=3):
-                print(result.agent_name, result.result_content)
+    >>> async with rota.connect() as app:
+    ...     me = await app.person()
+    ...     for result in await app.results.latest(me, limit=3):
+    ...         print(result.agent_name, result.result_content)
+    clerk I asked for a note.
     """
     configuration = read_configuration(os.environ)
     settings = read_settings(

@@ -24,7 +24,14 @@ from typing import ClassVar
 
 
 class RotaError(Exception):
-    """Base of all errors with a message that a person can act on: one or more plain sentences."""
+    """Base of all errors with a message that a person can act on: one or more plain sentences.
+
+    >>> try:
+    ...     await app.agents.get(me, "nobody")
+    ... except rota.RotaError as error:
+    ...     print(error.message)
+    No agent 'nobody'. See `rota agents list`.
+    """
 
     exit_code: ClassVar[int] = 1
 
@@ -38,7 +45,15 @@ class UnreadableError(RotaError):
 
 
 class InvalidInputError(RotaError):
-    """Something a person wrote is not valid: a cron expression, a zone, JSON, an id."""
+    """Something a person wrote is not valid: a cron expression, a zone, JSON, an id.
+
+    >>> new = rota.NewSchedule("rain", "clerk", rota.Draft(when="when it rains"))
+    >>> try:
+    ...     await app.schedules.add(me, new)
+    ... except rota.InvalidInputError as error:
+    ...     print(error.field)
+    when
+    """
 
     exit_code = 2
 
@@ -49,7 +64,14 @@ class InvalidInputError(RotaError):
 
 
 class NotFoundError(RotaError):
-    """What was asked for does not exist, or belongs to somebody else (never told apart)."""
+    """What was asked for does not exist, or belongs to somebody else (never told apart).
+
+    >>> try:
+    ...     await app.schedules.get(me, "never")
+    ... except rota.NotFoundError as error:
+    ...     print(error.kind, error.reference)
+    schedule never
+    """
 
     exit_code = 3
 
@@ -60,7 +82,15 @@ class NotFoundError(RotaError):
 
 
 class ConflictError(RotaError):
-    """The thing exists already, is in use, or changed meanwhile."""
+    """The thing exists already, is in use, or changed meanwhile.
+
+    >>> edit = rota.ScheduleEdit(prompt="Be brief.", revision=0)
+    >>> try:
+    ...     await app.schedules.edit(me, "each-morning", edit)
+    ... except rota.ConflictError as error:
+    ...     print(error.message)
+    each-morning was changed meanwhile: it is at revision 1, not 0. Look at it again.
+    """
 
     exit_code = 4
 
@@ -71,7 +101,14 @@ class ConflictError(RotaError):
 
 
 class UnavailableError(RotaError):
-    """Something that rota needs did not answer: the database, a provider, a mailbox."""
+    """Something that rota needs did not answer: the database, a provider, a mailbox.
+
+    A tool raises it for a service that does not answer, and the agent is told of it:
+
+    >>> error = rota.UnavailableError("The shop does not answer.", service="shop")
+    >>> error.service, error.permanent
+    ('shop', False)
+    """
 
     exit_code = 5
 
@@ -93,7 +130,14 @@ class LostTransactionError(UnavailableError):
 
 
 class SetupRequiredError(RotaError):
-    """A person has to set something up first: a key, a connection, a mailbox, an extra."""
+    """A person has to set something up first: a key, a connection, a mailbox, an extra.
+
+    A tool raises it, and the agent is told of it:
+
+    >>> error = rota.SetupRequiredError("Set SHOP_KEY, the key of the shop.", what="SHOP_KEY")
+    >>> error.what
+    'SHOP_KEY'
+    """
 
     exit_code = 6
 
@@ -109,7 +153,17 @@ class MigrationError(RotaError):
 
 
 class SuspendedError(RotaError):
-    """A run is parked: a call of it waits for its owner's decision."""
+    """A run is parked: a call of it waits for its owner's decision.
+
+    >>> from datetime import timedelta
+    >>> options = rota.RunOptions.parse({"approvals": "suspend"})
+    >>> run_id = await app.runs.request(me, "clerk", "Write it down.", options)
+    >>> try:
+    ...     await app.runs.wait(me, run_id, limit=timedelta(minutes=1))
+    ... except rota.SuspendedError as error:
+    ...     print(error.message)
+    The run waits for a decision of its owner: see `rota approvals list`.
+    """
 
     exit_code = 10
 

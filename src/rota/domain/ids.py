@@ -6,7 +6,13 @@ from typing import NewType
 from uuid import UUID
 
 UserId = NewType("UserId", UUID)
-UserId.__doc__ = "A person's id, as `App.person` and `App.named` return it: for annotations."
+UserId.__doc__ = """A person's id, as `App.person` and `App.named` return it: for annotations.
+
+>>> async def count_waiting(app: rota.App, me: rota.UserId) -> int:
+...     return len(await app.approvals.list_actions(me))
+>>> await count_waiting(app, me)
+1
+"""
 AgentId = NewType("AgentId", UUID)
 ToolId = NewType("ToolId", UUID)
 CalendarId = NewType("CalendarId", UUID)

@@ -46,6 +46,25 @@ async def test_work_that_fails_is_told_of_and_done_again(error, level, has_trace
     assert (told[0]["log_level"], "exc_info" in told[0]) == (level, has_trace)
 
 
+@pytest.mark.parametrize("error", [None, UnavailableError("Lost.", service="database")])
+async def test_chore_ends_although_its_work_loses_the_cancellation(error):
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if error is not None:
+                raise error from None
+
+    loop = asyncio.create_task(repeat(Chore("wait", 3_600, work)))
+    await begun.wait()
+    async with asyncio.timeout(30):
+        await cancel(loop)
+    assert loop.cancelled()
+
+
 async def test_process_whose_row_cannot_be_removed_ends_as_it_would(workshop):
     with structlog.testing.capture_logs() as logs:
         async with reporting(workshop.database, "worker"):

@@ -39,6 +39,10 @@ class RunContext:
     `now` is aware, in the owner's zone, and stays the same for every attempt. `settings` are the
     agent's `model_settings`. `tools` are LangChain tools behind the approval gate; their calls are
     in the trace, and what an earlier attempt of the run has done is not done again.
+
+    >>> async def keep(context: rota.RunContext, prompt: str) -> str:
+    ...     context.report("I write a note.")
+    ...     return await context.call("write_note", text=prompt)
     """
 
     run_id: RunId

@@ -23,6 +23,14 @@ class ToolContext:
 
     `secret` returns the token of the owner's connection to a service; raises SetupRequiredError.
     `mail_folder` returns the operator's mail folder for this person; raises SetupRequiredError.
+
+    >>> from langchain_core.tools import BaseTool, tool
+    >>> def note_writer(context: rota.ToolContext) -> BaseTool:
+    ...     @tool
+    ...     def write_note(text: str) -> str:
+    ...         "Write a note."
+    ...         return f"{context.now():%Y-%m-%d} {text}"
+    ...     return write_note
     """
 
     user_id: UserId

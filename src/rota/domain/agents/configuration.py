@@ -69,7 +69,12 @@ class ToolDeclaration(CallFacts):
 
 @dataclass(frozen=True, slots=True)
 class AgentConfiguration:
-    """One row of `agent_configurations` with its active tools, in the order of their links."""
+    """One row of `agent_configurations` with its active tools, in the order of their links.
+
+    >>> agent = await app.agents.get(me, "clerk")
+    >>> agent.model, [tool.name for tool in agent.tools]
+    ('scripted:plan', ['write_note'])
+    """
 
     id: AgentId
     user_id: UserId | None

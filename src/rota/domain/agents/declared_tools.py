@@ -28,7 +28,11 @@ class DeclaredTool(ToolFacts):
 
 @dataclass(frozen=True, slots=True)
 class ToolChange:
-    """What is declared anew of a tool; None leaves it as it is, '' unpins it."""
+    """What is declared anew of a tool; None leaves it as it is, '' unpins it.
+
+    >>> change = rota.ToolChange(idempotent=True, risk="low", default_tier="requires_approval")
+    >>> declared = await app.tools.declare("write_note", change)
+    """
 
     description: str | None = None
     read_only: bool | None = None

@@ -63,7 +63,12 @@ class ActionMode(StrEnum):
 
 
 class ActionStatus(StrEnum):
-    """Where an action stands; `NEXT` holds the transitions, each a compare-and-set."""
+    """Where an action stands; `NEXT` holds the transitions, each a compare-and-set.
+
+    >>> waiting = await app.approvals.list_actions(me, statuses=[rota.ActionStatus.PENDING])
+    >>> [action.tool_name for action in waiting]
+    ['write_note']
+    """
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -122,6 +127,15 @@ class PendingAction:
     counts edits; `proposed_arguments` is what the agent asked for where somebody edited it.
     `escalated_at` is when its owner's deputies were told, `decided_by` who decided. `model_step`
     and `call_index` say which call of its run asked; None for one that a tool made itself.
+
+    >>> (action,) = await app.approvals.list_actions(me)
+    >>> action.tool_name, dict(action.arguments), action.risk
+    ('write_note', {'text': 'milk'}, 'high')
+    >>> decided = await app.approvals.decide(
+    ...     me, str(action.id), "approve", version=action.version, via="my_app"
+    ... )
+    >>> decided.status.value
+    'approved'
     """
 
     id: ActionId

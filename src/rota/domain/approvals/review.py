@@ -98,6 +98,10 @@ def group_requests(actions: Iterable[PendingAction]) -> tuple[RequestGroup, ...]
 
     What is of unknown outcome comes first, as something may have happened; then the riskiest; of
     those what expires next.
+
+    >>> groups = rota.group_requests(await app.approvals.list_actions(me))
+    >>> [(group.first.tool_name, len(group.actions)) for group in groups]
+    [('write_note', 1)]
     """
     alike: defaultdict[tuple[object, ...], list[PendingAction]] = defaultdict(list)
     for action in actions:

@@ -15,7 +15,12 @@ TITLE_LIMIT: Final = 300
 
 
 class Category(StrEnum):
-    """SPEC-003's categories."""
+    """SPEC-003's categories.
+
+    >>> told = await app.notifications.latest(me)
+    >>> rota.Category.APPROVAL_NEEDED in {one.category for one in told}
+    True
+    """
 
     HEARTBEAT = "heartbeat"
     APPROVAL_NEEDED = "approval_needed"
@@ -26,7 +31,12 @@ class Category(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One row of `notifications`. The body is untrusted text: escape it where it is shown."""
+    """One row of `notifications`. The body is untrusted text: escape it where it is shown.
+
+    >>> unread = await app.notifications.latest(me, unread_only=True)
+    >>> sorted(notification.title for notification in unread)
+    ['1 action waits for your approval', 'clerk']
+    """
 
     id: NotificationId
     user_id: UserId

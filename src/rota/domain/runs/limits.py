@@ -36,7 +36,18 @@ LimitKind = Literal["wall", "idle", "steps", "tokens", "cost", "day_tokens", "da
 
 
 class LimitReachedError(RotaError):
-    """A run has used up one of its limits; what it has so far is kept as a partial result."""
+    """A run has used up one of its limits; what it has so far is kept as a partial result.
+
+    >>> async def translate(context: rota.RunContext, prompt: str) -> str:
+    ...     done = []
+    ...     for page in prompt.split("---"):
+    ...         try:
+    ...             await context.spend("translator", cost_usd="0.01")
+    ...         except rota.LimitReachedError as error:
+    ...             return " ".join([*done, error.message])
+    ...         done.append(page.upper())
+    ...     return " ".join(done)
+    """
 
     def __init__(self, kind: LimitKind, message: str) -> None:
         super().__init__(message)

@@ -145,6 +145,9 @@ class RunOptions(Options):
 
     `output` is an output contract as JSON (domain/runs/contracts); `approvals_expire` and
     `approvals_remind` are seconds. In a `dry_run` only tools that read are called.
+
+    >>> rota.RunOptions.parse({"approvals": "suspend", "limits": {"steps": 5}}).limits.steps
+    5
     """
 
     NOUN = "option"

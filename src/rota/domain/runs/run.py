@@ -24,7 +24,11 @@ class Trigger(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """Where a run stands; `NEXT` holds the transitions."""
+    """Where a run stands; `NEXT` holds the transitions.
+
+    >>> await app.runs.all(me, status=rota.RunStatus.RUNNING, limit=10)
+    ()
+    """
 
     WAITING = "waiting"
     QUEUED = "queued"
@@ -57,6 +61,9 @@ class ResultStatus(StrEnum):
     """`success`: the agent finished. `partial`: it stopped early and left something worth keeping.
 
     `error`: nothing usable; the content is the message.
+
+    >>> await app.results.latest(me, status=rota.ResultStatus.ERROR)
+    ()
     """
 
     SUCCESS = "success"

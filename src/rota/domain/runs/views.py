@@ -20,7 +20,12 @@ from rota.domain.runs.run import Outcome, ResultStatus, RunStatus, Trigger
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One row of `agent_execution_results`, with its run's session, attempt and trigger."""
+    """One row of `agent_execution_results`, with its run's session, attempt and trigger.
+
+    >>> (result,) = await app.results.latest(me, agent_name="clerk")
+    >>> result.status.value, result.result_content, result.pending_actions_created
+    ('success', 'I asked for a note.', 1)
+    """
 
     id: UUID
     user_id: UUID
@@ -81,6 +86,10 @@ class RunView:
 
     `options` are this run's own. `model` and `limits` are those that its first attempt began with,
     None before. `metadata` is its result's, `error` the beginning of why it failed.
+
+    >>> run, steps = await app.runs.get(me, None)
+    >>> run.agent_name, run.status.value
+    ('clerk', 'finished')
     """
 
     id: UUID

@@ -31,6 +31,9 @@ class Draft:
     `when` is a cron expression or a plain phrase; it, `every` and `at` exclude one another. "none"
     takes a value away; so does 0 for the two numbers, where there is a value before. An `end` that
     is a day means the whole day.
+
+    >>> rota.Draft(when="weekdays at 7:30", end="2027-01-31", overlap="buffer_one").policy().overlap
+    <OverlapPolicy.BUFFER_ONE: 'buffer_one'>
     """
 
     when: str | None = None

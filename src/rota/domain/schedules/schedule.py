@@ -74,6 +74,10 @@ class Schedule:
     `next_fire_at` is when a scheduler acts; `next_fire_time` is the fire time that this is for,
     earlier by the jitter. `plan_from` is when its rule was set last. `revision` grows with every
     change that a person makes.
+
+    >>> schedule = await app.schedules.get(me, "each-morning")
+    >>> schedule.agent_name, schedule.state, schedule.timing.time_zone
+    ('clerk', 'active', 'UTC')
     """
 
     id: ScheduleId

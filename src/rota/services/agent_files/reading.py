@@ -191,7 +191,15 @@ def read_agent_file(path: Path, *, now: datetime) -> AgentFile:
 
 
 def parse_agent_file(text: str, *, source: str, now: datetime) -> AgentFile:
-    """Parse one agent, a list of agents, or several YAML documents; JSON is YAML."""
+    r"""Parse one agent, a list of agents, or several YAML documents; JSON is YAML.
+
+    `source` names the text in messages. Raises InvalidInputError with the line.
+
+    >>> text = "name: reader\nmodel: openai:gpt-5-mini\nsystem_prompt: You read mail."
+    >>> file = rota.parse_agent_file(text, source="reader.yaml", now=app.clock())
+    >>> [(one.name, one.change) for one in await app.agent_files.apply(me, file)]
+    [('reader', 'created')]
+    """
     places = Places(source)
     values: list[Any] = []
     try:

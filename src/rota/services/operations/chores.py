@@ -29,6 +29,9 @@ from rota.version import __version__
 REPORT_EVERY: Final = 5.0
 """Seconds between two signs of life of a process."""
 
+CANCEL_AGAIN_AFTER: Final = 2.0
+"""Seconds after which a cancelled task that has not ended is cancelled again."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -40,9 +43,16 @@ async def first_of(*events: asyncio.Event, seconds: float) -> None:
 
 
 async def cancel(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel tasks and wait until they have ended."""
-    for task in tasks:
-        task.cancel()
+    """Cancel tasks and wait until they have ended.
+
+    A task that goes on is cancelled again: an error of a broken connection can take the place of a
+    cancellation, and Python 3.11's `wait_for` can lose one.
+    """
+    going_on = set(tasks)
+    while going_on:
+        for task in going_on:
+            task.cancel()
+        _, going_on = await asyncio.wait(going_on, timeout=CANCEL_AGAIN_AFTER)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

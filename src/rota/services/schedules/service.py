@@ -44,6 +44,11 @@ class NewSchedule:
 
     `calendars` are the names of calendars whose days are days off; `paused` is the note of a
     schedule that does not begin at once.
+
+    >>> new = rota.NewSchedule("noon", "clerk", rota.Draft(when="daily at 12:00"), prompt="Go.")
+    >>> added = await app.schedules.add(me, new)
+    >>> added.state
+    'active'
     """
 
     name: str
@@ -63,6 +68,11 @@ class ScheduleEdit:
     `time_zone` and `prompt` "none" take the value away; `calendars` replaces the whole list.
     `revision` is the one that the person saw: if somebody changed the schedule since, nothing is
     changed.
+
+    >>> edit = rota.ScheduleEdit(draft=rota.Draft(when="weekdays at 9"), prompt="none")
+    >>> changed = await app.schedules.edit(me, "each-morning", edit)
+    >>> changed.timing.cron, changed.prompt, changed.revision
+    ('0 9 * * 1-5', None, 2)
     """
 
     draft: Draft = field(default_factory=Draft)
