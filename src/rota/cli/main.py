@@ -95,14 +95,14 @@ _COMMANDS: Final = (
     (
         "approvals",
         "approvals.commands",
-        "Approvals: what agents want to do, and may not without a yes.",
+        "Approvals: tool calls that wait for your decision.",
     ),
     (
         "audit",
         "audit.commands",
         "The audit log: every call and decision, chained so that a change shows.",
     ),
-    ("results", "runs.results", "Results: what came of runs."),
+    ("results", "runs.results", "Results: what runs returned."),
     ("notifications", "notifications.commands", "Notifications: what rota told you."),
     ("connections", "agents.connections", "Connections: your accounts elsewhere."),
     ("keys", "operations.keys", "Keys: what encrypts stored secrets."),

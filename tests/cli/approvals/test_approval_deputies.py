@@ -119,5 +119,5 @@ async def test_deputy_sees_whose_a_request_is_and_decides(desk, rota, as_bob, op
     assert desk.sent == ["carl"]
     assert ", by you as a deputy" in await as_bob("show", reference)
     assert ", by bob@example.com as a deputy, from cli\n" in await rota("show", reference)
-    with pytest.raises(ConflictError, match="its owner's to say"):
+    with pytest.raises(ConflictError, match="Only its owner"):
         await as_bob("settle", reference, "again")

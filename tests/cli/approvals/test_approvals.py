@@ -353,7 +353,7 @@ async def test_what_is_decided_already_is_told_in_words_and_shown_without_stale_
 
     said = await rota("approve", reference, exit_code=1)
     assert said == f"{reference} send: It is not pending any more: {STATUSES[status]}\n"
-    with pytest.raises(ConflictError, match=f"what became of it: {STATUSES[status]}"):
+    with pytest.raises(ConflictError, match=f"of unknown outcome: {STATUSES[status]}"):
         await rota("settle", reference, "again")
     shown = await rota("show", reference)
     assert "\nUntil " not in shown

@@ -19,7 +19,7 @@ LABELS = ("Risk          low", "Status        approved", "Wants to      look")
 OURS = (
     *("Action", "Agent", "Wants to", "Risk", "Why it waits", "It says", "Status", "Version"),
     *("Asked", "Until", "Meanwhile", "Run", "Its prompt", "With", "  ", "To approve", "To refuse"),
-    *("Look twice: ", "The agent had asked for", "What came of it", "Decided", "Reason"),
+    *("Look twice: ", "The agent had asked for", "Outcome", "Decided", "Reason"),
 )
 
 

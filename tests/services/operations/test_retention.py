@@ -423,7 +423,7 @@ async def test_schedule_does_not_call_a_pruned_fire_time_overdue(workshop, reten
     assert (await retention.prune(later)).occurrences == 1
 
     found = await explanations.why(workshop.user, "morning", "2026-03-02 7:00")
-    assert (found.verdict, found.why) == ("pruned", ("What became of it is no longer kept.",))
+    assert (found.verdict, found.why) == ("pruned", ("The record of it is no longer kept.",))
     overdue = await explanations.why(workshop.user, "morning", "2026-03-03 7:00")
     assert overdue.verdict == "overdue"
 

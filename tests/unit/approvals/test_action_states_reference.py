@@ -31,6 +31,6 @@ def test_every_step_is_drawn():
 
 def test_howto_explains_every_status():
     text = (DOCS / "howto/approvals.md").read_text(encoding="utf-8")
-    table = text.partition("## What became of it")[2].partition("##")[0]
+    table = text.partition("## See the outcome")[2].partition("##")[0]
     for status in ActionStatus:
         assert re.search(rf"\b{status}\b", table), status

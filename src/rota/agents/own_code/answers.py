@@ -76,7 +76,7 @@ def _check_finished(asked: Any) -> None:
     raise StoppedToAskError(
         f"It stopped to ask a person, and was not finished: {said[:_LONGEST_QUESTION]}\n"
         "What a graph or a framework asks by itself cannot be answered yet. Give it the tools of "
-        "the run's context instead: calls of theirs that need a yes wait for it."
+        "the run's context instead: their calls that need approval wait for it."
     )
 
 

@@ -135,8 +135,8 @@ class _OwnTools:
 
 
 _IN_ITS_PLACE: Final = (
-    " Calls of a graph's own tools cannot wait for a yes. Give the tool to rota (ROTA_TOOLS), link "
-    "it to the agent, and build the graph with the tools of the run's context: those can."
+    " Calls of a graph's own tools cannot wait for approval. Give the tool to rota (ROTA_TOOLS), "
+    "link it to the agent, and build the graph with the tools of the run's context: those can."
 )
 
 

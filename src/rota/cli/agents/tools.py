@@ -192,7 +192,7 @@ def try_tool(
 ) -> None:
     """Call one tool yourself, through the rules that hold for agents, and show its answer.
 
-    First it is said what would become of the call in a run. What would wait, or changes something,
+    First it says what would happen with the call in a run. What would wait, or changes something,
     is asked about; what a rule denies is not called. It is a real call, with your accounts, from
     this terminal's ROTA_TOOLS, and it is in the audit log.
     """

@@ -244,7 +244,7 @@ def print_details(shown: ActionDetails) -> None:
         output.say("The agent had asked for")
         output.say_block(json.dumps(action.proposed_arguments, ensure_ascii=False, indent=2))
     if action.result is not None:
-        output.say("What came of it")
+        output.say("Outcome")
         output.say_block(action.result)
     if action.status is ActionStatus.PENDING:
         _print_advice(shown)

@@ -114,7 +114,7 @@ def _waits(found: Status) -> Iterator[tuple[str, str, str | None]]:
             (waiting.runs_running, "running"),
             (waiting.runs_queued, "queued"),
             (waiting.runs_waiting, "waiting for their turn or time"),
-            (waiting.runs_parked, "parked until you decide"),
+            (waiting.runs_parked, "suspended until you decide"),
         )
         if count
     ]

@@ -424,7 +424,7 @@ async def _offer_models(settings: Settings, where: str) -> None:
     ]
     offers += await _ollama_models()
     if offers:
-        output.say("With a model that is at hand here:")
+        output.say("With a model that is available here:")
         for offer in offers[:5]:
             output.say(f"  rota up --model {offer}{where}")
     else:

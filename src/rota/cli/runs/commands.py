@@ -126,7 +126,7 @@ def tail(
 ) -> None:
     """Follow a run: print its calls as they are made, also attempts that fail, until it is over.
 
-    Exits as `rota run` does, by what came of it. Ctrl-C stops following; the run goes on.
+    Exits as `rota run` does, by its result. Ctrl-C stops following; the run goes on.
     With --json: a line for each call whenever it begins, fails or ends, then one for the run.
     """
     last: RunView | None = None

@@ -43,7 +43,7 @@ group = CommandGroup()
 
 @group.command("list")
 def list_schedules(common: CommonOptions) -> None:
-    """List your schedules: what came of the last run, and when they fire next, in your zone."""
+    """List your schedules: the last result, and when they fire next, in your zone."""
 
     async def collect(app: App, me: UserId) -> tuple[list[texts.Listed], Pause | None]:
         found = await app.schedules.all(me)
@@ -73,7 +73,7 @@ group.command("edit")(edit_schedule)
 
 @group.command("show")
 def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10) -> None:
-    """Show a schedule: its rule in words, the next fires, what became of the latest ones."""
+    """Show a schedule: its rule in words, the next fires, the latest occurrences."""
 
     async def show(
         app: App, me: UserId

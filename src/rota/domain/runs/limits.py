@@ -122,7 +122,7 @@ class DayLimits(Options):
     )
     cost_usd: Decimal | None = option(
         Dollars(),
-        Flag("day_cost", "USD", "US dollars of all runs of this schedule in such a day."),
+        Flag("day_cost", "USD", "US dollars of all runs of this schedule in a day of yours."),
         place="cost",
         says=money,
     )

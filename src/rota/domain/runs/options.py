@@ -40,7 +40,7 @@ from rota.domain.text.json_values import json_object
 MOST_RETRIES: Final = 10
 _PASSING_FAILURES: Final = "later, of runs that failed for a passing reason"
 _MODES: Final = {
-    ActionMode.SUSPEND: "a run parks until its calls are decided",
+    ActionMode.SUSPEND: "a run is suspended until its calls are decided",
     ActionMode.QUEUE: "the agent goes on meanwhile",
 }
 
@@ -216,7 +216,7 @@ class RunOptions(Options):
         Flag(
             "approvals",
             "queue|suspend",
-            "While a call waits for a yes, the agent goes on (queue), or its run parks (suspend).",
+            "While a call waits for approval, the run goes on (queue) or is suspended (suspend).",
         ),
         label="Approvals",
         says=lambda mode: _MODES[mode],
@@ -226,7 +226,7 @@ class RunOptions(Options):
         Flag(
             "approvals_expire",
             "LENGTH",
-            "How long a call waits for a yes; 24h where nothing else is said.",
+            "How long a call waits for approval; 24h if not set.",
         ),
         label="Approvals",
         says=lambda seconds: f"a call waits for {length(seconds)}",

@@ -265,10 +265,10 @@ class ApprovalService:
             except ConflictError as error:
                 status = ActionStatus(error.status or action.status)
                 raise ConflictError(
-                    f"Nobody asks what became of it: {message_to_person(action, status)}"
+                    f"It is not of unknown outcome: {message_to_person(action, status)}"
                 ) from error
             except NotFoundError as error:  # a deputy sees it, and no more
-                raise ConflictError("What became of it is its owner's to say.") from error
+                raise ConflictError("Only its owner can say whether it took effect.") from error
             return await find_action(conn, str(action.id))
 
     async def find_actions(

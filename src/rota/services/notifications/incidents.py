@@ -134,7 +134,7 @@ def _missed_body(missed: Sequence[MissedSchedule]) -> str:
         lines.append(f"- {item.name}: {when} ({zone}){late}")
     if len(missed) > NAMED_SCHEDULES:
         lines.append("- and more")
-    lines.append("`rota schedules why NAME --at TIME` says what became of each.")
+    lines.append("`rota schedules why NAME --at TIME` explains each.")
     return "\n".join(lines)
 
 

@@ -185,7 +185,7 @@ def draft_pending_actions(
     actions = "action waits" if count == 1 else "actions wait"
     named = [_in_brief(request) for request in requests[:_NAMED]]
     summary = (
-        f"{agent_name} wants to do something that it may not do without your yes: {count} "
+        f"{agent_name} wants to do something that it may not do without your approval: {count} "
         f"{actions}. Nothing has been done yet."
     )
     more = [f"and {count - _NAMED} more"] if count > _NAMED and named else []

@@ -110,7 +110,7 @@ def _explain_without_occurrence(
         return _explain_ahead(fire, allowed, now)
     if schedule.next_fire_time is not None and schedule.next_fire_time > fire:
         # A scheduler has gone past it, and left a row: each fire time has one.
-        return "pruned", ("What became of it is no longer kept.",)
+        return "pruned", ("The record of it is no longer kept.",)
     if (hold := allowed.hold(fire, now)) is not None:
         return "skipped", (f"No scheduler has taken it yet, and none will run it: {hold}.",)
     if schedule.next_fire_at is not None and schedule.next_fire_at > now:
