@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from rota.store.migrations import MigrationReport, migrate, pending_migrations
 if TYPE_CHECKING:
     from rota.services.agent_files.applying import AgentFileService
     from rota.services.agents.connections import ConnectionService
+    from rota.services.agents.option_checks import Registered
     from rota.services.agents.people import PeopleService
     from rota.services.agents.preferences import PreferenceService
     from rota.services.agents.prices import ModelPriceService
@@ -69,6 +70,7 @@ class Service(Generic[T]):
 
     Importing all of them takes longer than most commands do. It is given what the parameters of
     its constructor that have no default name: attributes of the App, other services among them.
+    `registered`, what this process has, is given too, though services do without it.
     """
 
     def __init__(self, path: str) -> None:
@@ -80,7 +82,11 @@ class Service(Generic[T]):
     def __get__(self, app: App, owner: type[App]) -> T:
         module, _, kind = self._path.partition(":")
         make: Callable[..., T] = getattr(import_module(f"rota.services.{module}"), kind)
-        needs = [name for name, p in signature(make).parameters.items() if p.default is p.empty]
+        needs = [
+            name
+            for name, p in signature(make).parameters.items()
+            if p.default is p.empty or name == "registered"
+        ]
         made = make(**{name: getattr(app, name) for name in needs})
         vars(app)[self._name] = made  # found before this the next time
         return made
@@ -140,6 +146,19 @@ class App:
         self.database = database
         self.cipher = cipher
         self.clock = clock
+
+    @property
+    def registered(self) -> Registered:
+        """What of endpoints and tools this process has."""
+        from rota.services.agents.option_checks import Registered
+
+        return Registered(self.settings.endpoints, self._argument_names)
+
+    def _argument_names(self, tool_name: str) -> Collection[str] | None:
+        # LangChain takes seconds to import; only a pre-check with arguments asks.
+        from rota.bootstrap.tool_looks import argument_names
+
+        return argument_names(self.settings, tool_name, now=self.clock)
 
     async def person(self) -> UserId:
         """Return whom commands act as: the sole owner of an embedded server, else `--as`.

@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-from uuid import UUID
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rota import logs
 from rota.bootstrap.app import App, clock, make_cipher, make_database
 from rota.bootstrap.mail import mail_folders, mail_path
-from rota.domain.errors import SetupRequiredError
+from rota.bootstrap.tool_looks import look_at
 from rota.domain.ids import UserId
 from rota.services.agents.connections import ConnectionService
 from rota.services.agents.prices import CurrentPrices, ModelPriceService
@@ -246,42 +245,11 @@ def tool_definition(settings: Settings, name: str) -> str:
     """
     from rota.agents.tools.definitions import hash_tool
 
-    return _look_at(settings, name, hash_tool)
+    return look_at(settings, name, hash_tool, now=clock, mail=lambda: mail_path(settings))
 
 
 def tool_problem(settings: Settings, name: str) -> str | None:
     """Return why no run would have a registered tool, None where it would; raises as above."""
     from rota.security.gate.arguments import wrapping_problem
 
-    return _look_at(settings, name, wrapping_problem)
-
-
-def _look_at(settings: Settings, name: str, look: Callable[[Any], T]) -> T:
-    """Return what is seen of a registered tool.
-
-    Raises SetupRequiredError for one that is not registered, or cannot be made.
-    """
-    # LangChain takes seconds to import, and most commands never look at a tool.
-    import httpx
-
-    from rota.agents.own_code.registered import tool_registry
-    from rota.agents.tools.context import ToolContext
-
-    async def secret(service: str) -> str:
-        raise SetupRequiredError("The tool is only looked at.", what=service)
-
-    context = ToolContext(
-        user_id=UserId(UUID(int=0)),
-        now=clock,
-        secret=secret,
-        mail_folder=lambda: mail_path(settings),
-        http=httpx.AsyncClient(),
-        endpoints=settings.endpoints,
-    )
-    registry = tool_registry(settings.tools, called=settings.name_of("ROTA_TOOLS"))
-    if name not in registry.names():
-        raise SetupRequiredError(
-            f"No tool is registered as {name!r} here: set ROTA_TOOLS for this command.",
-            what=f"tool:{name}",
-        )
-    return look(registry.build(name, context))
+    return look_at(settings, name, wrapping_problem, now=clock, mail=lambda: mail_path(settings))

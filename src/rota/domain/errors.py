@@ -20,6 +20,7 @@ of the code is a RuntimeError, and nobody catches it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -47,6 +48,8 @@ class UnreadableError(RotaError):
 class InvalidInputError(RotaError):
     """Something a person wrote is not valid: a cron expression, a zone, JSON, an id.
 
+    Where several things are, `faults` has an error for each, and the message a line.
+
     >>> new = rota.NewSchedule("rain", "clerk", rota.Draft(when="when it rains"))
     >>> try:
     ...     await app.schedules.add(me, new)
@@ -57,10 +60,18 @@ class InvalidInputError(RotaError):
 
     exit_code = 2
 
-    def __init__(self, message: str, *, field: str | None = None, line: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        line: int | None = None,
+        faults: Sequence[InvalidInputError] = (),
+    ) -> None:
         super().__init__(message)
         self.field = field
         self.line = line
+        self.faults = tuple(faults)
 
 
 class NotFoundError(RotaError):

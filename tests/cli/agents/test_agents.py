@@ -66,3 +66,45 @@ def test_agent_is_removed_with_its_schedules_if_told_so(rota, tmp_path):
 
     assert said == "Removed watcher.\nRemoved its schedule morning.\n"
     assert json.loads(rota("schedules", "list", "--json").stdout) == []
+
+
+def test_apply_says_what_changed_and_warns_of_what_only_a_run_would_find(rota, tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(GOOD)
+    rota("agents", "apply", file)
+    file.write_text(
+        GOOD.replace("model: openai:x", "model: openai:y\nmodel_settings: {endpoint: house}")
+    )
+
+    validated, applied = rota("agents", "validate", file), rota("agents", "apply", file)
+
+    assert "  agent watcher would be updated (model, model_settings.endpoint)\n" in validated.stdout
+    assert "agent watcher: updated (model, model_settings.endpoint)\n" in applied.stdout
+    assert "Warning: agent watcher: there is no endpoint 'house' here" in validated.stderr
+    assert "Warning: agent watcher: there is no endpoint 'house' here" in applied.stderr
+    assert (validated.exit_code, applied.exit_code) == (0, 0)
+
+
+def test_validate_names_all_faults_and_typos_in_what_a_tool_is_asked(rota, tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        "name: watcher\nmodel: openai:x\nmax_stps: 3\ntools: [mail_search]\nlimit: {}\n"
+    )
+    shown = json.loads(rota("agents", "validate", file, "--json").stdout)
+    assert shown[0]["errors"] == [
+        "a.yaml:3: max_stps: there is no such field; did you mean 'max_steps'?",
+        "a.yaml:5: limit: there is no such field; did you mean 'limits'?",
+    ]
+    asks = "precheck: {tool: mail_search, arguments: {qery: x}}"
+    file.write_text(
+        "name: watcher\nmodel: openai:x\ntools: [mail_search]\n"
+        f"schedules: [{{name: morning, cron: '@daily', prompt: Look., {asks}}}]\n"
+    )
+    said = rota("agents", "validate", file)
+    assert (said.exit_code, said.stderr) == (
+        2,
+        (
+            "a.yaml:4: schedules[0].precheck: the pre-check mail_search has no argument 'qery'; "
+            "did you mean 'query'?\n"
+        ),
+    )

@@ -104,3 +104,30 @@ async def test_doctor_finds_a_process_whose_clock_differs(doctor, owner, ahead, 
     assert code == 1
     assert "elsewhere" in failed["Clock"]
     assert said in failed["Clock"]
+
+
+async def test_doctor_warns_of_an_endpoint_that_agents_name_and_nobody_registered(
+    database_url, monkeypatch, tmp_path, owner
+):
+    monkeypatch.setenv("ROTA_DATABASE_URL", database_url)
+    monkeypatch.setenv("ROTA_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("ROTA_ENDPOINTS", "house=http://127.0.0.1:1/v1")
+    for name, endpoint in (("one", "hous"), ("two", "hous"), ("three", "house")):
+        await owner.execute(
+            "INSERT INTO agent_configurations (user_id, agent_name, model, model_settings)"
+            " VALUES (NULL, %s, 'openai:x', jsonb_build_object('endpoint', %s::text))",
+            [name, endpoint],
+        )
+
+    outcome = await asyncio.to_thread(CliRunner().invoke, app, ["doctor", "--json"])
+
+    found = [c for c in json.loads(outcome.stdout) if c["name"] == "Endpoint"]
+    assert [(c["verdict"], c["said"]) for c in found] == [
+        (
+            "warn",
+            (
+                "'hous' is not in ROTA_ENDPOINTS here; one, two cannot run on a worker that lacks "
+                "it. Register it, or mend the agent's model_settings."
+            ),
+        )
+    ]

@@ -6,7 +6,8 @@ import pytest
 
 from rota.domain.errors import InvalidInputError
 from rota.services.agent_files.applying import AgentFileService
-from rota.services.agent_files.reading import parse_agent_file
+from rota.services.agent_files.reading import parse_agent_file, read_agent_file
+from rota.services.agents.option_checks import Registered
 from rota.services.schedules.service import ScheduleService
 from tests.services.harness import clock
 
@@ -118,10 +119,11 @@ async def test_a_schedule_of_another_agent_is_not_taken(workshop):
     with pytest.raises(InvalidInputError) as caught:
         await apply(workshop, other)
 
-    assert caught.value.message == (
-        "a.yaml:10: schedules[0].name: there is a schedule named 'morning' already, of the agent "
-        "watcher; choose another name, or first remove that one (`rota schedules remove`)."
-    )
+    assert [fault.message for fault in caught.value.faults] == [
+        f"a.yaml:{line}: schedules[{n}].name: there is a schedule named {name!r} already, of the "
+        "agent watcher; choose another name, or first remove that one (`rota schedules remove`)."
+        for n, (line, name) in enumerate([(10, "morning"), (13, "evening")])
+    ]
     assert await workshop.rows("agent_schedules", "name") == before
     agents = await workshop.rows("agent_configurations")
     assert [agent["agent_name"] for agent in agents if agent["user_id"] is not None] == ["watcher"]
@@ -144,3 +146,159 @@ async def test_pruning_touches_no_schedule_of_another_agent(workshop):
     other = FILE.replace("name: watcher", "name: other").split("schedules:")[0]
     assert await apply(workshop, other, prune=True) == ["created"]
     assert len(await workshop.rows("agent_schedules", "name")) == 2
+
+
+FAULTY = """\
+name: watcher
+model: opnai:x
+model_settings: {temperature: 0}
+limits: {tim: 5m, cost: 0}
+tools: [lok, look]
+schedules:
+  - name: morning
+    cron: "61 * * * *"
+    overlap: never
+    jitter: soon
+    day_limits: {token: 5, cost: 0}
+    except_calendars: [office]
+  - name: morning
+    when: "@daily"
+    retrys: 2
+"""
+
+
+async def test_all_that_is_wrong_with_a_file_is_named_each_with_its_place(workshop, tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(FAULTY.replace("    retrys: 2\n", "    retries: 99\n"))
+    service = AgentFileService(workshop.database, ScheduleService(workshop.database, clock=clock))
+    file = read_agent_file(path, now=clock())
+
+    for do in (service.validate, service.apply):
+        with pytest.raises(InvalidInputError) as caught:
+            await do(workshop.user, file, is_operator=True)
+        assert caught.value.line == 2
+        places = [fault.message.split(" ", 2)[:2] for fault in caught.value.faults]
+        assert places == [
+            ["a.yaml:2:", "model:"],
+            ["a.yaml:4:", "limits.tim:"],
+            ["a.yaml:4:", "limits.cost"],
+            ["a.yaml:5:", "tools[0]:"],
+            ["a.yaml:8:", "schedules[0].cron:"],
+            ["a.yaml:9:", "schedules[0].overlap:"],
+            ["a.yaml:10:", "schedules[0].jitter:"],
+            ["a.yaml:11:", "schedules[0].day_limits.token:"],
+            ["a.yaml:11:", "schedules[0].day_limits.cost:"],
+            ["a.yaml:13:", "schedules[1].name:"],
+            ["a.yaml:15:", "schedules[1].retries:"],
+        ]
+        assert caught.value.message.splitlines() == [f.message for f in caught.value.faults]
+    assert await workshop.rows("agent_schedules") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (FAULTY, "a.yaml:15: schedules[1].retrys: there is no such field; did you mean 'retries'?"),
+        ("name: a\nmodle: x:y", "a.yaml:2: modle: there is no such field; did you mean 'model'?"),
+        (
+            "name: a\nmodel: openai:x\nmodel_settings: {temprature: 0}",
+            (
+                "a.yaml:3: model_settings.temprature: models of openai have no setting "
+                "'temprature'; did you mean 'temperature'?"
+            ),
+        ),
+        (
+            "name: a\nmodel: openai:x\nlimits: {tokns: 5}",
+            "a.yaml:3: limits.tokns: there is no such field; did you mean 'tokens'?",
+        ),
+        (
+            (
+                "name: a\nmodel: openai:x\n"
+                "schedules: [{name: b, cron: '@daily', precheck: {tool: look, argments: {}}}]"
+            ),
+            "a pre-check has no field 'argments'; did you mean 'arguments'?",
+        ),
+    ],
+)
+def test_a_field_that_is_not_known_is_named_with_the_one_that_is_near(text, sentence):
+    with pytest.raises(InvalidInputError) as caught:
+        parse_agent_file(text, source="a.yaml", now=clock())
+
+    assert sentence in caught.value.message
+
+
+async def test_a_typo_in_the_arguments_of_a_precheck_is_named(workshop):
+    text = FILE.replace("prompt: Look.", "precheck: {tool: look, arguments: {qurey: x}}")
+    registered = Registered(argument_names={"look": {"query"}}.get)
+    schedules = ScheduleService(workshop.database, clock=clock, registered=registered)
+    file = parse_agent_file(text, source="a.yaml", now=clock())
+
+    with pytest.raises(InvalidInputError) as caught:
+        await AgentFileService(workshop.database, schedules).apply(
+            workshop.user, file, is_operator=True
+        )
+
+    assert caught.value.message == (
+        "a.yaml:12: schedules[0].precheck: the pre-check look has no argument 'qurey'; "
+        "did you mean 'query'?"
+    )
+
+
+async def test_applying_names_the_fields_that_changed(workshop):
+    text = FILE + "    day_limits: {cost: 1}\n"
+    await apply(workshop, text)
+    changed = (
+        text.replace("answer: Fine.", "answer: Good.")
+        .replace("tools: [look]", "tools: [look]\nlimits: {time: 5m}\ndescription: New")
+        .replace('when: "@daily"', 'when: "@hourly"')
+        .replace("prompt: Look.", "prompt: Look well.")
+        .replace("{cost: 1}", "{cost: 2, tokens: 5k}")
+    )
+    file = parse_agent_file(changed, source="a.yaml", now=clock())
+    schedules = ScheduleService(workshop.database, clock=clock)
+    service = AgentFileService(workshop.database, schedules)
+
+    would = await service.validate(workshop.user, file, is_operator=True)
+    did = await service.apply(workshop.user, file, is_operator=True)
+    again = await service.apply(workshop.user, file, is_operator=True)
+
+    assert would == did
+    assert [(one.name, one.change, one.fields) for one in did] == [
+        ("watcher", "updated", ("description", "limits.time", "script")),
+        ("morning", "updated", ("when", "prompt")),
+        ("evening", "updated", ("day_limits.tokens", "day_limits.cost")),
+    ]
+    assert {(one.change, one.fields) for one in again} == {("unchanged", ())}
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "doubt"),
+    [
+        (None, None),
+        ({"house"}, None),
+        (
+            {"hose"},
+            (
+                "there is no endpoint 'house' here; did you mean 'hose'? Its runs fail on a worker "
+                "whose ROTA_ENDPOINTS lacks it"
+            ),
+        ),
+        (
+            set(),
+            (
+                "there is no endpoint 'house' here; there are: none. Its runs fail on a worker "
+                "whose ROTA_ENDPOINTS lacks it"
+            ),
+        ),
+    ],
+)
+async def test_an_endpoint_that_is_not_registered_is_doubtful(workshop, endpoints, doubt):
+    text = "name: a\nmodel: openai:x\nmodel_settings: {endpoint: house}"
+    file = parse_agent_file(text, source="a.yaml", now=clock())
+    schedules = ScheduleService(workshop.database, clock=clock)
+    service = AgentFileService(workshop.database, schedules, Registered(endpoints))
+
+    (would,) = await service.validate(workshop.user, file)
+    (did,) = await service.apply(workshop.user, file)
+
+    assert (would.doubt, did.doubt) == (doubt, doubt)

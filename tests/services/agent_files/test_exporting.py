@@ -27,8 +27,8 @@ from tests.services.harness import ANSWER, clock
 EVERYTHING = """\
 name: watcher
 description: Watches.
-model: scripted:x
-model_settings: {temperature: 0, stop: ["a b", "c: d"]}
+model: openai:x
+model_settings: {temperature: 0, reasoning: {effort: "low: #", summary: ["a b"]}}
 system_prompt: |
   You read a mailbox.
 
@@ -143,7 +143,7 @@ def test_no_field_of_a_file_is_forgotten_in_what_is_exported():
     fields = {field.alias or name for name, field in ScheduleEntry.model_fields.items()}
     options = {option.place or name for name, option in options_of(RunOptions).items()}
     aliases = {"when", "run_options"}  # of cron; of the options, one by one
-    no_more_than_asked = {"dry_run", "model"}  # not of files; its agent is scripted
+    no_more_than_asked = {"dry_run", "model"}  # not of files; its agent has one
 
     assert set(watcher) == set(AgentEntry.model_fields)
     assert {name for schedule in schedules for name in schedule} == (

@@ -161,6 +161,15 @@ async def test_precheck_may_only_read(workshop, tool):
     assert workshop.toolbox.calls == []
 
 
+async def test_precheck_with_an_argument_that_its_tool_has_not_is_an_error(workshop):
+    await workshop.agent(ANSWER, tools=["look"])
+
+    outcome = await execute(workshop, {"precheck": {"tool": "look", "arguments": {"qurey": "x"}}})
+
+    assert outcome.status == "error"
+    assert outcome.content == ("The pre-check look has no argument 'qurey'; did you mean 'query'?")
+
+
 async def test_precheck_that_fails_is_an_error_and_not_silence(workshop):
     await workshop.agent(ANSWER, tools=["boom"])
     outcome = await execute(workshop, {"precheck": {"tool": "boom"}})

@@ -278,14 +278,14 @@ async def test_file_that_is_applied_again_changes_only_what_it_changes(workshop)
     ("old", "new", "sentence"),
     [
         ("time: 10m", "time: soon", "a.yaml:7: limits.time: the length of time 'soon'"),
-        ("time: 10m", "wall: 10m", "a.yaml:7: limits.wall: there is no such field."),
+        ("time: 10m", "wall: 10m", "a.yaml:7: limits.wall: there is no such field; there are"),
         ("cost: $1", "cost: much", "a.yaml:12: schedules[0].limits.cost: the amount 'much'"),
         ("tokens: 2M", "tokens: 1.5", "a.yaml:13: schedules[0].day_limits.tokens: the number"),
         ("openai:gpt", "opnai:gpt", "a.yaml:6: fallback_models[0]: there is no model provider"),
         ("anthropic:c", "antropic:c", "a.yaml:11: schedules[0].model: there is no model provider"),
         ("tool: look", "tool: lok", "a.yaml:17: schedules[0].precheck: watcher has no tool 'lok'"),
         ("tool: look", "tool: send", "a.yaml:17: schedules[0].precheck: send changes things"),
-        ("tool: look", "tol: look", "a.yaml:17: schedules[0].precheck: precheck is a mapping"),
+        ("tool: look", "tol: look", "a.yaml:17: schedules[0].precheck: a pre-check has no field"),
         ("type: object", "type: thing", "a.yaml:18: schedules[0].output.schema.type"),
         ("retries: 2", "retries: 20", "a.yaml:19: schedules[0].retries: retries is from 0 to 10"),
         (

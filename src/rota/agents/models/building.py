@@ -13,14 +13,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 
 from rota.agents.models.clients import LoopClients
 from rota.agents.models.providers import PROVIDERS, SCRIPTED, parse_model
+from rota.agents.models.settings import ModelSettings, parse_settings, settings_of
 from rota.agents.scripted.checking import validate_script
 from rota.agents.scripted.model import ScriptedChatModel
 from rota.domain.agents.configuration import AgentConfiguration
@@ -28,51 +29,15 @@ from rota.domain.agents.retries import RetryPolicy
 from rota.domain.agents.script import Script
 from rota.domain.errors import InvalidInputError, SetupRequiredError
 from rota.domain.text.sentences import sentence
-from rota.domain.text.validation import problem_in_words
 
 _TIMEOUT_SECONDS: Final = 300.0
 """A model call that takes longer is given up, where nothing else is set: nobody is watching."""
 
-_COMMON: Final = frozenset(
-    {"temperature", "max_tokens", "timeout", "max_retries", "top_p", "stream", "endpoint"}
-)
-_SETTINGS: Final[Mapping[str, frozenset[str]]] = {
-    "anthropic": _COMMON | {"thinking", "reasoning_effort", "top_k"},
-    "openai": _COMMON | {"reasoning", "reasoning_effort", "use_responses_api", "seed"},
-    "ollama": _COMMON | {"reasoning", "top_k", "seed", "num_ctx"},
-    SCRIPTED: frozenset(),
-}
 _EXTRAS: Final = frozenset({"anthropic", "openai", "ollama"})
 _FOR_ANY_MODEL: Final = frozenset({"max_tokens", "timeout", "max_retries", "stream", "temperature"})
 """Settings that a fallback of another provider takes over: bounds, and how creative to be."""
 
 _HIGHEST_TEMPERATURE_OF_ALL: Final = 1.0
-
-
-class ModelSettings(BaseModel):
-    """The settings that a row may hold for its model; times are seconds.
-
-    `max_retries` is rota's own count (see `retry_policy`), for any provider.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    timeout: Annotated[float, Field(gt=0, le=3600)] | None = None
-    max_retries: Annotated[int, Field(ge=0, le=10)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=1)] | None = None
-    stream: bool | None = None
-    endpoint: str | None = None
-    thinking: dict[str, Any] | None = None
-    reasoning: dict[str, Any] | bool | str | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
-        None
-    )
-    use_responses_api: bool | None = None
-    seed: int | None = None
-    num_ctx: Annotated[int, Field(ge=1)] | None = None
 
 
 class BuiltModels(NamedTuple):
@@ -151,7 +116,7 @@ def _settings_for(spec: str, main: str, settings: Mapping[str, Any]) -> Mapping[
     provider = parse_model(spec)[0]
     if provider == parse_model(main)[0]:
         return settings
-    allowed = _FOR_ANY_MODEL & _SETTINGS.get(provider, _COMMON)
+    allowed = _FOR_ANY_MODEL & settings_of(provider)
     taken = {name: value for name, value in settings.items() if name in allowed}
     temperature = taken.get("temperature")
     if isinstance(temperature, int | float) and temperature > _HIGHEST_TEMPERATURE_OF_ALL:
@@ -175,7 +140,7 @@ def build_chat_model(
     package or a key is missing. Keys in `api_keys` are by the names of providers and endpoints.
     """
     provider, model = parse_model(spec)
-    chosen = _parse_settings(provider, settings)
+    chosen = parse_settings(provider, settings)
     if provider == SCRIPTED:
         return _scripted(model, script, now)
     options = _options(provider, chosen)
@@ -224,32 +189,6 @@ def _scripted(model: str, script: Mapping[str, Any] | None, now: datetime | None
 def _script(text: str) -> Script:
     """Return a script that was checked; the same text is the same script for every run."""
     return validate_script(json.loads(text))
-
-
-def _parse_settings(provider: str, settings: Mapping[str, Any]) -> ModelSettings:
-    allowed = _SETTINGS.get(provider, _COMMON)
-    for name in settings:
-        if name in {"base_url", "api_base", "openai_api_base", "anthropic_api_url"}:
-            raise InvalidInputError(
-                f"A model's address is not written in its settings ({name}): name an endpoint "
-                f"that the operator registered, as `endpoint`.",
-                field=f"model_settings.{name}",
-            )
-        if name not in allowed:
-            there_are = ", ".join(sorted(allowed)) or "none"
-            raise InvalidInputError(
-                f"Models of {provider} have no setting {name!r}; there are: {there_are}.",
-                field=f"model_settings.{name}",
-            )
-    try:
-        return ModelSettings.model_validate(dict(settings))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = f"model_settings.{first['loc'][0]}"
-        said = problem_in_words(first)
-        raise InvalidInputError(
-            sentence(f"{place}: {said[0].lower()}{said[1:]}"), field=place
-        ) from error
 
 
 def _options(provider: str, chosen: ModelSettings) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from langchain_core.tools import BaseTool
 from pydantic import PrivateAttr
 
 from rota.agents.journal.journal import Journal
-from rota.agents.models.building import BuiltModels, ModelSettings, retry_policy
+from rota.agents.models.building import BuiltModels, retry_policy
+from rota.agents.models.settings import ModelSettings
 from rota.agents.own_code.graph_trace import TRACED, trace_callbacks
 from rota.agents.own_code.run_model import RunModel
 from rota.agents.own_code.threads import CallsFromThreads

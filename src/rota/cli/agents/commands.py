@@ -112,8 +112,12 @@ def apply_file(
         return
     for change in applied:
         said = _NOT_IN_FILE if change.change == "kept" else change.change
-        output.say(f"{change.kind} {change.name}: {said}")
+        output.say(f"{change.kind} {change.name}: {said}{_fields(change)}")
         _warn_of_doubt(change)
+
+
+def _fields(change: Applied) -> str:
+    return f" ({', '.join(change.fields)})" if change.fields else ""
 
 
 def _warn_of_doubt(change: Applied) -> None:
@@ -128,7 +132,7 @@ def validate_files(
 ) -> None:
     """Check agent files as `apply` would, and say what it would do; nothing is written.
 
-    All of them are looked at. Exits with 2 if one is not valid.
+    All of them are looked at, and all that is wrong is named. Exits with 2 if one is not valid.
     """
     from rota.bootstrap.app import clock
     from rota.services.agent_files.reading import read_agent_file
@@ -140,9 +144,11 @@ def validate_files(
                 read = read_agent_file(file, now=clock())
                 changes = await app.agent_files.validate(me, read, is_operator=True)
             except (InvalidInputError, ConflictError) as error:
-                checked.append(_Checked(str(file), error.message, ()))
+                faults = getattr(error, "faults", ()) or (error,)
+                errors = tuple(fault.message for fault in faults)
+                checked.append(_Checked(str(file), error.message, errors, ()))
             else:
-                checked.append(_Checked(str(file), None, changes))
+                checked.append(_Checked(str(file), None, (), changes))
         return checked
 
     checked = common.as_person(work)
@@ -210,6 +216,7 @@ class _Checked:
 
     file: str
     error: str | None
+    errors: tuple[str, ...]
     changes: tuple[Applied, ...]
 
 
@@ -219,7 +226,7 @@ def _print_checked(checked: _Checked) -> None:
         return
     output.say(f"{checked.file}: valid.")
     for change in checked.changes:
-        output.say(f"  {change.kind} {change.name} {_WOULD[change.change]}")
+        output.say(f"  {change.kind} {change.name} {_WOULD[change.change]}{_fields(change)}")
         _warn_of_doubt(change)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -110,6 +110,7 @@ async def _collect(settings: Settings, server: Server) -> list[Check]:
 async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[Check]:
     from rota.bootstrap.app import clock, make_database
     from rota.domain.operations.processes import SILENT_AFTER
+    from rota.store.agents import rows
     from rota.store.operations import processes
 
     database = make_database(settings, server)
@@ -129,6 +130,9 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
             async with database.connection() as conn:
                 alive = [p for p in await processes.list_processes(conn) if p.is_alive]
                 silent, overdue = await processes.scheduler_silence(conn)
+                endpoints = await rows.list_endpoints_in_use(conn)
+            for check in _endpoint_checks(endpoints, settings):
+                yield check
             for wanted in ("scheduler", "worker"):
                 found = [f"{p.host}:{p.pid}" for p in alive if p.kind == wanted]
                 yield Check(
@@ -146,6 +150,20 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
                 yield Check("Overdue", "fail", f"{overdue} fires are overdue by a minute or more.")
     except RotaError as error:
         yield Check("Database", "fail", error.message)
+
+
+def _endpoint_checks(in_use: Mapping[str, Sequence[str]], settings: Settings) -> Iterator[Check]:
+    """Say which endpoints agents name that are not registered here."""
+    for endpoint, agents in in_use.items():
+        if endpoint not in settings.endpoints:
+            more = f" and {len(agents) - 3} more" if len(agents) > 3 else ""
+            yield Check(
+                "Endpoint",
+                "warn",
+                f"{endpoint!r} is not in ROTA_ENDPOINTS here; {', '.join(agents[:3])}{more} "
+                "cannot run on a worker that lacks it. Register it, or mend the agent's "
+                "model_settings.",
+            )
 
 
 def _why_read_only(state: ServerState) -> str:

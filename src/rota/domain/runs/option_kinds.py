@@ -19,6 +19,7 @@ from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.drafts import NONE
 from rota.domain.schedules.rules.intervals import length_in_words
 from rota.domain.schedules.written_time import parse_duration, written_duration
+from rota.domain.text.validation import near_or_all
 
 T = TypeVar("T")
 
@@ -324,7 +325,7 @@ class Options:
             place = f"{cls.PLACE}.{name}".lstrip(".")
             if name not in options:
                 raise InvalidInputError(
-                    f"There is no {cls.NOUN} {str(name)[:60]!r}; there are {', '.join(options)}.",
+                    f"There is no {cls.NOUN} {str(name)[:60]!r}; {near_or_all(name, options)}",
                     field=place[:60],
                 )
             declared = options[name]
@@ -403,7 +404,9 @@ def from_file(kind: type[T], values: Mapping[str, object], where: str = "") -> T
     read: dict[str, Any] = {}
     for place, value in values.items():
         if place not in places:
-            raise InvalidInputError("There is no such field.", field=f"{where}{place}")
+            raise InvalidInputError(
+                f"There is no such field; {near_or_all(place, places)}", field=f"{where}{place}"
+            )
         declared, name = options[places[place]], places[place]
         if value is None:
             continue

@@ -36,6 +36,7 @@ from rota.domain.runs.option_kinds import (
 )
 from rota.domain.schedules.drafts import NONE
 from rota.domain.text.json_values import json_object
+from rota.domain.text.validation import near_or_all
 
 MOST_RETRIES: Final = 10
 _PASSING_FAILURES: Final = "later, of runs that failed for a passing reason"
@@ -62,6 +63,9 @@ class Precheck:
         return f"{name} {asked}".rstrip()
 
 
+_PRECHECK_FIELDS: Final = frozenset({"tool", "callable", "arguments"})
+
+
 class _PrecheckKind(Kind):
     """A pre-check: in rows and files a mapping, on the command line its name and its arguments."""
 
@@ -69,8 +73,13 @@ class _PrecheckKind(Kind):
         if isinstance(value, Mapping):
             kinds = [kind for kind in ("tool", "callable") if kind in value]
             arguments = value.get("arguments", {})
-            unknown = set(value) - {"tool", "callable", "arguments"}
-            if len(kinds) == 1 and not unknown and isinstance(arguments, Mapping):
+            for unknown in value.keys() - _PRECHECK_FIELDS:
+                raise InvalidInputError(
+                    f"A pre-check has no field {str(unknown)[:60]!r}; "
+                    f"{near_or_all(unknown, _PRECHECK_FIELDS)}",
+                    field=place,
+                )
+            if len(kinds) == 1 and isinstance(arguments, Mapping):
                 name = value[kinds[0]]
                 if isinstance(name, str) and name:
                     kind: Literal["tool", "callable"] = "tool" if "tool" in kinds else "callable"

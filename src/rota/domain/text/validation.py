@@ -1,8 +1,8 @@
-"""What pydantic finds wrong with a value that a person wrote, in words that they know."""
+"""What is wrong with a value that a person wrote, in words that they know: names, and types."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 _WORDS: Final = {
@@ -31,6 +31,18 @@ _WORDS: Final = {
     "literal_error": "this is {expected}",
 }
 """By the type of an error; in braces what pydantic tells of it."""
+
+
+def near_or_all(name: object, known: Collection[str]) -> str:
+    """Return the known name that an unknown one is a typo of, or else all: `did you mean 'to'?`."""
+    from difflib import get_close_matches  # noqa: PLC0415  off the CLI's start
+
+    near = get_close_matches(str(name)[:100], known, n=1)
+    return (
+        f"did you mean {near[0]!r}?"
+        if near
+        else f"there are: {', '.join(sorted(known)) or 'none'}."
+    )
 
 
 def problem_in_words(problem: Mapping[str, Any]) -> str:

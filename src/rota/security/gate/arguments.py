@@ -38,6 +38,9 @@ DEEPEST: Final = 100
 ERROR_LIMIT: Final = 2_000
 """Characters of a tool's failure that a model is told."""
 
+_TAKES_OTHERS: Final = frozenset({"args", "kwargs", "v__args", "v__kwargs"})
+"""How a schema names the parameters of a function that takes whatever it is given."""
+
 _EXACT: Final = 2**53
 """From here on a JSON number is not the same for all who read it."""
 
@@ -202,6 +205,15 @@ def argument_schema(tool: BaseTool) -> Mapping[str, Any] | None:
     if config.get("extra") == "allow":
         stored["additionalProperties"] = True
     return stored
+
+
+def argument_names(tool: BaseTool) -> frozenset[str] | None:
+    """Return the names of all arguments that a model may pass, None where there may be others."""
+    schema = argument_schema(tool)
+    if schema is None or closed(schema).get("additionalProperties") is not False:
+        return None
+    names = frozenset(schema["properties"])
+    return None if names & _TAKES_OTHERS else names
 
 
 def given_names(schema: Any) -> dict[str, str]:

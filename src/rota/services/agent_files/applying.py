@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from rota.domain.errors import ConflictError
+from rota.domain.errors import ConflictError, InvalidInputError
 from rota.domain.ids import UserId
 from rota.domain.runs.limits import Limits
 from rota.domain.runs.option_kinds import counted, from_file
 from rota.domain.schedules.schedule import Schedule
+from rota.services.agent_files.faults import Faults
 from rota.services.agent_files.writing import Entry, agent_entry, schedule_entry
-from rota.services.agents.option_checks import missing_prompt
+from rota.services.agents.option_checks import (
+    NOBODY_KNOWS,
+    Registered,
+    missing_endpoint,
+    missing_prompt,
+)
 from rota.services.agents.service import find_agent
 from rota.services.schedules.service import Change, NewSchedule, ScheduleService
 from rota.store.agents import rows
@@ -26,14 +32,24 @@ if TYPE_CHECKING:  # pydantic takes a tenth of a second to import, and few comma
     from rota.services.agent_files.reading import AgentEntry, AgentFile, ScheduleEntry
 
 
+T = TypeVar("T")
+
+_GROUPS: Final = frozenset({"model_settings", "limits", "day_limits"})
+"""Fields of a file that are told of one by one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What applying a file did to one agent or schedule, and what may not be as it was meant."""
+    """What applying a file did to one agent or schedule, and what may not be as it was meant.
+
+    `fields`: of one that was updated, which fields of the file are not as they were.
+    """
 
     kind: Literal["agent", "schedule"]
     name: str
     change: Change
     doubt: str | None = None
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +71,15 @@ class Removed:
 class AgentFileService:
     """Acts as the person, so row-level security decides what exists for them."""
 
-    def __init__(self, database: Database, schedules: ScheduleService) -> None:
+    def __init__(
+        self,
+        database: Database,
+        schedules: ScheduleService,
+        registered: Registered = NOBODY_KNOWS,
+    ) -> None:
         self._database = database
         self._schedules = schedules
+        self._registered = registered
 
     async def apply(
         self,
@@ -71,14 +93,14 @@ class AgentFileService:
 
         Other schedules of these agents are kept, and told of; with `prune` they are removed.
         Raises InvalidInputError, with the line, for what is not there or may not be; scripts may
-        not, unless it is the operator who writes.
+        not, unless it is the operator who writes. All that is wrong is told at once.
         """
-        if not is_operator:
-            _check_scripts(file)
 
         async def write() -> tuple[Applied, ...]:
             async with self._database.acting_as(user_id, is_operator=is_operator) as conn:
-                return tuple(await self._apply(conn, user_id, file, prune=prune))
+                return tuple(
+                    await self._apply(conn, user_id, file, is_operator=is_operator, prune=prune)
+                )
 
         return await despite_deadlocks(write)
 
@@ -86,24 +108,42 @@ class AgentFileService:
         self, user_id: UserId, file: AgentFile, *, is_operator: bool = False
     ) -> tuple[Applied, ...]:
         """Return what `apply` would do, and do nothing; raises as it does."""
-        if not is_operator:
-            _check_scripts(file)
         async with self._database.acting_as(
             user_id, is_operator=is_operator, is_rehearsal=True
         ) as conn:
-            return tuple(await self._apply(conn, user_id, file, prune=False))
+            return tuple(
+                await self._apply(conn, user_id, file, is_operator=is_operator, prune=False)
+            )
 
     async def _apply(
-        self, conn: Connection, user_id: UserId, file: AgentFile, *, prune: bool
+        self,
+        conn: Connection,
+        user_id: UserId,
+        file: AgentFile,
+        *,
+        is_operator: bool,
+        prune: bool,
     ) -> list[Applied]:
         known = await rows.tool_names(conn)
         applied: list[Applied] = []
-        for index, entry in enumerate(file.agents):
-            _check_tools(file, index, entry, known)
-            applied.append(await self._apply_agent(conn, user_id, entry))
-            for number, schedule in enumerate(entry.schedules):
-                with file.places.naming_schedule((index, "schedules", number), schedule):
-                    applied.append(await self._apply_schedule(conn, user_id, entry, schedule))
+        faults = Faults(file.places.faults)
+        for index, entry in zip(file.indexes, file.agents, strict=True):
+            if entry.script is not None and not is_operator:
+                place = (index, "script")
+                faults.add(file.places.error("scripts are the operator's to write", place))
+                continue
+            faults.add(*_unknown_tools(file, index, entry, known))
+            is_there = False
+            with faults.gathered(), file.places.naming((index,)):
+                applied.append(await self._apply_agent(conn, user_id, entry))
+                is_there = True
+            for number, schedule in enumerate(entry.schedules if is_there else ()):
+                at = (index, "schedules", number)
+                with faults.gathered(), file.places.naming_schedule(at, schedule):
+                    # What fails is undone by itself, so that the others are looked at too.
+                    async with conn.transaction():
+                        applied.append(await self._apply_schedule(conn, user_id, entry, schedule))
+        faults.check()
         named = {schedule.name for entry in file.agents for schedule in entry.schedules}
         agents = {entry.name for entry in file.agents}
         meant = {one.name for entry in file.agents for one in entry.schedules if one.paused}
@@ -194,7 +234,13 @@ class AgentFileService:
         await rows.replace_agent_tools(conn, agent_id, entry.tools)
         after = await rows.fetch_agent(conn, entry.name, user_id)
         change: Change = "created" if is_new else "unchanged" if before == after else "updated"
-        return Applied("agent", entry.name, change)
+        return Applied(
+            "agent",
+            entry.name,
+            change,
+            missing_endpoint(entry.model_settings, self._registered),
+            _changed(before, after, agent_entry) if change == "updated" else (),
+        )
 
     async def _apply_schedule(
         self, conn: Connection, user_id: UserId, agent: AgentEntry, entry: ScheduleEntry
@@ -216,8 +262,41 @@ class AgentFileService:
             model=agent.model,
             script=agent.script,
         )
+        before = await _schedule_named(conn, entry.name)
         change = await self._schedules.apply(conn, user_id, new)
-        return Applied("schedule", entry.name, change, doubt)
+        after = await _schedule_named(conn, entry.name) if change == "updated" else None
+        names = _changed(before, after, lambda found: schedule_entry(*found))
+        if entry.when is not None:
+            names = tuple("when" if name == "cron" else name for name in names)
+        return Applied("schedule", entry.name, change, doubt, names)
+
+
+async def _schedule_named(conn: Connection, name: str) -> tuple[Schedule, tuple[str, ...]] | None:
+    """Return the person's schedule of this name with the names of its calendars."""
+    for found in await schedule_rows.list_schedules(conn, name):
+        if found.name == name:
+            return found, await calendar_rows.calendars_of_schedule(conn, found.id)
+    return None
+
+
+def _changed(before: T | None, after: T | None, write: Callable[[T], Entry]) -> tuple[str, ...]:
+    """Return the fields of a file that differ: nothing where what was there says none."""
+    if before is None or after is None:
+        return ()
+    try:
+        was, now = write(before), write(after)
+    except InvalidInputError:  # written past rota; no file could say it
+        return ()
+    changed: list[str] = []
+    for name in dict.fromkeys([*now, *was]):
+        old, new = was.get(name), now.get(name)
+        if name in _GROUPS:
+            old, new = old or {}, new or {}
+            inner = dict.fromkeys([*new, *old])
+            changed += [f"{name}.{key}" for key in inner if old.get(key) != new.get(key)]
+        elif old != new:
+            changed.append(name)
+    return tuple(changed)
 
 
 def _with_pause(applied: Applied) -> Applied:
@@ -251,13 +330,9 @@ def _still_scheduled(agent_name: str, schedules: Sequence[Schedule]) -> str:
     )
 
 
-def _check_scripts(file: AgentFile) -> None:
-    for index, entry in enumerate(file.agents):
-        if entry.script is not None:
-            raise file.places.error("scripts are the operator's to write", (index, "script"))
-
-
-def _check_tools(file: AgentFile, index: int, entry: AgentEntry, known: tuple[str, ...]) -> None:
+def _unknown_tools(
+    file: AgentFile, index: int, entry: AgentEntry, known: tuple[str, ...]
+) -> Iterator[InvalidInputError]:
     for number, name in enumerate(entry.tools):
         if name not in known:
             near = get_close_matches(name, known, n=1)
@@ -267,4 +342,4 @@ def _check_tools(file: AgentFile, index: int, entry: AgentEntry, known: tuple[st
                 if near
                 else f"there are {', '.join(known)}; to declare it: {declare}"
             )
-            raise file.places.error(f"no tool {name!r}; {hint}", (index, "tools", number))
+            yield file.places.error(f"no tool {name!r}; {hint}", (index, "tools", number))

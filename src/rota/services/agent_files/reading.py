@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -19,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from rota.agents.models.providers import parse_model
+from rota.agents.models.providers import CALLABLE, parse_model
+from rota.agents.models.settings import parse_settings
 from rota.agents.scripted.checking import validate_script
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.runs.limits import Limits
@@ -27,7 +29,8 @@ from rota.domain.runs.option_drafts import read_options
 from rota.domain.runs.option_kinds import from_file, options_of
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.drafts import Draft
-from rota.domain.text.validation import problem_in_words
+from rota.domain.text.validation import near_or_all, problem_in_words
+from rota.services.agent_files.faults import Faults
 from rota.services.text_files import read_text_file
 
 LARGEST_FILE: Final = 1_000_000
@@ -38,6 +41,10 @@ _FORMS: Final = {
     "name": "{!r} is no name: small letters, digits, - and _, at most 63, a letter or digit first",
     "model": "{!r} is not of the form provider:model, such as openai:gpt-5-mini",
 }
+
+_RULES: Final = ("when", "every", "at")
+_OPTIONS: Final = frozenset(n for n, option in options_of(RunOptions).items() if option.label)
+_GROUPS: Final = frozenset(n for n, option in options_of(RunOptions).items() if option.group)
 
 Location = tuple[int | str, ...]
 
@@ -81,9 +88,8 @@ class ScheduleEntry(_Part):
     def _collect_run_options(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        declared = {name for name, option in options_of(RunOptions).items() if option.label}
-        rest = {name: value for name, value in values.items() if name not in declared}
-        return rest | {"run_options": {n: v for n, v in values.items() if n in declared}}
+        rest = {name: value for name, value in values.items() if name not in _OPTIONS}
+        return rest | {"run_options": {n: v for n, v in values.items() if n in _OPTIONS}}
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -133,10 +139,14 @@ class AgentEntry(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The lines of a file's values, by their paths in it; makes the errors that name them."""
+    """The lines of a file's values, by their paths in it; makes the errors that name them.
+
+    `faults` are those that were found so far.
+    """
 
     source: str
     lines: dict[Location, int] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults, compare=False)
 
     def error(self, message: str, location: Location) -> InvalidInputError:
         """Return an error that names the file, the line and the place."""
@@ -154,12 +164,20 @@ class Places:
         return InvalidInputError(f"{self.source}:{line}: {sentence}", line=line)
 
     def check_names_once(self, kind: str, named: Sequence[tuple[str, Location]]) -> None:
-        """Raise InvalidInputError for a name that two have."""
+        """Note a fault for each name that was there already."""
         seen: set[str] = set()
         for name, place in named:
             if name in seen:
-                raise self.error(f"a second {kind} named {name!r}", (*place, "name"))
+                self.faults.add(self.error(f"a second {kind} named {name!r}", (*place, "name")))
             seen.add(name)
+
+    @contextmanager
+    def naming(self, at: Location) -> Iterator[None]:
+        """Give errors about an agent the file, the line and the place."""
+        try:
+            yield
+        except InvalidInputError as error:
+            raise self.error(error.message, (*at, *_path(error.field))) from error
 
     @contextmanager
     def naming_schedule(self, at: Location, entry: ScheduleEntry) -> Iterator[None]:
@@ -175,31 +193,41 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class AgentFile:
-    """The agents of a file, and where each value of it is."""
+    """The agents of a file that can be read, where each is in it, and where each value is."""
 
     agents: tuple[AgentEntry, ...]
     places: Places
+    indexes: tuple[int, ...]
 
 
 def read_agent_file(path: Path, *, now: datetime) -> AgentFile:
-    """Read and check a file; raises InvalidInputError with file and line.
+    """Read a file, for AgentFileService to apply or validate.
 
-    `now` (aware) is what a time such as "tomorrow 9:00" is told from.
+    `now` (aware) is what a time such as "tomorrow 9:00" is told from. What is wrong with values is
+    kept: the service raises it, with what it finds itself. Raises InvalidInputError for a text that
+    is no such file at all.
     """
     text = read_text_file(path, most_bytes=LARGEST_FILE)
-    return parse_agent_file(text, source=path.name, now=now)
+    return _parsed(text, source=path.name, now=now)
 
 
 def parse_agent_file(text: str, *, source: str, now: datetime) -> AgentFile:
     r"""Parse one agent, a list of agents, or several YAML documents; JSON is YAML.
 
-    `source` names the text in messages. Raises InvalidInputError with the line.
+    `source` names the text in messages. Raises InvalidInputError with the line;
+    where several things are wrong, with its `faults`.
 
     >>> text = "name: reader\nmodel: openai:gpt-5-mini\nsystem_prompt: You read mail."
     >>> file = rota.parse_agent_file(text, source="reader.yaml", now=app.clock())
     >>> [(one.name, one.change) for one in await app.agent_files.apply(me, file)]
     [('reader', 'created')]
     """
+    file = _parsed(text, source=source, now=now)
+    file.places.faults.check()
+    return file
+
+
+def _parsed(text: str, *, source: str, now: datetime) -> AgentFile:
     places = Places(source)
     values: list[Any] = []
     try:
@@ -217,43 +245,82 @@ def parse_agent_file(text: str, *, source: str, now: datetime) -> AgentFile:
         raise InvalidInputError(f"{source}: it is nested too deeply.") from error
     if not values:
         raise InvalidInputError(f"{source}: there is no agent in it.")
-    agents = tuple(_agent(value, index, places, now) for index, value in enumerate(values))
-    places.check_names_once("agent", [(agent.name, (i,)) for i, agent in enumerate(agents)])
+    places.faults.check()  # values that could not be read would be told of once more
+    read = [(index, _agent(value, index, places, now)) for index, value in enumerate(values)]
+    agents = {index: agent for index, agent in read if agent is not None}
+    places.check_names_once("agent", [(agent.name, (i,)) for i, agent in agents.items()])
     places.check_names_once(
         "schedule",
         [
             (schedule.name, (index, "schedules", number))
-            for index, agent in enumerate(agents)
+            for index, agent in agents.items()
             for number, schedule in enumerate(agent.schedules)
         ],
     )
-    return AgentFile(agents, places)
+    return AgentFile(tuple(agents.values()), places, tuple(agents))
 
 
-def _agent(value: Any, index: int, places: Places, now: datetime) -> AgentEntry:
+def _agent(value: Any, index: int, places: Places, now: datetime) -> AgentEntry | None:
+    """Return an agent of a file, None where it cannot be read; notes all that is wrong with it."""
     if not isinstance(value, dict):
-        raise places.error("an agent is a mapping of `name`, `model`, ...", (index,))
+        places.faults.add(places.error("an agent is a mapping of `name`, `model`, ...", (index,)))
+        return None
     try:
         agent = AgentEntry.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise places.error(_in_words(first), (index, *first["loc"])) from error
-    try:
-        if agent.script is not None or agent.model.startswith("scripted:"):
-            validate_script(agent.script)
-    except InvalidInputError as error:
-        raise places.error(error.message, (index, "script")) from error
-    try:
-        from_file(Limits, agent.limits, "limits.")
-        _check_fallbacks(agent.fallback_models)
-    except InvalidInputError as error:
-        raise places.error(error.message, (index, *_path(error.field))) from error
+        for problem in error.errors(include_url=False):
+            places.faults.add(places.error(_in_words(problem), (index, *problem["loc"])))
+        return None
+    looks: list[Callable[[], object]] = [
+        partial(check, agent) for check in (_check_script, _check_model, _check_fallbacks)
+    ]
+    looks += [partial(from_file, Limits, {n: v}, "limits.") for n, v in agent.limits.items()]
+    for look in looks:
+        with places.faults.gathered(), places.naming((index,)):
+            look()
     for number, schedule in enumerate(agent.schedules):
-        with places.naming_schedule((index, "schedules", number), schedule):
-            schedule.draft().timing(schedule.time_zone or "UTC", now=now)
-            schedule.draft().policy()
-            schedule.options()
+        _note_schedule(schedule, (index, "schedules", number), places, now)
     return agent
+
+
+def _note_schedule(schedule: ScheduleEntry, at: Location, places: Places, now: datetime) -> None:
+    """Note all that is wrong with a schedule: where a whole is wrong, each part by itself."""
+
+    def is_sound(look: Callable[[], object]) -> bool:
+        try:
+            with places.naming_schedule(at, schedule):
+                look()
+        except InvalidInputError as error:
+            places.faults.add(error)
+            return False
+        return True
+
+    draft, zone = schedule.draft(), schedule.time_zone or "UTC"
+    written = {name: getattr(draft, name) for name in (field.name for field in fields(Draft))}
+    alone = [
+        Draft(**{"when": "@daily", name: value})
+        for name, value in written.items()
+        if name not in _RULES and value is not None
+    ]
+    alone.append(Draft(**{name: value for name, value in written.items() if name in _RULES}))
+    if not is_sound(lambda: draft.timing(zone, now=now)):
+        for part in alone:
+            is_sound(partial(part.timing, zone, now=now))
+    if not is_sound(draft.policy):
+        for part in alone:
+            is_sound(part.policy)
+    if not is_sound(schedule.options):
+        for piece in _pieces(schedule.run_options):
+            is_sound(partial(read_options, piece))
+
+
+def _pieces(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield options one by one, those of a group too."""
+    for name, value in options.items():
+        if name in _GROUPS and isinstance(value, dict):
+            yield from ({name: {key: item}} for key, item in value.items())
+        else:
+            yield {name: value}
 
 
 def _in_words(problem: Mapping[str, Any]) -> str:
@@ -261,10 +328,30 @@ def _in_words(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "string_pattern_mismatch":
         form: str = _FORMS[problem["loc"][-1]]
         return form.format(str(problem["input"])[:60])
+    if problem["type"] == "extra_forbidden":
+        kind = ScheduleEntry if problem["loc"][0] == "schedules" else AgentEntry
+        options = _OPTIONS if kind is ScheduleEntry else frozenset()
+        known = {one.alias or name for name, one in kind.model_fields.items()} | options
+        near = near_or_all(problem["loc"][-1], known - {"run_options"})
+        return f"{problem_in_words(problem)}; {near}"
     return problem_in_words(problem)
 
 
-def _check_fallbacks(models: tuple[str, ...]) -> None:
+def _check_script(agent: AgentEntry) -> None:
+    try:
+        if agent.script is not None or agent.model.startswith("scripted:"):
+            validate_script(agent.script)
+    except InvalidInputError as error:
+        raise InvalidInputError(error.message, field="script") from error
+
+
+def _check_model(agent: AgentEntry) -> None:
+    if not agent.model.startswith(CALLABLE):
+        parse_settings(parse_model(agent.model)[0], agent.model_settings)
+
+
+def _check_fallbacks(agent: AgentEntry) -> None:
+    models = agent.fallback_models
     for index, model in enumerate(models):
         place = f"fallback_models.{index}"
         try:
@@ -305,9 +392,9 @@ def _value(node: yaml.Node, location: Location, places: Places, budget: Iterator
             key = str(key_node.value)
             line = key_node.start_mark.line + 1
             if key_node.tag == "tag:yaml.org,2002:merge":
-                raise places.error_in_line("write it out instead of `<<`.", line)
-            if key in result:
-                raise places.error_in_line(f"{key!r} appears twice.", line)
+                places.faults.add(places.error_in_line("write it out instead of `<<`.", line))
+            elif key in result:
+                places.faults.add(places.error_in_line(f"{key!r} appears twice.", line))
             places.lines[*location, key] = line
             result[key] = _value(value_node, (*location, key), places, budget)
         return result
@@ -317,9 +404,9 @@ def _value(node: yaml.Node, location: Location, places: Places, budget: Iterator
     scalar = _SCALARS.construct_object(node)
     is_json = scalar is None or isinstance(scalar, str | bool | int | float)
     if not is_json or scalar in {float("inf"), float("-inf")} or scalar != scalar:  # noqa: PLR0124  NaN is not itself
-        raise places.error("put this value in quotes", location)
+        places.faults.add(places.error("put this value in quotes", location))
     if isinstance(scalar, str) and "\0" in scalar:
-        raise places.error("a NUL character cannot be stored", location)
+        places.faults.add(places.error("a NUL character cannot be stored", location))
     return scalar
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.approvals.verdict import judge
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.options import Precheck, RunOptions
+from rota.domain.text.validation import near_or_all
 
 _PROMPT: Final = re.compile(r"\{[{%][^{}]*\bprompt\b")
 
@@ -21,7 +23,23 @@ NO_DRY_RUN: Final = (
 )
 
 
-def check_options(options: RunOptions, agent: AgentConfiguration) -> None:
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What this process has; a worker may be set up otherwise. None: nobody can say.
+
+    `argument_names` returns the names of all arguments of a tool.
+    """
+
+    endpoints: Collection[str] | None = None
+    argument_names: Callable[[str], Collection[str] | None] = lambda _: None
+
+
+NOBODY_KNOWS: Final = Registered()
+
+
+def check_options(
+    options: RunOptions, agent: AgentConfiguration, registered: Registered = NOBODY_KNOWS
+) -> None:
     """Raise InvalidInputError for a model, or a pre-check, that this agent cannot run with.
 
     Whether a callable is registered is not looked at: each worker knows its own.
@@ -32,6 +50,30 @@ def check_options(options: RunOptions, agent: AgentConfiguration) -> None:
         _check_model(options.model, agent)
     if options.precheck is not None and options.precheck.kind == "tool":
         _check_tool(options.precheck, agent)
+        check_arguments(options.precheck, registered.argument_names)
+
+
+def check_arguments(check: Precheck, names_of: Callable[[str], Collection[str] | None]) -> None:
+    """Raise InvalidInputError for an argument of a pre-check that its tool does not have."""
+    known = names_of(check.name) if check.arguments else None
+    for name in check.arguments:
+        if known is not None and name not in known:
+            raise InvalidInputError(
+                f"The pre-check {check.name} has no argument {name[:60]!r}; "
+                f"{near_or_all(name, known)}",
+                field="precheck",
+            )
+
+
+def missing_endpoint(settings: Mapping[str, Any], registered: Registered) -> str | None:
+    """Say that a model's settings name an endpoint that this process does not know, else None."""
+    name, known = settings.get("endpoint"), registered.endpoints
+    if name is None or known is None or name in known:
+        return None
+    return (
+        f"there is no endpoint {str(name)[:60]!r} here; {near_or_all(name, known)} Its runs fail "
+        "on a worker whose ROTA_ENDPOINTS lacks it"
+    )
 
 
 def missing_prompt(

@@ -58,12 +58,13 @@ from rota.domain.runs.limits import SCHEDULES, YOURS, DayLimits, LimitReachedErr
 from rota.domain.runs.options import Precheck, RunOptions
 from rota.domain.runs.run import FencedError, ResultStatus
 from rota.domain.schedules.rules.cron import parse_zone
+from rota.security.gate.arguments import argument_names
 from rota.security.gate.calls import ApprovalContext
 from rota.security.gate.guard import GateGuard
 from rota.security.gate.policy import CallPolicy
 from rota.security.gate.tool_wrapper import WrappedTools, wrap_tools_with_approval
 from rota.security.secrets.encryption import Cipher
-from rota.services.agents.option_checks import NO_DRY_RUN
+from rota.services.agents.option_checks import NO_DRY_RUN, check_arguments
 from rota.services.approvals.held_calls import HeldCalls
 from rota.services.notifications.service import NotificationService
 from rota.services.runs import endings
@@ -472,6 +473,7 @@ class Attempt:
                 f"The pre-check {check.name!r} does not run by itself: {verdict.reason}.",
                 field="precheck",
             )
+        check_arguments(check, lambda _: argument_names(tool))
         return await check_by_tool(journal, tool, check.arguments)
 
     def _build_models(

@@ -19,7 +19,12 @@ from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.rules.cron import parse_zone
 from rota.domain.schedules.schedule import Schedule, ScheduleContent
 from rota.domain.schedules.written_time import parse_moment
-from rota.services.agents.option_checks import check_options, missing_prompt
+from rota.services.agents.option_checks import (
+    NOBODY_KNOWS,
+    Registered,
+    check_options,
+    missing_prompt,
+)
 from rota.services.agents.service import find_agent
 from rota.services.references import id_prefix, the_one
 from rota.store import users
@@ -97,9 +102,16 @@ class Backfill:
 class ScheduleService:
     """Acts as the person, so row-level security decides what exists for them."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], datetime],
+        registered: Registered = NOBODY_KNOWS,
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._registered = registered
 
     async def add(self, user_id: UserId, new: NewSchedule) -> Schedule:
         """Store a schedule; raises InvalidInputError, NotFoundError, ConflictError.
@@ -156,7 +168,7 @@ class ScheduleService:
             check_name(name)
             if name != found.name and (taken := await _named(conn, name)) is not None:
                 raise _name_taken(taken)
-            options = await _edited_options(conn, user_id, found, edit)
+            options = await _edited_options(conn, user_id, found, edit, self._registered)
             own_zone, zone = await _zones(conn, user_id, found, edit.time_zone)
             timing = edit.draft.timing(zone, now=self._clock(), before=found.timing)
             if timing != found.timing:
@@ -370,7 +382,7 @@ class ScheduleService:
             timing = replace(timing, anchor=timing.anchor or before.timing.anchor)
         if before is None or timing != before.timing:
             check_that_it_runs(timing, now=self._clock())
-        check_options(new.options, agent)
+        check_options(new.options, agent, self._registered)
         return ScheduleContent(
             name=new.name,
             agent_name=new.agent_name,
@@ -420,7 +432,11 @@ async def _insert(
 
 
 async def _edited_options(
-    conn: Connection, user_id: UserId, found: Schedule, edit: ScheduleEdit
+    conn: Connection,
+    user_id: UserId,
+    found: Schedule,
+    edit: ScheduleEdit,
+    registered: Registered,
 ) -> Mapping[str, Any]:
     """Return the options to store, checked against the agent if they or the agent are changed."""
     if edit.agent_name is None and not edit.options:
@@ -428,7 +444,7 @@ async def _edited_options(
     options = edit.options.options(RunOptions.parse(found.options))
     if edit.agent_name is not None or options.asks_of_agent:
         agent = await find_agent(conn, user_id, edit.agent_name or found.agent_name)
-        check_options(options, agent)
+        check_options(options, agent, registered)
     return options.as_json()
 
 

@@ -110,6 +110,14 @@ async def set_preference(
     )
 
 
+async def list_endpoints_in_use(conn: Connection) -> dict[str, tuple[str, ...]]:
+    """Return the endpoints that active agents name, whosesoever, with the names of these agents."""
+    found = await many(
+        conn, "agents/list_endpoints_in_use", lambda row: (row["endpoint"], tuple(row["agents"]))
+    )
+    return dict(found)
+
+
 async def tool_names(conn: Connection) -> tuple[str, ...]:
     """Return the names of the active tools."""
     return await values(conn, "agents/list_tool_names", str)

@@ -1,0 +1,40 @@
+"""What is wrong with an agent file: all of it, told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rota.domain.errors import InvalidInputError
+
+
+class Faults:
+    """What is wrong with a file: gathered, so that all of it is told at once."""
+
+    def __init__(self, found: Iterable[InvalidInputError] = ()) -> None:
+        self._found = {fault.message: fault for fault in found}
+
+    def __iter__(self) -> Iterator[InvalidInputError]:
+        return iter(self._found.values())
+
+    def add(self, *faults: InvalidInputError) -> None:
+        """Add errors; one that is there already counts once."""
+        for fault in faults:
+            self._found.setdefault(fault.message, fault)
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Add the error that is raised within, and go on."""
+        try:
+            yield
+        except InvalidInputError as error:
+            self.add(error)
+
+    def check(self) -> None:
+        """Raise InvalidInputError where something is wrong; its `faults` are in order of lines."""
+        faults = sorted(self._found.values(), key=lambda fault: fault.line or 0)
+        if len(faults) == 1:
+            raise faults[0]
+        if faults:
+            message = "\n".join(fault.message for fault in faults)
+            raise InvalidInputError(message, line=faults[0].line, faults=faults)
