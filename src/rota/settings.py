@@ -22,7 +22,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_DATABASE_LISTEN_URL": "a direct connection for LISTEN, where the other URL is a pooler",
     "ROTA_DATABASE_PREPARED_STATEMENTS": "`off` behind a transaction pooler",
     "ROTA_USER": "the e-mail address or id of the person that commands act as",
-    "ROTA_SECRET_KEY": "32 bytes, base64 or hexadecimal: encrypts stored secrets",
+    "ROTA_SECRET_KEY": "32 bytes, base64 or hexadecimal: encrypts secrets; the newest key first",
     "ROTA_MAIL": "an mbox file or a Maildir that the mail tools read",
     "ROTA_ENDPOINTS": "base URLs that agents may name: `name=https://...`, separated by spaces",
     "ROTA_ENDPOINT_KEYS": "keys of those endpoints that need one: `name=key`, separated by spaces",

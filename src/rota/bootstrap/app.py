@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from rota.agents.tools.builtin import builtin_facts
 from rota.domain.errors import NotFoundError, SetupRequiredError
 from rota.domain.ids import UserId
-from rota.security.secrets.encryption import Cipher, load_key
+from rota.security.secrets.encryption import Cipher, KeyFile, load_keys
 from rota.settings import Settings
 from rota.store import roles, users
 from rota.store.database import Database
@@ -282,7 +282,10 @@ def make_cipher(settings: Settings) -> Cipher:
     if settings.secret_key is None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     called = settings.name_of("ROTA_SECRET_KEY")
-    return Cipher(load_key(settings.secret_key, folder / "secret.key", called=called))
+    newest, *older = load_keys(settings.secret_key, folder / "secret.key", called=called)
+    if settings.secret_key is not None:
+        return Cipher(newest, tuple(older))
+    return Cipher(newest, tuple(older), KeyFile(folder / "secret.key").keys)
 
 
 def find_cipher(settings: Settings) -> Cipher | None:

@@ -59,7 +59,7 @@ async def restore(
         left, cancelled = await backups.load(url, backup, goes_on=goes_on, skips_due=skips_due)
         await bring_up_to_date(Server(url, url, None))
         cipher = find_cipher(settings)
-        opens = cipher is not None and cipher.key_id == manifest.key_id
+        opens = cipher is not None and manifest.key_id in cipher.key_ids
         return Restored(manifest, left, cancelled, opens or not manifest.sealed)
 
     if embedded is None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.cli.operations import readiness
-from rota.security.secrets.encryption import load_key
+from rota.security.secrets.encryption import load_keys
 
 ROOT = Path(__file__).parents[3]
 URL = "postgresql://rota:secret-word@host/rota"
@@ -137,7 +137,7 @@ def test_new_key_is_one_that_rota_takes_and_another_each_time(rota, tmp_path):
     first = rota("keys", "new").stdout
     second = json.loads(rota("keys", "new", "--json").stdout)["secret_key"]
 
-    assert len(load_key(first, tmp_path / "none")) == 32
-    assert len(load_key(second, tmp_path / "none")) == 32
+    assert [len(k) for k in load_keys(first, tmp_path / "none")] == [32]
+    assert [len(k) for k in load_keys(second, tmp_path / "none")] == [32]
     assert first.strip() != second
     assert not (tmp_path / "none").exists()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rota.store.database import Connection, Database
 
 _MOST_MESSAGES: Final = 10_000
+_MOST_NAMED: Final = 5
 
 group = CommandGroup()
 Verdict = Literal["ok", "warn", "fail"]
@@ -126,7 +127,10 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
                 yield check
             if any(check.verdict == "fail" for check in checks):
                 return
-            sessions = await _session_checks(database)
+            sessions = [
+                *await _secret_checks(settings, database),
+                *await _session_checks(database),
+            ]
             async with database.connection() as conn:
                 alive = [p for p in await processes.list_processes(conn) if p.is_alive]
                 silent, overdue = await processes.scheduler_silence(conn)
@@ -196,6 +200,34 @@ def _clock_checks(server_ahead: float, alive: Sequence[Process]) -> Iterator[Che
                 f"The clock of {process.host} ({process.kind} {process.pid}) is {abs(ahead):.0f} s "
                 f"{way} the database's.",
             )
+
+
+async def _secret_checks(settings: Settings, database: Database) -> list[Check]:
+    """Look at which secrets the keys open; what is sealed, is looked at one by one."""
+    from rota.bootstrap.app import find_cipher
+    from rota.store.operations.sealed import count_sealed
+
+    async with database.connection() as conn:
+        if not await count_sealed(conn):
+            return []
+    if (cipher := find_cipher(settings)) is None:
+        said = "There are stored secrets, and no key. Put it back: see docs/howto/keys.md."
+        return [Check("Secrets", "fail", said)]
+    from rota.services.operations.keys import unopened
+
+    async with database.connection() as conn:
+        found = await unopened(conn, cipher)
+    if not found:
+        return [Check("Secrets", "ok", "the key opens all of them")]
+    named = ", ".join(
+        f"{one.kind.value} {one.found.name} of {one.found.user_id}" for one in found[:_MOST_NAMED]
+    )
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    said = (
+        f"No key opens {named}{more}. Put the key back before the others, or connect again and "
+        "refuse the calls: see docs/howto/keys.md."
+    )
+    return [Check("Secrets", "fail", said)]
 
 
 async def _session_checks(database: Database) -> list[Check]:

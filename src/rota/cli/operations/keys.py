@@ -1,8 +1,11 @@
-"""`rota keys`: the key that encrypts stored secrets."""
+"""`rota keys`: the keys that encrypt stored secrets."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
+
+import typer
 
 from rota.cli import output
 from rota.cli.groups import CommandGroup
@@ -16,7 +19,7 @@ def new(common: CommonOptions) -> None:
     """Make a new key for ROTA_SECRET_KEY, and print it alone.
 
     All processes on one database need the same one. What was stored with another key is not read by
-    it: give rota a key before you connect accounts. Nothing is stored or changed.
+    it: give rota a key before you connect accounts, or rotate. Nothing is stored or changed.
     """
     from rota.security.secrets.encryption import new_key
 
@@ -30,3 +33,51 @@ def new(common: CommonOptions) -> None:
             "Keep it in a safe place, and give it to all processes on one database: "
             "ROTA_SECRET_KEY=... in .env, or secret_key in rota.toml."
         )
+
+
+@group.command("rotate", person=False)
+def rotate(common: CommonOptions) -> None:
+    """Seal all stored secrets with a new key; interrupted, it goes on when it is called again.
+
+    Where rota made its key file, this puts a new key before the others in it, and processes that
+    run know of it. With ROTA_SECRET_KEY put the new key before the old one first, separated by a
+    space, and restart rota. On a server of your own it takes the owner's URL.
+    """
+    from rota.bootstrap import keys
+    from rota.bootstrap.backups import where_the_key_is
+
+    with common.server() as server:
+        done = asyncio.run(keys.rotate(common.settings, server))
+    where = where_the_key_is(common.settings)
+    if common.json:
+        output.print_json(
+            {
+                "resealed": done.resealed,
+                "signed": done.signed,
+                "left": [
+                    {
+                        "kind": one.kind.value,
+                        "id": one.found.id,
+                        "user_id": one.found.user_id,
+                        "name": one.found.name,
+                    }
+                    for one in done.left
+                ],
+                "keys": where,
+            }
+        )
+    else:
+        output.say_line(f"Sealed with the newest key now: {done.resealed}.")
+        if done.signed:
+            output.say_line(f"Checkpoints of the audit log signed with it: {done.signed}.")
+        for one in done.left:
+            output.say_line(
+                f"No key opens the {one.kind.value} {one.found.name} ({one.found.id}) of "
+                f"{one.found.user_id}."
+            )
+        output.say_line(
+            f"Keep the new key. The older ones open backups from before; remove them from {where} "
+            "when you need none of those any more."
+        )
+    if done.left:
+        raise typer.Exit(1)

@@ -9,11 +9,15 @@ from rota.security.secrets.encryption import Cipher
 
 
 def sign(message: bytes, cipher: Cipher, *, purpose: str) -> bytes:
-    """Return the signature of a message by a key that is derived from the operator's."""
-    key = hmac.digest(cipher.key, f"rota {purpose}".encode(), hashlib.sha256)
-    return hmac.digest(key, message, hashlib.sha256)
+    """Return the signature of a message by a key that is derived from the operator's newest."""
+    return _sign(message, cipher.keys[0], purpose)
 
 
 def is_signed(message: bytes, signature: bytes, cipher: Cipher, *, purpose: str) -> bool:
-    """Return whether the signature is of this message, for this purpose, with this key."""
-    return hmac.compare_digest(sign(message, cipher, purpose=purpose), signature)
+    """Return whether the signature is of this message, for this purpose, with one of the keys."""
+    return any(hmac.compare_digest(_sign(message, key, purpose), signature) for key in cipher.keys)
+
+
+def _sign(message: bytes, key: bytes, purpose: str) -> bytes:
+    derived = hmac.digest(key, f"rota {purpose}".encode(), hashlib.sha256)
+    return hmac.digest(derived, message, hashlib.sha256)

@@ -45,7 +45,9 @@ class ConnectionService:
             raise InvalidInputError("No token was given.", field="secret")
         if any(c.isspace() for c in secret.strip()):
             raise InvalidInputError("A token is one word; this one is not.", field="secret")
-        encrypted = self._cipher.encrypt(secret.strip(), identity=_identity(user_id, service))
+        encrypted = self._cipher.encrypt(
+            secret.strip(), identity=connection_identity(user_id, service)
+        )
         sealed = rows.SealedConnection(encrypted, self._cipher.key_id, expires_at)
         async with self._database.transaction() as conn:
             await rows.upsert_sealed(conn, user_id, service, account, sealed)
@@ -77,8 +79,9 @@ class ConnectionService:
                 f"`rota connections add {service}`.",
                 what=f"connection:{service}",
             )
-        return self._cipher.decrypt(sealed.secret, identity=_identity(user_id, service))
+        return self._cipher.decrypt(sealed.secret, identity=connection_identity(user_id, service))
 
 
-def _identity(user_id: UserId, service: str) -> str:
+def connection_identity(user_id: UserId, service: str) -> str:
+    """Return what a connection's secret is bound to."""
     return f"connections/{user_id}/{service}"

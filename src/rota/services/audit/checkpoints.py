@@ -102,6 +102,25 @@ class Checkpoints:
             checkpoint.signed(), checkpoint.signature, self._cipher, purpose=_PURPOSE
         )
 
+    async def sign_anew(self, conn: Connection) -> int:
+        """Sign with the newest key what an older one signed, as the owner; returns how many.
+
+        What none of the keys signed stays as it is, for `verify` to find.
+        """
+        signed = 0
+        for checkpoint in await rows.list_checkpoints(conn):
+            if self._cipher is None or checkpoint.key_id == self._cipher.key_id:
+                continue
+            if self.is_signed(checkpoint):
+                anew = self._with_signature(checkpoint, self._cipher)
+                signed += await rows.resign(conn, anew, earlier=checkpoint.signature)
+        return signed
+
+    @staticmethod
+    def _with_signature(checkpoint: Checkpoint, cipher: Cipher) -> Checkpoint:
+        unsigned = replace(checkpoint, key_id=cipher.key_id)
+        return replace(unsigned, signature=sign(unsigned.signed(), cipher, purpose=_PURPOSE))
+
     def _signed(self, found: Prunable) -> Checkpoint:
         if self._cipher is None:
             raise SetupRequiredError(
@@ -118,4 +137,4 @@ class Checkpoints:
             key_id=self._cipher.key_id,
             signature=b"",
         )
-        return replace(unsigned, signature=sign(unsigned.signed(), self._cipher, purpose=_PURPOSE))
+        return self._with_signature(unsigned, self._cipher)

@@ -40,6 +40,7 @@ from rota.store.migrations import Migration, migrations
 from rota.store.notifications.rows import insert_notifications
 from rota.store.operations import backups as rows
 from rota.store.operations import processes
+from rota.store.operations.sealed import count_sealed
 from rota.version import __version__
 
 _MANIFEST: Final = "manifest.json"
@@ -76,7 +77,7 @@ async def back_up(url: str, file: Path, *, cipher: Cipher | None, now: datetime)
                 migrations=booked,
                 tables=tuple(counted),
                 sequences=await rows.list_sequences(conn, tables[1:]),
-                sealed=await rows.count_sealed(conn),
+                sealed=await count_sealed(conn),
                 key_id=cipher.key_id if cipher is not None else None,
             )
         archive.writestr(_MANIFEST, _READ.dump_json(manifest, indent=2))

@@ -22,7 +22,7 @@ from rota.domain.audit.checks import UncoveredEntry
 from rota.domain.ids import UserId
 from rota.store.database import Connection
 from rota.store.records import records, row_of
-from rota.store.statements import Row, execute, many, one, one_or_none, value, values
+from rota.store.statements import Row, execute, has_effect, many, one, one_or_none, value, values
 
 BLOCKS_AT_ONCE: Final = 50
 """Blocks that are read at once; each may cover as many entries as are sealed at once."""
@@ -207,6 +207,26 @@ async def forgotten_chains(conn: Connection) -> frozenset[str]:
 async def fetch_checkpoint(conn: Connection, chain_id: UUID) -> Checkpoint | None:
     """Return what was pruned of a chain."""
     return await one_or_none(conn, "audit/fetch_audit_checkpoint", Checkpoint, chain_id=chain_id)
+
+
+async def list_checkpoints(conn: Connection) -> tuple[Checkpoint, ...]:
+    """Return all checkpoints."""
+    return await many(conn, "audit/list_audit_checkpoints", Checkpoint)
+
+
+async def resign(conn: Connection, checkpoint: Checkpoint, *, earlier: bytes) -> bool:
+    """Store another signature of a checkpoint; False where it is not the one of before.
+
+    Only the owner of the tables may.
+    """
+    return await has_effect(
+        conn,
+        "audit/resign_audit_checkpoint",
+        chain_id=checkpoint.chain_id,
+        key_id=checkpoint.key_id,
+        signature=checkpoint.signature,
+        earlier=earlier,
+    )
 
 
 async def walk_blocks(

@@ -122,15 +122,16 @@ async def list_tables(conn: Connection) -> tuple[KeptTable, ...]:
     return tuple(KeptTable(t.name, tuple(t.columns)) for t in found if t.name not in _LEFT_OUT)
 
 
+async def require_owner(url: str) -> None:
+    """Raise SetupRequiredError unless this is a URL of the tables' owner."""
+    async with session(url, reads_only=True) as conn:
+        await list_tables(conn)
+
+
 async def list_sequences(conn: Connection, tables: Iterable[KeptTable]) -> tuple[KeptSequence, ...]:
     """Return where the sequences have come to: they never go back, so ask after the rows."""
     names = [table.name for table in tables]
     return await many(conn, "operations/list_kept_sequences", KeptSequence, tables=names)
-
-
-async def count_sealed(conn: Connection) -> int:
-    """Return how many secrets are stored."""
-    return await value(conn, "operations/count_sealed", int)
 
 
 async def holds_rows(conn: Connection, tables: Sequence[KeptTable]) -> bool:

@@ -1,0 +1,105 @@
+"""What the keys open: rotation to a new one, and which secrets no key opens.
+
+Each secret is a transaction of its own, so a rotation that is interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from rota.domain.errors import SetupRequiredError
+from rota.domain.ids import ActionId
+from rota.security.secrets.encryption import Cipher
+from rota.security.secrets.sealing import action_identity
+from rota.services.agents.connections import connection_identity
+from rota.services.audit.checkpoints import Checkpoints
+from rota.store.database import Connection, Database
+from rota.store.operations.sealed import Kind, Sealed, each_sealed, reseal
+
+_ROUNDS: Final = 5
+"""Rotations at most: what a worker seals with the old key meanwhile is sealed anew in the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unopened:
+    """A secret that none of the keys opens."""
+
+    kind: Kind
+    found: Sealed
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a rotation did, and what is left that no key opens."""
+
+    resealed: int
+    signed: int
+    left: tuple[Unopened, ...]
+
+
+async def rotate(database: Database, cipher: Cipher) -> Rotation:
+    """Seal and sign with the newest key what an older one did; as the owner of the tables."""
+    resealed = 0
+    async with database.connection() as conn:
+        for _ in range(_ROUNDS):
+            done, left = await _round(conn, cipher)
+            resealed += done
+            if done == 0:
+                break
+        signed = await Checkpoints(cipher).sign_anew(conn)
+    return Rotation(resealed, signed, left)
+
+
+async def is_unfinished(database: Database, cipher: Cipher) -> bool:
+    """Return whether anything is sealed with another key than the newest, and one opens it."""
+    async with database.connection() as conn:
+        for kind in Kind:
+            async for found in each_sealed(conn, kind):
+                if (opened := _open(cipher, kind, found)) is not None and not opened[1]:
+                    return True
+    return False
+
+
+async def unopened(conn: Connection, cipher: Cipher) -> tuple[Unopened, ...]:
+    """Return the secrets that no key opens, of calls those that are not over."""
+    return tuple(
+        [
+            Unopened(kind, found)
+            for kind in Kind
+            async for found in each_sealed(conn, kind, open_only=True)
+            if _open(cipher, kind, found) is None
+        ]
+    )
+
+
+async def _round(conn: Connection, cipher: Cipher) -> tuple[int, tuple[Unopened, ...]]:
+    done, left = 0, []
+    for kind in Kind:
+        async for found in each_sealed(conn, kind):
+            opened = _open(cipher, kind, found)
+            if opened is None:
+                left.append(Unopened(kind, found))
+                continue
+            secret, is_newest = opened
+            if not is_newest:
+                anew = cipher.encrypt(secret, identity=_identity(kind, found))
+                done += await reseal(conn, kind, found, anew, key_id=cipher.key_id)
+    return done, tuple(left)
+
+
+def _open(cipher: Cipher, kind: Kind, found: Sealed) -> tuple[str, bool] | None:
+    try:
+        return cipher.open(found.sealed, identity=_identity(kind, found))
+    except SetupRequiredError:
+        return None
+
+
+def _identity(kind: Kind, found: Sealed) -> str:
+    match kind:
+        case Kind.CONNECTION:
+            return connection_identity(found.user_id, found.name)
+        case Kind.CALL:
+            return action_identity(ActionId(found.id))
+        case _:
+            assert_never(kind)
