@@ -391,3 +391,34 @@ def test_a_file_may_say_refuse_or_deny():
     assert [(entry.effect, entry.tool) for entry in found] == [("deny", "a_*"), ("deny", "b_*")]
     with pytest.raises(InvalidInputError, match="one of allow, require, refuse"):
         parse_rules("- refuse: a\n  deny: b\n", source="rules.yaml")
+
+
+async def test_a_rule_that_is_there_word_for_word_is_not_added_again(rota, tmp_path):
+    file = tmp_path / "rules.yaml"
+    file.write_text(
+        "- {allow: send, when: [to equals a, text equals b], expires: 90d, uses: 5}\n"
+        "- {refuse: send, runs: unattended, note: not at night}\n"
+        "- {refuse: send, runs: unattended, note: not at night}\n"
+    )
+    first = await rota(*POLICY, "add", "--file", str(file), "--json")
+    again = await rota(*POLICY, "add", "--file", str(file), "--json")
+    said = await rota(*POLICY, "add", "--file", str(file))
+    other = await rota(*POLICY, "add", "--refuse", "send", "--runs", "unattended", "--json")
+    listed = await rota(*POLICY, "list", "--json")
+
+    assert [rule["is_new"] for rule in first] == [True, True, False]
+    assert [rule["is_new"] for rule in again] == [False, False, False]
+    assert [rule["id"] for rule in again] == [rule["id"] for rule in first]
+    assert [rule["expires_at"] for rule in again] == [rule["expires_at"] for rule in first]
+    refusal = f"There already, not added again: {first[1]['id']}: refuse send"
+    assert said.splitlines().count(refusal) == 2
+    assert other[0]["is_new"]  # its note is another
+    assert len(listed) == 3
+
+
+async def test_a_rule_of_the_operator_is_not_taken_for_ones_own(rota):
+    await rota(*POLICY, "add", "--operator", "--require", "send")
+
+    (own,) = await rota(*POLICY, "add", "--require", "send", "--json")
+
+    assert own["is_new"]

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.approvals.rules import Rule
     from rota.domain.ids import RuleId, UserId
-    from rota.services.approvals.rules import Explanation
+    from rota.services.approvals.rules import Added, Explanation
 
     Stale: TypeAlias = Mapping[RuleId, int | None]
     Listed: TypeAlias = tuple[str, tuple[Rule, ...], dict[UUID, str], Stale]
-    Added: TypeAlias = tuple[tuple[Rule, ...], dict[UUID, str], tuple[str, ...]]
+    Made: TypeAlias = tuple[tuple[Added, ...], dict[UUID, str], tuple[str, ...]]
 
 group = CommandGroup()
 Operator = Annotated[
@@ -180,18 +180,20 @@ def add(
             )
         entries = tuple(replace(entry, user=entry.user or person) for entry in entries)
 
-    async def work(app: App, me: UserId | None) -> Added:
-        made = await app.rules.add_entries(me, entries)
-        return made, await app.rules.list_names(me, made), await app.rules.list_doubts(me, made)
+    async def work(app: App, me: UserId | None) -> Made:
+        added = await app.rules.add_entries(me, entries)
+        rules = [one.rule for one in added]
+        names = await app.rules.list_names(me, rules)
+        return added, names, await app.rules.list_doubts(me, rules)
 
-    made, names, doubts = common.as_person_or_operator(work, operator=operator)
+    added, names, doubts = common.as_person_or_operator(work, operator=operator)
     for doubt in doubts:
         output.warn(f"Warning: {doubt}")
     if common.json:
-        output.print_json([rule_json(rule, names) for rule in made])
+        output.print_json([rule_json(o.rule, names) | {"is_new": o.is_new} for o in added])
         return
-    for rule in made:
-        print_rule(rule, names)
+    for one in added:
+        print_rule(one.rule, names, "" if one.is_new else "There already, not added again: ")
 
 
 @group.command("remove")

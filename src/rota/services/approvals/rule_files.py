@@ -69,12 +69,20 @@ class RuleEntry:
             uses_left=self.uses,
         ).checked()
 
+    @property
+    def lasts(self) -> bool:
+        """Whether its end is said as a length of time."""
+        said = self.expires
+        return said is not None and not (
+            "-" in said or ":" in said or said in {"today", "tomorrow"}
+        )
+
     def _end(self, now: datetime, zone: ZoneInfo) -> datetime | None:
         if self.expires is None:
             return None
-        if "-" in self.expires or ":" in self.expires or self.expires in {"today", "tomorrow"}:
-            return parse_moment(self.expires, zone, now=now, field="expires", alone="future")
-        return now + parse_duration(self.expires, field="expires")
+        if self.lasts:
+            return now + parse_duration(self.expires, field="expires")
+        return parse_moment(self.expires, zone, now=now, field="expires", alone="future")
 
 
 def read_rule_file(path: Path) -> tuple[RuleEntry, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -55,6 +55,14 @@ class Explanation:
     findings: tuple[RuleFinding, ...]
     advice: tuple[str, ...]
     read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A rule that was asked for; one that was there already, word for word, is not new."""
+
+    rule: Rule
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +154,11 @@ class RuleService:
 
     async def add_entries(
         self, user_id: UserId | None, entries: Sequence[RuleEntry]
-    ) -> tuple[Rule, ...]:
+    ) -> tuple[Added, ...]:
         """Add rules as people write them, with names for schedules and people; raises as `add`.
 
-        The operator names schedules by their ids.
+        The operator names schedules by their ids. A rule that they have already is not added again:
+        it keeps its end, where that was said as a length of time, and the uses that it has left.
         """
         for_users = [await self._person(entry.user) for entry in entries]
         async with self._database.acting_for(user_id) as conn:
@@ -164,7 +173,21 @@ class RuleService:
                 )
                 for entry, for_user in zip(entries, for_users, strict=True)
             ]
-            return await self._add(conn, user_id, drafts)
+            await rows.delete_expired_rules(conn, user_id)
+            there = [
+                rule
+                for rule in await rows.list_rules(conn, user_id)
+                if rule.user_id == user_id and rule.fault is None
+            ]
+            added: list[Added] = []
+            for entry, draft in zip(entries, drafts, strict=True):
+                rule = next((r for r in there if _says_the_same(r.draft, draft, entry)), None)
+                is_new = rule is None
+                if rule is None:
+                    (rule,) = await self._add(conn, user_id, [draft])
+                    there.append(rule)
+                added.append(Added(rule, is_new))
+            return tuple(added)
 
     async def remove(self, user_id: UserId | None, reference: str) -> Rule:
         """Remove a rule by its id, or its beginning; raises NotFoundError."""
@@ -303,6 +326,15 @@ class RuleService:
                 await find_agent(conn, user_id, draft.agent_name)
             made.append(Rule(await rows.insert_rule(conn, user_id, draft), user_id, draft))
         return tuple(made)
+
+
+def _says_the_same(there: RuleDraft, draft: RuleDraft, entry: RuleEntry) -> bool:
+    """Return whether a rule was made of the same words, as far as time and use left them so."""
+    if (there.uses_left is None) == (draft.uses_left is None):
+        there = replace(there, uses_left=draft.uses_left)
+    if entry.lasts and there.expires_at is not None:
+        there = replace(there, expires_at=draft.expires_at)
+    return there == draft
 
 
 async def _schedule_id(
