@@ -59,7 +59,7 @@ def test_schedules_that_can_be_read_are_listed_and_the_other_is_named(rota, owne
     said = rota("schedules", "list")
 
     assert "good" in said
-    assert "Left out: odd" in said
+    assert "Not shown: odd" in said
     assert "options" in said
     assert "options" in rota("schedules", "show", "odd")
 
@@ -72,7 +72,7 @@ def test_agents_that_can_be_read_are_listed_and_the_other_is_named(rota, owner_s
     said = rota("agents", "list")
 
     assert "good" in said
-    assert "Left out: odd" in said
+    assert "Not shown: odd" in said
     assert "model_settings" in rota("agents", "show", "odd")
 
 
@@ -83,7 +83,7 @@ def test_runs_that_can_be_read_are_listed_and_the_other_is_named(rota, owner_sql
     said = rota("runs", "list")
 
     assert "good" in said
-    assert "Left out: odd" in said
+    assert "Not shown: odd" in said
 
 
 COMMANDS = [

@@ -24,28 +24,28 @@ _COMMANDS: Final = (
     (
         "down",
         "operations.detached",
-        "Stop the `rota up` that runs on the data directory, in the background or elsewhere.",
+        ("Stop the `rota up` of this data directory, in the background or in another terminal."),
     ),
     (
         "logs",
         "operations.detached",
-        "Read what `rota up -d` wrote: a line when a run is due, starts and ends, and what failed.",
+        "Show the log of `rota up -d`: a line when a run is due, starts, ends or fails.",
     ),
     (
         "status",
         "operations.status",
-        "Show how things stand: today, failures, what waits, what comes next, and who works.",
+        "Show what happened today, what failed, what waits, what comes next, and who works.",
     ),
     ("run", "runs.run", "Run an agent now and show its result."),
     (
         "usage",
         "runs.usage",
-        "Show the tokens and the money that your runs used, day by day, in all and by schedule.",
+        "Show the tokens and the money that your runs used, by day and by schedule.",
     ),
     (
         "migrate",
         "operations.processes",
-        "Bring the database's schema up to date, as the role that owns it.",
+        "Update the database's schema, as the role that owns it.",
     ),
     (
         "backup",
@@ -60,38 +60,38 @@ _COMMANDS: Final = (
     (
         "scheduler",
         "operations.processes",
-        "Fire schedules until told to stop. Any number may run on one database.",
+        "Run a scheduler, which fires schedules. Several may run on one database.",
     ),
     (
         "worker",
         "operations.processes",
-        "Execute runs until told to stop. Any number may run on one database.",
+        "Run a worker, which executes runs. Several may run on one database.",
     ),
     (
         "systemd",
         "operations.systemd",
-        "Print a unit for systemd, which then starts rota and keeps it running.",
+        "Print a systemd unit that starts rota and keeps it running.",
     ),
     (
         "doctor",
         "operations.doctor",
-        "Check the installation, the database and what runs; exits with 1 if something is wrong.",
+        ("Check the installation, the database and the processes. Exit status 1: a check failed."),
     ),
     ("agents", "agents.commands", "Agents: list, show, apply from a file, export, remove."),
-    ("tools", "agents.tools", "Tools: what the operator declares of them, and a call to try one."),
-    ("schedules", "schedules.commands", "Schedules: what fires when."),
+    ("tools", "agents.tools", "Tools: declare them, and try one. For the operator."),
+    ("schedules", "schedules.commands", "Schedules: when agents run."),
     (
         "pause",
         "schedules.pauses",
-        "Pause all your schedules, say for a vacation: what falls due meanwhile is skipped.",
+        ("Pause all your schedules, for example for a vacation. Runs in this time are skipped."),
     ),
     (
         "resume",
         "schedules.pauses",
-        "Resume all your schedules after `rota pause`: each fires at its next time.",
+        "Resume all your schedules after `rota pause`. Each fires at its next time.",
     ),
     ("calendars", "schedules.calendars", "Calendars: days on which schedules do not fire."),
-    ("runs", "runs.commands", "Runs: what runs, and what ran, step by step."),
+    ("runs", "runs.commands", "Runs: what is running, and what ran, step by step."),
     (
         "approvals",
         "approvals.commands",
@@ -100,24 +100,24 @@ _COMMANDS: Final = (
     (
         "audit",
         "audit.commands",
-        "The audit log: every call and decision, chained so that a change shows.",
+        "The audit log: every call and decision, chained so that changes can be found.",
     ),
     ("results", "runs.results", "Results: what runs returned."),
     ("notifications", "notifications.commands", "Notifications: what rota told you."),
-    ("connections", "agents.connections", "Connections: your accounts elsewhere."),
+    ("connections", "agents.connections", "Connections: your accounts at other services."),
     ("keys", "operations.keys", "Keys: what encrypts stored secrets."),
     ("prices", "agents.prices", "Prices of models, in US dollars."),
-    ("retention", "operations.retention", "What is kept, and for how long."),
-    ("settings", "agents.settings", "Settings: your time zone, and what you prefer of tools."),
+    ("retention", "operations.retention", "Retention: how long rota keeps its data."),
+    ("settings", "agents.settings", ("Settings: your time zone, and your preferences for tools.")),
     (
         "people",
         "agents.people",
-        "People: who there is and who may run agents, the operator's to say.",
+        "People: who may run agents. For the operator.",
     ),
     (
         "limits",
         "runs.limits",
-        "Limits of runs at a time, and of tokens and money in a day: the operator's.",
+        "Limits: runs at the same time, and tokens and money a day. For the operator.",
     ),
 )
 """What stands at the top: a command or a group, its module, and its help.
@@ -148,7 +148,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def main(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which one.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Name a command.")
     ] = False,
 ) -> None:
     """Run AI agents on a schedule, unattended and safely."""
@@ -197,8 +197,8 @@ def _run() -> None:
             raise
         _fail(
             error,
-            f"Something unexpected happened ({type(error).__name__}: {error}). This is a fault of "
-            "rota's; ROTA_LOG_LEVEL=debug shows where.",
+            f"Something unexpected happened ({type(error).__name__}: {error}). This is a "
+            "bug in rota. ROTA_LOG_LEVEL=debug shows where.",
             UNEXPECTED,
         )
     if code == INTERRUPTED:  # typer makes that of Ctrl-C

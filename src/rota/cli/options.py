@@ -53,7 +53,7 @@ As = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON and nothing else.")]
 Limit = Annotated[
-    int, typer.Option("--limit", min=1, max=1_000, metavar="N", help="How many at most.")
+    int, typer.Option("--limit", min=1, max=1_000, metavar="N", help="The most that are shown.")
 ]
 
 
@@ -104,8 +104,10 @@ class CommonOptions:
         folders = configuration.variables.get("PYTHONPATH", "").split(os.pathsep)
         sys.path += [folder for folder in folders if folder and folder not in sys.path]
         ignored = (
-            f"Ignored: the parameter {parameter}. Behind a transaction pooler set "
-            "ROTA_DATABASE_PREPARED_STATEMENTS=off."
+            (
+                f"The parameter {parameter} is ignored. Behind a transaction pooler, set "
+                "ROTA_DATABASE_PREPARED_STATEMENTS=off."
+            )
             for parameter in settings.ignored_parameters
         )
         if self.json:
@@ -188,7 +190,7 @@ def _telling_of_unreadable() -> Iterator[None]:
             yield
         finally:
             for said in dict.fromkeys(left_out):
-                warn(f"Left out: {said}")
+                warn(f"Not shown: {said}")
 
 
 def _for_person(work: Callable[[App, UserId], Awaitable[T]]) -> Callable[[App], Awaitable[T]]:

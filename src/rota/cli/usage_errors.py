@@ -89,7 +89,10 @@ def _reworded(error: Any) -> str:
     if (found := _VALUE.match(error.message)) and error.param is not None:
         return f"{_name(error.param)} is {_kind(error.param.type)}, not {found['value']}."
     if found := _EXTRA.match(error.message):
-        return f"Too much: {found['extra']}. Quote what has several words."
+        return (
+            f"There are too many arguments: {found['extra']}. Put a value of several "
+            "words in quotes."
+        )
     if found := _NO_COMMAND.match(error.message):
         return f"There is no command {found['name']}. {found['hint']}".rstrip()
     return str(error.format_message())

@@ -54,7 +54,7 @@ def test_preference_lets_run_what_the_operator_leaves_to_people_and_nothing_else
 
     assert said[0] == "A call of yours runs: you allowed this tool.\n"
     assert "A call of theirs waits for approval: the tool requires approval." in said[1]
-    assert [text.count("Your preference changes nothing") for text in said] == [0, 1, 1]
+    assert [text.count("Your preference has no effect") for text in said] == [0, 1, 1]
     assert decisions(rota) == {
         "yours": ("auto", "allowed"),
         "theirs": ("auto", "held"),

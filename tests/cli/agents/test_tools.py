@@ -111,7 +111,7 @@ async def test_list_shows_built_in_tools_and_what_is_not_declared_yet(rota, monk
     assert re.search(
         r"^mine +yes +no +yes +yes +high +waits .* unless its owner allows", said, re.MULTILINE
     )
-    assert "mail_search2 is registered in ROTA_TOOLS, but no agent can link it yet" in said
+    assert "mail_search2 is registered in ROTA_TOOLS, but agents cannot use it yet" in said
     listed = await rota("tools", "list", "--json")
     assert [tool["tool"] for tool in listed if not tool["is_declared"]] == ["mail_search2"]
 

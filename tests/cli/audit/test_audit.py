@@ -171,30 +171,30 @@ async def test_long_names_are_cut_so_that_the_rest_can_be_read(desk, screen):
 
 async def test_chain_in_order(desk, rota):
     said = await rota("verify")
-    assert "In order." in said
+    assert "The audit log is in order." in said
     assert json.loads(await rota("verify", "--json"))["problems"] == []
-    assert "In order." in await rota("verify", "--all")
+    assert "The audit log is in order." in await rota("verify", "--all")
 
 
 async def test_head_is_found_again_and_a_foreign_one_is_not(desk, rota, tmp_path):
     line = await rota("head")
     assert json.loads(line).keys() == {"type", "chain", "seq", "hash"}
     head = json.loads(line)["hash"]
-    assert "the head is there" in await rota("verify", "--head", head)
-    assert "the head is there" in await rota("verify", "--head", line)
+    assert "the head is in it" in await rota("verify", "--head", head)
+    assert "the head is in it" in await rota("verify", "--head", line)
     file = tmp_path / "head.jsonl"
     file.write_text(line)
     await desk.run(send("eve"))
     await AuditSealer(desk.workshop.database).seal(clock())
-    assert "the head is there" in await rota("verify", "--head", str(file))
+    assert "the head is in it" in await rota("verify", "--head", str(file))
     file.write_text(await rota("head", "--all"))
-    assert "the head is there" in await rota("verify", "--all", "--head", str(file))
+    assert "the head is in it" in await rota("verify", "--all", "--head", str(file))
     file.write_text(await rota("head", "--json"))
-    assert "the head is there" in await rota("verify", "--head", str(file))
+    assert "the head is in it" in await rota("verify", "--head", str(file))
     file.write_text(f"{head}\n\n{line}{head}\n")
-    assert "all 3 heads are there" in await rota("verify", "--head", str(file))
+    assert "all 3 heads are in it" in await rota("verify", "--head", str(file))
     file.write_text(await rota("export"))
-    assert "the head is there" in await rota("verify", "--head", str(file))
+    assert "the head is in it" in await rota("verify", "--head", str(file))
     assert "NOT in order" in await rota("verify", "--head", "00" * 32, exit_code=1)
 
 
@@ -214,7 +214,7 @@ async def test_head_that_was_pruned_is_told_of(desk, rota, database):
     said = await rota("verify", "--head", early)
 
     assert "was pruned; it cannot be checked any more" in said
-    assert "the head is there" not in said
+    assert "the head is in it" not in said
 
 
 HEAD = '{{"type": "head", "chain": {chain}, "seq": {seq}, "hash": {hash}}}'
@@ -245,7 +245,7 @@ async def test_what_is_no_head_is_named(desk, rota, tmp_path, head):
 
 
 async def test_file_that_is_not_there_or_no_text_is_named(desk, rota, tmp_path):
-    with pytest.raises(InvalidInputError, match=r"There is no file .*x\.txt, and it is no head"):
+    with pytest.raises(InvalidInputError, match=r"x\.txt is not a head, and there is no file"):
         await rota("verify", "--head", str(tmp_path / "x.txt"))
     file = tmp_path / "head.bin"
     file.write_bytes(b"\xff\xfe\x00abc")
@@ -257,7 +257,7 @@ async def test_heads_of_everybody_are_for_verify_with_all(desk, rota):
     await Log(desk.workshop.database, desk.workshop.owner).sealed(None, blocks=1)
     with pytest.raises(InvalidInputError, match="--all"):
         await rota("verify", "--head", await rota("head", "--all"))
-    assert "all 2 heads are there" in await rota(
+    assert "all 2 heads are in it" in await rota(
         "verify", "--all", "--head", await rota("head", "--all")
     )
 
@@ -291,7 +291,7 @@ async def test_export_ends_with_the_head(desk, rota):
 
 async def test_nothing_sealed_yet(workshop, rota):
     assert await rota("head") == ""
-    assert "In order" in await rota("verify")
+    assert "The audit log is in order" in await rota("verify")
     assert await rota("list") == "There is no entry.\n"
 
 

@@ -55,7 +55,7 @@ def rota(environment, tmp_path):
 
 def test_it_goes_on_without_the_terminal_until_it_is_told_to_stop(rota, environment, tmp_path):
     assert "rota is not running" in rota("down").stdout
-    assert "`rota up -d` writes it" in rota("logs", code=3).stderr
+    assert "Only `rota up -d` writes this log" in rota("logs", code=3).stderr
 
     started = rota("up", "-d")
 

@@ -119,7 +119,7 @@ async def test_a_setting_that_is_left_out_stays(rota):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "Say what to change"),
+        ((), "Name what to change"),
         (("--run-days", "soon"), "run_days is a number of days, or forever, not 'soon'"),
         (("--run-days", "0"), "run_days is 1 to 36500 days"),
         (("--run-days", "7"), "A journal cannot outlive its run"),
@@ -186,4 +186,4 @@ async def test_chain_of_the_audit_log_that_was_not_pruned_is_told_of(rota, datab
 
     said = await rota("run")
 
-    assert "not what was sealed: 1." in said
+    assert "because they were changed: 1." in said

@@ -212,7 +212,7 @@ async def test_one_unknown_price_makes_the_cost_of_a_run_unknown(workshop, rota)
     await step(workshop, run, usage=usage, cost_usd=Decimal("0.01"))
     await step(workshop, run, model_step=2, usage=usage)
     said = await rota("runs", "show", str(run))
-    assert "24 tokens (20 in, 4 out), at a price that is not known" in said
+    assert "24 tokens (20 in, 4 out), at an unknown price" in said
 
 
 async def test_prechecks_and_callables_have_their_steps(workshop, rota):

@@ -127,12 +127,12 @@ async def test_operator_sets_quotas_of_everyone_and_of_single_persons(workshop, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--all", "--schedules", "3"], "all else is a person's"),
+        (["--all", "--schedules", "3"], "belong to one person each"),
         (["--everyone", "--schedules", "0"], "whole number"),
-        (["--concurrency", "3"], "for whom"),
-        (["--all", "--everyone", "--concurrency", "3"], "for whom"),
+        (["--concurrency", "3"], "whose limits to set"),
+        (["--all", "--everyone", "--concurrency", "3"], "whose limits to set"),
         (["--everyone"], "what to set"),
-        (["--all", "--day-tokens", "3"], "all else is a person's"),
+        (["--all", "--day-tokens", "3"], "belong to one person each"),
         (["--everyone", "--concurrency", "0"], "whole number"),
         (["--everyone", "--concurrency", "three"], "whole number"),
         (["--everyone", "--day-tokens", "1.5"], "whole number"),
@@ -156,7 +156,7 @@ async def test_nobody_by_that_name_has_limits(workshop, rota):
 
 async def test_agents_limit_comes_from_its_file(workshop, rota, tmp_path):
     file = tmp_path / "a.yaml"
-    for number, change in ((2, "created"), (2, "unchanged"), (3, "updated")):
+    for number, change in ((2, "created"), (2, "unchanged"), (3, "updated (max_concurrency)")):
         file.write_text(
             f"name: a\nmodel: scripted:x\nscript: {{answer: hi}}\nmax_concurrency: {number}\n"
         )

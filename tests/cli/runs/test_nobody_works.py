@@ -12,7 +12,7 @@ from rota.cli.main import app
 from tests.services.harness import ANSWER, Workshop
 from tests.services.running import make_run
 
-LATER = "as soon as `rota up`, or a scheduler and a worker, do."
+LATER = "once you start `rota up`, or a scheduler and a worker."
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_pause_is_said_in_lists_and_ends_when_resumed(rota):
 
     whole = "All your schedules are paused until 2099-01-02 00:00 UTC: vacation: the Alps"
     assert said.splitlines()[0] == whole
-    assert "once has its last fire time in it, and will not run." in said
+    assert "once has its last fire time in the pause, and will not run." in said
     listed = rota("schedules", "list")
     assert f"{whole} (`rota resume`)" in listed
     assert "2099-01-02 07:00 UTC" in listed

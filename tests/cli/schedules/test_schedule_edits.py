@@ -94,8 +94,8 @@ def test_an_edit_without_options_changes_nothing_and_says_so(rota):
     said = rota("schedules", "edit", "watcher")
 
     assert said == (
-        "Nothing was changed: watcher is as it was.\n"
-        "No option says what to change; `rota schedules edit --help` lists them.\n"
+        "Nothing changed: watcher already has these values.\n"
+        "Name what to change. `rota schedules edit --help` lists the options.\n"
     )
     assert shown(rota) == before
 
@@ -107,7 +107,7 @@ def test_an_edit_to_what_is_so_already_changes_nothing_and_says_so(rota, options
     rota("schedules", "add", "watcher", "@daily", "--prompt", "Look.")
     before = shown(rota)
     assert rota("schedules", "edit", "watcher", *options) == (
-        "Nothing was changed: watcher is as it was.\n"
+        "Nothing changed: watcher already has these values.\n"
     )
     assert shown(rota)["revision"] == before["revision"] == 1
 

@@ -223,16 +223,16 @@ def rota(database_url, workshop, tmp_path, monkeypatch):
 
 
 async def test_terminal_says_what_a_run_would_do_and_asks_before_anything_changes(rota):
-    with pytest.raises(InvalidInputError, match=r"waits for approval: .* Say --yes to call it"):
+    with pytest.raises(InvalidInputError, match=r"waits for approval: .* Use --yes to call it"):
         await rota("tools", "test", "note", '{"text": "x"}')
-    with pytest.raises(InvalidInputError, match="Say --yes"):
+    with pytest.raises(InvalidInputError, match="Use --yes"):
         await rota("tools", "test", "note", '{"text": "x"}', "--json")
     assert not rota.written.exists()
 
     said = (await rota("tools", "test", "note", '{"text": "x"}', "--yes")).stdout
 
     assert said.splitlines()[0] == (
-        "In a run this call waits for approval: note is not a declared tool. note may change"
+        "In a run, this call waits for approval: note is not a declared tool. note may change"
         " things."
     )
     assert "It succeeded after" in said
@@ -262,7 +262,7 @@ async def test_reader_is_called_at_once_and_denied_calls_are_not(workshop, rota)
     assert len(json.loads(tested["answer"])) > 1
 
     await rule(workshop, "deny", "mail_search")
-    with pytest.raises(ConflictError, match="This call is refused, and is not made"):
+    with pytest.raises(ConflictError, match="This call is refused and was not made"):
         await rota("tools", "test", "mail_search", '{"query": ""}', "--yes")
     with pytest.raises(NotFoundError, match="Did you mean mail_search"):
         await rota("tools", "test", "mail_serch")

@@ -26,9 +26,9 @@ _WOULD: Final = {
     "created": "would be created",
     "updated": "would be updated",
     "unchanged": "is unchanged",
-    "kept": "is not in it, and would be kept",
+    "kept": "is not in the file, and would be kept",
 }
-_NOT_IN_FILE: Final = "not in the file, and goes on as it was; --prune removes it"
+_NOT_IN_FILE: Final = "not in the file; it stays as it is, and --prune removes it"
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
 
 
@@ -52,7 +52,7 @@ def list_agents(common: CommonOptions) -> None:
 
 @group.command("show")
 def show_agent(common: CommonOptions, name: Name) -> None:
-    """Show an agent: model, prompt, and what may happen with each tool."""
+    """Show an agent: its model, its prompt, and whether calls of its tools need approval."""
     from rota.domain.approvals.verdict import judge
 
     agent = common.as_person(lambda app, me: app.agents.get(me, name))
@@ -95,10 +95,12 @@ def apply_file(
     file: Annotated[Path, typer.Argument(help="YAML or JSON; see docs/howto/agent-files.md.")],
     prune: Annotated[
         bool,
-        typer.Option("--prune", help="Remove schedules of these agents that the file has not."),
+        typer.Option(
+            "--prune", help="Also remove schedules of these agents that are not in the file."
+        ),
     ] = False,
 ) -> None:
-    """Write the agents and schedules of a file, all of them or none."""
+    """Create or update all agents and schedules of a file. After an error, nothing is changed."""
     from rota.bootstrap.app import clock
     from rota.services.agent_files.reading import read_agent_file
 
@@ -130,9 +132,9 @@ def validate_files(
     common: CommonOptions,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML or JSON.")],
 ) -> None:
-    """Check agent files as `apply` would, and say what it would do; nothing is written.
+    """Check agent files, and show what `apply` would change. Nothing is written.
 
-    All of them are looked at, and all that is wrong is named. Exits with 2 if one is not valid.
+    Every file is checked, and every error is named. The exit status is 2 if one is not valid.
     """
     from rota.bootstrap.app import clock
     from rota.services.agent_files.reading import read_agent_file
@@ -165,18 +167,22 @@ def validate_files(
 def export_agents(
     common: CommonOptions,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[AGENT]...", help="All of your own if left out.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[AGENT]...", help="The agents to export. Default: all of your own."
+        ),
     ] = None,
 ) -> None:
-    """Print agents and your schedules of them as a file that `apply` reads: YAML, or JSON.
+    """Print agents and your schedules of them as a file that `apply` reads, in YAML or JSON.
 
-    Applied where they come from, it changes nothing. A shared agent that is named is exported too.
+    If you apply the file where it comes from, nothing changes. A shared agent is exported only if
+    you name it.
     """
     from rota.services.agent_files.writing import write_yaml
 
     exported = common.as_person(lambda app, me: app.agent_files.export(me, names or ()))
     for said in exported.left_out:
-        output.warn(f"Left out: {said}.")
+        output.warn(f"Not exported: {said}.")
     if common.json:
         output.print_json(exported.agents)
         return
@@ -192,12 +198,13 @@ def remove_agent(
     common: CommonOptions,
     name: Name,
     with_schedules: Annotated[
-        bool, typer.Option("--with-schedules", help="Remove its schedules too.")
+        bool, typer.Option("--with-schedules", help="Also remove the agent's schedules.")
     ] = False,
 ) -> None:
-    """Remove an agent of yours; its runs and results stay.
+    """Remove one of your agents. Its runs and results are kept.
 
-    Refused while schedules run it, runs of it are not over, or calls of it wait for your decision.
+    This is refused while a schedule uses the agent, while a run of it is not over, or while a call
+    of it waits for your decision.
     """
     removed = common.as_person(
         lambda app, me: app.agent_files.remove(me, name, with_schedules=with_schedules)

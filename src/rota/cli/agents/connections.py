@@ -23,12 +23,17 @@ Service = Annotated[str, typer.Argument(help="gmail")]
 def add(
     common: CommonOptions,
     service: Service,
-    account: Annotated[str, typer.Option("--account", help="The address, to be shown.")] = "",
+    account: Annotated[
+        str, typer.Option("--account", help="The address of the account, shown in lists.")
+    ] = "",
     token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="A file with the token, instead of asking.")
+        Path | None,
+        typer.Option(
+            "--token-file", help="Read the token from this file instead of asking for it."
+        ),
     ] = None,
 ) -> None:
-    """Connect an account: its token is asked for, encrypted, and never shown again."""
+    """Connect an account. rota asks for its token, encrypts it, and never shows it again."""
     common.as_person(
         # Who it is comes first: nobody types a token for a person that is not known.
         lambda app, me: app.connections.add(me, service, _token(token_file), account=account)
@@ -39,7 +44,7 @@ def add(
 
 @group.command("list")
 def list_connections(common: CommonOptions) -> None:
-    """List your connections, without their secrets."""
+    """List your connections. Their secrets are not shown."""
     zone, found = common.as_person_with_zone(lambda app, me: app.connections.all(me))
     now = datetime.now(UTC)
     output.print_list(

@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 group = CommandGroup()
 
 _Persons = Annotated[
-    list[str] | None, typer.Argument(metavar="USER...", help="E-mail addresses or ids.")
+    list[str] | None, typer.Argument(metavar="USER...", help="The people: e-mail addresses or ids.")
 ]
 _Everybody = Annotated[
-    bool, typer.Option("--everybody", help="Whoever is not named, people to come too.")
+    bool,
+    typer.Option(
+        "--everybody", help="Everybody who is not named, including people who are added later."
+    ),
 ]
 
 
 @group.command("list", person=False)
 def list_people(common: CommonOptions) -> None:
-    """Show who may run agents: what holds for everybody, and who is named."""
+    """Show who may run agents: the setting for everybody, and the people who are named."""
     found = common.as_operator(lambda app: app.people.all())
     if common.json:
         output.print_json(people_json(found))
@@ -46,12 +49,18 @@ def list_people(common: CommonOptions) -> None:
 @group.command("add", person=False)
 def add(
     common: CommonOptions,
-    people: Annotated[list[str], typer.Argument(metavar="EMAIL...", help="E-mail addresses.")],
+    people: Annotated[
+        list[str],
+        typer.Argument(metavar="EMAIL...", help="The e-mail addresses of the people to add."),
+    ],
     refused: Annotated[
-        bool, typer.Option("--refused", help="They may not run agents yet (`rota people allow`).")
+        bool,
+        typer.Option(
+            "--refused", help="Do not let them run agents yet; `rota people allow` does so later."
+        ),
     ] = False,
 ) -> None:
-    """Add people: `--as EMAIL` acts as one of them. They may run agents, with your keys of models.
+    """Add people, who may run agents with your model keys. `--as EMAIL` acts as one of them.
 
     Not on Supabase, where people sign up.
     """
@@ -66,30 +75,30 @@ def add(
 
 @group.command("allow", person=False)
 def allow(common: CommonOptions, people: _Persons = None, everybody: _Everybody = False) -> None:
-    """Let people run agents: with your keys of models, within the limits that you set."""
+    """Let people run agents, with your model keys and within the limits that you set."""
     _set(common, people or [], everybody=everybody, may_run=True)
 
 
 @group.command("refuse", person=False, alias="deny")
 def refuse(common: CommonOptions, people: _Persons = None, everybody: _Everybody = False) -> None:
-    """Let people run no agents. Their schedules are paused when they are due next.
+    """Stop people from running agents. Their schedules are paused when they are next due.
 
     `deny` is the same.
 
-    With --everybody, whoever was allowed by name still may.
+    With --everybody, people who were allowed by name may still run agents.
     """
     _set(common, people or [], everybody=everybody, may_run=False)
 
 
 def _set(common: CommonOptions, people: list[str], *, everybody: bool, may_run: bool) -> None:
     if bool(people) is everybody:
-        raise InvalidInputError("Say who: one or more people, or --everybody.")
+        raise InvalidInputError("Name one or more people, or use --everybody.")
 
     async def work(app: App) -> People:
         if everybody:
             if app.server.embedded is not None and not may_run:
                 raise InvalidInputError(
-                    "The embedded server is one person's own, and open to all; name whom to refuse."
+                    "The embedded server is open to everybody. Name the people to refuse."
                 )
             await app.people.set_everybody(may_run=may_run)
         else:

@@ -28,7 +28,7 @@ def show(
     common: CommonOptions,
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="provider:model")] = None,
 ) -> None:
-    """Show what a model costs, and whose price it is; yours and all in use if left out."""
+    """Show the price of a model and where it is set. Default: your prices, and models in use."""
     quotes = common.as_operator(lambda app: _quotes(app, model))
     if model is not None and None in quotes.values():
         raise NotFoundError("known price of", model, hint="`rota prices set` says what it costs.")
@@ -54,7 +54,9 @@ def set_price(
     cached_input: Annotated[
         str | None,
         typer.Option(
-            "--cached-input", metavar="USD", help="Input read from a cache; as --input if left out."
+            "--cached-input",
+            metavar="USD",
+            help="US dollars per million input tokens read from a cache. Default: as --input.",
         ),
     ] = None,
     cache_write: Annotated[
@@ -62,11 +64,11 @@ def set_price(
         typer.Option(
             "--cache-write",
             metavar="USD",
-            help="Input written to a cache; as --input if left out.",
+            help="US dollars per million input tokens written to a cache. Default: as --input.",
         ),
     ] = None,
 ) -> None:
-    """Set what a model costs you: it comes before the price that rota knows."""
+    """Set your own price for a model. It replaces the price that rota knows."""
     from rota.domain.agents.prices import Price, parse_usd
 
     price = Price(
@@ -84,7 +86,7 @@ def set_price(
 
 @group.command("remove", person=False)
 def remove(common: CommonOptions, model: Model) -> None:
-    """Remove a price of yours; what rota knows holds again."""
+    """Remove one of your prices. The price that rota knows is used again."""
     key = common.as_operator(lambda app: app.prices.remove(model))
     output.print_done(f"Removed your price of {key}.", {"model": key}, as_json=common.json)
 
@@ -111,7 +113,7 @@ async def _set(app: App, model: str, price: Price) -> tuple[str, bool]:
 
 def _row(model: str, quote: Quote | None) -> tuple[str, ...]:
     if quote is None:
-        return (model, "?", "?", "", "", "nobody's: no price is known")
+        return (model, "?", "?", "", "", "no price is known")
     price = quote.price
     whose = {
         "operator": f"yours ({quote.key})",

@@ -45,7 +45,7 @@ def show(common: CommonOptions) -> None:
         texts=["WHY"],
     )
     output.say(
-        "`rota settings tool` changes what you prefer; rules may say otherwise of some calls."
+        "`rota settings tool` changes what you prefer. Rules may decide otherwise for some calls."
     )
 
 
@@ -53,12 +53,13 @@ def show(common: CommonOptions) -> None:
 def own_zone(
     common: CommonOptions,
     zone: Annotated[
-        str | None, typer.Argument(metavar="[ZONE]", help="IANA zone, as Europe/Berlin.")
+        str | None,
+        typer.Argument(metavar="[ZONE]", help="The IANA time zone, such as Europe/Berlin."),
     ] = None,
 ) -> None:
     """Show your own time zone, or set another.
 
-    Schedules that follow it are planned anew.
+    Schedules that use your zone are planned again.
     """
 
     async def set_or_show(app: App, me: UserId) -> str:
@@ -76,18 +77,19 @@ def own_zone(
 @group.command("tool")
 def prefer(
     common: CommonOptions,
-    tool: Annotated[str, typer.Argument(metavar="TOOL", help="Its name.")],
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="The tool's name.")],
     preference: Annotated[
         Preferred,
         typer.Argument(
             metavar="auto|requires_approval|none",
-            help="Calls run by themselves, each is asked for, or as the operator has it.",
+            help="auto: calls run without approval. requires_approval: each call waits. none: "
+            "the operator decides.",
         ),
     ],
 ) -> None:
-    """Choose whether calls of a tool wait for your approval, where the operator leaves that to you.
+    """Choose whether calls of a tool wait for your approval, if the operator lets you choose.
 
-    You may have the calls of any tool wait.
+    You can always choose that they wait.
     """
     wanted = None if preference == "none" else preference
     found = common.as_person(lambda app, me: app.preferences.set(me, tool, wanted))
@@ -96,4 +98,4 @@ def prefer(
         return
     output.say_line(f"A call of {found.tool} {_CALLS[found.decision]}: {found.reason}.")
     if found.is_idle:
-        output.say_line("Your preference changes nothing: the operator decided on this tool.")
+        output.say_line("Your preference has no effect: the operator has decided about this tool.")

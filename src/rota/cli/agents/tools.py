@@ -29,7 +29,7 @@ group = CommandGroup()
 
 @group.command("list", person=False)
 def list_tools(common: CommonOptions) -> None:
-    """List the declared tools, and those of ROTA_TOOLS that are not declared yet."""
+    """List the declared tools, and the tools in ROTA_TOOLS that are not declared yet."""
     found = common.as_operator(lambda app: app.tools.all())
     undeclared = sorted(set(common.settings.tools) - {tool.name for tool in found})
     if common.json:
@@ -58,67 +58,80 @@ def list_tools(common: CommonOptions) -> None:
         optional=["SECONDS", "VERSION", "REPEATABLE", "OUTSIDE TEXT", "REACHES OUT"],
     )
     for name in undeclared:
-        output.say(f"{name} is registered in ROTA_TOOLS, but no agent can link it yet: declare it.")
+        output.say(f"{name} is registered in ROTA_TOOLS, but agents cannot use it yet. Declare it.")
 
 
 @group.command("declare", person=False)
 def declare(
     common: CommonOptions,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As in ROTA_TOOLS.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The tool's name, as in ROTA_TOOLS.")],
     read_only: Annotated[
         bool | None,
-        typer.Option("--read-only/--changes", help="Whether a call leaves everything as it was."),
+        typer.Option("--read-only/--changes", help="Whether calls only read, or change something."),
     ] = None,
     idempotent: Annotated[
         bool | None,
         typer.Option(
             "--idempotent/--not-idempotent",
-            help="Whether a call made twice does no more than once: after a crash it is repeated.",
+            help="Whether two equal calls have the same effect as one. If so, rota repeats a "
+            "call after a crash.",
         ),
     ] = None,
-    risk: Annotated[Risk | None, typer.Option("--risk", help="How bad a wrong call is.")] = None,
+    risk: Annotated[
+        Risk | None, typer.Option("--risk", help="How much harm a wrong call can do.")
+    ] = None,
     tier: Annotated[
         Tier | None,
-        typer.Option("--tier", help="Whether a call waits for approval, or its owner chooses."),
+        typer.Option("--tier", help="Whether calls run, wait for approval, or the person chooses."),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", help="How long a call may take.")
+        float | None,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            help="The longest time that a call may take, in seconds.",
+        ),
     ] = None,
     outside_text: Annotated[
         bool | None,
         typer.Option(
             "--outside-text/--no-outside-text",
-            help="Whether results hold text that others than the run's owner may have written.",
+            help="Whether results can contain text that somebody other than the run's owner wrote.",
         ),
     ] = None,
     reaches_outside: Annotated[
         bool | None,
         typer.Option(
             "--reaches-outside/--stays-inside",
-            help="Whether the model chooses where data goes; a fixed account does not count.",
+            help="Whether the model can send data to a place that it chooses. A fixed account "
+            "does not count.",
         ),
     ] = None,
     description: Annotated[
         str | None,
-        typer.Option("--description", help="What the model is told; '' for what the code says."),
+        typer.Option(
+            "--description",
+            help="The description that the model reads. '' means the one in the code.",
+        ),
     ] = None,
     hints: Annotated[
         str | None,
         typer.Option(
             "--hints",
             metavar="JSON",
-            help='What the tool says of itself, {"destructiveHint": true}: only makes it stricter.',
+            help='Hints of the tool, such as {"destructiveHint": true}. A hint can only add '
+            "restrictions.",
         ),
     ] = None,
     pin: Annotated[
         bool | None,
         typer.Option(
             "--pin/--no-pin",
-            help="Whether its calls wait once its name, description or schema change.",
+            help="Whether its calls wait for approval after its definition changes.",
         ),
     ] = None,
 ) -> None:
-    """Declare a tool, so that agents can link it, or change what is declared: the rest stays."""
+    """Declare a tool so that agents can use it, or change parts of its declaration."""
     from rota.domain.agents.declared_tools import ToolChange
     from rota.domain.agents.tool_hints import parse_hints
     from rota.domain.text.json_values import json_object
@@ -179,18 +192,21 @@ def _declared_json(tool: DeclaredTool) -> dict[str, object]:
 @group.command("test")
 def try_tool(
     common: CommonOptions,
-    name: Annotated[str, typer.Argument(metavar="TOOL", help="Its name.")],
+    name: Annotated[str, typer.Argument(metavar="TOOL", help="The tool's name.")],
     arguments: Annotated[
-        str, typer.Argument(metavar="ARGUMENTS", help="What it is called with, as JSON.")
+        str, typer.Argument(metavar="ARGUMENTS", help="The arguments of the call, as JSON.")
     ] = "{}",
     agent: Annotated[
-        str | None, typer.Option("--agent", metavar="AGENT", help="As a call of this agent.")
+        str | None, typer.Option("--agent", metavar="AGENT", help="Make the call as this agent.")
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Call it also if it changes things, or would wait.")
+        bool,
+        typer.Option(
+            "--yes", help="Do not ask, even if the call changes something or needs approval."
+        ),
     ] = False,
 ) -> None:
-    """Call one tool yourself, through the rules that hold for agents, and show its answer.
+    """Call one tool yourself, under the rules that hold for agents, and show its answer.
 
     First it says what would happen with the call in a run. What would wait, or changes something,
     is asked about; what a rule denies is not called. It is a real call, with your accounts, from
@@ -231,7 +247,9 @@ def try_tool(
         style = "bold green" if tested.outcome == "succeeded" else "bold red"
         output.say(f"{_OUTCOMES[tested.outcome]} after {tested.seconds:.2f} s.", style=style)
         for left_out in tested.left_out:
-            output.say_line(f"{name} has no argument {left_out}: it was left out.", style="yellow")
+            output.say_line(
+                f"{name} has no argument {left_out}, so it was not passed.", style="yellow"
+            )
         output.say_block(tested.answer)
     if tested.outcome != "succeeded":
         is_stopped = tested.outcome == "not_run"
@@ -253,9 +271,9 @@ def _is_wanted(common: CommonOptions, name: str, explained: Explanation, *, yes:
     """
     verdict = explained.verdict
     in_a_run = {
-        "allowed": f"In a run this call runs by itself: {verdict.reason}.",
-        "held": f"In a run this call waits for approval: {verdict.reason}.",
-        "refused": f"This call is refused, and is not made: {verdict.reason}.",
+        "allowed": f"In a run, this call needs no approval: {verdict.reason}.",
+        "held": f"In a run, this call waits for approval: {verdict.reason}.",
+        "refused": f"This call is refused and was not made: {verdict.reason}.",
     }[verdict.decision]
     is_asked = verdict.decision == "held" or not explained.read_only
     effect = "It only reads." if explained.read_only else f"{name} may change things."
@@ -266,7 +284,7 @@ def _is_wanted(common: CommonOptions, name: str, explained: Explanation, *, yes:
     if yes or not is_asked:
         return yes
     if common.json or not output.is_conversation():
-        raise InvalidInputError(f"{in_a_run} {effect} Say --yes to call it.", field="yes")
+        raise InvalidInputError(f"{in_a_run} {effect} Use --yes to call it.", field="yes")
     if not typer.confirm("Call it now?"):
         output.say("Nothing was called.")
         raise typer.Exit(1)

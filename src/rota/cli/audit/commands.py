@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 group = CommandGroup()
 Everybody = Annotated[
-    bool, typer.Option("--all", help="Everybody's, as the operator, instead of your own.")
+    bool,
+    typer.Option(
+        "--all", help="Use the entries of everybody, as the operator, instead of your own."
+    ),
 ]
 
 
@@ -28,24 +31,33 @@ Everybody = Annotated[
 def list_entries(
     common: CommonOptions,
     run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", help="Only of this run, or its beginning.")
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="Only entries of this run: its id, or the beginning of the id.",
+        ),
     ] = None,
     action: Annotated[
         str | None,
         typer.Option(
-            "--action", metavar="ACTION", help="Only of this request, or the beginning of its id."
+            "--action",
+            metavar="ACTION",
+            help="Only entries of this request: its id, or the beginning of the id.",
         ),
     ] = None,
     tool: Annotated[
-        str | None, typer.Option("--tool", metavar="NAME", help="Only of this tool.")
+        str | None, typer.Option("--tool", metavar="NAME", help="Only entries of this tool.")
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="WHEN", help="Only from then on: 3d, 2026-11-01, 7:00."),
+        typer.Option(
+            "--since", metavar="WHEN", help="Only entries since then: 3d, 2026-11-01, 7:00."
+        ),
     ] = None,
     limit: Limit = 50,
 ) -> None:
-    """List your entries, the newest first."""
+    """List your entries of the audit log, the newest first."""
     from rota.bootstrap.app import clock
     from rota.cli.audit.texts import entry_json, print_entries
     from rota.domain.schedules.written_time import parse_since
@@ -88,12 +100,12 @@ def verify(
         typer.Option(
             "--head",
             metavar="FILE|HEX",
-            help="Heads that were kept: they have to be there still.",
+            help="A head that you kept: the chain must still contain it. May be repeated.",
         ),
     ] = None,
     everybody: Everybody = False,
 ) -> None:
-    """Recompute the chain; exit status 1 where anything is not as it was sealed."""
+    """Check the audit log. The exit status is 1 if an entry was changed, added or removed."""
     from rota.bootstrap.app import clock
     from rota.cli.audit.texts import heads_of, print_verification, verification_json
 
@@ -111,7 +123,7 @@ def verify(
 
 @group.command("head")
 def show_head(common: CommonOptions, everybody: Everybody = False) -> None:
-    """Print the chain's head as a JSON line: kept elsewhere, `verify --head` shows a cut by it."""
+    """Print the head of the chain as a JSON line. Keep it elsewhere for `verify --head`."""
     from rota.services.audit.service import head_line
 
     found = common.as_person_or_operator(
@@ -123,14 +135,14 @@ def show_head(common: CommonOptions, everybody: Everybody = False) -> None:
     for one in found:
         print(jsons.dumps(head_line(one)))
     if not found:
-        output.warn("Nothing is sealed yet.")
+        output.warn("No entry is sealed yet.")
 
 
 @group.command("export")
 def export(common: CommonOptions, everybody: Everybody = False) -> None:
-    """Print the chain as JSON lines, its head last: to keep, and to check without rota.
+    """Print the chain as JSON lines, and its head last. It can be checked without rota.
 
-    The lines are those that were sealed, names and all, with --json or without.
+    The lines are exactly those that were sealed, with or without --json.
     """
 
     async def work(app: App, whose: UserId | None) -> None:

@@ -109,7 +109,7 @@ def _brief(entry: AuditEntry, zone: str) -> str:
 
 
 _SHOWN: Final = 20
-"""Problems that are printed; --json has all."""
+"""How many problems are printed; --json prints all."""
 
 _LONGEST_NAME: Final = 200
 
@@ -119,7 +119,7 @@ def heads_of(given: str) -> tuple[KeptHead, ...]:
     try:
         text = Path(given).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{given} holds no head: it is not a text.") from error
+        raise InvalidInputError(f"{given} contains no head: it is not a text file.") from error
     except (OSError, ValueError) as error:  # a ValueError: no file can have that name
         return _heads_written_out(given, error)
     try:
@@ -136,9 +136,9 @@ def _heads_written_out(given: str, unread: Exception) -> tuple[KeptHead, ...]:
             raise
         name = given if len(given) <= _LONGEST_NAME else f"{given[:_LONGEST_NAME]}…"
         if isinstance(unread, IsADirectoryError | PermissionError):
-            text = f"{name} cannot be read ({unread.strerror}), and it is no head."
+            text = f"{name} is not a head, and cannot be read as a file ({unread.strerror})."
         else:
-            text = f"There is no file {name}, and it is no head."
+            text = f"{name} is not a head, and there is no file with this name."
         raise InvalidInputError(text, field="head") from unread
 
 
@@ -147,23 +147,28 @@ def print_verification(found: Verification, heads: Sequence[KeptHead]) -> None:
     for problem in found.problems[:_SHOWN]:
         output.say(problem.in_words())
     if len(found.problems) > _SHOWN:
-        output.say(f"... and {len(found.problems) - _SHOWN} more; --json has all.")
+        output.say(f"... and {len(found.problems) - _SHOWN} more; --json prints all.")
     for note in found.notes:
         output.say(f"{note}.")
     output.say("; ".join(_counts(found)) + ".")
     if found.problems:
         count = len(found.problems)
-        output.say(f"NOT in order: {count} problem{'' if count == 1 else 's'}.", style="bold red")
+        output.say(
+            f"The audit log is NOT in order: {count} problem{'' if count == 1 else 's'}.",
+            style="bold red",
+        )
     elif not heads:
         output.say(
-            "In order. A log that was cut at its end or rewritten as a whole would look so too: "
-            "only --head, with a head that you kept, tells."
+            "The audit log is in order. Use --head with a head that you kept to find out "
+            "whether the end was cut off, or the whole log was rewritten."
         )
     elif found.heads_there == len(heads):
         there = "the head is" if len(heads) == 1 else f"all {len(heads)} heads are"
-        output.say(f"In order, and {there} there.", style="green")
+        output.say(f"The audit log is in order, and {there} in it.", style="green")
     else:
-        output.say(f"In order as far as it goes back: heads there: {found.heads_there}.")
+        output.say(
+            f"The audit log is in order as far back as it goes. Heads found: {found.heads_there}."
+        )
 
 
 def _counts(found: Verification) -> list[str]:
@@ -174,10 +179,10 @@ def _counts(found: Verification) -> list[str]:
     late = sum(len(chain.late) for chain in found.chains)
     said = [f"entries: {total('entries')}, blocks: {total('blocks')}, chains: {chains}"]
     for count, text in (
-        (total("pruned"), "pruned, as a signed checkpoint says: {}"),
+        (total("pruned"), "pruned, with a signed checkpoint: {}"),
         (total("is_forgotten"), "chains of people who were deleted: {}"),
-        (total("blanked"), "entries of theirs, which are blank: {}"),
-        (late, "{} were sealed an hour or more after the time that they give"),
+        (total("blanked"), "their entries, which are blank: {}"),
+        (late, "{} were sealed an hour or more after their time"),
         (total("unsealed"), "{} are not sealed yet"),
     ):
         if count:

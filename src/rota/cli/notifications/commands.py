@@ -24,7 +24,7 @@ group = CommandGroup()
 @group.command("list")
 def list_notifications(
     common: CommonOptions,
-    unread: Annotated[bool, typer.Option("--unread", help="Only what is not read.")] = False,
+    unread: Annotated[bool, typer.Option("--unread", help="Only unread notifications.")] = False,
     limit: Limit = 20,
 ) -> None:
     """List notifications, the newest first."""
@@ -63,7 +63,8 @@ def show(
     notification: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ID]", help="Its id, or the beginning of it; the latest if left out."
+            metavar="[ID]",
+            help="The notification's id, or the beginning of the id. Default: the latest one.",
         ),
     ] = None,
 ) -> None:
@@ -95,13 +96,16 @@ def show(
 def read(
     common: CommonOptions,
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids, or their beginnings.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...", help="Ids of notifications, or the beginnings of the ids."
+        ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Mark all notifications.")] = False,
 ) -> None:
     """Mark notifications as read."""
     if bool(ids) == everything:
-        raise InvalidInputError("Name the notifications to mark, or use --all.")
+        raise InvalidInputError("Give the ids of the notifications to mark, or use --all.")
     marked = common.as_person(
         lambda app, me: app.notifications.mark_read(me, None if everything else ids)
     )

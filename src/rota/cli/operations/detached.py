@@ -131,7 +131,7 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
 
 @group.command("down", person=False)
 def down(common: CommonOptions) -> None:
-    """Stop the `rota up` that runs on the data directory, in the background or elsewhere."""
+    """Stop the `rota up` of this data directory, in the background or in another terminal."""
     from rota.bootstrap.app import data_dir
 
     folder = data_dir(common.settings)
@@ -144,7 +144,7 @@ def down(common: CommonOptions) -> None:
         output.say(f"rota is not running on {folder}.")
     else:
         _stop(process, folder)
-        output.say(f"rota is stopped (process {process}). `rota up` goes on where it was.")
+        output.say(f"rota is stopped (process {process}). `rota up` continues where it stopped.")
 
 
 def _stop(process: int, folder: Path) -> None:
@@ -153,12 +153,13 @@ def _stop(process: int, folder: Path) -> None:
         os.kill(process, signal.SIGTERM)
     except ProcessLookupError:
         raise ConflictError(
-            f"Process {process} runs rota on {folder}, on another machine or in a container: stop "
-            "it there."
+            f"Process {process} runs rota on {folder}, on another machine or in a "
+            "container. Stop it there."
         ) from None
     except PermissionError:
         raise ConflictError(
-            f"Process {process}, which runs rota on {folder}, is another user's: stop it as them."
+            f"Process {process}, which runs rota on {folder}, belongs to another user. "
+            "Stop it as that user."
         ) from None
     deadline = time.monotonic() + _STOPPED_WITHIN
     while instance_of(folder) == process:
@@ -175,13 +176,17 @@ def _stop(process: int, folder: Path) -> None:
 def logs(
     common: CommonOptions,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+        bool,
+        typer.Option("--follow", "-f", help="Wait for more lines, and print them, until Ctrl-C."),
     ] = False,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", min=0, metavar="N", help="So many of the last lines.")
+        int,
+        typer.Option(
+            "--lines", "-n", min=0, metavar="N", help="How many of the last lines to print."
+        ),
     ] = 50,
 ) -> None:
-    """Read what `rota up -d` wrote: a line when a run is due, starts and ends, and what failed."""
+    """Show the log of `rota up -d`: a line when a run is due, starts, ends or fails."""
     from rota.bootstrap.app import data_dir
 
     log = log_file(data_dir(common.settings))
@@ -189,8 +194,8 @@ def logs(
         raise NotFoundError(
             "log",
             str(log.path),
-            hint="`rota up -d` writes it. In a terminal, rota logs there; under systemd: "
-            "journalctl --user -u rota",
+            hint="Only `rota up -d` writes this log. Without -d, rota logs to its terminal. "
+            "Under systemd: journalctl --user -u rota",
         )
     end = log.size()
     last = log.since(0, lines=lines, reach=end).splitlines() if lines else []

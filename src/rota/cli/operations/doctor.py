@@ -40,7 +40,7 @@ class Check:
 
 @group.command("doctor")
 def doctor(common: CommonOptions) -> None:
-    """Check the installation, the database and what runs; exits with 1 if something is wrong."""
+    """Check the installation, the database and the processes. Exit status 1: a check failed."""
     checks = list(_checks(common.settings, common.configuration.files))
     if common.json:
         output.print_json(checks)

@@ -16,10 +16,11 @@ group = CommandGroup()
 
 @group.command("new", person=False)
 def new(common: CommonOptions) -> None:
-    """Make a new key for ROTA_SECRET_KEY, and print it alone.
+    """Make a new key for ROTA_SECRET_KEY, and print only the key.
 
-    All processes on one database need the same one. What was stored with another key is not read by
-    it: give rota a key before you connect accounts, or rotate. Nothing is stored or changed.
+    All processes on one database need the same key. Secrets that were stored with another key
+    cannot be read, so set the key before you connect accounts, or use `rota keys rotate`. This
+    command stores and changes nothing.
     """
     from rota.security.secrets.encryption import new_key
 
@@ -30,8 +31,8 @@ def new(common: CommonOptions) -> None:
     print(key)
     if sys.stdout.isatty():
         output.warn(
-            "Keep it in a safe place, and give it to all processes on one database: "
-            "ROTA_SECRET_KEY=... in .env, or secret_key in rota.toml."
+            "Keep the key in a safe place, and give it to all processes on one database: "
+            "as ROTA_SECRET_KEY=... in .env, or as secret_key in rota.toml."
         )
 
 

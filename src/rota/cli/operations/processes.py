@@ -27,7 +27,7 @@ group = CommandGroup()
 
 @group.command("migrate", person=False)
 def migrate(common: CommonOptions) -> None:
-    """Bring the database's schema up to date, as the role that owns it."""
+    """Update the database's schema, as the role that owns it."""
     from rota.bootstrap import app as bootstrap
 
     with bootstrap.database_server(common.settings, progress=progress) as server:
@@ -42,20 +42,20 @@ def migrate(common: CommonOptions) -> None:
         output.say(f"applied {name}")
     for name in report.adopted:
         output.say(f"adopted {name}")
-    output.say(f"The schema is up to date ({len(report.already)} were there already).")
+    output.say(f"The schema is up to date ({len(report.already)} migrations were applied before).")
 
 
 AsChild = Annotated[
     bool,
-    typer.Option("--until-stdin-ends", help="Stop when standard input ends, as `rota up` asks."),
+    typer.Option("--until-stdin-ends", help="Stop when standard input ends. `rota up` uses this."),
 ]
 
 
 @group.command("scheduler")
 def scheduler(common: CommonOptions, as_child: AsChild = False) -> None:
-    """Fire schedules until told to stop. Any number may run on one database.
+    """Run a scheduler, which fires schedules. Several may run on one database.
 
-    With --json its log is JSON lines.
+    It runs until you stop it. With --json, its log is JSON lines.
     """
 
     async def work(app: App, stop: asyncio.Event) -> None:
@@ -72,9 +72,9 @@ def scheduler(common: CommonOptions, as_child: AsChild = False) -> None:
 
 @group.command("worker")
 def worker(common: CommonOptions, as_child: AsChild = False) -> None:
-    """Execute runs until told to stop. Any number may run on one database.
+    """Run a worker, which executes runs. Several may run on one database.
 
-    With --json its log is JSON lines.
+    It runs until you stop it. With --json, its log is JSON lines.
     """
     from rota.bootstrap.background import background, load_code
 

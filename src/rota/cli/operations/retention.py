@@ -26,12 +26,12 @@ _DESCRIPTIONS: Final = {
     "audit_days": "the audit log",
 }
 _HELP: Final = {
-    "journal_days": "Journals of runs that are over.",
-    "run_days": "Runs that are over with their results, and fire times.",
+    "journal_days": "Days to keep the journals of runs that are over.",
+    "run_days": "Days to keep runs that are over, their results, and fire times.",
     "notification_days": "Notifications.",
-    "history_days": "Earlier rules of schedules, and closed incidents.",
-    "queue_log_days": "The queue's log.",
-    "audit_days": "The audit log; a signed checkpoint stands for what went.",
+    "history_days": "Days to keep earlier rules of schedules, and closed incidents.",
+    "queue_log_days": "Days to keep the queue's log.",
+    "audit_days": "Days to keep the audit log. A signed checkpoint replaces what is deleted.",
 }
 _ROWS: Final = {
     "steps": "steps of journals",
@@ -53,7 +53,7 @@ def _days_option(name: str) -> Any:
 
 @group.command("show", person=False)
 def show(common: CommonOptions) -> None:
-    """Show what is kept for how long."""
+    """Show how long rota keeps its data."""
     policy = common.as_operator(lambda app: app.retention.policy())
     _print(policy, as_json=common.json)
 
@@ -71,9 +71,11 @@ def _read_days(**written: str | None) -> dict[Period, int | None]:
 @group.command("set", person=False)
 @takes("days", {name: (_days_option(name), None) for name in _HELP}, _read_days)
 def set_days(common: CommonOptions, days: dict[Any, int | None]) -> None:
-    """Change what is kept for how long: a number of days, or 'forever'. What is left out stays."""
+    """Change how long rota keeps its data: a number of days, or 'forever', for each kind."""
     if not days:
-        raise InvalidInputError("Say what to change, as in --journal-days 14; --help lists all.")
+        raise InvalidInputError(
+            "Name what to change, for example --journal-days 14. --help lists all options."
+        )
     _print(common.as_operator(lambda app: app.retention.set(days)), as_json=common.json)
 
 
@@ -81,10 +83,10 @@ def set_days(common: CommonOptions, days: dict[Any, int | None]) -> None:
 def run_now(
     common: CommonOptions,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how much would go, and delete nothing.")
+        bool, typer.Option("--dry-run", help="Show how much would be deleted, and delete nothing.")
     ] = False,
 ) -> None:
-    """Delete now what is older than it is kept; a scheduler does it each hour."""
+    """Delete data that is older than its limit. A scheduler does this each hour."""
     from rota.bootstrap.app import clock
 
     pruned = common.as_operator(
@@ -102,7 +104,7 @@ def run_now(
     )
     if pruned.audit_refused:
         output.say(
-            f"Chains of the audit log that were not pruned, as they are not what was sealed: "
+            "Chains of the audit log that were not pruned, because they were changed: "
             f"{pruned.audit_refused}. See `rota audit verify --all`."
         )
 

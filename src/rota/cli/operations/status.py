@@ -24,9 +24,9 @@ _WITHOUT: Final[Mapping[Kind, str]] = {
 
 @group.command("status")
 def status(common: CommonOptions) -> None:
-    """Show how things stand: today, failures, what waits, what comes next, and who works.
+    """Show what happened today, what failed, what waits, what comes next, and who works.
 
-    Today begins at midnight of your zone. What is wrong with the installation says `rota doctor`.
+    Today begins at midnight in your time zone. `rota doctor` checks the installation.
     """
     found = common.as_person(lambda app, me: app.status.get(me))
     if common.json:

@@ -50,15 +50,18 @@ _NAMES: Final = {
 def systemd(
     common: CommonOptions,
     part: Annotated[
-        Part, typer.Argument(metavar="PART", help="What it runs: up, scheduler or worker.")
+        Part, typer.Argument(metavar="PART", help="What the unit runs: up, scheduler or worker.")
     ],
     system: Annotated[
-        bool, typer.Option("--system", help="For the machine's systemd, not for yours.")
+        bool,
+        typer.Option(
+            "--system", help="Print a unit for the machine's systemd instead of your own."
+        ),
     ] = False,
 ) -> None:
-    """Print a unit for systemd, which then starts rota and keeps it running.
+    """Print a systemd unit that starts rota and keeps it running.
 
-    It runs what runs here, in the current directory, with the same files of settings. See
+    The unit runs this rota in the current directory, with the same settings files. See
     docs/howto/workers.md.
     """
     exported = {name: os.environ.get(name, "").strip() for name in (*VARIABLES, *API_KEYS.values())}
@@ -76,8 +79,9 @@ def systemd(
     if lost:
         folder = user_folder(os.environ) or Path.cwd()
         output.warn(
-            f"The unit does not know what is set in this terminal alone: {', '.join(lost)}. Write "
-            f"it into {folder / '.env'} (chmod 600), as NAME=value."
+            "The unit does not have the variables that are set in this terminal only: "
+            f"{', '.join(lost)}. Write them into {folder / '.env'} (chmod 600), as "
+            "NAME=value."
         )
 
 

@@ -73,7 +73,8 @@ _BRIEFING: Final = {
 def up(
     common: CommonOptions,
     mail: Annotated[
-        Path | None, typer.Option("--mail", help="An mbox file or a Maildir to brief you on.")
+        Path | None,
+        typer.Option("--mail", help="The mailbox for the briefing: an mbox file or a Maildir."),
     ] = None,
     model: Annotated[
         str | None,
@@ -81,12 +82,14 @@ def up(
     ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Show the demo briefing again.")] = False,
     exit_after_demo: Annotated[
-        bool, typer.Option("--exit-after-demo", help="Stop once the briefing was shown.")
+        bool, typer.Option("--exit-after-demo", help="Stop after the briefing was shown.")
     ] = False,
     detach: Annotated[
         bool,
         typer.Option(
-            "--detach", "-d", help="Run in the background: `rota down` stops it, `rota logs` reads."
+            "--detach",
+            "-d",
+            help="Run in the background. `rota down` stops rota, `rota logs` shows its log.",
         ),
     ] = False,
     in_background: Annotated[
@@ -99,7 +102,7 @@ def up(
 ) -> None:
     """Start everything, show a first briefing, and run until Ctrl-C.
 
-    With --json: the briefing's result, if there is one, and then what is on.
+    With --json, it prints the briefing's result, if there is one, and then the state of rota.
     """
     from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
@@ -115,7 +118,7 @@ def up(
         _check_mailbox(mail)
     if detach:
         if exit_after_demo:
-            raise InvalidInputError("--detach and --exit-after-demo exclude each other.")
+            raise InvalidInputError("--detach cannot be combined with --exit-after-demo.")
         raise typer.Exit(detached.start(settings, _arguments(common, mail, model, demo=demo)))
     folder = bootstrap.data_dir(settings)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -263,7 +266,9 @@ async def _until_working(app: bootstrap.App, pids: Mapping[Kind, int], stop: asy
     deadline = time.monotonic() + _WORKING_WITHIN
     while not stop.is_set():
         if time.monotonic() > deadline:
-            output.warn("Scheduler and worker do not both work yet; the log says why.")
+            output.warn(
+                "The scheduler or the worker does not work yet. See the log for the reason."
+            )
             return
         async with app.database.connection() as conn:
             working = {process.pid for process in await processes.list_processes(conn)}

@@ -32,10 +32,14 @@ if TYPE_CHECKING:
     ]
 
 group = CommandGroup()
-Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run's id, or the beginning of the id.")
+]
 RunOrNewest = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="Its id, or the beginning of it; the newest if left out."),
+    typer.Argument(
+        metavar="[RUN]", help="The run's id, or the beginning of the id. Default: the newest run."
+    ),
 ]
 
 _STATUSES = tuple(RunStatus)
@@ -46,18 +50,20 @@ _TO_BEGIN = frozenset({RunStatus.WAITING, RunStatus.QUEUED})
 def list_runs(
     common: CommonOptions,
     schedule: Annotated[
-        str | None, typer.Option("--schedule", help="Of this schedule only: its name or id.")
+        str | None, typer.Option("--schedule", help="Only runs of this schedule: its name or id.")
     ] = None,
     status: Annotated[
         str | None, typer.Option("--status", help=f"Only {', '.join(_STATUSES)}.")
     ] = None,
     limit: Limit = 20,
 ) -> None:
-    """List runs, those first that were asked for last; of a backfill, by their fire times."""
+    """List runs, the newest request first. Runs of a backfill are sorted by fire time."""
     from rota.cli.runs import texts as run_texts
 
     if status not in {None, *_STATUSES}:
-        raise InvalidInputError(f"There is no status {status!r}; it is {', '.join(_STATUSES)}.")
+        raise InvalidInputError(
+            f"There is no status {status!r}. Use one of {', '.join(_STATUSES)}."
+        )
 
     async def work(app: App, me: UserId) -> tuple[tuple[RunView, ...], int]:
         wanted = RunStatus(status) if status is not None else None
@@ -98,7 +104,7 @@ def list_runs(
 
 @group.command("show")
 def show(common: CommonOptions, run: RunOrNewest = None) -> None:
-    """Show a run: where it stands, what it used, and each call of it, secrets replaced."""
+    """Show a run: its status, what it used, and each call. Secrets are replaced."""
     from rota.cli.runs import texts as run_texts
 
     async def work(app: App, me: UserId) -> Shown:
@@ -124,7 +130,7 @@ def tail(
     common: CommonOptions,
     run: RunOrNewest = None,
 ) -> None:
-    """Follow a run: print its calls as they are made, also attempts that fail, until it is over.
+    """Follow a run until it is over: print each call, and each attempt that fails.
 
     Exits as `rota run` does, by its result. Ctrl-C stops following; the run goes on.
     With --json: a line for each call whenever it begins, fails or ends, then one for the run.
@@ -150,7 +156,7 @@ def tail(
     try:
         common.as_person(work)
     except KeyboardInterrupt:
-        output.warn("Interrupted; the run goes on.")
+        output.warn("Stopped following. The run goes on.")
         raise typer.Exit(INTERRUPTED) from None
     if last is not None and last.result_status is not None:
         raise typer.Exit(EXIT_OF_STATUS[last.result_status])
@@ -160,20 +166,22 @@ def tail(
 def cancel(
     common: CommonOptions,
     run: Run,
-    note: Annotated[str, typer.Option("--note", help="Why, for whoever wonders.")] = "",
+    note: Annotated[
+        str, typer.Option("--note", help="The reason, for people who look at the run later.")
+    ] = "",
 ) -> None:
-    """Cancel a run, on whatever machine it is; what it has so far is stored as its result."""
+    """Cancel a run, also on another machine. What it has so far is stored as its result."""
     found = common.as_person(lambda app, me: app.runs.cancel(me, run, note))
     if found.status is RunStatus.CANCELLED:
-        done = "Cancelled; it had not begun."
+        done = "Cancelled before it began."
     else:
-        done = "Asked to stop; its worker stores what there is within two seconds."
+        done = "The run is stopping. Its worker stores the result so far within two seconds."
     output.print_done(done, found, as_json=common.json)
 
 
 @group.command("retry")
 def retry(common: CommonOptions, run: Run, no_wait: NoWait = False, timeout: Timeout = 600) -> None:
-    """Run once more what a run that is over was asked: a new run, with the agent as it is now."""
+    """Start a new run with the prompt of a run that is over, and with the agent as it is now."""
     request_and_show(
         common,
         lambda app, me: app.runs.retry(me, run),

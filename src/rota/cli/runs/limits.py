@@ -22,7 +22,7 @@ group = CommandGroup()
 
 @group.command("show", person=False)
 def show(common: CommonOptions) -> None:
-    """Show the limits that are set, and how many runs are queued or running."""
+    """Show the limits, and how many runs are queued or running."""
     found = common.as_operator(lambda app: app.limits.show())
     if common.json:
         output.print_json(found)
@@ -31,7 +31,9 @@ def show(common: CommonOptions) -> None:
         ["WHOSE", "AT A TIME", "UNDER WAY", "TOKENS A DAY", "USD A DAY"], _rows(found), empty=""
     )
     output.say()
-    output.say("At a time: runs that are queued or running. An agent's own limit is in its file.")
+    output.say(
+        "AT A TIME counts runs that are queued or running. The limit of an agent is in its file."
+    )
     output.say()
     output.table(
         ["WHOSE", "SCHEDULES", "INTERVAL", "WAITING", "RULES", "BYTES OF RULES", "NOTIFICATIONS"],
@@ -39,7 +41,7 @@ def show(common: CommonOptions) -> None:
         empty="",
     )
     output.say()
-    output.say("Interval: the fewest seconds from one fire of a schedule to the next.")
+    output.say("INTERVAL is the shortest time from one fire of a schedule to the next, in seconds.")
 
 
 @group.command("set", person=False)
@@ -47,26 +49,36 @@ def set_limits(
     common: CommonOptions,
     person: Annotated[
         str | None,
-        typer.Option("--user", metavar="USER", help="For one person: an e-mail address or an id."),
+        typer.Option(
+            "--user", metavar="USER", help="Set limits of one person: an e-mail address or an id."
+        ),
     ] = None,
     everyone: Annotated[
         bool,
-        typer.Option("--everyone", help="For each person, where they have no limit of their own."),
+        typer.Option("--everyone", help="Set limits of each person who has no limit of their own."),
     ] = False,
     in_all: Annotated[
         bool,
-        typer.Option("--all", help="For all runs of all people together; only --concurrency."),
+        typer.Option(
+            "--all", help="Set the limit of all people together. Only with --concurrency."
+        ),
     ] = False,
     concurrency: Annotated[
         str | None,
-        typer.Option("--concurrency", metavar="N", help="Runs queued or running at a time."),
+        typer.Option(
+            "--concurrency",
+            metavar="N",
+            help="The most runs that are queued or running at the same time.",
+        ),
     ] = None,
     day_tokens: Annotated[
         str | None,
-        typer.Option("--day-tokens", metavar="N", help="Tokens in a day, input and output."),
+        typer.Option(
+            "--day-tokens", metavar="N", help="The most tokens a day, input and output together."
+        ),
     ] = None,
     day_cost: Annotated[
-        str | None, typer.Option("--day-cost", metavar="USD", help="US dollars in a day.")
+        str | None, typer.Option("--day-cost", metavar="USD", help="The most US dollars a day.")
     ] = None,
     schedules: Annotated[
         str | None, typer.Option("--schedules", metavar="N", help="Schedules (200).")
@@ -76,38 +88,46 @@ def set_limits(
         typer.Option(
             "--shortest-interval",
             metavar="SECONDS",
-            help="From one fire of a schedule to the next (10).",
+            help="The shortest time from one fire of a schedule to the next (10).",
         ),
     ] = None,
     waiting_runs: Annotated[
         str | None,
-        typer.Option("--waiting-runs", metavar="N", help="Runs that wait at a time (1,000)."),
+        typer.Option(
+            "--waiting-runs", metavar="N", help="The most runs that wait at the same time (1,000)."
+        ),
     ] = None,
     rules: Annotated[
-        str | None, typer.Option("--rules", metavar="N", help="Approval rules (500).")
+        str | None, typer.Option("--rules", metavar="N", help="The most approval rules (500).")
     ] = None,
     rule_bytes: Annotated[
         str | None,
-        typer.Option("--rule-bytes", metavar="N", help="Their bytes in all (1,000,000)."),
+        typer.Option(
+            "--rule-bytes",
+            metavar="N",
+            help="The most bytes of all approval rules together (1,000,000).",
+        ),
     ] = None,
     notifications: Annotated[
         str | None,
         typer.Option(
             "--notifications",
             metavar="N",
-            help="Notifications, the latest, that are kept (10,000).",
+            help="How many notifications are kept, the latest ones (10,000).",
         ),
     ] = None,
 ) -> None:
-    """Set limits, for one person, for each person, or for all together; others stay.
+    """Set limits for one person, for each person, or for all together.
 
-    'none' is no limit. 'default', for one person, is what everyone has; for everyone it is what is
-    said in brackets.
+    Limits that you do not name stay as they are. 'none' means no limit. 'default' means the limit
+    of everyone for one person, and the number in brackets for everyone.
     """
     from rota.services.runs.limits import parse_changes
 
     if [person is not None, everyone, in_all].count(True) != 1:
-        raise InvalidInputError("Say for whom, by one of --user USER, --everyone and --all.")
+        raise InvalidInputError(
+            "Say whose limits to set: use one of --user USER, --everyone and --all."
+        )
     changes = parse_changes(
         concurrency,
         day_tokens,
@@ -122,7 +142,9 @@ def set_limits(
         },
     )
     if in_all and set(changes) != {"max_concurrency"}:
-        raise InvalidInputError("--all has a limit of --concurrency only; all else is a person's.")
+        raise InvalidInputError(
+            "--all can only be combined with --concurrency. Other limits belong to one person each."
+        )
 
     async def work(app: App) -> LimitsShown:
         if in_all:

@@ -23,7 +23,8 @@ from rota.services.text_files import read_text_file
 
 _LARGEST_SCHEMA: Final = 1_000_000
 _DRY_RUN: Final = typer.Option(
-    "--dry-run", help="Call only tools that read; show what else would run, wait or be refused."
+    "--dry-run",
+    help="Call only tools that read. Show which other calls would run, wait or be refused.",
 )
 
 

@@ -67,7 +67,7 @@ def print_result(found: WholeResult, *, paged: bool) -> None:
     parts: list[RenderableType] = [
         Text(output.plain(head(found)), style=style),
         "",
-        _rendered(found.content or "(the agent answered with nothing)"),
+        _rendered(found.content or "(the answer is empty)"),
         "",
         *(Text(output.plain(said), style=styled) for said, styled in _notes(found)),
     ]
@@ -92,7 +92,7 @@ def _notes(found: WholeResult) -> Iterator[tuple[str, str]]:
         yield f"Warning: {warning}", "yellow"
     length = result.metadata.get("original_length")
     if length is not None and len(found.content) < length:
-        kept = "not kept: it was stored before rota did" if found.text is None else "too long"
+        kept = "not kept" if found.text is None else "too long"
         yield f"Cut: it was {length:,} characters long. The rest is {kept}.", "yellow"
     if count := result.pending_actions_created:
         asked = f"It asked for your approval of {counted(count, 'action')}"

@@ -27,17 +27,18 @@ group = CommandGroup()
 @group.command("list")
 def list_results(
     common: CommonOptions,
-    agent: Annotated[str | None, typer.Option("--agent", help="Of this agent only.")] = None,
+    agent: Annotated[
+        str | None, typer.Option("--agent", help="Only results of this agent.")
+    ] = None,
     status: Annotated[
-        str | None, typer.Option("--status", help="Only success, partial or error.")
+        str | None,
+        typer.Option("--status", help="Only results with this status: success, partial or error."),
     ] = None,
     limit: Limit = 20,
 ) -> None:
     """List results, the newest first."""
     if status not in {None, *ResultStatus}:
-        raise InvalidInputError(
-            f"There is no status {status!r}; there are success, partial and error."
-        )
+        raise InvalidInputError(f"There is no status {status!r}. Use success, partial or error.")
 
     wanted = ResultStatus(status) if status is not None else None
 
@@ -75,12 +76,15 @@ def show(
     common: CommonOptions,
     result: Annotated[
         str | None,
-        typer.Argument(help="Its id, its run's id, or the beginning; the latest if left out."),
+        typer.Argument(
+            help="The id of the result or of its run, or the beginning of the id. Default: the "
+            "latest result."
+        ),
     ] = None,
 ) -> None:
-    """Show a result in full: rendered and, where it is long, paged on a terminal.
+    """Show a result in full. On a terminal, Markdown is rendered and long results are paged.
 
-    What a result was cut from is shown whole.
+    An answer that was cut when it was stored is shown whole.
     """
 
     async def work(app: App, me: UserId) -> WholeResult:

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
 group = CommandGroup()
 
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the run's id and do not wait.")]
-Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait for the result.")]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Print the run's id, and do not wait for the result.")
+]
+Timeout = Annotated[
+    int, typer.Option("--timeout", min=1, help="How many seconds to wait for the result.")
+]
 
 
 @group.command("run")
@@ -35,7 +39,7 @@ Timeout = Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait 
 def run(
     common: CommonOptions,
     agent: Annotated[str, typer.Argument(help="The agent's name.")],
-    prompt: Annotated[str, typer.Argument(help="What it is told.")] = "",
+    prompt: Annotated[str, typer.Argument(help="The task for the agent.")] = "",
     *,
     options: RunOptions,
     no_wait: NoWait = False,
@@ -43,7 +47,7 @@ def run(
 ) -> None:
     """Run an agent now and show its result.
 
-    The model and the limits are for this run, instead of the agent's own.
+    The model and the limits that you name hold for this run only.
     """
     request_and_show(
         common,

@@ -254,7 +254,7 @@ def _used_in_words(run: RunView, steps: Sequence[Step]) -> str:
         parts.append(f"{failed} failed attempt{'s' if failed > 1 else ''}")
     if any(tokens):
         parts.append(f"{sum(tokens):,} tokens ({tokens[0]:,} in, {tokens[1]:,} out)")
-        parts.append(money(cost) if cost is not None else "at a price that is not known")
+        parts.append(money(cost) if cost is not None else "at an unknown price")
     return ", ".join(parts)
 
 

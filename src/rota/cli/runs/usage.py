@@ -25,9 +25,11 @@ group = CommandGroup()
 @group.command("usage")
 def usage(
     common: CommonOptions,
-    days: Annotated[int, typer.Option("--days", min=1, max=3_660, help="So many days.")] = 7,
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=3_660, help="How many days to show.")
+    ] = 7,
 ) -> None:
-    """Show the tokens and the money that your runs used, day by day, in all and by schedule."""
+    """Show the tokens and the money that your runs used, by day and by schedule."""
     found = common.as_person(lambda app, me: app.usage.latest(me, days=days))
     if common.json:
         output.print_json(found)

@@ -27,7 +27,7 @@ def import_calendar(
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An iCalendar file (.ics).")],
 ) -> None:
-    """Make the all-day events of an iCalendar file days off; replaces the days of that name."""
+    """Import the all-day events of an iCalendar file as days off. They replace the calendar."""
     try:
         data = file.expanduser().read_bytes()
     except OSError as error:
@@ -43,9 +43,11 @@ def add_days(
     days: Annotated[
         list[str], typer.Argument(metavar="DAYS...", help="2026-12-24..2027-01-01, 2027-05-01.")
     ],
-    summary: Annotated[str, typer.Option("--summary", help="What these days are.")] = "",
+    summary: Annotated[
+        str, typer.Option("--summary", help='The name of these days, such as "company holidays".')
+    ] = "",
 ) -> None:
-    """Add days off to a calendar, which is made if there is none of that name."""
+    """Add days off to a calendar. It is created if it does not exist."""
     parsed = tuple(replace(day, summary=summary) for day in parse_days(", ".join(days)))
     found = common.as_person(lambda app, me: app.calendars.add_days(me, name, parsed))
     output.print_done(_read_back(found), found, as_json=common.json)
@@ -53,7 +55,7 @@ def add_days(
 
 @group.command("list")
 def list_calendars(common: CommonOptions) -> None:
-    """List your calendars and the next day off of each."""
+    """List your calendars, and the next day off of each."""
     found = common.as_person(lambda app, me: app.calendars.all(me))
     output.print_list(
         found,
@@ -82,12 +84,15 @@ def show_calendar(common: CommonOptions, name: Name) -> None:
         texts=["WHAT"],
     )
     if found.covers_until is not None:
-        output.say(f"Days that recur are known until {found.covers_until}; import the file again.")
+        output.say(
+            f"Recurring days are known until {found.covers_until}. Import the file again "
+            "before then."
+        )
 
 
 @group.command("remove")
 def remove_calendar(common: CommonOptions, name: Name) -> None:
-    """Remove a calendar that no schedule keeps."""
+    """Remove a calendar. This is refused while a schedule uses it."""
     common.as_person(lambda app, me: app.calendars.remove(me, name))
     output.print_done(f"Removed {name}.", {"name": name}, as_json=common.json)
 

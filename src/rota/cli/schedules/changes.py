@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from rota.bootstrap.app import App
 
 Reference = Annotated[
-    str, typer.Argument(metavar="SCHEDULE", help="Its name, its id, or the beginning of its id.")
+    str,
+    typer.Argument(
+        metavar="SCHEDULE", help="The schedule's name, its id, or the beginning of its id."
+    ),
 ]
 NEXT_FIRES: Final = 5
 """How many fires are read back."""
@@ -40,16 +43,22 @@ def add_schedule(
     agent: Annotated[str, typer.Argument(help="The agent's name.")],
     *,
     draft: Draft,
-    prompt: Annotated[str | None, typer.Option("--prompt", help="What the agent is told.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="The task for the agent.")] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="The agent's name if left out.")
+        str | None,
+        typer.Option("--name", help="The name of the schedule. Default: the agent's name."),
     ] = None,
     time_zone: Zone = None,
     except_calendar: ExceptCalendar = None,
     options: OptionDraft,
-    paused: Annotated[bool, typer.Option("--paused", help="It begins when resumed.")] = False,
+    paused: Annotated[
+        bool,
+        typer.Option(
+            "--paused", help="Add the schedule paused. `rota schedules resume` starts it."
+        ),
+    ] = False,
 ) -> None:
-    """Add a schedule; it is read back in words, with its next fires and changes of the clock."""
+    """Add a schedule, and show its rule in words with its next fire times."""
     from rota.services.schedules.service import NewSchedule
 
     new = NewSchedule(
@@ -72,24 +81,24 @@ def edit_schedule(
     schedule: Reference,
     *,
     draft: Draft,
-    agent: Annotated[str | None, typer.Option("--agent", help="Another agent.")] = None,
+    agent: Annotated[str | None, typer.Option("--agent", help="The new agent.")] = None,
     prompt: Annotated[
-        str | None, typer.Option("--prompt", help="Another prompt; 'none' for none.")
+        str | None, typer.Option("--prompt", help="The new prompt; 'none' removes it.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Another name.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The new name.")] = None,
     time_zone: Annotated[
-        str | None, typer.Option("--time-zone", help="Another zone; 'none' for your own.")
+        str | None, typer.Option("--time-zone", help="The new time zone; 'none' means your own.")
     ] = None,
     except_calendar: ExceptCalendar = None,
     options: OptionDraft,
     revision: Annotated[
         int | None,
-        typer.Option("--revision", help="Change nothing unless it is still at this revision."),
+        typer.Option("--revision", help="Change the schedule only if it still has this revision."),
     ] = None,
 ) -> None:
-    """Change a schedule: what is left out stays, 'none' (or 0) takes a value away.
+    """Change a schedule. Options that you do not name stay. 'none' (or 0) removes a value.
 
-    A changed rule is planned from now on: it never fires a time that has passed.
+    A new rule holds from now on. It does not fire for times that have passed.
     """
     from rota.services.schedules.service import ScheduleEdit
 
@@ -114,9 +123,9 @@ def edit_schedule(
 
     done = common.as_person(work)
     if done.before == done.after and not common.json:
-        output.say(f"Nothing was changed: {done.changed.schedule.name} is as it was.")
+        output.say(f"Nothing changed: {done.changed.schedule.name} already has these values.")
         if edit == ScheduleEdit(options=edit.options, revision=revision) and not options:
-            output.say("No option says what to change; `rota schedules edit --help` lists them.")
+            output.say("Name what to change. `rota schedules edit --help` lists the options.")
         return
     _show(common, done.changed, "Changed", done)
 

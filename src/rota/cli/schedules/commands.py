@@ -138,12 +138,12 @@ def preview_rule(
     draft: Draft,
     time_zone: Zone = None,
     count: Annotated[
-        int, typer.Option("--count", min=1, max=1000, help="So many fires.")
+        int, typer.Option("--count", min=1, max=1000, help="How many fire times to show.")
     ] = NEXT_FIRES,
 ) -> None:
-    """Say in words what a rule means, when it fires next, and what changes of the clock do.
+    """Show a rule in words, its next fire times, and the effect of clock changes.
 
-    Needs no database; with one named, and no --time-zone, the rule is read in your own zone.
+    No database is needed. If you name one but no --time-zone, the rule is read in your own zone.
     """
     zone = time_zone or "UTC"
     if time_zone is None and (common.data_dir or common.database_url or common.user):
@@ -167,10 +167,10 @@ def preview_rule(
 @group.command("calendar")
 def calendar(
     common: CommonOptions,
-    days: Annotated[int, typer.Option("--days", min=1, max=366, help="So many days.")] = 7,
+    days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days to show.")] = 7,
     time_zone: Zone = None,
 ) -> None:
-    """Show the coming week: what fires on which day, of all your schedules."""
+    """Show the coming week: the fire times of all your schedules, day by day."""
 
     async def collect(app: App, me: UserId) -> tuple[texts.Week, str]:
         active = [s for s in await app.schedules.all(me) if s.state == "active"]
@@ -204,11 +204,13 @@ def why(
     at: Annotated[
         str,
         typer.Option(
-            "--at", metavar="TIME", help="07:00 (the last one), 'yesterday 7:00', 2026-12-24 18:00."
+            "--at",
+            metavar="TIME",
+            help="The time to explain: 07:00 (the last one), 'yesterday 7:00', 2026-12-24 18:00.",
         ),
     ],
 ) -> None:
-    """Say why a schedule did or did not run at a time."""
+    """Explain why a schedule did or did not run at a time."""
     found = common.as_person(lambda app, me: app.explanations.why(me, schedule, at))
     if common.json:
         output.print_json(found)
@@ -227,13 +229,17 @@ def backfill(
     ],
     overlap: Annotated[
         str,
-        typer.Option("--overlap", metavar="POLICY", help="buffer_all (in order) or allow_all."),
+        typer.Option(
+            "--overlap",
+            metavar="POLICY",
+            help="buffer_all (one after another) or allow_all (at the same time).",
+        ),
     ] = "buffer_all",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the fire times and do nothing.")
+        bool, typer.Option("--dry-run", help="Only show the fire times. Nothing is run.")
     ] = False,
 ) -> None:
-    """Run the past fire times of a range that have not run: missed, skipped or before its time."""
+    """Run the past fire times of a range that did not run: missed, skipped or before it existed."""
     policy = Draft(overlap=overlap).policy().overlap
 
     async def work(app: App, me: UserId) -> tuple[Backfill, bool]:
@@ -265,9 +271,11 @@ def backfill(
 def pause(
     common: CommonOptions,
     schedule: Reference,
-    note: Annotated[str, typer.Option("--note", help="Why, for whoever wonders.")] = "",
+    note: Annotated[
+        str, typer.Option("--note", help="The reason, for people who look at the schedule later.")
+    ] = "",
 ) -> None:
-    """Pause a schedule: it fires no more until it is resumed."""
+    """Pause a schedule. It does not fire until you resume it."""
     found = common.as_person(lambda app, me: app.schedules.pause(me, schedule, note))
     output.print_done(f"Paused {found.name}.", schedule_json(found), as_json=common.json)
 
@@ -276,15 +284,17 @@ def pause(
 def resume(
     common: CommonOptions,
     schedule: Reference,
-    note: Annotated[str, typer.Option("--note", help="Why, for whoever wonders.")] = "",
+    note: Annotated[
+        str, typer.Option("--note", help="The reason, for people who look at the schedule later.")
+    ] = "",
 ) -> None:
-    """Resume a schedule: its next fire lies in the future, whatever was missed meanwhile."""
+    """Resume a schedule. It fires at its next time; the times of the pause are not made up."""
     change_and_show(common, lambda app, me: app.schedules.resume(me, schedule, note), "Resumed")
 
 
 @group.command("remove")
 def remove(common: CommonOptions, schedule: Reference) -> None:
-    """Remove a schedule; its results stay, runs that wait for their turn are cancelled."""
+    """Remove a schedule. Its results are kept. Runs that have not started are cancelled."""
     found = common.as_person(lambda app, me: app.schedules.remove(me, schedule))
     output.print_done(f"Removed {found.name}.", schedule_json(found), as_json=common.json)
 
@@ -294,16 +304,19 @@ def remove(common: CommonOptions, schedule: Reference) -> None:
 def run_now(
     common: CommonOptions,
     schedule: Reference,
-    prompt: Annotated[str | None, typer.Option("--prompt", help="Instead of its own.")] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", help="The task for the agent, instead of the schedule's prompt."),
+    ] = None,
     overlap: Overlap = None,
     *,
     options: RunOptions,
     no_wait: NoWait = False,
     timeout: Timeout = 600,
 ) -> None:
-    """Run a schedule now, under the same rules as at its time.
+    """Run a schedule now, under the same rules as at its fire time.
 
-    The model and the limits are for this run, before those of the schedule.
+    The model and the limits that you name hold for this run only.
     """
     policy = Draft(overlap=overlap).policy().overlap if overlap is not None else None
 

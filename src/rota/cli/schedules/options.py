@@ -11,14 +11,17 @@ from rota.cli.groups import takes
 from rota.domain.schedules.drafts import Draft
 
 Zone = Annotated[
-    str | None, typer.Option("--time-zone", help="IANA zone, as Europe/Berlin; yours if left out.")
+    str | None,
+    typer.Option(
+        "--time-zone", help="The IANA time zone, such as Europe/Berlin. Default: your own."
+    ),
 ]
 ExceptCalendar = Annotated[
     list[str] | None,
     typer.Option(
         "--except-calendar",
         metavar="NAME",
-        help="Days off by a calendar (`rota calendars`). May be repeated.",
+        help="Do not fire on the days off of this calendar (`rota calendars`). May be repeated.",
     ),
 ]
 Overlap = Annotated[
@@ -26,8 +29,8 @@ Overlap = Annotated[
     typer.Option(
         "--overlap",
         metavar="POLICY",
-        help="While a run is unfinished: skip (default), buffer_one, buffer_all, cancel_other, "
-        "allow_all.",
+        help="What to do while a run is unfinished: skip (default), buffer_one, buffer_all, "
+        "cancel_other, allow_all.",
     ),
 ]
 _When = Annotated[
@@ -45,38 +48,47 @@ def _text(flag: str, metavar: str, help: str) -> tuple[Any, None]:  # noqa: A002
 
 
 _AT: Final = typer.Option(
-    "--at", metavar="TIME", help="A single time: 2026-12-24 18:00. May be repeated."
+    "--at", metavar="TIME", help="Fire once at this time: 2026-12-24 18:00. May be repeated."
 )
 _RULE: Final[Mapping[str, tuple[Any, None]]] = {
     "when": (_When, None),
-    "every": _text("--every", "LENGTH", "Interval in real time: 90m, 1h30m, 3d."),
+    "every": _text("--every", "LENGTH", "Fire at this interval of real time: 90m, 1h30m, 3d."),
     "at": (Annotated[list[str] | None, _AT], None),
-    "start": _text("--start", "TIME", "Not before; an interval is counted from it."),
-    "end": _text("--end", "TIME", "Not after; a day is meant as a whole."),
-    "jitter": _text("--jitter", "LENGTH", "Delay each fire by up to so much."),
-    "active_hours": _text("--active-hours", "HOURS", "Fire only within 08:00-18:00."),
-    "active_days": _text("--active-days", "DAYS", "Fire only on mon-fri."),
-    "excluded_days": _text("--except", "DAYS", "Days off: 2026-12-24..2027-01-01, 2027-05-01."),
+    "start": _text(
+        "--start", "TIME", "Do not fire before this time. An interval is counted from it."
+    ),
+    "end": _text("--end", "TIME", "Do not fire after this time. A date includes the whole day."),
+    "jitter": _text("--jitter", "LENGTH", "Delay each fire by a random time, at most this long."),
+    "active_hours": _text("--active-hours", "HOURS", "Fire only in these hours: 08:00-18:00."),
+    "active_days": _text("--active-days", "DAYS", "Fire only on these days: mon-fri."),
+    "excluded_days": _text(
+        "--except", "DAYS", "Do not fire on these days: 2026-12-24..2027-01-01, 2027-05-01."
+    ),
     "dst_gap": _text(
         "--dst-gap",
         "vixie|skip|shift",
-        "A time that the clock jumps over: as Vixie cron has it, not at all, or shifted.",
+        "What to do with a time that a clock change skips: as Vixie cron, no fire, or "
+        "shifted later.",
     ),
     "dst_overlap": _text(
         "--dst-overlap",
         "vixie|once|twice",
-        "A time that comes twice: as Vixie cron has it, once, or twice.",
+        "What to do with a time that a clock change repeats: as Vixie cron, fire once, or twice.",
     ),
 }
 _POLICY: Final[Mapping[str, tuple[Any, None]]] = {
     "overlap": (Overlap, None),
-    "catch_up": _text("--catch-up", "latest|all", "Which fires missed within the window run late."),
-    "catch_up_window": _text(
-        "--catch-up-window", "LENGTH", "How late a missed fire still runs (1h)."
+    "catch_up": _text(
+        "--catch-up", "latest|all", "Which missed fires within the catch-up window run late."
     ),
-    "max_runs": _text("--max-runs", "N", "End after N runs."),
+    "catch_up_window": _text(
+        "--catch-up-window",
+        "LENGTH",
+        "The catch-up window: how late a missed fire may still run (1h).",
+    ),
+    "max_runs": _text("--max-runs", "N", "End the schedule after N runs."),
     "pause_after_failures": _text(
-        "--pause-after-failures", "N", "Pause after N failed runs in a row."
+        "--pause-after-failures", "N", "Pause the schedule after N failed runs in a row."
     ),
 }
 

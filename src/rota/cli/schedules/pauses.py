@@ -24,23 +24,27 @@ def pause(
     common: CommonOptions,
     until: Annotated[
         str | None,
-        typer.Option("--until", metavar="WHEN", help="When schedules fire again by themselves."),
+        typer.Option("--until", metavar="WHEN", help="The time when the pause ends."),
     ] = None,
     length: Annotated[
-        str | None, typer.Option("--for", metavar="LENGTH", help="For so long: 3d, 2w.")
+        str | None, typer.Option("--for", metavar="LENGTH", help="The length of the pause: 3d, 2w.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--from", metavar="WHEN", help="When it begins; now if left out.")
+        str | None,
+        typer.Option(
+            "--from", metavar="WHEN", help="The time when the pause begins. Default: now."
+        ),
     ] = None,
     note: Annotated[
-        str | None, typer.Option("--note", help="Why, for whoever wonders why nothing ran.")
+        str | None,
+        typer.Option("--note", help="The reason, for people who wonder why nothing ran."),
     ] = None,
 ) -> None:
-    """Pause all your schedules, say for a vacation: what falls due meanwhile is skipped.
+    """Pause all your schedules, for example for a vacation. Runs in this time are skipped.
 
-    Without --until and --for it lasts until `rota resume`. Each fire time that is skipped has its
-    row with the note (`rota schedules why`), and none is caught up later. Runs under way go on, and
-    what you ask for yourself runs.
+    Without --until and --for, the pause lasts until `rota resume`. Skipped fire times are not made
+    up later. `rota schedules why` explains each of them. Runs that have started go on, and you can
+    still start runs yourself.
     """
 
     async def work(app: App, me: UserId) -> tuple[Pause, list[str]]:
@@ -53,15 +57,15 @@ def pause(
         return
     output.say_line(texts.pause_in_words(made, zone))
     for name in lost:
-        output.say_line(f"{name} has its last fire time in it, and will not run.")
-    output.say("What falls due meanwhile is skipped. `rota resume` ends it.")
+        output.say_line(f"{name} has its last fire time in the pause, and will not run.")
+    output.say("Fire times in the pause are skipped. `rota resume` ends it.")
 
 
 @group.command("resume")
 def resume(common: CommonOptions) -> None:
-    """Resume all your schedules after `rota pause`: each fires at its next time.
+    """Resume all your schedules after `rota pause`. Each fires at its next time.
 
-    One that is paused by itself stays so (`rota schedules resume`).
+    A schedule that was paused by itself stays paused (`rota schedules resume`).
     """
     was_paused = common.as_person(lambda app, me: app.pauses.resume(me))
     if common.json:
@@ -70,5 +74,6 @@ def resume(common: CommonOptions) -> None:
         output.say("Resumed: your schedules fire at their next times (`rota schedules list`).")
     else:
         output.say(
-            "Your schedules were not paused as a whole; `rota schedules resume` resumes one."
+            "There was no pause of all your schedules. `rota schedules resume` resumes a "
+            "single one."
         )

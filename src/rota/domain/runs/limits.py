@@ -67,7 +67,7 @@ class Limits(Options):
 
     wall_seconds: int | None = option(
         Seconds(),
-        Flag("max_time", "LENGTH", "How long one run may take (1h): 10m, 90s."),
+        Flag("max_time", "LENGTH", "The longest time that a run may take (1h): 10m, 90s."),
         place="time",
         says=length,
     )
@@ -76,24 +76,24 @@ class Limits(Options):
         Flag(
             "idle_time",
             "LENGTH",
-            "How long a run may go without any progress of a model or a tool (15m).",
+            "The longest time that a run may take without progress of a model or a tool (15m).",
         ),
         place="idle",
         says=lambda seconds: f"{length(seconds)} without progress",
     )
     steps: int | None = option(
         Count(),
-        Flag("max_steps", "N", "Model calls that one run may make."),
+        Flag("max_steps", "N", "The most model calls of a run."),
         says=lambda count: counted(count, "model call"),
     )
     tokens: int | None = option(
         Count(),
-        Flag("max_tokens", "N", "Tokens of one run, input and output: 200k, 1.5M."),
+        Flag("max_tokens", "N", "The most tokens of a run, input and output together: 200k, 1.5M."),
         says=lambda count: counted(count, "token"),
     )
     cost_usd: Decimal | None = option(
         Dollars(),
-        Flag("max_cost", "USD", "US dollars of one run: 0.50."),
+        Flag("max_cost", "USD", "The most US dollars that a run may cost: 0.50."),
         place="cost",
         says=money,
     )
@@ -117,7 +117,11 @@ class DayLimits(Options):
 
     tokens: int | None = option(
         Count(),
-        Flag("day_tokens", "N", "Tokens of all runs of this schedule in a day of yours."),
+        Flag(
+            "day_tokens",
+            "N",
+            "The most tokens a day, for all runs of this schedule. The day is in your time zone.",
+        ),
         says=lambda count: counted(count, "token"),
     )
     cost_usd: Decimal | None = option(

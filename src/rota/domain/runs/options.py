@@ -39,7 +39,7 @@ from rota.domain.text.json_values import json_object
 from rota.domain.text.validation import near_or_all
 
 MOST_RETRIES: Final = 10
-_PASSING_FAILURES: Final = "later, of runs that failed for a passing reason"
+_PASSING_FAILURES: Final = "later, of runs that failed for a temporary reason"
 _MODES: Final = {
     ActionMode.SUSPEND: "a run is suspended until its calls are decided",
     ActionMode.QUEUE: "the agent goes on meanwhile",
@@ -163,7 +163,7 @@ class RunOptions(Options):
 
     model: str | None = option(
         ModelName(),
-        Flag("model", "MODEL", "provider:model, instead of the agent's."),
+        Flag("model", "MODEL", "The model to use instead of the agent's: provider:model."),
         label="Model",
         of_one_run=True,
     )
@@ -174,7 +174,7 @@ class RunOptions(Options):
         Flag(
             "check",
             "TEXT",
-            "An item of the checklist that the agent goes through. May be repeated.",
+            "An item of the checklist that the agent works through. May be repeated.",
             repeated=True,
         ),
         label="Checklist",
@@ -185,7 +185,8 @@ class RunOptions(Options):
         Flag(
             "quiet_answer",
             "TEXT",
-            "The answer that is stored and not announced; OK with a checklist.",
+            'The answer that means "nothing to report". No notification is sent for '
+            "it. With a checklist: OK.",
         ),
         label="Quiet",
         says=lambda answer: f"{answer} is stored and not announced",
@@ -195,18 +196,18 @@ class RunOptions(Options):
         Flag(
             "precheck",
             "TOOL",
-            "Ask this tool first, or callable:NAME; where it finds nothing, no model is asked.",
+            "Call this tool first, or callable:NAME. If it finds nothing, the model is not called.",
         ),
-        Flag("precheck_args", "JSON", "What the tool is called with: {...}."),
+        Flag("precheck_args", "JSON", "The arguments of the --precheck tool: {...}."),
         label="Pre-check",
     )
     output: Mapping[str, Any] | None = option(
         _OutputKind(),
-        Flag("output_schema", "FILE", "A JSON Schema that the answer has to match."),
+        Flag("output_schema", "FILE", "A file with the JSON Schema that the answer must match."),
         Flag(
             "section",
             "NAME",
-            "A heading that the answer has to have text under. May be repeated.",
+            "A heading that the answer must contain, with text under it. May be repeated.",
             repeated=True,
         ),
         label="Answer",
@@ -215,7 +216,9 @@ class RunOptions(Options):
     retries: int | None = option(
         Count(0, MOST_RETRIES, f"from 0 to {MOST_RETRIES}"),
         Flag(
-            "retries", "N", "How often a run is run again, later, that failed for a passing reason."
+            "retries",
+            "N",
+            "How often to try a run again later if it failed for a temporary reason.",
         ),
         label="Retries",
         says=lambda count: f"at most {count}, {_PASSING_FAILURES}",
@@ -245,7 +248,7 @@ class RunOptions(Options):
         Flag(
             "approvals_remind",
             "LENGTH",
-            "Tell its owner once more, and their deputies, when a call has waited for so long.",
+            "Remind the owner, and tell the deputies, when a call has waited this long.",
         ),
         label="Approvals",
         says=lambda seconds: f"you are reminded after {length(seconds)}",
@@ -255,7 +258,7 @@ class RunOptions(Options):
         Flag(
             "approvals_most",
             "N",
-            "How many approvals one run may ask for: 20 where nothing else is said, at most 100.",
+            "The most approvals that one run may ask for, up to 100. Default: 20.",
         ),
         label="Approvals",
         says=lambda count: f"a run may ask for {count}",
