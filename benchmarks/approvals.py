@@ -130,7 +130,11 @@ def main() -> int:
 
 def _furnish(conn: psycopg.Connection[Any]) -> Any:
     person = add_person(conn)
-    conn.execute("INSERT INTO tools (name, default_tier, risk) VALUES (%s, 'auto', 'low')", [NAME])
+    conn.execute(
+        "INSERT INTO tools (name, default_tier, risk, brings_outside_text)"
+        " VALUES (%s, 'auto', 'low', false)",
+        [NAME],
+    )
     script = {"steps": [{"calls": [{"tool": NAME, "args": {"to": "{{ prompt }}"}}]}], "answer": "x"}
     conn.execute(
         "WITH made AS (INSERT INTO agent_configurations (user_id, agent_name, model, script)"

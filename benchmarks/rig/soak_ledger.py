@@ -128,7 +128,8 @@ def prepare(conn: psycopg.Connection[Any]) -> Any:
     user = add_person(conn)
     for name, (_, reads) in TOOLS.items():
         conn.execute(
-            "INSERT INTO tools (name, read_only, default_tier) VALUES (%s, %s, 'auto')",
+            "INSERT INTO tools (name, read_only, default_tier, brings_outside_text)"
+            " VALUES (%s, %s, 'auto', false)",
             [name, reads],
         )
     for name, model, script in (

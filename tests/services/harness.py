@@ -129,8 +129,8 @@ class Workshop:
     async def declare_tools(self) -> None:
         for name, (read_only, idempotent, tier) in DECLARATIONS.items():
             await self.owner.execute(
-                "INSERT INTO tools (name, read_only, idempotent, default_tier)"
-                " VALUES (%s, %s, %s, %s)",
+                "INSERT INTO tools (name, read_only, idempotent, default_tier, brings_outside_text)"
+                " VALUES (%s, %s, %s, %s, false)",
                 [name, read_only, idempotent, tier],
             )
 

@@ -68,8 +68,8 @@ def rules(desk) -> RuleService:
 async def _declared(workshop):
     for name in ("pay", "mail"):
         await workshop.owner.execute(
-            "INSERT INTO tools (name, default_tier, risk)"
-            " VALUES (%s, 'user_configurable', 'medium')",
+            "INSERT INTO tools (name, default_tier, risk, brings_outside_text)"
+            " VALUES (%s, 'user_configurable', 'medium', false)",
             [name],
         )
     await workshop.declare("send", default_tier="user_configurable")

@@ -103,7 +103,8 @@ def custom_desk(workshop, *tools, **options):
 
 async def declare(workshop, name, tier="requires_approval", *, read_only=False):
     await workshop.owner.execute(
-        "INSERT INTO tools (name, default_tier, risk, read_only) VALUES (%s, %s, 'medium', %s)",
+        "INSERT INTO tools (name, default_tier, risk, read_only, brings_outside_text)"
+        " VALUES (%s, %s, 'medium', %s, false)",
         [name, tier, read_only],
     )
 
@@ -389,7 +390,8 @@ async def allowed_by(desk, attempts, inner, *conditions):
     """Return a tool that a rule with these conditions lets run."""
     base = await attempts.next()
     await desk.workshop.owner.execute(
-        "INSERT INTO tools (name, default_tier) VALUES ('free', 'user_configurable')"
+        "INSERT INTO tools (name, default_tier, brings_outside_text)"
+        " VALUES ('free', 'user_configurable', false)"
         " ON CONFLICT (name) DO NOTHING"
     )
     rules = RuleService(desk.workshop.database, clock=clock)

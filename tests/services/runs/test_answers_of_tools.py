@@ -105,8 +105,8 @@ async def answered(workshop, api, give, *, calls=1, same_ids=False, stream=False
         return give() if callable(give) else give
 
     await workshop.owner.execute(
-        "INSERT INTO tools (name, default_tier, risk, read_only)"
-        " VALUES ('fetch', 'auto', 'low', true)"
+        "INSERT INTO tools (name, default_tier, risk, read_only, brings_outside_text)"
+        " VALUES ('fetch', 'auto', 'low', true, false)"
     )
     spec, settings, server_class = APIS[api]
     await workshop.agent(
@@ -230,8 +230,8 @@ async def test_scripted_model_gets_an_answer_whole(workshop):
         return json.dumps(["x"] * LONGEST_TOLD)
 
     await workshop.owner.execute(
-        "INSERT INTO tools (name, default_tier, risk, read_only)"
-        " VALUES ('fetch', 'auto', 'low', true)"
+        "INSERT INTO tools (name, default_tier, risk, read_only, brings_outside_text)"
+        " VALUES ('fetch', 'auto', 'low', true, false)"
     )
     script = {"steps": [{"calls": [{"tool": "fetch"}]}], "answer": "{{ results[0] | length }}"}
     await workshop.agent(script, tools=["fetch"])
@@ -372,8 +372,8 @@ async def test_what_a_check_beforehand_found_is_cut_too(workshop, api):
         return "ä" * 1_000_000
 
     await workshop.owner.execute(
-        "INSERT INTO tools (name, default_tier, risk, read_only)"
-        " VALUES ('check', 'auto', 'low', true)"
+        "INSERT INTO tools (name, default_tier, risk, read_only, brings_outside_text)"
+        " VALUES ('check', 'auto', 'low', true, false)"
     )
     spec, settings, server_class = APIS[api]
     await workshop.agent(

@@ -104,7 +104,8 @@ async def test_late_answer_of_a_tool_in_a_thread_is_discarded(workshop, database
         return "too late"
 
     await workshop.owner.execute(
-        "INSERT INTO tools (name, read_only, default_tier) VALUES ('hang', false, 'auto')"
+        "INSERT INTO tools (name, read_only, default_tier, brings_outside_text)"
+        " VALUES ('hang', false, 'auto', false)"
     )
     await openai_agent(workshop, "hang")
     registry = workshop.toolbox.registry()
@@ -323,7 +324,8 @@ async def test_tool_of_an_agent_that_cancels_itself(workshop):
         return "never"
 
     await workshop.owner.execute(
-        "INSERT INTO tools (name, read_only, default_tier) VALUES ('itself', true, 'auto')"
+        "INSERT INTO tools (name, read_only, default_tier, brings_outside_text)"
+        " VALUES ('itself', true, 'auto', false)"
     )
     await workshop.agent(
         {"steps": [{"calls": [{"tool": "itself"}]}], "answer": "{{ results[0] }}"},

@@ -76,7 +76,8 @@ HANDS_OVER = (asks("transfer_to_bob"), asks("add", a=1, b=2), "It is 3.")
 async def declare(workshop, *names, tier="auto"):
     for name in names:
         await workshop.owner.execute(
-            "INSERT INTO tools (name, default_tier) VALUES (%s, %s)", [name, tier]
+            "INSERT INTO tools (name, default_tier, brings_outside_text) VALUES (%s, %s, false)",
+            [name, tier],
         )
 
 

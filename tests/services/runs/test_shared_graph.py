@@ -44,7 +44,8 @@ def on(server):
 
 async def declare(workshop, name, *, read_only=True, tier="auto", idempotent=True):
     await workshop.owner.execute(
-        "INSERT INTO tools (name, read_only, idempotent, default_tier) VALUES (%s, %s, %s, %s)",
+        "INSERT INTO tools (name, read_only, idempotent, default_tier, brings_outside_text)"
+        " VALUES (%s, %s, %s, %s, false)",
         [name, read_only, idempotent, tier],
     )
 

@@ -28,6 +28,7 @@ from rota.agents.journal.budget import Budget
 from rota.agents.journal.messages import (
     M,
     advised,
+    calls_with,
     index_of,
     settle_calls,
     storable_messages,
@@ -43,8 +44,13 @@ from rota.domain.errors import InvalidInputError, RotaError, SuspendedError
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.steps import MODEL_CALL, Step, StepKey, StepStatus
 from rota.security.gate.arguments import canonical_arguments
-from rota.security.gate.calls import CURRENT_STEP, ApprovalLedger
-from rota.security.gate.guard import recording_unwrapped
+from rota.security.gate.calls import (
+    ASKED_BESIDE,
+    CURRENT_STEP,
+    ENCLOSING_STEP,
+    ApprovalLedger,
+)
+from rota.security.gate.guard import recording_unwrapped, unheld_problem
 from rota.security.gate.tool_wrapper import GatedTool
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact, redact_error
@@ -103,6 +109,7 @@ class Journal:
         self._model_step = 0
         self._may_be_silent: dict[StepKey, float] = {}  # tools under way, and for how many seconds
         self._own_keys: set[StepKey] = set()
+        self._asked: list[str] = []  # the tools that models asked for, in all their messages
         # What answers cost that could not be used, by the model call that was made for another one.
         self._lost: dict[StepKey, tuple[dict[str, Any], Decimal | None]] = {}
 
@@ -203,6 +210,8 @@ class Journal:
         """Answer from the journal, or run the tool and write its answer down."""
         call = request.tool_call
         key = StepKey(self._model_step, index_of(request))
+        asked = [one["name"] for one in calls_with(request)]
+        beside = [*asked[: key.call_index], *asked[key.call_index + 1 :]]
 
         async def work() -> ToolMessage | Command[Any]:
             answer = await handler(request)
@@ -211,7 +220,13 @@ class Journal:
             return answer
 
         return await self._call_tool(
-            key, call["name"], call["id"] or "", call["args"], work, tool=request.tool
+            key,
+            call["name"],
+            call["id"] or "",
+            call["args"],
+            work,
+            tool=request.tool,
+            beside=beside,
         )
 
     async def own_call(
@@ -239,6 +254,10 @@ class Journal:
         async def work() -> ToolMessage:
             if isinstance(tool, GatedTool):
                 answer = await answered()
+            elif why := unheld_problem(self._declarations.get(tool.name), self._steps.outside):
+                given = canonical_arguments(arguments)
+                await self._ledger.unjudged(tool.name, given, "not_run", why)
+                raise ToolException(f"{tool.name} was refused: {why}. It did not run.")
             else:  # no guard is round it
                 answer = await recording_unwrapped(
                     self._ledger, tool.name, canonical_arguments(arguments), answered
@@ -247,7 +266,10 @@ class Journal:
                 raise TypeError(f"{tool.name} answered a tool call with {type(answer).__name__}")
             return answer
 
-        answer = await self._call_tool(key, tool.name, call_id, arguments, work, tool=tool)
+        beside = self.asked_beside(tool.name)
+        answer = await self._call_tool(
+            key, tool.name, call_id, arguments, work, tool=tool, beside=beside
+        )
         if key in self._steps.parked:
             raise SuspendedError
         if not isinstance(answer, ToolMessage):
@@ -255,6 +277,16 @@ class Journal:
         if answer.status == "error":
             raise ToolException(normalize_content(answer.content))
         return normalize_content(answer.content)
+
+    def asked_beside(self, tool_name: str) -> Sequence[str]:
+        """Return the tools that models asked an operator's code for, beside this one.
+
+        Which message asked for which call is not known there, so what was asked for counts.
+        """
+        beside = list(self._asked)
+        if tool_name in beside:
+            beside.remove(tool_name)
+        return beside
 
     async def approved_call(
         self, tool: BaseTool, arguments: Mapping[str, Any], *, key: StepKey
@@ -424,6 +456,7 @@ class Journal:
         work: Callable[[], Awaitable[ToolMessage | Command[Any]]],
         *,
         tool: BaseTool | None,
+        beside: Sequence[str],
     ) -> ToolMessage | Command[Any]:
         self.progress.tool_calls += 1
         try:
@@ -455,7 +488,8 @@ class Journal:
         if declaration is not None:
             self._may_be_silent[key] = declaration.timeout_seconds
         self.alive()
-        token = CURRENT_STEP.set(key)
+        tokens = CURRENT_STEP.set(key), ENCLOSING_STEP.set(key)
+        bringing = ASKED_BESIDE.set(tuple(filter(self._brings_outside_text, beside)))
         try:
             answer = await work()
         except asyncio.CancelledError:
@@ -466,7 +500,9 @@ class Journal:
             await self._end(step, "failed", error=redact_error(error))
             raise
         finally:
-            CURRENT_STEP.reset(token)
+            CURRENT_STEP.reset(tokens[0])
+            ENCLOSING_STEP.reset(tokens[1])
+            ASKED_BESIDE.reset(bringing)
             self._may_be_silent.pop(key, None)
             self.alive()
         response = None
@@ -476,6 +512,11 @@ class Journal:
         has_failed = isinstance(answer, ToolMessage) and answer.status == "error"
         await self._end(step, "failed" if has_failed else "finished", response=response)
         return answer
+
+    def _brings_outside_text(self, tool_name: str) -> bool:
+        """Return whether a tool of the run brings text from outside; others are refused anyway."""
+        declaration = self._declarations.get(tool_name)
+        return declaration is not None and declaration.brings_outside_text
 
     def _replay(
         self, earlier: Step, name: str, tool_call_id: str, fingerprint: str
@@ -521,6 +562,7 @@ class Journal:
         for message in messages:
             if isinstance(message, AIMessage):
                 self.progress.add(message)
+                self._asked += [call["name"] for call in message.tool_calls]
                 self._steps.said(said_in(message.content))
         self._spend(usage, cost, counted_today=counted_today)
 

@@ -11,6 +11,7 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     SystemMessage,
+    ToolCall,
     ToolMessage,
     message_to_dict,
     messages_from_dict,
@@ -165,10 +166,15 @@ def advised(request: ModelRequest[Any], advice: str | None) -> ModelRequest[Any]
     return request.override(system_message=SystemMessage(f"{said}\n\n{advice}".strip()))
 
 
+def calls_with(request: ToolCallRequest) -> Sequence[ToolCall]:
+    """Return the calls of the model message that asked for this one."""
+    models = [m for m in request.state["messages"] if isinstance(m, AIMessage)]
+    return models[-1].tool_calls if models else ()
+
+
 def index_of(request: ToolCallRequest) -> int:
     """Return the call's place among those of the model message that asked for it."""
-    models = [m for m in request.state["messages"] if isinstance(m, AIMessage)]
-    calls = models[-1].tool_calls if models else []
+    calls = calls_with(request)
     same = [i for i, c in enumerate(calls) if c is request.tool_call]
     if not same:  # rebuilt by LangGraph on the way: find it by id, then by name and arguments
         same = [i for i, c in enumerate(calls) if c["id"] and c["id"] == request.tool_call["id"]]

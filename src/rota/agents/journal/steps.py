@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from langchain_core.messages import AIMessage
 
 from rota.domain.agents.message_content import said_in
+from rota.domain.approvals.outside_texts import OutsideTexts
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.steps import Step, StepKey
 
@@ -30,6 +31,11 @@ class StepRecorder(Protocol):
     @property
     def parked(self) -> AbstractSet[StepKey]:
         """Calls that wait for a decision without which the run does not go on."""
+        ...
+
+    @property
+    def outside(self) -> OutsideTexts:
+        """What the run has read from outside."""
         ...
 
     def said(self, text: str) -> None:

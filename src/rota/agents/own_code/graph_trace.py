@@ -95,13 +95,19 @@ class _OwnTools:
         self._graph = graph
         self._declared = declared
 
-    def judged(self, name: str, arguments: Mapping[str, Any]) -> tuple[ToolCall, Verdict]:
-        """Return a call that runs by itself; raises UngatedToolError for one that may not."""
+    def judged(
+        self, name: str, arguments: Mapping[str, Any], asked_beside: Sequence[str]
+    ) -> tuple[ToolCall, Verdict]:
+        """Return a call that runs by itself; raises UngatedToolError for one that may not.
+
+        `asked_beside` are tools that models of the graph asked for too.
+        """
         declaration = self._declaration(name)
         judge = self._approval.policy.judge
+        beside = list(filter(self._brings_outside_text, asked_beside))
         # What is known here are the arguments before the tool's schema reads them, so no condition
         # on them lets a call run: it has to be allowed whatever they are. Nor can uses be counted.
-        verdicts = [judge(name, declaration, given) for given in (arguments, {})]
+        verdicts = [judge(name, declaration, given, beside=beside) for given in (arguments, {})]
         verdict = next((v for v in verdicts if v.decision != "allowed"), verdicts[0])
         if verdict.decision == "allowed" and verdict.uses is None:
             shown = shown_arguments(arguments)
@@ -110,10 +116,16 @@ class _OwnTools:
             _note_refusal(self._approval, name, arguments), self._approval.loop
         )
         what_to_do = _IN_ITS_PLACE if declaration is not None else self._declaring(name)
+        if declaration is not None and declaration.reaches_outside:
+            what_to_do += _STAYS_INSIDE
         raise UngatedToolError(
             f"The graph called its own tool {name}, which may not run without approval "
             f"({verdict.reason}).{what_to_do}"
         )
+
+    def _brings_outside_text(self, name: str) -> bool:
+        declaration = self._declaration(name)
+        return declaration is not None and declaration.brings_outside_text
 
     def _declaration(self, name: str) -> ToolDeclaration | None:
         """Return what holds for a tool; nobody can see whether one that is pinned is the same."""
@@ -137,6 +149,11 @@ class _OwnTools:
 _IN_ITS_PLACE: Final = (
     " Calls of a graph's own tools cannot wait for approval. Give the tool to rota (ROTA_TOOLS), "
     "link it to the agent, and build the graph with the tools of the run's context: those can."
+)
+
+
+_STAYS_INSIDE: Final = (
+    " Where the model does not choose where its data goes, declare it with --stays-inside."
 )
 
 
@@ -231,9 +248,12 @@ class _Guard(BaseCallbackHandler):
         if _is_traced(metadata):
             return
         name = str((serialized or {}).get("name") or "a tool")
-        call, verdict = self._own.judged(name, {"input": input_str} if inputs is None else inputs)
+        given = {"input": input_str} if inputs is None else inputs
+        call, verdict = self._own.judged(name, given, self._journal.asked_beside(name))
         step = self._journal.begin_brought_call(name, call.arguments)
         call = replace(call, step=step.key)
+        # Already now: the loop may hear of its end only after the calls that come next.
+        self._approval.ledger.answered(call, ())
         self._begun.tools[run_id] = _OwnCall(step, call, verdict)
         if not call.read_only:
             started = self._approval.ledger.starting(call, verdict)

@@ -57,7 +57,9 @@ def declaring(name: str, tool: BaseTool | None) -> str:
         return f"rota tools declare {name} {facts}"
     return (
         f"rota tools declare {name} --changes --risk medium --tier auto\n"
-        "(with --read-only for --changes if a call leaves everything as it was)"
+        "(with --read-only for --changes if a call leaves everything as it was, --no-outside-text "
+        "if its results hold\nno text of strangers, --stays-inside if the model does not choose "
+        "where data goes)"
     )
 
 

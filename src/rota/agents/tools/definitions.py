@@ -70,4 +70,5 @@ def distrusted(declaration: ToolDeclaration) -> ToolDeclaration:
         read_only=False,
         idempotent=False,
         reaches_outside=True,
+        brings_outside_text=True,
     )

@@ -17,12 +17,13 @@ RISKS: Final[tuple[Risk, ...]] = ("low", "medium", "high")
 
 
 @dataclass(frozen=True, slots=True)
-class CallFacts:
-    """What is declared of a tool's calls; what nobody declares is taken at its worst.
+class ToolFacts:
+    """What code or the operator declares of a tool; what nobody declares is taken at its worst.
 
     `read_only` and `idempotent` calls are repeated after a crash. `reaches_outside`: the model
-    chooses where data goes (a fixed account or server does not count). An empty `description` keeps
-    that of the code.
+    chooses where data goes (a fixed account or server does not count). `brings_outside_text`:
+    results hold text that somebody else than the run's owner may have written. An empty
+    `description` keeps that of the code.
     """
 
     description: str = ""
@@ -32,6 +33,7 @@ class CallFacts:
     default_tier: Tier = "requires_approval"
     timeout_seconds: float = 60
     reaches_outside: bool = True
+    brings_outside_text: bool = True
 
     @property
     def has_no_effect(self) -> bool:
@@ -39,19 +41,8 @@ class CallFacts:
         return self.read_only and not self.reaches_outside
 
 
-@dataclass(frozen=True, slots=True)
-class ToolFacts(CallFacts):
-    """All that code or the operator declares of a tool, with the defaults of the table.
-
-    `brings_outside_text`: results hold text that somebody else than the run's owner may have
-    written.
-    """
-
-    brings_outside_text: bool = True
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolDeclaration(CallFacts):
+class ToolDeclaration(ToolFacts):
     """What the operator declares of a tool; `preference` is the run's owner's, if any.
 
     `definition_hash` is that of the tool as it was declared, None where it is not pinned;

@@ -43,8 +43,8 @@ def tightened(declaration: ToolDeclaration, hints: Mapping[str, bool]) -> ToolDe
     """Return a declaration made stricter by hints, never looser.
 
     One that says that it changes things, or may not be repeated, is taken at its word. A tool that
-    can destroy is of high risk and does not run by itself unless somebody allows it; one that
-    reaches outside is of medium risk at least.
+    can destroy is of high risk and does not run by itself unless somebody allows it; one of the
+    open world reaches outside, brings text from there, and is of medium risk at least.
     """
     risk: Risk = declaration.risk
     if hints.get("openWorldHint") and risk == "low":
@@ -60,6 +60,7 @@ def tightened(declaration: ToolDeclaration, hints: Mapping[str, bool]) -> ToolDe
         and not hints.get("destructiveHint"),
         idempotent=declaration.idempotent and hints.get("idempotentHint", True),
         reaches_outside=declaration.reaches_outside or hints.get("openWorldHint", False),
+        brings_outside_text=declaration.brings_outside_text or hints.get("openWorldHint", False),
         risk=risk,
         default_tier=tier,
     )

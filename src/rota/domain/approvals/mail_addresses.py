@@ -31,9 +31,13 @@ _HEADER_VALUES: Final = ("value", "values", "content")
 
 @dataclass(slots=True)
 class Recipients:
-    """The domains of the addresses that were read, in ASCII, and what could not be read."""
+    """The domains of the addresses that were read, in ASCII, and what could not be read.
+
+    `addresses` are whole: what stands before the `@` as it is written, but for capitals.
+    """
 
     domains: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
     @property
@@ -172,5 +176,6 @@ def _read_one(item: str, into: Recipients) -> None:
         into.unreadable.append(item)
         return
     into.domains.append(host)
+    into.addresses.append(f"{local.lower()}@{host}")
     if "@" in phrase:  # some read the name as an address
         into.unreadable.append(item)

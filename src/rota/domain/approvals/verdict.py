@@ -40,8 +40,9 @@ class Verdict:
     """Whether a call runs (`allowed`), waits (`held`) or is `refused`, and why in words.
 
     `uses` is the rule whose uses are to be counted before the call may run: where none is left,
-    judge again without it. `heeds_signals`: it does not run with a risk signal of high risk, unless
-    by `high_risk_rule`, which allows calls of high risk.
+    judge again without it. `heeds_signals`: it does not run with a risk signal of high risk;
+    `reaches_outside`: nor once the run has read text from outside, as the model chooses where it
+    goes. `allowing` are the rules that let it run, among which one may say that it does so anyway.
     """
 
     decision: Decision
@@ -50,7 +51,8 @@ class Verdict:
     reason: str
     uses: RuleId | None = None
     heeds_signals: bool = False
-    high_risk_rule: Rule | None = None
+    reaches_outside: bool = False
+    allowing: tuple[Rule, ...] = ()
 
     def allowed_by(self, rule: Rule) -> Verdict:
         """Return it as one that this rule makes."""
@@ -220,7 +222,8 @@ def _conclude(
         risk,
         "",
         heeds_signals=declaration is None or not declaration.has_no_effect,
-        high_risk_rule=next((rule for rule in allowing if rule.draft.risk == "high"), None),
+        reaches_outside=declaration is None or declaration.reaches_outside,
+        allowing=tuple(allowing),
     )
     if (freely := _freely(declaration)) is not None:
         return Judgement(replace(made, reason=freely), findings)

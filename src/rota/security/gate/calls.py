@@ -7,8 +7,9 @@ These are the values and protocols that the gate shares with what stands behind 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -32,6 +33,34 @@ ToolOutcome = Literal["succeeded", "failed", "not_run", "unknown"]
 
 CURRENT_STEP: ContextVar[StepKey | None] = ContextVar("rota_current_step", default=None)
 """Set by the journal around each tool call; None for a call that no model message asked for."""
+
+ENCLOSING_STEP: ContextVar[StepKey | None] = ContextVar("rota_enclosing_step", default=None)
+"""As `CURRENT_STEP`, and also set for the calls that a tool makes itself."""
+
+ASKED_BESIDE: ContextVar[tuple[str, ...]] = ContextVar("rota_asked_beside", default=())
+"""Other tools that the same model message asked for, of those that bring text from outside."""
+
+_SOURCES: ContextVar[list[str] | None] = ContextVar("rota_sources", default=None)
+
+
+def note_source(source: str) -> None:
+    """Say in a tool whose text it is going to answer with: whoever decides on later calls reads it.
+
+    One line, of which nothing is a stranger's own words. A tool that says nothing is named itself.
+    """
+    if (noted := _SOURCES.get()) is not None:
+        noted.append(source)
+
+
+@contextmanager
+def noting_sources() -> Iterator[list[str]]:
+    """Collect what a tool says about whose text it answers with, in whatever thread it runs."""
+    noted: list[str] = []
+    token = _SOURCES.set(noted)
+    try:
+        yield noted
+    finally:
+        _SOURCES.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +88,11 @@ class ToolCall:
     def read_only(self) -> bool:
         """Whether the tool is declared to change nothing; an undeclared one is not."""
         return self.declaration is not None and self.declaration.read_only
+
+    @property
+    def brings_outside_text(self) -> bool:
+        """Whether its answer may hold what a stranger wrote; so may that of an undeclared tool."""
+        return self.declaration is None or self.declaration.brings_outside_text
 
     @property
     def redacted_arguments(self) -> dict[str, Any]:
@@ -129,6 +163,10 @@ class ApprovalLedger(Protocol):
         answer: str = "",
     ) -> None:
         """Record how an allowed call ended, and what a successful one that was held answered."""
+        ...
+
+    def answered(self, call: ToolCall, sources: Sequence[str]) -> None:
+        """Mark the run where the answer of a call brings text from outside; `sources` say whose."""
         ...
 
     async def unjudged(

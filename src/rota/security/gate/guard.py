@@ -13,8 +13,11 @@ from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
+from rota.domain.agents.configuration import ToolDeclaration
+from rota.domain.approvals.outside_texts import OutsideTexts
 from rota.domain.errors import RotaError
 from rota.security.gate.calls import (
+    ASKED_BESIDE,
     ApprovalContext,
     ApprovalLedger,
     ToolOutcome,
@@ -49,7 +52,10 @@ class GateGuard(AgentMiddleware[Any, Any, Any]):
         if isinstance(tool, GatedTool) and tool.context is self._context:
             names = {tool.name, tool.gated_name, request.tool_call["name"]}
             return None if len(names) == 1 else "the tool was renamed"
-        return None if self._is_admitted(tool) else "the tool is not behind the approval gate"
+        if not self._is_admitted(tool):
+            return "the tool is not behind the approval gate"
+        declaration = self._context.declarations.get(request.tool_call["name"])
+        return unheld_problem(declaration, self._context.policy.outside)
 
     def _is_admitted(self, tool: BaseTool | None) -> bool:
         return any(tool is admitted for admitted in self._admitted)
@@ -64,7 +70,7 @@ class GateGuard(AgentMiddleware[Any, Any, Any]):
         arguments = shown_arguments(request.tool_call["args"])
         if (why := self._why_not(request)) is not None:
             await ledger.unjudged(name, arguments, "not_run", why)
-            return await handler(request) if request.tool is None else _refusal(request)
+            return await handler(request) if request.tool is None else _refusal(request, why)
         if not self._is_admitted(request.tool):
             return await handler(request)
         try:
@@ -73,6 +79,13 @@ class GateGuard(AgentMiddleware[Any, Any, Any]):
             raise
         except Exception as error:  # noqa: BLE001  as `GatedTool`: a failing tool ends no run
             return _error(request, describe_failure(error, None))
+
+
+def unheld_problem(declaration: ToolDeclaration | None, outside: OutsideTexts) -> str | None:
+    """Return why a tool that is not behind the gate is refused: its call would have to wait."""
+    reaches_outside = declaration is None or declaration.reaches_outside
+    why = outside.why_not(ASKED_BESIDE.get()) if reaches_outside else ""
+    return f"it reaches outside, and {why}; without the gate no call can wait" if why else None
 
 
 async def recording_unwrapped(
@@ -103,11 +116,9 @@ def _outcome(answer: object) -> ToolOutcome:
     return "failed" if failed else "succeeded"
 
 
-def _refusal(request: ToolCallRequest) -> ToolMessage:
+def _refusal(request: ToolCallRequest, why: str) -> ToolMessage:
     name = request.tool_call["name"]
-    return _error(
-        request, f"{name} was refused: it is not behind the approval gate. It did not run."
-    )
+    return _error(request, f"{name} was refused: {why}. It did not run.")
 
 
 def _error(request: ToolCallRequest, message: str) -> ToolMessage:

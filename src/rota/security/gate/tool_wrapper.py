@@ -26,6 +26,7 @@ from rota.domain.errors import SetupRequiredError
 from rota.domain.text.sentences import sentence
 from rota.security.gate.arguments import ArgumentForm, argument_schema
 from rota.security.gate.calls import (
+    ASKED_BESIDE,
     CURRENT_STEP,
     ApprovalContext,
     CallAllowed,
@@ -36,6 +37,7 @@ from rota.security.gate.calls import (
     ToolOutcome,
     describe_failure,
     log_failure,
+    noting_sources,
     shown_arguments,
 )
 from rota.security.gate.notes import answer_text, with_note
@@ -189,9 +191,10 @@ class GatedTool(BaseTool):
         ledger, inner = self._context.ledger, self._inner
         passed = _accepted(inner._arun, config, run_manager) | entry.kwargs  # noqa: SLF001  `ainvoke` would lose artifacts
         limit = call.declaration.timeout_seconds if call.declaration else DEFAULT_TIMEOUT
+        sources: list[str] = []
         try:
             async with asyncio.timeout(limit):
-                with _inside():
+                with _inside(), noting_sources() as sources:
                     response = await in_own_task(inner._arun(*entry.args, **passed))  # noqa: SLF001  as above
         except asyncio.CancelledError:
             await asyncio.shield(ledger.finished(call, entry.verdict, "unknown", "cancelled"))
@@ -199,10 +202,12 @@ class GatedTool(BaseTool):
         except GeneratorExit:
             raise
         except BaseException as error:
+            ledger.answered(call, sources)  # a failure may quote what was read
             failure = await self._failed(call, entry.verdict, error, limit)
             if entry.note and isinstance(failure, ToolException):
                 failure = ToolException(f"{entry.note}\n\n{failure}")
             raise failure from error
+        ledger.answered(call, sources)
         said = self._text(response) if call.action_id is not None else ""
         await ledger.finished(call, entry.verdict, "succeeded", "", said)
         return self._noted(response, entry.note)
@@ -233,9 +238,9 @@ class GatedTool(BaseTool):
     async def _judge(self, entry: _Entry) -> GateOutcome:
         """Judge a call once, which sets its verdict, and say what becomes of it."""
         call, policy, ledger = entry.call, self._context.policy, self._context.ledger
-        name = self._gated_name
+        name, beside = self._gated_name, ASKED_BESIDE.get()
         if policy.is_dry_run:
-            entry.verdict = policy.judge(name, call.declaration, call.arguments)
+            entry.verdict = policy.judge(name, call.declaration, call.arguments, beside=beside)
             if entry.verdict.decision == "allowed" and call.read_only:
                 return CallAllowed()
             entry.verdict = with_signals(entry.verdict, call.arguments)
@@ -245,9 +250,11 @@ class GatedTool(BaseTool):
             return CallNotRun(rehearsed.told())
         if ledger.was_held(call):
             await policy.refresh()  # what was approved may be denied by now
-            entry.verdict = policy.judge(name, call.declaration, call.arguments)
+            entry.verdict = policy.judge(name, call.declaration, call.arguments, beside=beside)
         else:
-            entry.verdict = await policy.decide(name, call.declaration, call.arguments)
+            entry.verdict = await policy.decide(
+                name, call.declaration, call.arguments, beside=beside
+            )
             if entry.verdict.decision == "allowed":
                 return CallAllowed()
         held = replace(

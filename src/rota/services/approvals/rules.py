@@ -26,7 +26,7 @@ from rota.domain.approvals.verdict import (
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId, ScheduleId, UserId
 from rota.domain.text.zones import zone_shown
-from rota.security.gate.policy import with_signals
+from rota.security.gate.policy import waits_after_reading, with_signals
 from rota.services.agents.service import find_agent
 from rota.services.approvals.service import decide_action, find_action
 from rota.services.references import id_prefix, the_one
@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 
 _ADVICE_ON_SIGNALS: Final = (
     "Look at the arguments first: a rule with --allow and --risk high lets them run nevertheless."
+)
+
+_ADVICE_ON_OUTSIDE_TEXT: Final = (
+    "In a run that has read text from outside it waits, as the tool reaches outside: unless a rule "
+    "that allows it names the place (to email_domain ..., url url_host ...), or the place stands "
+    "whole in the schedule's prompt."
 )
 
 
@@ -222,11 +228,16 @@ class RuleService:
         )
         judged = judge_with_findings(tool_name, declaration, arguments, rules, circumstances)
         verdict = with_signals(judged.verdict, arguments)
-        is_held_by_signal = judged.verdict.decision != verdict.decision
+        if judged.verdict.decision != verdict.decision:
+            advice: tuple[str, ...] = (_ADVICE_ON_SIGNALS,)
+        elif verdict.decision == "allowed" and waits_after_reading(verdict):
+            advice = (_ADVICE_ON_OUTSIDE_TEXT,)
+        else:
+            advice = _advice(judged, declaration)
         return Explanation(
             verdict,
             judged.findings,
-            (_ADVICE_ON_SIGNALS,) if is_held_by_signal else _advice(judged, declaration),
+            advice,
             read_only=declaration is not None and declaration.read_only,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
@@ -202,6 +202,9 @@ class _Ledger:
         self._remember(call, verdict)
         self.outcome = outcome
         await self._write(call, verdict, outcome, detail)
+
+    def answered(self, call: ToolCall, sources: Sequence[str]) -> None:
+        """Mark nothing: a test is one call."""
 
     async def unjudged(
         self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str

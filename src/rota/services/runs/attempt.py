@@ -324,7 +324,9 @@ class Attempt:
         executor, built = await self._build(setup)
         # The journal has the same mapping: what holds for a tool is known once it is built.
         self._declarations.update(built.declarations)
-        self.policy = policy_of(bench.database, self._taken, bench.clock, setup.options)
+        self.policy = policy_of(
+            bench.database, self._taken, bench.clock, setup.options, self._steps.outside
+        )
         context = ApprovalContext(
             user_id=self._taken.run.user_id,
             run_id=self._taken.run.id,
@@ -468,7 +470,9 @@ class Attempt:
                 field="precheck",
             )
         verdict = self.policy.judge(check.name, declaration, check.arguments)
-        if verdict.decision != "allowed":  # it would ask for approval at each beat
+        known = self._steps.recorded(AS_PRECHECK)  # answered from the journal: nothing is called
+        if verdict.decision != "allowed" and (known is None or known.response is None):
+            # It would ask for approval at each beat.
             raise InvalidInputError(
                 f"The pre-check {check.name!r} does not run by itself: {verdict.reason}.",
                 field="precheck",

@@ -6,15 +6,23 @@ approved, `HeldCalls` knows; here it is brought together with the audit log and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from rota.domain.approvals.verdict import Decision, Verdict
+from rota.domain.runs.steps import StepKey
 from rota.domain.text.storable import storable_text
-from rota.security.gate.calls import CURRENT_STEP, CallNotRun, HoldOutcome, ToolCall, ToolOutcome
+from rota.security.gate.calls import (
+    CURRENT_STEP,
+    ENCLOSING_STEP,
+    CallNotRun,
+    HoldOutcome,
+    ToolCall,
+    ToolOutcome,
+)
 from rota.security.secrets.redaction import redact, redact_text
 from rota.services.approvals.held_calls import HeldCalls
 from rota.services.runs.journal_writer import WriteBuffer
@@ -59,6 +67,8 @@ class CallLedger:
         )
         if outcome.edited is not None:
             self._steps.ran_with(call.step, outcome.edited)
+        if isinstance(outcome, CallNotRun) and outcome.status in {"finished", "failed"}:
+            self.answered(call, ())  # it ran before: its agent hears now what it answered
         if isinstance(outcome, CallNotRun) and call.step is not None:
             self._steps.mark(call.step, outcome.status)
             if outcome.is_parked:
@@ -96,6 +106,15 @@ class CallLedger:
             self._steps.mark(call.step, "unknown")
         self._steps.add_audit(call.step, self._entry(call, verdict, outcome, detail))
 
+    def answered(self, call: ToolCall, sources: Sequence[str]) -> None:
+        """Mark the run where the answer of a call brings text from outside; `sources` say whose."""
+        if call.brings_outside_text:
+            self._brought(call.step, sources or [f"the answer of {call.tool_name}"])
+
+    def _brought(self, step: StepKey | None, sources: Sequence[str]) -> None:
+        key = step or ENCLOSING_STEP.get()
+        self._steps.brought(key, [storable_text(source) for source in sources])
+
     async def unjudged(
         self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str
     ) -> None:
@@ -103,6 +122,8 @@ class CallLedger:
         step = CURRENT_STEP.get()
         if outcome == "not_run" and step is not None:
             self._steps.mark(step, "refused")
+        if outcome in {"succeeded", "failed"}:  # it ran without the gate
+            self._brought(step, [f"the answer of {tool_name}"])
         entry = AuditRow(
             entry_key=uuid4(),
             tool_name=storable_text(tool_name),

@@ -5,9 +5,11 @@ Here is how the rules are read again and their uses counted; security/gate/polic
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 
+from rota.domain.approvals.outside_texts import OutsideTexts
 from rota.domain.approvals.rules import Rule
 from rota.domain.approvals.verdict import Circumstances
 from rota.domain.ids import RuleId
@@ -19,9 +21,16 @@ from rota.store.database import Database
 
 
 def policy_of(
-    database: Database, taken: TakenRun, clock: Callable[[], datetime], options: RunOptions
+    database: Database,
+    taken: TakenRun,
+    clock: Callable[[], datetime],
+    options: RunOptions,
+    outside: OutsideTexts,
 ) -> CallPolicy:
-    """Return what judges the calls of an attempt of a run that was just taken."""
+    """Return what judges the calls of an attempt of a run that was just taken.
+
+    `outside` is what the run has read from outside, and grows with it.
+    """
     run, now = taken.run, clock()
 
     async def reread() -> tuple[Rule, ...]:
@@ -40,4 +49,14 @@ def policy_of(
         reread=reread,
         count_use=count_use,
         is_dry_run=options.dry_run,
+        outside=outside,
+        own_words=_own_words(run.prompt, options),
     )
+
+
+def _own_words(prompt: str, options: RunOptions) -> str:
+    """Return what a person wrote for the run: its prompt, its checklist, what its check calls."""
+    words = [prompt, *options.checklist]
+    if options.precheck is not None:
+        words.append(json.dumps(dict(options.precheck.arguments), ensure_ascii=False))
+    return "\n".join(words)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
+from rota.domain.approvals.outside_texts import MOST_KEPT, OutsideTexts
 from rota.domain.runs.limits import Spent
 from rota.domain.runs.run import FencedError
 from rota.domain.runs.steps import BEFORE, RAN_WITH, Step, StepKey, StepStatus
@@ -21,12 +22,16 @@ from rota.store.runs.journals import AuditRow, UsageRow
 _HELD: Final = "held"
 """In a step's `request`: an action decides on this call, so it did not run for having started."""
 
+_OUTSIDE: Final = "outside_text"
+"""In a step's `request`: whose texts its answer brought from outside. It marks the run for good."""
+
 
 class StepLog:
     """The `StepRecorder` of one attempt. `account` is what the agent said last beside its calls.
 
-    On the calls that are `held` an action decides, whatever their tools may do by now; for those
-    that are `parked` the run waits.
+    `outside` is what the run has read from outside, in earlier attempts too. On the calls that are
+    `held` an action decides, whatever their tools may do by now; for those that are `parked` the
+    run waits.
     """
 
     def __init__(self, buffer: WriteBuffer, earlier: Sequence[Step] = ()) -> None:
@@ -37,6 +42,11 @@ class StepLog:
         self._marks: dict[StepKey, StepStatus] = {}
         self._ran_with: dict[StepKey, Mapping[str, Any]] = {}
         self._audit: dict[StepKey, list[AuditRow]] = {}
+        self.outside = OutsideTexts()
+        self._sources: dict[StepKey, list[str]] = {}
+        for step in sorted(earlier, key=lambda step: step.key):
+            if step.request.get(_OUTSIDE):
+                self.brought(step.key, step.request[_OUTSIDE])
         self.parked: set[StepKey] = set()
         self.account = ""
 
@@ -118,6 +128,16 @@ class StepLog:
         """Have a call that answers end so: the gate knows better than the answer how it ended."""
         self._marks[key] = status
 
+    def brought(self, key: StepKey | None, sources: Sequence[str]) -> None:
+        """Mark the run: text from outside came in.
+
+        That is written with the step that brought it, so no later attempt has one of them only.
+        """
+        self.outside.add(sources)
+        if key is not None:
+            known = dict.fromkeys([*self._sources.get(key, ()), *sources])
+            self._sources[key] = list(known)[-MOST_KEPT:]
+
     def add_audit(self, key: StepKey | None, entry: AuditRow) -> None:
         """Write an audit row of how a call ended together with the end of its step.
 
@@ -134,6 +154,8 @@ class StepLog:
             request[_HELD] = True
         if step.key in self._ran_with:
             request[RAN_WITH] = self._ran_with[step.key]
+        if step.key in self._sources:
+            request[_OUTSIDE] = self._sources[step.key]
         return replace(step, request=request)
 
     def _usage(self, step: Step) -> UsageRow | None:

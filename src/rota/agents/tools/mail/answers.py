@@ -11,8 +11,10 @@ from langchain_core.tools import ToolException
 from pydantic import BaseModel, Field
 
 from rota.agents.tools.mail.mime import MailMessage
+from rota.domain.approvals.outside_texts import mail_source
 from rota.domain.errors import RotaError, SetupRequiredError
 from rota.domain.text.storable import cut, storable_text
+from rota.security.gate.calls import note_source
 
 TEXT_LIMIT: Final = 20_000
 """Characters of a message's text that a tool answers with."""
@@ -38,6 +40,8 @@ class MessageArguments(BaseModel):
 
 def listing_as_json(messages: Sequence[MailMessage]) -> str:
     """Return a JSON list with what is needed to choose among messages."""
+    for message in reversed(messages):  # the newest comes last: it is told of first
+        note_source(mail_source(message.sender))
     return _json(
         [
             {
@@ -56,6 +60,7 @@ def listing_as_json(messages: Sequence[MailMessage]) -> str:
 
 def message_as_json(message: MailMessage) -> str:
     """Return a JSON object of a message, its text cut at `TEXT_LIMIT` (`truncated` tells)."""
+    note_source(mail_source(message.sender))
     text = cut(message.text, TEXT_LIMIT)
     return _json(
         {

@@ -21,6 +21,7 @@ CROSS JOIN LATERAL (
                 'read_only', t.read_only, 'idempotent', t.idempotent, 'risk', t.risk,
                 'default_tier', t.default_tier, 'timeout_seconds', t.timeout_seconds,
                 'reaches_outside', t.reaches_outside,
+                'brings_outside_text', t.brings_outside_text,
                 'preference', p.preference, 'annotations', t.annotations,
                 'definition_hash', t.definition_hash
             ) ORDER BY l.position, t.name
