@@ -359,6 +359,8 @@ CREATE TABLE public.agent_schedules (
     updated_at timestamptz NOT NULL DEFAULT now(),
     -- The clock of the scheduler that set next_fire_at
     planned_at timestamptz,
+    -- Why rota paused it last; the pause is rota's own while pause_note says the same
+    rota_pause_note text,
     CONSTRAINT agent_schedules_pkey PRIMARY KEY (id),
     CONSTRAINT agent_schedules_id_user_id_key UNIQUE (id, user_id),
     CONSTRAINT agent_schedules_user_id_name_key UNIQUE (user_id, name),

@@ -22,6 +22,7 @@ from rota.services.agent_files.applying import AgentFileService
 from rota.services.agent_files.reading import AgentEntry, ScheduleEntry, parse_agent_file
 from rota.services.agent_files.writing import write_yaml
 from rota.services.schedules.service import ScheduleService
+from rota.store.schedules import rows as schedule_rows
 from tests.services.harness import ANSWER, clock
 
 EVERYTHING = """\
@@ -166,6 +167,39 @@ async def test_export_applied_by_another_person_makes_the_same_and_keeps_pauses(
     assert write_yaml((await files.export(bob)).agents) == text
     rows = await workshop.rows("agent_schedules WHERE name = 'a cron'")
     assert [(r["is_active"], r["pause_note"]) for r in rows] == [(False, "until I say so")] * 2
+
+
+async def test_a_pause_of_rotas_own_is_not_exported_and_told_of(workshop, files, apply, bob):
+    text = (
+        "name: watcher\nmodel: openai:x\nschedules:\n"
+        "- {name: by rota, cron: '@daily'}\n"
+        "- {name: by me, cron: '@daily', paused: until May}\n"
+        "- {name: said since, cron: '@daily'}\n"
+    )
+    await apply(text)
+    schedules = ScheduleService(workshop.database, clock=clock)
+    for row in await workshop.rows("agent_schedules"):
+        async with workshop.database.connection() as conn:
+            await schedule_rows.pause(conn, row["id"], "3 runs in a row failed.")
+    await schedules.pause(workshop.user, "said since", "I look at it")
+
+    exported = await files.export(workshop.user)
+    (agent,) = exported.agents
+    await apply(write_yaml(exported.agents), user=bob)
+
+    assert {one["name"]: one.get("paused") for one in agent["schedules"]} == {
+        "by rota": None,
+        "by me": "until May",
+        "said since": "I look at it",
+    }
+    assert exported.left_out == (
+        (
+            "the pause of by rota, which rota paused here (3 runs in a row failed): it begins "
+            "where you apply the file anew"
+        ),
+    )
+    there = {one.name: one.state for one in await schedules.all(bob)}
+    assert there == {"by rota": "active", "by me": "paused", "said since": "paused"}
 
 
 @pytest.mark.parametrize(

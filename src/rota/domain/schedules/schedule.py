@@ -73,7 +73,7 @@ class Schedule:
 
     `next_fire_at` is when a scheduler acts; `next_fire_time` is the fire time that this is for,
     earlier by the jitter. `plan_from` is when its rule was set last. `revision` grows with every
-    change that a person makes.
+    change that a person makes. `paused_by_rota`: rota paused it, no person.
 
     >>> schedule = await app.schedules.get(me, "each-morning")
     >>> schedule.agent_name, schedule.state, schedule.timing.time_zone
@@ -101,6 +101,7 @@ class Schedule:
     revision: int
     created_at: datetime
     uses_calendars: bool = False
+    paused_by_rota: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)  # domain/runs/options, as JSON
 
     @property

@@ -177,6 +177,12 @@ class AgentFileService:
                     calendars = await calendar_rows.calendars_of_schedule(conn, schedule.id)
                     entry = schedule_entry(schedule, calendars)
                     entries[schedule.agent_name].setdefault("schedules", []).append(entry)
+                    if schedule.paused_by_rota:
+                        left_out.append(
+                            f"the pause of {schedule.name}, which rota paused here "
+                            f"({(schedule.pause_note or '').rstrip('.')}): it begins where you "
+                            "apply the file anew"
+                        )
                 elif not names:
                     left_out.append(
                         f"the schedule {schedule.name}, of {schedule.agent_name}: that agent is "

@@ -46,7 +46,7 @@ def agent_entry(agent: AgentConfiguration) -> Entry:
 
 
 def schedule_entry(schedule: Schedule, calendars: Sequence[str]) -> Entry:
-    """Return a schedule, one that is paused as one that begins so.
+    """Return a schedule, one that a person paused as one that begins so.
 
     Raises InvalidInputError for options that nobody can read.
     """
@@ -63,7 +63,7 @@ def schedule_entry(schedule: Schedule, calendars: Sequence[str]) -> Entry:
         **_said(
             time_zone=None if schedule.follows_owner_zone else schedule.timing.time_zone,
             prompt=schedule.prompt,
-            paused=None if schedule.is_active else schedule.pause_note or _PAUSED,
+            paused=_pause(schedule),
         ),
         **_bounds(schedule.timing),
         **_said(except_calendars=list(calendars)),
@@ -105,6 +105,13 @@ def _rule(timing: Timing) -> Entry:
         return {"every": written_duration(timing.every)}
     zone = parse_zone(timing.time_zone)
     return {"at": [written_moment(instant, zone) for instant in timing.instants]}
+
+
+def _pause(schedule: Schedule) -> str | None:
+    """Return the note of a pause that a person asked for: what rota paused may run elsewhere."""
+    if schedule.is_active or schedule.paused_by_rota:
+        return None
+    return schedule.pause_note or _PAUSED
 
 
 def _bounds(timing: Timing) -> Entry:

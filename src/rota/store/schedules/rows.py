@@ -190,6 +190,9 @@ def schedule_from_row(row: Row) -> Schedule:
     """Make the value from a row of `agent_schedules` and its `resolved_time_zone`."""
     row.update(
         follows_owner_zone=row["time_zone"] is None,
+        paused_by_rota=not row["is_active"]
+        and row["pause_note"] is not None
+        and row["pause_note"] == row.get("rota_pause_note"),  # schedulers do not ask for it
         time_zone=row["resolved_time_zone"],
         every=row["every_seconds"],
         anchor=row["anchor_at"],
