@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rota.cli.as_json import jsonable
+from rota.domain.text.shortening import quoted
 from rota.domain.text.unseen import spell_out
 from rota.domain.text.zones import OTHER_ZONE, zone_shown
 
@@ -273,7 +274,7 @@ def _zone(name: str) -> ZoneInfo:
     """Return what times are shown in; a zone that is unknown is told of once."""
     found = zone_shown(name)
     if found.key != name:
-        warn(f"{name[:60]!r} is not a time zone; times are in UTC. {OTHER_ZONE}")
+        warn(f"{quoted(name)} is not a time zone; times are in UTC. {OTHER_ZONE}")
     return found
 
 

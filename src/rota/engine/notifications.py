@@ -16,6 +16,8 @@ from typing import Final
 
 import structlog
 
+from rota.domain.text.shortening import shorten
+
 WAKE_GAP: Final = 0.01
 """Seconds between two wake-ups at least."""
 
@@ -73,5 +75,7 @@ class NotificationFilter:
         self._ignored += 1
         now = time.monotonic()
         if now - self._told >= TOLD_EVERY:
-            log.warning("notifications_ignored", count=self._ignored, the_last=ascii(text[:_SHOWN]))
+            log.warning(
+                "notifications_ignored", count=self._ignored, the_last=ascii(shorten(text, _SHOWN))
+            )
             self._told, self._ignored = now, 0

@@ -19,6 +19,7 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.rows import DictRow
 
 from rota.domain.errors import RotaError, UnreadableError
+from rota.domain.text.shortening import shorten
 
 T = TypeVar("T")
 
@@ -106,4 +107,4 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, RotaError):
         return error.message.rstrip(".")
     said = " ".join(str(error).split()).partition(";")[0]  # behind it Python advises on Python
-    return f"{type(error).__name__}: {said[:200]}" if said else type(error).__name__
+    return f"{type(error).__name__}: {shorten(said, 200)}" if said else type(error).__name__

@@ -169,7 +169,7 @@ def test_one_off_phrase_becomes_instants(text, instants):
     [
         ("", "The phrase is empty"),
         ("daily at 7" + " " * 200, "is longer than 200 characters."),
-        ("x" * 150, repr("x" * 57 + "...")),
+        ("x" * 150, repr("x" * 59 + "…")),
         ("Dayly at 7", "'Dayly' is not understood; write for example 'weekdays at 7:30'"),
         ("daily at 7 please", "'please' is not understood"),
         ("daily at 7:5", "'7:5' is not understood"),

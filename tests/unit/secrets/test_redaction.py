@@ -338,7 +338,7 @@ def test_beginning_of_a_long_text_shows_no_part_of_a_secret(before, secret):
     text = "." * before + f" {secret} " + "." * 10_000
     shown = redact_beginning(text, 100)
 
-    assert redact_text(text).startswith(shown)
+    assert redact_text(text).startswith(shown.removesuffix("…"))
     assert len(shown) == 100
 
 

@@ -21,6 +21,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 
 from rota.agents.models.providers import SCRIPTED
 from rota.domain.agents.finish_reasons import finish_reason, is_cut
+from rota.domain.text.shortening import shorten
 from rota.domain.text.storable import storable_json
 
 _SAID: Final = ("content", "tool_calls", "additional_kwargs")
@@ -136,7 +137,7 @@ def _refused_calls(
 def _unreadable(written: str) -> str:
     return (
         "the arguments that you wrote for it are not one whole JSON object. Write the call again. "
-        f"You wrote: {written[:_QUOTED]}"
+        f"You wrote: {shorten(written, _QUOTED)}"
     )
 
 

@@ -36,6 +36,7 @@ from rota.domain.agents.finish_reasons import (
 )
 from rota.domain.agents.message_content import is_blank, said_in
 from rota.domain.errors import RotaError
+from rota.domain.text.shortening import shorten
 from rota.security.secrets.redaction import redact_text
 
 T = TypeVar("T")
@@ -230,7 +231,7 @@ def read_failure(error: Exception, stream: AnswerStream) -> AnswerError | None:
         return None
     if _is_about_arguments(error):
         return _unusable("the arguments of a call are no JSON object", advice=NOT_AN_OBJECT)
-    detail = " ".join(redact_text(str(error)).split())[:LONGEST_QUOTED].rstrip(".")
+    detail = shorten(" ".join(redact_text(str(error)).split()), LONGEST_QUOTED).rstrip(".")
     return _unusable(f"it could not be read ({detail or type(error).__name__})")
 
 
@@ -247,7 +248,7 @@ def _unusable(why: str, message: AIMessage | None = None, advice: str | None = N
 
 def _withheld(reason: str | None, refusal: str, answer: AIMessage) -> ModelFailure:
     said = refusal or said_in(answer.content)
-    quoted = " ".join(redact_text(said).split())[:LONGEST_QUOTED].rstrip(".")
+    quoted = shorten(" ".join(redact_text(said).split()), LONGEST_QUOTED).rstrip(".")
     refused = bool(refusal) or (reason or "").casefold() == "refusal"
     sentence = "The model refused to answer" if refused else "A content filter stopped the answer"
     message = f"{sentence}: {quoted}." if quoted else f"{sentence}."

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from rota.domain.errors import RotaError, UnavailableError
+from rota.domain.text.shortening import shorten
 from rota.security.secrets.redaction import redact_beginning, redact_text
 
 FailureKind = Literal[
@@ -320,7 +321,7 @@ def _message(kind: FailureKind, error: BaseException) -> str:
     status, details = _status(error), _details(error)
     text = details.get("message") or getattr(error, "message", None) or str(error)
     said = redact_beginning(str(text), 4 * LONGEST_QUOTED)
-    detail = " ".join(said.split())[:LONGEST_QUOTED].rstrip(".")
+    detail = shorten(" ".join(said.split()), LONGEST_QUOTED).rstrip(".")
     sentence = _SENTENCES[kind]
     if status is not None:
         sentence += f" (HTTP {status})"

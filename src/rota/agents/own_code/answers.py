@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import RotaError
+from rota.domain.text.shortening import shorten
 from rota.domain.text.storable import storable_json
 
 _INTERRUPTS: Final = "__interrupt__"
@@ -74,7 +75,7 @@ def _check_finished(asked: Any) -> None:
     questions = asked if isinstance(asked, Sequence) and not isinstance(asked, str) else [asked]
     said = "; ".join(_question(question) for question in questions)
     raise StoppedToAskError(
-        f"It stopped to ask a person, and was not finished: {said[:_LONGEST_QUESTION]}\n"
+        f"It stopped to ask a person, and was not finished: {shorten(said, _LONGEST_QUESTION)}\n"
         "What a graph or a framework asks by itself cannot be answered yet. Give it the tools of "
         "the run's context instead: their calls that need approval wait for it."
     )

@@ -27,6 +27,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.shortening import shorten
 
 OUTPUT_LIMIT: Final = 200_000
 """Characters that one template may write; a stored result keeps fewer anyway."""
@@ -208,7 +209,7 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, RecursionError):
         return "it calls itself too often"
-    return f"{type(error).__name__}: {error}"[:300]
+    return shorten(f"{type(error).__name__}: {error}", 300)
 
 
 def _line(error: BaseException) -> int | None:

@@ -18,7 +18,7 @@ from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import ActionStatus
 from rota.domain.approvals.argument_edits import holds_redaction
 from rota.domain.approvals.review import HISTORY_DAYS, group_requests, same_calls
-from rota.domain.text.storable import cut
+from rota.domain.text.shortening import shorten
 
 if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction
@@ -190,7 +190,7 @@ def listed_arguments(arguments: Mapping[str, Any]) -> ListedArguments:
     if len(text) <= _LONGEST_LISTED:
         return ListedArguments(text, is_cut=False)
     return ListedArguments(
-        cut(json.dumps(_with_short_texts(arguments), ensure_ascii=False), 2 * _LONGEST_LISTED).text,
+        shorten(json.dumps(_with_short_texts(arguments), ensure_ascii=False), 2 * _LONGEST_LISTED),
         is_cut=True,
     )
 

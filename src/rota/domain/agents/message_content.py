@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from rota.domain.text.shortening import shorten
+
 _DEEPEST: Final = 20
 
 _CALL_NOTE: Final = "[tool call: "
@@ -293,4 +295,4 @@ def _http_url(value: object) -> str:
 
 
 def _one_line(value: object, limit: int = 200) -> str:
-    return " ".join(value.split())[:limit] if isinstance(value, str) else ""
+    return shorten(" ".join(value.split()), limit) if isinstance(value, str) else ""

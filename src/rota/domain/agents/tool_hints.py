@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from rota.domain.agents.configuration import Risk, ToolDeclaration
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.shortening import quoted
 from rota.domain.text.validation import near_or_all
 
 HINTS: Final = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
@@ -22,7 +23,7 @@ def parse_hints(value: Mapping[str, Any]) -> dict[str, bool]:
     for name, said in value.items():
         if name not in HINTS:
             raise InvalidInputError(
-                f"There is no hint {str(name)[:60]!r}; {near_or_all(name, HINTS)}",
+                f"There is no hint {quoted(str(name))}; {near_or_all(name, HINTS)}",
                 field="hints",
             )
         if not isinstance(said, bool):

@@ -14,6 +14,7 @@ from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.risk_signals import RiskSignal, risk_signals
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ActionId, RunId, UserId
+from rota.domain.text.shortening import quoted
 
 EXPIRES_AFTER: Final = timedelta(hours=24)
 """How long an action waits for a decision where nothing else is set."""
@@ -181,7 +182,7 @@ def check_via(via: str) -> None:
     if not _VIA.fullmatch(via):
         raise InvalidInputError(
             "via names the program that the person used, such as my_app: a small letter, then at "
-            f"most 30 small letters, digits and _; not {via[:60]!r}.",
+            f"most 30 small letters, digits and _; not {quoted(via)}.",
             field="via",
         )
 

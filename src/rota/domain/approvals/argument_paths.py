@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.shortening import quoted
 
 EVERYTHING: Final = "*"
 """Written where a test is about all arguments together."""
@@ -33,7 +34,7 @@ class ArgumentPath:
             return cls(text, ())
         if len(text) > LONGEST or not _PATH.fullmatch(text):
             raise InvalidInputError(
-                f"{text[:80]!r} names no argument; write for example amount, invoice.total or "
+                f"{quoted(text, 80)} names no argument; write for example amount, invoice.total or "
                 "items[*].price.",
                 field="when",
             )

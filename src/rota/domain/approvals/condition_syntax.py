@@ -14,6 +14,7 @@ from typing import Any, Final
 from rota.domain.approvals.argument_tests import TESTS, TEXT_VALUED
 from rota.domain.approvals.conditions import WORDS, Condition, Missing
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.shortening import quoted, shorten
 
 _TOKEN: Final = re.compile(r'\s*("(?:[^"\\]|\\.)*"(?=\s|$)|[^\s"]+(?=\s|$))')
 _SIGNS: Final = {
@@ -47,7 +48,7 @@ def parse_condition(text: str) -> Condition:
     test = _SIGNS.get(rest[0], rest[0])
     if test not in TESTS:
         raise _wrong(
-            text, f"there is no test {rest[0][:40]!r}; there are {', '.join(sorted(TESTS))}"
+            text, f"there is no test {quoted(rest[0], 40)}; there are {', '.join(sorted(TESTS))}"
         )
     for token in rest[1:]:
         if token in WORDS:
@@ -79,7 +80,7 @@ def _value(token: str, text: str, *, as_text: bool) -> Any:
         try:
             return json.loads(token)
         except ValueError as error:
-            raise _wrong(text, f"{token[:40]} is no text as JSON has it") from error
+            raise _wrong(text, f"{shorten(token, 40)} is no text as JSON has it") from error
     if as_text:
         return token
     try:

@@ -25,6 +25,7 @@ from rota.domain.approvals.mail_addresses import (
     recipients_in,
 )
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.shortening import quoted
 
 Missing = Literal["matches", "does_not_match"]
 Quantifier = Literal["all", "any"]
@@ -70,7 +71,7 @@ class Condition:
         """Check and return a condition."""
         read = tuple(ArgumentPath.parse(path) for path in paths)
         if test not in TESTS:
-            raise _wrong(f"There is no test {test[:60]!r}; there are {', '.join(sorted(TESTS))}.")
+            raise _wrong(f"There is no test {quoted(test)}; there are {', '.join(sorted(TESTS))}.")
         if not read or (len(read) > 1 and test not in MAIL):
             raise _wrong(f"{test} looks at one argument.")
         if (test == ONLY) != (read[0].text == EVERYTHING):

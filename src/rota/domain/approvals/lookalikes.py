@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
+from rota.domain.text.shortening import shorten
+
 MOST_FOUND: Final = 10
 
 LOOKED_AT: Final = 200_000
@@ -55,7 +57,7 @@ def lookalikes(texts: Iterable[str]) -> tuple[str, ...]:
             word = match[0]
             said = None if word.isascii() else _mixed(word) or _disguised(word)
             if said is not None:
-                found.setdefault(f"{word[:_LONGEST]} {said}")
+                found.setdefault(f"{shorten(word, _LONGEST)} {said}")
                 if len(found) == MOST_FOUND:
                     return tuple(found)
     return tuple(found)
@@ -91,13 +93,13 @@ def _disguised(word: str) -> str | None:
         return None
     meant = unicodedata.normalize("NFKC", word).translate(_FALSE_DOTS)
     if meant.isascii() and _HOST.search(meant):
-        return f"stands for {meant[:_LONGEST]}: {_named(odd)}."
+        return f"stands for {shorten(meant, _LONGEST)}: {_named(odd)}."
     for match in _PART.finditer(word):
         part = match[0]
         inside = odd.intersection(part)
         if inside and len(part) >= _SHORTEST and any(c.isascii() for c in part):
             read = unicodedata.normalize("NFKC", part)
-            return f"stands for {read[:_LONGEST]}: {_named(inside)}."
+            return f"stands for {shorten(read, _LONGEST)}: {_named(inside)}."
     return None
 
 

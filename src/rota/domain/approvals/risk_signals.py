@@ -15,6 +15,7 @@ from rota.domain.agents.configuration import RISKS, Risk
 from rota.domain.approvals.host_names import is_ipv4
 from rota.domain.approvals.lookalikes import LOOKED_AT, lookalikes
 from rota.domain.approvals.mail_addresses import Recipients, read_addresses, recipients_in
+from rota.domain.text.shortening import quoted, shorten
 from rota.domain.text.storable import REDACTED
 from rota.domain.text.unseen import hidden_in
 
@@ -74,10 +75,14 @@ def _links(arguments: Mapping[str, Any]) -> Iterator[RiskSignal]:
         authority = re.split(r"[/?#\\]", link.partition("://")[2], maxsplit=1)[0]
         user, at, host = authority.rpartition("@")
         if at and user != REDACTED:
-            yield RiskSignal("high", f"A link shows {user[:60]!r} and leads to {host[:100]!r}.")
+            yield RiskSignal(
+                "high", f"A link shows {quoted(user)} and leads to {quoted(host, 100)}."
+            )
             return
         if is_ipv4(host.partition(":")[0]) or host.startswith("["):
-            yield RiskSignal("medium", f"A link leads to an address without a name: {host[:100]}.")
+            yield RiskSignal(
+                "medium", f"A link leads to an address without a name: {shorten(host, 100)}."
+            )
             return
 
 
@@ -93,14 +98,14 @@ def _large(arguments: Mapping[str, Any]) -> Iterator[RiskSignal]:
     for name, value in arguments.items():
         if isinstance(value, str) and len(value) > LONG_TEXT:
             yield RiskSignal(
-                "medium", f"{name[:60]} has {len(value):,} characters: read it to its end."
+                "medium", f"{shorten(name, 60)} has {len(value):,} characters: read it to its end."
             )
         elif isinstance(value, list | tuple) and len(value) > MANY_ITEMS:
-            yield RiskSignal("medium", f"{name[:60]} has {len(value):,} items.")
+            yield RiskSignal("medium", f"{shorten(name, 60)} has {len(value):,} items.")
 
 
 def _listed(names: list[str]) -> str:
-    shown = [name[:60] for name in names[:5]]
+    shown = [shorten(name, 60) for name in names[:5]]
     return ", ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 

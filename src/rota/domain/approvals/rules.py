@@ -12,6 +12,7 @@ from rota.domain.agents.configuration import RISKS, Risk
 from rota.domain.approvals.conditions import Condition
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ActionId, RuleId, ScheduleId, UserId
+from rota.domain.text.shortening import quoted
 
 Effect = Literal["allow", "require", "deny"]
 Attendance = Literal["any", "unattended", "interactive"]
@@ -57,8 +58,8 @@ class RuleDraft:
             raise _wrong(f"A rule is one of {', '.join(EFFECTS)}, not {self.effect!r}.", "effect")
         if not _TOOL.fullmatch(self.tool):
             raise _wrong(
-                f"{self.tool[:80]!r} names no tool; write its name, the beginning of names and *, "
-                "or * alone.",
+                f"{quoted(self.tool, 80)} names no tool; write its name, the beginning of names "
+                "and *, or * alone.",
                 "tool",
             )
         if self.attendance not in ATTENDANCES:

@@ -19,6 +19,7 @@ from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.drafts import NONE
 from rota.domain.schedules.rules.intervals import length_in_words
 from rota.domain.schedules.written_time import parse_duration, written_duration
+from rota.domain.text.shortening import quoted
 from rota.domain.text.validation import near_or_all
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class ModelName(Kind):
         """Read it as `Kind` does."""
         if not isinstance(value, str) or ":" not in value.strip(":") or len(value) > 200:
             raise InvalidInputError(
-                f"{place} is of the form provider:model, not {str(value)[:60]!r}.", field=place
+                f"{place} is of the form provider:model, not {quoted(str(value))}.", field=place
             )
         return value
 
@@ -160,7 +161,7 @@ class Count(Number):
 
     def shown(self, value: object) -> str:
         """Return what was given, as a message shows it."""
-        return repr(str(value)[:60])
+        return quoted(str(value))
 
     def read(self, text: str, place: str) -> int:
         """Read it as `Kind` does."""
@@ -168,7 +169,7 @@ class Count(Number):
         size = Decimal(f"{found[1]}.{found[2] or 0}") * _TIMES[found[3].lower()] if found else None
         if size is None or size != int(size):
             raise InvalidInputError(
-                f"The number {text[:60]!r} is not understood; write a whole number such as 20, "
+                f"The number {quoted(text)} is not understood; write a whole number such as 20, "
                 "200k or 1.5M.",
                 field=place,
             )
@@ -204,7 +205,7 @@ class Dollars(Number):
         if isinstance(value, bool) or not amount.is_finite() or not 0 < amount <= _LARGEST:
             raise InvalidInputError(
                 f"{place} is an amount of US dollars above 0, such as 0.50; not "
-                f"{str(value)[:60]!r}.",
+                f"{quoted(str(value))}.",
                 field=place,
             )
         return amount
@@ -214,7 +215,7 @@ class Dollars(Number):
         found = _MONEY.fullmatch(text.strip())
         if found is None:
             raise InvalidInputError(
-                f"The amount {text[:60]!r} is not understood; write US dollars, such as 0.50 or "
+                f"The amount {quoted(text)} is not understood; write US dollars, such as 0.50 or "
                 "$0.50.",
                 field=place,
             )
@@ -325,7 +326,7 @@ class Options:
             place = f"{cls.PLACE}.{name}".lstrip(".")
             if name not in options:
                 raise InvalidInputError(
-                    f"There is no {cls.NOUN} {str(name)[:60]!r}; {near_or_all(name, options)}",
+                    f"There is no {cls.NOUN} {quoted(str(name))}; {near_or_all(name, options)}",
                     field=place[:60],
                 )
             declared = options[name]

@@ -9,6 +9,7 @@ from typing import Final
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.rules.names import WEEKDAYS, number_of
+from rota.domain.text.shortening import quoted
 
 _MIDNIGHT: Final = 24 * 60
 
@@ -65,7 +66,7 @@ def _parse_span(text: str, part: str) -> tuple[int, int]:
         if minutes_fit and start < _MIDNIGHT and end <= _MIDNIGHT and start != end:
             return start, end
     raise InvalidInputError(
-        f"The active hours {text[:60]!r} are not understood; write for example 08:00-18:00.",
+        f"The active hours {quoted(text)} are not understood; write for example 08:00-18:00.",
         field="active_hours",
     )
 
@@ -85,6 +86,6 @@ def _day(text: str, word: str) -> int:
     if number is not None:
         return (number - 1) % 7
     raise InvalidInputError(
-        f"The active days {text[:60]!r} are not understood; write for example mon-fri or sat,sun.",
+        f"The active days {quoted(text)} are not understood; write for example mon-fri or sat,sun.",
         field="active_days",
     )

@@ -8,6 +8,7 @@ from typing import Final
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import CalendarId
+from rota.domain.text.shortening import quoted
 
 MOST_DAYS: Final = 10_000
 """Days that one entry may span."""
@@ -54,7 +55,7 @@ def _date(entry: str, text: str) -> date:
         return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007  a day has no zone
     except ValueError as error:
         raise InvalidInputError(
-            f"The days off {entry[:60]!r} are not understood; write for example 2026-12-24 or "
+            f"The days off {quoted(entry)} are not understood; write for example 2026-12-24 or "
             "2026-12-24..2027-01-01.",
             field="excluded_days",
         ) from error

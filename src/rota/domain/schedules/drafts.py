@@ -19,6 +19,7 @@ from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
 from rota.domain.schedules.schedule import CatchUp, Policy
 from rota.domain.schedules.timing import Timing
 from rota.domain.schedules.written_time import parse_duration, parse_moment
+from rota.domain.text.shortening import quoted
 
 NONE: Final = "none"
 """What a person writes to take a value away."""
@@ -161,7 +162,7 @@ def _read_count(count: int | str, field: str) -> int | None:
         return None
     if not re.fullmatch(r"\d{1,10}", text, re.ASCII):
         raise InvalidInputError(
-            f"{field} is a whole number, 1 or more, not {text[:60]!r}.", field=field
+            f"{field} is a whole number, 1 or more, not {quoted(text)}.", field=field
         )
     return int(text)
 
@@ -172,7 +173,7 @@ def _read_choice(kind: type[StrEnum], text: str, field: str) -> StrEnum:
     except ValueError as error:
         names = ", ".join(kind)
         raise InvalidInputError(
-            f"{text[:60]!r} is no choice for {field}; it is one of {names}.", field=field
+            f"{quoted(text)} is no choice for {field}; it is one of {names}.", field=field
         ) from error
 
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.shortening import quoted
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _LONGEST: Final = timedelta(days=366 * 100)
@@ -33,12 +34,12 @@ def parse_duration(text: str, *, field: str) -> timedelta:
         length = timedelta(seconds=sum(int(count) * _UNITS[unit] for count, unit in parts))
     else:
         raise InvalidInputError(
-            f"The length of time {text[:60]!r} is not understood; write for example 90m, 1h30m, "
+            f"The length of time {quoted(text)} is not understood; write for example 90m, 1h30m, "
             "45s or 3d.",
             field=field,
         )
     if length > _LONGEST:
-        raise InvalidInputError(f"{text[:60]!r} is longer than a hundred years.", field=field)
+        raise InvalidInputError(f"{quoted(text)} is longer than a hundred years.", field=field)
     return length
 
 
@@ -126,7 +127,7 @@ def _local(day: str, clock: str, here: datetime) -> datetime:
 def _not_understood(text: str, field: str, alone: Literal["past", "future"]) -> InvalidInputError:
     near = "yesterday" if alone == "past" else "tomorrow"
     return InvalidInputError(
-        f"The time {text[:60]!r} is not understood; write for example 2026-12-24 18:00, "
+        f"The time {quoted(text)} is not understood; write for example 2026-12-24 18:00, "
         f"{near} 9:00 or 07:00.",
         field=field,
     )

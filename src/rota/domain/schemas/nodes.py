@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.shortening import quoted
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -132,7 +133,7 @@ class _Reader:
     def anchor(self, node: Node, value: Any, place: str) -> None:
         number = next(number for number, known in enumerate(self.nodes) if known is node)
         if self._anchors.setdefault(str(value), number) != number:
-            raise schema_error(f"the anchor {str(value)[:60]!r} is there twice", place)
+            raise schema_error(f"the anchor {quoted(str(value))} is there twice", place)
 
     def identifier(self, node: Node, _value: Any, place: str) -> None:
         if node is not self.nodes[0]:
@@ -180,20 +181,20 @@ class _Reader:
         outside, _, fragment = reference.partition("#")
         if outside:
             raise schema_error(
-                f"{reference[:60]!r} lies outside of the schema, and nothing is fetched; refer to "
+                f"{quoted(reference)} lies outside of the schema, and nothing is fetched; refer to "
                 "`#/$defs/...`",
                 place,
             )
         fragment = unquote(fragment)
         if fragment and not fragment.startswith("/"):
             if fragment not in self._anchors:
-                raise schema_error(f"there is no anchor {fragment[:60]!r}", place)
+                raise schema_error(f"there is no anchor {quoted(fragment)}", place)
             return self._anchors[fragment]
         found: Any = self._schema
         for step in fragment.split("/")[1:]:
             found = _step(found, step.replace("~1", "/").replace("~0", "~"))
         if not isinstance(found, dict | bool):
-            raise schema_error(f"{reference[:60]!r} leads to no schema", place)
+            raise schema_error(f"{quoted(reference)} leads to no schema", place)
         return self._number(found, f"{self._where}{fragment.replace('/', '.')}")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.shortening import shorten
 
 DEEPEST: Final = 50
 """How deeply lists and objects may be nested."""
@@ -79,7 +80,7 @@ def _integer(digits: str) -> int:
 def _float(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise NotJsonError(f"The JSON holds a number that is too large: {digits[:20]}.")
+        raise NotJsonError(f"The JSON holds a number that is too large: {shorten(digits, 20)}.")
     return number
 
 

@@ -52,11 +52,6 @@ def cut(text: str, limit: int) -> Cut:
     return Cut(kept, len(text), truncated=True)
 
 
-def shorten(text: str, limit: int) -> str:
-    """Return a text for people in at most `limit` characters, with `…` at its end if it was cut."""
-    return text if len(text) <= limit else f"{cut(text, max(0, limit - 1)).text.rstrip()}…"
-
-
 def storable_text(text: str) -> str:
     """Replace what Postgres cannot store (NUL, lone surrogates) by U+FFFD; join split pairs."""
     if not _UNSTORABLE.search(text):

@@ -25,6 +25,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from rota.domain.schemas.schema import closed, tool_schema
+from rota.domain.text.shortening import quoted, shorten
 from rota.domain.text.storable import SecretText, storable_json
 from rota.security.gate.argument_names import argument_problem
 from rota.security.secrets.hashing import arguments_hash
@@ -108,7 +109,7 @@ class ArgumentForm:
         unknown = sorted(set(arguments) - self._known) if self._known is not None else ()
         if unknown:
             raise ToolException(
-                f"{self._tool.name} has no argument {unknown[0][:60]!r}. It did not run."
+                f"{self._tool.name} has no argument {quoted(unknown[0])}. It did not run."
             )
         if self._schema is not None and (problems := self._schema.problems(arguments)):
             raise ToolException(
@@ -133,7 +134,7 @@ class ArgumentForm:
         except Exception as error:
             raise ToolException(
                 f"{self._tool.name} does not take the arguments that were approved: "
-                f"{redact_text(str(error))[:ERROR_LIMIT]}"
+                f"{shorten(redact_text(str(error)), ERROR_LIMIT)}"
             ) from error
         found = {**found, **injected}
         if arguments_hash(self.written(found_args, found)) != arguments_hash(arguments):
@@ -292,7 +293,7 @@ def _object(items: Any, depth: int) -> dict[str, Any]:
     for key, item in items:
         name = key if isinstance(key, str) else str(to_jsonable_python(key))
         if name in found:
-            raise ValueError(f"two of their keys are written {name[:60]!r}")
+            raise ValueError(f"two of their keys are written {quoted(name)}")
         found[name] = _plain(item, depth + 1)
     return found
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeGuard
 
+from rota.domain.text.shortening import shorten
 from rota.domain.text.storable import REDACTED, SecretText
 from rota.security.secrets.names import is_secret, is_secret_phrase, split_words
 
@@ -96,13 +97,16 @@ def redact_error(error: BaseException, limit: int = 2_000) -> str:
 def redact_beginning(text: str, limit: int) -> str:
     """Return the first `limit` characters of a text without secrets, or somewhat fewer.
 
+    `…` stands at the end of what was cut.
+
     Not more is looked at than that takes: what a tool says may be megabytes, and a loop waits.
     """
     looked_at = 2 * limit + _MARGIN
     if len(text) <= looked_at:
-        return redact_text(text)[:limit]
+        return shorten(redact_text(text), limit)
     redacted = redact_text(text[:looked_at])
-    return redacted[: min(limit, max(0, len(redacted) - _MARGIN))]  # no secret that was cut in two
+    whole = redacted[: max(0, len(redacted) - _MARGIN)]  # no secret that was cut in two
+    return shorten(f"{whole}…", limit)
 
 
 def _redact(value: Any, levels: int) -> Any:

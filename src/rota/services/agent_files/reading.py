@@ -29,6 +29,7 @@ from rota.domain.runs.option_drafts import read_options
 from rota.domain.runs.option_kinds import from_file, options_of
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.drafts import Draft
+from rota.domain.text.shortening import shorten
 from rota.domain.text.validation import near_or_all, problem_in_words
 from rota.services.agent_files.faults import Faults
 from rota.services.text_files import read_text_file
@@ -327,7 +328,7 @@ def _in_words(problem: Mapping[str, Any]) -> str:
     """Say what is wrong with a value of a file; pydantic speaks of patterns and inputs."""
     if problem["type"] == "string_pattern_mismatch":
         form: str = _FORMS[problem["loc"][-1]]
-        return form.format(str(problem["input"])[:60])
+        return form.format(shorten(str(problem["input"]), 60))
     if problem["type"] == "extra_forbidden":
         kind = ScheduleEntry if problem["loc"][0] == "schedules" else AgentEntry
         options = _OPTIONS if kind is ScheduleEntry else frozenset()

@@ -10,6 +10,7 @@ from typing import Final
 from rota.domain.agents.people import People
 from rota.domain.errors import ConflictError, InvalidInputError
 from rota.domain.ids import UserId
+from rota.domain.text.shortening import quoted
 from rota.store import users
 from rota.store.agents import people as rows
 from rota.store.database import Database
@@ -73,5 +74,5 @@ def _address(email: str) -> str:
     """Return an address as it is kept: in lower case, as Supabase keeps them."""
     address = email.strip().lower()
     if _ADDRESS.fullmatch(address) is None:
-        raise InvalidInputError(f"{email[:80]!r} is no e-mail address.", field="email")
+        raise InvalidInputError(f"{quoted(email, 80)} is no e-mail address.", field="email")
     return address

@@ -10,6 +10,7 @@ from typing import Final
 from rota.domain.agents.configuration import ToolFacts
 from rota.domain.agents.declared_tools import DeclarationChange, DeclaredTool, ToolChange
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.shortening import quoted
 from rota.domain.text.storable import storable_text
 from rota.store.agents import tools as rows
 from rota.store.database import Database
@@ -69,7 +70,7 @@ class ToolService:
 def _check(name: str, change: ToolChange) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidInputError(
-            f"A tool's name is of 1 to 64 letters, digits, - and _; not {name[:80]!r}.",
+            f"A tool's name is of 1 to 64 letters, digits, - and _; not {quoted(name, 80)}.",
             field="name",
         )
     seconds = change.timeout_seconds

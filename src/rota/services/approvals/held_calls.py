@@ -39,7 +39,8 @@ from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import Claim, FencedError, Run
 from rota.domain.runs.steps import StepKey, StepStatus
 from rota.domain.text.sentences import sentence
-from rota.domain.text.storable import RESULT_CONTENT_LIMIT, cut, storable_text
+from rota.domain.text.shortening import shorten
+from rota.domain.text.storable import RESULT_CONTENT_LIMIT, storable_text
 from rota.security.gate.calls import (
     CallApproved,
     CallNotRun,
@@ -300,7 +301,7 @@ class HeldCalls:
             argument_schema=call.schema,
             risk=raised_risk(verdict.risk, risk_signals(shown)),
             reason=_reason(verdict, requests),
-            account=cut(redact_text(storable_text(account)), LONGEST_ACCOUNT).text,
+            account=shorten(redact_text(storable_text(account)), LONGEST_ACCOUNT),
             mode=self._mode(call),
             expires_after=EXPIRES_AFTER if expire is None else timedelta(seconds=expire),
             remind_after=None if remind is None else timedelta(seconds=remind),

@@ -16,6 +16,7 @@ from rota.domain.approvals.rules import EFFECTS, RuleDraft
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ScheduleId, UserId
 from rota.domain.schedules.written_time import parse_duration, parse_moment
+from rota.domain.text.shortening import quoted
 from rota.domain.text.validation import near_or_all
 from rota.services.text_files import read_text_file
 
@@ -113,7 +114,7 @@ def _entry(item: object, where: str) -> RuleEntry:
     for name in item:
         if name not in _NAMES:
             raise InvalidInputError(
-                f"{where}: there is no field {str(name)[:60]!r}; {near_or_all(name, _NAMES)}"
+                f"{where}: there is no field {quoted(str(name))}; {near_or_all(name, _NAMES)}"
             )
     effects = [word for word in _EFFECT_WORDS if word in item]
     if len(effects) != 1:

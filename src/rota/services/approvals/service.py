@@ -31,7 +31,8 @@ from rota.domain.ids import RunId, UserId
 from rota.domain.notifications.notification import NewNotification
 from rota.domain.schemas.schema import tool_schema
 from rota.domain.text.sentences import sentence
-from rota.domain.text.storable import cut, storable_json, storable_text
+from rota.domain.text.shortening import shorten
+from rota.domain.text.storable import storable_json, storable_text
 from rota.security.secrets.encryption import Cipher
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact, redact_text
@@ -337,7 +338,7 @@ class ApprovalService:
         """
         check_via(via)
         # As it is stored, and as the agent and the audit log have it.
-        stored = cut(redact_text(storable_text(reason.strip())), LONGEST_REASON).text
+        stored = shorten(redact_text(storable_text(reason.strip())), LONGEST_REASON)
 
         async def decide() -> PendingAction:
             async with self._database.acting_as(user_id) as conn:

@@ -13,6 +13,7 @@ from rota.domain.notifications.notification import (
     NewNotification,
     Notification,
 )
+from rota.domain.text.shortening import shorten
 from rota.domain.text.storable import NOTIFICATION_BODY_LIMIT, cut, storable_json, storable_text
 from rota.services.references import ENOUGH, id_prefix, the_one
 from rota.store.database import Connection, Database
@@ -142,7 +143,7 @@ def draft(
     return NewNotification(
         user_id=user_id,
         category=Category(category),
-        title=cut(" ".join(storable_text(title).split()), TITLE_LIMIT).text,
+        title=shorten(" ".join(storable_text(title).split()), TITLE_LIMIT),
         body=text,
         metadata=storable_json(extra),
         run_id=run_id,
@@ -207,5 +208,5 @@ def draft_pending_actions(
 def _in_brief(request: ApprovalRequest) -> str:
     """Name a request on one line. What its agent says of it is quoted, in one line too."""
     account = " ".join(request.account.split())
-    quoted = f": it says \u201c{cut(account, _LONGEST_ACCOUNT).text}\u201d" if account else ""
+    quoted = f": it says \u201c{shorten(account, _LONGEST_ACCOUNT)}\u201d" if account else ""
     return f"- {request.tool_name}, {request.risk} risk, {str(request.id)[:8]}{quoted}"

@@ -18,6 +18,7 @@ from rota.domain.runs.limits import (
     Quotas,
 )
 from rota.domain.runs.option_kinds import Dollars
+from rota.domain.text.shortening import quoted
 from rota.store.database import Database
 from rota.store.runs import limits as rows
 
@@ -131,7 +132,7 @@ def _count(text: str, option: str, largest: int) -> int | LimitKeyword:
     if digits.isascii() and digits.isdigit() and 1 <= int(digits[:20]) <= largest:
         return int(digits)
     raise InvalidInputError(
-        f"`--{option}` is a whole number from 1 to {largest}, none or default; not {text[:60]!r}.",
+        f"`--{option}` is a whole number from 1 to {largest}, none or default; not {quoted(text)}.",
         field=option,
     )
 
@@ -143,7 +144,7 @@ def _money(text: str, option: str) -> Decimal | LimitKeyword:
         return Dollars().parse(text, option)
     except InvalidInputError:
         raise InvalidInputError(
-            f"--{option} is an amount of US dollars above 0, none or default; not {text[:60]!r}.",
+            f"--{option} is an amount of US dollars above 0, none or default; not {quoted(text)}.",
             field=option,
         ) from None
 

@@ -21,11 +21,11 @@ from rota.domain.ids import ResultId
 from rota.domain.notifications.notification import Category, NewNotification
 from rota.domain.runs.options import MOST_RETRIES, RunOptions
 from rota.domain.runs.run import FencedError, Outcome, ResultStatus, Trigger
+from rota.domain.text.shortening import shorten
 from rota.domain.text.storable import (
     RESULT_CONTENT_LIMIT,
     WHOLE_RESULT_LIMIT,
     cut,
-    shorten,
     storable_text,
 )
 from rota.security.secrets.redaction import redact_error

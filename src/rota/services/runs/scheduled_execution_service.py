@@ -24,7 +24,8 @@ from rota.domain.ids import FencingToken, ResultId, RunId, UserId
 from rota.domain.notifications.notification import Category
 from rota.domain.runs.run import FencedError, Outcome, ResultStatus, RowsLockedError, Run
 from rota.domain.schedules.schedule import Schedule
-from rota.domain.text.storable import cut, storable_text
+from rota.domain.text.shortening import shorten
+from rota.domain.text.storable import storable_text
 from rota.domain.text.zones import zone_shown
 from rota.security.secrets.redaction import redact_text
 from rota.services.runs.attempt import Attempt, Workbench
@@ -116,7 +117,7 @@ class ScheduledExecutionService:
         Its schedule is paused where rows of it cannot be read: so it would go each time. `token` is
         of the attempt, where the run could be taken.
         """
-        reason = cut(storable_text(redact_text(_why(error))), _LONGEST_REASON).text
+        reason = shorten(storable_text(redact_text(_why(error))), _LONGEST_REASON)
         log.error("run_set_aside", run_id=str(run_id), reason=reason)
 
         async def end() -> None:

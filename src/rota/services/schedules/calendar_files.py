@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.calendars import CalendarDay
+from rota.domain.text.shortening import shorten
 from rota.domain.text.storable import storable_text
 
 LARGEST_FILE: Final = 5 * 1024 * 1024
@@ -182,7 +183,7 @@ def _summary(event: Any) -> str:
 def day_summary(text: str) -> str:
     """Return text as one line that a calendar's day can be called."""
     text = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", storable_text(text))
-    return " ".join(text.split())[:SUMMARY_LIMIT]
+    return shorten(" ".join(text.split()), SUMMARY_LIMIT)
 
 
 def _decode(data: bytes) -> str:

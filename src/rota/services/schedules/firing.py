@@ -31,7 +31,8 @@ from rota.domain.schedules.firing import (
 from rota.domain.schedules.overlap import Overlap, OverlapDecision, OverlapPolicy
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.schedules.timing import NamedDay
-from rota.domain.text.storable import cut, storable_text
+from rota.domain.text.shortening import shorten
+from rota.domain.text.storable import storable_text
 from rota.domain.text.zones import OTHER_ZONE
 from rota.engine.admission import AHEAD, Admission, admit
 from rota.engine.pace import BatchSize
@@ -394,7 +395,7 @@ class Scheduler:
         reason = str(error) if is_explained else f"it cannot be worked out ({_in_brief(error)})."
         if isinstance(error, InvalidInputError) and error.field == "time_zone":
             reason = f"{reason} {OTHER_ZONE}"
-        reason = cut(storable_text(reason), LONGEST_REASON).text
+        reason = shorten(storable_text(reason), LONGEST_REASON)
         try:
             async with conn.transaction():
                 await rows.pause(conn, schedule_id, reason)

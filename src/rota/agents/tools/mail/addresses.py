@@ -15,7 +15,7 @@ from typing import Final
 from rota.agents.tools.mail.headers import READ_LIMIT, decode_header_value, unfold
 from rota.agents.tools.mail.message_text import clean_line
 from rota.domain.approvals.lookalikes import lookalikes
-from rota.domain.text.storable import cut
+from rota.domain.text.shortening import shorten
 from rota.domain.text.unseen import spell_out
 
 LISTED: Final = 50
@@ -227,7 +227,7 @@ def _note_of_name(name: str, address: str) -> str:
 def _decoded(phrase: str) -> str:
     """Return a name as it is read: encoded words decoded, quotes and escapes undone."""
     bare = re.sub(r"\\(.)", r"\1", phrase.replace('\\"', "'")).replace('"', "")
-    return cut(_shown(decode_header_value(bare)), _NAME_LIMIT).text.replace('"', "'")
+    return shorten(_shown(decode_header_value(bare)), _NAME_LIMIT).replace('"', "'")
 
 
 def _quoted(name: str) -> str:

@@ -9,7 +9,7 @@ from email.utils import parsedate_tz
 from typing import Final
 
 from rota.agents.tools.mail.headers import HEADER_FAULTS, READ_LIMIT, Headers, decode_header_value
-from rota.domain.text.storable import cut
+from rota.domain.text.shortening import quoted
 
 TOLERANCE: Final = timedelta(days=1)
 """How much later than a message arrived its sender's clock may say that it was sent."""
@@ -118,4 +118,4 @@ def _received(headers: Headers) -> datetime | None:
 
 
 def _quoted(value: str) -> str:
-    return repr(cut(value, 60).text)
+    return quoted(value)

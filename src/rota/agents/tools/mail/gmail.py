@@ -37,7 +37,7 @@ from rota.domain.errors import (
     SetupRequiredError,
     UnavailableError,
 )
-from rota.domain.text.storable import cut
+from rota.domain.text.shortening import shorten
 
 DEFAULT_BASE_URL: Final = "https://gmail.googleapis.com"
 """Where Google serves the API."""
@@ -263,7 +263,7 @@ def _reasons(body: bytes) -> tuple[set[str], str]:
         error = json.loads(body)["error"]
         entries = [*error.get("errors", ()), *error.get("details", ())]
         reasons = {str(entry["reason"]) for entry in entries if "reason" in entry}
-        return reasons, cut(clean_line(str(error.get("message", ""))), 300).text.rstrip(".")
+        return reasons, shorten(clean_line(str(error.get("message", ""))), 300).rstrip(".")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return set(), ""
 

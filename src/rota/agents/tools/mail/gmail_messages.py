@@ -23,7 +23,7 @@ from rota.agents.tools.mail.headers import Headers, content_parameter, decode_he
 from rota.agents.tools.mail.message_text import clean_line
 from rota.agents.tools.mail.mime import SNIPPET_LIMIT, MailMessage, Part, compose, without_contents
 from rota.domain.errors import UnavailableError
-from rota.domain.text.storable import cut
+from rota.domain.text.shortening import shorten
 
 _DEEPEST: Final = 30
 _SEVEN_BIT_CHARSETS: Final = ("iso-2022", "utf-7", "unicode-1-1-utf-7", "hz", "utf-16", "utf-32")
@@ -98,7 +98,10 @@ def _message(answer: GmailMessage, root: Part) -> MailMessage:
         arrival=_arrival(answer),
     )
     # Gmail escapes its snippets as HTML.
-    preview = cut(clean_line(html.unescape(answer.snippet)), SNIPPET_LIMIT).text
+    preview = shorten(clean_line(html.unescape(answer.snippet)), SNIPPET_LIMIT)
+    text = clean_line(message.text[: SNIPPET_LIMIT * 20])
+    if preview and text != preview and text.startswith(preview):  # Gmail does not mark its own cut
+        preview += "…"
     return replace(message, preview=preview)
 
 

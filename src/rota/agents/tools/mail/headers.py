@@ -19,7 +19,7 @@ from itertools import takewhile
 from typing import Any, Final
 
 from rota.agents.tools.mail.message_text import clean_line, decode_text
-from rota.domain.text.storable import cut
+from rota.domain.text.shortening import shorten
 
 HEADER_LIMIT: Final = 2_000
 """Characters of a header's value that are kept."""
@@ -125,7 +125,7 @@ def unfold(raw: str) -> str:
 
 def header_line(text: str) -> str:
     """Return text as one line of at most HEADER_LIMIT characters."""
-    return cut(clean_line(text), HEADER_LIMIT).text
+    return shorten(clean_line(text), HEADER_LIMIT)
 
 
 def content_parameter(content_type: str, name: str) -> str:

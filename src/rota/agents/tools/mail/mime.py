@@ -20,6 +20,7 @@ from rota.agents.tools.mail.dates import Arrival, date_of
 from rota.agents.tools.mail.headers import Headers, parameter, read_headers, split_head
 from rota.agents.tools.mail.html_text import html_to_text
 from rota.agents.tools.mail.message_text import clean_line, clean_text, decode_text
+from rota.domain.text.shortening import shorten
 from rota.domain.text.storable import cut
 
 TEXT_LIMIT: Final = 1_000_000
@@ -73,7 +74,7 @@ class MailMessage:
     @property
     def snippet(self) -> str:
         """The provider's `preview`, or else the beginning of the text, on one line."""
-        return self.preview or cut(clean_line(self.text[: SNIPPET_LIMIT * 20]), SNIPPET_LIMIT).text
+        return self.preview or shorten(clean_line(self.text[: SNIPPET_LIMIT * 20]), SNIPPET_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ def read_message(
         head = read_head(headers, message_id=message_id, unread=unread, arrival=arrival)
         text = clean_text(data[: TEXT_LIMIT * 4].decode("utf-8", "replace"))
         note = f"It could not be read ({type(error).__name__}): its text is all of it, as sent."
-        return replace(head, text=cut(text, TEXT_LIMIT).text, notes=(note, *head.notes))
+        kept = cut(text, TEXT_LIMIT)
+        return replace(head, text=kept.text, truncated=kept.truncated, notes=(note, *head.notes))
 
 
 def read_head(

@@ -30,7 +30,8 @@ from rota.domain.schedules.phrases.words import (
     refuse,
 )
 from rota.domain.schedules.rules.intervals import LONGEST_INTERVAL, SHORTEST_INTERVAL
-from rota.domain.schedules.rules.names import MONTHS, WEEKDAYS, number_of, quoted
+from rota.domain.schedules.rules.names import MONTHS, WEEKDAYS, number_of
+from rota.domain.text.shortening import quoted
 
 
 def read_clause(reader: Reader, clauses: Clauses, now: datetime) -> None:

@@ -17,7 +17,8 @@ from rota.domain.schedules.phrases.words import (
     Days,
     refuse,
 )
-from rota.domain.schedules.rules.names import MONTHS, quoted
+from rota.domain.schedules.rules.names import MONTHS
+from rota.domain.text.shortening import quoted
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple, NoReturn
 
 from rota.domain.errors import InvalidInputError
-from rota.domain.schedules.rules.names import quoted
+from rota.domain.text.shortening import quoted
 
 _LONGEST_PHRASE: Final = 200
 YEARS_AHEAD: Final = 100

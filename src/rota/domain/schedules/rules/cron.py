@@ -24,8 +24,9 @@ from cronsim import CronSim, CronSimError
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.rules.fire_times import FireTimes
-from rota.domain.schedules.rules.names import MONTHS, WEEKDAYS, number_of, quoted
+from rota.domain.schedules.rules.names import MONTHS, WEEKDAYS, number_of
 from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap, instants_at, offsets_near
+from rota.domain.text.shortening import quoted
 
 _MACROS: Final = {
     "@yearly": "0 0 1 1 *",

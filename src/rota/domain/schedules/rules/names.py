@@ -19,8 +19,3 @@ def number_of(word: str, names: tuple[str, ...]) -> int | None:
     if len(word) < 3:
         return None
     return next((i for i, name in enumerate(names) if name.startswith(word.lower())), None)
-
-
-def quoted(text: str) -> str:
-    """Return text in quotes, shortened to 60 characters."""
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")

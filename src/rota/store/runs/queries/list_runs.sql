@@ -4,7 +4,9 @@ SELECT n.id, n.schedule_id, s.name AS schedule_name, n.agent_name, n.prompt, n.t
        r.status AS result_status,
        n.not_before, n.retry_of, n.options, n.snapshot ->> 'model' AS model,
        n.snapshot -> 'run_limits' AS limits, r.metadata,
-       CASE WHEN r.status = 'error' THEN left(r.result_content, 2000) END AS error
+       CASE WHEN r.status <> 'error' THEN NULL
+            WHEN length(r.result_content) > 2000 THEN left(r.result_content, 1999) || '…'
+            ELSE r.result_content END AS error
 FROM public.agent_runs AS n
 LEFT JOIN public.agent_schedules AS s ON s.id = n.schedule_id
 LEFT JOIN public.agent_execution_results AS r ON r.run_id = n.id
