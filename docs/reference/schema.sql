@@ -1333,6 +1333,7 @@ CREATE TABLE rota.processes (
     seen_at timestamptz NOT NULL DEFAULT now(),
     ticked_at timestamptz,
     clock_ahead double precision,
+    settings text[],
     CONSTRAINT processes_pkey PRIMARY KEY (id),
     CONSTRAINT processes_kind_check CHECK ((kind = ANY (ARRAY['scheduler'::text, 'worker'::text])))
 );

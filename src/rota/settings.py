@@ -57,6 +57,19 @@ API_KEYS: Final[Mapping[str, str]] = {
 }
 """Providers' own variables, by provider; those of `agents.models.PROVIDERS`, as a test checks."""
 
+COMPARED: Final = (
+    "ROTA_SECRET_KEY",
+    "ROTA_MAIL",
+    "ROTA_ENDPOINTS",
+    "ROTA_ENDPOINT_KEYS",
+    "ROTA_TOOLS",
+    "ROTA_CALLABLES",
+    "ROTA_OPERATOR",
+    "ROTA_PING_URL",
+    *API_KEYS.values(),
+)
+"""What a run depends on: `rota doctor` compares whether a terminal and the workers have these."""
+
 _REGISTERED_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # as the table `tools` has it
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -100,6 +113,11 @@ class Settings:
     def name_of(self, variable: str) -> str:
         """Return what a variable is called where it was set: `mail in /home/alice/rota.toml`."""
         return self.names.get(variable, variable)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The names of the settings of `COMPARED` that are set; never their values."""
+        return tuple(name for name in COMPARED if name in self.names)
 
     def is_in_file(self, variable: str) -> bool:
         """Return whether a variable counts that a file has, and not the environment."""

@@ -94,6 +94,7 @@ def scheduler_loop(app: App) -> SchedulerLoop:
         clock=shared,
         read_clock=shared.read,
         chores=chores,
+        settings=app.settings.compared,
     )
     return loop
 
@@ -186,6 +187,7 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
                 app.database, concurrency=settings.concurrency, come_round=hosts.come_round
             ),
             hosts=hosts,
+            settings=settings.compared,
             watch=SchedulerWatch(
                 app.database,
                 IncidentService(app.database, app.notifications),

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from importlib.resources import files
+from uuid import uuid4
 
 import psycopg
 import pytest
 from typer.testing import CliRunner
 
 from rota.cli.main import app
+from rota.services.operations.chores import reporting
+from rota.settings import COMPARED, read_settings
+from rota.store.operations import processes
 
 
 @pytest.fixture
@@ -131,3 +135,74 @@ async def test_doctor_warns_of_an_endpoint_that_agents_name_and_nobody_registere
             ),
         )
     ]
+
+
+@pytest.fixture
+def said_of(database_url, monkeypatch, tmp_path):
+    monkeypatch.setenv("ROTA_DATABASE_URL", database_url)
+    monkeypatch.setenv("ROTA_DATA_DIR", str(tmp_path))
+    for name in COMPARED:
+        monkeypatch.delenv(name, raising=False)
+
+    async def said_of(name):
+        outcome = await asyncio.to_thread(CliRunner().invoke, app, ["doctor", "--json"])
+        assert "abcdef" not in outcome.output
+        return [(c["verdict"], c["said"]) for c in json.loads(outcome.stdout) if c["name"] == name]
+
+    return said_of
+
+
+async def test_doctor_says_which_settings_the_worker_has_and_the_terminal_has_not(
+    said_of, database, owner, monkeypatch
+):
+    async with database.connection() as conn:
+        await processes.report(
+            conn,
+            uuid4(),
+            kind="worker",
+            host="den",
+            pid=7,
+            version="1",
+            settings=["ROTA_SECRET_KEY", "ANTHROPIC_API_KEY"],
+        )
+    monkeypatch.setenv("OPENAI_API_KEY", "abcdef")
+
+    assert await said_of("Settings") == [
+        (
+            "warn",
+            (
+                "This terminal has no ROTA_SECRET_KEY, ANTHROPIC_API_KEY, the worker den:7 has; "
+                "the worker den:7 has no OPENAI_API_KEY, this terminal has. What counts is what "
+                "the worker has. Where it should have them too, set them there, and restart it."
+            ),
+        )
+    ]
+    assert await said_of("Model keys") == [("ok", "ANTHROPIC_API_KEY (the worker's)")]
+
+
+async def test_doctor_has_nothing_to_say_of_settings_that_agree(said_of, database, monkeypatch):
+    monkeypatch.setenv("ROTA_SECRET_KEY", "abcdef" * 10 + "abcd")
+    async with database.connection() as conn:
+        for kind, settings in (
+            ("worker", ["ROTA_SECRET_KEY"]),
+            ("scheduler", []),
+            ("worker", None),
+        ):
+            await processes.report(
+                conn, uuid4(), kind=kind, host="den", pid=7, version="1", settings=settings
+            )
+
+    assert await said_of("Settings") == []
+    assert await said_of("Model keys") == [
+        ("warn", "None is set (the worker's); agents with a scripted model need none.")
+    ]
+
+
+async def test_worker_reports_the_names_of_its_settings_and_no_value(database, owner):
+    settings = read_settings({"ROTA_SECRET_KEY": "abcdef", "OPENAI_API_KEY": "abcdef"})
+    async with reporting(database, "worker", settings=settings.compared):
+        cursor = await owner.execute("SELECT to_jsonb(p) FROM rota.processes AS p")
+        [(row,)] = await cursor.fetchall()
+
+    assert row["settings"] == ["ROTA_SECRET_KEY", "OPENAI_API_KEY"]
+    assert "abcdef" not in json.dumps(row)

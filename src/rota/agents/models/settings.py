@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rota.agents.models.providers import SCRIPTED
 from rota.domain.errors import InvalidInputError
 from rota.domain.text.sentences import sentence
+from rota.domain.text.shortening import quoted
 from rota.domain.text.validation import near_or_all, problem_in_words
 
 _COMMON: Final = frozenset(
@@ -66,7 +67,8 @@ def parse_settings(provider: str, settings: Mapping[str, Any]) -> ModelSettings:
             )
         if name not in allowed:
             raise InvalidInputError(
-                f"Models of {provider} have no setting {name[:60]!r}; {near_or_all(name, allowed)}",
+                f"Models of {provider} have no setting {quoted(name)}; "
+                f"{near_or_all(name, allowed)}",
                 field=f"model_settings.{name}",
             )
     try:

@@ -15,7 +15,7 @@ from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.errors import RotaError
-from rota.settings import API_KEYS, Settings
+from rota.settings import API_KEYS, COMPARED, Settings
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import Server
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MOST_MESSAGES: Final = 10_000
 _MOST_NAMED: Final = 5
+_OF_SCHEDULERS: Final = {"ROTA_OPERATOR", "ROTA_PING_URL"}
+"""Settings that schedulers use: they execute nothing."""
 
 group = CommandGroup()
 Verdict = Literal["ok", "warn", "fail"]
@@ -63,18 +65,20 @@ def _checks(settings: Settings, files: Sequence[Path]) -> Iterator[Check]:
     yield Check("Python", "ok", platform.python_version())
     if files:
         yield Check("Configuration", "ok", ", ".join(map(str, files)))
-    yield from _keys(settings)
     folder = bootstrap.data_dir(settings)
     yield Check("Data directory", "ok", str(folder))
     key_file = folder / "secret.key"
     if settings.secret_key is None and key_file.exists() and key_file.stat().st_mode & 0o077:
         yield Check("Key file", "fail", f"Others can read it. Run: chmod 600 {key_file}")
+    alive: list[Process] = []
     try:
         with bootstrap.database_server(settings) as server:
-            yield from asyncio.run(_collect(settings, server))
+            yield from asyncio.run(_collect(settings, server, alive))
+            yield from _setting_checks(settings, alive, is_embedded=server.embedded is not None)
             yield from _mail_checks(settings, server)
     except RotaError as error:
         yield Check("Database", "fail", error.message)
+    yield _keys(settings, alive)
 
 
 def _mail_checks(settings: Settings, server: Server) -> Iterator[Check]:
@@ -96,19 +100,55 @@ def _mail_checks(settings: Settings, server: Server) -> Iterator[Check]:
     yield Check("Mail folder", "ok", f"{path}: {number} message{'' if found == 1 else 's'}")
 
 
-def _keys(settings: Settings) -> Iterator[Check]:
-    known = [API_KEYS[provider] for provider in settings.api_keys if provider in API_KEYS]
-    if known:
-        yield Check("Model keys", "ok", ", ".join(known))
-    else:
-        yield Check("Model keys", "warn", "None is set; agents with a scripted model need none.")
+def _keys(settings: Settings, alive: Sequence[Process]) -> Check:
+    """Name the keys of models that workers have, or those of this terminal where none says."""
+    workers = [p for p in alive if p.kind == "worker" and p.settings is not None]
+    there = {name for worker in workers for name in worker.settings or ()}
+    here = set(settings.compared)
+    named = [name for name in API_KEYS.values() if name in (there if workers else here)]
+    whose = "the worker's" if workers else "this terminal's"
+    if named:
+        return Check("Model keys", "ok", f"{', '.join(named)} ({whose})")
+    said = f"None is set ({whose}); agents with a scripted model need none."
+    return Check("Model keys", "warn", said)
 
 
-async def _collect(settings: Settings, server: Server) -> list[Check]:
-    return [check async for check in _database_checks(settings, server)]
+def _setting_checks(
+    settings: Settings, alive: Sequence[Process], *, is_embedded: bool
+) -> Iterator[Check]:
+    """Compare what is set here with what is set where runs are executed."""
+    passed_over = {"ROTA_MAIL"} if is_embedded else set()  # `rota up --mail` is remembered
+    here = set(settings.compared) - passed_over
+    for process in alive:
+        if process.settings is None:
+            continue
+        there = set(process.settings) - passed_over
+        if process.kind == "scheduler":  # runs nothing: it needs no key, tool or mail
+            there, ours = there & _OF_SCHEDULERS, here & _OF_SCHEDULERS
+        else:
+            ours = here
+        more = [name for name in COMPARED if name in there - ours]
+        less = [name for name in COMPARED if name in ours - there]
+        if not more and not less:
+            continue
+        name = f"the {process.kind} {process.host}:{process.pid}"
+        said = [f"this terminal has no {', '.join(more)}, {name} has"] if more else []
+        said += [f"{name} has no {', '.join(less)}, this terminal has"] if less else []
+        text = "; ".join(said)
+        advice = f" What counts is what the {process.kind} has."
+        if less:
+            advice += " Where it should have them too, set them there, and restart it."
+        yield Check("Settings", "warn", f"{text[0].upper()}{text[1:]}.{advice}")
 
 
-async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[Check]:
+async def _collect(settings: Settings, server: Server, alive: list[Process]) -> list[Check]:
+    return [check async for check in _database_checks(settings, server, alive)]
+
+
+async def _database_checks(
+    settings: Settings, server: Server, alive: list[Process]
+) -> AsyncIterator[Check]:
+    """Look at the database and at what runs; `alive` is filled with the processes that do."""
     from rota.bootstrap.app import clock, make_database
     from rota.domain.operations.processes import SILENT_AFTER
     from rota.store.agents import rows
@@ -132,7 +172,7 @@ async def _database_checks(settings: Settings, server: Server) -> AsyncIterator[
                 *await _session_checks(database),
             ]
             async with database.connection() as conn:
-                alive = [p for p in await processes.list_processes(conn) if p.is_alive]
+                alive += [p for p in await processes.list_processes(conn) if p.is_alive]
                 silent, overdue = await processes.scheduler_silence(conn)
                 endpoints = await rows.list_endpoints_in_use(conn)
             for check in _endpoint_checks(endpoints, settings):

@@ -27,7 +27,8 @@ CLOCK_TOLERANCE: Final = 60.0
 class Process:
     """One row of `rota.processes`.
 
-    `clock_ahead`: seconds that its machine's clock is ahead of the database's.
+    `clock_ahead`: seconds that its machine's clock is ahead of the database's. `settings`: the
+    names of those that it has, None where it does not say.
     """
 
     id: UUID
@@ -39,6 +40,7 @@ class Process:
     seen_at: datetime
     ticked_at: datetime | None
     clock_ahead: float | None
+    settings: tuple[str, ...] | None
     is_alive: bool
 
 

@@ -36,6 +36,7 @@ from rota.domain.runs.option_kinds import (
 )
 from rota.domain.schedules.drafts import NONE
 from rota.domain.text.json_values import json_object
+from rota.domain.text.shortening import quoted
 from rota.domain.text.validation import near_or_all
 
 MOST_RETRIES: Final = 10
@@ -75,7 +76,7 @@ class _PrecheckKind(Kind):
             arguments = value.get("arguments", {})
             for unknown in value.keys() - _PRECHECK_FIELDS:
                 raise InvalidInputError(
-                    f"A pre-check has no field {str(unknown)[:60]!r}; "
+                    f"A pre-check has no field {quoted(str(unknown))}; "
                     f"{near_or_all(unknown, _PRECHECK_FIELDS)}",
                     field=place,
                 )

@@ -14,6 +14,7 @@ from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.approvals.verdict import judge
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.options import Precheck, RunOptions
+from rota.domain.text.shortening import quoted
 from rota.domain.text.validation import near_or_all
 
 _PROMPT: Final = re.compile(r"\{[{%][^{}]*\bprompt\b")
@@ -59,7 +60,7 @@ def check_arguments(check: Precheck, names_of: Callable[[str], Collection[str] |
     for name in check.arguments:
         if known is not None and name not in known:
             raise InvalidInputError(
-                f"The pre-check {check.name} has no argument {name[:60]!r}; "
+                f"The pre-check {check.name} has no argument {quoted(name)}; "
                 f"{near_or_all(name, known)}",
                 field="precheck",
             )
@@ -71,7 +72,7 @@ def missing_endpoint(settings: Mapping[str, Any], registered: Registered) -> str
     if name is None or known is None or name in known:
         return None
     return (
-        f"there is no endpoint {str(name)[:60]!r} here; {near_or_all(name, known)} Its runs fail "
+        f"there is no endpoint {quoted(str(name))} here; {near_or_all(name, known)} Its runs fail "
         "on a worker whose ROTA_ENDPOINTS lacks it"
     )
 

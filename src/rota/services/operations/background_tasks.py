@@ -6,7 +6,7 @@ No state in memory that matters: kill either at any moment and start it anywhere
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
@@ -64,7 +64,8 @@ class _UnderWay:
 class BackgroundTaskService:
     """Runs the scheduler and the worker of one process, either or both.
 
-    `database` belongs to the calling loop; what executes runs has its own, on `hosts`.
+    `database` belongs to the calling loop; what executes runs has its own, on `hosts`. `settings`
+    are the names of those that this process has, for `rota doctor`.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class BackgroundTaskService:
         worker: QueueWorker,
         hosts: AgentHosts,
         watch: SchedulerWatch,
+        settings: Sequence[str] | None = None,
     ) -> None:
+        self._settings = settings
         self._database = database
         self._scheduler_loop = scheduler_loop
         self._worker = worker
@@ -93,7 +96,7 @@ class BackgroundTaskService:
 
     async def run_worker(self, stop: asyncio.Event) -> None:
         """Execute queued runs until `stop` is set, then hand over what is still under way."""
-        async with reporting(self._database, "worker"):
+        async with reporting(self._database, "worker", settings=self._settings):
             chores = (
                 Chore("write missing notifications", SWEEP_EVERY, self._write_missing),
                 Chore("stop cancelled runs", CANCEL_CHECK_EVERY, self._stop_cancelled),

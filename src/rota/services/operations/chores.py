@@ -12,7 +12,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -82,12 +82,16 @@ async def repeat(chore: Chore) -> None:
 
 @asynccontextmanager
 async def reporting(
-    database: Database, kind: Kind, *, ticked_ago: Callable[[], float | None] = lambda: None
+    database: Database,
+    kind: Kind,
+    *,
+    ticked_ago: Callable[[], float | None] = lambda: None,
+    settings: Sequence[str] | None = None,
 ) -> AsyncIterator[None]:
     """Keep this process's row in `rota.processes` fresh for the life of the block.
 
     `ticked_ago` gives the seconds since a scheduler last looked at the clock: being alive is not
-    the same as doing one's work.
+    the same as doing one's work. `settings` are the names of those that this process has.
     """
     process_id = uuid.uuid4()
 
@@ -102,6 +106,7 @@ async def reporting(
                 version=__version__,
                 ticked_ago=ticked_ago(),
                 clock=time.time(),  # this machine's: it is what is reported on
+                settings=settings,
             )
 
     with suppress(UnavailableError):  # told of by the chore, and waited for

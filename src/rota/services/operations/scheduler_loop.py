@@ -64,8 +64,13 @@ class SchedulerLoop:
         clock: Callable[[], datetime],
         read_clock: Callable[[], Awaitable[None]] | None = None,
         chores: Sequence[Chore] = (),
+        settings: Sequence[str] | None = None,
     ) -> None:
-        """`read_clock` is awaited before each look: it sets a clock that has to be asked."""
+        """`read_clock` is awaited before each look: it sets a clock that has to be asked.
+
+        `settings` are the names of those that this process has, for `rota doctor`.
+        """
+        self._settings = settings
         self._database = database
         self._scheduler = scheduler
         self._clock = clock
@@ -83,7 +88,9 @@ class SchedulerLoop:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Fire schedules and admit runs until `stop` is set."""
-        async with reporting(self._database, "scheduler", ticked_ago=self._ticked_ago):
+        async with reporting(
+            self._database, "scheduler", ticked_ago=self._ticked_ago, settings=self._settings
+        ):
             wake = asyncio.Event()
             beside = [asyncio.create_task(repeat(chore)) for chore in self._chores]
             beside.append(asyncio.create_task(self._listen(wake)))

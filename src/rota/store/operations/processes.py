@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final
 from uuid import UUID
@@ -24,11 +25,13 @@ async def report(
     version: str,
     ticked_ago: float | None = None,
     clock: float | None = None,
+    settings: Sequence[str] | None = None,
 ) -> None:
     """Say that a process is alive; rows of processes gone for a day are removed.
 
     `ticked_ago`: seconds since a scheduler last looked at the clock, None if it never did.
-    `clock`: what its machine's clock says, in seconds since 1970.
+    `clock`: what its machine's clock says, in seconds since 1970. `settings`: the names of those
+    that it has.
     """
     await execute(
         conn,
@@ -40,6 +43,7 @@ async def report(
         version=version,
         ticked_ago=ticked_ago,
         clock=clock,
+        settings=list(settings) if settings is not None else None,
     )
 
 
