@@ -50,7 +50,10 @@ def test_pause_is_said_in_lists_and_ends_when_resumed(rota):
     morning = next(s for s in rota("schedules", "list", "--json") if s["schedule"] == "morning")
     assert morning["next_fires"] == ["2099-01-02T07:00:00Z"]
     assert "vacation" in rota("schedules", "show", "morning")
-    assert "(not: everything paused until 2099" in rota("schedules", "calendar")
+    calendar = rota("schedules", "calendar")
+    assert calendar.splitlines()[:2] == ["Times in UTC.", f"{whole} (`rota resume`)"]
+    assert "07:00        morning  (not: paused)" in calendar
+    assert calendar.count("the Alps") == 1
     why = rota("schedules", "why", "morning", "--at", "tomorrow 7:00")
     assert "It will not fire: everything paused until 2099-01-02 00:00 UTC" in why
     assert rota("resume").startswith("Resumed")

@@ -143,3 +143,54 @@ def test_which_agents_need_a_prompt(fields, is_missing):
     given = {"prompt": None, "options": RunOptions(), "script": SCRIPT, **fields}
     doubt = missing_prompt(given.pop("prompt"), given.pop("options"), agent_name="a", **given)
     assert (doubt is not None) is is_missing
+
+
+def test_an_edit_of_lists_says_what_was_added_and_what_was_removed(rota):
+    rota(
+        *("schedules", "add", "watcher", "@hourly", "--active-hours", "08:00-12:00, 13:00-18:00"),
+        *("--active-days", "mon-fri", "--except", "2099-12-24, 2099-12-31"),
+        *("--check", "Mail?", "--check", "Calendar?"),
+    )
+
+    said = rota(
+        *("schedules", "edit", "watcher", "--active-hours", "08:00-12:00, 14:00-18:00"),
+        *("--except", "2099-12-24, 2099-12-26", "--check", "Calendar?", "--check", "News?"),
+    ).splitlines()
+
+    assert said[1:4] == [
+        "Active     added 14:00-18:00; removed 13:00-18:00",
+        "Except     added 2099-12-26; removed 2099-12-31",
+        "Checklist  added News?; removed Mail?",
+    ]
+    assert "Except     2099-12-24, 2099-12-26 \u2192 (none)" in rota(
+        "schedules", "edit", "watcher", "--except", "none"
+    )
+
+
+def test_an_edit_of_single_times_says_which(rota):
+    rota(
+        *("schedules", "add", "watcher", "--at", "2099-12-24 18:00", "--at", "2099-12-30 18:00"),
+        *("--at", "2099-12-31 18:00"),
+    )
+
+    said = rota(
+        *("schedules", "edit", "watcher", "--at", "2099-12-24 18:00", "--at", "2099-12-26 18:00"),
+        *("--at", "2099-12-31 18:00"),
+    )
+
+    changed = "added Sat 2099-12-26 18:00:00 UTC; removed Wed 2099-12-30 18:00:00 UTC"
+    assert f"Times      {changed}" in said
+
+
+def test_the_calendar_and_what_starts_name_ones_own_zone_once(rota):
+    rota("settings", "zone", "Europe/Berlin")
+    rota(
+        *("schedules", "add", "watcher", "0 7 * * *", "--time-zone", "Asia/Tokyo"),
+        *("--active-days", "mon-fri"),
+    )
+
+    said = rota("schedules", "calendar")
+
+    assert said.splitlines()[0] == "Times in Europe/Berlin."
+    assert said.count("is not an active day, on the clock of Asia/Tokyo)") == 2
+    assert "Times         in Europe/Berlin" in rota("status")

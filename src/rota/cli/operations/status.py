@@ -71,10 +71,11 @@ def _lines(found: Status) -> Iterator[tuple[str, str, str | None]]:
         yield "Overdue", f"{', '.join(found.overdue)} (`rota schedules why`)", "yellow"
     for index, fire in enumerate(found.next_fires):
         far = output.from_now(fire.at, found.now)
-        said = f"{output.when(fire.at, zone)}, {far}: {fire.schedule}"
+        said = f"{output.local(fire.at, zone):%Y-%m-%d %H:%M}, {far}: {fire.schedule}"
         yield "" if index else "Next", said, None
     if not found.next_fires:
         yield "Next", "nothing fires (`rota schedules list`)", None
+    yield "Times", f"in {zone}", None
 
 
 def _alive(found: Status, kind: Kind) -> str:

@@ -409,7 +409,7 @@ async def _say_what_is_on(
     upcoming = await app.schedules.upcoming(me, schedules, runs=1)
     for schedule, fires in zip(schedules, upcoming, strict=True):
         note = f": {schedule.pause_note}" if schedule.state == "paused" else ""
-        output.say(f"  {schedule.name}: {schedule_texts.next_fire(schedule, fires)}{note}")
+        output.say(f"  {schedule.name}: {schedule_texts.next_fire(schedule, fires, zone)}{note}")
     unread = await app.notifications.latest(me, unread_only=True, limit=1000)
     output.say(f"{counted(len(unread), 'unread notification')}: rota notifications list")
     output.say()

@@ -149,7 +149,9 @@ class _Edited:
 
 
 def _facts(schedule: Schedule, calendars: Sequence[str]) -> list[tuple[str, str]]:
-    return [("Name", schedule.name), *texts.what_it_is(schedule, calendars)]
+    timing = schedule.timing
+    times = ", ".join(output.moment(at, timing.time_zone) for at in timing.instants)
+    return [("Name", schedule.name), *texts.what_it_is(schedule, calendars), ("Times", times)]
 
 
 async def _read_back(app: App, me: UserId, schedule: Schedule) -> _Changed:

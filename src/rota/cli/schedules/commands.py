@@ -172,14 +172,15 @@ def calendar(
 ) -> None:
     """Show the coming week: the fire times of all your schedules, day by day."""
 
-    async def collect(app: App, me: UserId) -> tuple[texts.Week, str]:
+    async def collect(app: App, me: UserId) -> tuple[texts.Week, str, Pause | None]:
         active = [s for s in await app.schedules.all(me) if s.state == "active"]
         fires = await app.schedules.upcoming(
             me, active, length=timedelta(days=days), looks=2_000 * days
         )
-        return list(zip(active, fires, strict=True)), time_zone or await app.schedules.zone(me)
+        zone = time_zone or await app.schedules.zone(me)
+        return list(zip(active, fires, strict=True)), zone, await app.pauses.get(me)
 
-    week, zone = common.as_person(collect)
+    week, zone, pause = common.as_person(collect)
     if common.json:
         listed = [(schedule, fire) for schedule, fires in week for fire in fires]
         output.print_json(
@@ -194,7 +195,7 @@ def calendar(
             ]
         )
         return
-    texts.print_week(week, zone)
+    texts.print_week(week, zone, pause)
 
 
 @group.command("why")

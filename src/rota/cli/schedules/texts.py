@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,6 +17,7 @@ from rota.domain.schedules.occurrences import LastRun
 from rota.domain.schedules.rules.intervals import length_in_words
 from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
 from rota.domain.schedules.schedule import Schedule
+from rota.domain.text.zones import zone_shown
 
 if TYPE_CHECKING:
     from rota.domain.schedules.pauses import Pause
@@ -25,6 +28,15 @@ Listed: TypeAlias = tuple[Schedule, Sequence[UpcomingFire], LastRun | None]
 
 Week: TypeAlias = Sequence[tuple[Schedule, Sequence[UpcomingFire]]]
 _WIDE = 100
+_LISTS = {
+    "Active": re.compile(r"[,\s]+"),
+    "Except": re.compile(r"\s*,\s*"),
+    "Times": re.compile(r", "),
+    "Checklist": re.compile(r"\n"),
+}
+"""What is a list, and what stands between its entries."""
+
+_NUMBER = re.compile(r"^\d+\. ")
 FOLDED_ABOVE = 4
 """Fires of one schedule on one day that the calendar lists one by one."""
 
@@ -90,7 +102,7 @@ def _next(schedule: Schedule, fires: Sequence[UpcomingFire], zone: str, now: dat
     """Say when a schedule runs next, in a person's own zone, and how far that is."""
     following = next_fire_time(schedule, fires)
     if following is None:
-        why = next_fire(schedule, fires)
+        why = next_fire(schedule, fires, zone)
         return why if output.terminal_width() is None else output.first_line(why, 24)
     far = f", {output.from_now(following, now)}" if following > now else ", overdue"
     is_soon = timedelta(0) <= following - now < timedelta(days=1)
@@ -99,13 +111,13 @@ def _next(schedule: Schedule, fires: Sequence[UpcomingFire], zone: str, now: dat
     return f"{output.listed(following, zone, now)}{far}"
 
 
-def next_fire(schedule: Schedule, fires: Sequence[UpcomingFire]) -> str:
-    """Say when a schedule runs next, or why it does not; `fires` are those that lie ahead of it."""
+def next_fire(schedule: Schedule, fires: Sequence[UpcomingFire], zone: str) -> str:
+    """Say when a schedule runs next, in a person's zone, or why it does not."""
     if schedule.state != "active":
         return schedule.state
     following = next_fire_time(schedule, fires)
     if following is not None:
-        return output.when(following, schedule.timing.time_zone)
+        return output.when(following, zone)
     return f"suppressed: {fires[0].suppressed}" if fires else "cannot be planned"
 
 
@@ -163,12 +175,27 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
 
 
 def print_changes(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, str]]) -> None:
-    """Print what is not as it was, each with what it was."""
+    """Print what is not as it was: what was added to a list and removed, else what it was."""
     was, now = dict(before), dict(after)
     for label in dict.fromkeys([*was, *now]):
-        old, new = was.get(label, "(none)"), now.get(label, "(none)")
+        old, new = was.get(label, ""), now.get(label, "")
         if old != new:
-            output.say_line(f"{label:10} {old} \u2192 {new}")
+            output.say_line(f"{label:10} {_change_in_words(label, old, new)}")
+
+
+def _change_in_words(label: str, old: str, new: str) -> str:
+    between = _LISTS.get(label)
+    if between is None or not old or not new:
+        return f"{old or '(none)'} \u2192 {new or '(none)'}"
+    before, after = (
+        [_NUMBER.sub("", entry) for entry in between.split(text) if entry] for text in (old, new)
+    )
+    changes = {
+        "added": [entry for entry in after if entry not in before],
+        "removed": [entry for entry in before if entry not in after],
+    }
+    said = [f"{verb} {', '.join(entries)}" for verb, entries in changes.items() if entries]
+    return "; ".join(said) or "in another order"
 
 
 def _limits(schedule: Schedule, calendars: Sequence[str]) -> list[tuple[str, str]]:
@@ -208,10 +235,18 @@ def _options(schedule: Schedule) -> list[tuple[str, str]]:
         return [("Options", f"cannot be read, so its runs fail: {error.message}")]
 
 
-def print_week(week: Week, zone: str) -> None:
-    """Print the days to come with their fires; a schedule that fires often takes one line a day."""
+def print_week(week: Week, zone: str, pause: Pause | None = None) -> None:
+    """Print the days to come with their fires; a schedule that fires often takes one line a day.
+
+    All times are in `zone`, which is named once, as is a pause of all schedules.
+    """
+    output.say(f"Times in {zone}.")
+    if pause is not None:
+        output.say_line(f"{pause_in_words(pause, zone)} (`rota resume`)")
+    output.say()
     lines: list[tuple[datetime, str, str, str]] = []
-    for schedule, fires in week:
+    for schedule, found in week:
+        fires = [_in_brief(fire, schedule, pause, zone) for fire in found]
         local = [(fire, output.local(fire.fire_time, zone)) for fire in fires]
         for _, day in groupby(local, key=lambda pair: pair[1].date()):
             lines += _day_lines(schedule.name, list(day))
@@ -225,6 +260,19 @@ def print_week(week: Week, zone: str) -> None:
         output.say(f"  {clock:11}  {name}{text}")
     if last is None:
         output.say("Nothing fires in this time.")
+
+
+def _in_brief(
+    fire: UpcomingFire, schedule: Schedule, pause: Pause | None, zone: str
+) -> UpcomingFire:
+    """Return a fire with a reason that does not say the pause again, and names another clock."""
+    own = schedule.timing.time_zone
+    if fire.suppressed is None:
+        return fire
+    if pause is not None and fire.suppressed == pause.in_words(zone_shown(own)):
+        return replace(fire, suppressed="paused")
+    clock = f", on the clock of {own}" if own != zone else ""
+    return replace(fire, suppressed=f"{fire.suppressed}{clock}")
 
 
 def _day_lines(
