@@ -87,7 +87,7 @@ def test_options_of_schedules_are_listed_under_headings():
     assert "--every" in by_heading["When it fires"]
     assert "--active-hours" in by_heading["Days and hours"]
     assert "--max-cost" in by_heading["Limits"]
-    assert "--retries" in by_heading["Overlap, missed fires and failures"]
+    assert "--retries" in by_heading["Overlap, missed fire times and failures"]
     assert "--approvals-most" in by_heading["Approvals"]
     assert "--json" in by_heading["Options of every command"]
     assert by_heading["Options"].count("\n  --") <= 4

@@ -15,7 +15,7 @@ _HEADINGS: Final = {
     "When it fires": "every at start end jitter time-zone",
     "Days and hours": "active-hours active-days except except-calendar",
     "Changes of the clock": "dst-gap dst-overlap",
-    "Overlap, missed fires and failures": (
+    "Overlap, missed fire times and failures": (
         "overlap catch-up catch-up-window max-runs pause-after-failures retries"
     ),
     "Limits": "max-time idle-time max-steps max-tokens max-cost day-tokens day-cost",

@@ -37,7 +37,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "schedules_paused": "The schedules of a person are paused: {reason}",
     "schedules_replanned": "Fires planned by a clock that was ahead are planned anew: {count}",
     # notifications
-    "incident_untold": "A notification of missed fires could not be written: {error}",
+    "incident_untold": "A notification of missed fire times could not be written: {error}",
     "late_notifications_written": "Notifications that had failed are written: {count}",
     "notification_failed": "A result is stored, and its notification failed: {error}",
     "notifications_failed": "Notifications failed and are tried one by one: {error}",

@@ -41,7 +41,7 @@ def show(common: CommonOptions) -> None:
         empty="",
     )
     output.say()
-    output.say("INTERVAL is the shortest time from one fire of a schedule to the next, in seconds.")
+    output.say("INTERVAL is the shortest time between two fire times of a schedule, in seconds.")
 
 
 @group.command("set", person=False)
@@ -88,7 +88,7 @@ def set_limits(
         typer.Option(
             "--shortest-interval",
             metavar="SECONDS",
-            help="The shortest time from one fire of a schedule to the next (10).",
+            help="The shortest time between two fire times of a schedule (10).",
         ),
     ] = None,
     waiting_runs: Annotated[

@@ -73,7 +73,7 @@ group.command("edit")(edit_schedule)
 
 @group.command("show")
 def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10) -> None:
-    """Show a schedule: its rule in words, the next fires, the latest occurrences."""
+    """Show a schedule: its rule in words, the next fire times, the latest occurrences."""
 
     async def show(
         app: App, me: UserId
@@ -106,7 +106,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
     if found.state == "paused":
         output.say(f"Paused     {found.pause_note or '(no note)'}")
     elif found.state == "completed":
-        output.say("Completed  It has no fire left.")
+        output.say("Completed  It has no fire time left.")
     else:
         texts.print_outlook(fires, zone, clock_notes(found.timing, datetime.now(UTC)))
     output.say(f"Last run   {texts.last_in_words(last, datetime.now(UTC))}")

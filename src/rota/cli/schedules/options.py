@@ -67,7 +67,7 @@ _RULE: Final[Mapping[str, tuple[Any, None]]] = {
     "dst_gap": _text(
         "--dst-gap",
         "vixie|skip|shift",
-        "What to do with a time that a clock change skips: as Vixie cron, no fire, or "
+        "What to do with a time that a clock change skips: as Vixie cron, no run, or "
         "shifted later.",
     ),
     "dst_overlap": _text(
@@ -79,12 +79,12 @@ _RULE: Final[Mapping[str, tuple[Any, None]]] = {
 _POLICY: Final[Mapping[str, tuple[Any, None]]] = {
     "overlap": (Overlap, None),
     "catch_up": _text(
-        "--catch-up", "latest|all", "Which missed fires within the catch-up window run late."
+        "--catch-up", "latest|all", "Which missed fire times within the catch-up window run late."
     ),
     "catch_up_window": _text(
         "--catch-up-window",
         "LENGTH",
-        "The catch-up window: how late a missed fire may still run (1h).",
+        "The catch-up window: how late a missed fire time may still run (1h).",
     ),
     "max_runs": _text("--max-runs", "N", "End the schedule after N runs."),
     "pause_after_failures": _text(
