@@ -232,10 +232,22 @@ CREATE TABLE public.connections (
     created_at timestamptz NOT NULL DEFAULT now(),
     -- When the row was last changed
     updated_at timestamptz NOT NULL DEFAULT now(),
+    -- ok; needs you: a person has to mend it; broken: it did not work when last used, and may again
+    state text NOT NULL DEFAULT 'ok'::text,
+    -- What is wrong, in the provider's words; empty while nothing is
+    problem text NOT NULL DEFAULT ''::text,
+    -- Logins refused one after another; after three none is tried until the person connects anew
+    refused_logins integer NOT NULL DEFAULT 0,
+    -- When a tool last used it, to the minute
+    last_used_at timestamptz,
+    -- When its owner last had it checked; set when it is made, if it was checked then
+    last_checked_at timestamptz,
     CONSTRAINT connections_pkey PRIMARY KEY (id),
     CONSTRAINT connections_user_id_service_key UNIQUE (user_id, service),
     CONSTRAINT connections_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
-    CONSTRAINT connections_service_check CHECK ((service ~ '^[a-z][a-z0-9_]{0,30}$'::text))
+    CONSTRAINT connections_problem_check CHECK ((length(problem) <= 2000)),
+    CONSTRAINT connections_service_check CHECK ((service ~ '^[a-z][a-z0-9_]{0,30}$'::text)),
+    CONSTRAINT connections_state_check CHECK ((state = ANY (ARRAY['ok'::text, 'needs you'::text, 'broken'::text])))
 );
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.connections FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY deletes_own ON public.connections

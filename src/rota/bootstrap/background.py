@@ -234,6 +234,7 @@ def _tool_contexts(
             mail_folder=lambda: mail(user_id),
             http=http,
             endpoints=app.settings.endpoints,
+            connection=lambda service: connections.using(user_id, service),
         )
 
     return tool_context

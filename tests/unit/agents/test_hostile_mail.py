@@ -12,6 +12,7 @@ from rota.agents.tools.mail.addresses import read_addresses
 from rota.agents.tools.mail.folder import MailFolder
 from rota.agents.tools.mail.folder_tools import mail_get_message_tool, mail_search_tool
 from rota.domain.errors import SetupRequiredError, UnavailableError
+from tests.unit.agents.mail_contexts import mail_context
 
 NOW = datetime(2026, 11, 30, 9, tzinfo=UTC)
 LINE = "From x@example.org Mon Nov 30 01:00:00 2026\n"
@@ -94,7 +95,7 @@ def test_a_message_that_is_built_oddly_is_listed_and_so_are_the_others(found, he
     assert message.notes == ()
 
 
-def test_the_case_that_hid_a_mailbox(tmp_path):
+async def test_the_case_that_hid_a_mailbox(tmp_path):
     path = tmp_path / "box"
     path.write_text(
         f"{LINE}Message-ID: <good@x>\nFrom: Ann Lee <ann@example.org>\n{DATE}\nSubject: A\n\na\n\n"
@@ -102,8 +103,8 @@ def test_the_case_that_hid_a_mailbox(tmp_path):
         "Content-Type: text/plain; charset*=us-ascii''utf-8\n\nGrüße\n",
         encoding="utf-8",
     )
-    search = mail_search_tool(folder_path=path, now=lambda: NOW)
-    listed = json.loads(search.invoke({"query": ""}))
+    search = mail_search_tool(context=mail_context(path, NOW))
+    listed = json.loads(await search.ainvoke({"query": ""}))
     assert [(m["subject"], m["snippet"]) for m in listed] == [("A", "a"), ("B", "Grüße")]
 
 
@@ -446,11 +447,11 @@ def test_a_mailbox_that_changes_while_it_is_read_is_read_again(mbox, tmp_path, m
     assert len(folder.search("", 9, now=NOW)) == 1
 
 
-def test_what_cannot_be_read_as_a_mailbox_is_a_setup_error(tmp_path):
+async def test_what_cannot_be_read_as_a_mailbox_is_a_setup_error(tmp_path):
     (tmp_path / "box").write_bytes(b"   From a\nx")
     for tool in (
-        mail_search_tool(folder_path=tmp_path / "box", now=lambda: NOW),
-        mail_get_message_tool(folder_path=tmp_path / "gone"),
+        mail_search_tool(context=mail_context(tmp_path / "box", NOW)),
+        mail_get_message_tool(context=mail_context(tmp_path / "gone", NOW)),
     ):
         with pytest.raises(SetupRequiredError):
-            tool.invoke({"message_id": "x"})
+            await tool.ainvoke({"message_id": "x"})

@@ -14,6 +14,7 @@ from rota.agents.tools.mail.folder import MailFolder
 from rota.agents.tools.mail.folder_tools import mail_get_message_tool, mail_search_tool
 from rota.domain.errors import InvalidInputError, NotFoundError, SetupRequiredError
 from rota.sample import recent_sample, sample_mailbox_path
+from tests.unit.agents.mail_contexts import mail_context
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -251,26 +252,28 @@ def test_an_unknown_id_is_not_found(write):
 
 async def test_the_tools_answer_in_json():
     path = sample_mailbox_path()
-    search = mail_search_tool(folder_path=path, now=lambda: NOW)
-    read = mail_get_message_tool(folder_path=path)
+    search = mail_search_tool(context=mail_context(path, NOW))
+    read = mail_get_message_tool(context=mail_context(path, NOW))
     listed = json.loads(await search.ainvoke({"query": "invoice from:hosting"}))
     assert [entry["subject"] for entry in listed] == ["Invoice 0311: EUR 148.00, due in two weeks"]
     assert set(listed[0]) == {"id", "date", "from", "subject", "snippet", "unread", "notes"}
-    message = json.loads(read.invoke({"message_id": listed[0]["id"]}))
+    message = json.loads(await read.ainvoke({"message_id": listed[0]["id"]}))
     assert message["attachments"][0]["name"] == "invoice-0311.pdf"
     assert message["from"] == '"Harbour Hosting, Billing" <billing@hosting.example.net>'
     assert "Payment is due within two weeks" in message["text"]
 
 
 async def test_the_tools_tell_the_model_what_was_wrong(tmp_path):
-    search = mail_search_tool(folder_path=sample_mailbox_path(), now=lambda: NOW)
+    search = mail_search_tool(context=mail_context(sample_mailbox_path(), NOW))
     with pytest.raises(ToolException, match="label:x is not supported"):
         await search.ainvoke({"query": "label:x"})
-    read = mail_get_message_tool(folder_path=sample_mailbox_path())
+    read = mail_get_message_tool(context=mail_context(sample_mailbox_path(), NOW))
     with pytest.raises(ToolException, match="No message 'x'"):
         await read.ainvoke({"message_id": "x"})
     with pytest.raises(SetupRequiredError):
-        await mail_get_message_tool(folder_path=tmp_path / "no").ainvoke({"message_id": "x"})
+        await mail_get_message_tool(context=mail_context(tmp_path / "no", NOW)).ainvoke(
+            {"message_id": "x"}
+        )
 
 
 @pytest.mark.parametrize(

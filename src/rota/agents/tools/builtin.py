@@ -68,18 +68,18 @@ def gmail_get_message(context: ToolContext) -> BaseTool:
 
 @_declared(_MAIL_READER)
 def mail_search(context: ToolContext) -> BaseTool:
-    """Search the owner's mail folder."""
+    """Search the owner's mailbox: the connected one, or the folder on disk."""
     from rota.agents.tools.mail.folder_tools import mail_search_tool  # noqa: PLC0415  LangChain
 
-    return mail_search_tool(folder_path=context.mail_folder(), now=context.now)
+    return mail_search_tool(context=context)
 
 
 @_declared(_MAIL_READER)
 def mail_get_message(context: ToolContext) -> BaseTool:
-    """Read one message of the owner's mail folder."""
+    """Read one message of the owner's mailbox."""
     from rota.agents.tools.mail.folder_tools import mail_get_message_tool  # noqa: PLC0415  LangChain
 
-    return mail_get_message_tool(folder_path=context.mail_folder())
+    return mail_get_message_tool(context=context)
 
 
 def _gmail(context: ToolContext) -> GmailClient:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +18,19 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
 
+@asynccontextmanager
+async def nothing_connected(_service: str) -> AsyncIterator[str | None]:
+    """Be the `connection` of somebody who has none."""
+    yield None
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """Whose run it is, its clock, and ways to that person's accounts.
 
     `secret` returns the token of the owner's connection to a service; raises SetupRequiredError.
+    `connection` gives its secret for the block, None where there is no such connection, and notes
+    how the block went, for its owner to see; raises SetupRequiredError where it is not to be tried.
     `mail_folder` returns the operator's mail folder for this person; raises SetupRequiredError.
 
     >>> from langchain_core.tools import BaseTool, tool
@@ -39,6 +48,7 @@ class ToolContext:
     mail_folder: Callable[[], Path]
     http: httpx.AsyncClient
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    connection: Callable[[str], AbstractAsyncContextManager[str | None]] = nothing_connected
 
 
 ToolFactory: TypeAlias = "Callable[[ToolContext], BaseTool]"

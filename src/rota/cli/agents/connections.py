@@ -3,77 +3,191 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from getpass import getpass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
-from rota.domain.errors import InvalidInputError
+from rota.domain.agents.mail_accounts import INBOX, Encryption, imap_account, provider_of
+from rota.domain.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from rota.bootstrap.app import App
+    from rota.domain.ids import UserId
 
 group = CommandGroup()
-Service = Annotated[str, typer.Argument(help="gmail")]
+Kind = Annotated[str, typer.Argument(help="gmail, or imap for another mailbox.")]
+SecretFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        "--password-file",
+        help="Read the token or password from this file instead of asking for it.",
+    ),
+]
 
 
 @group.command("add")
 def add(
     common: CommonOptions,
-    service: Service,
-    account: Annotated[
-        str, typer.Option("--account", help="The address of the account, shown in lists.")
+    kind: Kind,
+    account: Annotated[str, typer.Option("--account", help="The address of the account.")] = "",
+    secret_file: SecretFile = None,
+    host: Annotated[
+        str, typer.Option("--host", help="The mail server; left out for providers that rota knows.")
     ] = "",
-    token_file: Annotated[
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=1, max=65_535, help="Its port; 993, or 143 with starttls."),
+    ] = None,
+    encryption: Annotated[
+        Encryption, typer.Option("--encryption", help="How the connection is encrypted.")
+    ] = "tls",
+    login: Annotated[
+        str, typer.Option("--login", help="The name to sign in with, if it is not the address.")
+    ] = "",
+    folder: Annotated[str, typer.Option("--folder", help="The folder to read.")] = INBOX,
+    certificate: Annotated[
         Path | None,
         typer.Option(
-            "--token-file", help="Read the token from this file instead of asking for it."
+            "--certificate",
+            help="The certificate of the authority to trust, in PEM, for a server of your own.",
         ),
     ] = None,
 ) -> None:
-    """Connect an account. rota asks for its token, encrypts it, and never shows it again."""
-    common.as_person(
-        # Who it is comes first: nobody types a token for a person that is not known.
-        lambda app, me: app.connections.add(me, service, _token(token_file), account=account)
+    """Connect an account. rota asks for its token or password, encrypts it, and never shows it."""
+    told = {"service": kind, "account": account}
+    if kind != "imap":
+        common.as_person(
+            # Who it is comes first: nobody types a token for a person that is not known.
+            lambda app, me: app.connections.add(
+                me, kind, _secret(secret_file, "Token").strip(), account=account
+            )
+        )
+        output.print_done(f"Connected {kind}.", told, as_json=common.json)
+        return
+    trusted = _read(certificate) if certificate is not None else ""
+    # What is missing is said before a password is typed.
+    imap_account(account, "-", host=host, user=login)
+    if secret_file is None and sys.stdin.isatty() and (known := provider_of(account)):
+        typer.echo(known.advice, err=True)
+
+    async def connect(app: App, me: UserId) -> int:
+        mailbox = imap_account(
+            account,
+            _secret(secret_file, "Password"),
+            host=host,
+            port=port,
+            encryption=encryption,
+            user=login,
+            folder=folder,
+            certificate=trusted,
+        )
+        return await app.connections.add_mailbox(me, mailbox, shown=account)
+
+    found = common.as_person(connect)
+    output.print_done(
+        f"Connected {account or login}: {_messages(found)}.",
+        told | {"messages": found},
+        as_json=common.json,
     )
-    told = {"service": service, "account": account}
-    output.print_done(f"Connected {service}.", told, as_json=common.json)
 
 
 @group.command("list")
 def list_connections(common: CommonOptions) -> None:
-    """List your connections. Their secrets are not shown."""
+    """List your connections and their states. Their secrets are not shown."""
     zone, found = common.as_person_with_zone(lambda app, me: app.connections.all(me))
     now = datetime.now(UTC)
     output.print_list(
         found,
         {
-            "SERVICE": lambda c: c.service,
+            "KIND": lambda c: c.service,
             "ACCOUNT": lambda c: c.account,
-            "SINCE": lambda c: output.listed(c.created_at, zone, now),
+            "STATE": lambda c: c.state_at(now),
+            "USED": lambda c: output.listed(c.last_used_at, zone, now),
+            "CHECKED": lambda c: output.listed(c.last_checked_at, zone, now),
             "EXPIRES": lambda c: output.listed(c.expires_at, zone, now),
+            "WHAT IS WRONG": lambda c: c.problem,
         },
         zone=zone,
         as_json=common.json,
-        empty="Nothing is connected. `rota connections add gmail` connects Gmail.",
+        empty="Nothing is connected. `rota connections add imap --account ADDRESS` connects a "
+        "mailbox, `rota connections add gmail` Gmail.",
+    )
+
+
+@group.command("check")
+def check(common: CommonOptions, kind: Kind = "imap") -> None:
+    """Sign in to a connected mailbox, and say how that went."""
+    _only_imap(kind)
+    found = common.as_person(lambda app, me: app.connections.check(me))
+    output.print_done(
+        f"The mailbox can be read: {_messages(found)}.",
+        {"service": kind, "messages": found},
+        as_json=common.json,
+    )
+
+
+@group.command("reconnect")
+def reconnect(common: CommonOptions, kind: Kind, secret_file: SecretFile = None) -> None:
+    """Give a connected mailbox a new password; its server, name and folder stay."""
+    _only_imap(kind)
+
+    async def connect(app: App, me: UserId) -> int:
+        before = await app.connections.mailbox(me)
+        if before is None:
+            raise NotFoundError(
+                "connection", kind, hint="Connect it with `rota connections add imap`."
+            )
+        made = imap_account(before.user, _secret(secret_file, "Password"), host=before.host)
+        shown = {c.service: c.account for c in await app.connections.all(me)}[kind]
+        mailbox = replace(before, password=made.password)
+        return await app.connections.add_mailbox(me, mailbox, shown=shown)
+
+    found = common.as_person(connect)
+    output.print_done(
+        f"Connected again: {_messages(found)}.",
+        {"service": kind, "messages": found},
+        as_json=common.json,
     )
 
 
 @group.command("remove")
-def remove(common: CommonOptions, service: Service) -> None:
+def remove(common: CommonOptions, kind: Kind) -> None:
     """Remove a connection and its secret."""
-    common.as_person(lambda app, me: app.connections.remove(me, service))
-    output.print_done(f"Removed {service}.", {"service": service}, as_json=common.json)
+    common.as_person(lambda app, me: app.connections.remove(me, kind))
+    output.print_done(f"Removed {kind}.", {"service": kind}, as_json=common.json)
 
 
-def _token(file: Path | None) -> str:
+def _only_imap(kind: str) -> None:
+    if kind != "imap":
+        raise InvalidInputError(
+            f"A connection of the kind {kind!r} has no password to try. For Gmail, give it a new "
+            "token with `rota connections add gmail`.",
+            field="kind",
+        )
+
+
+def _messages(count: int) -> str:
+    return f"{count:,} message{'' if count == 1 else 's'}"
+
+
+def _secret(file: Path | None, asked: str) -> str:
     if file is not None:
-        try:
-            return file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInputError(f"{file} cannot be read.") from error
+        return _read(file).strip("\r\n")
     if sys.stdin.isatty():
-        return getpass("Token: ")
-    return sys.stdin.readline().strip()
+        return getpass(f"{asked}: ")
+    return sys.stdin.readline().strip("\r\n")
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{file} cannot be read.") from error

@@ -3,15 +3,54 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from rota.domain.errors import SetupRequiredError
+
+MOST_REFUSALS: Final = 3
+"""Logins that a server may refuse one after another: then no more are tried."""
+
+EXPIRES_SOON: Final = timedelta(days=7)
+
+
+class ConnectionState(StrEnum):
+    """How a connection does."""
+
+    OK = "ok"
+    EXPIRING = "expiring"
+    NEEDS_YOU = "needs you"
+    BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
-    """A connection as its owner sees it: without the secret."""
+    """A connection as its owner sees it: without the secret.
+
+    `problem` says what is wrong, in the provider's words, where something is.
+    """
 
     service: str
     account: str
+    scopes: tuple[str, ...]
+    state: ConnectionState
+    problem: str
     expires_at: datetime | None
+    last_used_at: datetime | None
+    last_checked_at: datetime | None
     is_active: bool
     created_at: datetime
+
+    def state_at(self, now: datetime) -> ConnectionState:
+        """Return how it does: `expiring` a week before its secret ends, and what is stored else."""
+        if self.state is not ConnectionState.OK or self.expires_at is None:
+            return self.state
+        if self.expires_at <= now:
+            return ConnectionState.NEEDS_YOU
+        is_soon = self.expires_at - now <= EXPIRES_SOON
+        return ConnectionState.EXPIRING if is_soon else self.state
+
+
+class LoginRefusedError(SetupRequiredError):
+    """A server took a name and password for wrong."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from rota.domain.agents.connections import ConnectionInfo
+from rota.domain.agents.connections import ConnectionInfo, ConnectionState
 from rota.domain.ids import UserId
 from rota.store.database import Connection
-from rota.store.records import row_of
 from rota.store.statements import execute, has_effect, many, one_or_none
 
 
@@ -19,6 +18,9 @@ class SealedConnection:
     secret: bytes
     key_id: str
     expires_at: datetime | None
+    account: str = ""
+    problem: str = ""
+    refused_logins: int = 0
 
 
 async def fetch_sealed(conn: Connection, user_id: UserId, service: str) -> SealedConnection | None:
@@ -29,11 +31,52 @@ async def fetch_sealed(conn: Connection, user_id: UserId, service: str) -> Seale
 
 
 async def upsert_sealed(
-    conn: Connection, user_id: UserId, service: str, account: str, sealed: SealedConnection
+    conn: Connection,
+    user_id: UserId,
+    service: str,
+    sealed: SealedConnection,
+    *,
+    checked_at: datetime | None,
 ) -> None:
-    """Insert or replace a person's connection to a service."""
-    named = {"user_id": user_id, "service": service, "account": account}
-    await execute(conn, "agents/upsert_connection", **named, **row_of(sealed))
+    """Insert or replace a person's connection to a service; its state begins anew."""
+    await execute(
+        conn,
+        "agents/upsert_connection",
+        user_id=user_id,
+        service=service,
+        checked_at=checked_at,
+        account=sealed.account,
+        secret=sealed.secret,
+        key_id=sealed.key_id,
+        expires_at=sealed.expires_at,
+    )
+
+
+async def note(
+    conn: Connection,
+    user_id: UserId,
+    service: str,
+    secret: bytes,
+    *,
+    state: ConnectionState,
+    problem: str,
+    is_refusal: bool,
+    used_at: datetime | None = None,
+    checked_at: datetime | None = None,
+) -> None:
+    """Write how a connection with this (sealed) secret did; a use to the minute only."""
+    await execute(
+        conn,
+        "agents/note_connection",
+        user_id=user_id,
+        service=service,
+        secret=secret,
+        state=state,
+        problem=problem,
+        is_refusal=is_refusal,
+        used_at=used_at,
+        checked_at=checked_at,
+    )
 
 
 async def list_connections(conn: Connection) -> tuple[ConnectionInfo, ...]:

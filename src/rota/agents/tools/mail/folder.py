@@ -134,7 +134,7 @@ class MailFolder:
 
     def _matches(self, wanted: MailQuery, limit: int) -> list[MailMessage]:
         candidates = [found for found in self._scan() if wanted.headers_match(found[1])]
-        candidates.sort(key=lambda found: _newest_first(found[1]))
+        candidates.sort(key=lambda found: newest_first(found[1]))
         loaded = (_load(entry, head) for entry, head in candidates)
         return list(islice(filter(wanted.body_matches, loaded), limit))
 
@@ -290,7 +290,8 @@ def _hash(headers: Headers, head: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-def _newest_first(message: MailMessage) -> tuple[bool, float]:
+def newest_first(message: MailMessage) -> tuple[bool, float]:
+    """Return what messages are sorted by: their date, undated ones last."""
     return (True, 0) if message.date is None else (False, -message.date.timestamp())
 
 

@@ -1,10 +1,10 @@
-"""Searches of a mail folder: the part of Gmail's search syntax that a folder on disk can answer."""
+"""Searches of a mailbox: the part of Gmail's search syntax that can be answered without Gmail."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
@@ -46,10 +46,16 @@ Condition = Callable[[MailMessage], bool]
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One condition. `needs_body` tells whether a message's headers are enough to judge it."""
+    """One condition. `needs_body` tells whether a message's headers are enough to judge it.
+
+    `kind` and `value` say what is looked for, for a server that can search by itself: an operator
+    with its text or limit, or "words"; an empty kind can be judged only here.
+    """
 
     holds: Condition
     needs_body: bool = False
+    kind: str = ""
+    value: str | datetime = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,11 @@ class MailQuery:
     """A search whose terms must all hold."""
 
     terms: tuple[Term, ...]
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether a term needs the body."""
+        return any(term.needs_body for term in self.terms)
 
     def headers_match(self, message: MailMessage) -> bool:
         """Whether the terms that need no body hold."""
@@ -108,10 +119,10 @@ _ADDRESSES: Final[Mapping[str, Callable[[MailMessage], tuple[str, ...]]]] = {
 
 def _operator(name: str, value: str, now: datetime) -> Term:
     if name in _ADDRESSES:
-        return _addresses(value, _ADDRESSES[name])
+        return replace(_addresses(value, _ADDRESSES[name]), kind=name, value=value)
     if name == "subject":
         wanted = _folded(value)
-        return Term(lambda message: wanted in _folded(message.subject))
+        return Term(lambda message: wanted in _folded(message.subject), kind="subject", value=value)
     match name, value.lower():
         case (("after" | "before"), _):
             return _date_term(name, _midnight(value, now))
@@ -122,10 +133,12 @@ def _operator(name: str, value: str, now: datetime) -> Term:
         case "has", "attachment":
             return Term(lambda message: bool(message.attachments), needs_body=True)
         case "is", ("unread" | "read") as state:
-            return Term(lambda message: message.unread is (state == "unread"))
+            return Term(
+                lambda message: message.unread is (state == "unread"), kind="is", value=state
+            )
         case _:
             raise InvalidInputError(
-                f"{name}:{value} is not supported in a mail folder. Supported are "
+                f"{name}:{value} is not supported in a mailbox. Supported are "
                 f"{', '.join(OPERATORS)}; put text with a colon in quotes to find it literally.",
                 field="query",
             )
@@ -138,7 +151,7 @@ def _words(value: str) -> Term:
         headers = (message.sender, message.to, message.cc, message.subject)
         return any(wanted in _folded(text) for text in (*headers, message.text))
 
-    return Term(holds, needs_body=True)
+    return Term(holds, needs_body=True, kind="words", value=value)
 
 
 def _addresses(value: str, read: Callable[[MailMessage], tuple[str, ...]]) -> Term:
@@ -160,7 +173,7 @@ def _date_term(side: str, limit: datetime) -> Term:
             return False
         return message.date >= limit if side == "after" else message.date < limit
 
-    return Term(holds)
+    return Term(holds, kind=side, value=limit)
 
 
 def _midnight(value: str, now: datetime) -> datetime:

@@ -1,3 +1,4 @@
-SELECT service, account, expires_at, is_active, created_at
+SELECT service, account, scopes, state, problem, expires_at, last_used_at, last_checked_at,
+       is_active, created_at
 FROM public.connections
 ORDER BY service

@@ -1,0 +1,238 @@
+"""A Dovecot on 127.0.0.1 with a configuration and certificates of its own: a real IMAP server.
+
+It runs as whoever runs the tests; as root, mail is read as nobody, as Dovecot refuses to do it as
+root. Mail goes in as files of a Maildir.
+"""
+
+import datetime as dt
+import grp
+import ipaddress
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+BINARY = Path("/usr/sbin/dovecot")
+PASSWORD = "wonder-land"
+"""Everybody's, whatever they are called; a mailbox is made when it is first opened."""
+
+
+def why_missing() -> str | None:
+    """Say what is missing for these tests, None where nothing is."""
+    if not BINARY.exists() or not Path("/usr/lib/dovecot/imap").exists():
+        return "Dovecot is absent: install the package dovecot-imapd"
+    return None
+
+
+def need() -> None:
+    """Skip where there is no Dovecot; fail where there has to be."""
+    if (reason := why_missing()) is not None:
+        if os.environ.get("ROTA_REQUIRE_DOVECOT"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+class Dovecot:
+    """Use as a context manager. `authority` is the PEM to trust, `tls` and `starttls` its ports."""
+
+    def __init__(self, *, names: tuple[str, ...] = ("127.0.0.1",), settings: str = "") -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="rota-dovecot-"))
+        self.tls, self.starttls = _free_port(), _free_port()
+        self._names = names
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._number = 0
+
+    def __enter__(self):
+        self.root.chmod(0o755)
+        self.authority = _certificates(self.root, self._names)
+        (self.root / "mail").mkdir()
+        self.passwords(zoë="grüße")
+        (self.root / "dovecot.conf").write_text(self._configuration(), encoding="utf-8")
+        self._own()
+        self.start()
+        return self
+
+    def start(self):
+        self._process = subprocess.Popen(
+            [BINARY, "-F", "-c", self.root / "dovecot.conf"], stderr=subprocess.DEVNULL
+        )
+        for _ in range(400):
+            try:
+                socket.create_connection(("127.0.0.1", self.starttls), 1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        self.stop()
+        raise RuntimeError(self.log())
+
+    def stop(self):
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+            self._process = None
+
+    def __exit__(self, *_exception):
+        self.stop()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def passwords(self, **people: str):
+        """Say what passwords are right beside `PASSWORD`."""
+        lines = [f"{name}:{{PLAIN}}{password}::::::" for name, password in people.items()]
+        (self.root / "users").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (self.root / "users").chmod(0o644)
+
+    def log(self) -> str:
+        found = self.root / "log"
+        return found.read_text("utf-8", "replace") if found.exists() else ""
+
+    def logins(self, name: str) -> int:
+        """Count how often somebody signed in, or tried."""
+        return self.log().count(f"user=<{name}>")
+
+    def deliver(self, person: str, *messages: bytes, folder="", flags="", at: float | None = None):
+        """Put messages into a folder (its name as on disk), the newest last."""
+        box = self.root / "mail" / person / (f".{folder}" if folder else "")
+        for name in ("new", "cur", "tmp"):
+            (box / name).mkdir(parents=True, exist_ok=True)
+        for message in messages:
+            self._number += 1
+            came = at or 1_772_424_000 + self._number
+            path = box / "cur" / f"{int(came)}.M{self._number:06}P1.test:2,{flags}"
+            path.write_bytes(message)
+            os.utime(path, (came, came))
+        self._own()
+
+    def flags(self, person: str, folder="") -> list[str]:
+        """Return the flags of each message, as they are on disk."""
+        box = self.root / "mail" / person / (f".{folder}" if folder else "")
+        return sorted(
+            path.name.partition(":2,")[2]
+            for name in ("new", "cur")
+            for path in (box / name).iterdir()
+        )
+
+    def _own(self):
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            subprocess.run(
+                ["chown", "-R", f"{nobody.pw_uid}:{nobody.pw_gid}", self.root / "mail"], check=True
+            )
+
+    def _configuration(self) -> str:
+        me = pwd.getpwuid(os.geteuid())
+        mail = pwd.getpwnam("nobody") if me.pw_uid == 0 else me
+        users = ""
+        if me.pw_uid != 0:
+            group = grp.getgrgid(me.pw_gid).gr_name
+            users = (
+                f"default_internal_user = {me.pw_name}\ndefault_login_user = {me.pw_name}\n"
+                f"default_internal_group = {group}\n"
+                "service anvil {\n  chroot =\n}\nservice imap-login {\n  chroot =\n}\n"
+            )
+        return f"""
+{users}
+protocols = imap
+base_dir = {self.root}/run
+state_dir = {self.root}/state
+log_path = {self.root}/log
+listen = 127.0.0.1
+ssl = required
+ssl_cert = <{self.root}/server.pem
+ssl_key = <{self.root}/server.key
+auth_mechanisms = plain login
+auth_failure_delay = 0
+auth_username_chars =
+first_valid_uid = 1
+mail_max_userip_connections = 100
+mail_location = maildir:{self.root}/mail/%u
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {self.root}/users
+}}
+passdb {{
+  driver = static
+  args = password={PASSWORD}
+}}
+userdb {{
+  driver = static
+  args = uid={mail.pw_uid} gid={mail.pw_gid} home={self.root}/mail/%u
+}}
+service imap-login {{
+  inet_listener imap {{
+    port = {self.starttls}
+  }}
+  inet_listener imaps {{
+    port = {self.tls}
+    ssl = yes
+  }}
+}}
+{self._settings}
+"""
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def _certificates(root: Path, names: tuple[str, ...]) -> str:
+    """Write server.pem and server.key; return the certificate of who signed them."""
+    now = dt.datetime.now(dt.UTC)
+
+    def build(subject, key, issuer, signer, extensions):
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(days=2))
+            .not_valid_after(now + dt.timedelta(days=2))
+        )
+        for extension, is_critical in extensions:
+            builder = builder.add_extension(extension, critical=is_critical)
+        return builder.sign(signer, hashes.SHA256())
+
+    def called(name):
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority = build(
+        called("Test authority"),
+        authority_key,
+        called("Test authority"),
+        authority_key,
+        [(x509.BasicConstraints(ca=True, path_length=None), True)],
+    )
+    alternatives = [
+        x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
+        for name in names
+    ]
+    server = build(
+        called(names[0]),
+        server_key,
+        called("Test authority"),
+        authority_key,
+        [(x509.SubjectAlternativeName(alternatives), False)],
+    )
+    pem = serialization.Encoding.PEM
+    (root / "server.pem").write_bytes(server.public_bytes(pem))
+    (root / "server.key").write_bytes(
+        server_key.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return authority.public_bytes(pem).decode()
