@@ -42,6 +42,16 @@ async def makes_people(conn: Connection) -> bool:
     return bool(await value_or_none(conn, "makes_people", bool))
 
 
+async def owns_people(conn: Connection) -> bool:
+    """Return whether `auth.users` is the table that rota makes itself, and not Supabase's."""
+    return await value(conn, "owns_people", bool)
+
+
+async def fetch_address(conn: Connection, user_id: UserId) -> str | None:
+    """Return a person's e-mail address."""
+    return await value_or_none(conn, "fetch_address", str, user_id=user_id)
+
+
 async def fetch_time_zone(conn: Connection, user_id: UserId) -> str:
     """Return the person's IANA zone; UTC where they set none."""
     return await value_or_none(conn, "fetch_time_zone", str, user_id=user_id) or "UTC"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,18 +16,32 @@ from rota.domain.errors import InvalidInputError
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.agents.people import People
+    from rota.services.operations.person_data import PersonData
 
 group = CommandGroup()
 
 _Persons = Annotated[
     list[str] | None, typer.Argument(metavar="USER...", help="The people: e-mail addresses or ids.")
 ]
+_Person = Annotated[str, typer.Argument(metavar="USER", help="An e-mail address or an id.")]
 _Everybody = Annotated[
     bool,
     typer.Option(
         "--everybody", help="Everybody who is not named, including people who are added later."
     ),
 ]
+
+_TOLD: Final = {
+    "agent_configurations": "agents",
+    "agent_schedules": "schedules",
+    "agent_runs": "runs",
+    "agent_execution_results": "results",
+    "pending_actions": "calls for approval",
+    "approval_rules": "rules",
+    "connections": "connections",
+    "notifications": "notifications",
+}
+"""What a person has, by table, as it is told; the rest is counted together."""
 
 
 @group.command("list", person=False)
@@ -88,6 +104,85 @@ def refuse(common: CommonOptions, people: _Persons = None, everybody: _Everybody
     With --everybody, people who were allowed by name may still run agents.
     """
     _set(common, people or [], everybody=everybody, may_run=False)
+
+
+@group.command("export", person=False)
+def export(
+    common: CommonOptions,
+    who: _Person,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new zip file, of mode 0600.")],
+) -> None:
+    """Write all that rota keeps of a person to a zip file: JSON, and results as Markdown.
+
+    Without secrets: what the person may read themselves is in it.
+    """
+
+    async def work(app: App) -> PersonData:
+        return await app.person_data.export(await app.named(who), file)
+
+    made = common.as_operator(work)
+    output.print_done(
+        f"Exported {made.email or made.user_id} to {file}: {_counted(made)}.",
+        {**_person_json(made), "file": str(file)},
+        as_json=common.json,
+    )
+
+
+@group.command("remove", person=False)
+def remove(
+    common: CommonOptions,
+    who: _Person,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them without asking.")] = False,
+) -> None:
+    """Delete a person with everything of theirs, once you have confirmed it.
+
+    What they have under way is cancelled first. Of the audit log stays what was called and when,
+    without what it was about. On a server of your own it takes the owner's URL. Not on Supabase,
+    where accounts are deleted.
+    """
+    from rota.bootstrap.person_data import PATIENCE, person_to_remove, remove_person
+
+    person = common.as_operator(lambda app: person_to_remove(app, who))
+    if not yes:
+        _confirm(person)
+    with common.server() as server:
+        removed = asyncio.run(remove_person(server, person, patience=PATIENCE))
+    if common.json:
+        output.print_json({**_person_json(person), "runs_cancelled": removed.cancelled})
+        return
+    output.say(f"Removed {person.email or person.user_id}: {_counted(person)}.")
+    if "connections" in person.counts:
+        output.say(
+            "The tokens of connected accounts are deleted here. They may still be valid: end them "
+            "at the provider."
+        )
+
+
+def _confirm(person: PersonData) -> None:
+    if not output.is_conversation():
+        raise InvalidInputError(
+            f"This would delete {person.email or person.user_id} with all that is theirs "
+            f"({_counted(person)}), and rota cannot ask you to confirm here. Export it with "
+            "`rota people export` if need be, then use --yes."
+        )
+    output.say(f"{person.email or person.user_id}: {_counted(person)}.")
+    output.say("This cannot be undone. `rota people export` keeps a copy.")
+    if not typer.confirm("Delete all of it?"):
+        output.say("Nothing was removed.")
+        raise typer.Exit(1)
+
+
+def _counted(person: PersonData) -> str:
+    named = [
+        f"{name} {person.counts[table]}" for table, name in _TOLD.items() if table in person.counts
+    ]
+    others = sum(count for table, count in person.counts.items() if table not in _TOLD)
+    more = [f"other rows {others}"] if others else []
+    return ", ".join([*named, *more]) or "nothing of theirs"
+
+
+def _person_json(person: PersonData) -> dict[str, Any]:
+    return {"user_id": person.user_id, "email": person.email, "rows": dict(person.counts)}
 
 
 def _set(common: CommonOptions, people: list[str], *, everybody: bool, may_run: bool) -> None:

@@ -6,7 +6,6 @@ Each table is a file of PostgreSQL's text format, which any server reads (`COPY 
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,6 +34,7 @@ from rota.domain.operations.backups import (
 )
 from rota.security.secrets.encryption import Cipher
 from rota.services.notifications.service import draft
+from rota.services.operations.archives import named_entry, new_archive
 from rota.store.database import Connection
 from rota.store.migrations import Migration, migrations
 from rota.store.notifications.rows import insert_notifications
@@ -55,7 +55,7 @@ async def back_up(url: str, file: Path, *, cipher: Cipher | None, now: datetime)
     SetupRequiredError for another role, UnavailableError where the disk is full. A file that is not
     whole does not stay.
     """
-    with _new_file(file) as archive:
+    with new_archive(file) as archive:
         async with rows.session(url, reads_only=True) as conn:
             booked = await rows.list_booked(conn)
             if not booked:
@@ -64,8 +64,7 @@ async def back_up(url: str, file: Path, *, cipher: Cipher | None, now: datetime)
             tables = [rows.PEOPLE, *await rows.list_tables(conn)]
             counted: list[KeptTable] = []
             for table in tables:
-                named = zipfile.ZipInfo(_entry(table), now.timetuple()[:6])
-                named.compress_type = zipfile.ZIP_DEFLATED
+                named = named_entry(_entry(table), now)
                 with archive.open(named, "w", force_zip64=True) as entry:
                     count = await rows.copy_out(conn, table, entry.write)
                 counted.append(replace(table, rows=count))
@@ -220,26 +219,3 @@ def _refuse_foreign(manifest: Manifest, tables: Sequence[KeptTable]) -> None:
 
 def _entry(table: KeptTable) -> str:
     return f"tables/{table.name}.tsv"
-
-
-@contextmanager
-def _new_file(file: Path) -> Iterator[zipfile.ZipFile]:
-    """Write a file beside its place, and put it there when it is whole."""
-    if file.exists():
-        raise ConflictError(f"{file} is there already. Name a new file.")
-    draft_path = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(draft_path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w+b") as opened:
-                with zipfile.ZipFile(opened, "w", zipfile.ZIP_DEFLATED) as archive:
-                    yield archive
-                opened.flush()
-                os.fsync(opened.fileno())
-            os.link(draft_path, file)  # unlike a rename, it replaces nothing
-        finally:
-            draft_path.unlink(missing_ok=True)
-    except OSError as error:
-        raise UnavailableError(
-            f"{file} cannot be written: {error.strerror or error}.", service="backup"
-        ) from error

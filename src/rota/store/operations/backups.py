@@ -23,6 +23,7 @@ from rota.domain.operations.backups import (
     KeptTable,
     UnderWay,
 )
+from rota.store import users
 from rota.store.database import Connection
 from rota.store.errors import domain_error
 from rota.store.migrations import tables_made
@@ -139,7 +140,7 @@ async def holds_rows(conn: Connection, tables: Sequence[KeptTable]) -> bool:
     names = [table.name for table in tables]
     has_any = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {} IS NOT NULL)")
     for found in await many(conn, "operations/list_columns_of_people", _Column, tables=names):
-        cursor = await conn.execute(has_any.format(_quoted(found.table), _quoted(found.column)))
+        cursor = await conn.execute(has_any.format(quoted(found.table), quoted(found.column)))
         if await cursor.fetchone() == (True,):
             return True
     return await value(conn, "operations/has_agents_of_its_own", bool)
@@ -147,7 +148,7 @@ async def holds_rows(conn: Connection, tables: Sequence[KeptTable]) -> bool:
 
 async def copy_out(conn: Connection, table: KeptTable, write: Callable[[bytes], object]) -> int:
     """Copy a table's rows, as PostgreSQL's text format, and return how many there are."""
-    statement = sql.SQL("COPY {} ({}) TO STDOUT").format(_quoted(table.name), _columns(table))
+    statement = sql.SQL("COPY {} ({}) TO STDOUT").format(quoted(table.name), _columns(table))
     async with conn.cursor() as cursor:
         async with cursor.copy(statement) as copy:
             async for block in copy:
@@ -169,11 +170,11 @@ async def copy_in(
     names = [table.name for table in tables]
     keys = await many(conn, "operations/list_foreign_keys", _ForeignKey, tables=names)
     for name in names:
-        await conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(_quoted(name)))
+        await conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(quoted(name)))
     for key in keys:
         drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}")
-        await conn.execute(drop.format(_quoted(key.table), _quoted(key.name)))
-    await conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(map(_quoted, names))))
+        await conn.execute(drop.format(quoted(key.table), quoted(key.name)))
+    await conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(map(quoted, names))))
     for table in kept:
         if table.name == PEOPLE.name:
             await _copy_people(conn, table, blocks_of(table))
@@ -181,9 +182,9 @@ async def copy_in(
             await _copy_rows(conn, table, table.name, blocks_of(table))
     for key in keys:
         add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}")
-        await conn.execute(add.format(*map(_quoted, (key.table, key.name, key.definition))))
+        await conn.execute(add.format(*map(quoted, (key.table, key.name, key.definition))))
     for name in names:
-        await conn.execute(sql.SQL("ALTER TABLE {} ENABLE TRIGGER USER").format(_quoted(name)))
+        await conn.execute(sql.SQL("ALTER TABLE {} ENABLE TRIGGER USER").format(quoted(name)))
     for sequence in sequences:
         await conn.execute(
             "SELECT setval(%s::regclass, %s, %s)",
@@ -209,18 +210,18 @@ async def skip_due(conn: Connection) -> int:
 async def _copy_people(conn: Connection, table: KeptTable, blocks: Iterator[bytes]) -> None:
     columns = _columns(table)
     make = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM auth.users WITH NO DATA"
-    await conn.execute(sql.SQL(make).format(_quoted(_RESTORED), columns))
+    await conn.execute(sql.SQL(make).format(quoted(_RESTORED), columns))
     await _copy_rows(conn, table, _RESTORED, blocks)
-    if await value(conn, "operations/owns_people", bool):
+    if await users.owns_people(conn):
         await conn.execute("DELETE FROM auth.users")
         insert = sql.SQL("INSERT INTO auth.users ({}) SELECT {} FROM {}")
-        await conn.execute(insert.format(columns, columns, _quoted(_RESTORED)))
+        await conn.execute(insert.format(columns, columns, quoted(_RESTORED)))
         return
     absent = sql.SQL(
         "SELECT coalesce(r.email, r.id::text) FROM {} AS r "
         "WHERE NOT EXISTS (SELECT FROM auth.users AS u WHERE u.id = r.id) ORDER BY 1"
     )
-    cursor = await conn.execute(absent.format(_quoted(_RESTORED)))
+    cursor = await conn.execute(absent.format(quoted(_RESTORED)))
     missing = [str(email) for (email,) in await cursor.fetchall()]
     if missing:
         more = f" and {len(missing) - _MANY_MISSING} more" if len(missing) > _MANY_MISSING else ""
@@ -234,7 +235,7 @@ async def _copy_people(conn: Connection, table: KeptTable, blocks: Iterator[byte
 async def _copy_rows(
     conn: Connection, table: KeptTable, target: str, blocks: Iterable[bytes]
 ) -> None:
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(_quoted(target), _columns(table))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(quoted(target), _columns(table))
     async with conn.cursor() as cursor:
         async with cursor.copy(statement) as copy:
             for block in blocks:
@@ -247,9 +248,12 @@ async def _copy_rows(
 
 
 def _columns(table: KeptTable) -> sql.Composable:
-    return sql.SQL(", ").join(map(_quoted, table.columns))
+    return sql.SQL(", ").join(map(quoted, table.columns))
 
 
-def _quoted(name: str) -> sql.SQL:
-    # From the catalog, which has quoted it; a name of a backup has to be one of those.
+def quoted(name: str) -> sql.SQL:
+    """Return a name of the catalog's, which has quoted it, for a statement.
+
+    A name of a backup has to be one of those.
+    """
     return sql.SQL(cast("Any", name))
