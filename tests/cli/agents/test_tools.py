@@ -158,6 +158,26 @@ async def test_words_that_are_none_are_refused(rota, option):
     assert "is not one of" in await rota("tools", "declare", "mine", option, "none")
 
 
+async def test_pin_and_hints_say_what_they_did(rota):
+    hinted = await rota(
+        *("tools", "declare", "mail_search", "--hints", '{"destructiveHint": true}', "--pin")
+    )
+    idle = await rota("tools", "declare", "mine", "--hints", '{"openWorldHint": true}')
+    unpinned = await rota("tools", "declare", "mail_search", "--no-pin")
+    plain = await rota("tools", "declare", "mine")
+
+    calls = "a call waits for approval, unless its owner allows it."
+    said = hinted.splitlines()
+    assert said[0] == f"mail_search: updated, version 2. It changes things; {calls}"
+    assert said[1] == (
+        "Its hints add restrictions: it counts as changing things; its risk is high; " + calls
+    )
+    assert said[2].startswith("It is pinned to its definition as it is now. When its name, ")
+    assert "Its hints add no restriction to what is declared." in idle
+    assert "It is not pinned." in unpinned
+    assert "pinned" not in plain
+
+
 async def test_two_who_declare_at_once_count_two_versions(database):
     tools = ToolService(database)
     await tools.declare("mine", ToolChange())

@@ -69,7 +69,7 @@ def table(said):
     """Return the cells of the first two columns by line, the headings left out."""
     return {
         cells[0]: cells[1]
-        for line in said.splitlines()[1:]
+        for line in said.partition("\n\n")[0].splitlines()[1:]
         if (cells := [cell for cell in line.split("  ") if cell.strip()])
     }
 
@@ -108,6 +108,14 @@ async def test_what_is_kept_is_shown_and_set(rota):
         "queue_log_days": 2,
         "audit_days": 3650,
     }
+
+
+async def test_setting_says_when_it_takes_effect_and_what_mends_a_journal_that_is_too_long(rota):
+    assert "`rota retention run --dry-run` shows how much that is." in await rota(
+        "set", "--notification-days", "90"
+    )
+    with pytest.raises(InvalidInputError, match="Keep journals for 365 days or less, or runs for"):
+        await rota("set", "--journal-days", "forever")
 
 
 async def test_a_setting_that_is_left_out_stays(rota):

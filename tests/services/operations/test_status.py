@@ -206,6 +206,7 @@ async def test_status_reads_at_a_glance(workshop, database, rota):
     assert (
         "Waits         1 call for your approval, it expires in 2 h (`rota approvals list`)" in said
     )
-    assert said.rstrip().splitlines()[-1].startswith("Next          ")
+    assert said.rstrip().splitlines()[-2].startswith("Next          ")
+    assert said.rstrip().splitlines()[-1] == "Times         in UTC"
     assert (found["is_scheduler_alive"], found["is_worker_alive"]) == (True, True)
     assert [fire["schedule"] for fire in found["next_fires"]] == ["morning"]

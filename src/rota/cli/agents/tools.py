@@ -133,7 +133,7 @@ def declare(
 ) -> None:
     """Declare a tool so that agents can use it, or change parts of its declaration."""
     from rota.domain.agents.declared_tools import ToolChange
-    from rota.domain.agents.tool_hints import parse_hints
+    from rota.domain.agents.tool_hints import hints_in, parse_hints, tightened
     from rota.domain.text.json_values import json_object
 
     _check_arguments(common.settings, name)
@@ -167,11 +167,40 @@ def declare(
     if common.json:
         output.print_json(_declared_json(declared.tool) | {"change": declared.change})
         return
-    tool = declared.tool
+    tool = tightened(declared.tool, hints_in(declared.tool.annotations))
     output.say(
         f"{tool.name}: {declared.change}, version {tool.version}. It "
         f"{'only reads' if tool.read_only else 'changes things'}; a call {_a_call(tool)}."
     )
+    if hints:
+        output.say(f"Its hints {_tightened_in_words(declared.tool, tool)}.")
+    if pin is not None:
+        output.say(_PINNED if pin else _UNPINNED)
+
+
+_PINNED: Final = (
+    "It is pinned to its definition as it is now. When its name, description, schema or hints "
+    "change, its calls wait for approval until you declare it with --pin again."
+)
+_UNPINNED: Final = "It is not pinned. Its calls go on as declared when its definition changes."
+
+
+def _tightened_in_words(declared: DeclaredTool, tool: DeclaredTool) -> str:
+    """Say what hints add to a declaration."""
+    said = [
+        words
+        for is_stricter, words in (
+            (declared.read_only and not tool.read_only, "it counts as changing things"),
+            (declared.idempotent and not tool.idempotent, "rota does not repeat its calls"),
+            (declared.risk != tool.risk, f"its risk is {tool.risk}"),
+            (declared.default_tier != tool.default_tier, f"a call {_a_call(tool)}"),
+            (declared.reaches_outside != tool.reaches_outside, "it counts as reaching outside"),
+        )
+        if is_stricter
+    ]
+    if not said:
+        return "add no restriction to what is declared"
+    return f"add restrictions: {'; '.join(said)}"
 
 
 def _listed(found: Sequence[DeclaredTool], undeclared: Sequence[str]) -> list[dict[str, object]]:

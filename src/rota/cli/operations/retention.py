@@ -28,7 +28,7 @@ _DESCRIPTIONS: Final = {
 _HELP: Final = {
     "journal_days": "Days to keep the journals of runs that are over.",
     "run_days": "Days to keep runs that are over, their results, and fire times.",
-    "notification_days": "Notifications.",
+    "notification_days": "Days to keep notifications, read or not.",
     "history_days": "Days to keep earlier rules of schedules, and closed incidents.",
     "queue_log_days": "Days to keep the queue's log.",
     "audit_days": "Days to keep the audit log. A signed checkpoint replaces what is deleted.",
@@ -77,6 +77,12 @@ def set_days(common: CommonOptions, days: dict[Any, int | None]) -> None:
             "Name what to change, for example --journal-days 14. --help lists all options."
         )
     _print(common.as_operator(lambda app: app.retention.set(days)), as_json=common.json)
+    if not common.json:
+        output.say()
+        output.say(
+            "A scheduler deletes what is older, once an hour. `rota retention run --dry-run` shows "
+            "how much that is."
+        )
 
 
 @group.command("run", person=False)

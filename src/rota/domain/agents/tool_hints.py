@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from rota.domain.agents.configuration import Risk, ToolDeclaration
+from rota.domain.agents.configuration import Risk, ToolFacts
 from rota.domain.errors import InvalidInputError
 from rota.domain.text.shortening import quoted
 from rota.domain.text.validation import near_or_all
+
+T = TypeVar("T", bound=ToolFacts)
 
 HINTS: Final = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
@@ -40,7 +42,7 @@ def hints_in(value: object) -> dict[str, bool]:
     return {name: found[name] for name in HINTS if isinstance(found.get(name), bool)}
 
 
-def tightened(declaration: ToolDeclaration, hints: Mapping[str, bool]) -> ToolDeclaration:
+def tightened(declaration: T, hints: Mapping[str, bool]) -> T:
     """Return a declaration made stricter by hints, never looser.
 
     One that says that it changes things, or may not be repeated, is taken at its word. A tool that

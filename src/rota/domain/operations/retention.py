@@ -77,7 +77,8 @@ class RetentionPolicy:
         ):
             raise InvalidInputError(
                 f"A journal cannot outlive its run: journals {in_words(made.journal_days)}, "
-                f"runs {in_words(made.run_days)}.",
+                f"runs {in_words(made.run_days)}. Keep journals for {in_words(made.run_days)} or "
+                "less, or runs for as long as journals.",
                 field=Period.JOURNAL if Period.JOURNAL in days else Period.RUN,
             )
         return made
