@@ -192,6 +192,17 @@ async def test_explaining_says_the_decision_each_rule_and_what_would_help(rota, 
     assert said.startswith("It waits for approval: the tool requires approval unless you allow it")
 
 
+async def test_explaining_says_what_waits_in_a_run_that_has_read_text_from_outside(rota):
+    await rota(*POLICY, "add", "--allow", "send", "--when", "text absent")
+    anywhere = await explain(rota, "send", {"to": "a@own.com"})
+    await rota(*POLICY, "add", "--allow", "send", "--when", "to email_domain own.com")
+    named = await explain(rota, "send", {"to": "a@own.com"})
+
+    assert (anywhere["decision"], named["decision"]) == ("allowed", "allowed")
+    assert "read text from outside it waits" in anywhere["advice"][0]
+    assert not any("read text from outside" in said for said in named["advice"])
+
+
 async def test_explaining_says_what_a_rule_may_not_loosen(rota, workshop):
     await workshop.declare("send", default_tier="requires_approval")
     await add(rota, "--allow", "send")

@@ -210,6 +210,39 @@ async def test_search_then_get_asks_nothing(desk, workshop, mailbox):
     assert await marks(workshop) == [["mail from bob@own.example"]] * 2
 
 
+async def test_what_a_tool_reads_by_another_tool_marks_the_run(
+    desk, workshop, reached, monkeypatch
+):
+    """The tool itself says of itself that it brings no text, and the mark is in its step."""
+    gated = {}
+    original = tool_wrapper.GatedTool.__init__
+
+    def remember(self, inner, context):
+        original(self, inner, context)
+        gated[inner.name] = self
+
+    monkeypatch.setattr(tool_wrapper.GatedTool, "__init__", remember)
+
+    @tool
+    async def look(query: str = "") -> str:
+        """Look through the mail."""
+        await gated["mail_search"].ainvoke({"query": query})
+        return "nothing special"
+
+    standard = desk.registry
+    registry = ToolRegistry(
+        {n: (lambda c, n=n: standard.build(n, c)) for n in standard.names() if n != "look"}
+        | {"look": lambda _c: look}
+    )
+    desk.service = workshop.service(registry=registry)
+    steps = [{"calls": [{"tool": "look", "args": {}}]}, posts(EVIL)[1]]
+    await desk.run_steps(steps)
+
+    assert reached == []
+    assert (await desk.action())["reason"].endswith(READ)
+    assert await marks(workshop) == [["mail from mallory@evil.example"]]
+
+
 # -- Attempts
 
 
@@ -458,18 +491,23 @@ async def test_what_a_pre_check_found_marks_the_run(desk, reached):
     assert (await desk.actions())[0]["reason"].endswith(READ)
 
 
-async def test_a_pre_check_that_reaches_outside_is_no_reason_against_itself(desk, workshop):
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("fetch", {"url": "https://own.example/"}), ("look", {"query": "a"})]
+)
+async def test_a_pre_check_that_reaches_outside_is_no_reason_against_itself(
+    desk, reached, name, arguments
+):
     """Its answer is in the journal, and marks the run: a later attempt calls nothing."""
-    await workshop.declare("send", default_tier="requires_approval")
+    await desk.workshop.declare("look", brings_outside_text=True)
     desk.tools = (*desk.tools, "send")
     steps = [{"calls": [{"tool": "send", "args": {"to": "bob"}}]}]
-    options = {"precheck": {"tool": "fetch", "arguments": {"url": "https://own.example/"}}}
+    options = {"precheck": {"tool": name, "arguments": arguments}}
     run_id = await desk.run_steps(steps, mode="suspend", options=options)
     await desk.approve()
     await desk.work()
 
     assert (await desk.result(run_id))["status"] == "success"
-    assert desk.workshop.toolbox.calls == [("fetch", "https://own.example/"), ("send", "bob")]
+    assert reached == [(name, *arguments.values()), ("send", "bob")]
 
 
 async def test_a_pre_check_of_ones_own_is_held_where_it_read_first(desk, workshop, reached):

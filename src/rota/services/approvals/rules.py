@@ -230,10 +230,10 @@ class RuleService:
         verdict = with_signals(judged.verdict, arguments)
         if judged.verdict.decision != verdict.decision:
             advice: tuple[str, ...] = (_ADVICE_ON_SIGNALS,)
-        elif verdict.decision == "allowed" and waits_after_reading(verdict):
-            advice = (_ADVICE_ON_OUTSIDE_TEXT,)
         else:
             advice = _advice(judged, declaration)
+        if verdict.decision == "allowed" and waits_after_reading(verdict):
+            advice = (_ADVICE_ON_OUTSIDE_TEXT, *advice)
         return Explanation(
             verdict,
             judged.findings,
