@@ -55,7 +55,7 @@ def gmail_search(context: ToolContext) -> BaseTool:
     """Search the owner's Gmail."""
     from rota.agents.tools.mail.gmail import gmail_search_tool  # noqa: PLC0415  LangChain
 
-    return gmail_search_tool(client=_gmail(context))
+    return gmail_search_tool(client=_gmail(context), connection=context.connection)
 
 
 @_declared(_MAIL_READER)
@@ -63,7 +63,7 @@ def gmail_get_message(context: ToolContext) -> BaseTool:
     """Read one message of the owner's Gmail."""
     from rota.agents.tools.mail.gmail import gmail_get_message_tool  # noqa: PLC0415  LangChain
 
-    return gmail_get_message_tool(client=_gmail(context))
+    return gmail_get_message_tool(client=_gmail(context), connection=context.connection)
 
 
 @_declared(_MAIL_READER)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
 
+ConnectionUse: TypeAlias = Callable[[str], AbstractAsyncContextManager[str | None]]
+"""Gives the secret of a kind of connection for a block, and notes how the block went."""
+
+
 @asynccontextmanager
 async def nothing_connected(_service: str) -> AsyncIterator[str | None]:
     """Be the `connection` of somebody who has none."""
@@ -48,7 +52,7 @@ class ToolContext:
     mail_folder: Callable[[], Path]
     http: httpx.AsyncClient
     endpoints: Mapping[str, str] = field(default_factory=dict)
-    connection: Callable[[str], AbstractAsyncContextManager[str | None]] = nothing_connected
+    connection: ConnectionUse = nothing_connected
 
 
 ToolFactory: TypeAlias = "Callable[[ToolContext], BaseTool]"

@@ -18,7 +18,10 @@ from rota.domain.errors import RotaError
 from rota.settings import API_KEYS, COMPARED, Settings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rota.bootstrap.app import Server
+    from rota.domain.agents.connections import ConnectionInfo
     from rota.domain.operations.processes import Process, ServerState
     from rota.store.database import Connection, Database
 
@@ -151,7 +154,7 @@ async def _database_checks(
     """Look at the database and at what runs; `alive` is filled with the processes that do."""
     from rota.bootstrap.app import clock, make_database
     from rota.domain.operations.processes import SILENT_AFTER
-    from rota.store.agents import rows
+    from rota.store.agents import connections, rows
     from rota.store.operations import processes
 
     database = make_database(settings, server)
@@ -175,7 +178,11 @@ async def _database_checks(
                 alive += [p for p in await processes.list_processes(conn) if p.is_alive]
                 silent, overdue = await processes.scheduler_silence(conn)
                 endpoints = await rows.list_endpoints_in_use(conn)
-            for check in _endpoint_checks(endpoints, settings):
+                connected = await connections.list_connections(conn)
+            for check in (
+                *_endpoint_checks(endpoints, settings),
+                *(_connection_check(connection, clock()) for connection in connected),
+            ):
                 yield check
             for wanted in ("scheduler", "worker"):
                 found = [f"{p.host}:{p.pid}" for p in alive if p.kind == wanted]
@@ -194,6 +201,22 @@ async def _database_checks(
                 yield Check("Overdue", "fail", f"{overdue} fires are overdue by a minute or more.")
     except RotaError as error:
         yield Check("Database", "fail", error.message)
+
+
+def _connection_check(connection: ConnectionInfo, now: datetime) -> Check:
+    """Say how a connection did when it was last used; it is not tried."""
+    from rota.domain.agents.connections import ConnectionState
+
+    verdicts: dict[ConnectionState, Verdict] = {
+        ConnectionState.OK: "ok",
+        ConnectionState.NEEDS_YOU: "fail",
+    }
+    state = connection.state_at(now)
+    said = f"{connection.account or connection.service}: {state}"
+    problem = f". {connection.problem}" if connection.problem else ""
+    return Check(
+        f"Connection {connection.service}", verdicts.get(state, "warn"), f"{said}{problem}"
+    )
 
 
 def _endpoint_checks(in_use: Mapping[str, Sequence[str]], settings: Settings) -> Iterator[Check]:

@@ -14,6 +14,7 @@ import httpx
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, ValidationError
 
+from rota.agents.tools.context import ConnectionUse, nothing_connected
 from rota.agents.tools.mail.answers import (
     MOST_RESULTS,
     MessageArguments,
@@ -294,12 +295,19 @@ def _parsed(kind: type[_Answer], body: bytes) -> _Answer:
         ) from error
 
 
-def gmail_search_tool(*, client: GmailClient) -> BaseTool:
-    """Build `gmail_search`: messages as a JSON list, as `mail_search` has them."""
+def gmail_search_tool(
+    *, client: GmailClient, connection: ConnectionUse = nothing_connected
+) -> BaseTool:
+    """Build `gmail_search`: messages as a JSON list, as `mail_search` has them.
+
+    How each call went is noted on the `connection`.
+    """
 
     async def search(query: str = "", max_results: int = 20) -> str:
         with errors_for_the_model():
-            return listing_as_json(await client.search(query, max_results))
+            async with connection("gmail"):
+                found = await client.search(query, max_results)
+            return listing_as_json(found)
 
     return StructuredTool.from_function(
         coroutine=search,
@@ -314,12 +322,19 @@ def gmail_search_tool(*, client: GmailClient) -> BaseTool:
     )
 
 
-def gmail_get_message_tool(*, client: GmailClient) -> BaseTool:
-    """Build `gmail_get_message`: one message as a JSON object, as `mail_get_message` has it."""
+def gmail_get_message_tool(
+    *, client: GmailClient, connection: ConnectionUse = nothing_connected
+) -> BaseTool:
+    """Build `gmail_get_message`: one message as a JSON object, as `mail_get_message` has it.
+
+    How each call went is noted on the `connection`.
+    """
 
     async def get_message(message_id: str) -> str:
         with errors_for_the_model():
-            return message_as_json(await client.get(message_id))
+            async with connection("gmail"):
+                found = await client.get(message_id)
+            return message_as_json(found)
 
     return StructuredTool.from_function(
         coroutine=get_message,

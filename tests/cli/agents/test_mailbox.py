@@ -1,0 +1,136 @@
+"""A mailbox connected by `rota connections`, and the briefing that reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import mailbox
+import re
+from contextlib import closing
+from importlib.resources import files
+
+import pytest
+from typer.testing import CliRunner
+
+from rota.cli.main import app
+from rota.sample import sample_mailbox_path
+from tests.loopback import dovecot
+from tests.loopback.dovecot import Dovecot
+
+
+@pytest.fixture
+def server():
+    dovecot.need()
+    with Dovecot() as running:
+        yield running
+
+
+@pytest.fixture
+def rota(database_url, alice, monkeypatch, tmp_path):
+    monkeypatch.setenv("ROTA_DATABASE_URL", database_url)
+    monkeypatch.setenv("ROTA_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("ROTA_USER", "alice@example.com")
+    monkeypatch.setenv("ROTA_SECRET_KEY", "00" * 32)
+    monkeypatch.setenv("ROTA_MAIL", str(sample_mailbox_path()))
+
+    async def rota(*arguments, typed=None):
+        return await asyncio.to_thread(CliRunner().invoke, app, arguments, input=typed)
+
+    return rota
+
+
+async def test_a_briefing_on_a_mailbox_gives_what_it_gives_on_a_folder(rota, server, tmp_path):
+    certificate = tmp_path / "ca.pem"
+    certificate.write_text(server.authority)
+    connect = (
+        *("connections", "add", "imap", "--account", "alice@example.org", "--host", "127.0.0.1"),
+        *("--port", str(server.tls), "--certificate", str(certificate)),
+    )
+    with closing(mailbox.mbox(sample_mailbox_path())) as sample:
+        server.deliver("alice@example.org", *[bytes(m) for m in sample], at=1_795_000_000)
+    assert (
+        await rota("agents", "apply", str(files("rota.sample") / "demo-briefing.yaml"))
+    ).exit_code == 0
+    on_folder = await rota("run", "demo-briefing")
+
+    refused = await rota(*connect, typed="wrong\n")
+    assert refused.exit_code != 0
+    assert "refused the password of alice@example.org" in str(refused.exception)
+    assert json.loads((await rota("connections", "list", "--json")).stdout) == []
+    connected = await rota(*connect, typed=f"{dovecot.PASSWORD}\n")
+    assert re.search(r"Connected alice@example.org: \d+ messages.", connected.stdout)
+
+    on_server = await rota("run", "demo-briefing")
+    assert on_server.exit_code == on_folder.exit_code == 0
+    assert _briefing(on_server.stdout) == _briefing(on_folder.stdout)
+    assert server.logins("alice@example.org") > 2
+    checked = await rota("connections", "check")
+    assert "The mailbox can be read: " in checked.stdout
+    [found] = json.loads((await rota("connections", "list", "--json")).stdout)
+    assert (found["service"], found["state"], found["problem"]) == ("imap", "ok", "")
+    assert dovecot.PASSWORD not in connected.stdout + checked.stdout
+
+
+async def test_a_password_that_changed_fails_the_run_and_is_mended(rota, server, owner, tmp_path):
+    certificate = tmp_path / "ca.pem"
+    certificate.write_text(server.authority)
+    password = tmp_path / "password"
+    password.write_text("grüße\n", encoding="utf-8")
+    connected = await rota(
+        *("connections", "add", "imap", "--account", "zoë", "--host", "127.0.0.1"),
+        *("--port", str(server.starttls), "--encryption", "starttls"),
+        *("--certificate", str(certificate), "--password-file", str(password)),
+    )
+    assert connected.stdout == "Connected zoë: 0 messages.\n"
+    assert (
+        await rota("agents", "apply", str(files("rota.sample") / "demo-briefing.yaml"))
+    ).exit_code == 0
+    server.passwords(zoë="changed at the provider")
+
+    failed = await rota("run", "demo-briefing", "--json")
+    assert failed.exit_code != 0
+    assert "refused the password of zoë" in failed.stdout
+    [found] = json.loads((await rota("connections", "list", "--json")).stdout)
+    assert found["state"] == "needs you"
+    doctor = await rota("doctor", "--json")
+    [seen] = [c for c in json.loads(doctor.stdout) if c["name"] == "Connection imap"]
+    assert doctor.exit_code == 1
+    assert seen["verdict"] == "fail"
+    assert "zoë: needs you" in seen["said"]
+    assert "rota connections reconnect imap" in seen["said"]
+
+    mended = await rota("connections", "reconnect", "imap", typed="changed at the provider\n")
+    assert mended.stdout == "Connected again: 0 messages.\n"
+    assert (await rota("run", "demo-briefing")).exit_code == 0
+    [found] = json.loads((await rota("connections", "list", "--json")).stdout)
+    assert (found["account"], found["state"]) == ("zoë", "ok")
+
+    assert (await rota("connections", "remove", "imap")).exit_code == 0
+    again = await rota("connections", "reconnect", "imap", typed="x\n")
+    assert "rota connections add imap" in str(again.exception)
+    assert "rota connections add gmail" in str(
+        (await rota("connections", "check", "gmail")).exception
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--account", "me@example.com"], "--host imap.example.com"),
+        (["--host", "imap.example.com"], "--account"),
+        (["--account", "me@gmail.com", "--encryption", "none"], "none"),
+        (["--account", "me@gmail.com", "--certificate", "/no/such"], "cannot be read"),
+    ],
+)
+async def test_what_is_missing_is_said_before_a_password_is_asked_for(rota, arguments, said):
+    outcome = await rota("connections", "add", "imap", *arguments)
+
+    assert outcome.exit_code != 0
+    assert said in f"{outcome.exception}{outcome.output}"
+
+
+def _briefing(printed: str) -> str:
+    """Return what the agent said, without the ids of the run."""
+    found = re.search(r"\d+ messages?, the newest first.*", printed, re.DOTALL)
+    assert found is not None, printed
+    return re.sub(r"Result \S+ of run \S+", "", found[0])
