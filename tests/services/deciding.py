@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
+
 from rota.domain.errors import ConflictError, SuspendedError
 from rota.domain.runs.run import Outcome, ResultStatus
 from rota.services.approvals.expiry import ApprovalExpiry
@@ -175,3 +177,27 @@ async def outcome_of(decision: Any) -> str:
 
 
 __all__ = ["SUSPEND", "Desk", "ResultStatus", "desk_of", "look", "outcome_of", "send"]
+
+
+async def set_column(desk, name, value, *, action=None):
+    """Change an action behind everybody's back."""
+    found = action or await desk.action()
+    owner = desk.workshop.owner
+    await owner.execute("ALTER TABLE pending_actions DISABLE TRIGGER refuse_transition")
+    await owner.execute(
+        psycopg.sql.SQL("UPDATE pending_actions SET {} = %s WHERE id = %s").format(
+            psycopg.sql.Identifier(name)
+        ),
+        [value, found["id"]],
+    )
+    await owner.execute("ALTER TABLE pending_actions ENABLE TRIGGER refuse_transition")
+
+
+async def let_time_be_over(desk, *, action=None):
+    """Let the time of an action be over."""
+    found = action or await desk.action()
+    await desk.workshop.owner.execute(
+        "UPDATE pending_actions SET created_at = now() - interval '2 hours',"
+        " expires_at = now() - interval '1 second' WHERE id = %s",
+        [found["id"]],
+    )
