@@ -70,15 +70,13 @@ def rota(database_url, alice):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_agent_file_is_refused_with_its_line(name, tmp_path):
+def test_agent_file_is_refused_with_its_line(name):
     from rota.domain.errors import InvalidInputError
-    from rota.services.agent_files.reading import read_agent_file
+    from rota.services.agent_files.reading import parse_agent_file
 
     text, line, said = FILES[name]
-    file = tmp_path / "t.yaml"
-    file.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidInputError) as caught:
-        read_agent_file(file, now=datetime.now(UTC))
+        parse_agent_file(text, source="t.yaml", now=datetime.now(UTC))
 
     assert caught.value.message.startswith(line)
     assert said in caught.value.message

@@ -15,7 +15,7 @@ from rota.cli.main import app
 from rota.cli.usage_errors import with_flags
 from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.text.sentences import sentence
-from rota.services.agent_files.reading import read_agent_file
+from rota.services.agent_files.reading import parse_agent_file
 
 
 @pytest.fixture
@@ -171,20 +171,20 @@ def test_a_sentence_ends_once(text, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name: Big Name\nmodel: a:b", "t.yaml:1: name: 'Big Name' is no name: small letters"),
+        ("name: Big Name\nmodel: openai:b", "t.yaml:1: name: 'Big Name' is no name: small letters"),
         ("name: a\nmodel: gpt", "t.yaml:2: model: 'gpt' is not of the form provider:model"),
-        ("model: a:b", "t.yaml:1: name: this is missing."),
-        ("name: 3\nmodel: a:b", "t.yaml:1: name: this is a text; put it in quotes."),
-        ("name: a\nmodel: a:b\nmax_steps: 0", "t.yaml:3: max_steps: this is 1 or more."),
-        ("name: a\nmodel: a:b\nlimits: {steps: 0}", "t.yaml:3: limits.steps is a whole number"),
-        ("name: a\nmodel: a:b\ntools: x", "t.yaml:3: tools: this is a list."),
+        ("model: openai:b", "t.yaml:1: name: this is missing."),
+        ("name: 3\nmodel: openai:b", "t.yaml:1: name: this is a text; put it in quotes."),
+        ("name: a\nmodel: openai:b\nmax_steps: 0", "t.yaml:3: max_steps: this is 1 or more."),
+        (
+            "name: a\nmodel: groq:b\nlimits: {steps: 0}",
+            "t.yaml:3: limits.steps is a whole number",
+        ),
+        ("name: a\nmodel: openai:b\ntools: x", "t.yaml:3: tools: this is a list."),
     ],
 )
-def test_a_file_is_told_of_in_words(tmp_path, text, said):
-    file = tmp_path / "t.yaml"
-    file.write_text(text, encoding="utf-8")
-
+def test_a_file_is_told_of_in_words(text, said):
     with pytest.raises(InvalidInputError) as refused:
-        read_agent_file(file, now=datetime.now(UTC))
+        parse_agent_file(text, source="t.yaml", now=datetime.now(UTC))
 
     assert refused.value.message.startswith(said)
