@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rota.bootstrap.app import Server, bring_up_to_date, clock, data_dir, find_cipher
-from rota.domain.errors import ConflictError
 from rota.domain.operations.backups import Manifest, Restored
 from rota.services.operations import backups
 from rota.services.operations.backups import Backup, open_backup
 from rota.settings import Settings
-from rota.store.embedded.files import instance_of
+from rota.store.embedded.files import instance_lock
 from rota.store.migrations import migrate
 
 __all__ = ["back_up", "open_backup", "restore", "where_the_key_is"]
@@ -45,14 +44,7 @@ async def restore(
     Raises ConflictError where rota runs, or the database is not empty and is not to be replaced.
     """
     embedded = server.embedded
-    if embedded is not None and (process := instance_of(embedded.data_dir)) is not None:
-        raise ConflictError(
-            f"rota runs on {embedded.data_dir} (process {process}). Stop it first: `rota down`."
-        )
     manifest = backup.manifest
-    await backups.check_replaceable(
-        server.owner_url, replaces=replaces, is_fresh=embedded is not None
-    )
 
     async def into(url: str) -> Restored:
         await migrate(url, shipped=backups.migrations_of(manifest))
@@ -63,7 +55,10 @@ async def restore(
         return Restored(manifest, left, cancelled, opens or not manifest.sealed)
 
     if embedded is None:
+        await backups.check_replaceable(server.owner_url, replaces=replaces, is_fresh=False)
         await backups.check_same_schema(server.owner_url, manifest)
         return await into(server.owner_url)
-    with embedded.replaced_database() as url:
-        return await into(url)
+    with instance_lock(embedded.data_dir):  # no `rota up` begins meanwhile, and no other restore
+        await backups.check_replaceable(server.owner_url, replaces=replaces, is_fresh=True)
+        with embedded.replaced_database() as url:
+            return await into(url)

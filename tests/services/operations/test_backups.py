@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from rota.domain.errors import (
     UnavailableError,
 )
 from rota.settings import Settings
+from rota.store.embedded.files import instance_lock
 from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import migrate
 from tests.postgres import on_database
@@ -339,6 +341,34 @@ async def test_embedded_database_is_replaced_as_a_whole_or_not_at_all(
             ).fetchone() == (False,)
     finally:
         embedded.destroy()
+
+
+async def test_embedded_database_is_not_replaced_below_rota_up(owner_url, tmp_path):
+    await back_up(owner_url, tmp_path / "a.zip")
+    with EmbeddedPostgres.open(tmp_path / "data", durable=False) as embedded:
+        with (
+            instance_lock(tmp_path / "data"),
+            pytest.raises(ConflictError, match="already running"),
+        ):
+            await restore(embedded.owner_url, tmp_path / "a.zip", embedded=embedded)
+        with psycopg.connect(on_database(embedded.owner_url, "postgres"), autocommit=True) as conn:
+            conn.execute("CREATE DATABASE new_0123456789ab")  # of a restore that was killed
+            await restore(embedded.owner_url, tmp_path / "a.zip", embedded=embedded)
+            names = conn.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()
+        assert names == [("postgres",), ("rota",), ("template0",), ("template1",)]
+        embedded.destroy()
+
+
+async def test_backup_goes_to_a_stick_that_has_no_hard_links(owner_url, tmp_path, monkeypatch):
+    def refuse(_source, _target):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    await back_up(owner_url, tmp_path / "a.zip")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+    with pytest.raises(ConflictError, match="is there already"):
+        await back_up(owner_url, tmp_path / "a.zip")
 
 
 @pytest.mark.postgres15

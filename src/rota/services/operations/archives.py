@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from rota.domain.errors import ConflictError, UnavailableError
+
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What file systems without hard links say: those of USB sticks, and some of a network."""
 
 
 @contextmanager
@@ -29,7 +34,7 @@ def new_archive(file: Path) -> Iterator[zipfile.ZipFile]:
                     yield archive
                 opened.flush()
                 os.fsync(opened.fileno())
-            os.link(draft_path, file)  # unlike a rename, it replaces nothing
+            _put(draft_path, file)
         finally:
             draft_path.unlink(missing_ok=True)
     except OSError as error:
@@ -43,3 +48,15 @@ def named_entry(name: str, now: datetime) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, now.timetuple()[:6])
     entry.compress_type = zipfile.ZIP_DEFLATED
     return entry
+
+
+def _put(draft: Path, file: Path) -> None:
+    """Give a whole file its name; what has that name since is not replaced."""
+    try:
+        os.link(draft, file)  # unlike a rename, it replaces nothing
+    except FileExistsError:
+        raise ConflictError(f"{file} is there already. Name a new file.") from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS or file.exists():
+            raise
+        draft.rename(file)

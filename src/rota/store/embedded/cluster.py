@@ -277,13 +277,19 @@ def copied_database(state: ServerState, name: str) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def replaced_database(state: ServerState, name: str) -> Iterator[str]:
-    """Make a database, and let it take the place of rota's after the block; drop it on an error."""
+    """Make a database, and let it take the place of rota's after the block; drop it on an error.
+
+    One at a time: what an earlier one left that was killed is dropped first.
+    """
     made, current, old = map(sql.Identifier, (name, DATABASE, f"old_{name}"))
     drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
     with psycopg.connect(
         url(state, OWNER_ROLE, "postgres"), autocommit=True, connect_timeout=_CONNECT_SECONDS
     ) as connection:
+        left = "SELECT datname FROM pg_database WHERE datname ~ '^(old_)?new_[0-9a-f]{12}$'"
+        for (abandoned,) in connection.execute(left).fetchall():
+            connection.execute(drop.format(sql.Identifier(abandoned)))
         owner = sql.Identifier(OWNER_ROLE)
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(made, owner))
         try:

@@ -81,7 +81,10 @@ async def session(url: str, *, reads_only: bool) -> AsyncIterator[Connection]:
     Raises UnavailableError where nobody answers, else as statements do.
     """
     try:
-        conn = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=10)
+        # Behind a transaction pooler a prepared statement may be another session's.
+        conn = await psycopg.AsyncConnection.connect(
+            url, autocommit=True, connect_timeout=10, prepare_threshold=None
+        )
     except psycopg.OperationalError as error:
         raise UnavailableError(
             f"The database refused a connection: {' '.join(str(error).split())}",
