@@ -182,7 +182,7 @@ async def test_characters_that_the_database_cannot_hold_are_replaced(workshop, c
     assert made.source == "f\ufffd.ics"
     odd = CalendarDay(date(2026, 3, 9), date(2026, 3, 9), "\udcff" * 300)
     await calendars.add_days(workshop.user, "other", [odd])
-    assert (await calendars.get(workshop.user, "other"))[1][0].summary == "\ufffd" * 200
+    assert (await calendars.get(workshop.user, "other"))[1][0].summary == "\ufffd" * 199 + "…"
     for ask in (calendars.get, calendars.remove):
         with pytest.raises(NotFoundError):
             await ask(workshop.user, "\udcff")
