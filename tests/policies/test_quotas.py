@@ -217,7 +217,7 @@ async def test_fires_of_who_has_no_room_are_skipped_and_say_so(workshop, bob):
     mine = [row for row in rows if row["user_id"] == workshop.user]
     assert sorted(row["outcome"] for row in mine) == ["fired", "fired", "skipped", "skipped"]
     assert {row["reason"] for row in mine if row["outcome"] == "skipped"} == {
-        "as many runs of its owner wait as may (quota max_waiting_runs)"
+        "its owner has the most waiting runs that are allowed (quota max_waiting_runs)"
     }
     assert [row["outcome"] for row in rows if row["user_id"] == bob] == ["fired"]
 

@@ -190,7 +190,7 @@ class StatementError(RotaError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"The database refused a statement ({reason}). This is a fault of rota's; "
+            f"The database refused a statement ({reason}). This is a bug in rota. "
             "ROTA_LOG_LEVEL=debug shows where."
         )
         self.reason = reason

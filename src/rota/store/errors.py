@@ -143,7 +143,7 @@ _OUTAGES: Final[Mapping[str, str]] = {
     "25P03": "The database ended a transaction that was idle",
     "25P04": "The database ended a transaction that took too long",
     "40": "The database broke a transaction off",
-    "53": "The database has run out of what it needs",
+    "53": "The database has run out of resources",
     "53100": "The disk of the database is full",
     "53300": "The database has no connection left",
     "55P03": "The database waited too long for a lock",
@@ -155,11 +155,12 @@ _OUTAGES: Final[Mapping[str, str]] = {
 _BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
     "agent_configurations_bounds_check": _beyond(
         "an agent has a system prompt of at most 200,000 characters, a description of 2,000, model "
-        "settings of 20,000 and a script of 1,000,000, and JSON is at most 32 levels deep"
+        "settings of 20,000 and a script of 1,000,000. Its JSON is at most 32 levels deep"
     ),
     "agent_runs_bounds_check": _beyond(
-        "a run has a prompt of at most 100,000 characters, an agent's name of 63, and options of "
-        "100,000, at most 32 levels deep; a fire time is between the years 1900 and 9000"
+        "a run has a prompt of at most 100,000 characters, an agent's name of 63, and "
+        "options of 100,000, at most 32 levels deep. A fire time is between the years "
+        "1900 and 9000"
     ),
     "agent_schedules_bounds_check": _beyond(
         "a schedule has a prompt of at most 100,000 characters, an agent's name of 63, a note of "

@@ -99,9 +99,9 @@ async def migrate(
 ) -> MigrationReport:
     """Bring the schema up to date; safe to call twice and from two places at once.
 
-    `url` is the owner's. Raises MigrationError with what to do where it cannot go on, or others
-    keep it from a lock for longer than `patience`, and UnavailableError where nobody answers or the
-    connection breaks; the schema is then as before.
+    `url` is that of the owner. Raises MigrationError, which says what to do, if a migration fails
+    or a lock cannot be had within `patience`. Raises UnavailableError if the server does not answer
+    or the connection breaks. After an error the schema is as before.
     """
     pending = tuple(shipped) if shipped is not None else migrations()
     try:
@@ -265,9 +265,10 @@ def _made_by(files_of: Sequence[Migration]) -> dict[tuple[str, bool], Migration]
 def _refuse_before_release(versions: Container[str]) -> None:
     if _FIRST_BEFORE_RELEASE in versions:
         raise MigrationError(
-            "This database was made by a rota from before its first release, and cannot be brought "
-            "up to date. Nothing in it is changed or exported. Start with a new data directory "
-            "(ROTA_DATA_DIR) or with a new, empty database (ROTA_DATABASE_URL)."
+            "This database was made by a rota from before its first release, and cannot "
+            "be updated. Nothing in it is changed or exported. Start with a new data "
+            "directory (ROTA_DATA_DIR) or with a new, empty database "
+            "(ROTA_DATABASE_URL)."
         )
 
 
@@ -276,7 +277,7 @@ async def _refuse_foreign_tables(conn: Connection, migration: Migration) -> None
         cursor = await conn.execute("SELECT to_regclass(%s)", [table])
         if await cursor.fetchone() != (None,):
             raise MigrationError(
-                f"There is a table {table} already that rota did not make (migration "
-                f"{migration.name} is not booked here). Rename or move that table, or give rota "
-                "a database of its own."
+                f"There is already a table {table} that rota did not make (migration "
+                f"{migration.name} is not recorded here). Rename or move that table, or "
+                "give rota a database of its own."
             )

@@ -59,7 +59,7 @@ async def backend_role_problem(conn: Connection) -> str | None:
             f"`rota migrate` again. {_HOWTO}"
         )
     why = _too_much(found[0])
-    return None if why is None else f"{BACKEND_ROLE} {why}; rota is to work without that. {_HOWTO}"
+    return None if why is None else (f"{BACKEND_ROLE} {why}, which rota does not allow. {_HOWTO}")
 
 
 def _too_much(rights: _Rights) -> str | None:

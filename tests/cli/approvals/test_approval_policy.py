@@ -92,7 +92,7 @@ async def test_a_rule_is_added_listed_and_removed(rota):
         (("--deny", "sned", "--operator"), "No tool is declared as sned; see `rota tools list`."),
         (
             ("--allow", "boom"),
-            "boom requires approval, as the operator says: a rule of yours lets nothing run.",
+            "The operator requires approval for boom, so your rule has no effect.",
         ),
         (("--allow", "boom", "--operator"), None),
         (("--require", "boom"), None),
@@ -185,7 +185,7 @@ async def test_explaining_says_the_decision_each_rule_and_what_would_help(rota, 
     found = {one["id"]: one for one in foreign["rules"]}
     assert found[allow["id"]]["finding"] == "does_not_apply"
     assert "an address is at evil.com" in found[allow["id"]]["why"]
-    assert found[night["id"]]["why"] == "it is about a schedule that this run is not of"
+    assert found[night["id"]]["why"] == "the rule is for another schedule"
     assert foreign["advice"] == ["A rule with --allow whose conditions hold would let it run."]
     assert night["id"][:8] in scheduled["advice"][0]
     said = await rota(*POLICY, "explain", "send", '{"to": "a@evil.com"}')

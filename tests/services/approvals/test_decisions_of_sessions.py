@@ -56,8 +56,8 @@ async def test_other_call_under_the_id_and_version_that_were_shown_is_not_decide
 
     (decided,) = await desk.approvals.decide_all(desk.workshop.user, [shown], decision, via="cli")
 
-    assert decided.problem == "It was edited since it was shown; look at it again."
-    with pytest.raises(ConflictError, match="edited since it was shown"):
+    assert decided.problem == "The request was changed after it was shown. Read it again."
+    with pytest.raises(ConflictError, match="changed after it was shown"):
         await desk.approve(version=shown.version, arguments_hash=shown.arguments_hash)
     await desk.work()
     assert (await desk.action())["status"] == "pending"

@@ -215,7 +215,7 @@ async def test_deputy_sees_nothing_before_its_time(desk, deputies, bob):
 async def test_deputy_is_told_and_decides_and_the_owner_is_told_who_did(desk, escalated, bob):
     (told,) = await notices(desk, bob)
     assert told["title"] == "1 request for approval of alice@example.com still waiting"
-    assert "you may in their place" in told["body"]
+    assert "You may decide instead" in told["body"]
     (seen,) = await desk.approvals.list_actions(bob)
     assert (seen.id, seen.user_id) == (escalated["id"], desk.workshop.user)
 
@@ -339,7 +339,7 @@ async def test_details_are_what_the_viewer_may_see(desk, escalated, bob, alice):
 
 async def test_deputy_makes_no_rule_and_settles_nothing(desk, escalated, bob):
     rules = RuleService(desk.workshop.database, clock=clock)
-    with pytest.raises(ConflictError, match="rules are its owner's"):
+    with pytest.raises(ConflictError, match="Only its owner can add a rule"):
         await rules.approve_always(bob, str(escalated["id"]), via="cli")
     await desk.workshop.owner.execute("UPDATE pending_actions SET status = 'approved'")
     for status in ("running", "unknown"):
@@ -361,7 +361,7 @@ async def test_deputy_of_somebody_else_is_a_stranger(desk, deputies, escalated, 
 
 async def test_deputies_that_cannot_be_are_refused(desk, deputies, bob):
     me = desk.workshop.user
-    with pytest.raises(InvalidInputError, match="Nobody stands in for themselves"):
+    with pytest.raises(InvalidInputError, match="cannot be their own deputy"):
         await deputies.add(me, me, user_name="alice", deputy_name="alice")
     with pytest.raises(InvalidInputError, match="characters"):
         await deputies.add(me, bob, user_name="alice", deputy_name="")

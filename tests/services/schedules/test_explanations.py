@@ -148,7 +148,7 @@ async def test_completed_schedule_says_why_it_ended(workshop, ask):
     found = await ask("2026-03-03 07:00")
 
     assert found.verdict == "ended"
-    assert found.why == ("It had run once, as often as it may.",)
+    assert found.why == ("It had run once, which is its limit.",)
 
 
 async def test_time_is_read_in_the_schedules_zone(workshop, ask):

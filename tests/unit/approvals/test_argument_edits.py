@@ -97,13 +97,21 @@ def test_what_is_left_out_is_the_default_that_was_shown(shown, given, meant):
 @pytest.mark.parametrize(
     ("shown", "given", "said"),
     [
-        ({"to": "a"}, {}, "to was in the request, and is left out: say a value for it."),
-        ({"copy": "a"}, {}, "copy was in the request, and is left out: say a value, or null, for"),
-        ({"loud": True}, {}, "loud was in the request, and is left out: say a value for it."),
+        ({"to": "a"}, {}, "to was in the request, but is missing now. Give a value for it."),
+        (
+            {"copy": "a"},
+            {},
+            "copy was in the request, but is missing now. Give a value, or null, for",
+        ),
+        ({"loud": True}, {}, "loud was in the request, but is missing now. Give a value for it."),
         ({"loud": 0}, {}, "loud was in the request"),
         ({"options": {"dry": True}}, {"options": {}}, "options.dry was in the request"),
         ({"headers": {}}, {}, "headers was in the request"),
-        ({"other": 1}, {}, "other was in the request, and is left out: say a value, or null, for"),
+        (
+            {"other": 1},
+            {},
+            "other was in the request, but is missing now. Give a value, or null, for",
+        ),
     ],
 )
 def test_what_is_left_out_and_was_something_else_is_asked_about(shown, given, said):

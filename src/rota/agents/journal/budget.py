@@ -137,7 +137,7 @@ def _named(kind: LimitKind, whose: str, limit: Any) -> str:
 def _stopped(kind: LimitKind, whose: str, limit: Any) -> str:
     if kind == "steps":
         return f"The agent stopped at its limit of {_calls(limit)}."
-    return f"The agent stopped: {_named(kind, whose, limit)} is used up."
+    return f"The agent stopped because {_named(kind, whose, limit)} is used up."
 
 
 def _calls(limit: Any) -> str:

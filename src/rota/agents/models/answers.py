@@ -196,7 +196,7 @@ def check_answer(message: AIMessage, stream: AnswerStream) -> None:
                 "its stream ended without a finish reason, and its calls may be half", message
             )
         if is_blank(said_in(message.content)):
-            raise _unusable("its stream ended without a word or a finish reason", message)
+            raise _unusable("its stream ended without text or a finish reason", message)
     if message.invalid_tool_calls:
         _read_twice_encoded(message)
     unfinished = stream.unfinished()
@@ -302,7 +302,7 @@ def _set_aside(message: AIMessage, ids: set[str | None]) -> None:
             name=call["name"],
             args=json.dumps(call["args"]),
             id=call["id"],
-            error="they are not whole",
+            error="they are not complete",
         )
         for call in message.tool_calls
         if call["id"] in ids

@@ -1,9 +1,9 @@
-"""HTTP clients of models: one for each event loop, made without blocking it.
+"""HTTP clients of models: one for each event loop, made without blocking the loop.
 
 The connections of a client belong to the loop that opened them. langchain-openai and
-langchain-anthropic keep one client for the whole process: once a loop has ended (a tool blocked it,
-say), whoever is given a connection of it fails with "Event loop is closed". Other packages make a
-client for each model, and so for each run.
+langchain-anthropic keep one client for the whole process. After a loop has ended (for example
+because a tool blocked it), every call over its connections fails with "Event loop is closed". Other
+packages make a client for each model, and so for each run.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What kind of failure an exception of a model call is, for all providers alike.
 
 Used for retries, fallbacks and the messages that people read. Packages of providers are optional,
-so none is imported: an exception is known by its HTTP status, by the error type in the provider's
-own body (streams fail with status 200), and by the names of its classes, which are those of openai,
-anthropic, ollama, httpx and langchain-core.
+so none is imported. Three things tell the kind of an exception: its HTTP status, the error type in
+the provider's body (streams fail with status 200), and the names of its classes. Known are the
+classes of openai, anthropic, ollama, httpx and langchain-core.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ _BY_ERROR_TYPE: Final[Mapping[str, FailureKind]] = {
     "invalid_prompt": "policy",
 }
 _BEFORE_STATUS: Final = frozenset({"quota", "not_found", "policy", "context_length"})
-"""Kinds that providers report under the statuses of others, so that the error type comes first:
-a used up quota as 429, a model that one has no access to as 403, a refusal as 400."""
+"""Kinds that providers report under the status of another kind, so that the error type decides.
+Examples: a used up quota as 429, a model without access as 403, a refusal as 400.
+"""
 
 _BY_STATUS: Final[Mapping[int, FailureKind]] = {
     401: "authentication",

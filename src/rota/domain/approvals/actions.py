@@ -205,8 +205,8 @@ def message_to_agent(action: PendingAction) -> str:
             )
         case ActionStatus.EXPIRED:
             said = (
-                f"Nobody decided on this call of {name} in time; it did not run. That is no "
-                "refusal, and no consent either."
+                f"Nobody decided on this call of {name} in time, so it did not run. It was "
+                "neither approved nor refused."
             )
         case ActionStatus.WITHDRAWN:
             said = f"This call of {name} was withdrawn; it did not run."

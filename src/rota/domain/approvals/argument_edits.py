@@ -163,13 +163,14 @@ def _missing_value_error(path: str, described: Any, root: Mapping[str, Any]) -> 
     schema = {**described, "$defs": root.get("$defs", {})} if isinstance(described, Mapping) else {}
     null = "" if JsonSchema(schema).problems(None) else ", or null,"
     return InvalidInputError(
-        f"{path} was in the request, and is left out: say a value{null} for it.", field="arguments"
+        f"{path} was in the request, but is missing now. Give a value{null} for it.",
+        field="arguments",
     )
 
 
 def _stands_for_nothing(place: str) -> InvalidInputError:
     return InvalidInputError(
-        f"{place}: {REDACTED} stands for a secret only where it was shown, and as it was shown "
-        "there. Write the value out, or leave that entry as it was.",
+        f"{place}: {REDACTED} can only be used unchanged in the place where it was "
+        "shown. Write the real value, or leave this entry as it was shown.",
         field="arguments",
     )

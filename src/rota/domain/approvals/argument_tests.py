@@ -53,7 +53,7 @@ class ArgumentTest:
     def of(self, value: Any, values: Values) -> Passed:
         """Say whether one value of an argument passes."""
         if value is UNDECIDED:
-            return None, "it cannot be looked into, or some items lack it"
+            return None, "it cannot be read, or some items do not have it"
         if self.passes is None:
             raise TypeError("this test is not of one value")
         return self.passes(value, values)
@@ -142,8 +142,8 @@ def _compiled(pattern: str) -> Callable[[Any], bool]:
         return compiled(f"^(?:{pattern})$")
     except (ValidationError, ValueError) as error:
         raise _needs(
-            f"a regular expression: {shown(pattern)} is none, has look-around or a back-reference, "
-            "or repeats too much"
+            "a regular expression without look-around and back-references; "
+            f"{shown(pattern)} is not one, or repeats too much"
         ) from error
 
 
@@ -157,25 +157,25 @@ def _equals(value: Any, wanted: Values) -> Passed:
 
 def _compared(compare: Callable[[Any, Any], bool], value: Any, wanted: Values) -> Passed:
     if not _is_number(value):
-        return None, f"{shown(value)} is no number"
+        return None, f"{shown(value)} is not a number"
     return compare(value, wanted[0]), f"it is {shown(value)}"
 
 
 def _length(compare: Callable[[Any, Any], bool], value: Any, wanted: Values) -> Passed:
     if not isinstance(value, str):
-        return None, f"{shown(value)} is no text"
+        return None, f"{shown(value)} is not a text"
     return compare(len(value), wanted[0]), f"it has {len(value)} characters"
 
 
 def _count(compare: Callable[[Any, Any], bool], value: Any, wanted: Values) -> Passed:
     if not isinstance(value, list | tuple | Mapping):
-        return None, f"{shown(value)} is no list"
+        return None, f"{shown(value)} is not a list"
     return compare(len(value), wanted[0]), f"it has {len(value)} items"
 
 
 def _of_text(test: Callable[[str, Values], Passed], value: Any, wanted: Values) -> Passed:
     if not isinstance(value, str):
-        return None, f"{shown(value)} is no text"
+        return None, f"{shown(value)} is not a text"
     if len(value) > LONGEST_TEXT:
         return None, f"it is longer than {LONGEST_TEXT} characters"
     return test(value, wanted)
@@ -196,14 +196,14 @@ def _matches(value: str, wanted: Values) -> Passed:
 def _url_host(value: str, wanted: Values) -> Passed:
     host = url_host(value)
     if host is None:
-        return None, f"{shown(value)} is no plain URL"
+        return None, f"{shown(value)} is not a plain URL"
     return any(is_host_within(host, name) for name in wanted), f"its host is {host}"
 
 
 def _path_under(value: str, wanted: Values) -> Passed:
     path = normal_path(value)
     if path is None:
-        return None, f"{shown(value)} is no plain path"
+        return None, f"{shown(value)} is not a plain path"
     under = [is_path_under(path, folder) for folder in wanted]
     decided = True if True in under else None if None in under else False
     return decided, f"it is {shown(path)}"

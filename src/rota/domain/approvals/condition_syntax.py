@@ -69,7 +69,7 @@ def _tokens(text: str) -> list[str]:
     while position < len(stripped):
         found = _TOKEN.match(stripped, position)
         if found is None:
-            raise _wrong(text, "a quote is not closed, or stands within a word")
+            raise _wrong(text, "a quote is not closed, or is inside a word")
         tokens.append(found[1])
         position = found.end()
     return tokens

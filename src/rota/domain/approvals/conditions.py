@@ -75,7 +75,9 @@ class Condition:
         if not read or (len(read) > 1 and test not in MAIL):
             raise _wrong(f"{test} looks at one argument.")
         if (test == ONLY) != (read[0].text == EVERYTHING):
-            raise _wrong("`* only NAMES` is about all arguments; every other test names one.")
+            raise _wrong(
+                "`* only NAMES` tests all arguments together. Every other test names one argument."
+            )
         if missing is not None and test in PRESENCE | {ONLY}:
             raise _wrong(f"{test} is always decided: nothing can be missing.")
         return cls(read, test, TESTS[test].checked(test, tuple(values)), is_negated, missing)
@@ -87,7 +89,11 @@ class Condition:
         if self.test == ONLY:
             given = [str(name) for name, value in arguments.items() if not is_empty(value)]
             extra = sorted(set(given) - set(self.values))
-            said = f"there is {shown(extra[0])} too" if extra else "there is nothing else"
+            said = (
+                f"there is another argument, {shown(extra[0])}"
+                if extra
+                else "there is nothing else"
+            )
             return ConditionResult((not extra) != self.is_negated, said)
         if self.test in MAIL:
             return self._judge_mail(arguments, quantifier)
@@ -123,7 +129,7 @@ class Condition:
     def _judge_presence(self, arguments: Mapping[str, Any]) -> ConditionResult:
         found = list(self._found(arguments))
         if UNDECIDED in found:
-            return ConditionResult(None, f"{self.named} cannot be looked into")
+            return ConditionResult(None, f"{self.named} cannot be read")
         there = not all(map(is_empty, found))
         holds = (there == (self.test == "present")) != self.is_negated
         return ConditionResult(holds, f"{self.named} is {'there' if there else 'absent'}")

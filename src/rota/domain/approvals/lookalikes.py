@@ -1,8 +1,8 @@
 """Addresses, hosts and words that are not what they look like.
 
-The rule for names is that of browsers for names in several scripts (Unicode Technical Standard 39,
-"highly restrictive" as far as Latin is concerned), label by label: letters of one script that look
-like those of another. Beside it: letters and dots that programs read as ordinary ones.
+Names are checked label by label, by the rule of browsers for names in several scripts (Unicode
+Technical Standard 39, "highly restrictive" for Latin). It finds letters of one script that look
+like letters of another. Letters and dots that programs read as ordinary ones are found, too.
 """
 
 from __future__ import annotations

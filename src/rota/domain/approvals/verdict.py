@@ -151,21 +151,21 @@ def _elsewhere(
     draft, here = rule.draft, circumstances
     reason = None
     if not rule.names(tool_name):
-        reason = f"it is about {draft.tool}"
+        reason = f"the rule is for {draft.tool}"
     elif not {rule.user_id, draft.for_user} <= {None, here.user_id}:
         reason = "it is for somebody else"
     elif draft.agent_name not in {None, here.agent_name}:
-        reason = f"it is about the agent {draft.agent_name}"
+        reason = f"the rule is for the agent {draft.agent_name}"
     elif draft.schedule_id not in {None, here.schedule_id}:
-        reason = "it is about a schedule that this run is not of"
+        reason = "the rule is for another schedule"
     elif draft.attendance not in {"any", "unattended" if here.unattended else "interactive"}:
-        reason = f"it is about {draft.attendance} runs"
+        reason = f"the rule is for {draft.attendance} runs"
     elif draft.expires_at is not None and draft.expires_at <= here.now:
         reason = "it has expired"
     elif draft.uses_left is not None and draft.uses_left < 1:
-        reason = "its uses are used up"
+        reason = "the rule has no uses left"
     elif draft.tool_version not in {None, declaration.version if declaration else None}:
-        reason = f"it is for version {draft.tool_version} of the tool"
+        reason = f"the rule is for version {draft.tool_version} of the tool"
     return reason
 
 

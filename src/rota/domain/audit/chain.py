@@ -1,8 +1,8 @@
 """The audit log's values, and what is hashed of them: entries, blocks, chains, checkpoints.
 
 Everything that is hashed is text or whole numbers, so that its canonical JSON (RFC 8785) is the
-same wherever it is made: times are ISO 8601 in UTC without an offset, as PostgreSQL writes them in
-JSON, and arguments are the text of the `jsonb`.
+same in every program. Times are ISO 8601 in UTC without an offset, as PostgreSQL writes them in
+JSON. Arguments are the text of the `jsonb`.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def read_heads(text: str) -> tuple[KeptHead, ...]:
         if not isinstance(value, dict) or value.get("type") == "head"
     )
     if not heads:
-        raise InvalidInputError("There is no head in it.")
+        raise InvalidInputError("The file contains no head.")
     return heads
 
 
@@ -97,14 +97,14 @@ def _head(value: Any) -> KeptHead:
     if isinstance(value, str):
         return BareHead(_hash(value))
     if not isinstance(value, dict):
-        raise InvalidInputError(f"{_short(json.dumps(value))} is no head.")
+        raise InvalidInputError(f"{_short(json.dumps(value))} is not a head.")
     seq = value.get("seq")
     try:
         chain = UUID(value.get("chain"))
     except (ValueError, AttributeError, TypeError) as error:
-        raise InvalidInputError("A head names its chain: this one's is no id of one.") from error
+        raise InvalidInputError("The chain of this head is not a valid chain id.") from error
     if not isinstance(seq, int) or isinstance(seq, bool) or seq < 1:
-        raise InvalidInputError("A head has a block's number as its seq, from 1 on.")
+        raise InvalidInputError("The seq of a head must be the number of a block, 1 or more.")
     return Head(chain, seq, _hash(value.get("hash")))
 
 
@@ -115,8 +115,8 @@ def _hash(text: Any) -> bytes:
         found = b""
     if len(found) != DIGEST_BYTES:
         raise InvalidInputError(
-            f"{_short(str(text))} is no head: that is 64 hexadecimal digits, or JSON as "
-            "`rota audit head` writes it."
+            f"{_short(str(text))} is not a head. A head is 64 hexadecimal digits, or "
+            "JSON as `rota audit head` prints it."
         )
     return found
 

@@ -114,7 +114,7 @@ def parse_contract(value: object, *, where: str = "output") -> OutputContract:
     for name in value:
         if name not in {"schema", "sections"}:
             raise InvalidInputError(
-                f"There is no {where}.{str(name)[:60]}; there are `schema` and `sections`.",
+                f"There is no {where}.{str(name)[:60]}. Use `schema` or `sections`.",
                 field=f"{where}.{str(name)[:60]}",
             )
     schema = value.get("schema")

@@ -68,7 +68,7 @@ def checked(options: RunOptions) -> RunOptions:
     if read.output is not None:
         parse_contract(read.output)
     if storable_json(written) != written:
-        raise InvalidInputError("The options hold characters that cannot be stored.")
+        raise InvalidInputError("The options contain characters that cannot be stored.")
     if len(json.dumps(written, ensure_ascii=False)) > LARGEST:
         raise InvalidInputError(f"The options are longer than {LARGEST} characters in all.")
     return read

@@ -43,7 +43,8 @@ def parse_days(text: str) -> tuple[CalendarDay, ...]:
         end = _date(entry, last) if dots else start
         if end < start or (end - start).days >= MOST_DAYS:
             raise InvalidInputError(
-                f"The days off {entry!r} go from a day to a later one, {MOST_DAYS} days at most.",
+                f"The days off {entry!r} must end on the first day or later, and span at "
+                f"most {MOST_DAYS} days.",
                 field="excluded_days",
             )
         days.append(CalendarDay(start, end))

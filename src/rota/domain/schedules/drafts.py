@@ -120,7 +120,7 @@ class Draft:
             return replace(bare, cron="; ".join(part.strip() for part in text.split(";")))
         phrase = parse_phrase(text, now=now.astimezone(zone))
         if phrase.start is not None and self.start is not None:
-            raise InvalidInputError("The start is named twice: leave one out.", field="start")
+            raise InvalidInputError("The start is given twice. Remove one of them.", field="start")
         start = phrase.start or timing.starts_at
         return replace(
             bare,

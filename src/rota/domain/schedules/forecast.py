@@ -68,12 +68,12 @@ def check_that_it_runs(timing: Timing, *, now: datetime) -> None:
     rule = timing.rule()
     first = rule.next_after(now)
     if first is None:
-        raise InvalidInputError("This never fires: all of its times lie in the past.", field="when")
+        raise InvalidInputError("This never fires: all of its times are in the past.", field="when")
     if next_run(timing, after=now) is None:
         why = timing.filter(()).suppression(first)
         raise InvalidInputError(
-            f"This never runs: each of its times is suppressed, the first because {why} (its rule: "
-            f"{rule.in_words()}).",
+            "This never runs: every fire time is suppressed. The first one is "
+            f"suppressed because {why} (rule: {rule.in_words()}).",
             field="active_days" if timing.active_days else "active_hours",
         )
 

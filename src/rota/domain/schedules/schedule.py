@@ -40,7 +40,7 @@ class Policy:
         """Raise InvalidInputError, naming the field, for a number that makes no sense."""
         if self.catch_up_window < timedelta(0) or self.catch_up_window > timedelta(days=366):
             raise InvalidInputError(
-                "The catch-up window lies between 0 and a year.", field="catch_up_window"
+                "The catch-up window must be between 0 and a year.", field="catch_up_window"
             )
         for name, value in (
             ("max_runs", self.max_runs),

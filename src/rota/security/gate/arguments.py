@@ -1,8 +1,8 @@
 """A call's arguments as they are shown, judged, hashed and stored, and made a tool's again.
 
-What is shown has to be what runs. So arguments are written by the names that the tool's schema has
-for them, nothing of them is left out, what JSON cannot carry is refused instead of replaced, and
-arguments that were stored run only if the tool reads exactly them out of them.
+The arguments that a person sees must be those that the tool gets. So arguments are written by the
+names of the tool's schema, and none is left out. Values that JSON cannot represent are refused
+instead of replaced. Stored arguments run only if the tool reads exactly the same values from them.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class ArgumentForm:
         found = {**found, **injected}
         if arguments_hash(self.written(found_args, found)) != arguments_hash(arguments):
             raise ToolException(
-                f"{self._tool.name} reads other arguments out of those that were approved"
+                f"{self._tool.name} would get other arguments than those that were approved"
             )
         return found_args, found
 

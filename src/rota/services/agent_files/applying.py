@@ -204,7 +204,8 @@ class AgentFileService:
                 agent = await find_agent(conn, user_id, agent_name)
                 if agent.user_id is None:
                     raise ConflictError(
-                        f"{agent_name} is shared, and not yours to remove.", status="shared"
+                        f"{agent_name} is a shared agent. Only the operator can remove it.",
+                        status="shared",
                     )
                 of_it = [
                     schedule
@@ -346,6 +347,6 @@ def _unknown_tools(
             hint = (
                 f"did you mean {near[0]!r}? Otherwise declare it first: {declare}"
                 if near
-                else f"there are {', '.join(known)}; to declare it: {declare}"
+                else f"the tools are {', '.join(known)}; to declare this one: {declare}"
             )
             yield file.places.error(f"no tool {name!r}; {hint}", (index, "tools", number))

@@ -42,7 +42,7 @@ class DeputyService:
         The names are what each is told of the other. Raises InvalidInputError.
         """
         if user_id == deputy_id:
-            raise InvalidInputError("Nobody stands in for themselves.", field="deputy")
+            raise InvalidInputError("A person cannot be their own deputy.", field="deputy")
         for name in (user_name, deputy_name):
             if not 0 < len(name) <= LONGEST_NAME:
                 raise InvalidInputError(

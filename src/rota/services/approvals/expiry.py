@@ -66,7 +66,7 @@ class ApprovalExpiry:
             if run_id is not None:
                 await rows.resume(conn, run_id)
             await self._notifications.write(
-                conn, _notices(expired, "expired", "Nobody decided in time; they did not run.")
+                conn, _notices(expired, "expired", "Nobody decided in time, so they did not run.")
             )
         return len(expired)
 
@@ -96,7 +96,9 @@ class ApprovalExpiry:
                 conn,
                 [
                     *_notices(
-                        lost, "not carried out", "You approved, but the run ended before them."
+                        lost,
+                        "not carried out",
+                        "You approved them, but the run ended before they were made.",
                     ),
                     *(
                         draft_unknown_outcome(
@@ -121,7 +123,7 @@ def _escalated(
     for deputy in deputies:
         own = [action for action in actions if action.user_id == deputy.user_id]
         for notice in _notices(own, f"of {deputy.user_name} {what}", advice):
-            body = f"{deputy.user_name} has not decided, and you may in their place. {notice.body}"
+            body = f"{deputy.user_name} has not decided. You may decide instead. {notice.body}"
             notices.append(replace(notice, user_id=deputy.deputy_id, body=body))
     return notices
 

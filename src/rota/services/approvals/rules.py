@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from rota.services.approvals.rule_files import RuleEntry
 
 _ADVICE_ON_SIGNALS: Final = (
-    "Look at the arguments first: a rule with --allow and --risk high lets them run nevertheless."
+    "Check the arguments first. A rule with --allow and --risk high lets them run despite "
+    "this signal."
 )
 
 _ADVICE_ON_OUTSIDE_TEXT: Final = (
@@ -114,8 +115,7 @@ class RuleService:
                     found[f"No tool is declared as {tool}; see `rota tools list`."] = None
                 elif not may_loosen(rule, tool, declaration):
                     found[
-                        f"{tool} requires approval, as the operator says: a rule of yours lets "
-                        "nothing run."
+                        (f"The operator requires approval for {tool}, so your rule has no effect.")
                     ] = None
         return tuple(found)
 
@@ -292,7 +292,10 @@ class RuleService:
                 f"Such a rule lasts from a minute to {ALWAYS_LASTS.days} days.", field="for"
             )
         if action.user_id != user_id:
-            raise ConflictError("A deputy decides on the request alone; rules are its owner's.")
+            raise ConflictError(
+                "A deputy cannot add a rule, only decide on the request. Only its owner can "
+                "add a rule."
+            )
         now = self._clock()
         draft = RuleDraft(
             effect="allow",
@@ -370,7 +373,9 @@ async def _check_permitted(
     declaration = await find_declaration(conn, user_id, action.tool_name, action.agent_name)
     rules = await rows.list_rules(conn, user_id)
     if action.tool_version is None or declaration is None:
-        raise ConflictError(f"{action.tool_name} is not a declared tool; each call is asked.")
+        raise ConflictError(
+            f"{action.tool_name} is not a declared tool, so each call needs approval."
+        )
     if declaration.version != action.tool_version:
         raise ConflictError(f"{action.tool_name} was changed since it was asked for.")
     # What it is to be exact about is asked of its own arguments: what else they are may wait.
@@ -391,8 +396,8 @@ def _exactly(action: PendingAction, only: Sequence[str] | None) -> tuple[Conditi
     given = {name: value for name, value in action.arguments.items() if value is not None}
     if not given:
         raise InvalidInputError(
-            f"{action.tool_name} was called without arguments; there is nothing to hold a rule to. "
-            "Add one with `rota approvals policy add`.",
+            f"{action.tool_name} was called without arguments, so a rule has nothing to "
+            "compare. Add a rule with `rota approvals policy add`.",
             field="only",
         )
     chosen = list(given) if only is None else list(dict.fromkeys(only))
@@ -418,7 +423,12 @@ def _advice(judged: Judgement, declaration: ToolDeclaration | None) -> tuple[str
     """Say what would have to change for another decision."""
     verdict = judged.verdict
     if verdict.decision == "allowed":
-        return ("To have it asked, add a rule with --require; to have it refused, with --refuse.",)
+        return (
+            (
+                "Add a rule with --require to make it wait for approval, or with --refuse to "
+                "refuse it."
+            ),
+        )
     blocking = {"refused": ("deny",), "held": ("require",)}[verdict.decision]
     advice = [
         f"{one.rule.named} stands in the way: {one.why}."
@@ -436,7 +446,7 @@ def _advice_on_tool(declaration: ToolDeclaration | None) -> str:
     if declaration is None:
         return "The operator declares the tool: `rota tools declare`."
     if declaration.preference == "requires_approval":
-        return "You prefer to approve each call of this tool; `rota settings tool` takes that back."
+        return "You prefer to approve each call of this tool. `rota settings tool` changes that."
     if declaration.default_tier == "requires_approval":
         return "Only a rule of the operator can let it run: the tool requires approval."
     return "A rule with --allow whose conditions hold would let it run."
@@ -466,5 +476,5 @@ async def _remove(conn: Connection, user_id: UserId | None, reference: str) -> R
         raise NotFoundError("rule of yours", reference, hint="It is the operator's.")
     rule = the_one("rule", reference, own, hint="See `rota approvals policy list`.")
     if not await rows.delete_rule(conn, user_id, rule.id):
-        raise NotFoundError("rule", reference, hint="It was removed meanwhile.")
+        raise NotFoundError("rule", reference, hint="The rule was removed meanwhile.")
     return rule

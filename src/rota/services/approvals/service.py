@@ -445,8 +445,8 @@ def _checked(action: PendingAction, arguments: Mapping[str, Any]) -> dict[str, A
         )
     if action.argument_schema is None:
         raise InvalidInputError(
-            f"{action.tool_name} has no schema to hold arguments to: refuse it with a reason, and "
-            "the agent may ask again.",
+            f"{action.tool_name} has no schema, so arguments cannot be changed. Refuse "
+            "the request with a reason, and the agent may ask again.",
             field="arguments",
         )
     # A misspelt name would be dropped by the tool, and what runs would not be what was meant.
@@ -465,9 +465,9 @@ def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
             f"It is not pending any more: {message_to_person(action, action.status)}"
         )
     if said in {None, "edited", "pending"}:
-        return ConflictError("It was edited since it was shown; look at it again.")
+        return ConflictError("The request was changed after it was shown. Read it again.")
     if said == "expired":
-        return ConflictError("Its time is over: nobody decided before it expired.")
+        return ConflictError("The request has expired: nobody decided in time.")
     # What a deputy does not see any more.
     return ConflictError(
         f"It is not pending any more: {message_to_person(action, ActionStatus(said))}"

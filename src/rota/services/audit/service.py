@@ -75,8 +75,8 @@ class AuditService:
             without = () if chains else (user_id,)
             if strange := strange_heads(heads, [chain.id for chain in chains]):
                 raise InvalidInputError(
-                    f"The chain {strange[0].chain_id} of a head is not yours, or is gone: whoever "
-                    "may open the database checks everybody's with --all.",
+                    f"The chain {strange[0].chain_id} of a head is not yours, or no "
+                    "longer exists. The operator can check all chains with --all.",
                     field="head",
                 )
         wanted = frozenset(head.hash for head in heads)

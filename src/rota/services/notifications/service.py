@@ -162,9 +162,10 @@ def draft_unknown_outcome(
     return draft(
         user_id,
         f"Did {tool_name} take effect?",
-        f"{agent_name} ran {tool_name} with your approval, and ended before the tool answered. It "
-        "may have taken effect, and is not repeated by itself. Look, then say what happened: "
-        f"`rota approvals settle {str(action_id)[:8]} happened|did-not|again`.",
+        f"{agent_name} ran {tool_name} with your approval, and ended before the tool "
+        "answered. The call may have taken effect, and is not repeated automatically. "
+        f"Check, then record what happened: `rota approvals settle {str(action_id)[:8]} "
+        "happened|did-not|again`.",
         category=Category.APPROVAL_NEEDED,
         metadata={"action_id": str(action_id), "agent_name": agent_name},
         run_id=run_id,

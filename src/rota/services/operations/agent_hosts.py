@@ -89,8 +89,9 @@ class AgentHosts:
                     "agent_loop_blocked",
                     seconds=self._blocked_after,
                     where=host.loop.where(),
-                    hint="a tool or a callable blocks its event loop: make it asynchronous, or a "
-                    "plain function, which runs in a thread. Its worker goes on with a new loop.",
+                    hint="a tool or a callable blocks its event loop. Make it asynchronous, "
+                    "or a plain function, which runs in a thread. The worker goes on "
+                    "with a new loop.",
                 )
                 await self._replace(host, lost)
             await asyncio.sleep(_LOOK_EVERY)

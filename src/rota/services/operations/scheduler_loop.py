@@ -119,7 +119,7 @@ class SchedulerLoop:
         if not heard:
             log.warning(
                 "listen_unheard",
-                hint="notifications do not arrive (a transaction pooler?); polling each "
+                hint="notifications do not arrive (a transaction pooler?), so rota polls each "
                 "second. Set ROTA_DATABASE_LISTEN_URL to a direct connection.",
             )
         return heard

@@ -439,7 +439,10 @@ class Attempt:
             message = "The model's output limit cut the answer."
             return endings.stopped_early(replace(journal.progress, texts=[reply.text]), message)
         if problems and not endings.is_quiet_by(options, reply.text):
-            message = f"The answer is not what the schedule demands: {' '.join(problems)}"
+            message = (
+                "The answer does not have the form that the schedule requires: "
+                f"{' '.join(problems)}"
+            )
             ending = endings.stopped_early(replace(journal.progress, texts=[reply.text]), message)
             return replace(ending, extra={**ending.extra, "contract": "missed"})
         ending = endings.answered(reply.text, options, is_empty=reply.is_empty)
@@ -555,7 +558,8 @@ class Attempt:
                 self._warnings.append(f"{name} ran without the approval system.")
             else:
                 self._warnings.append(
-                    f"{name} was withheld: the approval system could not wrap it ({failure.error})."
+                    f"The agent did not get {name}, because the approval system could "
+                    f"not wrap it ({failure.error})."
                 )
         return admitted
 

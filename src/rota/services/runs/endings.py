@@ -95,7 +95,7 @@ def refused(error: RotaError) -> Ending:
 
 def not_begun(error: Exception) -> Ending:
     """Return the ending of a run whose agent or options cannot be made anything of."""
-    said = f"This run cannot be begun: {redact_error(error)}"
+    said = f"This run cannot start: {redact_error(error)}"
     return Ending(ResultStatus.ERROR, said, extra={"error_kind": type(error).__name__})
 
 

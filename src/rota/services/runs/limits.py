@@ -120,7 +120,7 @@ def parse_changes(
     if not changes:
         options = ", ".join(f"--{option}" for option in QUOTA_OPTIONS.values())
         raise InvalidInputError(
-            f"Say what to set: --concurrency, --day-tokens, --day-cost, {options}."
+            f"Name what to set: --concurrency, --day-tokens, --day-cost, {options}."
         )
     return changes
 

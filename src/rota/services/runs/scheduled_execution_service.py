@@ -73,11 +73,13 @@ class ScheduledExecutionService:
         """Execute a schedule's agent and return the stored outcome.
 
         `run` is the run that the scheduler made; without one a manual run is made. `taken` is the
-        hold on it, where the caller has taken it already. A run that is over already is not
-        repeated: its stored outcome is returned. Agent failures are outcomes, not exceptions;
-        raises SuspendedError when the run parks for a decision, FencedError when another attempt
-        has taken the run, UnavailableError when the database is gone, and RowsLockedError when
-        somebody keeps the run or its schedule locked: a later attempt stores what is journalled.
+        hold on it, if the caller has taken it already. A run that is over is not repeated: its
+        stored outcome is returned. Failures of an agent are outcomes, not exceptions.
+
+        Raises SuspendedError when the run is suspended until a decision, and FencedError when
+        another attempt has taken the run. Raises UnavailableError when the database is gone, and
+        RowsLockedError when another session keeps the run or its schedule locked. After that a
+        later attempt stores what is in the journal.
         """
         if run is None:
             return await self._execute(await self._intake.take_new(schedule))
@@ -236,4 +238,4 @@ def _why(error: Exception) -> str:
         return f"The database refused this run ({error.reason})."
     if isinstance(error, RotaError):
         return error.message
-    return f"This run cannot be begun or stored ({type(error).__name__}: {error})."
+    return f"This run cannot start or be stored ({type(error).__name__}: {error})."

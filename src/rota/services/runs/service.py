@@ -89,7 +89,8 @@ class RunService:
             found = await _find(conn, reference)
             if found.status not in OVER:
                 raise ConflictError(
-                    f"The run is not over: it is {found.status}. Wait for it, or cancel it first."
+                    f"The run is not over: it is {found.status}. Wait for its end, or "
+                    "cancel it first."
                 )
             return await requests.request_retry(conn, RunId(found.id))
 

@@ -77,7 +77,7 @@ class ExplanationService:
                 verdict, why = _explain_occurrence(occurrence, zone)
             elif fire is None or fire >= end:
                 verdict = "not_a_fire_time"
-                why = (f"Its rule names no such time: {rule.in_words()}.",)
+                why = (f"Its rule does not include this time: {rule.in_words()}.",)
             else:
                 days_off = await calendars.days_of_schedules(conn, [schedule.id], fire, fire)
                 paused = await pauses.pauses_of_people(conn, [user_id], over_after=fire)
@@ -115,7 +115,7 @@ def _explain_without_occurrence(
         return "skipped", (f"No scheduler has taken it yet, and none will run it: {hold}.",)
     if schedule.next_fire_at is not None and schedule.next_fire_at > now:
         jitter = _length_in_words(schedule.next_fire_at - now)
-        return "upcoming", (f"Its jitter delays it; it fires in {jitter}.",)
+        return "upcoming", (f"Its jitter delays it. It fires in {jitter}.",)
     return "overdue", (
         f"It is due for {_length_in_words(now - fire)}, and no scheduler has taken it yet.",
         "Start `rota up` or `rota scheduler`; `rota doctor` shows who is running.",
@@ -181,14 +181,14 @@ def _describe_run(occurrence: Occurrence, zone: ZoneInfo) -> str:
         case "queued":
             return "Its run is queued: no worker has taken it yet."
         case _:
-            return "Its run waits for its turn."
+            return "Its run waits for other runs."
 
 
 def _why_ended(schedule: Schedule, zone: ZoneInfo) -> str:
     limit = schedule.policy.max_runs
     if schedule.runs_left == 0:
         times = "once" if limit == 1 else f"{limit} times"
-        return f"It had run {times}, as often as it may."
+        return f"It had run {times}, which is its limit."
     if schedule.timing.ends_at is not None:
         return f"It ended at {_format_moment(schedule.timing.ends_at, zone)}."
     return "It had no fire time left."

@@ -336,7 +336,8 @@ class Scheduler:
                 await self._notifications.notify_user(
                     user_id,
                     "Your schedules are paused",
-                    f"{MAY_NOT_RUN} Each is paused when it is due; resume them afterwards.",
+                    f"{MAY_NOT_RUN} Each schedule is paused when it is due. Resume them "
+                    "afterwards.",
                     category=Category.ERROR,
                     conn=conn,
                 )
@@ -487,7 +488,7 @@ def _skipped_fire(schedule: Schedule, fire: PlannedFire, overlap: Overlap) -> Pa
 
 
 def _without_room(fire: PlannedFire) -> PassedFires:
-    reason = "as many runs of its owner wait as may (quota max_waiting_runs)"
+    reason = "its owner has the most waiting runs that are allowed (quota max_waiting_runs)"
     return PassedFires(fire.fire_time, fire.fire_time, 1, "skipped", reason)
 
 

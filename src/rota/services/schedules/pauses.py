@@ -96,7 +96,7 @@ def _end(start: datetime, length: str) -> datetime:
     """Return when a pause ends: of an hour or more on a full minute, of less on a full second."""
     read = parse_duration(length, field="for")
     if not read:
-        raise InvalidInputError("A pause lasts longer than no time.", field="for")
+        raise InvalidInputError("The end of a pause must be after its beginning.", field="for")
     unit = timedelta(minutes=1) if read >= timedelta(hours=1) else timedelta(seconds=1)
     end = start + read
     past = timedelta(seconds=end.timestamp() % unit.total_seconds())

@@ -161,8 +161,8 @@ class ScheduleService:
                 raise NotFoundError("schedule", reference, hint="See `rota schedules list`.")
             if edit.revision is not None and edit.revision != found.revision:
                 raise ConflictError(
-                    f"{found.name} was changed meanwhile: it is at revision {found.revision}, not "
-                    f"{edit.revision}. Look at it again."
+                    f"{found.name} was changed meanwhile: it has revision "
+                    f"{found.revision}, not {edit.revision}. Read it again."
                 )
             name = edit.name if edit.name is not None else found.name
             check_name(name)
@@ -312,7 +312,8 @@ class ScheduleService:
             )
             if len(times) > MOST_BACKFILLED:
                 raise InvalidInputError(
-                    f"There are more than {MOST_BACKFILLED} fire times in it; take a shorter range."
+                    f"There are more than {MOST_BACKFILLED} fire times in this range. "
+                    "Choose a shorter one."
                 )
             days_off = await calendar_rows.days_of_schedules(conn, [found.id], first, last)
             allowed = found.timing.filter(days_off.get(found.id, ()))

@@ -188,7 +188,7 @@ def instance_of(data_dir: Path) -> int | None:
             if (holder := lock.read().strip()).isdecimal():
                 return int(holder)
             time.sleep(_LOCK_POLL)  # it has just begun
-    raise unavailable(f"Which process runs rota on {data_dir} cannot be told.")
+    raise unavailable(f"rota cannot find out which process runs rota on {data_dir}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,7 +375,7 @@ class EmbeddedPostgres:
             clusters.ensure_database(self._known_state, fresh=fresh)
         except psycopg.OperationalError as error:
             raise unavailable(
-                f"The PostgreSQL of {self.data_dir} runs and does not let rota in: {error}",
+                f"The PostgreSQL of {self.data_dir} runs, but refuses rota's connection: {error}",
             ) from error
 
     def _note_server(self) -> None:

@@ -68,8 +68,9 @@ class _Layout(Protocol):
 class MailFolder:
     """An mbox file or a Maildir, read afresh at every call. Nothing is kept in between.
 
-    A message's id is stable while its mailbox grows or is compacted: in a Maildir the unique part
-    of its file name, in an mbox a hash of its Message-ID (or headers, where there is none).
+    A message keeps its id while its mailbox grows or is compacted. In a Maildir, the id is the
+    unique part of the file name. In an mbox, it is a hash of the Message-ID, or of the headers if
+    there is none.
     """
 
     def __init__(self, path: Path, layout: _Layout) -> None:

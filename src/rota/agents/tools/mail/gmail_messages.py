@@ -1,8 +1,8 @@
 """Messages in the JSON of Gmail's REST API (v1), decoded.
 
-Bodies come base64url-encoded with their transfer encoding undone; text is mostly transcoded to
-UTF-8 while its Content-Type still names the charset that it was sent in; header values come as
-they were sent, encoded words and all.
+Bodies are base64url-encoded, and their transfer encoding is already decoded. Most text is converted
+to UTF-8, although its Content-Type still names the original charset. Header values are as they were
+sent, with encoded words.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Cron as people write it, in a time zone: parsed, put into words, and turned into fire times.
 
 The syntax is that of Vixie cron with names, `L`, `LW`, `#`, macros, `?`, wrap-around ranges
-(`FRI-MON`, `22-2`) and an optional first field of seconds; so is its meaning over changes of the
-clock: a job at a fixed time that the clock jumps over runs right after the jump, and one that the
-clock passes twice runs once, whereas `*` and `*/n` follow real time. Other meanings can be chosen
-(`wall_clock`). cronsim walks the local times; seconds are added to its minutes here, because it
-gives six fields another meaning.
+(`FRI-MON`, `22-2`) and an optional first field of seconds. Changes of the clock have the meaning
+that they have in Vixie cron. If the clock jumps over a fixed time, the job runs right after the
+jump. If the clock passes a fixed time twice, the job runs once. `*` and `*/n` follow real time.
+Other meanings can be chosen (`wall_clock`). cronsim computes the local times. Seconds are added to
+its minutes here, because cronsim gives six fields another meaning.
 """
 
 from __future__ import annotations
