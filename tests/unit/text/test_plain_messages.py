@@ -15,9 +15,10 @@ FOR_MODELS = {
     "src/rota/agents/tools/mail/folder_tools.py",
     "src/rota/agents/tools/mail/gmail.py",
     "src/rota/agents/tools/mail/query.py",
+    "src/rota/agents/own_code/graphs.py",
     "src/rota/cli/operations/up.py",
 }
-"""Modules that hold prompts and tool descriptions: those are written for models."""
+"""Modules that hold prompts, tool descriptions or commands to copy, which are no sentences."""
 
 NO_PROSE = re.compile(r"^ *(?:(?:>>>|\.\.\.) .*|.*[\u2514\u251c\u2502].*)$", re.MULTILINE)
 """Lines of examples and drawings in docstrings."""

@@ -44,7 +44,9 @@ def add(
     ] = "",
     port: Annotated[
         int | None,
-        typer.Option("--port", min=1, max=65_535, help="Its port; 993, or 143 with starttls."),
+        typer.Option(
+            "--port", min=1, max=65_535, help="The server's port: 993, or 143 with starttls."
+        ),
     ] = None,
     encryption: Annotated[
         Encryption, typer.Option("--encryption", help="How the connection is encrypted.")

@@ -46,7 +46,7 @@ def tightened(declaration: T, hints: Mapping[str, bool]) -> T:
     """Return a declaration made stricter by hints, never looser.
 
     One that says that it changes things, or may not be repeated, is taken at its word. A tool that
-    can destroy is of high risk and does not run by itself unless somebody allows it; one of the
+    can destroy is of high risk and does not run by itself unless somebody allows it. One of the
     open world reaches outside, brings text from there, and is of medium risk at least.
     """
     risk: Risk = declaration.risk

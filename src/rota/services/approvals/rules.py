@@ -45,9 +45,9 @@ _ADVICE_ON_SIGNALS: Final = (
 )
 
 _ADVICE_ON_OUTSIDE_TEXT: Final = (
-    "In a run that has read text from outside it waits, as the tool reaches outside: unless a rule "
-    "that allows it names the place (to email_domain ..., url url_host ...), or the place stands "
-    "whole in the schedule's prompt."
+    "In a run that has read text from outside it waits, because the tool reaches outside. It runs "
+    "if a rule that allows it names the place (to email_domain ..., url url_host ...), or if the "
+    "schedule's prompt contains the whole place."
 )
 
 
