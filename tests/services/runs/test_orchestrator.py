@@ -12,6 +12,7 @@ from rota.agents.tools.context import ToolContext
 from rota.domain.runs.run import ResultStatus
 from rota.security.secrets.encryption import Cipher
 from rota.services.agents.connections import ConnectionService
+from rota.services.schedules.service import ScheduleService
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.gmail import Failure, GmailServer
 from tests.loopback.model_server import Fails, Says
@@ -110,6 +111,25 @@ async def test_what_is_missing_is_said_once_and_the_schedule_pauses(
     assert notification["category"] == "error"
     assert said in notification["body"]
     assert (await workshop.row("agent_schedules"))["is_active"] is False
+
+
+async def test_schedule_that_lacked_a_connection_goes_on_when_it_is_there(
+    workshop, execute, database, bob
+):
+    await execute(Says("", (("gmail_search", {"query": ""}),)), Says("?"), token=None)
+    schedules = ScheduleService(database, clock=clock)
+    row = await workshop.row("agent_schedules")
+    assert row["is_active"] is False
+
+    assert await schedules.resume_after_setup(workshop.user, "connection:imap") == ()
+    assert await schedules.resume_after_setup(bob, "connection:gmail") == ()
+    await schedules.pause(workshop.user, row["name"], "On holiday")  # a person's pause
+    assert await schedules.resume_after_setup(workshop.user, "connection:gmail") == ()
+    await workshop.owner.execute("UPDATE agent_schedules SET pause_note = rota_pause_note")
+
+    [resumed] = await schedules.resume_after_setup(workshop.user, "connection:gmail")
+    assert resumed.name == row["name"]
+    assert (await workshop.row("agent_schedules"))["is_active"] is True
 
 
 async def test_key_that_the_provider_refuses_pauses_too(workshop, execute):

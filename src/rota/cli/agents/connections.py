@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from getpass import getpass
@@ -64,15 +65,16 @@ def add(
     ] = None,
 ) -> None:
     """Connect an account. rota asks for its token or password, encrypts it, and never shows it."""
-    told = {"service": kind, "account": account}
+    told: dict[str, str | int] = {"service": kind, "account": account}
     if kind != "imap":
-        common.as_person(
+
+        async def connect_by_token(app: App, me: UserId) -> list[str]:
             # Who it is comes first: nobody types a token for a person that is not known.
-            lambda app, me: app.connections.add(
-                me, kind, _secret(secret_file, "Token").strip(), account=account
-            )
-        )
-        output.print_done(f"Connected {kind}.", told, as_json=common.json)
+            token = _secret(secret_file, "Token").strip()
+            await app.connections.add(me, kind, token, account=account)
+            return await _resumed(app, me, kind)
+
+        _print(f"Connected {kind}.", told, common.as_person(connect_by_token), as_json=common.json)
         return
     trusted = _read(certificate) if certificate is not None else ""
     # What is missing is said before a password is typed.
@@ -80,7 +82,7 @@ def add(
     if secret_file is None and sys.stdin.isatty() and (known := provider_of(account)):
         typer.echo(known.advice, err=True)
 
-    async def connect(app: App, me: UserId) -> int:
+    async def connect(app: App, me: UserId) -> tuple[int, list[str]]:
         mailbox = imap_account(
             account,
             _secret(secret_file, "Password"),
@@ -91,14 +93,12 @@ def add(
             folder=folder,
             certificate=trusted,
         )
-        return await app.connections.add_mailbox(me, mailbox, shown=account)
+        count = await app.connections.add_mailbox(me, mailbox, shown=account)
+        return count, await _resumed(app, me, kind)
 
-    found = common.as_person(connect)
-    output.print_done(
-        f"Connected {account or login}: {_messages(found)}.",
-        told | {"messages": found},
-        as_json=common.json,
-    )
+    found, resumed = common.as_person(connect)
+    done = f"Connected {account or login}: {_messages(found)}."
+    _print(done, told | {"messages": found}, resumed, as_json=common.json)
 
 
 @group.command("list")
@@ -128,12 +128,13 @@ def list_connections(common: CommonOptions) -> None:
 def check(common: CommonOptions, kind: Kind = "imap") -> None:
     """Sign in to a connected mailbox, and say how that went."""
     _only_imap(kind)
-    found = common.as_person(lambda app, me: app.connections.check(me))
-    output.print_done(
-        f"The mailbox can be read: {_messages(found)}.",
-        {"service": kind, "messages": found},
-        as_json=common.json,
-    )
+
+    async def look(app: App, me: UserId) -> tuple[int, list[str]]:
+        return await app.connections.check(me), await _resumed(app, me, kind)
+
+    found, resumed = common.as_person(look)
+    done = f"The mailbox can be read: {_messages(found)}."
+    _print(done, {"service": kind, "messages": found}, resumed, as_json=common.json)
 
 
 @group.command("reconnect")
@@ -141,7 +142,7 @@ def reconnect(common: CommonOptions, kind: Kind, secret_file: SecretFile = None)
     """Give a connected mailbox a new password; its server, name and folder stay."""
     _only_imap(kind)
 
-    async def connect(app: App, me: UserId) -> int:
+    async def connect(app: App, me: UserId) -> tuple[int, list[str]]:
         before = await app.connections.mailbox(me)
         if before is None:
             raise NotFoundError(
@@ -150,14 +151,12 @@ def reconnect(common: CommonOptions, kind: Kind, secret_file: SecretFile = None)
         made = imap_account(before.user, _secret(secret_file, "Password"), host=before.host)
         shown = {c.service: c.account for c in await app.connections.all(me)}[kind]
         mailbox = replace(before, password=made.password)
-        return await app.connections.add_mailbox(me, mailbox, shown=shown)
+        count = await app.connections.add_mailbox(me, mailbox, shown=shown)
+        return count, await _resumed(app, me, kind)
 
-    found = common.as_person(connect)
-    output.print_done(
-        f"Connected again: {_messages(found)}.",
-        {"service": kind, "messages": found},
-        as_json=common.json,
-    )
+    found, resumed = common.as_person(connect)
+    done = f"Connected again: {_messages(found)}."
+    _print(done, {"service": kind, "messages": found}, resumed, as_json=common.json)
 
 
 @group.command("remove")
@@ -165,6 +164,17 @@ def remove(common: CommonOptions, kind: Kind) -> None:
     """Remove a connection and its secret."""
     common.as_person(lambda app, me: app.connections.remove(me, kind))
     output.print_done(f"Removed {kind}.", {"service": kind}, as_json=common.json)
+
+
+async def _resumed(app: App, me: UserId, kind: str) -> list[str]:
+    """Resume the schedules that rota paused for want of a connection; return their names."""
+    found = await app.schedules.resume_after_setup(me, f"connection:{kind}")
+    return [schedule.name for schedule in found]
+
+
+def _print(done: str, told: dict[str, str | int], resumed: Sequence[str], *, as_json: bool) -> None:
+    more = f" Resumed {', '.join(resumed)}." if resumed else ""
+    output.print_done(f"{done}{more}", told | {"resumed": list(resumed)}, as_json=as_json)
 
 
 def _only_imap(kind: str) -> None:

@@ -257,6 +257,16 @@ class ScheduleService:
             await rows.set_active(conn, found.id, active=True, note=joined or None)
             return await self._find(conn, str(found.id))
 
+    async def resume_after_setup(self, user_id: UserId, what: str) -> tuple[Schedule, ...]:
+        """Resume the schedules that rota paused because this was to be set up; return them.
+
+        `what` is that of the SetupRequiredError which ended their last run. One that a person
+        paused, or paused for another reason since, stays as it is.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            waiting = await rows.waiting_for_setup(conn, what)
+        return tuple([await self.resume(user_id, str(found)) for found in waiting])
+
     async def remove(self, user_id: UserId, reference: str) -> Schedule:
         """Delete a schedule and return it.
 

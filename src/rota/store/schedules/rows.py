@@ -177,6 +177,11 @@ async def list_last_runs(
     return await many(conn, "schedules/list_last_runs", LastRun, schedule_ids=list(schedule_ids))
 
 
+async def waiting_for_setup(conn: Connection, what: str) -> tuple[ScheduleId, ...]:
+    """Return the schedules that rota paused because their last run lacked this to be set up."""
+    return await values(conn, "schedules/list_schedules_waiting_for_setup", ScheduleId, what=what)
+
+
 async def occurrence_between(
     conn: Connection, schedule_id: ScheduleId, start: datetime, end: datetime
 ) -> Occurrence | None:
