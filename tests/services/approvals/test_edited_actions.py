@@ -61,7 +61,7 @@ async def test_decision_on_what_was_edited_meanwhile_is_refused(desk, decision):
     await desk.run(send("bob"))
     await desk.edit({"to": "eve"})
 
-    with pytest.raises(ConflictError, match="edited since it was shown"):
+    with pytest.raises(ConflictError, match="changed after it was shown"):
         await getattr(desk, decision)(version=1)
 
     assert (await desk.action())["status"] == "pending"
@@ -113,7 +113,7 @@ async def test_edit_is_gone_where_the_approval_with_it_fails(desk):
         await conn.execute("SELECT FROM agent_runs WHERE id = %s FOR NO KEY UPDATE", [run_id])
         approving = asyncio.create_task(outcome_of(approve_changed()))
         await asyncio.sleep(1.2)
-    assert "Its time is over" in await approving
+    assert "The request has expired" in await approving
 
     after = await desk.action()
     assert (after["status"], after["version"]) == ("pending", 1)
@@ -168,7 +168,7 @@ async def test_secret_is_replaced_by_another(desk):
 async def test_mark_that_stands_for_no_secret_is_refused(desk, arguments):
     await desk.run(send("bob", text=f"see bearer {SECRET}"))
 
-    with pytest.raises(InvalidInputError, match=r"\[redacted\] stands for a secret only where"):
+    with pytest.raises(InvalidInputError, match=r"\[redacted\] can only be used unchanged"):
         await desk.edit(arguments)
 
     assert (await desk.action())["version"] == 1
@@ -187,7 +187,7 @@ async def test_what_was_shown_is_left_out_only_where_it_is_the_default(desk):
     await desk.run(send("bob", text="Hello"), send("carl"))
     hello, silent = await desk.actions()
 
-    with pytest.raises(InvalidInputError, match="text was in the request, and is left out"):
+    with pytest.raises(InvalidInputError, match="text was in the request, but is missing now"):
         await desk.edit({"to": "eve"}, hello)
     edited = await desk.edit({"to": "eve"}, silent)
 

@@ -26,7 +26,7 @@ async def test_expired_action_is_not_approved(desk):
     await desk.run(send("bob"))
     await let_time_be_over(desk)
 
-    with pytest.raises(ConflictError, match="Its time is over"):
+    with pytest.raises(ConflictError, match="The request has expired"):
         await desk.approve()
 
     assert await desk.times.look() == 1
