@@ -65,6 +65,14 @@ async def test_a_tool_that_nothing_is_said_of_is_taken_at_its_worst(rota):
     assert said == "mine: unchanged, version 1. It changes things; a call waits for approval.\n"
 
 
+async def test_declaring_says_that_a_tool_that_runs_may_wait_after_reading(rota):
+    outside = await rota("tools", "declare", "mine", "--tier", "auto")
+    inside = await rota("tools", "declare", "mine", "--stays-inside")
+
+    assert "In a run that has read text from outside it waits" in outside
+    assert "waits" not in inside
+
+
 async def test_declaring_anew_changes_what_is_said_and_counts_the_version(rota):
     first = ["--read-only", "--idempotent", "--risk", "low", "--tier", "auto", "--timeout", "2.5"]
     await rota("tools", "declare", "mine", *first, "--description", "Looks.")

@@ -116,7 +116,7 @@ async def test_call_that_was_handed_over_before_it_began_is_made_by_the_next_att
     )
     service, judged, decide = workshop.service(), asyncio.Event(), CallPolicy.decide
 
-    async def hang(self, *args):
+    async def hang(self, *_args, **_options):
         judged.set()
         await asyncio.Event().wait()
 

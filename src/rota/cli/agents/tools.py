@@ -172,12 +172,18 @@ def declare(
         f"{tool.name}: {declared.change}, version {tool.version}. It "
         f"{'only reads' if tool.read_only else 'changes things'}; a call {_a_call(tool)}."
     )
+    if tool.is_active and tool.default_tier == "auto" and tool.reaches_outside:
+        output.say(_AFTER_READING)
     if hints:
         output.say(f"Its hints {_tightened_in_words(declared.tool, tool)}.")
     if pin is not None:
         output.say(_PINNED if pin else _UNPINNED)
 
 
+_AFTER_READING: Final = (
+    "In a run that has read text from outside it waits for approval. If the model does not choose "
+    "where data goes, declare it with --stays-inside."
+)
 _PINNED: Final = (
     "It is pinned to its definition as it is now. When its name, description, schema or hints "
     "change, its calls wait for approval until you declare it with --pin again."
