@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
@@ -58,6 +58,8 @@ _MOST_SEARCHED: Final = 50_000
 """Messages of one SEARCH: imaplib takes no line longer than a million bytes."""
 
 _LONGEST_COMMAND: Final = 7_000
+_UNKNOWN: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""When a message came where the server does not say: it is read before the others."""
 _ID: Final = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
 _ATOM: Final = re.compile(r"[A-Za-z0-9@._+=/-]+")
 _CODE: Final = re.compile(r"\[([A-Z-]+)")
@@ -171,10 +173,9 @@ class _Session:
     def arrivals(self, uids: Iterable[int]) -> list[tuple[datetime, int]]:
         """Return when each message came, newest first."""
         found = [
-            (data[b"INTERNALDATE"], uid)
+            (data.get(b"INTERNALDATE") or _UNKNOWN, uid)
             for batch in _batches(uids)
             for uid, data in self._fetch(batch, ["INTERNALDATE"])
-            if b"INTERNALDATE" in data
         ]
         return sorted(found, reverse=True)
 
@@ -299,6 +300,8 @@ def _login(client: Any, account: ImapAccount) -> None:
         else:  # imaplib quotes no name, and LOGIN knows ASCII only
             client.plain_login(account.user, account.password)
     except LoginError as error:
+        if isinstance(error.__context__, imaplib.IMAP4.abort):  # it hung up; nothing was refused
+            raise error.__context__ from None
         said = _said(error)
         code = _CODE.search(str(error))
         if code is not None and code[1] in _PASSING:
