@@ -1,1 +1,1 @@
-"""Agents by LangChain: graph, journal, models, the scripted model, tools, own code."""
+"""Executes agents with LangChain: graph, journal, models, tools, and the operator's code."""

@@ -1,4 +1,4 @@
 """The composition root: settings become a database, services and loops.
 
-`app` is on every command's way; `background` and `mail` are imported by who needs them.
+Every command imports `app`. `background` and `mail` are imported only where they are needed.
 """

@@ -1,4 +1,7 @@
-"""The composition root: settings become a database, services and loops, wired once, here."""
+"""The composition root of every command: settings become a database and services.
+
+Loops, agents and LangChain are wired in `rota.bootstrap.background`.
+"""
 
 from __future__ import annotations
 
@@ -67,11 +70,11 @@ class Server:
 
 
 class Service(Generic[T]):
-    """A service of an App, `room.module:Class` of `rota.services`, made when first asked for.
+    """A service of an App, `room.module:Class` of `rota.services`, made when it is first used.
 
-    Importing all of them takes longer than most commands do. It is given what the parameters of
-    its constructor that have no default name: attributes of the App, other services among them.
-    `registered`, what this process has, is given too, though services do without it.
+    Importing all services takes longer than most commands do. Constructor parameters without a
+    default get the attribute of the App that has their name, often another service. A parameter
+    `registered` gets the code that this process has registered, even if it has a default.
     """
 
     def __init__(self, path: str) -> None:

@@ -1,4 +1,4 @@
-"""What runs in the background: the scheduler's loop, and what executes agents."""
+"""Wires what runs in the background: the scheduler's loop, and the executor of agents."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def scheduler_loop(app: App) -> SchedulerLoop:
 
 @dataclass(frozen=True, slots=True)
 class OperatorsCode:
-    """What ROTA_TOOLS and ROTA_CALLABLES name, beside rota's own tools."""
+    """The tools and callables that ROTA_TOOLS and ROTA_CALLABLES name, beside rota's own tools."""
 
     tools: ToolRegistry
     callables: Mapping[str, RegisteredCallable]

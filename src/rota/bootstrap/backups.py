@@ -1,4 +1,4 @@
-"""Backup and restore, on the embedded server and on one's own."""
+"""Backup and restore, for the embedded database and for the operator's own database."""
 
 from __future__ import annotations
 

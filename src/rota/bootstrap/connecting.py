@@ -1,4 +1,4 @@
-"""rota in somebody's own program: settings, database and services, opened by one call."""
+"""`rota.connect`: opens settings, database and services inside another program, in one call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whose mail folder is which: a folder on disk is the operator's, and no row names it."""
+"""Finds the mail folder on disk that belongs to a person.
+
+The operator names the folder by a setting or by `rota up --mail`. No row in the database names one.
+"""
 
 from __future__ import annotations
 

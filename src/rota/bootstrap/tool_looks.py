@@ -1,4 +1,7 @@
-"""Registered tools, built only to be looked at: what they are, and what arguments they take."""
+"""Builds registered tools only to describe them: their text and their arguments.
+
+Used by commands that show or declare a tool. No tool is called here.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How values read as JSON: one name for a thing in every command's output.
+"""Turns values into JSON for output, with one name for each thing in all commands.
 
-An agent, a schedule and a tool are named under `agent`, `schedule` and `tool`, whatever the fields
-of the dataclass are called; in lists of agents, schedules and tools too.
+The name of an agent, a schedule or a tool is always under `agent`, `schedule` or `tool`, whatever
+the dataclass calls that field. This holds in lists of agents, schedules and tools, too.
 """
 
 from __future__ import annotations

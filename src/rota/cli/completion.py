@@ -1,7 +1,8 @@
-"""What a shell offers for an unfinished command line: names and ids that are there, and choices.
+"""Completes an unfinished command line in a shell: names, ids and choices.
 
-What a parameter takes is told by its option, or by what stands for an argument in help. Names are
-looked up as the command would; where that fails, or there is no database yet, nothing is offered.
+An option, or the metavar of an argument, tells which kind of value is completed. Names are read
+from the database as a command reads them. If that fails, or there is no database, nothing is
+offered.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MOST: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A value that a shell offers, as typer's shells read it."""
+    """A value that the shell offers, in the form that typer's shell classes read."""
 
     value: str
     help: str

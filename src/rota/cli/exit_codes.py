@@ -1,6 +1,6 @@
-"""Exit codes that are no error's own (those stand in `rota.domain.errors`).
+"""Exit codes that belong to no error class; those of errors are in `rota.domain.errors`.
 
-docs/reference/exit-codes.md has them all; a test compares.
+docs/reference/exit-codes.md lists all of them; a test compares.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a list says that is empty: that nothing is there, or what its filters leave out."""
+"""Words for an empty list: there is nothing, or the filters match none of what there is."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""Groups of commands, each imported and built when it is called: typer takes 2 ms for a command.
+"""Groups of commands that are imported and built only when they are called.
+
+Building a command takes typer 2 ms, so help and completion build none that they do not need.
 
 A module of a room makes a `CommandGroup` named `group` and registers functions with
-`@group.command`. `rota.cli.main` names the modules, and says what help and completion say of them,
-so that neither imports a room. The options that all take are in `rota.cli.options`; they may stand
-before the command, too (`rota --json runs list`).
+`@group.command`. `rota.cli.main` lists the modules with their help texts, so help and completion
+import no room. Options common to all commands are in `rota.cli.options`. They may also stand before
+the command (`rota --json runs list`).
 """
 
 from __future__ import annotations
@@ -39,14 +41,14 @@ _BEFORE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A command or a group by its name: what is said of it, and how typer's own is made."""
+    """A command or group: its help text, and the function that builds typer's command."""
 
     help: str
     build: Callable[[], Any]
 
 
 class CommandGroup:
-    """Commands, by their names: those of one group, or those of a module that stand at the top."""
+    """Commands by their names: those of one group, or a module's top-level commands."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}

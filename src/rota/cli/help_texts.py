@@ -1,6 +1,6 @@
-"""Commands whose help is in our words: options under headings, values named as people name them.
+"""Help in rota's own layout and words: options under headings, values with readable names.
 
-What a shell offers for their values is in `rota.cli.completion`.
+Completion of those values is in `rota.cli.completion`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _VALUES: Final = {"str": "TEXT", "int": "N", "float": "NUMBER", "path": "FILE"}
 
 
 class Command(TyperCommand):
-    """A command as typer makes it, with other help."""
+    """A typer command whose help is written by this module."""
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)

@@ -1,6 +1,6 @@
-"""What a line of the log says in words: one sentence for each event.
+"""The sentence for each log event, as `log_format` "text" prints it.
 
-`log_format` "text" writes these for people; "json" keeps the event's name and its fields.
+`log_format` "json" does not use these sentences: it prints the event's name and fields.
 """
 
 from __future__ import annotations

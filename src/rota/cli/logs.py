@@ -1,11 +1,11 @@
-"""Logs: to standard error, a line for each event, secrets taken out.
+"""Sets up logging to standard error: one line for each event, with secrets removed.
 
-Text is sentences for people, and JSON the event's name with its fields. A warning is about what an
-agent, a tool or the database did: its traceback is logged with level debug. An error with one is a
-fault of rota's own.
+The format is text (sentences) or JSON (the event's name with its fields). A warning is about an
+agent, a tool or the database; its traceback is logged with level debug. An error with a traceback
+is a fault of rota itself.
 
-Scheduler, worker and `rota up` say when a run is due, starts and ends; other commands only what
-went wrong.
+Scheduler, worker and `rota up` log when a run is due, starts and ends. Other commands log only
+failures.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _configure_structlog(settings: Settings, least: int) -> None:
 
 
 class _Lines:
-    """Writes lines to standard error. Where that is full or closed the lines are lost, not runs."""
+    """Writes log lines to standard error. If that is full or closed, the line is lost."""
 
     def msg(self, line: str) -> None:
         if sys.stderr is not None:  # it is None where it was closed before rota began

@@ -1,7 +1,7 @@
-"""`rota`: what stands at the top, and what becomes of errors.
+"""The entry point of the `rota` command: lists its commands and groups, and reports errors.
 
-A room of commands is imported when one of them is called, and what takes long to import (psycopg,
-pydantic, LangChain) by the commands that need it: help and completion answer at once.
+A room of commands is imported when one of its commands is called. Slow imports (psycopg, pydantic,
+LangChain) are made by the commands that need them, so help and completion answer at once.
 """
 
 from __future__ import annotations

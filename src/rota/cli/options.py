@@ -1,6 +1,6 @@
-"""What every command takes, and how a command gets at the database as a person.
+"""Options that every command takes, and access to the database as a person.
 
-`rota.cli.groups` adds the options to a command and hands it their values as `CommonOptions`.
+`rota.cli.groups` adds these options to each command, and passes it their values as `CommonOptions`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ Limit = Annotated[
 
 @dataclass(frozen=True)
 class CommonOptions:
-    """What the options said that all commands share: on which database, as whom, written how."""
+    """The values of the common options: which database, which person, text or JSON."""
 
     data_dir: Path | None
     database_url: str | None

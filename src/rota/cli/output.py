@@ -1,8 +1,8 @@
-"""What people and programs read: tables and text for the former, JSON for the latter.
+"""Prints output: tables and text for people, JSON for programs.
 
-Whatever an agent, a tool or a mail wrote passes through `plain`: it can neither move the cursor nor
-colour, hide or reorder what stands beside it. `say_line`, `say_field` and `say_block` also keep it
-from standing where a line of ours would.
+Text that an agent, a tool or a mail wrote passes through `plain`. So it cannot move the cursor,
+change colours, or hide or reorder the text beside it. `say_line`, `say_field` and `say_block` also
+keep such text from looking like a line that rota wrote.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in a sentence; typer speaks of ranges of x and of types."""
+"""Writes errors in a command line as plain sentences, in place of typer's own words."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The graph that all agents share, and the executor that is loaded from rows."""
+"""The graph that all agents share, and the executor that reads agents from rows."""

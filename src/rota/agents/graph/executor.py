@@ -1,4 +1,4 @@
-"""Agents from rows: configuration and tools are read afresh for every run, then built."""
+"""Builds agents from rows. Configuration and tools are read again for every run."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _GRAPH_STEPS: Final = (4, 10)
 
 @dataclass(frozen=True, slots=True)
 class AgentReply:
-    """What an agent answered: readable text, whether the model's output limit cut it.
+    """An agent's answer as readable text. `cut` says that the model's output limit cut it.
 
-    With `is_empty` the last answer had no text: `text` is what the agent said before, beside calls.
-    `messages` are the whole conversation, for one more question.
+    If `is_empty`, the last answer had no text: then `text` is what the agent said earlier, beside
+    calls. `messages` are the whole conversation, for one more question.
     """
 
     text: str
@@ -64,7 +64,7 @@ class AgentReply:
 class AgentExecutor:
     """An agent ready to run: its rows, its models in order, and its tools, not wrapped yet.
 
-    `warnings` are for the owner: a model to fall back on that cannot be built, say.
+    `warnings` are for the owner, for example about a fallback model that cannot be built.
     """
 
     configuration: AgentConfiguration
@@ -173,7 +173,7 @@ async def build_executor(
 
 @dataclass(frozen=True, slots=True)
 class BuiltTools:
-    """An agent's tools, not wrapped yet, and what holds for each as it is now."""
+    """An agent's tools, not wrapped yet, with the declaration that holds now for each."""
 
     tools: Tools
     declarations: Mapping[str, ToolDeclaration]

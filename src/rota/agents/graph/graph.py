@@ -1,8 +1,8 @@
-"""The graph that every agent runs on, built once: what is one run's comes in with its context.
+"""The graph on which every agent runs. It is built once; a run's own values come in its context.
 
-`create_agent` takes milliseconds and its graph depends on hardly anything of an agent: model,
-prompt and tools are put in at each call. The graph has no tool of its own: a call's is looked up in
-the run's context, and a call that has none there is refused.
+`create_agent` takes milliseconds, and its graph depends on almost nothing of an agent. So model,
+prompt and tools are put in at each call. The graph has no tools of its own: a call's tool is looked
+up in the run's context. If the context has no such tool, the call is refused.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ from rota.security.gate.guard import GateGuard
 
 @dataclass(frozen=True, slots=True)
 class GraphContext:
-    """What one run brings to the graph: its models in order, prompt, gated tools and journal.
+    """A run's own values for the graph: its models in order, prompt, gated tools and journal.
 
-    A model that was given up goes to the end: the rest of the run begins with the one that worked.
+    A model that was given up moves to the end. The rest of the run begins with the model that
+    worked.
     """
 
     models: list[tuple[str, BaseChatModel]]
@@ -68,7 +69,7 @@ def within(run: GraphContext) -> Iterator[None]:
 class RunMiddleware(AgentMiddleware[Any, Any, Any]):
     """Puts the run's own model, prompt and tools in place, and journals every call.
 
-    The journal is outside and the guard inside: whatever reaches a tool has passed both.
+    The journal is outside and the guard inside, so every call that reaches a tool has passed both.
     """
 
     async def awrap_model_call(
@@ -152,7 +153,7 @@ class _Ask:
 
 
 class _NoModel(BaseChatModel):
-    """A placeholder for the run's own model; answers nothing itself."""
+    """A placeholder where the graph needs a model. The run's own model replaces it."""
 
     @property
     def _llm_type(self) -> str:

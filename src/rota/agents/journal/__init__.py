@@ -1,1 +1,1 @@
-"""The journal of a run: its steps, what they cost, and how they replay."""
+"""The journal of a run: its steps, their cost, and their replay."""

@@ -1,4 +1,4 @@
-"""What one attempt may still use: steps, tokens and money of the run, and of its day."""
+"""What one attempt may still use: steps, tokens and money, of the run and of its day."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rota.domain.runs.limits import (
 
 @dataclass(frozen=True, slots=True)
 class DayBudget:
-    """What a day's limits allow, and what was used of them; `whose`: `YOURS` or `SCHEDULES`."""
+    """A day's limits, and how much of them is used. `whose` is `YOURS` or `SCHEDULES`."""
 
     whose: str
     limits: DayLimits
@@ -29,9 +29,9 @@ class DayBudget:
 
 @dataclass(slots=True)
 class Budget:
-    """Counts what a run uses, and stops it before a model call once a limit is used up.
+    """Counts what a run uses, and stops the run before a model call once a limit is used up.
 
-    So at most one model call goes over a limit. Replayed calls count: they were paid for.
+    So at most one model call exceeds a limit. Replayed calls count, because they were paid for.
     """
 
     limits: Limits = field(default_factory=Limits)

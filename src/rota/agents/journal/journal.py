@@ -64,7 +64,7 @@ _BROUGHT: Final = "brought"
 
 
 class Ask(Protocol):
-    """Asks a model, or those it falls back on; returns the name of the one that answered."""
+    """Asks a model, then its fallback models; returns the name of the model that answered."""
 
     name: str
 
@@ -82,10 +82,10 @@ class ReplayMismatchError(RotaError):
 
 
 class Journal:
-    """Journals and replays the calls of one attempt, and keeps it within its budget.
+    """Journals and replays the calls of one attempt, and keeps the attempt within its budget.
 
-    Whoever watches the run sets `moved`: it is told of every sign of life, with the seconds that
-    silence may last from now on, None for as long as the idle limit has it.
+    The watcher of the run sets `moved`. It is called at every sign of life, with the seconds that
+    silence may last from now on. None means that the idle limit applies.
     """
 
     def __init__(

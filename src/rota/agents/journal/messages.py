@@ -1,4 +1,4 @@
-"""LangChain's messages as the journal keeps them, and what is read off them."""
+"""Converts LangChain's messages to the journal's form, and reads values from them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the journal works with: who keeps a run's steps, and what the run has done so far.
+"""The journal's interfaces: the recorder of a run's steps, and the progress of the run so far.
 
-`services/runs/step_log` is the `StepRecorder` of an attempt. When a step is recorded is decided in
-`journal`; what a step is, in domain/runs/steps.
+`services/runs/step_log` is the `StepRecorder` of an attempt. `journal` decides when a step is
+recorded; domain/runs/steps says what a step is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rota.domain.runs.steps import Step, StepKey
 
 
 class StepRecorder(Protocol):
-    """Keeps the steps of one attempt, and knows those of earlier ones."""
+    """Records the steps of one attempt, and returns those of earlier attempts."""
 
     @property
     def spent_today(self) -> Mapping[str, Spent]:

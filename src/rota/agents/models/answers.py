@@ -1,9 +1,9 @@
-"""Whether a model's answer can be trusted: it is whole, it was not withheld, its calls can be read.
+"""Checks whether a model's answer can be used: whole, not withheld, with readable calls.
 
-LangChain completes JSON that a stream left unfinished, so half a call looks like a whole one. What
-cannot be used raises AnswerError, which `retries` handles as any other failure of the model. Calls
-that cannot be read are put among the message's `invalid_tool_calls`; `journal/messages` tells the
-model of them, and of those that its output limit cut.
+LangChain completes JSON that a stream left unfinished, so half a call looks like a whole one. An
+answer that cannot be used raises AnswerError, which `retries` handles as any other failure of the
+model. Calls that cannot be read are put among the message's `invalid_tool_calls`.
+`journal/messages` tells the model of these calls, and of those that its output limit cut.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ _TOO_LONG: Final = (
 class AnswerError(ModelFailureError):
     """The model answered, and the answer cannot be used.
 
-    `answer` is what came, as far as it is a message; `advice` what the model is told when it is
-    asked again.
+    `answer` is the part that came, if it is a message. `advice` is what the model is told when it
+    is asked again.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class AnswerError(ModelFailureError):
 
 @dataclass(slots=True)
 class AnswerStream:
-    """What was seen of one answer on its way: whether it came in pieces, and those of its calls."""
+    """Records how one answer arrives: whether in pieces, and the pieces of its calls."""
 
     was_asked: bool = False
     came_in_pieces: bool = False
@@ -114,7 +114,7 @@ def watched_answer() -> Iterator[AnswerStream]:
 
 
 class _AnswerWatch(BaseCallbackHandler):
-    """Tells the answer that is being watched (`watched_answer`) of its pieces."""
+    """Passes the pieces of an answer to the stream that watches it (`watched_answer`)."""
 
     run_inline = True
     ignore_chain = True

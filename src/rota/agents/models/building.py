@@ -1,8 +1,8 @@
-"""Chat models from rows: `provider:model`, checked settings, endpoints by name, keys from outside.
+"""Builds chat models from rows: `provider:model`, checked settings, endpoints by name.
 
-A row names a model and how to use it. It never names an address or a key: the operator registers
-endpoints, and keys come from the environment or from connections. Clients are built without
-retries of their own, where they can be: each attempt is made, and reported, by `retries`.
+A row names a model and its settings. It never holds an address or a key: the operator registers
+endpoints, and keys come from the environment or from connections. Where possible, clients are
+built without retries of their own: `retries` makes and reports each attempt.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class BuiltModels(NamedTuple):
 class ChatModels:
     """Builds the models of agents from the operator's endpoints and keys (by provider's name).
 
-    An endpoint has a key of its own, under the endpoint's name: a provider's key goes nowhere else.
-    Building reads certificates, and imports packages: on a busy machine it takes seconds.
+    An endpoint has its own key, under the endpoint's name. A provider's key is never sent to an
+    endpoint. Building reads certificates and imports packages: on a busy machine it takes seconds.
     """
 
     endpoints: Mapping[str, str] = field(default_factory=dict)

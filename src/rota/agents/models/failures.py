@@ -1,9 +1,9 @@
-"""What kind of failure an exception of a model call is, for all providers alike.
+"""Classifies the exceptions of model calls, in the same kinds for all providers.
 
 Used for retries, fallbacks and the messages that people read. Packages of providers are optional,
 so none is imported. Three things tell the kind of an exception: its HTTP status, the error type in
-the provider's body (streams fail with status 200), and the names of its classes. Known are the
-classes of openai, anthropic, ollama, httpx and langchain-core.
+the provider's body (streams fail with status 200), and the names of its classes. The classes of
+openai, anthropic, ollama, httpx and langchain-core are known.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ LONGEST_QUOTED: Final = 500
 class ModelFailure:
     """A failed model call: its kind, a sentence safe to show, and the seconds to wait, if known.
 
-    `of_answer`: there was an answer, which cannot be used; `said` is its text, if it was withheld,
-    and `usage` the tokens that the provider counts for it, in LangChain's form.
+    `of_answer`: there was an answer, and it cannot be used. `said` is its text, if it was withheld.
+    `usage` is the tokens that the provider counts for it, in LangChain's form.
     """
 
     kind: FailureKind
@@ -154,10 +154,10 @@ class ModelFailure:
 
 
 class ModelFailureError(Exception):
-    """A model call failed, and it is known how; the message is for a person.
+    """A model call failed for a known reason; the message is for a person.
 
-    Not a RotaError: it is a provider's failure, and what handles those (`classify_model_error`)
-    handles this one.
+    Not a RotaError, because it is a provider's failure: `classify_model_error` handles it as it
+    handles the exceptions of providers.
     """
 
     def __init__(self, failure: ModelFailure) -> None:
@@ -173,8 +173,8 @@ class ModelCallError(ModelFailureError):
 class ModelAttempt:
     """One failed attempt, for the trace. `waited`: seconds until the same model's next attempt.
 
-    With `waited` None there is no further attempt of it. The message holds no secrets. `usage` is
-    that of an answer which was paid for, and could not be used.
+    If `waited` is None, the same model is not tried again. The message holds no secrets. `usage` is
+    that of an answer that was paid for and could not be used.
     """
 
     model: str

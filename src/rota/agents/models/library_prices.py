@@ -1,7 +1,6 @@
-"""Prices of models by genai-prices: a table that comes with the package, newer with a newer one.
+"""Prices of models from the package genai-prices. A newer version of the package has newer prices.
 
-`rota.agents.models.prices` asks here for what has no price of the operator's. Nothing is ever
-fetched.
+`rota.agents.models.prices` asks here if the operator set no price. Nothing is fetched.
 """
 
 from __future__ import annotations

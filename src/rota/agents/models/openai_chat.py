@@ -1,6 +1,6 @@
-"""OpenAI's chat models, with what langchain-openai drops or falls over.
+"""OpenAI's chat models, with corrections for what langchain-openai drops or cannot read.
 
-Servers that imitate OpenAI may encode a call's arguments twice: they are read all the same.
+Servers that imitate OpenAI may encode a call's arguments twice. Such arguments are read, too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rota.agents.models.answers import decoded_once
 
 
 class OpenAIChat(ChatOpenAI):
-    """LangChain's ChatOpenAI. A streamed refusal is where one that is not streamed is."""
+    """LangChain's ChatOpenAI. A streamed refusal is stored where an unstreamed one is."""
 
     def _create_chat_result(
         self, response: Any, generation_info: dict[str, Any] | None = None

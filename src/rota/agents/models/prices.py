@@ -1,7 +1,7 @@
-"""What a model call cost: the operator's prices first, then those of a library.
+"""The cost of a model call, by the operator's prices first, then by those of a library.
 
-Used by workers and by `rota prices show`. Importing the library takes a while, so nothing else of
-the command line imports this. LangChain is not imported here.
+Used by workers and by `rota prices show`. No other command imports this module, because importing
+the library takes a while. LangChain is not imported here.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _FREE_PROVIDERS: Final = frozenset({"callable", "ollama", "scripted"})
 class PriceTable:
     """Prices of model calls in US dollars.
 
-    `overrides` are the operator's prices by `provider:model`, `provider:*` or `*`, the most exact
-    one first, and all of them before the library. Models of `scripted`, `ollama` and `callable`
+    `overrides` are the operator's prices by `provider:model`, `provider:*` or `*`. The most exact
+    one applies, and each comes before the library. Models of `scripted`, `ollama` and `callable`
     cost nothing, unless an override names their provider.
     """
 

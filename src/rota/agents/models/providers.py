@@ -1,4 +1,4 @@
-"""The providers of models, and how a row names a model: what needs no LangChain."""
+"""The providers of models, and how a row names a model. Loads no LangChain."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CALLABLE: Final = "callable:"
 class Provider(NamedTuple):
     """How a provider is reached, and what its name is elsewhere.
 
-    `key_variable` is the variable of its key, if one key is all that it needs. `prices` is its name
-    in the library of prices; without one no price is guessed. `retries` is the `max_retries` that
-    keeps its client from retrying: 1 where attempts are counted (0 would be the client's default).
-    Those without have no such setting (ollama does not retry), or one that was not looked at: they
-    may retry unseen.
+    `key_variable` is the environment variable of its key, if it needs exactly one key. `prices` is
+    its name in the library of prices; without one, no price is guessed. `retries` is the
+    `max_retries` that keeps its client from retrying: 1 where the client counts attempts (0 would
+    mean its default). Without `retries`, the client has no such setting (ollama does not retry), or
+    nobody has checked: it may retry unseen.
     """
 
     module: str

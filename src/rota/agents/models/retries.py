@@ -1,7 +1,7 @@
-"""Model calls that do not give up at once: retries of the same model, then the fallbacks in turn.
+"""Retries a model call with the same model, then with the fallback models in turn.
 
-Each attempt is rota's own and is reported, so the clients' hidden retries are off (see `building`).
-Nothing here knows LangChain: a model is whatever the caller's `call` takes.
+rota makes and reports each attempt, so the clients' own retries are off (see `building`). This
+module does not use LangChain: a model is any value that the caller's `call` takes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The settings that a row, or an agent file, may hold for its model: what needs no LangChain."""
+"""The settings of a model that a row or an agent file may hold. Loads no LangChain."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a model is sent of the answers of tools: what its provider takes, and no more than it reads.
+"""Prepares tools' answers for a model: in a form that its provider takes, and cut to a length.
 
-The journal keeps answers as they were. Scripted models are sent them whole: they have no provider.
+The journal keeps the answers as they were. A scripted model gets them whole.
 """
 
 from __future__ import annotations

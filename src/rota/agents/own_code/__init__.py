@@ -1,1 +1,1 @@
-"""Agents and graphs that the operator wrote and registered."""
+"""Callables: functions and graphs that the operator wrote and registered."""

@@ -1,4 +1,4 @@
-"""What an operator's code answers, as the text of a result."""
+"""Turns the return value of an operator's code into the text of a result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DEEPEST: Final = 50
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Result:
-    """Where the result of a framework has its answer, and what it stopped to ask."""
+    """Where a framework's result holds its answer, and the questions for which it stopped."""
 
     answer: str | None
     asks: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
-"""Agents that are an operator's own code: async functions and LangGraph graphs.
+"""Runs callables as agents: the operator's async functions and LangGraph graphs.
 
-They run under the same limits, approval, trace and results as agents made of a model and a prompt.
-Rows name them, `callable:NAME`; the operator registers what each name means (see `registered`).
+They have the same limits, approvals, trace and results as agents made of a model and a prompt.
+Rows name them `callable:NAME`; the operator registers the code for each name (see `registered`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A graph of an operator's: its calls are traced, limited, and kept behind the gate.
+"""Traces and limits the calls of an operator's graph, and stops tools that need an approval.
 
-LangChain tells callbacks of every call before it is made; one that raises stops it.
+LangChain tells callbacks of every call before it is made. A callback that raises stops the call.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _LOOP_ANSWERS_WITHIN: Final = 1.0
 
 
 class UngatedToolError(RotaError):
-    """A graph called a tool of its own that may not run without approval."""
+    """A graph called a tool of its own that may not run without an approval."""
 
 
 class _RefusalsToldAnyway(logging.Filter):
-    """Leaves out what LangChain warns of when the guard stops a call: the run's result says it."""
+    """Drops LangChain's warning when the guard stops a call, as the run's result reports it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (isinstance(record.args, tuple) and record.args[:1] == (_Guard.__name__,))
@@ -70,7 +70,7 @@ def trace_callbacks(
 
 @dataclass(frozen=True, slots=True)
 class _OwnCall:
-    """A call of a tool that a graph brought along, which runs."""
+    """A running call of a tool that a graph brought along."""
 
     step: Step
     call: ToolCall
@@ -79,14 +79,14 @@ class _OwnCall:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """What is under way: calls of models, with what these were asked, and of the graph's tools."""
+    """Calls under way: model calls with their messages, and calls of the graph's own tools."""
 
     models: dict[UUID, tuple[Step, Sequence[BaseMessage]]]
     tools: dict[UUID, _OwnCall]
 
 
 class _OwnTools:
-    """The tools that a graph brings along: which of them may run, and what to do about others."""
+    """The tools that a graph brings along: which of them may run, and the advice for the others."""
 
     def __init__(
         self, approval: ApprovalContext, graph: Any, declared: Mapping[str, ToolDeclaration]
@@ -160,7 +160,7 @@ _STAYS_INSIDE: Final = (
 class _Guard(BaseCallbackHandler):
     """Stops calls that may not be made.
 
-    Synchronous: LangChain swallows what coroutines raise where a model or a tool is called so.
+    Synchronous, because LangChain swallows the exceptions of coroutines in synchronous calls.
     """
 
     raise_error = True
@@ -270,7 +270,7 @@ class _Guard(BaseCallbackHandler):
 
 
 class _Scribe(AsyncCallbackHandler):
-    """Writes down what models answered and used, and what the graph's own tools answered."""
+    """Records the answers and the use of models, and the answers of the graph's own tools."""
 
     run_inline = True
 

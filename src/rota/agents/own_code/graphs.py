@@ -1,4 +1,4 @@
-"""What is to be known of an operator's graph: what it takes, and which tools it brings along."""
+"""Inspects an operator's graph: which input it takes, and which tools it brings along."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Code that the operator registered: rows name it, and never say where it lies.
+"""Code that the operator registered. Rows name it, and never say where it is.
 
 ROTA_TOOLS and ROTA_CALLABLES map names to `package.module:attribute`. All of it is imported when a
-worker starts, so that a mistake is told then, and not at seven in the morning.
+worker starts. So a mistake is reported then, and not when a schedule fires.
 """
 
 from __future__ import annotations

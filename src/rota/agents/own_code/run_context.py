@@ -1,4 +1,4 @@
-"""What an operator's code is given: whose run it is, its tools, and ways to act within limits."""
+"""The context that an operator's code gets: the run, its tools, and ways to act within limits."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def _dollars(written: Decimal | float | str) -> Decimal:
 
 
 class RunTools(dict[str, BaseTool]):
-    """The tools of a run by name; one that is not there is an error that says what to do."""
+    """The tools of a run by name. An unknown name raises an error that says what to do."""
 
     def __init__(self, tools: Mapping[str, BaseTool], missing: Callable[[str], RotaError]) -> None:
         super().__init__(tools)

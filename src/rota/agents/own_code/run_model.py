@@ -1,7 +1,7 @@
-"""The chat model that an operator's code has from its context: rota's, for LangChain.
+"""The LangChain chat model that an operator's code gets from its context.
 
-Keys, retries and fallbacks are those of agents made of a model and a prompt; each call is in the
-trace and within the run's limits, in whatever way it is made.
+Keys, retries and fallbacks are those of agents made of a model and a prompt. Each call is in the
+trace and within the run's limits, whether it is synchronous, asynchronous or streamed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Models = Sequence[tuple[str, BaseChatModel]]
 
 
 class RunModel(BaseChatModel):
-    """A model and those it falls back on, for one run. May be called from other threads."""
+    """A model and its fallback models, for one run. May be called from other threads."""
 
     model_name: str
     _models: Models = PrivateAttr()

@@ -1,7 +1,7 @@
-"""Calls of a run that come from other threads: frameworks that run in one of their own.
+"""Calls of a run from other threads, for frameworks that run in a thread of their own.
 
-A run's tools and models work on its event loop. Whoever calls them from elsewhere, synchronously or
-on a loop of their own, waits there, and is broken off with the run.
+A run's tools and models work on the run's event loop. A caller in another thread, synchronous or
+with its own loop, waits for the answer there. When the run is stopped, its wait ends, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LAST_WITHIN: Final = 2.0
 
 
 class NotFromHereError(RotaError):
-    """A call was made where nothing can wait for it: on the event loop itself, or after the run."""
+    """A call was made where it cannot wait: on the event loop itself, or after the run."""
 
 
 class CallsFromThreads:

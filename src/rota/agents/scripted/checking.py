@@ -1,6 +1,6 @@
 """Checks a script before it is stored: its form, and that its templates compile.
 
-Does not run it. Loads no LangChain, and Jinja only once a script is checked.
+The script is not run. Loads no LangChain, and Jinja only when a script is checked.
 """
 
 from __future__ import annotations

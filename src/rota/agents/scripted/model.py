@@ -43,9 +43,10 @@ class ScriptedModelError(UnavailableError):
 
 
 class ScriptedChatModel(BaseChatModel):
-    """Follows a script. The next step is read from the messages alone, so any attempt can replay.
+    """Follows a script. The messages alone tell the next step, so any attempt can replay it.
 
-    `now` (aware, in the owner's zone) is the clock of its templates: a replay says the same.
+    `now` (aware, in the owner's zone) is the clock of its templates. It does not change in a
+    replay.
     """
 
     script: Script
@@ -150,7 +151,7 @@ class ScriptedChatModel(BaseChatModel):
 
 
 class _Turn(NamedTuple):
-    """What the messages since the last one of a person say: the next step, and the results.
+    """What the messages since a person's last message tell: the next step, and the results so far.
 
     `number` counts the messages of a person.
     """

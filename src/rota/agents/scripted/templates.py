@@ -1,9 +1,9 @@
 """The Jinja templates of scripts: compiled, and rendered with bounds on CPU time and output.
 
-Scripts are the operator's to write, as tools and callables are, so nothing here is weighed against
-a template that means harm: Jinja's immutable sandbox keeps it from Python, a deadline ends loops
-and macros that do not end, and output is cut off where it grows too long. What a template sees
-(prompts, results of tools) may come from anybody, but is never compiled.
+The operator writes scripts, as they write tools and callables. So these bounds are for mistakes,
+not for attacks: Jinja's immutable sandbox keeps a template from Python, a deadline ends endless
+loops and macros, and output that grows too long is cut off. The values that a template sees
+(prompts, results of tools) may come from anybody, but they are never compiled.
 
 Every failure is an InvalidInputError that names the template and the line.
 """
@@ -74,7 +74,7 @@ def _join(
 
 
 class _Rewriter(NodeTransformer):
-    """Has each turn of a loop look at the deadline, and `~` write values out as `{{ }}` does."""
+    """Makes each turn of a loop check the deadline, and makes `~` print values as `{{ }}` does."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802  # the visitor's naming
         self.generic_visit(node)

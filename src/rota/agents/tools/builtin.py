@@ -1,7 +1,8 @@
-"""The tools that rota brings: each is made by a function here, which declares what holds for it.
+"""The tools that rota brings. A function here makes each tool, and declares what holds for it.
 
-A worker builds tools from it; `rota migrate` and the start of an embedded server bring the rows of
-`tools` to what is declared. So the code of a tool, and LangChain, are imported when one is built.
+A worker builds the tools from these functions. `rota migrate` and the start of an embedded database
+write the declarations to `tools`. The code of a tool, and LangChain, are imported only when the
+tool is built.
 """
 
 from __future__ import annotations

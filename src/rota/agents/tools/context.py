@@ -1,4 +1,4 @@
-"""What a tool may know of the run that it serves, and the registry that rows' names resolve in."""
+"""The context that a tool gets of its run, and the registry that maps a row's tool name to code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rota agents`: what can run."""
+"""`rota agents`: list, show, apply from a file, export and remove agents."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def remove_agent(
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """What came of validating a file: what is wrong with it, or what applying it would do."""
+    """The result of checking an agent file: its faults, or what applying it would change."""
 
     file: str
     error: str | None

@@ -1,4 +1,4 @@
-"""`rota connections`: your accounts elsewhere."""
+"""`rota connections`: a person's connections to accounts, such as Gmail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rota people`: who there is, and who may run agents, said by the operator."""
+"""`rota people`: the operator lists people, and says who may run agents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rota prices`: what models cost, and what they cost you; the operator's commands."""
+"""`rota prices`: the operator lists, shows and sets the prices of models."""
 
 from __future__ import annotations
 

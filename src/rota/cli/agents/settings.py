@@ -1,4 +1,4 @@
-"""`rota settings`: your own time zone, and what you prefer of tools."""
+"""`rota settings`: a person's own time zone, and how their tools ask for approval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rota tools`: what agents may use, what the operator declares of it, and a call to try it."""
+"""`rota tools`: lists tools, stores the operator's declarations, and calls a tool to try it."""
 
 from __future__ import annotations
 

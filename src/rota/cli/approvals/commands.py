@@ -1,4 +1,4 @@
-"""`rota approvals`: what agents want to do and may not without a yes."""
+"""`rota approvals`: lists, shows and decides approval requests."""
 
 from __future__ import annotations
 

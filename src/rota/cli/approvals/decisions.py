@@ -30,9 +30,9 @@ Consent: TypeAlias = Literal["given", "ask", "lacking"]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which requests are decided on: those named, all that are pending, or all like one.
+    """The requests that a command decides: those named, all pending ones, or all similar to one.
 
-    `version` is that of the one that is named. Raises InvalidInputError unless it is clear which.
+    `version` is that of the named request. Raises InvalidInputError if the selection is unclear.
     """
 
     actions: list[str] | None

@@ -1,4 +1,4 @@
-"""`rota approvals deputies`: who may decide where somebody does not in time; the operator's."""
+"""`rota approvals deputies`: the operator names who may decide when a person does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rota approvals policy`: the rules that say which calls run, wait or are refused."""
+"""`rota approvals policy`: the rules that say which tool calls run, wait or are refused."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Requests as people and programs read them: many, or one with all that helps to decide on it.
+"""Prints approval requests: as a list, or one in detail. For people as text, for programs as JSON.
 
-All texts of an agent are shown inert.
+Text that an agent wrote is printed inert: it cannot control the terminal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`rota audit`: the record of every call and decision, and whether it is what was written."""
+"""`rota audit`: shows the audit log, and checks that it was not changed later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit log as people and programs read it: its entries, heads, and what checking it found."""
+"""Prints the audit log: its entries, its heads, and the result of a check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rota notifications`: what rota told you."""
+"""`rota notifications`: lists notifications and marks them as read."""
 
 from __future__ import annotations
 

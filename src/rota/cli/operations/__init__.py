@@ -1,1 +1,1 @@
-"""Commands that start and look after processes."""
+"""Commands that start, stop and check the processes of rota."""

@@ -1,7 +1,7 @@
-"""Scheduler and worker as child processes of `rota up`, restarted where one ends.
+"""Runs scheduler and worker as child processes of `rota up`, and restarts one that ends.
 
-A child ends with its parent, however that ends: it stops when its standard input does. One that
-ends because a person has to set something right is not started again.
+A child stops when its standard input closes, so it ends with its parent, even after a crash. A
+child is not restarted if it ended because a person must set something up first.
 """
 
 from __future__ import annotations

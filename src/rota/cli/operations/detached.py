@@ -40,7 +40,7 @@ def log_file(folder: Path) -> LogFile:
 
 
 class Background:
-    """What `rota up` in the background writes to: the terminal until it is up, then its log."""
+    """The output of `rota up -d`: the terminal until rota is ready, then its log file."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""`rota doctor`: is everything as it should be, and what to do where it is not."""
+"""`rota doctor`: checks the installation, the database and the processes, and says what to do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Verdict = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """One check and its finding."""
 
     name: str
     verdict: Verdict

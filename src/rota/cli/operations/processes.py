@@ -1,4 +1,4 @@
-"""`rota migrate`, `rota scheduler`, `rota worker`: the parts of rota, run by an operator."""
+"""`rota migrate`, `rota scheduler`, `rota worker`: an operator starts each part alone."""
 
 from __future__ import annotations
 

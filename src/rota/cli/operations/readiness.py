@@ -1,4 +1,4 @@
-"""Says that a process is ready, to whoever started it and asks: systemd, or `rota up -d`."""
+"""Tells whoever started a process that it is ready: systemd, or `rota up -d`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rota retention`: what is kept for how long; the operator's commands."""
+"""`rota retention`: the operator sets how long rows are kept, and prunes older ones."""
 
 from __future__ import annotations
 

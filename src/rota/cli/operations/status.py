@@ -1,4 +1,4 @@
-"""`rota status`: how things stand, at a glance."""
+"""`rota status`: shows what happened today, what failed, what waits, and what comes next."""
 
 from __future__ import annotations
 

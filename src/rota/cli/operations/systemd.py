@@ -1,4 +1,4 @@
-"""`rota systemd`: prints a unit, by which systemd starts rota and keeps it running."""
+"""`rota systemd`: prints a unit file, with which systemd starts rota and keeps it running."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PASSED_ON: Final = (NAMED_BY, "PYTHONPATH", "ROTA_DATA_DIR")
 
 
 class Part(StrEnum):
-    """What a unit runs."""
+    """The process that a unit starts."""
 
     UP = "up"
     SCHEDULER = "scheduler"

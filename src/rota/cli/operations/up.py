@@ -1,4 +1,4 @@
-"""`rota up`: the database, a scheduler and a worker as its children, and a first briefing."""
+"""`rota up`: starts the embedded database, a scheduler and a worker, and shows a first briefing."""
 
 from __future__ import annotations
 

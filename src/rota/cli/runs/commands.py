@@ -1,4 +1,4 @@
-"""`rota runs`: what runs, what ran, step by step."""
+"""`rota runs`: lists runs, shows one step by step, watches, cancels and retries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rota limits`: what may run at a time, be used in a day and be there at all, by the operator."""
+"""`rota limits`: the operator sets limits and quotas: runs at a time, use in a day, rows."""
 
 from __future__ import annotations
 

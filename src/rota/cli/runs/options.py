@@ -1,6 +1,6 @@
-"""The options that say how runs are executed, of a schedule or of a single run.
+"""Command-line options for how runs are executed, for a schedule or a single run.
 
-Made of what domain/runs/options declares.
+They are made from the declarations in domain/runs/options.
 """
 
 from __future__ import annotations

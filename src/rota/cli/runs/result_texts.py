@@ -1,7 +1,7 @@
-"""A result as a person reads it: one line of what its run did, then the answer, rendered.
+"""Prints a result for a person: one line about its run, then the answer.
 
-On a terminal Markdown is rendered and a long answer is paged (`PAGER`); elsewhere the answer is
-printed as it is. Whatever it holds passes through `output.plain`, before and after it is parsed.
+On a terminal, Markdown is rendered and a long answer is shown in a pager (`PAGER`). Elsewhere the
+answer is printed as it is. The text passes through `output.plain` before and after it is parsed.
 """
 
 from __future__ import annotations

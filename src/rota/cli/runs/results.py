@@ -1,4 +1,4 @@
-"""`rota results`: what came of runs."""
+"""`rota results`: lists and shows the results of runs."""
 
 from __future__ import annotations
 

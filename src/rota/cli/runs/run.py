@@ -1,4 +1,4 @@
-"""`rota run AGENT`: a run now, under the same policy as a scheduled one."""
+"""`rota run AGENT`: starts a run now, under the same rules as a scheduled run."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _requested(
 
 
 class NoResultYetError(RotaError):
-    """Nobody waits for a run any more; it goes on."""
+    """The command stopped waiting for a run that has no result yet. The run continues."""
 
     exit_code = NO_RESULT_YET
 
@@ -118,7 +118,7 @@ class NoResultYetError(RotaError):
 
 
 class StoppedWaitingError(NoResultYetError):
-    """Ctrl-C, while a run was waited for."""
+    """Ctrl-C was pressed while the command waited for a run."""
 
     exit_code = INTERRUPTED
 

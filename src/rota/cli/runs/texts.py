@@ -1,4 +1,4 @@
-"""How runs read on a terminal: where one stands, what it was asked and used, each of its calls."""
+"""Prints runs on a terminal: status, prompt, use, and each of their calls."""
 
 from __future__ import annotations
 

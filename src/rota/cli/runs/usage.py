@@ -1,4 +1,4 @@
-"""`rota usage`: what was used, day by day."""
+"""`rota usage`: shows the tokens and money that runs used, by day and by schedule."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """`rota calendars`: lists of days off, imported from iCalendar files or typed.
 
-Schedules keep to them with `--except-calendar`; what a day off does to fires is in the domain.
+A schedule uses a calendar with `--except-calendar`. What a day off means for a fire time is decided
+in the domain.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`rota schedules add` and `edit`, and how a changed schedule is read back."""
+"""`rota schedules add` and `edit`, and the summary of the schedule that they print."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def edit_schedule(
 
 @dataclass(frozen=True, slots=True)
 class _Changed:
-    """A schedule after a change, what it fires next, and what is doubtful about it."""
+    """A schedule after a change, its next fire times, and a doubt about it to print, if any."""
 
     schedule: Schedule
     fires: tuple[UpcomingFire, ...]
@@ -141,7 +141,7 @@ class _Changed:
 
 @dataclass(frozen=True, slots=True)
 class _Edited:
-    """A schedule that was edited, and what it was in words before and is after."""
+    """A schedule that was edited, with its facts in words before and after the edit."""
 
     changed: _Changed
     before: Sequence[tuple[str, str]]

@@ -1,4 +1,4 @@
-"""`rota schedules`: what fires when."""
+"""`rota schedules`: lists, shows, pauses, previews and removes schedules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that make a schedule's rule and policy: the same for adding, editing, previewing."""
+"""Options for a schedule's rule and policy: the same for adding, editing and previewing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rota pause` and `rota resume`: all your schedules at once."""
+"""`rota pause` and `rota resume`: pause and resume all schedules of a person."""
 
 from __future__ import annotations
 

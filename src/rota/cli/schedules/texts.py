@@ -1,4 +1,4 @@
-"""How schedules read on a terminal: rules in words, fires, changes of the clock, the week."""
+"""Prints schedules on a terminal: rules in words, fire times, changes of the clock, the week."""
 
 from __future__ import annotations
 

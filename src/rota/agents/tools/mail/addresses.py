@@ -1,7 +1,7 @@
-"""Who a message is from and to, read so that nothing in a name passes for an address.
+"""Reads the sender and recipients of a message, so that no part of a name passes for an address.
 
-A header of addresses is taken apart as it was sent, and only its names are decoded after that. What
-cannot be read without guessing, because mail programs differ on it, is shown as it was sent.
+The header is split as it was sent, and only names are decoded afterwards. Mail programs differ on
+some headers, which can be read only by guessing. Such a header is shown as it was sent.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ _LIKE_AN_ADDRESS: Final = re.compile(r"[^\s\"'(),:;<>@\[\]]+@[^\s\"'(),:;<>@\[\]
 
 
 class _UnclearError(Exception):
-    """The header has no one meaning."""
+    """The header has more than one possible meaning."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddressHeader:
-    """A header of addresses: its `text`, the `addresses` in it, and what a reader has to know.
+    """A header of addresses: its `text`, the `addresses` in it, and notes for its reader.
 
-    Where it `is_unclear`, the text is what was sent, and `addresses` is empty.
+    If it `is_unclear`, `text` is what was sent, and `addresses` is empty.
     """
 
     text: str = ""
@@ -102,7 +102,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads a list of addresses; raises _UnclearError where it has no one meaning.
+    """Reads a list of addresses; raises _UnclearError if the list has more than one meaning.
 
     `texts` make up the list as it is shown.
     """

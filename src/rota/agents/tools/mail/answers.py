@@ -1,4 +1,4 @@
-"""What the mail tools take and answer, the same for a mail folder and for Gmail."""
+"""The arguments and answers of the mail tools, the same for a mail folder and for Gmail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a message was sent, or came, or at least was there: and how that is known."""
+"""Finds when a message was sent or came, and says where that date is from."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _ENVELOPE_DATE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What else than its headers knows when a message came, or was there at the latest.
+    """When a message came, or was there at the latest, by another source than its headers.
 
-    `source` says what that is, as part of a sentence. A date that `bounds` is that of the arrival:
-    nothing was sent long after it.
+    `source` names that source, as part of a sentence. If the date `bounds`, it is the arrival: a
+    message was not sent long after it.
     """
 
     date: datetime
@@ -35,7 +35,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Dated:
-    """A message's date, if there is any, and a sentence where it is not its Date header's."""
+    """A message's date, if there is one, and a sentence if it is not from the Date header."""
 
     date: datetime | None
     note: str = ""

@@ -1,7 +1,7 @@
-"""A mailbox on disk (mbox file or Maildir), read and never written: no locks, no moved files.
+"""A mailbox on disk (mbox file or Maildir). It is read only: no locks, no moved files.
 
-`mbox.py` splits an mbox. A line quoted as ">From " stays as it is. What was deleted in a mail
-program and is still in the file is left out.
+`mbox.py` splits an mbox. A line quoted as ">From " stays as it is. A message that a mail program
+marked as deleted, and that is still in the file, is left out.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a message lies: a file, and the bytes of it from `start` to before `stop`.
+    """Where a message is: a file, and its bytes from `start` to before `stop`.
 
-    `is_within` tells that this may be a part of the message before it, made to look like one.
+    `is_within` warns that it may be part of the message before it, written to look like a message.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class _Layout(Protocol):
 
 
 class MailFolder:
-    """An mbox file or a Maildir, read afresh at every call. Nothing is kept in between.
+    """An mbox file or a Maildir, read again at every call. Nothing is kept between calls.
 
     A message keeps its id while its mailbox grows or is compacted. In a Maildir, the id is the
     unique part of the file name. In an mbox, it is a hash of the Message-ID, or of the headers if

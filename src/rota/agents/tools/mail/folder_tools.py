@@ -1,6 +1,6 @@
-"""The tools `mail_search` and `mail_get_message`: a mailbox, read for an agent.
+"""The tools `mail_search` and `mail_get_message`, which read a mailbox for an agent.
 
-It is the one that the owner connected by IMAP, or else the folder on disk.
+They read the mailbox that the owner connected by IMAP, or else the operator's mail folder on disk.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Mailbox(Protocol):
-    """What holds messages. Its methods block."""
+    """A source of messages, on disk or by IMAP. Its methods block."""
 
     def search(self, query: str, limit: int, *, now: datetime) -> list[MailMessage]:
         """Return at most `limit` messages that match, newest first."""
@@ -43,7 +43,7 @@ class Mailbox(Protocol):
 
 
 class MailboxSearchArguments(SearchArguments):
-    """Arguments of a search in a mailbox: no request per message, so more may be asked for."""
+    """Arguments of a search in a mailbox. It may return more messages than a search in Gmail."""
 
     max_results: int = Field(
         default=20, ge=1, le=MOST_FOUND, description="How many messages to return at most."

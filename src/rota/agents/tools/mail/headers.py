@@ -1,6 +1,6 @@
-"""Headers of messages: kept as they were sent, and decoded where they are asked for.
+"""Headers of messages: kept as they were sent, and decoded when they are read.
 
-Nothing here raises for what a header holds: senders write what they like.
+No header makes this module raise, because senders may write anything.
 """
 
 from __future__ import annotations

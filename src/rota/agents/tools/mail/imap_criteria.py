@@ -1,7 +1,8 @@
-"""A search as an IMAP server is asked for it: whatever may match, judged here afterwards.
+"""Turns a search into IMAP criteria that find at least every message that matches.
 
-Servers compare as they like (some whole words only), know dates to the day, and cannot search for
-attachments. So each condition is asked for loosely, or not at all: `query.py` has the last word.
+Servers compare in different ways (some only whole words), know dates to the day, and cannot search
+for attachments. So each condition is sent in a looser form, or not at all. `query.py` then checks
+each message that the server found.
 """
 
 from __future__ import annotations

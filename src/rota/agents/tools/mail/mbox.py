@@ -1,11 +1,13 @@
 """Where the messages of an mbox file begin and end.
 
-Each begins with a line "From ADDRESS DATE". A message's own lines that begin so are to be quoted as
-">From " by the program that writes the file, and most do. Some instead write each message's length
-into its Content-Length header. Others do neither: then nobody can tell a message from what its
-sender made to look like one. Here a line that merely begins with "From " begins none, and one that
-stands within the length that the message before it declares begins one that is marked
-(`Span.is_within`). That length is not believed either: a sender may have written it.
+Each message begins with a line "From ADDRESS DATE". The program that writes the file should quote a
+message's own lines of this form as ">From ", and most programs do. Some instead write each
+message's length into its Content-Length header. Others do neither: then nobody can tell a message
+from text that its sender wrote to look like one.
+
+Here, "From " at the beginning of a line is not enough to begin a message. A message that begins
+within the length that the message before it declares is marked (`Span.is_within`). This length is
+not trusted either: a sender may have written it.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 class Span:
     """A message's bytes, from its line "From ..." on, and the date that this line names.
 
-    `is_within` tells that it is a part of the message before it, by the length that this declares.
+    `is_within` says that the message before it declares a length that includes this one.
     """
 
     start: int

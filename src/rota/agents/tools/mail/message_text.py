@@ -1,6 +1,6 @@
-"""Bytes of foreign messages made into plain text that is safe to store and to print.
+"""Converts bytes of foreign messages to plain text that is safe to store and to print.
 
-Nothing here raises for what a message holds: senders declare what they like.
+No message makes this module raise, because senders may declare anything.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""RFC 822 messages made into values. Whatever a message holds, reading it never raises.
+"""Parses RFC 822 messages into values. No content of a message makes it raise.
 
 Two sources give the same tree of `Part`s: raw bytes (`read_message`, with the standard library's
 parser) and a provider's JSON (Gmail's, in `gmail.py`). `compose` chooses text and attachments.
@@ -39,7 +39,7 @@ _TEXT_TYPES: Final = frozenset({"text/plain", "text/html"})
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file in a message. `size` is in bytes, decoded; of an attached message about that."""
+    """A file in a message. `size` is in decoded bytes; for an attached message, it is about that."""
 
     name: str
     content_type: str
@@ -50,11 +50,11 @@ class Attachment:
 class MailMessage:
     """A message as a person would read it.
 
-    `date` is aware, in the sender's zone (UTC where that is not given), or None where nothing says
-    when it came. The headers are decoded to one line each; in `sender`, `to` and `cc` names are
-    told from addresses, as `addresses.py` has it. `text` has plain newlines, and comes from HTML if
-    there was nothing else. All of it was written by strangers; `notes`, sentences on what is odd
-    about it, were not.
+    `date` is aware, in the sender's zone (UTC if none is given). It is None if nothing says when
+    the message came. Each header is decoded to one line. In `sender`, `to` and `cc`, names are kept
+    apart from addresses (see `addresses.py`). `text` has plain newlines, and is made from HTML if
+    there is nothing else. Strangers wrote all of these. rota wrote `notes`: sentences on what is
+    odd about the message.
     """
 
     id: str
@@ -79,7 +79,7 @@ class MailMessage:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One node of a message's tree: `data` of a leaf has its transfer encoding undone."""
+    """One node of a message's tree. The `data` of a leaf has its transfer encoding removed."""
 
     content_type: str
     data: bytes = b""

@@ -1,4 +1,4 @@
-"""Searches of a mailbox: the part of Gmail's search syntax that can be answered without Gmail."""
+"""Searches of a mailbox: the part of Gmail's search syntax that works without Gmail."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ Condition = Callable[[MailMessage], bool]
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One condition. `needs_body` tells whether a message's headers are enough to judge it.
+    """One condition. `needs_body` says that the headers of a message are not enough to check it.
 
-    `kind` and `value` say what is looked for, for a server that can search by itself: an operator
-    with its text or limit, or "words"; an empty kind can be judged only here.
+    `kind` and `value` say what is searched, for a server that can search by itself: an operator
+    with its text or limit, or "words". If `kind` is empty, only this module can check the
+    condition.
     """
 
     holds: Condition
