@@ -230,6 +230,38 @@ def test_a_large_message_is_listed_by_its_beginning_and_read_whole(server, accou
     assert subjects(account, "needle") == ["Late"]
 
 
+def test_attachments_are_found_in_whatever_form_a_message_has(server, account, monkeypatch):
+    def typed(subject, content_type, **more):
+        return mail(subject, Content_Type=content_type, **more)
+
+    parts = "--b\r\n\r\nHello.\r\n--b\r\nContent-Type: image/png; name=a.png\r\n\r\nx\r\n--b--"
+    server.deliver(
+        account.user,
+        typed("mixed", "multipart/mixed; boundary=b", text=parts),
+        typed("related", 'MULTIPART/related; type="text/html"; boundary=b', text=parts),
+        typed("pdf", "application/pdf"),
+        typed("calendar", "text/calendar"),
+        typed("sent as a file", "text/plain", Content_Disposition="attachment; filename=a.txt"),
+        typed("plain", "text/plain"),
+        typed("html", "text/html"),
+        mail("untyped"),
+    )
+    asked = []
+    loaded = imap._Session.messages
+    monkeypatch.setattr(
+        imap._Session,
+        "messages",
+        lambda self, uids, size: loaded(self, asked.append(list(uids)) or asked[-1], size),
+    )
+
+    found = subjects(account, "has:attachment")
+    everything = ImapMailbox(account).search("", 20, now=NOW)
+
+    assert sorted(found) == sorted(m.subject for m in everything if m.attachments)
+    assert set(found) >= {"mixed", "related", "pdf"}
+    assert len(asked[0]) == 5
+
+
 @pytest.mark.slow
 def test_twenty_thousand_messages_and_few_are_fetched(server, account, monkeypatch):
     base = datetime(2026, 1, 1, tzinfo=UTC).timestamp()

@@ -25,6 +25,18 @@ _SAFE: Final = ("words", "subject")
 _EVERYTHING: Final[list[Any]] = ["UNDELETED"]
 
 
+_NO_TEXT: Final[list[Any]] = [
+    *("HEADER", "CONTENT-TYPE", ""),
+    *("NOT", ["HEADER", "CONTENT-TYPE", "text/plain"]),
+    *("NOT", ["HEADER", "CONTENT-TYPE", "text/html"]),
+]
+_MAY_HAVE_ATTACHMENTS: Final[list[Any]] = [
+    *("OR", ["HEADER", "CONTENT-DISPOSITION", ""]),
+    *("OR", ["HEADER", "CONTENT-TYPE", "multipart"], _NO_TEXT),
+]
+"""All but a mere text: `multipart/related; type="text/html"` may have some."""
+
+
 def criteria(query: MailQuery, *, ascii_only: bool = False) -> list[Any]:
     """Return the criteria of a SEARCH that finds at least what matches, as IMAPClient takes them.
 
@@ -49,6 +61,8 @@ def _criterion(term: Term) -> list[Any]:
         return _since(value) if term.kind == "after" else _before(value)
     if term.kind == "is":
         return ["UNSEEN" if value == "unread" else "SEEN"]
+    if term.kind == "has":
+        return _MAY_HAVE_ATTACHMENTS
     # A domain that is not ASCII may be written as xn--.
     words = _PLAIN.findall(value) if term.kind in _SAFE or value.isascii() else []
     return [part for word in words for part in _text(term.kind, word)]

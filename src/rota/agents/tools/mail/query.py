@@ -132,7 +132,9 @@ def _operator(name: str, value: str, now: datetime) -> Term:
                 "after" if name == "newer_than" else "before", _time_ago(name, value, now)
             )
         case "has", "attachment":
-            return Term(lambda message: bool(message.attachments), needs_body=True)
+            return Term(
+                lambda message: bool(message.attachments), needs_body=True, kind="has", value=value
+            )
         case "is", ("unread" | "read") as state:
             return Term(
                 lambda message: message.unread is (state == "unread"), kind="is", value=state
