@@ -1,7 +1,7 @@
 """A second event loop, in a thread of its own, for agents.
 
-PgQueuer's heartbeats live on the worker's loop; an agent or a tool that blocks its loop must not
-silence them, or a healthy run would be given to another worker.
+PgQueuer sends its heartbeats from the worker's loop. If an agent or a tool blocked that loop, the
+heartbeats would stop, and the queue would give a healthy run to another worker.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Work(Generic[T]):
 class AgentLoop:
     """An event loop in a daemon thread: a tool that never returns cannot keep a process alive.
 
-    Work goes over in one go, and comes back in one go, however many pieces there are: waking the
-    other thread costs more than most of what a callable does.
+    Pieces of work are handed over together, and their results come back together. Waking the other
+    thread costs more than most callables do.
     """
 
     def __init__(self, *, threads: int = 32) -> None:

@@ -1,8 +1,9 @@
-"""What the worker hears on the queue's channel, on which anybody who can connect may say anything.
+"""Filters the notifications (NOTIFY) on the queue's channel before PgQueuer sees them.
 
-PgQueuer parses each notification, logs what it cannot read as it is, cancels jobs by what strangers
-name, and looks at the queue once for each. So nothing goes to it but a wake-up of our own making,
-once in a hundredth of a second, and the echo of its own probes.
+Everybody who can connect to the database may notify on that channel. PgQueuer trusts each
+notification: it logs the ones that it cannot parse, cancels the jobs that they name, and reads the
+queue once for each. So PgQueuer gets only two kinds: a wake-up that rota makes itself, at most once
+in a hundredth of a second, and the answers to PgQueuer's own probes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ log = structlog.get_logger(__name__)
 
 
 class NotificationFilter:
-    """Passes on what is ours; `probes` are the ids of PgQueuer's probes that are under way."""
+    """Passes wake-ups and PgQueuer's own probes on, and ignores all other notifications.
+
+    `probes` returns the ids of the probes that are under way.
+    """
 
     def __init__(
         self, channel: str, passed: Callable[[str], None], probes: Callable[[], Iterable[object]]

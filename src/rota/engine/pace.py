@@ -1,8 +1,9 @@
-"""How much is taken at once, so that whoever comes next waits little: measured, not guessed.
+"""Sizes of batches, and the pace at which a worker takes runs, both by measured times.
 
-`BatchSize` is for work that is done in transactions of many rows. `Pace` is for a worker: it takes
-runs only as fast as it begins and stores them. A hundred runs that wait for models cost little. Ten
-that compute slow all others: so what comes next waits in the queue, which is in fair order.
+`BatchSize` is for work that is done in transactions of many rows. Short transactions let the next
+caller wait little. `Pace` is for a worker: it takes runs only as fast as it begins and stores them.
+A hundred runs that wait for models cost little, but ten runs that compute slow all others. Then
+further runs wait in the queue, which is in fair order.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Final
 from rota.domain.errors import UnavailableError
 
 BATCH_SECONDS: Final = 0.030
-"""How much longer than the quickest one a transaction of many rows is to take.
+"""Seconds that a transaction of many rows may take beyond the quickest transaction so far.
 
-Whoever is next waits for its end. The quickest one takes what a database takes that is far away.
+The next caller waits for its end. The quickest one shows how far away the database is.
 """
 
 FIRST_BATCH: Final = 20
@@ -33,16 +34,16 @@ Above it the worker takes no more runs.
 """
 
 STEP: Final = 4
-"""Runs that are taken before the next round trip: what they cost is seen before more come."""
+"""Runs that are taken before the next round trip, which shows what these runs cost."""
 
 LEAST: Final = 2
-"""Runs that a worker has under way however slow it is."""
+"""Runs that even a slow worker executes at the same time."""
 
 _LOOK_EVERY: Final = 0.005
 
 
 class BatchSize:
-    """As many items as are done within BATCH_SECONDS, by how long the last ones took."""
+    """The number of items that fit into BATCH_SECONDS, by how long the last batches took."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -64,8 +65,8 @@ class BatchSize:
 class Pace:
     """Says when to take runs and how many.
 
-    `come_round` does what runs do all the time: it waits for their loop, asks the database
-    something small, and waits until a next transaction has room.
+    `come_round` is measured and does what each run does all the time: it waits for the loop of the
+    runs, sends a small query to the database, and waits until a further transaction has room.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""How long to wait for what failed, and when to say so: both less and less often.
+"""Exponential backoff for loops that go on while the database fails, and their log lines.
 
-For loops that go on whatever the database does. `failed` is called for each failure in a row and
-`succeeded` after them; it decides nothing about what counts as a failure.
+A loop calls `failed` for each failure in a row and `succeeded` after them. The loop itself decides
+what counts as a failure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 class Patience:
     """Pauses of one second, two, four and so on; a line in the log at failures 1, 2, 4, 8, ....
 
-    `event` is the line's, and that of the line that says that it is over.
+    `event` names the failure in these lines, and in the line that says that it is over.
     """
 
     def __init__(self, event: str, *, longest: float = LONGEST_PAUSE, **fields: Any) -> None:

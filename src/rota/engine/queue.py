@@ -1,7 +1,8 @@
 """The queue and the worker loop, on PgQueuer, behind a narrow port: enqueue, run, stop.
 
-At least once: a job whose worker went silent for the lease is given to another, so whoever runs a
-job must be fenced. PgQueuer's tables and channel are those of the migration `queue`.
+Delivery is at least once: if a worker is silent for the lease, its job goes to another worker. So
+the handler of a job needs a fencing token. The migration `queue` makes PgQueuer's tables and
+channel.
 """
 
 from __future__ import annotations
@@ -169,9 +170,9 @@ class QueueWorker:
 
 
 class _PatientQueries(Queries):
-    """Takes no job while the database hands out none, where PgQueuer would end.
+    """Waits and tries again while the database fails, where PgQueuer's own loop would end.
 
-    It would then wait for the jobs under way, for hours maybe, and take no other meanwhile.
+    PgQueuer would wait for the jobs under way, maybe for hours, and take no other job meanwhile.
     """
 
     def wait_with(
@@ -203,7 +204,7 @@ class _PatientQueries(Queries):
 class _SplitDriver(PsycopgDriver):
     """Listens on a connection of its own, so that no query waits for a notification to come.
 
-    What the database refuses is raised as the rest of the store does.
+    Errors of the database are raised as in the rest of the store (store/errors.py).
     """
 
     def __init__(self, connection: Connection, listener: Connection) -> None:

@@ -1,7 +1,8 @@
-"""Names of arguments that LangChain keeps for itself: what a model says by them reaches no tool.
+"""Finds tools with an argument whose name LangChain reserves for itself.
 
-Some it leaves out of the schema that it makes of a function, some it fills in itself. Such a tool
-would be called with something else than was shown, or not at all.
+A model's value for such an argument does not reach the tool. LangChain leaves some of these names
+out of the schema that it makes of a function, and fills in others itself. The tool would then be
+called with other arguments than the person saw, or fail.
 """
 
 from __future__ import annotations

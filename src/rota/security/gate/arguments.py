@@ -1,8 +1,8 @@
-"""A call's arguments as they are shown, judged, hashed and stored, and made a tool's again.
+"""Arguments of tool calls as JSON: for people, rules, hashes and rows, and back for the tool.
 
-The arguments that a person sees must be those that the tool gets. So arguments are written by the
-names of the tool's schema, and none is left out. Values that JSON cannot represent are refused
-instead of replaced. Stored arguments run only if the tool reads exactly the same values from them.
+The arguments that a person sees must be those that the tool gets. So all arguments are written,
+under the names of the tool's schema. Values that JSON cannot represent are refused instead of
+replaced. Stored arguments run only if the tool reads exactly the same values from them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from rota.security.secrets.redaction import redact_text
 Positional = tuple[Any, ...]
 
 DEEPEST: Final = 100
-"""Levels of lists and objects in arguments: a person, and a rule, has to see to the bottom."""
+"""Levels of nested lists and objects in arguments. People and rules must see all of them."""
 
 ERROR_LIMIT: Final = 2_000
 """Characters of a tool's failure that a model is told."""
@@ -49,7 +49,7 @@ _EXACT: Final = 2**53
 class ArgumentForm:
     """How one tool takes arguments: by its `schema`, of which a model sees the `visible` part.
 
-    `hidden` are the names of what LangChain injects, and no model says.
+    `hidden` are the names of the arguments that LangChain injects and that no model sets.
 
     Raises TypeError for a tool with an argument that would not reach it.
     """

@@ -1,7 +1,7 @@
-"""A tool call at the gate: what it is, whose it is, what becomes of it, where it is written down.
+"""Values and protocols of the gate: a tool call, its outcome, its context and its ledger.
 
-These are the values and protocols that the gate shares with what stands behind it. Judging is in
-`policy`, enforcing in `tool_wrapper` and `guard`.
+The gate shares them with the services that record calls. `policy` judges calls; `tool_wrapper` and
+`guard` enforce the verdict.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def noting_sources() -> Iterator[list[str]]:
 class ToolCall:
     """A call about to be judged. `arguments` are validated, JSON, and without injected values.
 
-    Of a call to be held: `schema` is the JSON Schema of its arguments, `ready` makes the tool ready
-    for those that were approved and returns why it cannot, `later_problem` is why it could not run
-    without its agent. Of one that was approved: `action_id`, and the arguments that it runs with.
+    `schema` is the JSON Schema of the arguments. `ready` prepares the tool for the approved
+    arguments; it returns a reason where that is not possible. `later_problem` returns why the call
+    could not run later without its agent. `action_id` is set for a call that was approved.
     """
 
     tool_name: str
@@ -185,9 +185,10 @@ class ApprovalLedger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalContext:
-    """Whose calls these are, what is declared of the tools, and where calls are written down.
+    """The owner of the calls, the declarations of the tools, and the ledger that records calls.
 
-    `policy` judges them; without one given, by what is declared alone. `ledger` lives on `loop`.
+    `policy` judges the calls. The default policy goes by the declarations alone. `ledger` lives on
+    the event loop `loop`.
     """
 
     user_id: UserId

@@ -1,4 +1,8 @@
-"""The innermost middleware of an agent: what reaches a tool has passed it, or is written down."""
+"""The innermost middleware of an agent: it refuses calls that went around the approval gate.
+
+The caller may admit a read-only tool that could not be wrapped. Its calls run, and are recorded in
+the audit log.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tool answers, in whatever form that comes: as a text, and with a note to the agent."""
+"""Answers of tools in all their forms: read as a text, and returned with a note to the agent."""
 
 from __future__ import annotations
 

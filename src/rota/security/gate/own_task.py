@@ -1,7 +1,7 @@
-"""Awaits foreign code in a task of its own, so that what it cancels is no more than itself.
+"""Awaits foreign code in a task of its own, so that this code can cancel only itself.
 
-Tools of MCP servers work with anyio, whose scopes cancel the task that they were entered in, and
-may leave it so. Without a task between, that would be the task of the run.
+Tools of MCP servers use anyio. A scope of anyio cancels the task that entered it, and may leave
+that task cancelled. Without a task of its own, the tool would cancel the task of the run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class CancelledItselfError(Exception):
-    """Foreign code ended as cancelled, and nobody outside of it asked for that."""
+    """Foreign code was cancelled by itself: nobody outside of it asked for that."""
 
     def __init__(self) -> None:
         super().__init__("it was cancelled, by none but itself")

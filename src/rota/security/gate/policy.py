@@ -1,6 +1,7 @@
-"""Judges the calls of one attempt: `CallPolicy`, by tiers, rules, signals and what the run read.
+"""Judges the calls of one attempt (`CallPolicy`).
 
-It reads no rules itself: services/runs/policy makes it, with what reads them from the database.
+It goes by tiers, rules, risk signals, and the text from outside that the run has read. It does not
+read rules from the database itself: services/runs/policy makes it, with functions that do.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ FRESH_FOR: Final = timedelta(seconds=2)
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """A call that a dry run did not make, and what would have become of it."""
+    """A call that a dry run did not make, and the decision that it would have had."""
 
     tool_name: str
     arguments: Mapping[str, Any]  # redacted
@@ -90,7 +91,7 @@ def waits_after_reading(verdict: Verdict) -> bool:
 
 @dataclass(slots=True)
 class CallPolicy:
-    """Judges the calls of one attempt. Without rules, by what is declared of the tools alone.
+    """Judges the calls of one attempt. Without rules, it goes by the tool declarations alone.
 
     `read_at` is when the rules were read, `reread` returns them as they are now, `count_use` counts
     a use of one and says whether one was left; both are asked on the attempt's event loop. `clock`

@@ -1,9 +1,9 @@
 """The approval gate: every tool call of an agent passes through a `GatedTool`, or does not run.
 
-Enforcement sits in `_arun`, which every asynchronous way of running a LangChain tool ends in
-(ainvoke, arun, abatch, astream, ToolNode). `_run`, where the synchronous ways end, refuses: rota
-runs agents on an event loop only. Tools are wrapped, never patched in place.
-`GateGuard` (`guard`), the innermost middleware, refuses what reached the graph around it.
+`_arun` enforces it: all asynchronous ways to run a LangChain tool end there (ainvoke, arun, abatch,
+astream, ToolNode). The synchronous ways end in `_run`, which refuses, because rota runs agents on
+an event loop only. Tools are wrapped, never patched in place. `GateGuard` (`guard`), the innermost
+middleware, refuses a tool that came into the graph unwrapped.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Secrets at rest: AES-256-GCM, with the row's identity as associated data.
 
-What has a cipher seldom uses it, so cryptography is imported when it does: it takes long.
+Most commands have a cipher and do not use it. So the package cryptography, which is slow to
+import, is imported at the first use.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _NONCE_BYTES: Final = 12
 class Cipher:
     """Encrypts with one key, and decrypts with that or an older one.
 
-    `source` is asked for the keys each time, the newest first: a process that runs for weeks then
-    knows of a key that `rota keys rotate` made.
+    `source` returns the keys, the newest first, and is called at each use. So a process that runs
+    for weeks gets a key that `rota keys rotate` made.
     """
 
     key: bytes = field(repr=False)

@@ -1,6 +1,7 @@
 """Hashes of a call's arguments and of a tool's definition, over canonical JSON (RFC 8785).
 
-An approval is bound to them: what runs has to be what was shown. They keep nothing secret.
+An approval is bound to these hashes: the call that runs must be the call that the person saw. The
+hashes do not protect secrets.
 """
 
 from __future__ import annotations

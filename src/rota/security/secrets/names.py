@@ -1,4 +1,4 @@
-"""Whether a name, of a key, a header, an option or a variable, says that its value is a secret."""
+"""Tells by the name of a key, a header, an option or a variable that its value is a secret."""
 
 from __future__ import annotations
 

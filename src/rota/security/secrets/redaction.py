@@ -1,8 +1,8 @@
-"""Secrets out of whatever is stored for people to read or written to a log.
+"""Redacts secrets in text that people read: stored text and log lines.
 
-By the name that they are under, and by their form. Each pattern looks at a character a bounded
-number of times: it begins where a run of characters does, stops after so many of them, or goes on
-behind what it looked at. What is redacted stays as it is.
+A secret is found by the name that it is under, or by its form. Each pattern reads a character only
+a bounded number of times, so that a long text cannot make it slow. Text that is redacted already
+stays as it is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The arguments of a pending action, encrypted where not all of them may be shown."""
+"""Encrypts the arguments of a pending action that holds a secret, for its later execution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures of what rota itself has to recognise later: HMAC-SHA256, a key for each purpose."""
+"""Signs data that rota must recognise later as its own: HMAC-SHA256, with a key per purpose."""
 
 from __future__ import annotations
 

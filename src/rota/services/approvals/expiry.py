@@ -1,6 +1,7 @@
-"""What time does to pending actions: owners are warned, then actions expire, and runs go on.
+"""Expires pending actions that nobody decided on in time, and warns their owners before.
 
-A scheduler looks every few seconds. What a person decides is in `rota.services.approvals.service`.
+Every scheduler calls it as a chore, every few seconds. A run that waited for an expired action
+continues. Decisions that a person makes are in `rota.services.approvals.service`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ log = structlog.get_logger(__name__)
 class ApprovalExpiry:
     """Warns of actions that expire soon, and expires those whose time is over.
 
-    Any number of processes may do so at once.
+    Any number of processes may run it at the same time.
     """
 
     def __init__(self, database: Database, notifications: NotificationService) -> None:

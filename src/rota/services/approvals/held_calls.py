@@ -1,8 +1,9 @@
-"""What becomes of the calls of a run that need a yes: held, answered, or run once approved.
+"""Calls of a run that need an approval: stored as pending actions, and executed once approved.
 
-`CallLedger` (services/runs) asks it about each call that the rules do not let run. The row of the
-action is the truth, never what an agent or a replay says: whoever moves it from approved to running
-executes it, nobody else. People decide through `ApprovalService`, not here.
+`CallLedger` (services/runs) asks it about each call that the rules do not let run. Only the row of
+the action decides, never what an agent or a replay says. The attempt that moves the row from
+approved to running executes the call, and no other attempt does. People decide through
+`ApprovalService`, not here.
 """
 
 from __future__ import annotations
@@ -70,7 +71,10 @@ _AFTER = {
 
 @dataclass(frozen=True, slots=True)
 class HeldCalls:
-    """The held calls of one attempt. `options` say how long they wait, and what the run does."""
+    """The held calls of one attempt.
+
+    `options` say how long the calls wait, and whether the run waits too.
+    """
 
     database: Database
     notifications: NotificationService

@@ -1,4 +1,8 @@
-"""How things stand for a person: today, what waits, what comes next, and who works."""
+"""The overview that `rota status` shows to one person.
+
+It holds today's runs and usage, what waits for a decision or for a worker, the next fire times, and
+whether schedulers and workers are alive. It changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ OVERDUE_AFTER: Final = timedelta(minutes=1)
 
 
 class StatusService:
-    """Acts as the person; whether schedulers and workers are alive is anybody's to know."""
+    """Reads as the person. Everybody may know whether schedulers and workers are alive."""
 
     def __init__(
         self,

@@ -1,4 +1,7 @@
-"""What stands, and what became of today, counted for one person."""
+"""Counts for `rota status`, of one person: today's runs and fire times, and what waits.
+
+It only reads. services/operations/status.py puts the counts together.
+"""
 
 from __future__ import annotations
 
