@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     Made: TypeAlias = tuple[tuple[Added, ...], dict[UUID, str], tuple[str, ...]]
 
 group = CommandGroup()
-Operator = Annotated[
-    bool, typer.Option("--operator", help="Use the operator's rules, which hold for everybody.")
-]
 OfSchedule = Annotated[
     str | None,
     typer.Option("--schedule", metavar="SCHEDULE", help="Only for runs of this schedule."),
@@ -45,7 +42,13 @@ NAMELESS: Final[Mapping[UUID, str]] = MappingProxyType({})
 
 
 @group.command("list")
-def list_rules(common: CommonOptions, operator: Operator = False) -> None:
+def list_rules(
+    common: CommonOptions,
+    *,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="Show only the operator's rules.")
+    ] = False,
+) -> None:
     """List the rules that hold for you: the operator's, then your own."""
 
     async def work(app: App, me: UserId | None) -> Listed:
@@ -108,7 +111,7 @@ def add(
         typer.Option(
             "--risk",
             metavar="RISK",
-            help="The lowest risk that such a call counts as: low, medium or high.",
+            help="Raises the risk: such a call counts as at least this risk: low, medium or high.",
         ),
     ] = None,
     note: Annotated[
@@ -135,7 +138,14 @@ def add(
             help="Add the rules in this YAML file, instead of the options above.",
         ),
     ] = None,
-    operator: Operator = False,
+    operator: Annotated[
+        bool,
+        typer.Option(
+            "--operator",
+            help="Add a rule of the operator. It holds for everybody, or with --user for one "
+            "person.",
+        ),
+    ] = False,
     person: Annotated[
         str | None,
         typer.Option(
@@ -202,7 +212,9 @@ def remove(
     rule: Annotated[
         str, typer.Argument(metavar="RULE", help="The rule's id, or the beginning of the id.")
     ],
-    operator: Operator = False,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="Remove a rule of the operator.")
+    ] = False,
 ) -> None:
     """Remove a rule. Calls from now on are decided without it."""
     gone = common.as_person_or_operator(

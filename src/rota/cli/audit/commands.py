@@ -105,7 +105,10 @@ def verify(
     ] = None,
     everybody: Everybody = False,
 ) -> None:
-    """Check the audit log. The exit status is 1 if an entry was changed, added or removed."""
+    """Check the audit log. The exit status is 1 if it finds a problem.
+
+    A sealed entry that was changed or removed is one.
+    """
     from rota.bootstrap.app import clock
     from rota.cli.audit.texts import heads_of, print_verification, verification_json
 

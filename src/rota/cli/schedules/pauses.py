@@ -65,7 +65,8 @@ def pause(
 def resume(common: CommonOptions) -> None:
     """Resume all your schedules after `rota pause`. Each fires at its next time.
 
-    A schedule that was paused by itself stays paused (`rota schedules resume`).
+    A schedule that is paused on its own, by you or by rota, stays paused. `rota schedules resume`
+    resumes it.
     """
     was_paused = common.as_person(lambda app, me: app.pauses.resume(me))
     if common.json:
