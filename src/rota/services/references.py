@@ -1,7 +1,7 @@
-"""References as people write them: a name, an id, or the beginning of an id that fits one alone.
+"""Resolves references that people write: a name, an id, or a unique beginning of an id.
 
-Each kind has its own query; what may be looked for, and what is said where nothing or too much
-fits, is the same for all.
+Each kind of thing has its own query. The accepted forms, and the errors for no match or several
+matches, are the same for all kinds.
 """
 
 from __future__ import annotations

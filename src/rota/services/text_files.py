@@ -1,6 +1,6 @@
-"""Small files that people name on the command line: rules, agents, schemas.
+"""Reads small files that people name on the command line: rules, agents, schemas.
 
-The sentence for a file that cannot be taken is here, once. What is in it is its reader's to say.
+It makes the error for a file that cannot be read. It does not check the content.
 """
 
 from __future__ import annotations

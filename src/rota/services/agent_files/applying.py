@@ -1,4 +1,4 @@
-"""Agent files: applied all or nothing, or validated; agents exported as files, and removed."""
+"""Applies an agent file, all of it or nothing; also validates, exports and removes agents."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ _GROUPS: Final = frozenset({"model_settings", "limits", "day_limits"})
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What applying a file did to one agent or schedule, and what may not be as it was meant.
+    """What applying a file changed in one agent or schedule.
 
-    `fields`: of one that was updated, which fields of the file are not as they were.
+    `doubt` is a warning: something in the file may not be what its author meant. `fields` are the
+    changed fields of an agent or a schedule that was updated.
     """
 
     kind: Literal["agent", "schedule"]
@@ -54,7 +55,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Agents as a file has them, and what is not among them, in words."""
+    """Exported agents, in the form of an agent file. `left_out` says in words what is missing."""
 
     agents: tuple[Entry, ...]
     left_out: tuple[str, ...]
@@ -62,7 +63,7 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """An agent that is gone, and the schedules that went with it, by name."""
+    """A removed agent, and the names of the schedules that were removed with it."""
 
     agent: str
     schedules: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What is wrong with an agent file: all of it, told at once."""
+"""Collects all faults of an agent file, so that one error reports them together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rota.domain.errors import InvalidInputError
 
 
 class Faults:
-    """What is wrong with a file: gathered, so that all of it is told at once."""
+    """The faults that were found in one file so far."""
 
     def __init__(self, found: Iterable[InvalidInputError] = ()) -> None:
         self._found = {fault.message: fault for fault in found}

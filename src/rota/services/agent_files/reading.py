@@ -57,7 +57,7 @@ class _Part(BaseModel):
 class ScheduleEntry(_Part):
     """A schedule of an agent in a file; `time_zone` left out follows the owner's zone.
 
-    `paused` is the note of one that does not begin at once: for one that is there, it says nothing.
+    `paused` is the note of a schedule that begins paused. It does not change an existing schedule.
     """
 
     name: str = Field(min_length=1, max_length=100)
@@ -140,9 +140,9 @@ class AgentEntry(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The lines of a file's values, by their paths in it; makes the errors that name them.
+    """Maps the path of each value in a file to its line, and makes errors that name the line.
 
-    `faults` are those that were found so far.
+    `faults` are the faults that were found so far.
     """
 
     source: str
@@ -194,7 +194,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class AgentFile:
-    """The agents of a file that can be read, where each is in it, and where each value is."""
+    """The agents of a valid file, with the lines of each agent and each value."""
 
     agents: tuple[AgentEntry, ...]
     places: Places

@@ -1,4 +1,4 @@
-"""Agents and schedules written as a file has them: what `reading` reads, no more than needed."""
+"""Writes agents and schedules in the form that `reading` reads, without default values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A person's accounts elsewhere: kept sealed, opened only for that person's own tools."""
+"""Connections: a person's accounts elsewhere, stored encrypted.
+
+A connection is decrypted only for tools that run for its owner.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ _LONGEST_PROBLEM: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class _Went:
-    """How a use of a connection went."""
+    """The outcome of one use of a connection."""
 
     state: ConnectionState = ConnectionState.OK
     problem: str = ""

@@ -1,4 +1,4 @@
-"""What an agent can be asked for beside its prompt: another model, and a check beforehand."""
+"""Checks the options of a run or a schedule against its agent: the model and the pre-check."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ NO_DRY_RUN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What this process has; a worker may be set up otherwise. None: nobody can say.
+    """What is registered in this process. A worker may have another configuration.
 
-    `argument_names` returns the names of all arguments of a tool.
+    `endpoints` None: this process does not know them. `argument_names` returns the
+    names of all arguments of a tool.
     """
 
     endpoints: Collection[str] | None = None

@@ -1,4 +1,4 @@
-"""Who there is, and who may run agents: added, allowed and denied by the operator."""
+"""People, and who of them may run agents. The operator adds, allows and denies them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ADDRESS: Final = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,2
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A person, and whether they were made just now."""
+    """A person, and whether this call created them."""
 
     user_id: UserId
     email: str
@@ -28,7 +28,7 @@ class Added:
 
 
 class PeopleService:
-    """Acts as the backend: who may spend the operator's keys is the operator's to say."""
+    """Acts as the backend, because only the operator decides who may use the operator's keys."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

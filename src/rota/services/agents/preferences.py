@@ -1,4 +1,7 @@
-"""What people prefer of tools: to approve each call of one, or to let it run where they may."""
+"""Preferences of people for tools: to approve each call, or to let calls run.
+
+A preference to let calls run counts only for a tool of the tier `user_configurable`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from rota.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class ToolPreference:
-    """A tool, what its person prefers (None: nothing), and what becomes of a call without rules."""
+    """A tool, the person's preference (None: none), and the decision on a call without rules."""
 
     tool: str
     tier: Tier

@@ -1,4 +1,4 @@
-"""The operator's prices of models: they come before those that rota knows by itself."""
+"""The operator's prices of models. They replace the prices that rota knows by itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FRESH_FOR: Final = 30.0
 
 
 class ModelPriceService:
-    """Acts as the backend: prices are the operator's, and no person's."""
+    """Acts as the backend, because only the operator sets prices."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -54,7 +54,7 @@ class ModelPriceService:
 
 
 class CurrentPrices:
-    """The prices that a worker counts with: the operator's of at most half a minute ago."""
+    """The prices that a worker uses. The operator's prices are read again after half a minute."""
 
     def __init__(self, prices: ModelPriceService) -> None:
         self._prices = prices

@@ -1,4 +1,4 @@
-"""Declarations of tools: the operator's, for everybody. What is declared decides what may run."""
+"""Tool declarations, which the operator makes for everybody. They decide which calls may run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Declared:
 
 
 class ToolService:
-    """Acts as the backend: tools are nobody's own, and people may only read them."""
+    """Acts as the backend, because no person owns a tool. People may only read declarations."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Deputies: who may decide on requests that their owner did not decide in time."""
+"""Deputies: people who may decide on approval requests when the owner does not answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_NAME: Final = 320
 
 
 class DeputyService:
-    """Acts as the backend: who stands in for whom is the operator's to say."""
+    """Acts as the backend, because only the operator appoints deputies."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Rules as people give them: on the command line, or several in a YAML file."""
+"""Reads approval rules as people write them: on the command line, or in a YAML file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NAMES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RuleEntry:
-    """A rule in words: schedule and person by name, its end as a length of time or a moment."""
+    """A rule as written: schedule and person by name, its end as a duration or a time."""
 
     effect: str
     tool: str
@@ -151,7 +151,7 @@ def _text(item: Mapping[str, Any], name: str, where: str) -> str | None:
 
 
 class _OnceLoader(yaml.SafeLoader):
-    """Reads YAML in which no name appears twice, and none for another: no aliases, no merging."""
+    """Reads YAML, and refuses duplicate keys, aliases and merge keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Refuse aliases: a few lines of them grow to millions of values."""

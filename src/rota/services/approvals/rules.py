@@ -1,4 +1,4 @@
-"""Rules on calls of tools: listed, added, removed and explained; "always allow this"."""
+"""Approval rules: lists, adds, removes and explains them, and makes one from a request."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _ADVICE_ON_OUTSIDE_TEXT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would become of a call, by which rules, and what would have to change.
+    """The decision on a call, the rules that led to it, and what would change it.
 
     `read_only`: the tool is declared to change nothing.
     """
@@ -66,7 +66,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A rule that was asked for; one that was there already, word for word, is not new."""
+    """A rule that was asked for. It is not new if the same rule existed already."""
 
     rule: Rule
     is_new: bool
@@ -74,14 +74,14 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class ApprovedAlways:
-    """An action that was approved, and the rule that was made of it."""
+    """An approved action, and the rule that was made from it."""
 
     action: PendingAction
     rule: Rule
 
 
 class RuleService:
-    """Acts as the person whose rules they are, or as the backend for the operator's.
+    """Acts as the owner of the rules, or as the backend for the operator's rules.
 
     `clock` returns the time, aware.
     """

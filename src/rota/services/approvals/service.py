@@ -1,4 +1,4 @@
-"""Decisions on pending actions, for every channel that a person decides by."""
+"""Decisions of people on pending actions, whatever channel they decide by."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Decided:
 
 
 class ApprovalService:
-    """Lists, decides and settles actions as the person whose they are."""
+    """Lists, decides and settles actions. It acts as the person."""
 
     def __init__(
         self, database: Database, cipher: Cipher, notifications: NotificationService

@@ -1,4 +1,4 @@
-"""A person calls a tool themselves, to try it: through the gate that calls of agents pass."""
+"""Calls of a tool that a person makes to try it. They pass the same gate as calls of agents."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ _BY: Final = "called by a person, with `rota tools test`"
 class ToolTest:
     """What came of a call; `arguments` are those that it was made with, redacted.
 
-    `left_out` are names that were given and that the tool has no arguments of.
-    `decision` is what the gate decided, `approved` where the person's yes let it run. Where it did
-    not run, `answer` is what its agent would have been told.
+    `left_out` are given names that are not arguments of the tool. `decision` is the decision of the
+    gate. `approved`: the call ran because the person approved it. Where the call did not run,
+    `answer` is the message that an agent would have got.
     """
 
     tool: str
@@ -65,9 +65,9 @@ class ToolTest:
 
 
 class ToolTestService:
-    """Calls tools as a person: with their accounts, by their rules and what is declared.
+    """Calls tools as a person, with their connections and rules, and the tool declarations.
 
-    `tool_context` makes what a tool is built with, as for a run of theirs.
+    `tool_context` makes the context that a tool is built with, as for a run of this person.
     """
 
     def __init__(

@@ -1,4 +1,7 @@
-"""Checkpoints: what stands for the part of a chain that was pruned, signed by the operator."""
+"""Checkpoints: signed records that replace the pruned part of an audit chain.
+
+They are signed with the operator's key, so that a pruned chain can still be checked.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ log = LazyLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
-    """How much was found and not refused, and the chains that were: they are not in order."""
+    """Counts of what can be pruned, and the chains that are refused because they are broken."""
 
     blocks: int = 0
     entries: int = 0
@@ -33,7 +36,7 @@ class Pruning:
 
 
 class Checkpoints:
-    """Makes checkpoints, and tells its own from others. The database never has the key."""
+    """Signs checkpoints, and verifies their signatures. The key never reaches the database."""
 
     def __init__(self, cipher: Cipher | None) -> None:
         self._cipher = cipher

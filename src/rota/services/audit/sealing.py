@@ -1,7 +1,7 @@
-"""Seals what was written to the audit log into its people's chains, in groups, about once a second.
+"""Seals new entries of the audit log into each person's chain, in groups, about once a second.
 
-Not in the transactions of runs: a lock on a person's chain there would let only one of their runs
-commit at a time.
+The transactions of runs do not seal, because they would have to lock the person's chain. Then only
+one run of a person could commit at a time.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _SealFailures:
-    """What a look could not seal: how many entries, and whose chains cannot be."""
+    """What one round could not seal: the number of entries, and the owners of the chains."""
 
     left: int = 0
     stuck: set[UserId | None] = field(default_factory=set)
 
 
 class AuditSealer:
-    """Acts as the backend. Any number of processes may seal: one at a time does.
+    """Acts as the backend. Any number of processes may call it; only one seals at a time.
 
-    A chain that cannot be sealed holds up no other. It is tried again at each look, which begin
-    where the last one did that left nothing.
+    A chain that cannot be sealed delays no other chain, and is tried again in each round. A round
+    begins where the last complete round ended.
     """
 
     def __init__(self, database: Database, *, batch: int = BATCH) -> None:

@@ -1,4 +1,4 @@
-"""Reading, checking and exporting the audit log: one's own, or as the operator everybody's."""
+"""Reads, checks and exports the audit log: a person's own, or everybody's for the operator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rota.store.database import Connection, Database
 
 
 class AuditService:
-    """`user_id` None: as the operator, of everybody."""
+    """Acts as the person. With `user_id` None it acts as the operator, for everybody's log."""
 
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
         self._database = database

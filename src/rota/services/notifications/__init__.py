@@ -1,1 +1,1 @@
-"""Use cases of notifications: telling people, and grouping failures."""
+"""Use cases of notifications: writing notifications, and incidents."""

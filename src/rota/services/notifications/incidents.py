@@ -1,7 +1,7 @@
-"""Incidents: fires that were missed, a scheduler that is silent.
+"""Incidents: faults that last, such as missed fire times or a silent scheduler.
 
-Opened and ended by schedulers and workers as they look. One notification when an incident begins,
-however much follows, and one when it is over. Runs that fail are none.
+Schedulers and workers open and end them. An incident sends one notification when it begins, however
+much follows, and one when it ends. A failed run is not an incident.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class IncidentService:
-    """Opens and ends incidents; all state is in the rows, so that any process may do either."""
+    """Opens and ends incidents. All state is in the database, so any process may do it."""
 
     def __init__(self, database: Database, notifications: NotificationService) -> None:
         self._database = database

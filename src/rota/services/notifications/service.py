@@ -1,4 +1,4 @@
-"""Telling people: every notification becomes a row; channels come behind the same methods."""
+"""Writes notifications. Every notification is stored as a row for its person."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST_ACCOUNT: Final = 200
 
 
 class NotificationService:
-    """Writes notifications, in the caller's transaction where one is given."""
+    """Writes notifications, in the caller's transaction where the caller passes one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,1 +1,1 @@
-"""The background: loops, chores, retention, and who notices when nobody looks."""
+"""Use cases of operation: background loops, chores, health, backups, keys and retention."""

@@ -1,7 +1,7 @@
 """Where a worker runs agents: a loop in a thread of its own, replaced when a tool blocks it.
 
-Used by background_tasks.py, which begins runs on the current host, and hands over those of a lost
-one. How a loop and its thread work is in engine/agent_loop.py.
+background_tasks.py starts runs on the current host, and hands over the runs of a blocked host. The
+event loop and its thread are in engine/agent_loop.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Zip archives that hold people's data: new, of mode 0600, and there only when they are whole."""
+"""Writes zip archives with people's data: a new file of mode 0600, visible only once complete."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A process's part in the work: the scheduler's loop, the worker's loop, or both.
+"""Runs the scheduler's loop, the worker's loop, or both, in one process.
 
-No state in memory that matters: kill either at any moment and start it anywhere.
+All state is in the database: a process can be killed at any time and started again anywhere.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _UnderWay:
-    """A run that this process executes; `stopped` says why it was told to stop."""
+    """A run that this process executes. `stopped` is the reason why it has to stop."""
 
     host: AgentHost
     work: Work[None]
@@ -64,8 +64,8 @@ class _UnderWay:
 class BackgroundTaskService:
     """Runs the scheduler and the worker of one process, either or both.
 
-    `database` belongs to the calling loop; what executes runs has its own, on `hosts`. `settings`
-    are the names of those that this process has, for `rota doctor`.
+    `database` belongs to the calling event loop. The service that executes runs has its own pool,
+    on `hosts`. `settings` are the names of this process's settings, for `rota doctor`.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Backups: all rows of one moment in a zip file, and back from it. The key is never in it.
+"""Backups: writes a snapshot of all rows to a zip file, and restores it. It leaves out the key.
 
-Each table is a file of PostgreSQL's text format, which any server reads (`COPY ... FROM`);
-`manifest.json` says what there is. It is written last: a file that lacks it is not whole.
+Each table is a file in PostgreSQL's text format, which any server reads (`COPY ... FROM`).
+`manifest.json` lists the content. It is written last, so a file without it is incomplete.
 """
 
 from __future__ import annotations

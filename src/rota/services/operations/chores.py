@@ -1,8 +1,8 @@
-"""Chores: what a process does every so often beside its main work, and how it says it is alive.
+"""Chores: periodic work of a process beside its main work, such as its heartbeat row.
 
-Used by the scheduler's loop and by workers. A chore that fails is logged and done again at its next
-time; it stops neither the others nor the process. What must happen only once however many processes
-there are is the chore's own concern (`mark_once`, a lock, a compare-and-set).
+The scheduler's loop and the workers use it. A chore that fails is logged and tried again at its
+next time. The other chores and the process continue. If something must happen only once among many
+processes, the chore itself ensures that (`mark_once`, a lock, a compare-and-set).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ async def cancel(*tasks: asyncio.Future[Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """Work that is done at the start and then each `interval` seconds; `name` is for the log."""
+    """Work that is done at the start and then every `interval` seconds. `name` is for the log."""
 
     name: str
     interval: float

@@ -1,8 +1,9 @@
-"""What time it is, for schedulers: the database's clock, which all of them share.
+"""The clock of schedulers: all of them use the database's clock.
 
-Wired in bootstrap; tests that pass the time in do without it. A machine's own clock may be wrong,
-and one wrong scheduler among several would fire for all of them. The database's clock may jump too:
-where it is far from what this machine's uptime makes of it, it is not believed for a minute.
+Bootstrap creates it; tests that pass the time as an argument do not need it. The clock of one
+machine may be wrong, and one scheduler with a wrong clock would fire schedules too early. The
+database's clock may jump, too. rota compares it with this machine's uptime, and does not trust a
+jump ahead before a minute has passed.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ def uptime() -> float:
 
 
 class SharedClock:
-    """The database's clock: asked by `read`, and told in between by this machine's, corrected.
+    """The database's clock. `read` asks the database; a call computes the time since then.
 
-    Both raise UnavailableError while the clock has jumped ahead and is not believed yet.
+    A call uses this machine's clock, corrected by the difference that `read` found. Both
+    raise UnavailableError while the clock has jumped ahead and is not trusted yet.
     """
 
     def __init__(

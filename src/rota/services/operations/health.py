@@ -1,7 +1,8 @@
-"""Whether rota works at all: workers notice a silent scheduler, a service elsewhere our silence.
+"""Detects that rota does not work, from two sides.
 
-`SchedulerWatch` is a worker's chore, `DeadMansSwitch` a scheduler's. Of fires that were missed
-services/notifications/incidents.py tells.
+`SchedulerWatch`, a chore of workers, notices a silent scheduler. `DeadMansSwitch`, a chore of
+schedulers, pings an external service, which gives the alarm when the pings stop. Missed fire times
+are reported by services/notifications/incidents.py.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class SchedulerWatch:
-    """Notices, in a worker, that no scheduler looks at the clock; tells the operator once."""
+    """Notices, in a worker, that no scheduler is working, and tells the operator once."""
 
     def __init__(
         self,
@@ -79,10 +80,10 @@ class SchedulerWatch:
 
 
 class DeadMansSwitch:
-    """Pings a URL each minute while rota is healthy: its silence is somebody else's alarm.
+    """Pings a URL every minute while rota is healthy. The service behind it gives the alarm.
 
-    Healthy: this scheduler has looked at the clock within a minute, and a worker is alive. Of many
-    schedulers one pings.
+    Healthy means: this scheduler has looked at the clock within a minute, and a worker is alive. Of
+    many schedulers, only one pings.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
-"""What the keys open: rotation to a new one, and which secrets no key opens.
+"""Rotates the encryption key, and finds secrets that no key decrypts.
 
-Each secret is a transaction of its own, so a rotation that is interrupted goes on where it was.
+Each secret is encrypted anew in a transaction of its own, so an interrupted rotation can be
+continued.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _ROUNDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Unopened:
-    """A secret that none of the keys opens."""
+    """A secret that none of the keys decrypts."""
 
     kind: Kind
     found: Sealed
@@ -31,7 +32,7 @@ class Unopened:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What a rotation did, and what is left that no key opens."""
+    """What a rotation did, and the secrets that no key decrypts."""
 
     resealed: int
     signed: int

@@ -1,4 +1,4 @@
-"""All that rota keeps of one person: exported in open formats, and removed."""
+"""Exports all data of one person in open formats, and removes a person with all data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PAUSE: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class PersonData:
-    """A person, and how many rows of theirs there are, by table; none of a table is left out."""
+    """A person, and the number of their rows in each table that has some."""
 
     user_id: UserId
     email: str | None
@@ -38,14 +38,17 @@ class PersonData:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """Whom a removal deleted, and how many of their runs it cancelled first."""
+    """The person that a removal deleted, and the number of runs that it cancelled first."""
 
     person: PersonData
     cancelled: int
 
 
 class PersonDataService:
-    """What a person may read of their own is what an export has: row-level security decides."""
+    """Exports and removes a person's data.
+
+    An export holds the rows that the person may read: row-level security decides.
+    """
 
     def __init__(self, database: Database, *, clock: Callable[[], datetime]) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Pruning by the operator's policy: in small batches, once an hour for the whole installation."""
+"""Deletes old rows by the operator's retention: once an hour per installation, in batches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ log = LazyLogger(__name__)
 
 
 class RetentionService:
-    """Acts as the backend: what is kept is the operator's to say, and no person's."""
+    """Acts as the backend, because only the operator sets the retention."""
 
     def __init__(
         self,

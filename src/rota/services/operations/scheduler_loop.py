@@ -1,7 +1,7 @@
-"""The scheduler's loop: asleep until the next fire time, woken by NOTIFY, wary of the clock.
+"""The scheduler's loop: it sleeps until the next fire time, or until NOTIFY wakes it.
 
-It decides when to look, and for how long to sleep. What a look does is in
-services/schedules/firing.py and engine/admission.py. Beside it run the chores that it is given.
+It decides when to look for due schedules, and allows for a clock that jumps. Firing itself is in
+services/schedules/firing.py, and admission in engine/admission.py. Chores run beside the loop.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ log = structlog.get_logger(__name__)
 class SchedulerLoop:
     """Runs a Scheduler by the wall clock, with chores beside it.
 
-    It outlives a database that goes away and comes back. A chore that fails or hangs keeps nothing
-    from firing.
+    It continues when the database was away and is back. A chore that fails or hangs does not delay
+    a fire time.
     """
 
     def __init__(

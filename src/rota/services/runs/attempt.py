@@ -1,4 +1,4 @@
-"""One attempt of a run: the agent is built afresh, gated, run within its limits, and ends."""
+"""One attempt of a run: builds the agent, puts its tools behind the gate, runs it within limits."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ log = structlog.get_logger(__name__)
 
 
 class CancelledWithinError(Exception):
-    """The agent was cancelled, and nobody outside of it asked for that."""
+    """The agent was cancelled by its own code: nobody outside of it asked for that."""
 
     def __init__(self) -> None:
         super().__init__("a tool or a callable of the agent was cancelled, by none but itself")
@@ -102,7 +102,7 @@ class CancelledWithinError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """What every attempt is made with.
+    """The services and values that all attempts of this process share.
 
     `prices` are the operator's and the known ones; `callables` what the operator registered;
     `cipher` keeps secret arguments of held calls.
@@ -122,7 +122,7 @@ class Workbench:
 
 @dataclass(frozen=True, slots=True)
 class _Setup:
-    """What an attempt has been given, as its first one had it."""
+    """The input of an attempt. Later attempts of a run get the same as the first."""
 
     configuration: AgentConfiguration
     options: RunOptions
@@ -132,7 +132,7 @@ class _Setup:
 
 
 class Attempt:
-    """Runs a run that this process has taken, once."""
+    """Executes one attempt of a run that this process has taken."""
 
     def __init__(self, bench: Workbench, taken: TakenRun, buffer: WriteBuffer) -> None:
         self._bench = bench

@@ -1,6 +1,7 @@
-"""Batches: items that come close together share one transaction (group commit).
+"""Group commit: items that come close together share one transaction.
 
-Runs are taken, journalled and ended through a `Batcher` each. It knows nothing of what an item is.
+Taking runs, writing journals and storing results each use a `Batcher`. It knows nothing about the
+content of an item.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ BATCH_WAIT: Final = 0.005
 
 
 class Locked(Enum):
-    """What the work says of an item whose rows somebody else has locked: nothing of it is done."""
+    """Returned by `work` for an item whose rows another session has locked: nothing was done."""
 
     LOCKED = "locked"
 
@@ -39,14 +40,14 @@ LONGEST_ASIDE: Final = 1.0
 
 
 class Batcher(Generic[T, R]):
-    """Hands items to `work` in batches and each caller its own item's outcome.
+    """Hands items to `work` in batches, and returns to each caller the outcome of its item.
 
-    One batch is at work at a time; what comes meanwhile is the next one. `more_to_come` says
-    whether it is worth waiting for others. A batch that fails is done again item by item, so that
-    one that cannot be done fails alone. One that is locked is set aside and tried again, and no
-    other waits for it; after `patience` seconds (None: for ever) it fails with RowsLockedError. A
-    caller that is cancelled takes nothing back: its item is done all the same, unless it is set
-    aside, or `drop_cancelled` and its batch has not begun.
+    Only one batch is at work at a time; items that come meanwhile form the next batch.
+    `more_to_come` says whether it is worth waiting for further items. If a batch fails, its items
+    are tried one by one, so that a bad item fails alone. A locked item is set aside and tried
+    again; no other item waits for it. After `patience` seconds (None: never) it fails with
+    RowsLockedError. If a caller is cancelled, its item is still done. There are two exceptions: an
+    item that is set aside, and, with `drop_cancelled`, an item whose batch has not begun.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Writes down what becomes of the tool calls of one attempt, and asks about those that need a yes.
+"""Records the tool calls of one attempt, and hands over those that need an approval.
 
-The gate (security/gate) calls it for every call that it judges. What is held, and what was
-approved, `HeldCalls` knows; here it is brought together with the audit log and the step.
+The gate (security/gate) calls it for every call that it judges. `HeldCalls` stores pending actions
+and knows which are approved; the call ledger adds the audit log and the step.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The time limits of an attempt: in all, and without progress."""
+"""The time limits of an attempt: its wall time, and the time without progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rota.domain.runs.limits import (
 class Deadline:
     """Ends the block with LimitReachedError once a time limit is over.
 
-    `used` are the seconds of earlier attempts; they count towards the wall time.
+    `used` are the seconds of earlier attempts, which count towards the wall time.
     """
 
     def __init__(self, limits: Limits, *, used: float = 0.0) -> None:

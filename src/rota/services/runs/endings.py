@@ -1,4 +1,4 @@
-"""How an attempt ends, and what its owner is told of it."""
+"""Makes the ending of an attempt: its result, and the notification for the owner."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LAST_WAS_EMPTY: Final = (
 class Ending:
     """How an attempt ended, before it is stored.
 
-    `pause_note`: its schedule is paused, and why. `passing`: the same run may well succeed later.
+    `pause_note`: the reason why its schedule is paused. `passing`: a retry of the run may succeed.
     `extra` goes into the result's metadata.
     """
 

@@ -1,4 +1,4 @@
-"""Following a run while it goes on: what is new of it at each look, until it is over."""
+"""Follows a run until it ends: each look returns what has changed since the look before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ LOOK_EVERY: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class StepNews:
-    """A call that began, ended or failed once more: after `attempts_told` failed attempts."""
+    """A call that began, ended or failed again.
+
+    `attempts_told` is the number of failed attempts that were reported before.
+    """
 
     step: Step
     is_changed: bool
@@ -28,9 +31,9 @@ class StepNews:
 
 @dataclass(frozen=True, slots=True)
 class RunNews:
-    """A run at one look, and what is new of it: the status that it had before, and its calls.
+    """A run at one look, and what has changed since the look before.
 
-    `before` is None at the first look. `steps` are all of its calls so far.
+    `before` is the earlier status, None at the first look. `steps` are all calls so far.
     """
 
     run: RunView
@@ -40,7 +43,7 @@ class RunNews:
 
 
 class RunFollower:
-    """Looks at a run as the person, again and again."""
+    """Looks at one run repeatedly. It acts as the person."""
 
     def __init__(self, runs: RunService) -> None:
         self._runs = runs

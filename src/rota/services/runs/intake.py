@@ -1,7 +1,7 @@
-"""Intake: a worker takes runs, with all that is needed to begin them, read afresh and in batches.
+"""Intake: a worker claims runs in batches, and reads all that is needed to begin them.
 
-`ScheduledExecutionService` takes every run here before it makes an attempt of it. Which runs may be
-taken, and when, is admission's to say (engine/admission).
+`ScheduledExecutionService` takes every run here before it begins an attempt. Admission
+(engine/admission) decides which runs may be taken, and when.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATIENCE: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class TakenRun(ClaimedRun):
-    """A run that this process holds; `earlier` is the journal of earlier attempts."""
+    """A run that this process holds. `earlier` is the journal of earlier attempts."""
 
     earlier: tuple[Step, ...] = ()
 

@@ -1,8 +1,8 @@
-"""Writes what attempts have collected: steps, audit rows and use, those of many in one transaction.
+"""Writes the steps, audit rows and usage of many attempts in one transaction.
 
 Each attempt collects into a `WriteBuffer`; the `JournalWriter` of an event loop writes the buffers
-in batches, and only while their attempts hold their runs. What an attempt has left at its end is
-taken out of its buffer and written with its result, by `ResultWriter`.
+in batches, and only while their attempts hold their runs. When an attempt
+ends, `ResultWriter` writes the rest of its buffer together with its result.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ log = structlog.get_logger(__name__)
 
 
 class WriteBuffer:
-    """What one attempt has collected and not written yet.
+    """The rows that one attempt has collected and not written yet.
 
-    `day` is the day, in the owner's zone, that what the run uses is counted on. `spent_today` is
-    what the database had counted when something was last added to it, by whose day it is.
+    `day` is the day, in the owner's time zone, that the run's usage counts towards. `spent_today`
+    are the totals of that day when usage was last written, for the run's owner and its schedule.
     """
 
     def __init__(self, writer: JournalWriter, run: Run, claim: Claim, *, day: date) -> None:

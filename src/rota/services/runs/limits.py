@@ -1,4 +1,4 @@
-"""Limits that the operator sets: what may run at a time, be used in a day, and be there at all."""
+"""Limits that the operator sets: runs at a time, usage in a day, and quotas."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ QUOTA_OPTIONS: Final[Mapping[QuotaName, str]] = {
 
 
 class LimitKeyword(StrEnum):
-    """What may stand where a limit is expected: no limit, or the one that everybody has."""
+    """Words in place of a number for a limit: no limit, or the limit of everybody."""
 
     NONE = "none"
     DEFAULT = "default"
@@ -51,9 +51,9 @@ LimitChanges: TypeAlias = Mapping[LimitName, LimitValue]
 
 @dataclass(frozen=True, slots=True)
 class LimitsShown:
-    """All limits that are set: of all runs together, of each person, and of single persons.
+    """All limits that are set: for all runs together, for everybody, and for single persons.
 
-    `quotas` are those that hold for whoever has none of their own, set or not.
+    `quotas` hold for each person without a quota of their own; defaults are included.
     """
 
     in_all: LimitInAll
@@ -63,7 +63,7 @@ class LimitsShown:
 
 
 class LimitService:
-    """Acts as the backend: limits are the operator's."""
+    """Acts as the backend, because only the operator sets limits."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

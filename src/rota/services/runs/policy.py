@@ -1,6 +1,7 @@
-"""Makes what judges the calls of an attempt, of the rules that were read with its run.
+"""Makes the `CallPolicy` of an attempt from the rules that were read with its run.
 
-Here is how the rules are read again and their uses counted; security/gate/policy judges by them.
+It adds the functions that read the rules again and count their uses. The judging itself is in
+security/gate/policy.
 """
 
 from __future__ import annotations

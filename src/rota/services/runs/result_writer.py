@@ -1,8 +1,8 @@
 """Stores how runs ended: journal, result, end of the run and notifications, in batches.
 
-Everything of a run commits together, or nothing. Twenty runs share a transaction, or as many as end
-within five milliseconds; one that cannot be stored fails alone, and one whose rows its owner keeps
-locked is set aside. Locks are taken on schedules first, then on runs, as everywhere.
+All rows of a run commit together, or none. Up to twenty runs that end within five milliseconds
+share a transaction. A run that cannot be stored fails alone; a run whose rows are locked is set
+aside. Locks are taken on schedules first, then on runs, as everywhere in rota.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FinishedAttempt:
-    """An attempt that is over, to be stored with what its buffer has left."""
+    """An attempt that has ended, to be stored with the rest of its buffer."""
 
     taken: TakenRun
     buffer: WriteBuffer
@@ -78,7 +78,7 @@ Left = Mapping[FinishedAttempt, JournalRows]
 
 
 class ResultWriter:
-    """Stores finished runs. `more_to_come` says whether others may end soon."""
+    """Stores finished runs. `more_to_come` says whether other runs may end soon."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Results as their owner reads them."""
+"""Reads results for their owner."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 
 class ScheduledExecutionService:
-    """Executes runs on one event loop; holds no state that matters between them."""
+    """Executes runs on one event loop. It keeps no state from one run to the next."""
 
     def __init__(self, bench: Workbench, *, batch_size: int = BATCH_SIZE) -> None:
         self._bench = bench

@@ -1,4 +1,4 @@
-"""Runs on a person's behalf: asking for one, and waiting for what comes of it."""
+"""Starts, retries and cancels runs for a person, and waits for their results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _POLL: Final = 0.1
 
 
 class RunService:
-    """Asks for runs through the database's own functions, as the person."""
+    """Acts as the person, through functions in the database that check who may ask."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,8 +1,8 @@
-"""The steps of one attempt as they are recorded, and those of earlier attempts to replay.
+"""Records the steps of one attempt, and returns the steps of earlier attempts for the replay.
 
-The journal (agents/journal) says when a step is recorded; the call ledger adds what the gate knows
-of a tool call: that it is held, of unknown outcome, or the run parks for it. A finished step is
-durable within `FLUSH_AFTER`, and always before a tool that is not read-only.
+The journal (agents/journal) says when a step is recorded. The call ledger adds what the gate
+decided: the call is held, has an unknown outcome, or suspends the run. A finished step is durable
+within `FLUSH_AFTER`, and always before a tool runs that is not read-only.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _OUTSIDE: Final = "outside_text"
 
 
 class StepLog:
-    """The `StepRecorder` of one attempt. `account` is what the agent said last beside its calls.
+    """The `StepRecorder` of one attempt. `account` is the agent's last text beside its calls.
 
-    `outside` is what the run has read from outside, in earlier attempts too. On the calls that are
-    `held` an action decides, whatever their tools may do by now; for those that are `parked` the
-    run waits.
+    `outside` is the text from outside that the run has read, also in earlier attempts. `held` are
+    calls that only their action decides, even if the tool would not need an approval now. `parked`
+    are calls that the run waits for.
     """
 
     def __init__(self, buffer: WriteBuffer, earlier: Sequence[Step] = ()) -> None:

@@ -1,4 +1,4 @@
-"""What a person's runs have used, day by day."""
+"""Reads the usage of a person's runs, by day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""iCalendar files: which days they make days off."""
+"""Reads the days off from an iCalendar file."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _UNREADABLE: Final = (ValueError, TypeError, OverflowError, AttributeError, Look
 
 @dataclass(frozen=True, slots=True)
 class CalendarFile:
-    """The days of a file.
+    """The days off of a file.
 
-    `skipped` counts events that are no whole days; `recurs`: some event comes again.
+    `skipped` counts events that are not whole days. `recurs`: the file has a recurring event.
     """
 
     days: tuple[CalendarDay, ...]

@@ -1,4 +1,4 @@
-"""`rota schedules why`: what became of a time, or why nothing did."""
+"""`rota schedules why`: explains why a schedule ran or did not run at a time."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _TICK: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What became of a schedule's time `at`: a verdict, and why, in sentences.
+    """The explanation for a schedule's time `at`: a verdict, and the reasons in sentences.
 
-    `previous_fire` and `next_fire` are the fire times around it by the rule that held then.
+    `previous_fire` and `next_fire` are the fire times around it, by the rule that was valid then.
     """
 
     schedule_name: str
@@ -47,7 +47,7 @@ class Explanation:
 
 
 class ExplanationService:
-    """Looks up rows first, and what held at the time where there is none."""
+    """Explains by the occurrence of the time. Without one, by the schedule as it was then."""
 
     def __init__(
         self, database: Database, schedules: ScheduleService, *, clock: Callable[[], datetime]

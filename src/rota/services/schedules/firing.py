@@ -1,7 +1,7 @@
-"""Firing: plans schedules, claims due ones, writes occurrences and runs, and admits runs.
+"""Firing: plans schedules, claims due schedules, writes occurrences and runs, and admits runs.
 
-Any number of schedulers may run at once: rows are claimed with SKIP LOCKED, and claim, occurrence,
-waiting run and next fire time commit together.
+Any number of schedulers may run at once, because rows are claimed with SKIP LOCKED. The claim, the
+occurrence, the waiting run and the next fire time commit together.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one look at the clock led to.
+    """What one round of a scheduler did.
 
-    `runs_waiting`, `queue_ran_low`, `admission_locked` are of the last admission (Admission).
-    `next_run_in`: seconds until the time of a run that waits for its time, None if there is none.
+    `runs_waiting`, `queue_ran_low` and `admission_locked` come from the last admission (Admission).
+    `next_run_in`: seconds until the next run that waits for its time, None if there is none.
     """
 
     planned: int
@@ -85,7 +85,7 @@ class Tick:
 
 @dataclass(slots=True)
 class _Batch:
-    """What the due schedules of one transaction lead to."""
+    """The rows to write for the due schedules of one transaction."""
 
     fires: list[Fire] = field(default_factory=list)
     passed: list[tuple[Schedule, PassedFires]] = field(default_factory=list)
@@ -119,7 +119,7 @@ _Work: TypeAlias = Callable[[Connection, Sequence[Schedule]], Awaitable[_Batch]]
 class Scheduler:
     """Fires what is due at a given instant.
 
-    The rows are the state. What it remembers is how many of them it does within BATCH_SECONDS.
+    All state is in the database. It remembers only how many rows it handles within BATCH_SECONDS.
     """
 
     def __init__(

@@ -20,10 +20,10 @@ from rota.store.schedules import pauses as rows
 
 
 class PauseService:
-    """Acts as the person. A pause is the database's to begin and to end, by its own clock.
+    """Acts as the person. A pause begins and ends by the database's clock.
 
-    Schedulers hold it: what falls due in a pause is skipped, has its row with the reason, and is
-    not caught up later. Runs under way go on, and what a person asks for now runs.
+    A fire time in a pause is skipped: it gets an occurrence with the reason, and is not caught up
+    later. Runs under way continue. A person may still start a run by hand.
     """
 
     def __init__(

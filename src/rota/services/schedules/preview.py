@@ -1,6 +1,6 @@
-"""What a rule would do, before anything is stored: `rota schedules preview` and its like.
+"""Shows the fire times of a schedule's rule before it is stored: `rota schedules preview`.
 
-Needs no database: it knows the days off of the draft, and no calendars.
+It needs no database. It knows the days off in the draft, but not the days of calendars.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rota.domain.schedules.timing import Timing
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A rule in words, the fires that lie ahead of it, and what changes of the clock mean."""
+    """A rule in words, its next fire times, and the effect of daylight saving time on them."""
 
     timing: Timing
     in_words: str

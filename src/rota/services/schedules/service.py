@@ -1,4 +1,4 @@
-"""Schedules on their owner's behalf: added, read, changed, paused, resumed, removed, backfilled."""
+"""Adds, reads, changes, pauses, resumes, removes and backfills schedules for their owner."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class ScheduleEdit:
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """The past fire times of a range, and the runs asked for: none for a time that ran already."""
+    """The past fire times of a range, and the new runs. A time that has run gets no new run."""
 
     schedule: Schedule
     fire_times: tuple[datetime, ...]
