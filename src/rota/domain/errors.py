@@ -42,7 +42,7 @@ class RotaError(Exception):
 
 
 class UnreadableError(RotaError):
-    """A row holds what cannot be read: somebody wrote it past rota, or an older one did."""
+    """A row cannot be read: it was written without rota, or by an older rota."""
 
 
 class InvalidInputError(RotaError):
@@ -100,7 +100,7 @@ class ConflictError(RotaError):
     ...     await app.schedules.edit(me, "each-morning", edit)
     ... except rota.ConflictError as error:
     ...     print(error.message)
-    each-morning was changed meanwhile: it is at revision 1, not 0. Look at it again.
+    each-morning was changed meanwhile: it has revision 1, not 0. Read it again.
     """
 
     exit_code = 4

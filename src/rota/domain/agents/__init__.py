@@ -1,1 +1,1 @@
-"""What an agent is: its configuration, script, prices, retries, and what its tools declare."""
+"""Agents: configuration, script, prices, retries, and the declarations of tools."""

@@ -1,4 +1,4 @@
-"""What an agent is: a configuration and its tools' declarations, as read from rows."""
+"""An agent's configuration and the declarations of its tools, as read from rows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ RISKS: Final[tuple[Risk, ...]] = ("low", "medium", "high")
 
 @dataclass(frozen=True, slots=True)
 class ToolFacts:
-    """What code or the operator declares of a tool; what nobody declares is taken at its worst.
+    """What code or the operator declares of a tool. An undeclared fact has the strictest value.
 
     `read_only` and `idempotent` calls are repeated after a crash. `reaches_outside`: the model
     chooses where data goes (a fixed account or server does not count). `brings_outside_text`:
-    results hold text that somebody else than the run's owner may have written. An empty
-    `description` keeps that of the code.
+    results hold text that somebody other than the run's owner may have written. If `description` is
+    empty, the description in the tool's code is used.
     """
 
     description: str = ""
@@ -43,10 +43,11 @@ class ToolFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolDeclaration(ToolFacts):
-    """What the operator declares of a tool; `preference` is the run's owner's, if any.
+    """The operator's declaration of a tool; `preference` is that of the run's owner, if any.
 
-    `definition_hash` is that of the tool as it was declared, None where it is not pinned;
-    `current_hash` that of a pinned tool as it was built, and `is_changed` says that it is another.
+    `definition_hash` is the hash of the tool when it was declared, None if it is not pinned.
+    `current_hash` is the hash of a pinned tool as it was built now. `is_changed` says that they
+    differ.
     """
 
     id: ToolId

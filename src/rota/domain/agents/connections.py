@@ -1,4 +1,4 @@
-"""A person's accounts elsewhere, as their owner sees them: without secrets."""
+"""A person's connections to accounts, as their owner sees them: without secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXPIRES_SOON: Final = timedelta(days=7)
 
 
 class ConnectionState(StrEnum):
-    """How a connection does."""
+    """Whether a connection works."""
 
     OK = "ok"
     EXPIRING = "expiring"
@@ -28,7 +28,7 @@ class ConnectionState(StrEnum):
 class ConnectionInfo:
     """A connection as its owner sees it: without the secret.
 
-    `problem` says what is wrong, in the provider's words, where something is.
+    `problem` says what is wrong, in the provider's words, if something is.
     """
 
     service: str
@@ -53,4 +53,4 @@ class ConnectionInfo:
 
 
 class LoginRefusedError(SetupRequiredError):
-    """A server took a name and password for wrong."""
+    """A server refused a name and password."""

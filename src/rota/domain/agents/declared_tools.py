@@ -1,4 +1,4 @@
-"""Tools as the operator declares them, and what changes a declaration."""
+"""Tools as the operator declares them, and changes of a declaration."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DeclarationChange = Literal["created", "updated", "unchanged"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredTool(ToolFacts):
-    """A tool as it is declared. One that is not active is linked by no agent.
+    """A tool as it is declared. An agent gets no tool that is not active.
 
-    `annotations` are hints that make it stricter; `definition_hash` that of the tool that was
-    declared, None where it is not pinned.
+    `annotations` are hints that make it stricter. `definition_hash` is the hash of the tool when it
+    was declared, None if it is not pinned.
     """
 
     name: str
@@ -28,7 +28,7 @@ class DeclaredTool(ToolFacts):
 
 @dataclass(frozen=True, slots=True)
 class ToolChange:
-    """What is declared anew of a tool; None leaves it as it is, '' unpins it.
+    """A change of a tool's declaration. None leaves a value as it is, '' unpins the tool.
 
     >>> change = rota.ToolChange(idempotent=True, risk="low", default_tier="requires_approval")
     >>> declared = await app.tools.declare("write_note", change)

@@ -1,7 +1,7 @@
-"""Why a model stopped: the finish reasons of all providers, and what each says of the answer.
+"""Why a model stopped: the finish reasons of all providers, and what each means for the answer.
 
-Read off the metadata that LangChain's clients keep of an answer. A reason that is not known here
-is taken for an ordinary end.
+They are read from the metadata that LangChain's clients keep with an answer. An unknown reason
+counts as an ordinary end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Mailboxes that are reached by IMAP: where their servers are, and how one signs in."""
+"""Mail accounts that rota reaches by IMAP: their servers, and how a person signs in."""
 
 from __future__ import annotations
 

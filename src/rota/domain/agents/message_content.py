@@ -1,8 +1,9 @@
-"""The readable text of what a model answered.
+"""The readable text of a model's answer.
 
-Content of a model's message is a string, or a list of blocks whose shapes differ by provider and
-by version. `normalize_content` knows those of OpenAI (chat completions and responses), Anthropic,
-Gemini, Bedrock and LangChain's own version 1, and says in brackets what it does not know.
+The content of a model's message is a string, or a list of blocks. The shape of a block differs by
+provider and by version. `normalize_content` knows those of OpenAI (chat completions and responses),
+Anthropic, Gemini, Bedrock and LangChain's own version 1. It puts a note in brackets for a block
+that it does not know.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def is_blank(text: str) -> bool:
 
 @dataclass(slots=True)
 class _Reading:
-    """The text read so far, with what decides how the next piece joins it."""
+    """The text read so far, and the state that decides how the next piece joins it."""
 
     written: str = ""
     placeholders: list[str] = field(default_factory=list)  # used only if nothing was written

@@ -1,4 +1,4 @@
-"""Who may run agents: the operator's word, as their keys pay for the models."""
+"""Who may run agents. The operator decides it, because the operator's keys pay for the models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAY_NOT_RUN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody whom the operator named; `email` is None where they have none."""
+    """A person whom the operator named. `email` is None if they have none."""
 
     user_id: UUID
     email: str | None
@@ -23,7 +23,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Whether whoever is not named may run agents, and who is named."""
+    """The people whom the operator named, and whether others may run agents."""
 
     open_to_all: bool
     persons: Sequence[Person]

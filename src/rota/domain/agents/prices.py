@@ -1,4 +1,4 @@
-"""What the use of a model costs, by a price per token; and which of the operator's prices holds."""
+"""The cost of a model's use by a price per token, and which of the operator's prices applies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FORM: Final = re.compile(r"[a-z][a-z0-9_]*:\S(?:.{0,198}\S)?")
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per million tokens. What is None costs as much as other input.
+    """US dollars per million tokens. A price that is None equals the price of other input.
 
     `cached_input` is for input that the provider read from its cache, `cache_write` for input that
     it wrote there.
@@ -51,9 +51,9 @@ FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens of one model call. `input` is all of the input, read from a cache or written to one.
+    """Tokens of one model call. `input` includes what was read from or written to a cache.
 
-    `cache_write_1h` is what was written to keep for an hour, which some providers charge more for.
+    `cache_write_1h` is what was written to be kept for an hour; some providers charge more for it.
     """
 
     input: int
@@ -114,10 +114,10 @@ def find_override(model: str, overrides: Mapping[str, Price]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The price of a model, and whose it is: the operator's (`key`), a library's, or no one's.
+    """The price of a model, and its source: the operator's (`key`), a library's, or none.
 
-    `varies` says that the library knows more than these four numbers: prices by the length of the
-    input, by the time of day, by the request. They are counted in the cost.
+    `varies` says that the library has more than these four numbers: prices by the length of the
+    input, by the time of day, or by the request. The cost of a call includes them.
     """
 
     model: str

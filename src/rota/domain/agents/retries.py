@@ -1,4 +1,4 @@
-"""How often, and how long after a failure, the same thing is tried again: chance is an argument."""
+"""How often and after which delay a failed call is tried again. Chance is an argument."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _MOST_DOUBLINGS: Final = 60
 class RetryPolicy:
     """Retries of one model call; delays are seconds.
 
-    `max_retries` counts per model, beyond the first attempt. A provider that asks for more than
-    `longest_retry_after` is not waited for.
+    `max_retries` counts per model, beyond the first attempt. If a provider asks for a longer delay
+    than `longest_retry_after`, the same model is not tried again.
     """
 
     max_retries: int = 3

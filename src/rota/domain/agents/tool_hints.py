@@ -1,7 +1,6 @@
-"""What a tool says of itself, in the four hints that MCP has: believed only where it warns.
+"""MCP's four hints of a tool about itself. A hint counts only if it makes a call stricter.
 
-A hint that makes a call stricter counts at once. One that would loosen it ("I only read") is
-worth nothing: whoever wrote the tool wrote the hint.
+A hint that would loosen a call ("I only read") is ignored, because the author of the tool wrote it.
 """
 
 from __future__ import annotations

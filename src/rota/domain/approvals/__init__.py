@@ -1,1 +1,1 @@
-"""What an approval is: rules, risk signals, argument edits, and the states of an action."""
+"""Approvals: rules, risk signals, argument edits, and the states of an approval request."""

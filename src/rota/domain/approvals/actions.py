@@ -1,4 +1,4 @@
-"""Pending actions: what an agent wants to do and may not without a yes, and where each stands."""
+"""Pending actions: tool calls that wait for a person's approval, and their states."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ Settlement: TypeAlias = Literal["happened", "did_not", "again"]
 class ActionMode(StrEnum):
     """What an agent does while its call waits.
 
-    `queue`: it goes on without the result, and the action runs by itself once approved. `suspend`:
-    its run parks, and goes on with the real result or the refusal.
+    `queue`: the run continues without the result, and the call runs by itself once it is approved.
+    `suspend`: the run is suspended, and continues with the real result or the refusal.
     """
 
     QUEUE = "queue"
@@ -112,7 +112,7 @@ NEXT: Final[Mapping[ActionStatus, frozenset[ActionStatus]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
-    """What a run asked for, in brief: for a notice. `account` is the agent's, untrusted."""
+    """An approval request in brief, for a notification. `account` is the agent's, untrusted."""
 
     id: ActionId
     tool_name: str

@@ -1,8 +1,8 @@
-"""Edited arguments of a request, made whole: redaction marks, declared secrets, fields left out.
+"""Completes the edited arguments of a request: redaction marks, declared secrets, fields left out.
 
-Used when a person edits a request: a mark in the place of a secret means that secret, and a field
-that they leave out has to be the tool's default. Whether the tool's schema takes the result is not
-checked here.
+Used when a person edits a request. A redaction mark stands for the secret in its place. A
+person may leave a field out only if its value is the tool's default. This module does not check the
+result against the tool's schema.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where in a call's arguments a rule looks: `amount`, `invoice.total`, `items[*].price`."""
+"""Paths in a call's arguments, as rules name them: `amount`, `invoice.total`, `items[*].price`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PART: Final = re.compile(r"\[(\*|\d+)\]|([^.\[\]]+)")
 
 @dataclass(frozen=True, slots=True)
 class ArgumentPath:
-    """A path as it is written, and its parts: names, places in lists, None for every item."""
+    """A path as written, and its parts: names, places in lists, None for every item."""
 
     text: str
     parts: tuple[str | int | None, ...]
@@ -67,7 +67,7 @@ class ArgumentPath:
 
 
 class _Undecided:
-    """Stands for a value that cannot be looked at."""
+    """A mark for a value that cannot be read."""
 
     def __repr__(self) -> str:
         return "what stands there"

@@ -28,10 +28,10 @@ Passed = tuple[bool | None, str]
 
 @dataclass(frozen=True, slots=True)
 class ArgumentTest:
-    """One test: what values a rule gives it, and what it says of an argument's value.
+    """One test: which values a rule gives it, and how it judges an argument's value.
 
-    `read` checks one value of the rule and returns it as it is compared; raises InvalidInputError.
-    `passes` is None where a test is not of one value at a time.
+    `read` checks one value of the rule and returns the form to compare; raises InvalidInputError.
+    `passes` is None if the test is not about one value at a time.
     """
 
     most: int

@@ -1,11 +1,11 @@
-"""Conditions of rules on a call's arguments: data, never code.
+"""Conditions of rules on a call's arguments. They are data, never code.
 
-A condition holds, does not, or cannot be decided: the argument is absent, of another kind, or
-written so that nobody can say how the tool will read it. What a rule makes of the third is said in
-`rota.domain.approvals.verdict`.
+A condition holds, does not hold, or cannot be decided. It cannot be decided if the argument is
+absent, has another type, or is written so that tools may read it differently. What a rule does then
+is decided in `rota.domain.approvals.verdict`.
 
-An argument may have several values (`items[*].price`, the addresses of a mail). A rule that allows
-wants all of them to pass; one that asks or denies is content with one.
+An argument may have several values (`items[*].price`, the addresses of a mail). In a rule that
+allows, all of them must pass. In a rule that asks or denies, one is enough.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BARE: Final = re.compile(r"[^\s\"\\]+")
 
 @dataclass(frozen=True, slots=True)
 class ConditionResult:
-    """Whether a condition holds (None: it cannot be decided), and why in words."""
+    """Whether a condition holds (None: it cannot be decided), and the reason in words."""
 
     holds: bool | None
     why: str
@@ -46,10 +46,10 @@ class ConditionResult:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One test of one argument. `values` are those of the rule; `missing` decides on absence.
+    """One test of one argument. `values` are those of the rule. `missing` decides if it is absent.
 
-    `is_negated` is for each value: `to not email_domain own.com` passes for an address elsewhere.
-    Make it with `make`, which raises InvalidInputError.
+    `is_negated` applies to each value: `to not email_domain own.com` passes for an address
+    elsewhere. Make it with `make`, which raises InvalidInputError.
     """
 
     paths: tuple[ArgumentPath, ...]

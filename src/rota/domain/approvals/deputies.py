@@ -1,4 +1,4 @@
-"""Who may decide in whose place."""
+"""Deputies: people who may decide for another person."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rota.domain.ids import UserId
 
 @dataclass(frozen=True, slots=True)
 class Deputy:
-    """`deputy_id` may decide what `user_id` did not in time. Names are for people to read."""
+    """`deputy_id` may decide when `user_id` does not answer in time. Names are for display."""
 
     user_id: UserId
     deputy_id: UserId

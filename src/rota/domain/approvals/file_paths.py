@@ -1,4 +1,4 @@
-"""Paths of files as rules compare them: by their text, without looking at any disk."""
+"""Compares paths of files in rules by their text. It looks at no disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of hosts, and the hosts of URLs, as rules compare them."""
+"""Compares host names, and the hosts of URLs, in rules."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Addresses, hosts and words that are not what they look like.
+"""Finds addresses, hosts and words that look like others.
 
-Names are checked label by label, by the rule of browsers for names in several scripts (Unicode
+Each label of a name is checked by the rule of browsers for names in several scripts (Unicode
 Technical Standard 39, "highly restrictive" for Latin). It finds letters of one script that look
-like letters of another. Letters and dots that programs read as ordinary ones are found, too.
+like letters of another. It also finds letters and dots that programs read as ordinary ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Mail addresses as they stand in a tool's arguments, read so strictly that nobody reads others.
+"""Reads those mail addresses in a tool's arguments that every mail program reads alike.
 
-A header of addresses has quotes, comments, groups and routes, and mail programs differ on all of
-them. What is not plain is not guessed: it counts as unreadable, and a rule decides on that.
+A header of addresses may have quotes, comments, groups and routes, and mail programs read them
+differently. An address that is not plain counts as unreadable, and a rule decides what follows.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _HEADER_VALUES: Final = ("value", "values", "content")
 
 @dataclass(slots=True)
 class Recipients:
-    """The domains of the addresses that were read, in ASCII, and what could not be read.
+    """The domains of the addresses that were read, in ASCII, and the parts that could not be read.
 
-    `addresses` are whole: what stands before the `@` as it is written, but for capitals.
+    `addresses` are whole. The part before the `@` is as written, but in lower case.
     """
 
     domains: list[str] = field(default_factory=list)

@@ -1,9 +1,9 @@
-"""Text from outside: what a run has read that strangers may have written, and what that stops.
+"""Text from outside: texts that strangers may have written, and calls that wait for that reason.
 
-A mail can tell an agent to send data away. So once such a text has come into a run, a call whose
-tool lets the model choose where data goes is asked about. It runs by itself only where somebody
-else than the model chose the place: a rule names it, or it stands in the schedule's own words.
-The gate asks here (`security/gate/policy.py`); which tools are meant, their declarations say.
+A mail can tell an agent to send data away. So once a run has read such a text, a call waits for an
+approval if its tool lets the model choose where data goes. The call runs by itself only if somebody
+other than the model chose the place: a rule names it, or the schedule's own prompt has it.
+The gate asks this module (`security/gate/policy.py`). Declarations say which tools are meant.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _BETWEEN_WORDS: Final = re.compile(r"[\s<>\"'`|]+|\]\(")
 
 @dataclass(slots=True)
 class OutsideTexts:
-    """What one run has read from outside: whose texts, those read last at the end. Only grows."""
+    """The texts from outside that one run has read, the latest at the end. It only grows."""
 
     sources: dict[str, None] = field(default_factory=dict)
     has_more: bool = False

@@ -1,7 +1,7 @@
-"""What helps a person to decide on requests: like ones together, precedents, all of one's details.
+"""Helps a person to decide on requests: similar requests, earlier decisions, details of one.
 
-Used by every face that shows requests. It decides nothing: what a decision does is in
-`rota.services.approvals.service`.
+Every face that shows requests uses it. It decides nothing: `rota.services.approvals.service`
+carries out decisions.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ HISTORY_DAYS: Final = 90
 
 @dataclass(frozen=True, slots=True)
 class RequestGroup:
-    """Requests of one agent for one tool that stand alike.
+    """Similar requests: those of one agent for one tool with the same state.
 
-    `same` are the arguments that all of them have in common, `differing` the names of the others.
-    The first of `actions` is the one to look at first.
+    `same` are the arguments that all of them have in common, `differing` the names of the others. A
+    person should look at the first of `actions` first.
     """
 
     actions: tuple[PendingAction, ...]
@@ -55,7 +55,7 @@ class RequestGroup:
 
 @dataclass(frozen=True, slots=True)
 class Precedents:
-    """How its owner decided on requests of this agent for this tool in the last 90 days."""
+    """How the owner decided on requests of this agent for this tool in the last 90 days."""
 
     approved: int
     refused: int

@@ -1,7 +1,7 @@
-"""Risk signals: what in a call's arguments deserves a second look, and the risk that it means.
+"""Risk signals: unusual things in a call's arguments, and the risk that each means.
 
-They raise a risk and never lower it. They help whoever decides, and are no wall: what has no signal
-is no safer for it.
+A signal raises a risk and never lowers it. It helps the person who decides, and protects against
+nothing by itself: a call without a signal is not safe for that reason.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LINK: Final = re.compile(r"[a-z][a-z0-9+.-]{1,15}://[^\s\"'<>]{1,2000}", re.IGN
 
 @dataclass(frozen=True, slots=True)
 class RiskSignal:
-    """A sentence for the person who decides, and the least risk of a call that has it."""
+    """A sentence for the person who decides, and the lowest risk of a call with this signal."""
 
     risk: Risk
     text: str

@@ -1,4 +1,4 @@
-"""Rules of approval: what the operator, or a person for themselves, says about calls of tools."""
+"""Approval rules: what the operator, or a person for themselves, decides about tool calls."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ _NAMES: Final = frozenset({"arguments", "test", "values", "not", "missing"})
 
 @dataclass(frozen=True, slots=True)
 class RuleDraft:
-    """A rule as it is given, of whoever adds it.
+    """A rule as a person gives it, before it is stored.
 
-    `tool` is a name, the beginning of names and `*`, or `*` alone. Without `agent_name`,
-    `schedule_id` and, for the operator's, `for_user` it holds for all of them. `uses_left` counts
-    calls that an `allow` lets run. `tool_version`: only while the tool is declared as it was then.
+    `tool` is a name, the beginning of names and `*`, or `*` alone. `agent_name`, `schedule_id` and,
+    in the operator's rules, `for_user` narrow the rule; without them it is for all. `uses_left`
+    counts the calls that an `allow` still lets run. With `tool_version`, the rule is valid only
+    while the tool's declaration has that version.
     """
 
     effect: Effect
@@ -80,9 +81,9 @@ class RuleDraft:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule as it stands. `user_id` is its owner's, None for the operator's.
+    """A stored rule. `user_id` is its owner, None for the operator's rules.
 
-    `fault` says why what is stored cannot be read: then nobody knows what it was to say.
+    `fault` says why a stored rule cannot be read: then its meaning is unknown.
     """
 
     id: RuleId

@@ -1,9 +1,9 @@
-"""The verdict on a call: whether it runs by itself, waits for a person, or is refused.
+"""The verdict on a call: it runs by itself, waits for a person, or is refused.
 
-What is declared of a tool comes first, as the least that holds; then rules: deny before require
-before allow. What cannot be decided is asked. The gate judges each call
-(`security/gate/policy.py`); `rota approvals policy explain` shows what each rule came to. Risk
-signals are not looked at here.
+The declaration of the tool comes first, as the minimum. Then come rules: deny before require before
+allow. If a condition cannot be decided, the call waits for a person. The gate judges each call
+(`security/gate/policy.py`). `rota approvals policy explain` shows the finding on each rule. Risk
+signals are not judged here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Finding = Literal["applies", "does_not_apply", "undecided", "broken"]
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """Whose call it is, and when; `unattended` where no person asked for the run just now."""
+    """Who makes the call, and when. `unattended`: no person asked for the run just now."""
 
     user_id: UserId
     agent_name: str
@@ -39,10 +39,11 @@ class Circumstances:
 class Verdict:
     """Whether a call runs (`allowed`), waits (`held`) or is `refused`, and why in words.
 
-    `uses` is the rule whose uses are to be counted before the call may run: where none is left,
-    judge again without it. `heeds_signals`: it does not run with a risk signal of high risk;
-    `reaches_outside`: nor once the run has read text from outside, as the model chooses where it
-    goes. `allowing` are the rules that let it run, among which one may say that it does so anyway.
+    `uses` is the rule whose uses must be counted before the call may run. If no use is left, the
+    call is judged again without this rule. `heeds_signals`: the call waits if it has a risk signal
+    of high risk. `reaches_outside`: the call also waits once the run has read text from outside,
+    because the model chooses where data goes. `allowing` are the rules that let the call run. One
+    of them may say that it allows the call in these cases, too.
     """
 
     decision: Decision
@@ -65,10 +66,10 @@ CheckedCondition = tuple[Condition, ConditionResult]
 
 @dataclass(frozen=True, slots=True)
 class RuleFinding:
-    """What came of looking at one rule.
+    """The finding on one rule.
 
-    `decided_by` are the conditions that decided it, `note` is why where none did. `is_idle`: it
-    applies, and is not one that may loosen what holds for this tool.
+    `decided_by` are the conditions that decided it; `note` is the reason if no condition did.
+    `is_idle`: the rule applies, but it may not loosen what the tool requires.
     """
 
     rule: Rule
@@ -86,7 +87,7 @@ class RuleFinding:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, and every rule that was looked at on the way to it."""
+    """A verdict, with the findings on all rules that were examined for it."""
 
     verdict: Verdict
     findings: tuple[RuleFinding, ...] = ()

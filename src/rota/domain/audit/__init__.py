@@ -1,1 +1,1 @@
-"""What the audit log proves: its chain, its heads, and the checks over both."""
+"""The audit log's proof: its chain, its heads, and the checks of both."""

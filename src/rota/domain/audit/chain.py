@@ -1,4 +1,4 @@
-"""The audit log's values, and what is hashed of them: entries, blocks, chains, checkpoints.
+"""The audit log's values and their hashes: entries, blocks, chains, checkpoints.
 
 Everything that is hashed is text or whole numbers, so that its canonical JSON (RFC 8785) is the
 same in every program. Times are ISO 8601 in UTC without an offset, as PostgreSQL writes them in
@@ -33,7 +33,7 @@ CanonicalFields: TypeAlias = Mapping[str, "str | int | list[str] | None"]
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One row of `audit_logs`. Its times are text, see above; `called` is the instant."""
+    """One row of `audit_logs`. Its times are text (see the module); `called` is the instant."""
 
     id: int
     user_id: UserId | None
@@ -105,7 +105,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class CoveredEntry:
-    """An entry as a block has it: its id, the digest of its content, and its own."""
+    """An entry as a block holds it: its id, the digest of its content, and its own digest."""
 
     id: int
     content: bytes
@@ -114,7 +114,7 @@ class CoveredEntry:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Entries of one chain that were sealed together. `hash` is what the next one refers to."""
+    """Entries of one chain that were sealed together. The next block refers to `hash`."""
 
     chain_id: UUID
     seq: int
@@ -138,7 +138,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A person's chain, or nobody's. `user_id` and `salt` are gone when the person is."""
+    """A chain of a person, or of nobody. `user_id` and `salt` are None for a deleted person."""
 
     id: UUID
     user_id: UserId | None
@@ -166,7 +166,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What was pruned: all blocks up to `through_seq`, with `row_count` entries in all."""
+    """A record of pruned blocks: all up to `through_seq`, with `row_count` entries together."""
 
     chain_id: UUID
     through_seq: int
@@ -194,7 +194,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The last block of a chain: whoever knows it knows all that is before it."""
+    """The last block of a chain. Whoever has kept it can check all blocks before it."""
 
     chain_id: UUID
     seq: int

@@ -1,4 +1,4 @@
-"""Whether a chain is what was sealed: recomputes it block by block, and says what is wrong."""
+"""Recomputes a chain block by block, and reports where it is not as it was sealed."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ UNSEALED_TOO_LONG: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is not as it was sealed. Block and entry are None where it is the chain's.
+    """A place that is not as it was sealed. Block and entry are None if the whole chain is meant.
 
-    `chain_id` is None of a head of which the chain is not known.
+    `chain_id` is None for a head whose chain is not known.
     """
 
     chain_id: UUID | None
@@ -50,13 +50,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ChainVerification:
-    """What became of checking one chain; in order if there is no problem.
+    """The result of checking one chain. The chain is in order if there is no problem.
 
-    `pruned` entries, of blocks up to `pruned_through`, are vouched for by the checkpoint alone;
-    `blanked` ones were their person's, who was deleted; `late` ones were sealed an hour or more
-    after the time that they give; `unsealed` ones are to be sealed within seconds. `seen` are the
-    heads that were looked for and are there. `sealed_at` is the last of the blocks',
-    `unsealed_since` the time that the first one of the entries gives that are to be sealed.
+    Counts of entries: `pruned` are in blocks up to `pruned_through`, and only the checkpoint
+    vouches for them. `blanked` belonged to a person who was deleted. `late` were sealed an hour or
+    more after their own time. `unsealed` will be sealed within seconds.
+
+    `seen` are the kept heads that were found. `sealed_at` is the time of the last block.
+    `unsealed_since` is the time of the first unsealed entry.
     """
 
     head: Head
@@ -76,9 +77,9 @@ class ChainVerification:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What became of checking chains, and of looking for heads that were kept.
+    """The result of checking chains, and of looking for kept heads.
 
-    `notes` are what deserves to be said and is no problem.
+    `notes` are worth knowing, and are no problems.
     """
 
     chains: tuple[ChainVerification, ...]
@@ -271,7 +272,7 @@ def _is_late(entry: AuditEntry, block: Block) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class UncoveredEntry:
-    """An entry that is in no block; `is_late` if it should be in one."""
+    """An entry in no block. `is_late`: it should be in one by now."""
 
     id: int
     is_late: bool

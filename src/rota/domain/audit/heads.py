@@ -1,4 +1,4 @@
-"""Heads that were kept elsewhere: read as they were written down, and looked for in the chains."""
+"""Heads that were kept elsewhere: reads them, and looks for them in the chains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class BareHead:
-    """The hash of a chain's last block alone: of which chain, and where in it, is not known."""
+    """Only the hash of a chain's last block. Its chain, and its place there, are not known."""
 
     hash: bytes
 
@@ -28,7 +28,7 @@ KeptHead: TypeAlias = Head | BareHead
 
 @dataclass(frozen=True, slots=True)
 class HeadsFound:
-    """What became of looking for heads: how many are there, and what is to be said of others."""
+    """The result of looking for heads: how many were found, and notes and problems."""
 
     there: int = 0
     notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""A notification: what a person is told, and one that is yet to be written."""
+"""Notifications: stored ones, and new ones that are to be stored."""
 
 from __future__ import annotations
 

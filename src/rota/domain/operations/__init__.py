@@ -1,1 +1,1 @@
-"""What operators set: how long rows are kept."""
+"""Values for operators: processes, status, backups, retention."""

@@ -1,4 +1,4 @@
-"""What a backup holds, and what a restore made of it."""
+"""The contents of a backup, and the result of a restore."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class KeptTable:
 
 @dataclass(frozen=True, slots=True)
 class KeptSequence:
-    """Where a sequence had come to."""
+    """A sequence and its value at the time of the backup."""
 
     name: str
     value: int
@@ -40,9 +40,9 @@ class KeptSequence:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup says of itself. `key_id` names the key that opens its `sealed` secrets.
+    """A backup's description of itself. `key_id` names the key that opens its `sealed` secrets.
 
-    `key_id` is None where rota had no key yet.
+    `key_id` is None if rota had no key yet.
     """
 
     format: int
@@ -67,7 +67,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """What was not over in a database: runs, schedules that are due, calls that wait."""
+    """What was unfinished in a database: runs, schedules that are due, calls that wait."""
 
     under_way: int
     due: int
@@ -76,7 +76,7 @@ class UnderWay:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore brought back, what of it was not over, and whether the key opens it."""
+    """The result of a restore: what it restored, what was unfinished, and whether the key fits."""
 
     manifest: Manifest
     left: UnderWay

@@ -1,6 +1,6 @@
-"""Reads a database URL as libpq will, and refuses what would be read as something else.
+"""Reads a database URL as libpq does, and refuses a URL that libpq would read differently.
 
-For settings. Whatever is refused, no part of the URL is shown: it may be a piece of a password.
+Used by the settings. An error shows no part of the URL, which may be a piece of a password.
 """
 
 from __future__ import annotations

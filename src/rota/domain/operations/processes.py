@@ -1,4 +1,4 @@
-"""Processes that are alive: schedulers and workers."""
+"""Running processes: schedulers and workers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ CLOCK_TOLERANCE: Final = 60.0
 class Process:
     """One row of `rota.processes`.
 
-    `clock_ahead`: seconds that its machine's clock is ahead of the database's. `settings`: the
-    names of those that it has, None where it does not say.
+    `clock_ahead`: seconds by which the clock of its machine is ahead of the database's clock.
+    `settings`: the names of the settings that it has, None if it does not report them.
     """
 
     id: UUID
@@ -46,7 +46,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """How the database's server is: whether it takes writes, and what its clock says."""
+    """The state of the database server: whether it accepts writes, and its clock."""
 
     is_read_only: bool
     is_standby: bool

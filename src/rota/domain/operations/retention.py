@@ -1,4 +1,4 @@
-"""What is kept for how long, and what a pruning made of it."""
+"""How long rows are kept, and the result of a pruning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST: Final = 36_500
 
 
 class Period(StrEnum):
-    """What is kept for a time of its own; the value is the policy's field."""
+    """Periods of retention that can be set separately; the value is the policy's field."""
 
     JOURNAL = "journal_days"
     RUN = "run_days"
@@ -29,7 +29,7 @@ class Period(StrEnum):
 
 
 class Kind(StrEnum):
-    """What is pruned, in this order: a run goes after its journal and its notifications."""
+    """Kinds of pruned rows, in order of pruning: a run after its journal and notifications."""
 
     JOURNALS = "journals"
     NOTIFICATIONS = "notifications"
@@ -55,7 +55,7 @@ PERIODS: Final[Mapping[Kind, Period]] = {
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """Days that each kind is kept after its end; None: for ever."""
+    """Days that each kind of row is kept after its end. None: for ever."""
 
     journal_days: int | None
     run_days: int | None
@@ -93,7 +93,7 @@ class RetentionPolicy:
 class Pruned:
     """Rows that a pruning deleted, or would delete.
 
-    `audit_refused` are chains of the audit log that keep all they have, as they are not in order.
+    `audit_refused` are chains of the audit log that are not in order. They keep all their entries.
     """
 
     steps: int = 0

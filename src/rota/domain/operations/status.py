@@ -1,4 +1,4 @@
-"""How things stand for a person, at a glance: what `rota status` shows."""
+"""A person's day at a glance, as `rota status` shows it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rota.domain.schedules.pauses import Pause
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """What became of a person's runs and fires since midnight of their zone.
+    """Counts of a person's runs and fire times since midnight in their zone.
 
-    `failed` counts results with status `error`, `cancelled` those of runs that somebody stopped.
+    `failed` counts results with status `error`, `cancelled` the runs that somebody stopped.
     """
 
     succeeded: int
@@ -30,7 +30,7 @@ class Today:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits: runs by their status, calls for a yes or a word, and what nobody has read.
+    """What waits: runs by their status, calls to approve or to settle, and unread notifications.
 
     `calls_to_settle` have an unknown outcome. `next_expiry` is when the first call expires.
     """
@@ -58,7 +58,7 @@ class FailedRun:
 
 @dataclass(frozen=True, slots=True)
 class ComingFire:
-    """A fire that will run: its time, jitter included where it is the next one."""
+    """A fire time that will start a run. The next one of a schedule includes the jitter."""
 
     schedule: str
     agent: str
@@ -67,7 +67,7 @@ class ComingFire:
 
 @dataclass(frozen=True, slots=True)
 class PausedSchedule:
-    """A schedule that is paused by itself, and why."""
+    """A schedule with a pause of its own, and the reason."""
 
     schedule: str
     note: str
@@ -75,9 +75,9 @@ class PausedSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How things stand at `now`; `failures` are the latest of today.
+    """The state at `now`. `failures` are the latest of today.
 
-    `next_fires` are those of the schedules that fire next, one of each.
+    `next_fires` are the nearest fire times, at most one for each schedule.
     """
 
     now: datetime

@@ -1,1 +1,1 @@
-"""What a run is: states, options, limits, contracts, and its place in the queue."""
+"""Runs: states, options, limits, output contracts, priorities."""

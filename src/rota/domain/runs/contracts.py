@@ -1,7 +1,7 @@
-"""Output contracts: what an answer must hold for its run to count as a success.
+"""Output contracts: the form that an answer must have for its run to be a success.
 
-A contract demands a JSON value by a schema, sections with text in them, or both. An answer that
-does not deliver is told why, in sentences for the model and for the person alike.
+A contract asks for a JSON value that matches a schema, for sections with text, or for both. If an
+answer breaks the contract, sentences say why, for the model and for the person alike.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _JSON_LANGUAGES: Final = frozenset({"", "json"})
 
 @dataclass(frozen=True, slots=True)
 class OutputContract:
-    """What an answer must hold: JSON that matches a schema (draft 2020-12), and sections.
+    """The form of an answer: JSON that matches a schema (draft 2020-12), and sections.
 
     Each section needs some text; their order does not matter. `parse_contract` makes contracts
-    whose schema is known to be sound.
+    whose schema was checked.
     """
 
     schema: Mapping[str, Any] | None = None

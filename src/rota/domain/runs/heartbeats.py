@@ -1,7 +1,7 @@
 """Heartbeats: a checklist in the prompt, an answer that means "all is well", and pre-checks.
 
-The quiet answer is the whole answer, or it is none. (OpenClaw's HEARTBEAT_OK may have up to 300
-characters beside it, which are dropped with it: "HEARTBEAT_OK, but the disk is full" is not heard.)
+An answer is quiet only if it is the quiet answer and nothing else. (OpenClaw drops up to 300
+characters beside HEARTBEAT_OK, so nobody would read "HEARTBEAT_OK, but the disk is full".)
 """
 
 from __future__ import annotations

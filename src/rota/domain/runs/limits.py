@@ -56,10 +56,11 @@ class LimitReachedError(RotaError):
 
 @dataclass(frozen=True, slots=True)
 class Limits(Options):
-    """Limits of one run. None: not set at this place.
+    """Limits of one run. None: this place sets no limit.
 
-    `wall_seconds` counts active time over all attempts; `idle_seconds` time without any progress of
-    a model or tool; `steps` model calls; `tokens` input and output together; `cost_usd` US dollars.
+    `wall_seconds` counts active time over all attempts. `idle_seconds` counts time without any
+    progress of a model or tool. `steps` counts model calls, `tokens` input and output together,
+    `cost_usd` US dollars.
     """
 
     NOUN = "limit"
@@ -110,7 +111,7 @@ class Limits(Options):
 
 @dataclass(frozen=True, slots=True)
 class DayLimits(Options):
-    """Limits of everything that is run in one day of the owner's zone. None: no limit."""
+    """Limits of all runs in one day of the owner's zone. None: no limit."""
 
     NOUN = "limit"
     PLACE = "day_limits"
@@ -162,7 +163,7 @@ LimitName = Literal["max_concurrency", "day_tokens", "day_cost_usd", QuotaName]
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """How much of what a person may have; None: no quota. See `rota.quotas_of`."""
+    """How many rows of each kind a person may have; None: no quota. See `rota.quotas_of`."""
 
     max_schedules: int | None
     min_interval_seconds: int | None
@@ -174,10 +175,11 @@ class Quotas:
 
 @dataclass(frozen=True, slots=True)
 class PersonLimits:
-    """One row of `user_limits`: everybody's (`user_id` None), or a person's.
+    """One row of `user_limits`: the limits of everybody (`user_id` None), or of one person.
 
-    In a person's row None is as everybody has it, unless `unlimited` names it: then it is no limit.
-    `under_way`: the person's runs that are queued or running, 0 in everybody's row.
+    In a person's row, None means the limit of everybody. If `unlimited` names a limit, the person
+    has no such limit. `under_way` counts the person's runs that are queued or running; 0 in
+    everybody's row.
     """
 
     user_id: UUID | None

@@ -1,4 +1,4 @@
-"""How runs are executed, as a person writes it: on the command line, or in an agent file."""
+"""Options of runs as a person writes them, on the command line or in an agent file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LARGEST: Final = 100_000
 class OptionDraft:
     """Options as written, by the names of their flags (`max_time="10m"`, `check=("Mail?",)`).
 
-    What is left out, or None, stays as it is; "none" takes a value away, and so does 0 for a
-    number, where there are options before. A flag that may be repeated replaces the whole list.
+    An option that is left out, or None, stays as it is. "none" removes a value. 0 removes a number,
+    if there are options before. A flag that may be repeated replaces the whole list.
     """
 
     def __init__(self, **written: Written) -> None:

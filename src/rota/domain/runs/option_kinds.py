@@ -1,8 +1,8 @@
-"""Kinds of values that options of runs have, and how an option is declared.
+"""The kinds of values that options of runs have, and the declaration of an option.
 
-An option is declared once, as a dataclass field of RunOptions, Limits or DayLimits with `option()`:
-rows, agent files, the command line and what it shows all go by that. A kind knows how its values
-are read, from JSON and from what people write. What is set by which option is not its business.
+An option is declared once, as a dataclass field of RunOptions, Limits or DayLimits with `option()`.
+Rows, agent files, the command line and its output all use that declaration. A kind knows how to
+read its values, from JSON and from what people write. It does not know which option it is for.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TIMES: Final = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 class Kind:
-    """A text; the base of the others. `empty` is the value of an option that says nothing."""
+    """The base of all kinds. `empty` is the value of an option that is not set."""
 
     empty: Any = None
 
@@ -127,7 +127,7 @@ class Texts(Kind):
 
 
 class Number(Kind):
-    """A number, which a file may hold as one or as a text, read alike."""
+    """A number. A file may hold it as a number or as a text."""
 
     def from_file(self, value: object, place: str) -> Any:
         """Read a YAML number as its text, so that files and the command line are read alike.
@@ -245,7 +245,7 @@ class Choice(Kind):
 
 
 class YesNo(Kind):
-    """True or false; false is what is said where nothing is."""
+    """True or false. An option that is not set is false."""
 
     empty = False
 
@@ -268,10 +268,11 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is declared of a field: its kind, or `group`, the dataclass that holds its own options.
+    """The declaration of a field: its kind, or `group`, the dataclass that holds its own options.
 
-    `flags` are those of the command line; none: only rows have it. `place` is its name in a file.
-    `label` and `says` are how a value of it is shown. `of_one_run`: a single run may have its own.
+    `flags` are those of the command line; without flags, only rows have the option. `place` is its
+    name in a file. `label` and `says` tell how its value is shown. `of_one_run`: a single run may
+    have its own.
     """
 
     kind: Kind
@@ -303,9 +304,10 @@ def group(of: type[Options], *, label: str, of_one_run: bool = False) -> Any:
 
 
 class Options:
-    """What dataclasses of options have in common.
+    """The base of dataclasses of options.
 
-    `NOUN` is what one of them is called, `PLACE` where a group of them stands among all options.
+    `NOUN` is the name of one such option in messages, `PLACE` the place of the group among all
+    options.
     """
 
     __slots__ = ()

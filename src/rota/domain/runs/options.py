@@ -1,7 +1,7 @@
-"""How runs of a schedule, or one run, are executed: model, limits, checks, what is demanded.
+"""How runs of a schedule, or one run, are executed: model, limits, checks, output contract.
 
-Each option is declared here once, or in `limits`: rows, agent files, flags of the command line, and
-what is shown go by the declaration. To add one, add a field with `option()`; then document it.
+Each option is declared here once, or in `limits`. Rows, agent files, flags of the command line and
+its output all use the declaration. To add an option, add a field with `option()`; then document it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CALLABLE: Final = "callable:"
 
 @dataclass(frozen=True, slots=True)
 class Precheck:
-    """What is asked before the model is: a tool that only reads, or a registered callable."""
+    """A pre-check before the model: a tool that only reads, or a registered callable."""
 
     kind: Literal["tool", "callable"]
     name: str
@@ -68,7 +68,7 @@ _PRECHECK_FIELDS: Final = frozenset({"tool", "callable", "arguments"})
 
 
 class _PrecheckKind(Kind):
-    """A pre-check: in rows and files a mapping, on the command line its name and its arguments."""
+    """A pre-check: a mapping in rows and files; on the command line, its name and its arguments."""
 
     def parse(self, value: object, place: str) -> Precheck:
         if isinstance(value, Mapping):
@@ -114,7 +114,7 @@ class _PrecheckKind(Kind):
 
 
 class _OutputKind(Kind):
-    """An output contract as JSON; domain/runs/contracts looks into it."""
+    """An output contract as JSON. domain/runs/contracts reads its contents."""
 
     def parse(self, value: object, place: str) -> Mapping[str, Any] | None:
         if not isinstance(value, Mapping):

@@ -1,8 +1,8 @@
-"""Priorities of jobs in the queue: fair queuing between people, as one number, greater first.
+"""Priorities of jobs in the queue, for fair queuing between people. A greater number comes first.
 
-Admission and the queue use it. Class comes first: what a person asks for now, then what is
-scheduled, then backfills. Within a class a smaller start tag comes first: it is everybody's first
-run before anybody's second (`admit_runs.sql` gives the tags).
+Admission and the queue use it. The class decides first: runs that a person asks for now, then
+scheduled runs, then backfills. Within a class, the smaller start tag comes first. So the first run
+of each person comes before the second run of any person (`admit_runs.sql` gives the tags).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from rota.domain.ids import ActionId, FencingToken, ResultId, RunId, ScheduleId,
 
 
 class Trigger(StrEnum):
-    """Why a run exists."""
+    """What started a run."""
 
     SCHEDULE = "schedule"
     CATCH_UP = "catch_up"
@@ -133,7 +133,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An attempt's hold on a run. `hand_overs` counts the earlier ones that stopped on purpose."""
+    """An attempt's hold on a run. `hand_overs` counts earlier attempts that stopped on purpose."""
 
     run_id: RunId
     attempt: int
@@ -148,7 +148,7 @@ class FencedError(RotaError):
 
 
 class RowsLockedError(RotaError):
-    """Somebody holds a lock on the run, or on its schedule: it is to be tried again later."""
+    """Another transaction holds a lock on the run or its schedule. Try again later."""
 
     def __init__(self) -> None:
         """Say who can only be it: nobody else reaches these rows for long."""

@@ -1,7 +1,7 @@
 """A step: one journalled call of a run, of a model, a tool or an operator's own code.
 
-Steps are written while a run goes on, and replayed to a later attempt of it. Here is only what a
-step is; `agents/journal` says when one is written, `store/runs/journals` how.
+Steps are written while a run is executed, and replayed to a later attempt. This module says only
+what a step is. `agents/journal` decides when one is written; `store/runs/journals` writes it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ StepStatus = Literal["started", "finished", "failed", "held", "refused", "rehear
 
 
 class StepKey(NamedTuple):
-    """Where a call stands in its run: the model call that made it, and its place there."""
+    """The place of a call in its run: the model call that made it, and its index there."""
 
     model_step: int
     call_index: int
@@ -40,7 +40,7 @@ class Step:
     """One row of `agent_run_steps`, without its run. Times are aware and in UTC.
 
     `request` holds redacted arguments and their hash. `attempts` are the failed attempts of a model
-    call, `cost_usd` is None where no price is known.
+    call. `cost_usd` is None if no price is known.
     """
 
     model_step: int

@@ -1,7 +1,7 @@
-"""Runs, results and usage as people look at them: one row of the database each.
+"""Runs, results and usage for people to look at, each from one row of the database.
 
-The store makes them, services return them, and faces (command line, API, web) show them. A run that
-is to be executed is a `Run`; the calls that it made are `Step`s.
+The store makes these values, services return them, and faces (command line, API, web) show them. A
+worker uses `Run` instead, and the calls of a run are `Step`s.
 """
 
 from __future__ import annotations
@@ -64,10 +64,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class WholeResult:
-    """A result with what is kept beside it.
+    """A result with its full text and its calls.
 
-    `text` is all of a content that was cut, None where it was not or is not kept. `calls` are the
-    tools that its run called, in order, and how often; none once they are pruned.
+    `text` is the full content if the stored one was cut; None if it was not cut, or is not kept.
+    `calls` are the tools that the run called, in order, and how often. It is empty once they are
+    pruned.
     """
 
     result: Result
@@ -126,10 +127,10 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class UsageView:
-    """What was used on a day: in all (`schedule_id` None), or by the runs of one schedule.
+    """The use in one day: of all runs (`schedule_id` None), or of the runs of one schedule.
 
-    `schedule_name` is None as well where the schedule is gone. `day_limits` are the schedule's, as
-    JSON. What calls cost whose price nobody knows is not in `cost_usd`.
+    `schedule_name` is also None if the schedule was removed. `day_limits` are the schedule's, as
+    JSON. `cost_usd` does not include calls whose price is not known.
     """
 
     day: date

@@ -1,1 +1,1 @@
-"""What a schedule is, and when it fires."""
+"""Schedules, and their fire times."""

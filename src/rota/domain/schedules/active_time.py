@@ -1,4 +1,4 @@
-"""When a schedule may be active: hours of the day and days of the week, on its zone's clock."""
+"""Active hours and active days of a schedule, on the clock of its zone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MIDNIGHT: Final = 24 * 60
 
 @dataclass(frozen=True, slots=True)
 class ActiveTime:
-    """Spans of minutes since midnight, end excluded, and weekdays (Monday is 0); empty: all."""
+    """Spans in minutes since midnight, end excluded, and weekdays (Monday is 0). Empty: all."""
 
     hours: tuple[tuple[int, int], ...] = ()
     days: frozenset[int] = frozenset()

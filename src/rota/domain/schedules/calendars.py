@@ -1,4 +1,4 @@
-"""Days off: what people type, and what a calendar holds."""
+"""Days off, as people type them and as a calendar holds them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_TEXT: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class CalendarDay:
-    """Days in a row that are off, from `first` to `last`, both included."""
+    """One or more days off in a row, from `first` to `last`, both included."""
 
     first: date
     last: date

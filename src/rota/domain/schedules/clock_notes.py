@@ -1,4 +1,4 @@
-"""What changes of the clock mean for a schedule, in words."""
+"""Says in words what changes of the clock mean for a schedule."""
 
 from __future__ import annotations
 

@@ -27,11 +27,11 @@ NONE: Final = "none"
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a person said of a schedule's rule and policy. None: nothing, so it stays as it is.
+    """A schedule's rule and policy as a person gives them. A value that is None stays as it is.
 
-    `when` is a cron expression or a plain phrase; it, `every` and `at` exclude one another. "none"
-    takes a value away; so does 0 for the two numbers, where there is a value before. An `end` that
-    is a day means the whole day.
+    `when` is a cron expression or a plain phrase. Only one of `when`, `every` and `at` may be
+    given. "none" removes a value. For the two numbers, 0 also removes the value that was there. An
+    `end` that is a day means the whole day.
 
     >>> rota.Draft(when="weekdays at 7:30", end="2027-01-31", overlap="buffer_one").policy().overlap
     <OverlapPolicy.BUFFER_ONE: 'buffer_one'>

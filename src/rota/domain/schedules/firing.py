@@ -1,4 +1,4 @@
-"""What a due schedule leads to at an instant: pure, `now` is an argument."""
+"""Decides what a due schedule leads to at an instant. Pure: `now` is an argument."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ON_TIME: Final = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class PlannedFire:
-    """A fire time whose run is due now; `late`: by more than `ON_TIME`."""
+    """A fire time whose run is due now. `late`: it is late by more than `ON_TIME`."""
 
     fire_time: datetime
     late: bool
@@ -36,9 +36,9 @@ class PlannedFire:
 
 @dataclass(frozen=True, slots=True)
 class PassedFires:
-    """Fire times that lead to no run, from `first` to `last`; `count` None: more than counted.
+    """Fire times that lead to no run, from `first` to `last`. `count` None: too many to count.
 
-    `outcome` is anything but "fired".
+    `outcome` is never "fired".
     """
 
     first: datetime
@@ -50,7 +50,7 @@ class PassedFires:
 
 @dataclass(frozen=True, slots=True)
 class NextFire:
-    """The next fire time, and when it is due: later by its jitter."""
+    """The next fire time, and when it is due: the fire time plus its jitter."""
 
     fire_time: datetime
     due_at: datetime
@@ -58,7 +58,7 @@ class NextFire:
 
 @dataclass(frozen=True, slots=True)
 class FirePlan:
-    """What a due schedule leads to. `next` None: it has no fire left."""
+    """What a due schedule leads to. `next` None: the schedule has no further fire time."""
 
     fires: tuple[PlannedFire, ...]
     passed: tuple[PassedFires, ...]

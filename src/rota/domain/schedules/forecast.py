@@ -1,8 +1,8 @@
-"""Which fire times lie ahead of a schedule, and which of them will not run, and why.
+"""Lists the coming fire times of a schedule, and says which of them will not run, and why.
 
-For whoever looks ahead: what is added, shown or previewed, and the calendar. It knows days off and
-active time, which are fixed, and pauses of everything; what overlap or a schedule's own pause will
-do then, nobody knows yet. What becomes of a fire that is due is in `firing`.
+Used when a schedule is added, shown or previewed, and by the calendar. It knows days off, active
+time and the pause of all schedules. It cannot know how overlap or a schedule's own pause will
+decide. `firing` decides on a fire time that is due.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STRETCHES: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class UpcomingFire:
-    """A fire time (UTC) that lies ahead; `suppressed` says why it will not run, None: it will."""
+    """A coming fire time (UTC). `suppressed` says why it will not run; None: it will run."""
 
     fire_time: datetime
     suppressed: str | None

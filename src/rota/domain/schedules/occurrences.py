@@ -1,4 +1,4 @@
-"""What became of a schedule's fire times, as people look at it."""
+"""Occurrences of a schedule, and its last run, as people look at them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Outcome: TypeAlias = Literal["fired", "skipped", "missed", "suppressed"]
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """What became of a fire time, or of a range of those without a run."""
+    """The outcome of a fire time, or of a range of fire times without a run."""
 
     fire_time: datetime
     last_fire_time: datetime | None
@@ -30,7 +30,7 @@ class Occurrence:
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The latest run of a schedule that is over: its result's status, or "cancelled"."""
+    """The latest finished run of a schedule: the status of its result, or "cancelled"."""
 
     schedule_id: ScheduleId
     run_id: UUID

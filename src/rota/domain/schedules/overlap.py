@@ -1,7 +1,7 @@
-"""Overlap policies, and what they make of a fire while earlier runs of its schedule are unfinished.
+"""Names of overlap policies, and of their decisions while earlier runs are unfinished.
 
-The rule itself is the SQL function `rota.judge_overlap`, so that schedulers and "run now" judge
-alike, under the lock of the schedule's row. Here are its names only.
+The rule itself is the SQL function `rota.judge_overlap`. So schedulers and "run now" decide by the
+same rule, under the lock of the schedule's row.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from enum import StrEnum
 
 
 class OverlapPolicy(StrEnum):
-    """Temporal's meanings, by the names that the field uses.
+    """The overlap policies of Temporal, under the field's usual names.
 
-    A run is unfinished while it waits, is queued, runs, or is parked until its owner has decided.
+    A run is unfinished while it is waiting, queued, running or suspended.
     """
 
     SKIP = "skip"
@@ -30,7 +30,7 @@ class OverlapPolicy(StrEnum):
 
 
 class OverlapDecision(StrEnum):
-    """What becomes of a fire."""
+    """What an overlap policy decides on a fire time."""
 
     RUN = "run"
     """A run is written; it starts as soon as no serial run of the schedule is before it."""
@@ -42,9 +42,9 @@ class OverlapDecision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What a policy makes of a fire, and the unfinished runs by which it was judged.
+    """A policy's decision on a fire time, and the unfinished runs on which it is based.
 
-    `since` is the fire time, or the start, of the first of them; `parked`: one waits for its owner.
+    `since` is the fire time, or the start, of the first of these runs. `parked`: one is suspended.
     """
 
     decision: OverlapDecision = OverlapDecision.RUN

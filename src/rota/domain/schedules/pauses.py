@@ -1,4 +1,4 @@
-"""When all schedules of a person pause: `rota pause`. A schedule's own pause is in its row."""
+"""The pause of all schedules of a person (`rota pause`). A schedule's own pause is in its row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """From `starts_at` on, before `ends_at` (None: until its owner resumes), nothing fires."""
+    """No schedule fires from `starts_at` until `ends_at` (None: until its owner resumes)."""
 
     starts_at: datetime
     ends_at: datetime | None

@@ -16,7 +16,7 @@ from rota.domain.schedules.timing import Timing
 
 
 class CatchUp(StrEnum):
-    """Which of the fires that were missed within the catch-up window run late."""
+    """Which of the missed fire times within the catch-up window run late."""
 
     LATEST = "latest"
     ALL = "all"
@@ -52,10 +52,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleContent:
-    """What a person says of a schedule: all that adding, editing or a file writes into its row.
+    """What a person decides of a schedule: all that adding, editing or a file writes into its row.
 
-    `time_zone` is its own IANA zone, None to follow its owner's; `timing` is in the one that this
-    comes to. `options` are RunOptions as JSON.
+    `time_zone` is its own IANA zone, None for its owner's. `timing` is in the zone that applies.
+    `options` are RunOptions as JSON.
     """
 
     name: str
@@ -69,11 +69,11 @@ class ScheduleContent:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One row of `agent_schedules`; its time zone is resolved: its own or its owner's.
+    """One row of `agent_schedules`, with the time zone that applies: its own or its owner's.
 
-    `next_fire_at` is when a scheduler acts; `next_fire_time` is the fire time that this is for,
-    earlier by the jitter. `plan_from` is when its rule was set last. `revision` grows with every
-    change that a person makes. `paused_by_rota`: rota paused it, no person.
+    `next_fire_time` is the next fire time. `next_fire_at` is when a scheduler handles it, later by
+    the jitter. `plan_from` is when its rule was set last. `revision` grows with every change that a
+    person makes. `paused_by_rota`: rota paused it, and no person did.
 
     >>> schedule = await app.schedules.get(me, "each-morning")
     >>> schedule.agent_name, schedule.state, schedule.timing.time_zone

@@ -1,4 +1,4 @@
-"""When a schedule fires: its rule, bounds, jitter, and the times at which it may not."""
+"""A schedule's timing: its rule, bounds, jitter, and the times at which it may not fire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lengths of time and moments, as people write them."""
+"""Lengths of time and moments, read from and written as people write them."""
 
 from __future__ import annotations
 

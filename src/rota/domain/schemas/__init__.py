@@ -1,1 +1,1 @@
-"""JSON schemas: which ones are supported, and what checking against one may cost."""
+"""JSON schemas: the supported ones, and the cost of checking a value against one."""

@@ -1,8 +1,8 @@
-"""The work that a JSON Schema makes a validator do, counted before it is done.
+"""Counts the work that a JSON Schema makes a validator do, before the validator does it.
 
-Schemas are written by users, and checking one can take for ever: through `$ref` a schema of a few
-lines may have 2^64 ways from its root to one value. So loops that go no deeper into the value are
-refused, as are too many ways, and the rest is counted for each value that is to be checked.
+Users write schemas, and checking one can take for ever: with `$ref`, a schema of a few lines may
+have 2^64 ways from its root to one value. So a schema is refused if it has loops that go no deeper
+into the value, or too many ways. All other work is counted for each value that is to be checked.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Asked = Mapping[int, int]
 
 
 class Effort(NamedTuple):
-    """The work of a check, at the worst.
+    """The work of a check in the worst case.
 
-    Subschemas that look at values, characters that patterns read, and values that errors copy:
-    each of them keeps all that lies below the value it is about.
+    It counts subschemas that look at values, characters that patterns read, and values that errors
+    copy. An error copies the value it is about, with everything below it.
     """
 
     looks: int
@@ -34,7 +34,7 @@ class Effort(NamedTuple):
 
 
 class _Cost(NamedTuple):
-    """What a subschema costs at one value, with all that looks at the same value for it."""
+    """The cost of a subschema at one value, with all subschemas that it applies to it."""
 
     looks: int
     weight: int
@@ -46,8 +46,8 @@ class _Cost(NamedTuple):
 class SchemaGraph:
     """The subschemas of a schema, and how often each of them looks at a value.
 
-    Raises InvalidInputError as `read_nodes` does, and for loops that go no deeper and for more
-    combinations than a check can bear.
+    Raises InvalidInputError as `read_nodes` does. It also refuses loops that go no deeper, and more
+    combinations than a check can handle.
     """
 
     def __init__(self, schema: object, *, where: str = "schema") -> None:

@@ -1,4 +1,4 @@
-"""A JSON Schema read into its subschemas, and which of them hand a value on to which."""
+"""Reads a JSON Schema into its subschemas, and tells which of them pass a value on to which."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _LONGEST_PLACE: Final = 120
 
 @dataclass(slots=True)
 class Node:
-    """A subschema, and the subschemas (by number) that it hands the value or parts of it to.
+    """A subschema, and the subschemas (by number) that get the value or parts of it from this one.
 
-    `weight` grows with what it compares with; `here` look at the same value, `here_times` times;
-    `by_key`, `any_value` and `keys` at parts of an object, `by_index` and `any_item` of a list.
+    `weight` grows with the values that it compares with. `here` look at the same value,
+    `here_times` times. `by_key`, `any_value` and `keys` look at parts of an object, `by_index` and
+    `any_item` at parts of a list.
     """
 
     place: str

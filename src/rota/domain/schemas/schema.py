@@ -1,8 +1,8 @@
-"""JSON Schemas that users wrote, checked against values within bounds.
+"""Checks values against JSON Schemas that users wrote, within bounds.
 
 The validator is `jsonschema-rs`: its regular expressions take linear time, and it fetches nothing.
-It holds Python's global lock while it works, and a check under way cannot be stopped; so the work
-is counted first (`effort`), and one that would take too long is not begun.
+It holds Python's global lock while it works, and a check under way cannot be stopped. So the work
+is counted first (`effort`), and a check that would take too long is not begun.
 """
 
 from __future__ import annotations
@@ -85,11 +85,11 @@ def _without_patterns(value: Any, depth: int = 0) -> Any:
 
 
 class JsonSchema:
-    """A schema of draft 2020-12 that can be checked safely, `format` included unless told not to.
+    """A schema of draft 2020-12 that is safe to check. `format` is checked too, unless turned off.
 
-    Raises InvalidInputError, naming the place below `where`, for what is no such schema: nothing
-    outside of it is ever fetched, patterns have neither look-around nor back-references, and
-    length, depth and combinations are bounded.
+    Raises InvalidInputError for any other schema, and names the place below `where`. Nothing
+    outside the schema is fetched. Patterns may have neither look-around nor back-references.
+    Length, depth and combinations are bounded.
     """
 
     def __init__(

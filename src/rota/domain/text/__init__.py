@@ -1,1 +1,1 @@
-"""Text as values: what can be stored, what can be seen, JSON, Markdown."""
+"""Text as values: storable text, unseen characters, JSON, Markdown."""

@@ -1,7 +1,7 @@
-"""Read JSON strictly, from people and models: what RFC 8259 does not allow is refused.
+"""Reads JSON from people and models strictly, and refuses what RFC 8259 does not allow.
 
-Python's own reader takes NaN and infinity, keeps the last of two equal keys, and turns 1e999 into
-infinity. None of these is what its writer meant, so each is refused with a sentence.
+Python's own reader accepts NaN and infinity, keeps the last of two equal keys, and turns 1e999 into
+infinity. The writer meant none of these, so each is refused with a sentence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_DIGITS: Final = 308  # beyond lies infinity for everybody who reads number
 
 
 class NotJsonError(ValueError):
-    """A text is not JSON, by one sentence that says why and where."""
+    """A text is not JSON. One sentence says why and where."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)

@@ -1,4 +1,4 @@
-"""As much of Markdown as it takes to find code blocks and sections in what a model answers."""
+"""Finds code blocks and sections in a model's Markdown. It is no full Markdown parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentences that end with a text of somebody else's, which may end as one itself."""
+"""Ends a sentence whose last words are somebody else's text, which may have a full stop itself."""
 
 from __future__ import annotations
 

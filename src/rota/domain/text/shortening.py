@@ -1,4 +1,4 @@
-"""Texts for people, shortened: what was left out is marked by `…`."""
+"""Shortens texts for people, and marks by `…` what was left out."""
 
 from __future__ import annotations
 

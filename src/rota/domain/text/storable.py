@@ -1,4 +1,4 @@
-"""Text and JSON made into what PostgreSQL can store, and cut to the lengths that are stored."""
+"""Turns text and JSON into what PostgreSQL can store, and cuts them to the stored lengths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REDACTED: Final = "[redacted]"
 
 
 class SecretText(str):
-    """A text that its own schema declares a secret: it is used, and shown as `REDACTED`."""
+    """A text that a schema declares a secret. It is used as it is, and shown as `REDACTED`."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ _WIDEST_INT: Final = 14_000  # bits; Python refuses to print more than 4,300 dig
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A text of at most so many characters, and what it was cut from."""
+    """A text of limited length, and the length of the text that it was cut from."""
 
     text: str
     original_length: int

@@ -1,8 +1,8 @@
-"""Characters that nobody sees, or that move what others see: named, and written out.
+"""Finds characters that are invisible, or that reorder other text, and writes them as names.
 
-What Unicode calls control, format, unassigned, private, or a separator, and what it has programs
-show nothing for (Default_Ignorable_Code_Point). Joiners and variation selectors are left where a
-script or an emoji needs them.
+These are the characters that Unicode calls control, format, unassigned, private or separator, and
+those that programs do not show (Default_Ignorable_Code_Point). Joiners and variation selectors stay
+if a script or an emoji needs them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is wrong with a value that a person wrote, in words that they know: names, and types."""
+"""Says what is wrong with a value that a person wrote, in the person's own terms."""
 
 from __future__ import annotations
 

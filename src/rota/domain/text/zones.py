@@ -1,7 +1,6 @@
-"""Zones in which times are shown.
+"""Time zones in which times are shown.
 
-Whoever plans by a zone reads it with `parse_zone` (schedules/rules/cron), which refuses those that
-are unknown.
+To plan by a zone, read it with `parse_zone` (schedules/rules/cron), which refuses unknown zones.
 """
 
 from __future__ import annotations

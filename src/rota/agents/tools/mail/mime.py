@@ -39,7 +39,7 @@ _TEXT_TYPES: Final = frozenset({"text/plain", "text/html"})
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file in a message. `size` is in decoded bytes; for an attached message, it is a guess."""
+    """A file in a message. `size` is in decoded bytes; that of a message is an estimate."""
 
     name: str
     content_type: str

@@ -1,8 +1,8 @@
 """Plain phrases such as "weekdays at 7:30": read into cron expressions, an interval or instants.
 
-The grammar is docs/reference/phrases.md, whose table is tested. Nothing is guessed: what is left
-over, said twice or unclear is an error that quotes it. A phrase is read clause by clause into
-`Clauses`, in any order, which then becomes one rule.
+The grammar is docs/reference/phrases.md, whose table is tested. Nothing is guessed: an error quotes
+words that are not understood, repeated or unclear. The clauses of a phrase may come in any order.
+They are read into `Clauses`, which then become one rule.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The clauses of a phrase become a rule: cron expressions, an interval or instants."""
+"""Turns the clauses of a phrase into a rule: cron expressions, an interval or instants."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from rota.domain.text.shortening import quoted
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """What a plain phrase means: exactly one of the first three is filled.
+    """The meaning of a plain phrase: exactly one of the first three fields is filled.
 
-    `crons` have five fields, and their union is meant; `every` is an interval in real time, from
-    `start` on if that is named; `instants` and `start` are aware, in the zone asked for, ascending.
+    `crons` have five fields; the schedule fires when any of them does. `every` is an interval in
+    real time, from `start` on if the phrase names it. `instants` and `start` are aware, in the zone
+    asked for, ascending.
     """
 
     crons: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The words of a phrase, what its clauses say, and how it is refused."""
+"""The words of a phrase, the values of its clauses, and the errors that refuse it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def tokens(text: str) -> list[Token]:
 
 
 class Reader:
-    """The tokens of a phrase, and how far they are read."""
+    """The tokens of a phrase, and the position up to which they are read."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
@@ -145,7 +145,7 @@ class Date(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """Days in one of three ways.
+    """Days, given in one of three ways.
 
     `needs_month`: they are clear only with a month beside them. `is_bare`: a day of the month that
     is a number alone, so that one month beside it makes a date.

@@ -1,4 +1,4 @@
-"""Cron as people write it, in a time zone: parsed, put into words, and turned into fire times.
+"""Cron expressions in a time zone: parsed, put into words, and turned into fire times.
 
 The syntax is that of Vixie cron with names, `L`, `LW`, `#`, macros, `?`, wrap-around ranges
 (`FRI-MON`, `22-2`) and an optional first field of seconds. Changes of the clock have the meaning
@@ -69,9 +69,9 @@ _FIELDS: Final = (
 class CronSchedule(FireTimes):
     """A valid cron expression in a valid zone; make one with `parse`.
 
-    `expression` is what the person wrote, `fields` the same in five fields of plain numbers, and
-    `seconds` the seconds of each minute that it names at which it fires. `gap` and `overlap` say
-    what a change of the clock means.
+    `expression` is what the person wrote. `fields` is the same in five fields of plain numbers.
+    `seconds` are the seconds of a minute at which it fires. `gap` and `overlap` say what a change
+    of the clock means.
     """
 
     expression: str

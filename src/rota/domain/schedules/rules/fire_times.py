@@ -1,4 +1,4 @@
-"""What every kind of schedule rule can do: say when it fires."""
+"""The interface of all schedule rules: they list fire times."""
 
 from __future__ import annotations
 

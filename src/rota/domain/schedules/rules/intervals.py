@@ -1,4 +1,4 @@
-"""Rules that are no cron: an interval anchored to an instant, single instants, and unions."""
+"""Rules other than cron: an interval from an anchor, single instants, and unions of rules."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ MOST_INSTANTS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Interval(FireTimes):
-    """Every so often, in real time, counted from an anchor: it drifts with nothing.
+    """Fires at a fixed interval in real time, counted from an anchor.
 
-    The anchor itself is the first fire time. A restart, a pause or a missed fire moves nothing.
+    The anchor itself is the first fire time. A restart, a pause or a missed fire time changes
+    nothing.
     """
 
     every: timedelta
@@ -84,7 +85,7 @@ class Instants(FireTimes):
 
 @dataclass(frozen=True, slots=True)
 class AnyOf(FireTimes):
-    """The union of rules; a time that several of them name fires once."""
+    """The union of rules. A time that several rules name fires once."""
 
     rules: tuple[FireTimes, ...]
 
@@ -107,7 +108,7 @@ class AnyOf(FireTimes):
 
 @dataclass(frozen=True, slots=True)
 class Within(FireTimes):
-    """The fire times of a rule from `start` to `end`, both included, either may be open."""
+    """The fire times of a rule from `start` to `end`, both included. Either may be open."""
 
     rule: FireTimes
     start: datetime | None

@@ -1,7 +1,7 @@
-"""From wall-clock times to instants, where the clock changes too.
+"""Converts wall-clock times to instants, also at changes of the clock.
 
 A zone's clock jumps forward over times that never come (a gap) and back over times that come twice
-(an overlap). What a schedule does there is its owner's choice; the default is Vixie cron's.
+(an overlap). The owner of a schedule chooses what it does there; the default is Vixie cron's.
 """
 
 from __future__ import annotations
