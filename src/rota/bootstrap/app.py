@@ -92,7 +92,7 @@ class Service(Generic[T]):
             if p.default is p.empty or name == "registered"
         ]
         made = make(**{name: getattr(app, name) for name in needs})
-        vars(app)[self._name] = made  # found before this the next time
+        vars(app)[self._name] = made  # the next access finds this attribute first
         return made
 
 
@@ -239,7 +239,7 @@ async def application(
         app = App(settings, server, database, make_cipher(settings), clock=clock)
         if server.embedded is not None:
             await app.tools.refresh(builtin_facts())
-            await app.people.set_everybody(may_run=True)  # whoever reaches it owns it
+            await app.people.set_everybody(may_run=True)  # everybody who can connect is its owner
         yield app
 
 

@@ -72,7 +72,7 @@ def scheduler_loop(app: App) -> SchedulerLoop:
         await app.retention.prune_hourly(await now())
 
     async def expire() -> None:
-        await now()  # no time goes by while nobody knows what time it is
+        await now()  # raises while the clock is not trusted: nothing expires then
         await expiry.look()
 
     async def seal() -> None:

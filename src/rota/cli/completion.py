@@ -84,7 +84,7 @@ def _look_up(ctx: Any, param: Any) -> Offers:
                 settings.database_url is None
                 and not (data_dir(settings) / "postgres.json").exists()
             ):
-                return []  # a Tab makes no database
+                return []  # completion does not create a database
             return common.as_person(look)
     except Exception:  # noqa: BLE001  whatever is wrong, the command itself will say it
         return []

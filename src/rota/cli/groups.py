@@ -146,7 +146,7 @@ def _split_common(args: list[str]) -> tuple[list[str], list[str]]:
     while end < len(args) and (option := _BEFORE.get(args[end].partition("=")[0])) is not None:
         is_value_apart = option.metavar is not None and "=" not in args[end]
         if end + is_value_apart >= len(args):
-            break  # its value is missing: whoever parses this says so
+            break  # its value is missing: the parser reports it
         end += 1 + is_value_apart
     return args[:end], args[end:]
 

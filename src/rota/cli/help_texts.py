@@ -85,7 +85,7 @@ def _without_range(text: str) -> str:
 
 
 def _metavar(param: Any) -> str | None:
-    """Return what stands for a parameter's value in help."""
+    """Return the placeholder of a parameter's value in help."""
     if isinstance(param, TyperArgument):
         return str(param.name).upper().replace("_", "-")
     if choices := getattr(param.type, "choices", None):

@@ -110,7 +110,7 @@ def in_words(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_run(event: dict[str, Any]) -> dict[str, Any]:
-    """Say of a run what becomes of it, with the name of its schedule first."""
+    """Return a sentence about a run, with the name of its schedule first."""
     name = event.get("schedule") or event.get("agent")
     match event["event"]:
         case "run_due":

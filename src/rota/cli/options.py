@@ -99,7 +99,7 @@ class CommonOptions:
             database_url=self.database_url,
             user=self.user,
         )
-        # As if they had been exported: code of one's own looks for its keys there.
+        # As if they were exported: the operator's code looks for its keys there.
         os.environ.update(configuration.beneath(os.environ))
         folders = configuration.variables.get("PYTHONPATH", "").split(os.pathsep)
         sys.path += [folder for folder in folders if folder and folder not in sys.path]

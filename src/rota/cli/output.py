@@ -43,7 +43,7 @@ _LEAST: Final = 6  # cells that a column keeps, however narrow the terminal is
 _LEAST_OF: Final = {"NAME": 24, "SCHEDULE": 16, "AGENT": 12, "TITLE": 20, "SERVICE": 12}
 _LEAST_TEXT: Final = 24  # those of a column whose texts are wrapped
 _WIDEST_ALIGNED: Final = 100  # a column of a few long cells would be mostly spaces
-_PLAIN_WIDTH: Final = 1_000_000  # where nobody's terminal wraps, nothing is cut
+_PLAIN_WIDTH: Final = 1_000_000  # without a terminal, nothing is cut
 
 
 def plain(text: object) -> str:
@@ -117,7 +117,7 @@ def table(
     listed = [[row[n] for n in shown] for row in listed]
     names = [columns[n] for n in shown]
     widths = _widths(names, [names, *listed], room, texts)
-    if width == _PLAIN_WIDTH:  # nobody's terminal: whole, and little padded
+    if width == _PLAIN_WIDTH:  # no terminal: print it whole, with little padding
         lines = [_line(row, widths) for row in listed]
     else:
         lines = [line for row in listed for line in _lines(row, widths, names, texts)]
@@ -328,7 +328,7 @@ def _width() -> int:
     width = Console().width
     try:
         real = os.get_terminal_size(sys.stdout.fileno()).columns
-    except OSError:  # it is called a terminal, and is none that can be asked
+    except OSError:  # a terminal whose size cannot be read
         real = 0
     return min(width, real) if real else width
 

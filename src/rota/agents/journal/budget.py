@@ -120,7 +120,7 @@ class Budget:
             share = float(used) / float(limit)
             if share >= WARN_AT and key not in self._warned:
                 self._warned.add(key)
-                if kind != "steps":  # an agent that needs its last step is no news
+                if kind != "steps":  # an agent often uses its last step: no warning
                     self.warnings.append(f"{share:.0%} of {_named(kind, whose, limit)} was used.")
 
 

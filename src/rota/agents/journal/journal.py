@@ -247,7 +247,7 @@ class Journal:
         async def answered() -> Any:
             return await tool.ainvoke(
                 {"name": tool.name, "args": dict(arguments), "id": call_id, "type": "tool_call"},
-                # Whoever traces the caller's graph is not to hear of it twice.
+                # Otherwise the tracer of the caller's graph would see the call twice.
                 config={"callbacks": []},
             )
 
@@ -258,7 +258,7 @@ class Journal:
                 given = canonical_arguments(arguments)
                 await self._ledger.unjudged(tool.name, given, "not_run", why)
                 raise ToolException(f"{tool.name} was refused: {why}. It did not run.")
-            else:  # no guard is round it
+            else:  # no guard wraps this call
                 answer = await recording_unwrapped(
                     self._ledger, tool.name, canonical_arguments(arguments), answered
                 )
@@ -403,7 +403,7 @@ class Journal:
     async def _end(
         self, step: Step, status: StepStatus, *, durable: bool = False, **fields: Any
     ) -> None:
-        """Write a step down as over now, with what came of it."""
+        """Record that a step has ended now, with its outcome."""
         if (lost := self._lost.pop(step.key, None)) is not None:
             own = fields.get("usage")
             fields["usage"] = usage_in_all(lost[0], own)
@@ -493,7 +493,7 @@ class Journal:
         try:
             answer = await work()
         except asyncio.CancelledError:
-            # It may go on in a thread that nobody can stop: its answer is lost with it.
+            # The tool may go on in a thread that cannot be stopped. Its answer is lost.
             await self._end(step, "unknown", error="cancelled before it answered")
             raise
         except Exception as error:
@@ -538,7 +538,7 @@ class Journal:
                 self.progress.replayed += 1
                 message.tool_call_id = tool_call_id
                 return message
-        if harmless or earlier.request.get("held"):  # what waits for a yes was not run
+        if harmless or earlier.request.get("held"):  # a call that waits for approval was not run
             return None
         return ToolMessage(
             content=(

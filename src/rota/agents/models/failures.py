@@ -264,7 +264,7 @@ def _kind_by_phrase(
 
 def _worth_retrying(kind: FailureKind, error: BaseException) -> bool:
     """Return whether the same request may succeed in a while; the server's own word comes first."""
-    forbidden = _headers(error).get("x-should-retry") == "false"  # OpenAI's and Anthropic's word
+    forbidden = _headers(error).get("x-should-retry") == "false"  # OpenAI and Anthropic send it
     return kind in TRANSIENT and not forbidden
 
 
@@ -365,7 +365,7 @@ def _seconds_until(date: str, answered: str | None) -> float | None:
     """Count from the answer's own Date header, so that no clock of ours is asked."""
     try:
         until, since = (_parse_date(text) for text in (date, answered or ""))
-    except ValueError:  # not a date either: as if there was no such header
+    except ValueError:  # not a date either: the header is ignored
         return None
     return max(0.0, (until - since).total_seconds())
 

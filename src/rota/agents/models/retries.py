@@ -98,7 +98,7 @@ def _summed_up(failure: ModelFailure, attempts: Sequence[ModelAttempt]) -> Model
 
 
 def _length(seconds: float) -> str:
-    """Say a length of time so that nobody comes back too early: rounded up, in one unit."""
+    """Return a length of time in words, rounded up to one unit, so that it is never too short."""
     size, unit = next((u for u in _UNITS if seconds >= 2 * u[0]), _UNITS[-1])
     whole = max(1, ceil(seconds / size))
     return f"{whole} {unit}{'s' if whole > 1 else ''}"

@@ -227,10 +227,10 @@ class _Guard(BaseCallbackHandler):
         for message in _messages_of(response):
             check_answer(message, stream)
             check_not_cut(message)
-            check_readable(message)  # a graph of LangChain's ends with such, as if all was well
+            check_readable(message)  # LangChain's graph ends with such a message without an error
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:  # noqa: ARG002  # as above
-        """Forget what came of an answer."""
+        """Forget the pieces of an answer that arrived before it failed."""
         self._streams.pop(run_id, None)
 
     def on_tool_start(
@@ -252,7 +252,7 @@ class _Guard(BaseCallbackHandler):
         call, verdict = self._own.judged(name, given, self._journal.asked_beside(name))
         step = self._journal.begin_brought_call(name, call.arguments)
         call = replace(call, step=step.key)
-        # Already now: the loop may hear of its end only after the calls that come next.
+        # Done here: the loop may learn of the end only after the next calls began.
         self._approval.ledger.answered(call, ())
         self._begun.tools[run_id] = _OwnCall(step, call, verdict)
         if not call.read_only:

@@ -105,7 +105,7 @@ def apply_file(
     from rota.services.agent_files.reading import read_agent_file
 
     read = read_agent_file(file, now=clock())
-    # Whoever can open the database is the operator, in whoever's name they write.
+    # Whoever can open the database is the operator, whatever name `--as` gives.
     applied = common.as_person(
         lambda app, me: app.agent_files.apply(me, read, is_operator=True, prune=prune)
     )

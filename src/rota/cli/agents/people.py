@@ -205,7 +205,7 @@ def _set(common: CommonOptions, people: list[str], *, everybody: bool, may_run: 
 
 
 def people_json(found: People) -> list[dict[str, Any]]:
-    """Return who may run agents: whoever is not named first, then those who are."""
+    """Return who may run agents: first everybody who is not named, then the named people."""
     return [
         {"user_id": None, "email": None, "may_run": found.open_to_all},
         *({"user_id": p.user_id, "email": p.email, "may_run": p.may_run} for p in found.persons),

@@ -179,7 +179,7 @@ def approve_always(
 
 
 def print_outcomes(common: CommonOptions, decided: tuple[Decided, ...]) -> None:
-    """Say what came of each; exit status 1 where one could not be decided."""
+    """Print the outcome of each decision; exit status 1 if one could not be made."""
     if common.json:
         output.print_json(decided)
     else:

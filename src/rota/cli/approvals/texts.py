@@ -320,7 +320,7 @@ def _print_advice(shown: ActionDetails) -> None:
 
 
 def _print_how_to_settle(shown: ActionDetails) -> None:
-    """Say how a person tells what became of an action that nobody knows the outcome of."""
+    """Print how a person settles an action with an unknown outcome."""
     output.say()
     if shown.action.user_id != shown.viewer:
         output.say("Only its owner can say what happened.")

@@ -57,7 +57,7 @@ async def keep_running(
             stdin=PIPE,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # Ctrl-C is the parent's to hear
+            start_new_session=True,  # only the parent handles Ctrl-C
         )
         pids[kind] = process.pid
         ended = asyncio.create_task(process.wait())

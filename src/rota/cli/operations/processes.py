@@ -153,7 +153,7 @@ def _serve(
         if as_child:
             _stop_with_parent(stop)
         async with bootstrap.application(settings, server) as app:
-            if not as_child:  # the parent has said it
+            if not as_child:  # the parent has printed it
                 await warn_of_role(app)
             await work(app, stop)
 

@@ -18,7 +18,7 @@ def is_asked_for() -> bool:
 
 
 def say_ready() -> None:
-    """Say that this process is ready, once; nothing where nobody asks."""
+    """Report once that this process is ready, if its starter asked for that."""
     address = os.environ.pop(ASKED_BY, "")
     if not address:
         return

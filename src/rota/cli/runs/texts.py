@@ -40,7 +40,7 @@ def trigger(run: RunView) -> str:
 
 
 def state(run: RunView) -> str:
-    """Say where a run stands, or what came of it once it is over."""
+    """Return the status of a run, or its outcome once it has finished."""
     if run.status is RunStatus.FINISHED and run.result_status is not None:
         return run.result_status
     return status(run)
@@ -227,7 +227,7 @@ def _limits(run: RunView) -> str | None:
             return in_words(Limits.parse((run.options or {}).get("limits")))
         rotas = Limits(wall_seconds=DEFAULT_WALL_SECONDS, idle_seconds=DEFAULT_IDLE_SECONDS)
         return in_words(rotas.overridden_by(Limits.parse(run.limits)))
-    except InvalidInputError as error:  # written past rota
+    except InvalidInputError as error:  # the row was not written by rota
         return f"cannot be read: {error.message}"
 
 

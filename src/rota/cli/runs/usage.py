@@ -84,7 +84,7 @@ def _of_limits(view: UsageView) -> str:
 
     try:
         limits = DayLimits.parse(view.day_limits)
-    except InvalidInputError:  # written past rota; `rota schedules show` says what is wrong
+    except InvalidInputError:  # not written by rota; `rota schedules show` says what is wrong
         return "cannot be read"
     parts: list[str] = []
     if limits.tokens is not None:

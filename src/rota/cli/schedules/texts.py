@@ -64,7 +64,7 @@ def _exactly(instant: datetime, zone: str) -> str:
 
 
 def print_schedules(found: Sequence[Listed], zone: str) -> None:
-    """Print a line for each schedule: what it is, what came of its last run, when it fires next."""
+    """Print a line for each schedule: its rule, the outcome of its last run, its next fire time."""
     now = datetime.now(UTC)
     are_named_so = all(schedule.name == schedule.agent_name for schedule, _, _ in found)
     columns = ["NAME", "AGENT", "RULE", "LAST", "NEXT"]
@@ -88,7 +88,7 @@ def print_schedules(found: Sequence[Listed], zone: str) -> None:
 
 
 def last_in_words(last: LastRun | None, now: datetime) -> str:
-    """Say what came of a schedule's last run, and when."""
+    """Return the outcome of a schedule's last run, and when it ended."""
     if last is None:
         return "-"
     outcome = last.outcome or "no result"
@@ -231,7 +231,7 @@ def print_options(schedule: Schedule) -> None:
 def _options(schedule: Schedule) -> list[tuple[str, str]]:
     try:
         return list(RunOptions.parse(schedule.options).in_words())
-    except InvalidInputError as error:  # written past rota
+    except InvalidInputError as error:  # the row was not written by rota
         return [("Options", f"cannot be read, so its runs fail: {error.message}")]
 
 

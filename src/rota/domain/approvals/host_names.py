@@ -58,7 +58,7 @@ def is_host_within(host: str, name: str) -> bool:
 
 
 def url_host(text: str) -> str | None:
-    """Return the host that a URL leads to, None where it is not read by all alike.
+    """Return the host of a URL, None if programs may read different hosts.
 
     What stands before an `@` is a name and a password, never the host.
     """
@@ -72,7 +72,7 @@ def url_host(text: str) -> str | None:
     host, _, port = place.partition(":")
     is_plain = "@" not in userinfo and "%" not in host and _PORT.fullmatch(port)
     read = ascii_host(host) if is_plain else None
-    try:  # a second reader: where the two differ, nobody knows whom the tool's library sides with
+    try:  # a second parser: if the two differ, the tool's library may agree with either
         other = urlsplit(text).hostname
     except ValueError:
         return None

@@ -32,7 +32,7 @@ _FALSE_DOTS: Final = str.maketrans(
 )
 _ALIKE: Final = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
 _FOREIGN: Final = _ALIKE - {"LATIN"}
-# Those that nobody tells from a Latin letter. Greek alpha and mu stand in honest words of science.
+# Letters that look like a Latin letter. Greek alpha and mu are left out: science uses them.
 _TWINS: Final = frozenset(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u051b"  # Cyrillic
     "\u051d\u04bb\u04cf\u0475\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420"
@@ -108,7 +108,7 @@ def _stands_for_ascii(c: str) -> bool:
     if ord(c) in _FALSE_DOTS:
         return True
     kind = unicodedata.decomposition(c).partition(" ")[0]
-    # Superscripts, fractions and ligatures are honest: m², ½, ﬁ. A circled digit counts a list.
+    # Superscripts, fractions, ligatures and circled digits are in ordinary use: m², ½, ﬁ, ①.
     is_alias = kind in {"<wide>", "<font>"} or (kind == "<circle>" and not c.isnumeric())
     is_alias |= "\u216c" <= c <= "\u216f" or "\u217c" <= c <= "\u217f"  # Roman L, C, D, M
     return is_alias and unicodedata.normalize("NFKC", c).isascii()

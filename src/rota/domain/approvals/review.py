@@ -127,7 +127,7 @@ def _group(actions: Sequence[PendingAction]) -> RequestGroup:
     same = {
         name: value
         for name, value in first.arguments.items()
-        # What stands for a secret may stand for another one.
+        # Equal redaction marks may hide different secrets.
         if not holds_redaction(value)
         and all(name in a.arguments and is_same(a.arguments[name], value) for a in others)
     }

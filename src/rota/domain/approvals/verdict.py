@@ -100,7 +100,7 @@ def judge(
     rules: Sequence[Rule] = (),
     circumstances: Circumstances | None = None,
 ) -> Verdict:
-    """Say what becomes of a call; without rules, by what is declared and preferred alone.
+    """Judge a call; without rules, only declaration and preference decide.
 
     Never raises, whatever the rules and the arguments are: an error in a rule requires approval.
     """
@@ -215,7 +215,7 @@ def _conclude(
         for one in findings
         if one.finding == "applies" and _is(one, "allow") and not one.is_idle
     ]
-    # What is not counted comes first.
+    # Rules without a count come first, so that no use is spent needlessly.
     allowing.sort(key=lambda rule: rule.draft.uses_left is not None)
     made = Verdict(
         "allowed",

@@ -239,7 +239,7 @@ def block_after(end: Head, entries: tuple[AuditEntry, ...], sealed_at: str) -> B
 
 
 def instant(text: str) -> datetime | None:
-    """Return the instant that a time of an entry or a block gives; None for one of another age.
+    """Return a time of an entry or a block as an instant, None if it is out of range.
 
     The table takes none before 2000, and no infinite one; whoever owns it can change that.
     """

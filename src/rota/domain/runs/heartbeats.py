@@ -102,6 +102,6 @@ def _is_nothing_as_text(text: str) -> bool:
         return not text
     try:
         value: Any = json.loads(text)
-    except (ValueError, RecursionError):  # text that is no JSON says something
+    except (ValueError, RecursionError):  # text that is no JSON is not quiet
         return False
     return not value.strip(_AROUND) if isinstance(value, str) else _is_nothing(value)

@@ -151,5 +151,5 @@ class RowsLockedError(RotaError):
     """Another transaction holds a lock on the run or its schedule. Try again later."""
 
     def __init__(self) -> None:
-        """Say who can only be it: nobody else reaches these rows for long."""
+        """Name the only likely holder: nobody else can lock these rows for long."""
         super().__init__("A session of its owner's holds a lock on the run, or on its schedule.")

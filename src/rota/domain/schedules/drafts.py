@@ -177,7 +177,7 @@ def _read_choice(kind: type[StrEnum], text: str, field: str) -> StrEnum:
         ) from error
 
 
-# In the order in which they are read: the first that cannot be meant is the one that is raised.
+# In the order of reading: the first invalid field raises its error.
 _TIMING_READERS: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "jitter": _read_length,
     "active_hours": _read_text,

@@ -155,7 +155,7 @@ def _passed_fires(
     run = {fire.fire_time for fire in chosen}
     missed = _why_missed(schedule, chosen)
     if unseen is not None:
-        # One range up to what runs: nobody looked at each of its fire times.
+        # One range up to the fire time that runs: its single fire times were not listed.
         end = chosen[0].fire_time if chosen else None
         last = max([unseen[1], *(time for time in times if end is None or time < end)])
         yield PassedFires(unseen[0], last, None, "missed", missed)

@@ -116,7 +116,7 @@ class _Reader:
                 return known
         node = Node(place)
         self.nodes.append(node)
-        if isinstance(schema, dict):  # true and false say no more, and the validator refuses others
+        if isinstance(schema, dict):  # true and false have no parts; the validator refuses others
             self._waiting.append((node, schema))
         return len(self.nodes) - 1
 

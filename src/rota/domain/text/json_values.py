@@ -19,7 +19,7 @@ DEEPEST: Final = 50
 """How deeply lists and objects may be nested."""
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_MOST_DIGITS: Final = 308  # beyond lies infinity for everybody who reads numbers as doubles
+_MOST_DIGITS: Final = 308  # a longer number is infinite as a double
 
 
 class NotJsonError(ValueError):

@@ -139,7 +139,7 @@ def _underlined(line: str, following: str, wanted: Mapping[str, str]) -> _Headin
         return None
     name = _named(line, wanted)
     level = 1 if underline[1].startswith("=") else 2
-    # Text above a rule of dashes is mostly just that; nobody underlines it by ===.
+    # Text above a line of dashes is mostly no heading; text above === is one.
     return _Heading(name, level) if name is not None or level == 1 else None
 
 

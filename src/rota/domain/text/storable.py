@@ -76,7 +76,7 @@ def storable_json(value: object) -> Any:
 
 
 def _storable(value: object, above: tuple[int, ...]) -> Any:
-    if type(value) is str:  # most of what comes, and asking whether it is a Mapping takes long
+    if type(value) is str:  # most values; a check for Mapping is slow
         return storable_text(value)
     if value is None or not isinstance(value, Mapping | list | tuple | set | frozenset):
         return _storable_scalar(value)

@@ -136,7 +136,7 @@ class _Reader:
     def add(self, token: str, *, is_angle: bool) -> None:
         entry = self.entry
         if entry.address is not None and token.strip():
-            raise _UnclearError  # which is the address, this or the one before?
+            raise _UnclearError  # two addresses: it is unclear which one counts
         if is_angle:
             entry.address = _ROUTE.sub("", token[1:-1].strip())
         else:

@@ -267,7 +267,7 @@ def _state(entry: Entry, headers: Headers) -> _State:
     """Tell what a mail program has noted of a message."""
     if entry.unread is not None:
         return _State(entry.unread)
-    try:  # Thunderbird and its kin
+    try:  # Thunderbird and similar programs
         flags = int(headers.written_by_program("x-mozilla-status"), 16)
     except ValueError:
         # Others write "Status: RO" for what was read (R) and is old (O), "X-Status: D" for deleted.

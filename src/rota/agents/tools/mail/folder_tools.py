@@ -105,7 +105,7 @@ async def _read(context: ToolContext, read: Callable[[Mailbox], T]) -> T:
     async with context.connection("imap") as secret:
         if secret is None:
             return await asyncio.to_thread(read_folder)
-        # Here, as most folders are on disk.
+        # Imported here, because most folders are on disk.
         from rota.agents.tools.mail.imap import ImapMailbox  # noqa: PLC0415
 
         mailbox = ImapMailbox(ImapAccount.from_secret(secret))

@@ -128,7 +128,7 @@ class GmailClient:
             raise faults.exceptions[0] from faults
         if failed and not found:
             raise next(iter(failed.values()))
-        # One that cannot be had hides none of the others.
+        # If one message cannot be read, the others are still returned.
         found |= {
             message_id: unread_message(message_id, failed[message_id]) for message_id in failed
         }

@@ -86,7 +86,7 @@ def message_without_text(answer: GmailMessage) -> MailMessage:
 
 
 def unread_message(message_id: str, error: UnavailableError) -> MailMessage:
-    """Return what stands in a list for a message that Gmail did not give."""
+    """Return a placeholder in a list for a message that Gmail did not return."""
     return without_contents(message_id, f"Gmail did not give it: {error.message}")
 
 

@@ -75,7 +75,7 @@ def _markup(html: str) -> Iterator[str]:
             end = f"</{name}" if name in _RAW and not found["slash"] else ""
         else:
             end = "-->" if found[0] == "<!--" else ">" if found[0] in {"<!", "<?"} else ""
-        if end:  # nothing in it is markup, and none of it is seen
+        if end:  # its content is no markup, and is not displayed
             closed = re.compile(re.escape(end), re.IGNORECASE).search(html, position)
             if closed is None:
                 return
@@ -145,7 +145,7 @@ def _stand_in(tag: Tag) -> tuple[str, ...]:
             return ()
 
 
-# Newsletters fill their previews with characters that take no room.
+# Newsletters fill their previews with characters of no width.
 _BLANKS: Final = re.compile(r"[^\S\n\xa0]+|[\xa0\u200b\u200c\u034f\u00ad\ufeff]+")
 _BLANKS_AND_NEWLINES: Final = re.compile(r"[\s\u200b\u200c\u034f\u00ad\ufeff]+")
 

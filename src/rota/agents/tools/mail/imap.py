@@ -130,10 +130,10 @@ class ImapMailbox:
                 _login(client, account)
                 yield _Session(client, account)
             except BaseException:
-                with suppress(Exception):  # why it failed is what counts
+                with suppress(Exception):  # the first error is the one to report
                     client.shutdown()
                 raise
-            with suppress(Exception):  # all is read
+            with suppress(Exception):  # all messages are read already
                 client.logout()
 
 

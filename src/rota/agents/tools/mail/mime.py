@@ -123,7 +123,7 @@ def read_head(
 
 
 def without_contents(message_id: str, note: str) -> MailMessage:
-    """Return what stands for a message that cannot be read; `note` says why."""
+    """Return a placeholder for a message that cannot be read; `note` says why."""
     subject = "(a message that could not be read)"
     return MailMessage(message_id, None, "", "", "", subject, "", notes=(note,))
 
@@ -231,7 +231,7 @@ class _Content:
             return False
         # A text with a name is a file, unless nothing came before it: some name their letters.
         if part.size and not part.data:
-            return False  # its provider keeps it apart
+            return False  # the provider stores its data elsewhere
         return is_root or not (part.is_attachment or (part.name and self.texts))
 
     def add_alternatives(self, alternatives: Sequence[Part]) -> None:
