@@ -1,9 +1,9 @@
-"""Settings in files: `rota.toml`, and `.env` beside it, so that nothing need be exported.
+"""Reads settings from files: `rota.toml`, and `.env` beside it.
 
-Both are looked for in the current directory, then in the user's (`~/.config/rota`); what is nearer
-counts, and in one directory `.env` before `rota.toml`. `ROTA_CONFIG` names a file, or a directory,
-that is read instead. What they say counts as if it had been exported, where it was not:
-`rota.settings` makes of both what rota goes by. See docs/reference/settings.md.
+rota looks in the current directory, then in the user's (`~/.config/rota`). The nearer directory
+wins; in one directory, `.env` wins over `rota.toml`. `ROTA_CONFIG` names a file or a directory that
+is read instead. An exported variable wins over all files. `rota.settings` combines both. See
+docs/reference/settings.md.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PASSWORD: Final = re.compile(r"://[^/?@]*:[^/?@]*@|[?&]password=")
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the files say: variables, by name, and how each is called where it was written.
+    """The variables that the files set, and the name that each has in its file.
 
     `warnings` are sentences for the person who runs rota.
     """

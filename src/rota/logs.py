@@ -1,7 +1,7 @@
-"""Loggers of what commands use too: structlog is imported, and set up, with the first line.
+"""Loggers for code that commands use, too: structlog is imported and set up at the first line.
 
-Importing it takes as long as half of psycopg, and a command that reads hardly ever logs. What only
-runs in the background asks structlog itself.
+Importing structlog takes half as long as psycopg, and a command that only reads hardly ever logs.
+Code that only runs in the background uses structlog directly.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ D = TypeVar("D", bound=str | None)
 class Settings:
     """What the operator chose. A None path or URL means the default.
 
-    `ignored_parameters`: those of database URLs that are other programs' and mean nothing here.
-    `names`: how variables are called in the files that they come from.
+    `ignored_parameters`: parameters of database URLs for other programs, which rota ignores.
+    `names`: the names of variables in the files that they come from.
     """
 
     data_dir: Path | None = None
@@ -125,7 +125,7 @@ class Settings:
 
 
 class _Given(dict[str, str]):
-    """What is set, by variable, and what it is called where it was set."""
+    """The values of the variables that are set, and the name of each where it was set."""
 
     def __init__(self, values: Mapping[str, str], names: Mapping[str, str]) -> None:
         super().__init__(values)

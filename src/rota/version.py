@@ -1,3 +1,3 @@
-"""Which rota this is: pyproject.toml says the same, as a test checks."""
+"""The version of rota. A test checks that pyproject.toml has the same."""
 
 __version__ = "0.1.0"

@@ -1,8 +1,8 @@
-"""What the database refuses, as errors of the domain: one table for the whole store.
+"""Translates errors of the database into errors of the domain: one table for the whole store.
 
-The helpers of store/statements.py and the transactions of store/database.py raise what this
-returns. To tell a new refusal apart, name its constraint or SQLSTATE here; services then catch the
-domain's error and add the words that only they know.
+store/statements.py and store/database.py raise the errors that this module returns. To give a new
+refusal its own error, add its constraint or SQLSTATE here. A service catches the error of the
+domain, and adds the words that only the service knows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Waits for the locks of a migration in short attempts, and says who is in the way.
 
-A statement that waits for a table's lock makes everybody wait who comes after it: one open
-transaction of a reader would stop all. So an attempt waits briefly, gives way, and comes again
-after a growing pause. Only `migrate` waits like this.
+While a statement waits for the lock of a table, all later statements on the table wait behind it.
+So one open transaction of a reader could stop everybody. Therefore an attempt waits briefly, gives
+up, and is repeated after a growing pause. Only `migrate` waits like this.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A session that has what another one waits for.
+    """A session that holds a lock for which another session waits.
 
-    `since` is when its transaction began, or it fell idle; None where this role may not see it.
+    `since` is the time when its transaction began, or when the session became idle. None: this role
+    may not see it.
     """
 
     pid: int

@@ -1,10 +1,9 @@
 """Applies `supabase/migrations` to embedded, plain and Supabase PostgreSQL alike.
 
-A small runner: plain SQL files in the order of their names, all pending ones in one transaction
-under an advisory lock, booked in `rota.schema_migrations`. It waits for no lock for long: see
-store/lock_waits.py. Files that Supabase's CLI has applied already are adopted: booked, and not run.
-A database of before the first release is refused: no file leads from there to this schema, and
-nothing is exported.
+It runs plain SQL files in the order of their names. All pending files run in one transaction, under
+an advisory lock, and are recorded in `rota.schema_migrations`. It waits for no lock for long: see
+store/lock_waits.py. A file that Supabase's CLI has applied already is only recorded. A database
+from before the first release is refused, because no file leads from it to this schema.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class _Booked:
-    """What Supabase's CLI has booked: `name` follows the number in the file's name, or is NULL."""
+    """A record of Supabase's CLI: `name` follows the number in the file's name, or is NULL."""
 
     version: str
     name: str | None
@@ -68,7 +67,7 @@ class _Booked:
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """What a call of `migrate` did: names of files, in order."""
+    """The names of the files that a call of `migrate` handled, in order."""
 
     applied: tuple[str, ...]
     adopted: tuple[str, ...]

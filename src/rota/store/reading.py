@@ -1,9 +1,9 @@
-"""Values from rows: each field of a dataclass is read from the column of its name.
+"""Makes values from rows: each field of a dataclass is read from the column of the same name.
 
-Types say what becomes of a column: an id or a time of a row that came as JSON, an enum, seconds as
-a `timedelta`, an array as a tuple (NULL as an empty one). A field that is a dataclass is read from
-the same row. Columns without a field are passed over; a field without a column is a KeyError, even
-where it has a default, so that no slip in a query goes unseen.
+The type of the field decides the conversion: ids and times of rows in JSON, enums, seconds to a
+`timedelta`, an array to a tuple (NULL to an empty one). A field that is a dataclass is read from
+the same row. A column without a field is ignored. A field without a column is a KeyError, even if
+it has a default, so that a mistake in a query is seen.
 """
 
 from __future__ import annotations

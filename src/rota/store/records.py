@@ -1,7 +1,7 @@
-"""Values as parameters: by the names of their fields, and many at once as JSON records.
+"""Makes parameters of statements from values: one by its field names, many as JSON records.
 
-`jsonb_to_recordset` unfolds those. An array for each column costs several times as much to write
-and to read.
+`jsonb_to_recordset` turns the records into rows. One array for each column would cost several times
+as much to write and to read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The roles that rota works as, and what is wrong with them.
+"""Checks the database roles that rota uses, and reports rights that are missing or too wide.
 
-Approvals are kept from agents by the rights of rota's role (docs/explanation/approvals.md): it owns
-nothing and obeys row-level security. Whoever works as the owner has none of that.
+The rights of rota's role protect approvals from agents (docs/explanation/approvals.md): the role
+owns nothing and obeys row-level security. A process that works as the owner lacks this protection.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""SQL by name: one statement per file, in the room of the store that calls it.
+"""Executes SQL statements by name: one statement per file, in the package that calls it.
 
-A store module calls one of these with the statement's name, what is to be made of its rows, and its
-parameters: `await many(conn, "agents/find_tools", DeclaredTool)`. A parameter that is a mapping
-becomes `jsonb`, another collection an array. Nothing above the store does, and nothing above it
-hears of psycopg: errors of the database are raised as store/errors.py says.
+A store module passes the statement's name, the type of its rows, and the parameters:
+`await many(conn, "agents/find_tools", DeclaredTool)`. A mapping becomes `jsonb`, another collection
+becomes an array. Only the store calls these functions, and only the store knows psycopg: errors of
+the database are raised as store/errors.py says.
 
-People write past rota, so a row may hold what cannot be read. Whoever works for everybody asks for
-`each`, which tells such rows apart; `many` raises UnreadableError, or leaves them out and notes it
-where a person looks at their own things (`unreadable.leaving_out_unreadable`).
+People may write rows without rota, so a row may be unreadable. Code that works for everybody uses
+`each`, which returns such rows separately. `many` raises UnreadableError. Where a person looks at
+their own rows, `many` leaves such rows out and notes it (`unreadable.leaving_out_unreadable`).
 """
 
 from __future__ import annotations

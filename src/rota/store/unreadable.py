@@ -1,8 +1,8 @@
-"""Rows that cannot be read: of each, the columns that can, and what is wrong with it.
+"""Handles rows that cannot be read: keeps their readable columns, and says what is wrong.
 
-A row may hold what PostgreSQL takes and Python does not: JSON with a number of 5,000 digits, a date
-before Christ. Read in one go, such a row fails all that came with it; so where that fails, rows are
-read one by one, and column by column.
+PostgreSQL stores values that Python cannot read, such as JSON with a number of 5,000 digits, or a
+date before Christ. If such a row is read together with others, the whole query fails. Then the rows
+are read again one by one, and column by column.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ left_out: ContextVar[list[str] | None] = ContextVar("left_out", default=None)
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that no value can be made of: `columns` are those that could be read."""
+    """A row that cannot become a value. `columns` are its readable columns."""
 
     columns: _Row
     error: UnreadableError

@@ -1,7 +1,7 @@
 """People: rows of `auth.users` (Supabase's, or the shim's) and their settings.
 
-rota's role may not read Supabase's `auth.users`: what it needs to know of people it asks of
-functions of the owner's.
+rota's role may not read Supabase's `auth.users`. It reads what it needs through functions that
+belong to the owner.
 """
 
 from __future__ import annotations

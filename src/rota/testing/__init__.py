@@ -1,4 +1,4 @@
-"""rota in a test of somebody's own agent: a real database, scripted models, a clock to be set.
+"""Tools to test your own agent: a real database, scripted models, a clock that you set.
 
     @pytest.fixture(scope="session")
     def server():

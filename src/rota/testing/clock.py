@@ -8,7 +8,7 @@ from rota.domain.errors import InvalidInputError
 
 
 class Clock:
-    """What time it is for an app in a test: aware, in UTC."""
+    """The clock of an app in a test. Its time is aware, in UTC."""
 
     def __init__(self, now: datetime) -> None:
         self._now = _checked(now)

@@ -1,7 +1,7 @@
-"""A rota of a test's own: an empty database, one person, a worker in this process.
+"""A rota for one test: an empty database, one person, and a worker in this process.
 
-What is real in it: PostgreSQL, policies, the approval gate, the queue, tools. A model is real too
-if an agent names one; `scripted:` needs none.
+PostgreSQL, row-level security, the approval gate, the queue and the tools are real. A model is real
+if an agent names a real one; `scripted:` needs none.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def server() -> Iterator[EmbeddedPostgres]:
 class House:
     """An app with one person, and a worker that executes what is queued.
 
-    `clock` is what schedules, tools and callables are told; it stands still until it is set. A
-    schedule counts from its time at `apply`, or at the first `fire_due` after it was added.
+    `clock` gives the time to schedules, tools and callables. It stands still until it is set. A
+    schedule begins at the clock's time of `apply`, or of the first `fire_due` after it was added.
     """
 
     app: App

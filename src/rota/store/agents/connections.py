@@ -1,4 +1,4 @@
-"""Rows of connections: a person's accounts elsewhere, their secrets sealed."""
+"""Rows of connections: a person's accounts elsewhere, with encrypted secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of tools: what is declared of them, by rota for its own and by the operator."""
+"""Rows of tool declarations: of rota for its own tools, and of the operator."""
 
 from __future__ import annotations
 

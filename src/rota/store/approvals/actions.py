@@ -41,11 +41,12 @@ from rota.store.statements import (
 
 @dataclass(frozen=True, slots=True)
 class ActionToExecute:
-    """An action with what the backend alone reads.
+    """An action with the columns that only the backend reads.
 
-    `sealed_arguments` are all of the arguments, encrypted; None where those shown are all.
-    `executing_token` is that of the attempt that began it last. `definition_hash` is that of a
-    pinned tool when the call was held. `is_stale`: it was approved too long ago to be begun now.
+    `sealed_arguments` are all arguments, encrypted; None if the shown arguments are complete.
+    `executing_token` is the token of the attempt that last began the action. `definition_hash` is
+    the hash of a pinned tool at the time of the request. `is_stale`: the approval is too old for
+    the action to begin now.
     """
 
     action: PendingAction
@@ -81,12 +82,12 @@ class NewAction:
 
 @dataclass(frozen=True, slots=True)
 class RequestCounts:
-    """What a run has asked for so far, beside a call that is like some of it.
+    """The earlier approval requests of a run, compared with a new call.
 
-    `was_refused` is whether this very call was, `first_like_it` the first that asked for it, and
-    `refusals` how many of its tool were; `waits_already` is a pending one that another tool made,
-    not a model message; `waiting` is how many of the agent's requests wait for its owner in all, up
-    to `MOST_WAITING`.
+    `count`: all requests of the run. `was_refused`: the same call was refused before.
+    `first_like_it`: the first request for the same call. `refusals`: refused requests for the same
+    tool. `waits_already`: a pending request for it that another tool made, not a model message.
+    `waiting`: all waiting requests of this agent, up to `MOST_WAITING`.
     """
 
     count: int

@@ -1,4 +1,4 @@
-"""Who may decide in whose place, as the operator said."""
+"""Rows of deputies: who may decide in whose place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of rules on calls of tools."""
+"""Rows of approval rules."""
 
 from __future__ import annotations
 

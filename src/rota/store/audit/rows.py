@@ -30,7 +30,7 @@ BLOCKS_AT_ONCE: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """An entry about a call that a person made themselves, without a run: `actor` is the person."""
+    """An entry about a call that a person made without a run. `actor` is that person."""
 
     user_id: UserId
     agent_name: str
@@ -48,11 +48,11 @@ class NewEntry:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far sealing has come, as snapshots of the server's transactions.
+    """The progress of sealing, as snapshots of the server's transactions.
 
-    Everything visible in `sealed` is sealed; None: nothing is known of it on this server.
-    Everything visible in `visible` can be sealed now. `stuck` are chains that could not be sealed
-    when that was tried last.
+    All entries visible in `sealed` are sealed; None: this server has no record of it. All entries
+    visible in `visible` can be sealed now. `stuck` are chains that could not be sealed at the last
+    try.
     """
 
     sealed: str | None
@@ -72,7 +72,7 @@ class Unsealed:
 
 @dataclass(frozen=True, slots=True)
 class Prunable:
-    """What may be pruned of a chain: `rows_in_all` counts those that went before, too."""
+    """The part of a chain that may be pruned. `rows_in_all` includes rows pruned earlier."""
 
     chain_id: UUID
     through_seq: int

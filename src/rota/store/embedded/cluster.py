@@ -1,4 +1,4 @@
-"""A cluster on disk: where it lies, how it is made, what its configuration says."""
+"""A database cluster on disk: its directory, its creation and its configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which process a process id names: ids are used again, and a dead child keeps its id."""
+"""Identifies a process by more than its id.
+
+The system uses process ids again, and a dead child keeps its id until its parent has waited for it.
+"""
 
 from __future__ import annotations
 

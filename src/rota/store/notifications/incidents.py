@@ -1,4 +1,4 @@
-"""Rows of incidents: something is wrong, from when to when, and whether its owner was told."""
+"""Rows of incidents: the fault, its begin and end, and whether its owner was notified."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rota.store.statements import execute, many
 
 
 class IncidentKind(StrEnum):
-    """What is wrong."""
+    """The kind of a fault."""
 
     MISSED_FIRES = "missed_fires"
     SCHEDULER_SILENT = "scheduler_silent"
@@ -31,7 +31,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class MissedSchedule:
-    """What a schedule missed in an incident; `fires` None: too many to count."""
+    """The fire times that a schedule missed in an incident. `fires` None: too many to count."""
 
     name: str
     time_zone: str

@@ -1,1 +1,1 @@
-"""Rows that say which processes live, and how long rows are kept."""
+"""Rows of processes and retention, and statements over all tables, such as backups."""

@@ -1,8 +1,8 @@
-"""Rows of all of rota's tables, copied out and in: by COPY, in one transaction.
+"""Copies the rows of all of rota's tables out and in, by COPY, in one transaction.
 
-The schema is not copied: migrations make it. So a backup of one server can be brought into another
-one, whatever version of PostgreSQL, and with the rights that rota's migrations give. Foreign keys
-are made anew behind the rows, which checks them; triggers are off meanwhile.
+It does not copy the schema: migrations make it. So a backup can be restored on another server with
+another version of PostgreSQL, and with the rights that rota's migrations give. A restore drops the
+foreign keys and creates them again after the rows, which checks them. Triggers are off meanwhile.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class PersonTable:
-    """A table with rows of people, and the columns of it that they may read."""
+    """A table with rows of people, and the columns that they may read."""
 
     name: str
     columns: tuple[str, ...]
@@ -29,7 +29,7 @@ class PersonTable:
 
 @dataclass(frozen=True, slots=True)
 class WholeResult:
-    """A result with all of its text."""
+    """A result with its full text."""
 
     id: UUID
     created_at: datetime

@@ -1,4 +1,4 @@
-"""The operator's row of what is kept for how long, and what is older, deleted in batches."""
+"""The row with the operator's retention, and statements that delete older rows in batches."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rota.store.statements import execute, many, one
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one statement deleted.
+    """The outcome of one deleting statement.
 
-    `found`: how many of its kind; fewer than the limit where no more were there to be had. The
-    next batch begins at `latest`, so that it need not walk over the dead rows of those before it.
+    `found` is the number of rows; if it is less than the limit, no further rows are there. The next
+    batch begins at `latest`, so that it does not read the dead rows of earlier batches.
     """
 
     found: int

@@ -1,4 +1,4 @@
-"""Everything that is stored encrypted: secrets of connections, and hidden arguments of calls."""
+"""All encrypted columns: secrets of connections, and hidden arguments of calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FIRST: Final = UUID(int=0)
 
 
 class Kind(StrEnum):
-    """What a secret belongs to."""
+    """The kind of row that a secret belongs to."""
 
     CONNECTION = "connection"
     CALL = "call"
@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A stored secret: `name` is the service of a connection, the tool of a call."""
+    """A stored secret. `name` is the service of a connection, or the tool of a call."""
 
     id: UUID
     user_id: UserId

@@ -13,9 +13,9 @@ from rota.store.statements import Row, execute, many, value
 
 @dataclass(frozen=True, slots=True)
 class QueuedRun:
-    """A run and its place in the fair order; `start_tag` is None where it has begun already.
+    """A run and its place in the fair order. `start_tag` is None if the run has begun already.
 
-    `attempt` counts the attempts that it has had.
+    `attempt` is the number of attempts so far.
     """
 
     run_id: RunId
@@ -26,11 +26,11 @@ class QueuedRun:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round of admission did.
+    """The outcome of one round of admission.
 
-    `places`: runs that the queue had room for before it. `lack_room`: runs wait that lack nothing
-    but room. `passed_over`: runs were left because of a limit, or of those before them. `locked`:
-    people of whom a run was left because somebody has it locked.
+    `places`: the free places in the queue before it. `lack_room`: runs wait only for a free place.
+    `passed_over`: a limit, or runs before them, kept runs waiting. `locked`: people with a run that
+    was left because another session has it locked.
     """
 
     admitted: tuple[QueuedRun, ...]

@@ -1,4 +1,4 @@
-"""What is read when runs are taken, in one round trip on a pipeline."""
+"""Claims runs and reads all that their attempts need, in one round trip on a pipeline."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from rota.store.unreadable import required, rows_of
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRun:
-    """A run, the hold on it, and what holds for it and its owner at this time.
+    """A claimed run, its claim, and the settings that are valid for it and its owner now.
 
-    `may_run`: its owner may run agents. `rules` are those on its calls. Of a run that executes an
-    action, `policy_schedule_id` and `unattended` are those of the run that asked for it. `schedule`
-    is None for a run that belongs to none (any more), `agent`, with its active tools, where there
-    is none of that name.
+    `may_run`: its owner may run agents. `rules` are the rules for its calls. If the run executes an
+    action, `policy_schedule_id` and `unattended` come from the run that asked for the action.
+    `schedule` is None for a run without a schedule, or whose schedule was deleted. `agent` has its
+    active tools; it is None where no agent of that name exists.
     """
 
     run: Run

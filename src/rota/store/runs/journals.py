@@ -1,6 +1,6 @@
-"""Rows of a run's journal: its steps, its audit log, what it holds and what it used.
+"""Rows of a run's journal: its steps, audit entries, pending actions and usage.
 
-Each write names the attempt that makes it, and writes nothing once another attempt has the run.
+Each write names its attempt, and writes nothing if another attempt has taken the run.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """What the model call of a step used, on a day of the owner's zone."""
+    """The usage of a step's model call, on a day in the owner's time zone."""
 
     model_step: int
     day: date
@@ -56,7 +56,7 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class JournalRows:
-    """What an attempt has to write. The snapshot is kept where none was stored before."""
+    """The rows that an attempt writes. The snapshot is stored only if the run has none yet."""
 
     claim: Claim
     snapshot: Mapping[str, Any] | None = None
@@ -71,7 +71,7 @@ Days = Mapping[tuple[UserId, date, ScheduleId | None], Spent]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The runs that their attempts still hold, and what the days that were added to come to."""
+    """The runs that their attempts still hold, and the new totals of the days with new usage."""
 
     held: frozenset[RunId]
     days: Days

@@ -1,4 +1,4 @@
-"""Rows of limits: of everybody, of single persons, and of all runs together."""
+"""Rows of limits: for everybody, for single persons, and for all runs together."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What a person asks for, through the database's own functions: a run, another one, an end to it.
+"""Requests of a person for a run, a retry or a cancellation, through functions in the database.
 
-These check whose agent, schedule or run it is, and write nothing but a waiting run or a wish.
+These functions check the owner of the agent, schedule or run. They write only a waiting run, or the
+request to cancel.
 """
 
 from __future__ import annotations

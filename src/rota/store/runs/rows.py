@@ -1,4 +1,4 @@
-"""Rows of runs: claimed with a fencing token, finished only by whoever still holds it."""
+"""Rows of runs: claimed with a fencing token, and finished only by the attempt that holds it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def insert_retry(
 
 @dataclass(frozen=True, slots=True)
 class HeldRun:
-    """A run that is held for its end alone: what its result needs."""
+    """A run that is claimed only to be ended, with the values that its result needs."""
 
     run_id: RunId
     user_id: UserId

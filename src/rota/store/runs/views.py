@@ -1,4 +1,4 @@
-"""Rows of runs, and of what they used by day of their owner's zone, as people look at them."""
+"""Runs as people see them, and their usage by day in the owner's time zone."""
 
 from __future__ import annotations
 

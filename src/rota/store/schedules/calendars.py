@@ -1,4 +1,4 @@
-"""Rows of calendars, their days, and the schedules that keep them."""
+"""Rows of calendars, their days off, and the schedules that use them."""
 
 from __future__ import annotations
 

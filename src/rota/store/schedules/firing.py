@@ -21,7 +21,7 @@ from rota.store.unreadable import UnreadableRow
 
 @dataclass(frozen=True, slots=True)
 class Fire:
-    """A fire to write: its occurrence and the waiting run that it leads to."""
+    """A fire time to store: its occurrence, and the waiting run that it starts."""
 
     run_id: RunId
     schedule: Schedule
@@ -32,12 +32,12 @@ class Fire:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The earliest fire of all schedules, and what else is to do.
+    """The earliest fire time of all schedules, and other work for a scheduler.
 
-    `unplanned`: there are schedules to plan. `planned_ahead`: some are to be planned anew, because
-    the clock that did was ahead. `runs_waiting`: a run waits whose time has come.
-    `next_run_in`: seconds until the time of the next one that waits for its time. `incident`:
-    missed fires have not been told, or not recovered from.
+    `unplanned`: there are schedules to plan. `planned_ahead`: some schedules must be planned again,
+    because they were planned by a clock that was ahead. `runs_waiting`: a run waits whose time has
+    come. `next_run_in`: seconds until the next run that waits for its time. `incident`: an incident
+    of missed fire times has to be announced or ended.
     """
 
     next_fire_at: datetime | None
@@ -50,7 +50,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What a schedule looks forward to, and how many runs it has just started."""
+    """The next fire time of a schedule, and how many runs it has just started."""
 
     schedule_id: ScheduleId
     next: NextFire | None

@@ -1,4 +1,4 @@
-"""Rows of pauses: when all schedules of a person pause."""
+"""Rows of pauses of all schedules of a person."""
 
 from __future__ import annotations
 

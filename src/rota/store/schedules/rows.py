@@ -19,7 +19,7 @@ from rota.store.statements import Row, execute, has_effect, many, one_or_none, v
 
 @dataclass(frozen=True, slots=True)
 class ResultLocks:
-    """Schedules that another session has locked, and those that this transaction may change."""
+    """Schedules that another session has locked, and schedules that this transaction may change."""
 
     locked: frozenset[ScheduleId]
     changed: frozenset[ScheduleId]

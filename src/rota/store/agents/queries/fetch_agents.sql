@@ -1,5 +1,5 @@
--- What a person can run, of one name or all, and what runs need: the person's own active agent,
--- before a shared one.
+-- The agents that a person can run, of one name or all. The person's own active agent comes before
+-- a shared one of the same name.
 SELECT w.user_id AS wanted_by, a.*
 FROM (
     SELECT c.agent_name, %(user_id)s::uuid FROM public.agent_configurations AS c

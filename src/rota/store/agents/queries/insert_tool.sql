@@ -1,2 +1,2 @@
--- Of a new tool holds what the table says of one that nobody knows.
+-- A new tool gets the defaults of the table, which are those of an unknown tool.
 INSERT INTO public.tools (name) VALUES (%(name)s) ON CONFLICT (name) DO NOTHING

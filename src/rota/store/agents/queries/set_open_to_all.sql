@@ -1,4 +1,4 @@
--- Whoever may not run any more is told anew.
+-- Opening to all forgets who was notified, so that a person who is denied later is notified again.
 WITH changed AS (
     UPDATE rota.limits SET open_to_all = %(is_open)s WHERE open_to_all <> %(is_open)s
     RETURNING open_to_all

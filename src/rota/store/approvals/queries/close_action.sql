@@ -1,4 +1,4 @@
--- What was approved and not begun has failed; of what was begun nobody knows.
+-- An approved action that had not begun has failed. The outcome of a begun action is unknown.
 UPDATE public.pending_actions AS a
 SET status = CASE a.status WHEN 'approved' THEN 'failed' ELSE 'unknown' END,
     finished_at = now(), result = %(reason)s

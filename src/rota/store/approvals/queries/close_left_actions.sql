@@ -1,5 +1,5 @@
--- Of runs that waited for them and are over: what was not begun does not run any more, and of what
--- was begun nobody knows.
+-- Closes the open actions of runs that waited for them and have ended. An action that had not begun
+-- no longer runs; the outcome of a begun action is unknown.
 WITH left_over AS (
     SELECT a.id FROM public.pending_actions AS a
     JOIN public.agent_runs AS r ON r.id = a.run_id AND r.status IN ('finished', 'cancelled')

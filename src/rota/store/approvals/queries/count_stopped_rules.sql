@@ -1,4 +1,4 @@
--- Rules that were made of a tool as it was declared just before this version, and held until then.
+-- Rules that were valid for the declaration of the tool just before this version.
 SELECT count(*)
 FROM public.approval_rules
 WHERE effect = 'allow' AND tool = %(tool)s AND tool_version = %(version)s - 1

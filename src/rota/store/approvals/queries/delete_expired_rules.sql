@@ -1,3 +1,3 @@
--- Long after their end nobody looks at them any more, and they count towards what one may have.
+-- Rules that ended long ago. They would still count towards the quota of rules.
 DELETE FROM public.approval_rules
 WHERE user_id IS NOT DISTINCT FROM %(user_id)s AND expires_at < now() - interval '30 days'

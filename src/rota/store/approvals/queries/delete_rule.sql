@@ -1,3 +1,3 @@
--- As a person, row-level security leaves their own; as the backend, it is to be the operator's.
+-- A person can delete only own rules, by row-level security; the backend only the operator's.
 DELETE FROM public.approval_rules
 WHERE id = %(rule_id)s AND user_id IS NOT DISTINCT FROM %(user_id)s

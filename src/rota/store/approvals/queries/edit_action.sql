@@ -1,4 +1,4 @@
--- An edit makes a new version: whoever decides on the one before hears of it.
+-- An edit makes a new version. A decision on the earlier version is refused.
 UPDATE public.pending_actions
 SET arguments = %(arguments)s, sealed_arguments = %(sealed_arguments)s,
     arguments_hash = %(arguments_hash)s, version = version + 1,

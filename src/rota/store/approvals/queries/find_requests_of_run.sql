@@ -1,6 +1,6 @@
--- How much a run has asked for; whether this very call was refused, and how often the tool was;
--- whether one waits already that no model message asked for, but another tool; which was the first of
--- this very call; and how much of what this agent asked for waits in all.
+-- The earlier approval requests of a run: the number, whether the same call was refused, how often
+-- the tool was refused, a waiting request that another tool made (not a model message), the first
+-- request for the same call, and the number of all waiting requests of this agent.
 SELECT count(*) AS count,
        count(*) FILTER (WHERE a.status = 'refused' AND a.tool_name = %(tool_name)s
                AND %(arguments_hash)s IN (a.arguments_hash, a.proposed_hash)) > 0 AS was_refused,

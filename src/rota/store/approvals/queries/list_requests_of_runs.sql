@@ -1,4 +1,4 @@
--- What runs ask for that waits, the riskiest first.
+-- The waiting approval requests of runs, the highest risk first.
 SELECT a.run_id, a.id, a.tool_name, a.risk, a.account
 FROM public.pending_actions AS a
 WHERE a.run_id = ANY (%(run_ids)s) AND a.status = 'pending'

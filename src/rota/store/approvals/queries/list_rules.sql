@@ -1,4 +1,4 @@
--- Those that a person has and that hold for them; for NULL all of the operator's.
+-- A person's own rules and the operator's rules for that person; for NULL all of the operator's.
 SELECT p.id, p.user_id, p.effect, p.tool, p.for_user, p.agent_name, p.schedule_id, p.attendance,
        p.conditions::text AS conditions, p.risk, p.note, p.tool_version, p.expires_at, p.uses_left,
        p.from_action, p.created_at

@@ -1,4 +1,4 @@
--- NULL: of runs that are gone. In no order: those that somebody has locked hide no others.
+-- NULL stands for deleted runs. In no order, so that locked rows do not hide other rows.
 SELECT run_id FROM public.pending_actions
 WHERE status = 'pending' AND expires_at <= now()
 GROUP BY run_id

@@ -1,4 +1,4 @@
--- Those that expire soon and whose owners were not told: within two hours, or half of their time.
+-- Actions that expire soon (in two hours, or half of their time) without a warning so far.
 WITH soon AS (
     SELECT id FROM public.pending_actions AS a
     WHERE a.status = 'pending' AND a.warned_at IS NULL AND a.expires_at > now()

@@ -1,4 +1,4 @@
--- What was under way, but for what waits for a person: they are asked anew.
+-- Unfinished runs, except runs that wait for a person, who is asked again.
 UPDATE public.agent_runs AS r
 SET cancel_requested_at = now(),
     cancel_reason = %(why)s,

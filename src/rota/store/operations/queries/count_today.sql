@@ -1,4 +1,4 @@
--- What became of a person's runs and fires since an instant, and what they used on a day of theirs.
+-- Counts of a person's runs and fire times since an instant, and the usage of one day.
 SELECT count(*) FILTER (WHERE status = 'success')::integer AS succeeded,
        count(*) FILTER (WHERE status = 'partial' AND NOT metadata ? 'cancelled')::integer AS partial,
        count(*) FILTER (WHERE status = 'error' AND NOT metadata ? 'cancelled')::integer AS failed,

@@ -1,2 +1,2 @@
--- Everything of theirs goes with them by the foreign keys; result_texts go with their results.
+-- The foreign keys delete all rows of the person; result_texts are deleted with the results.
 DELETE FROM auth.users WHERE id = %(user_id)s

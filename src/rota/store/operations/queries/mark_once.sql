@@ -1,4 +1,4 @@
--- True for one caller in each period, however many ask.
+-- Returns true to only one caller in each period.
 INSERT INTO rota.marks (name) VALUES (%(name)s)
 ON CONFLICT (name) DO UPDATE SET marked_at = now()
 WHERE rota.marks.marked_at < now() - make_interval(secs => %(seconds)s)

@@ -1,4 +1,4 @@
--- The oldest beyond the latest so many, but for those that somebody holds just now.
+-- All but the latest notifications up to the number kept; locked rows are left for later.
 WITH beyond AS MATERIALIZED (
     SELECT id FROM public.notifications
     WHERE user_id = %(user_id)s

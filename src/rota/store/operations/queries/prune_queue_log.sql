@@ -1,4 +1,4 @@
--- What the queue logged of jobs that are gone from it.
+-- Log entries of the queue about jobs that are no longer in it.
 WITH due AS MATERIALIZED (
     SELECT l.id FROM rota.pgqueuer_log AS l
     WHERE l.created >= coalesce(%(since)s::timestamptz, '-infinity') AND l.created < %(before)s

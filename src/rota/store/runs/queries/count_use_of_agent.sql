@@ -1,4 +1,4 @@
--- What a person has of an agent that is not over.
+-- Counts a person's unfinished runs of an agent, and its open approval requests.
 SELECT (SELECT count(*) FROM public.agent_runs
         WHERE user_id = %(user_id)s AND agent_name = %(agent_name)s
           AND status IN ('waiting', 'queued', 'running', 'suspended')) AS runs,

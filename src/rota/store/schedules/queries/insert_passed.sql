@@ -1,4 +1,4 @@
--- Fire times that lead to no run, each with its reason; one that is single has no last one.
+-- Fire times without a run, each with its reason. A single fire time has no last one.
 INSERT INTO public.schedule_occurrences
     (schedule_id, user_id, fire_time, last_fire_time, fire_count, outcome, reason)
 SELECT p.schedule_id, p.user_id, p.first, CASE WHEN p.count IS DISTINCT FROM 1 THEN p.last END,
