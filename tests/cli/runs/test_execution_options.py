@@ -350,6 +350,27 @@ async def test_usage_is_told_by_day_with_its_share_of_the_limits(workshop, rota)
     assert "in all" in await rota("usage", "--days", "8")
 
 
+async def test_usage_says_how_many_calls_of_unknown_price_it_leaves_out(workshop, rota):
+    await workshop.agent(ANSWER)
+    schedule = await workshop.schedule()
+    run = await running(workshop, schedule_id=schedule.id)
+    alone = await running(workshop)
+    now = datetime.now(UTC)
+    used = {"user_id": workshop.user, "day": now.date(), "input_tokens": 30}
+    await insert(workshop, "usage_days", **used, model_calls=3, cost_usd=Decimal("0.01"))
+    used["schedule_id"] = schedule.id
+    await insert(workshop, "usage_days", **used, model_calls=3, cost_usd=Decimal("0.01"))
+    usage = {"input_tokens": 10, "output_tokens": 0}
+    await step(workshop, run, usage=usage, cost_usd=Decimal("0.01"), started_at=now)
+    assert "leaves out" not in await rota("usage")
+    for number in (2, 3):
+        await step(workshop, run, model_step=number, usage=usage, started_at=now)
+    await step(workshop, alone, usage=usage, started_at=now)
+
+    assert "The cost leaves out 3 model calls of unknown price." in await rota("usage")
+    assert [row["unpriced_calls"] for row in await rota("usage", "--json")] == [3, 2]
+
+
 @pytest.mark.parametrize(
     ("amount", "said"),
     [

@@ -29,7 +29,10 @@ def usage(
         int, typer.Option("--days", min=1, max=3_660, help="How many days to show.")
     ] = 7,
 ) -> None:
-    """Show the tokens and the money that your runs used, by day and by schedule."""
+    """Show the tokens and the money that your runs used, by day and by schedule.
+
+    Calls of unknown price are not in the cost; a line says how many there are.
+    """
     found = common.as_person(lambda app, me: app.usage.latest(me, days=days))
     if common.json:
         output.print_json(found)
@@ -42,6 +45,11 @@ def usage(
         lines,
         empty="No model was asked in this time.",
     )
+    if unpriced := sum(view.unpriced_calls for view in found if view.schedule_id is None):
+        output.say(
+            f"The cost leaves out {unpriced:,} model {'call' if unpriced == 1 else 'calls'} of "
+            "unknown price. `rota runs show` names each; set the price with `rota prices set`."
+        )
 
 
 def _of_day(day: date, views: Sequence[UsageView]) -> list[tuple[object, ...]]:

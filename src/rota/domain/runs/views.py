@@ -130,7 +130,8 @@ class UsageView:
     """The use in one day: of all runs (`schedule_id` None), or of the runs of one schedule.
 
     `schedule_name` is also None if the schedule was removed. `day_limits` are the schedule's, as
-    JSON. `cost_usd` does not include calls whose price is not known.
+    JSON. `cost_usd` does not include calls whose price is not known. `unpriced_calls`
+    counts those calls, as far as their journal is still kept.
     """
 
     day: date
@@ -140,4 +141,5 @@ class UsageView:
     input_tokens: int
     output_tokens: int
     cost_usd: Decimal
+    unpriced_calls: int
     day_limits: Mapping[str, Any] | None

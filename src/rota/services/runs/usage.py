@@ -25,4 +25,5 @@ class UsageService:
         async with self._database.acting_as(user_id) as conn:
             zone = zone_shown(await users.fetch_time_zone(conn, user_id))
             today = self._clock().astimezone(zone).date()
-            return await rows.list_usage(conn, user_id, after=today - timedelta(days=days))
+            after = today - timedelta(days=days)
+            return await rows.list_usage(conn, user_id, after=after, zone=str(zone))

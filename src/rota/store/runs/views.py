@@ -43,6 +43,8 @@ async def count_use_of_agent(conn: Connection, user_id: UserId, agent_name: str)
     )
 
 
-async def list_usage(conn: Connection, user_id: UserId, *, after: date) -> tuple[UsageView, ...]:
+async def list_usage(
+    conn: Connection, user_id: UserId, *, after: date, zone: str
+) -> tuple[UsageView, ...]:
     """Return a person's days after one, the latest first: each in all, then by schedule."""
-    return await many(conn, "runs/list_usage", UsageView, user_id=user_id, after=after)
+    return await many(conn, "runs/list_usage", UsageView, user_id=user_id, after=after, zone=zone)
