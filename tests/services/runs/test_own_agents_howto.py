@@ -62,7 +62,7 @@ async def test_model_of_the_howto_answers(workshop, tmp_path, monkeypatch):
     outcome = await service.execute(await workshop.schedule())
 
     assert outcome.content == "Two mails."
-    assert asked == [("openai:gpt-5-mini", "anthropic:claude-sonnet-5")]
+    assert asked == [("openai:gpt-5-mini", "anthropic:claude-sonnet-5-5")]
 
 
 async def test_spending_of_the_howto_is_counted(workshop, tmp_path, monkeypatch):

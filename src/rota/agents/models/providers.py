@@ -80,7 +80,7 @@ def parse_model(spec: str) -> tuple[str, str]:
     if not colon or not provider or not model.strip():
         raise InvalidInputError(
             f"The model {spec!r} is not of the form provider:model, "
-            f"such as anthropic:claude-sonnet-5.",
+            f"such as anthropic:claude-sonnet-5-5.",
             field="model",
         )
     if provider != SCRIPTED and provider not in PROVIDERS:
