@@ -34,8 +34,6 @@ NEEDS: dict[str, dict[str, str]] = {
     "docs/howto/workers.md": {
         "rota scheduler": SERVER,
         "rota worker": SERVER,
-        "export ROTA_OPERATOR": SERVER,
-        "export ROTA_PING_URL": "a check at healthchecks.io",
         "systemctl": SYSTEMD,
         "loginctl": SYSTEMD,
         "journalctl": SYSTEMD,

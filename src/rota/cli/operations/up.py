@@ -96,7 +96,7 @@ def up(
         bool,
         typer.Option(
             "--in-background",
-            help="Write to rota.log in the data directory once all is up, as `-d` asks.",
+            help="For `rota up -d` itself: write to rota.log in the data directory once all is up.",
         ),
     ] = False,
 ) -> None:

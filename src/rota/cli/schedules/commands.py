@@ -240,7 +240,10 @@ def backfill(
         bool, typer.Option("--dry-run", help="Only show the fire times. Nothing is run.")
     ] = False,
 ) -> None:
-    """Run the past fire times of a range that did not run: missed, skipped or before it existed."""
+    """Run those past fire times of a range that have not run.
+
+    They were missed or skipped, or lie before the schedule was added.
+    """
     policy = Draft(overlap=overlap).policy().overlap
 
     async def work(app: App, me: UserId) -> tuple[Backfill, bool]:
