@@ -119,8 +119,8 @@ def set_limits(
 ) -> None:
     """Set limits for one person, for each person, or for all together.
 
-    Limits that you do not name stay as they are. 'none' means no limit. With --user, 'default' means
-    the limit that everyone has. With --everyone, it means the number in brackets.
+    Limits that you do not name stay as they are. 'none' means no limit. With --user, 'default'
+    means the limit that everyone has. With --everyone, it means the number in brackets.
     """
     from rota.services.runs.limits import parse_changes
 
