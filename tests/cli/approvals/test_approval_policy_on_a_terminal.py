@@ -99,7 +99,7 @@ async def test_a_rule_is_a_block_with_a_line_for_each_condition(rota):
     listed = await rota("list")
 
     assert listed.lines[0][8:] == ": allow send"
-    assert listed.lines[1:7] == [
+    assert list(listed.lines[1:7]) == [
         "Agent         watcher",
         'When          cc equals ""',
         'and           text equals "Hello Ann"',
