@@ -1346,6 +1346,7 @@ CREATE TABLE rota.processes (
     ticked_at timestamptz,
     clock_ahead double precision,
     settings text[],
+    key_ids text[],
     CONSTRAINT processes_pkey PRIMARY KEY (id),
     CONSTRAINT processes_kind_check CHECK ((kind = ANY (ARRAY['scheduler'::text, 'worker'::text])))
 );

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import structlog
+
 from rota import logs
 from rota.bootstrap.app import App, clock, make_cipher, make_database
 from rota.bootstrap.mail import mail_folders, mail_path
 from rota.bootstrap.tool_looks import look_at
+from rota.domain.errors import RotaError
 from rota.domain.ids import UserId
 from rota.services.agents.connections import ConnectionService
 from rota.services.agents.prices import CurrentPrices, ModelPriceService
@@ -20,6 +23,7 @@ from rota.services.approvals.expiry import ApprovalExpiry
 from rota.services.audit.sealing import SEAL_EVERY, AuditSealer
 from rota.services.notifications.incidents import IncidentService
 from rota.services.notifications.service import NotificationService
+from rota.services.operations import keys
 from rota.services.operations.chores import Chore
 from rota.services.operations.clocks import SharedClock
 from rota.services.operations.health import PING_EVERY, DeadMansSwitch, SchedulerWatch
@@ -29,6 +33,7 @@ from rota.services.schedules.firing import Scheduler
 from rota.settings import Settings
 from rota.store.database import Database
 from rota.store.operations import processes
+from rota.store.operations.sealed import key_ids_of_connections
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from rota.services.operations.background_tasks import BackgroundTaskService
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 _CONNECTIONS: Final = 12
 """Connections that the runs of a worker share: each has one for milliseconds at a time."""
@@ -139,6 +145,7 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
     logs.begin()
     settings = app.settings
     mail = await mail_folders(app)
+    await _warn_of_key(app)
 
     async def open_host() -> AgentHost:
         loop = AgentLoop(threads=4 * settings.concurrency)
@@ -188,6 +195,7 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
             ),
             hosts=hosts,
             settings=settings.compared,
+            key_ids=lambda: _key_ids(app),
             watch=SchedulerWatch(
                 app.database,
                 IncidentService(app.database, app.notifications),
@@ -196,6 +204,27 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
         )
     finally:
         await hosts.close()
+
+
+async def _warn_of_key(app: App) -> None:
+    """Log where secrets are stored and this worker's key opens none: it is the wrong one."""
+    async with app.database.connection() as conn:
+        if not await keys.opens_none(conn, app.cipher):
+            return
+        stored_with = await key_ids_of_connections(conn)
+    log.error(
+        "key_opens_nothing",
+        key_id=app.cipher.key_id,
+        stored_with=", ".join(stored_with) or "another",
+    )
+
+
+def _key_ids(app: App) -> tuple[str, ...] | None:
+    """Return the fingerprints of the keys; None where the key file cannot be read any more."""
+    try:
+        return app.cipher.key_ids
+    except (RotaError, OSError):  # a worker that could not report would be taken for dead
+        return None
 
 
 @asynccontextmanager

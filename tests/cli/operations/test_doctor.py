@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from importlib.resources import files
 from uuid import uuid4
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
+from rota.bootstrap.app import Server, application, clock
+from rota.bootstrap.background import background, load_code
 from rota.cli.main import app
+from rota.security.secrets.encryption import Cipher, KeyFile
+from rota.services.agents.connections import ConnectionService
 from rota.services.operations.chores import reporting
 from rota.settings import COMPARED, read_settings
 from rota.store.operations import processes
@@ -206,3 +212,129 @@ async def test_worker_reports_the_names_of_its_settings_and_no_value(database, o
 
     assert row["settings"] == ["ROTA_SECRET_KEY", "OPENAI_API_KEY"]
     assert "abcdef" not in json.dumps(row)
+
+
+KEY, OTHER_KEY = "11" * 32, "22" * 32
+KEY_ID, OTHER_ID = (Cipher(bytes.fromhex(key)).key_id for key in (KEY, OTHER_KEY))
+
+
+async def _worker_with_key(database, *key_ids):
+    async with database.connection() as conn:
+        await processes.report(
+            conn,
+            uuid4(),
+            kind="worker",
+            host="den",
+            pid=7,
+            version="1",
+            settings=["ROTA_SECRET_KEY"],
+            key_ids=key_ids,
+        )
+
+
+async def _connect(database, user_id, key):
+    service = ConnectionService(database, Cipher(bytes.fromhex(key)), clock=clock)
+    await service.add(user_id, "gmail", "ya29.token")
+
+
+async def test_doctor_fails_where_a_worker_has_another_key_than_the_terminal(
+    said_of, database, monkeypatch
+):
+    monkeypatch.setenv("ROTA_SECRET_KEY", KEY)
+    await _worker_with_key(database, OTHER_ID)
+
+    [(verdict, said)] = await said_of("Worker's key")
+
+    assert verdict == "fail"
+    assert said.startswith(
+        f"The worker den:7 has another key. Its key is {OTHER_ID}, this terminal's is {KEY_ID}."
+    )
+    assert await said_of("Settings") == []
+
+
+@pytest.mark.parametrize("of_terminal", [KEY, None])
+async def test_doctor_fails_where_a_worker_lacks_the_key_of_stored_secrets(
+    said_of, database, alice, monkeypatch, of_terminal
+):
+    await _connect(database, alice, KEY)
+    await _worker_with_key(database, OTHER_ID)
+    if of_terminal is not None:
+        monkeypatch.setenv("ROTA_SECRET_KEY", of_terminal)
+
+    [(verdict, said)] = await said_of("Worker's key")
+
+    assert verdict == "fail"
+    assert said.startswith(
+        f"The worker den:7 lacks the key of stored secrets ({KEY_ID}). Its key is {OTHER_ID}"
+    )
+
+
+async def test_doctor_is_content_with_a_worker_that_has_the_keys(
+    said_of, database, alice, monkeypatch
+):
+    await _connect(database, alice, KEY)
+    await _worker_with_key(database, OTHER_ID, KEY_ID)  # a rotation is under way
+    monkeypatch.setenv("ROTA_SECRET_KEY", f"{OTHER_KEY} {KEY}")
+
+    assert await said_of("Worker's key") == []
+    assert await said_of("Settings") == []
+
+
+async def test_doctor_compares_the_key_file_of_a_terminal_with_the_key_of_a_worker(
+    said_of, database, tmp_path
+):
+    """No warning of a setting that the one has and the other has not, where the key is the same."""
+    file = tmp_path / "secret.key"
+    file.write_text(base64.b64encode(bytes.fromhex(KEY)).decode())
+    file.chmod(0o600)
+    await _worker_with_key(database, KEY_ID)
+
+    assert await said_of("Worker's key") == []
+    assert await said_of("Settings") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "is_told"), [(KEY, False), (OTHER_KEY, True), (f"{OTHER_KEY} {KEY}", False)]
+)
+async def test_worker_says_at_its_start_that_its_key_opens_no_stored_secret(
+    database, database_url, alice, tmp_path, key, is_told
+):
+    await _connect(database, alice, KEY)
+    settings = read_settings(
+        {"ROTA_DATABASE_URL": database_url, "ROTA_SECRET_KEY": key}, data_dir=tmp_path
+    )
+    server = Server(database_url, database_url, None)
+
+    with capture_logs() as logs:
+        async with application(settings, server) as app_, background(app_, load_code(settings)):
+            pass
+
+    told = [line for line in logs if line["event"] == "key_opens_nothing"]
+    assert [(line["log_level"], line["key_id"], line["stored_with"]) for line in told] == (
+        [("error", OTHER_ID, KEY_ID)] if is_told else []
+    )
+
+
+async def test_worker_reports_the_fingerprints_of_its_keys_and_those_of_a_rotation(
+    database, database_url, owner, tmp_path
+):
+    settings = read_settings({"ROTA_DATABASE_URL": database_url}, data_dir=tmp_path)
+    server = Server(database_url, database_url, None)
+
+    async def reported():
+        cursor = await owner.execute("SELECT key_ids FROM rota.processes WHERE kind = 'worker'")
+        return [row for (row,) in await cursor.fetchall()]
+
+    async with application(settings, server) as app_, background(app_, load_code(settings)) as it:
+        stop = asyncio.Event()
+        working = asyncio.create_task(it.run_worker(stop))
+        first = app_.cipher.key_id
+        while await reported() != [[first]]:
+            await asyncio.sleep(0.1)
+        KeyFile(tmp_path / "secret.key").add()
+        second = app_.cipher.key_id
+        assert second != first
+        while await reported() != [[second, first]]:
+            await asyncio.sleep(0.1)
+        stop.set()
+        await working

@@ -74,9 +74,11 @@ def _checks(settings: Settings, files: Sequence[Path]) -> Iterator[Check]:
     if settings.secret_key is None and key_file.exists() and key_file.stat().st_mode & 0o077:
         yield Check("Key file", "fail", f"Others can read it. Run: chmod 600 {key_file}")
     alive: list[Process] = []
+    stored_with: list[str] = []
     try:
         with bootstrap.database_server(settings) as server:
-            yield from asyncio.run(_collect(settings, server, alive))
+            yield from asyncio.run(_collect(settings, server, alive, stored_with))
+            yield from _key_checks(settings, alive, stored_with)
             yield from _setting_checks(settings, alive, is_embedded=server.embedded is not None)
             yield from _mail_checks(settings, server)
     except RotaError as error:
@@ -125,11 +127,12 @@ def _setting_checks(
     for process in alive:
         if process.settings is None:
             continue
-        there = set(process.settings) - passed_over
+        compared_before = {"ROTA_SECRET_KEY"} if process.key_ids else set()  # by `_key_checks`
+        there = set(process.settings) - passed_over - compared_before
         if process.kind == "scheduler":  # runs nothing: it needs no key, tool or mail
             there, ours = there & _OF_SCHEDULERS, here & _OF_SCHEDULERS
         else:
-            ours = here
+            ours = here - compared_before
         more = [name for name in COMPARED if name in there - ours]
         less = [name for name in COMPARED if name in ours - there]
         if not more and not less:
@@ -144,18 +147,53 @@ def _setting_checks(
         yield Check("Settings", "warn", f"{text[0].upper()}{text[1:]}.{advice}")
 
 
-async def _collect(settings: Settings, server: Server, alive: list[Process]) -> list[Check]:
-    return [check async for check in _database_checks(settings, server, alive)]
+def _key_checks(
+    settings: Settings, alive: Sequence[Process], stored_with: Sequence[str]
+) -> Iterator[Check]:
+    """Compare the keys of workers with this terminal's, and with those of the stored secrets."""
+    from rota.bootstrap.app import find_cipher
+
+    cipher = find_cipher(settings)
+    here = cipher.key_ids if cipher is not None else ()
+    for worker in (p for p in alive if p.kind == "worker" and p.key_ids):
+        there = worker.key_ids or ()
+        name = f"The worker {worker.host}:{worker.pid}"
+        lacking = [
+            key_id for key_id in stored_with if key_id not in there and (not here or key_id in here)
+        ]
+        if lacking:
+            said = f"{name} lacks the key of stored secrets ({', '.join(lacking)})"
+        elif here and (here[0] not in there or there[0] not in here):
+            said = f"{name} has another key"
+        else:
+            continue
+        ours = f", this terminal's is {here[0]}" if here else ""
+        advice = (
+            "Set the same ROTA_SECRET_KEY for all workers and terminals on this database, and "
+            "restart the worker: see docs/howto/keys.md."
+        )
+        yield Check("Worker's key", "fail", f"{said}. Its key is {there[0]}{ours}. {advice}")
+
+
+async def _collect(
+    settings: Settings, server: Server, alive: list[Process], stored_with: list[str]
+) -> list[Check]:
+    return [check async for check in _database_checks(settings, server, alive, stored_with)]
 
 
 async def _database_checks(
-    settings: Settings, server: Server, alive: list[Process]
+    settings: Settings, server: Server, alive: list[Process], stored_with: list[str]
 ) -> AsyncIterator[Check]:
-    """Look at the database and at what runs; `alive` is filled with the processes that do."""
+    """Look at the database and at what runs.
+
+    `alive` is filled with the processes that do, `stored_with` with the fingerprints of the keys
+    that secrets of connections are encrypted with.
+    """
     from rota.bootstrap.app import clock, make_database
     from rota.domain.operations.processes import SILENT_AFTER
     from rota.store.agents import connections, rows
     from rota.store.operations import processes
+    from rota.store.operations.sealed import key_ids_of_connections
 
     database = make_database(settings, server)
     try:
@@ -176,6 +214,7 @@ async def _database_checks(
             ]
             async with database.connection() as conn:
                 alive += [p for p in await processes.list_processes(conn) if p.is_alive]
+                stored_with += await key_ids_of_connections(conn)
                 silent, overdue = await processes.scheduler_silence(conn)
                 endpoints = await rows.list_endpoints_in_use(conn)
                 connected = await connections.list_connections(conn)

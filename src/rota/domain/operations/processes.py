@@ -29,6 +29,7 @@ class Process:
 
     `clock_ahead`: seconds by which the clock of its machine is ahead of the database's clock.
     `settings`: the names of the settings that it has, None if it does not report them.
+    `key_ids`: the fingerprints of the keys that it encrypts with, the newest first, or None.
     """
 
     id: UUID
@@ -41,6 +42,7 @@ class Process:
     ticked_at: datetime | None
     clock_ahead: float | None
     settings: tuple[str, ...] | None
+    key_ids: tuple[str, ...] | None
     is_alive: bool
 
 

@@ -6,7 +6,7 @@ All state is in the database: a process can be killed at any time and started ag
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
@@ -65,7 +65,8 @@ class BackgroundTaskService:
     """Runs the scheduler and the worker of one process, either or both.
 
     `database` belongs to the calling event loop. The service that executes runs has its own pool,
-    on `hosts`. `settings` are the names of this process's settings, for `rota doctor`.
+    on `hosts`. `settings` are the names of this process's settings, and `key_ids` gives the
+    fingerprints of its keys, for `rota doctor`.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class BackgroundTaskService:
         hosts: AgentHosts,
         watch: SchedulerWatch,
         settings: Sequence[str] | None = None,
+        key_ids: Callable[[], Sequence[str] | None] = lambda: None,
     ) -> None:
         self._settings = settings
+        self._key_ids = key_ids
         self._database = database
         self._scheduler_loop = scheduler_loop
         self._worker = worker
@@ -96,7 +99,9 @@ class BackgroundTaskService:
 
     async def run_worker(self, stop: asyncio.Event) -> None:
         """Execute queued runs until `stop` is set, then hand over what is still under way."""
-        async with reporting(self._database, "worker", settings=self._settings):
+        async with reporting(
+            self._database, "worker", settings=self._settings, key_ids=self._key_ids
+        ):
             chores = (
                 Chore("write missing notifications", SWEEP_EVERY, self._write_missing),
                 Chore("stop cancelled runs", CANCEL_CHECK_EVERY, self._stop_cancelled),

@@ -87,11 +87,13 @@ async def reporting(
     *,
     ticked_ago: Callable[[], float | None] = lambda: None,
     settings: Sequence[str] | None = None,
+    key_ids: Callable[[], Sequence[str] | None] = lambda: None,
 ) -> AsyncIterator[None]:
     """Keep this process's row in `rota.processes` fresh for the life of the block.
 
     `ticked_ago` gives the seconds since a scheduler last looked at the clock: being alive is not
-    the same as doing one's work. `settings` are the names of those that this process has.
+    the same as doing one's work. `settings` are the names of those that this process has,
+    `key_ids` gives the fingerprints of its keys, which a rotation changes.
     """
     process_id = uuid.uuid4()
 
@@ -107,6 +109,7 @@ async def reporting(
                 ticked_ago=ticked_ago(),
                 clock=time.time(),  # this machine's: it is what is reported on
                 settings=settings,
+                key_ids=key_ids(),
             )
 
     with suppress(UnavailableError):  # told of by the chore, and waited for

@@ -74,6 +74,17 @@ async def unopened(conn: Connection, cipher: Cipher) -> tuple[Unopened, ...]:
     )
 
 
+async def opens_none(conn: Connection, cipher: Cipher) -> bool:
+    """Return whether secrets are stored, and no key opens any of those that are still needed."""
+    is_any = False
+    for kind in Kind:
+        async for found in each_sealed(conn, kind, open_only=True):
+            if _open(cipher, kind, found) is not None:
+                return False
+            is_any = True
+    return is_any
+
+
 async def _round(conn: Connection, cipher: Cipher) -> tuple[int, tuple[Unopened, ...]]:
     done, left = 0, []
     for kind in Kind:

@@ -26,12 +26,13 @@ async def report(
     ticked_ago: float | None = None,
     clock: float | None = None,
     settings: Sequence[str] | None = None,
+    key_ids: Sequence[str] | None = None,
 ) -> None:
     """Say that a process is alive; rows of processes gone for a day are removed.
 
     `ticked_ago`: seconds since a scheduler last looked at the clock, None if it never did.
     `clock`: what its machine's clock says, in seconds since 1970. `settings`: the names of those
-    that it has.
+    that it has. `key_ids`: the fingerprints of its keys, the newest first.
     """
     await execute(
         conn,
@@ -44,6 +45,7 @@ async def report(
         ticked_ago=ticked_ago,
         clock=clock,
         settings=list(settings) if settings is not None else None,
+        key_ids=list(key_ids) if key_ids is not None else None,
     )
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from rota.domain.ids import UserId
 from rota.store.database import Connection
-from rota.store.statements import has_effect, many, value
+from rota.store.statements import has_effect, many, value, values
 
 _PAGE: Final = 200
 _FIRST: Final = UUID(int=0)
@@ -36,6 +36,11 @@ class Sealed:
 async def count_sealed(conn: Connection) -> int:
     """Return how many secrets are stored."""
     return await value(conn, "operations/count_sealed", int)
+
+
+async def key_ids_of_connections(conn: Connection) -> tuple[str, ...]:
+    """Return the fingerprints of the keys that secrets of connections are encrypted with."""
+    return await values(conn, "operations/list_key_ids", str)
 
 
 async def each_sealed(
