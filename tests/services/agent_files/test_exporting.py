@@ -322,15 +322,18 @@ async def test_agent_with_a_run_that_is_not_over_stays_with_its_schedules(worksh
     assert len(await workshop.rows("agent_schedules")) == 1
 
 
-async def test_agent_whose_call_waits_for_a_decision_stays(workshop, files):
+@pytest.mark.parametrize("status", ["pending", "approved", "running", "unknown"])
+async def test_agent_with_a_call_that_is_not_over_stays(workshop, files, status):
     await workshop.agent(ANSWER)
+    await workshop.owner.execute("ALTER TABLE pending_actions DISABLE TRIGGER USER")
     await workshop.owner.execute(
-        "INSERT INTO pending_actions (user_id, agent_name, tool_name, arguments, arguments_hash)"
-        " VALUES (%s, 'watcher', 'send', '{}', 'x')",
-        [workshop.user],
+        "INSERT INTO pending_actions"
+        " (user_id, agent_name, tool_name, arguments, arguments_hash, status)"
+        " VALUES (%s, 'watcher', 'send', '{}', 'x', %s)",
+        [workshop.user, status],
     )
 
-    with pytest.raises(ConflictError, match="1 call of watcher wait"):
+    with pytest.raises(ConflictError, match="watcher has 1 call that did not end"):
         await files.remove(workshop.user, "watcher")
 
 
@@ -341,7 +344,7 @@ async def test_shared_agent_and_that_of_another_person_stay(workshop, files, bob
         " VALUES (NULL, 'house', 'scripted:x')"
     )
 
-    with pytest.raises(ConflictError, match="house is shared"):
+    with pytest.raises(ConflictError, match="house is a shared agent"):
         await files.remove(workshop.user, "house")
     with pytest.raises(NotFoundError):
         await files.remove(bob, "watcher")

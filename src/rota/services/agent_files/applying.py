@@ -324,8 +324,8 @@ async def _check_unused(conn: Connection, user_id: UserId, agent_name: str) -> N
         )
     if actions:
         raise ConflictError(
-            f"{counted(actions, 'call')} of {agent_name} wait for your decision. Decide first "
-            "(`rota approvals list`)."
+            f"{agent_name} has {counted(actions, 'call')} that did not end. "
+            "Decide, or let them end (`rota approvals list --status all`)."
         )
 
 
