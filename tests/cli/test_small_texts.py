@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -188,3 +189,8 @@ def test_a_file_is_told_of_in_words(text, said):
         parse_agent_file(text, source="t.yaml", now=datetime.now(UTC))
 
     assert refused.value.message.startswith(said)
+
+
+def test_help_says_what_the_version_option_does():
+    help_ = CliRunner().invoke(app, ["--help"]).output
+    assert re.search(r"--version +Show the version\.", help_)

@@ -16,6 +16,8 @@ import pytest
 from rota.cli.operations.children import _directory
 from rota.settings import Settings
 from rota.store.embedded.files import instance_of
+from tests.loopback.model_server import Says
+from tests.loopback.openai import OpenAIServer
 
 MAIL = "From bob@example.com Mon Nov 30 07:00:00 2026\nFrom: bob@example.com\nSubject: Hi\n\nHi.\n"
 
@@ -111,7 +113,7 @@ def test_what_keeps_it_from_starting_is_told_and_has_its_exit_code(rota, tmp_pat
     assert "the module nowhere.at_all cannot be imported" in said
     assert instance_of(tmp_path / "data") is None
 
-    assert "exclude each other" in rota("up", "-d", "--exit-after-demo", code=2).stderr
+    assert "cannot be combined" in rota("up", "-d", "--exit-after-demo", code=2).stderr
 
 
 def test_child_is_told_the_directory_by_an_option_that_no_file_comes_before(tmp_path):
@@ -135,3 +137,22 @@ def test_parts_say_when_they_are_ready_to_whoever_waits(environment, tmp_path, p
             assert process.stderr is not None
             assert f"The {part} is ready" in process.stderr.read()
     assert process.returncode == 0
+
+
+def test_briefing_that_paused_for_want_of_a_key_goes_on_once_its_model_works(rota):
+    failed = rota("up", "--model", "openai:gpt-5-mini", "--exit-after-demo", code=8).stdout
+    assert "Set OPENAI_API_KEY, for example in ~/.config/rota/.env, then start rota" in failed
+    assert "paused" in rota("schedules", "list").stdout
+
+    with OpenAIServer(Says("All is quiet.")) as server:
+        key = {"OPENAI_API_KEY": "sk-of-the-test", "OPENAI_API_BASE": server.url}
+        said = rota("up", "--model", "openai:gpt-5-mini", "--exit-after-demo", **key)
+    assert "Resumed briefing, which rota had paused" in said.stderr
+    assert "paused" not in rota("schedules", "list").stdout
+
+
+def test_schedule_that_its_owner_paused_without_a_word_has_no_note(rota):
+    rota("up", "--exit-after-demo")
+    rota("schedules", "pause", "demo-briefing")
+    assert "demo-briefing: paused: (no note)" in rota("up", "-d").stdout
+    rota("down")

@@ -599,8 +599,8 @@ def test_a_fallback_without_key_or_package_is_left_out_with_a_warning():
     assert [name for name, _ in built.models] == [OPENAI]
     no_key, no_package = built.warnings
     assert no_key == (
-        f"The model {ANTHROPIC} was left out. Models of anthropic need an API key: set "
-        "ANTHROPIC_API_KEY."
+        f"The model {ANTHROPIC} was left out. Models of anthropic need an API key. Set "
+        "ANTHROPIC_API_KEY, for example in ~/.config/rota/.env, then start rota again."
     )
     assert no_package.startswith("The model groq:llama was left out. Models of groq need a package")
 

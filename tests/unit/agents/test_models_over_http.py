@@ -16,6 +16,7 @@ from rota.agents.models.failures import classify_model_error
 from rota.agents.models.providers import PROVIDERS
 from rota.domain.agents.message_content import normalize_content
 from rota.domain.errors import InvalidInputError, SetupRequiredError
+from rota.security.secrets.redaction import redact_text
 from tests.loopback.anthropic import AnthropicServer
 from tests.loopback.model_server import Fails, FailsMidStream, Hangs, Says
 from tests.loopback.openai import OpenAIServer
@@ -355,8 +356,8 @@ def test_what_a_row_cannot_say_is_refused_with_a_sentence(spec, settings, senten
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ("anthropic:claude-sonnet-5", "set ANTHROPIC_API_KEY"),
-        ("openai:gpt-5-mini", "set OPENAI_API_KEY"),
+        ("anthropic:claude-sonnet-5", "Set ANTHROPIC_API_KEY"),
+        ("openai:gpt-5-mini", "Set OPENAI_API_KEY"),
         ("groq:llama", "pip install langchain-groq"),
         ("google-genai:gemini", "pip install langchain-google-genai"),
     ],
@@ -366,6 +367,7 @@ def test_what_is_missing_is_named(spec, sentence, monkeypatch):
     with pytest.raises(SetupRequiredError) as caught:
         build_chat_model(spec, {}, api_keys={}, endpoints={})
     assert sentence in caught.value.message
+    assert redact_text(caught.value.message) == caught.value.message
 
 
 def test_providers_are_those_of_init_chat_model():

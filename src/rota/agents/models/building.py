@@ -229,7 +229,9 @@ def _key(provider: str, endpoint: str | None, api_keys: Mapping[str, str]) -> st
     key = api_keys.get(provider)
     if variable is not None and not key:
         raise SetupRequiredError(
-            f"Models of {provider} need an API key: set {variable}.", what="model_key"
+            f"Models of {provider} need an API key. Set {variable}, for example in "
+            "~/.config/rota/.env, then start rota again.",
+            what="model_key",
         )
     return key if variable else None
 

@@ -188,6 +188,7 @@ async def _run(
         async with _working(settings, server, stop, background) as (pids, ended):
             if model is not None:
                 code = await _brief(app, me, stop, BRIEFING, as_json=as_json)
+                await _resume_briefing(app, me, has_worked=code == 0)
             elif is_first or show_demo:
                 code = await _brief(app, me, stop, DEMO, as_json=as_json)
             if not exit_after_demo:
@@ -330,6 +331,14 @@ async def _make_briefing(app: bootstrap.App, me: UserId, model: str) -> None:
     await app.agent_files.apply(me, parse_agent_file(text, source="--model", now=bootstrap.clock()))
 
 
+async def _resume_briefing(app: bootstrap.App, me: UserId, *, has_worked: bool) -> None:
+    """End a pause that rota made itself, for want of a key for example, once the model worked."""
+    found = await app.schedules.get(me, BRIEFING)
+    if has_worked and found.paused_by_rota:
+        await app.schedules.resume(me, str(found.id))
+        _step(f"Resumed {found.name}, which rota had paused")
+
+
 async def _brief(
     app: bootstrap.App, me: UserId, stop: asyncio.Event, schedule: str, *, as_json: bool
 ) -> int:
@@ -408,7 +417,7 @@ async def _say_what_is_on(
     schedules = await app.schedules.all(me)
     upcoming = await app.schedules.upcoming(me, schedules, runs=1)
     for schedule, fires in zip(schedules, upcoming, strict=True):
-        note = f": {schedule.pause_note}" if schedule.state == "paused" else ""
+        note = f": {schedule.pause_note or '(no note)'}" if schedule.state == "paused" else ""
         output.say(f"  {schedule.name}: {schedule_texts.next_fire(schedule, fires, zone)}{note}")
     unread = await app.notifications.latest(me, unread_only=True, limit=1000)
     output.say(f"{counted(len(unread), 'unread notification')}: rota notifications list")

@@ -346,7 +346,7 @@ def unseal(found: ActionToExecute, cipher: Cipher | None) -> Mapping[str, Any]:
     if found.sealed_arguments is None:
         return found.action.arguments
     if cipher is None:
-        raise RotaError("Its arguments are encrypted, and there is no key: set ROTA_SECRET_KEY.")
+        raise RotaError("Its arguments are encrypted, and there is no key. Set ROTA_SECRET_KEY.")
     return unseal_arguments(found.sealed_arguments, cipher, found.action.id)
 
 
