@@ -80,8 +80,12 @@ def _lines(found: Status) -> Iterator[tuple[str, str, str | None]]:
 
 def _alive(found: Status, kind: Kind) -> str:
     """Say which processes of a kind are alive, nothing where none is."""
-    named = [f"{p.host}:{p.pid}" for p in found.processes if p.kind == kind]
-    return f"alive ({', '.join(named)})" if named else ""
+    named = [
+        f"{p.host}:{p.pid}, last seen {p.silent_for:.0f} s ago"
+        for p in found.processes
+        if p.kind == kind
+    ]
+    return f"alive ({'; '.join(named)})" if named else ""
 
 
 def _today(today: Today) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from rota.domain.runs.views import WholeResult
 
 group = CommandGroup()
+_LOOK_EVERY: Final = 2.0
+"""Seconds between two looks whether somebody is alive to execute the run that is waited for."""
 
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Print the run's id, and do not wait for the result.")
@@ -148,6 +150,8 @@ def _run_and_wait(
                 await stack.enter_async_context(_working(app, code))
             run_id = await request(app, me)
             was_asked(run_id)
+            if code is None:
+                await stack.enter_async_context(_telling_who_is_missing(app, me, run_id))
             result = await app.runs.wait(me, run_id, limit=limit)
             return None if result is None else await app.results.whole(me, result)
 
@@ -158,6 +162,33 @@ def _what_becomes_of(run_id: RunId | None) -> str:
     if run_id is None:
         return "no run was asked for."
     return f"the run {run_id} goes on where `rota up` or a worker runs."
+
+
+@asynccontextmanager
+async def _telling_who_is_missing(app: App, me: UserId, run_id: RunId) -> AsyncIterator[None]:
+    """Say once, during the block, that the processes that the run needs are gone.
+
+    Those that are killed count as alive for some seconds more.
+    """
+
+    async def watch() -> None:
+        while True:
+            missing = await app.runs.missing(me, run_id)
+            if missing:
+                break
+            await asyncio.sleep(_LOOK_EVERY)
+        output.warn(
+            f"The run waits: no {' and no '.join(missing)} is running. Start `rota up`, or "
+            f"{' and '.join(f'`rota {kind}`' for kind in missing)}."
+        )
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError, RotaError):  # what fails here fails the wait too
+            await watching
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ CLOCK_TOLERANCE: Final = 60.0
 class Process:
     """One row of `rota.processes`.
 
+    `silent_for`: seconds since it was last seen, by the database's clock.
     `clock_ahead`: seconds by which the clock of its machine is ahead of the database's clock.
     `settings`: the names of the settings that it has, None if it does not report them.
     `key_ids`: the fingerprints of the keys that it encrypts with, the newest first, or None.
@@ -43,6 +44,7 @@ class Process:
     clock_ahead: float | None
     settings: tuple[str, ...] | None
     key_ids: tuple[str, ...] | None
+    silent_for: float
     is_alive: bool
 
 

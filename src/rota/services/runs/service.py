@@ -9,6 +9,7 @@ from typing import Final
 
 from rota.domain.errors import ConflictError, NotFoundError, SuspendedError
 from rota.domain.ids import RunId, ScheduleId, UserId
+from rota.domain.operations.processes import KINDS, Kind
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import OVER, RunStatus
 from rota.domain.runs.steps import Step, StepKey
@@ -74,9 +75,15 @@ class RunService:
                     conn, schedule_id, prompt, overlap, options
                 )
         except ConflictError as error:
+            wait = "Wait for it"
+            if not await self.somebody_works():
+                wait = (
+                    "No worker is running: unless another command executes it, start `rota up`, or "
+                    "a scheduler and a worker. Else wait for it"
+                )
             raise ConflictError(
                 "A run of this schedule is under way or waits for your approval, and its overlap "
-                "policy is to skip. Wait for it, decide (`rota approvals list`), or choose "
+                f"policy is to skip. {wait}, decide (`rota approvals list`), or choose "
                 "--overlap buffer_all, cancel_other or allow_all."
             ) from error
 
@@ -180,9 +187,27 @@ class RunService:
 
     async def somebody_works(self) -> bool:
         """Return whether a scheduler and a worker are alive to take a run."""
+        return set(KINDS) <= await self._alive()
+
+    async def missing(self, user_id: UserId, run_id: RunId) -> tuple[Kind, ...]:
+        """Return which kinds of process a run cannot go on without, and none is alive.
+
+        A run that is over, or suspended until a decision, misses none. Raises NotFoundError.
+        """
+        status, _ = await self.progress(user_id, run_id)
+        match status:
+            case RunStatus.WAITING:
+                needed: tuple[Kind, ...] = KINDS
+            case RunStatus.QUEUED | RunStatus.RUNNING:
+                needed = ("worker",)
+            case _:
+                needed = ()
+        alive = await self._alive()
+        return tuple(kind for kind in needed if kind not in alive)
+
+    async def _alive(self) -> set[Kind]:
         async with self._database.connection() as conn:
-            alive = {p.kind for p in await processes.list_processes(conn) if p.is_alive}
-        return alive >= {"scheduler", "worker"}
+            return {p.kind for p in await processes.list_processes(conn) if p.is_alive}
 
 
 async def _find(conn: Connection, reference: str) -> RunView:
