@@ -26,6 +26,7 @@ STAYS = (
 
 LONGEST = 120
 MARK = "-- typed --"
+NONE = "none-is-listed"
 
 
 class Reader:
@@ -152,7 +153,10 @@ class Reader:
         if "RUN" in words:
             line = re.sub(r"\bRUN\b", self.first("rota runs list --json"), line)
         if "RULE" in words:  # the one that the page can do without
-            rule = self.first("rota approvals policy list --json", like="delete_*")
+            listed = "rota approvals policy list --json"
+            rule = self.first(listed, like='"clerk"')
+            if rule == NONE:
+                rule = self.first(listed, like="delete_*")
             line = re.sub(r"\bRULE\b", rule, line)
         if re.search(r"\bREQUEST\b", line):
             line = re.sub(r"\bREQUEST\b", self.first("rota approvals list --json"), line)
@@ -160,7 +164,7 @@ class Reader:
 
     def first(self, line: str, *, like: str = "") -> str:
         listed = [entry for entry in json.loads(self.run(line)) if like in json.dumps(entry)]
-        return str(listed[0]["id"])[:8] if listed else "none-is-listed"
+        return str(listed[0]["id"])[:8] if listed else NONE
 
 
 class Shell:
