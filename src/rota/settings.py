@@ -254,6 +254,11 @@ def _registered(known: _Given, variable: str) -> Mapping[str, str]:
     """Read names of code; that it is there is seen when a worker loads it."""
     entries: dict[str, str] = {}
     for item, name, target in _pairs(known, variable):
+        if item.startswith("$"):
+            raise InvalidInputError(
+                f"{known.name_of(variable)} has {item!r}. Variables are not expanded there: write "
+                "the value in place of the name."
+            )
         if not _REGISTERED_NAME.fullmatch(name) or not _TARGET.fullmatch(target):
             raise InvalidInputError(
                 f"{known.name_of(variable)} has {item!r}; each entry is "

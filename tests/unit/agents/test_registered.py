@@ -80,6 +80,18 @@ def test_entries_are_read_from_the_environment():
 
 
 @pytest.mark.parametrize("variable", ["ROTA_TOOLS", "ROTA_CALLABLES"])
+@pytest.mark.parametrize("left", ["$ROTA_TOOLS", "${ROTA_TOOLS}"])
+def test_a_variable_that_nobody_expanded_is_refused_as_such(variable, left):
+    with pytest.raises(InvalidInputError) as caught:
+        read_settings({variable: f"{left} a=m:x"})
+
+    assert caught.value.message == (
+        f"{variable} has {left!r}. Variables are not expanded there: write the value in place of "
+        "the name."
+    )
+
+
+@pytest.mark.parametrize("variable", ["ROTA_TOOLS", "ROTA_CALLABLES"])
 @pytest.mark.parametrize(
     "entry",
     [
