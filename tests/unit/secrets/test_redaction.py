@@ -177,6 +177,7 @@ def test_secret_is_known_by_the_name_before_it(text, shown):
         "the secret ingredient: love",
         "tokens: 512, author: Bob, key: value, pass me the salt",
         "Passwords expire after 90 days",
+        "rota migrate --database-url postgresql://rota_owner_of_production:...@HOST/rota",
         "12:30 meet the secretary; https://example.com/token/page?q=a@b.c",
         "ssh://git@github.com/x and postgresql://rota@localhost/x, bob@example.com",
         "password: null, token=None, secret: false",

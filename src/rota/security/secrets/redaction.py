@@ -54,6 +54,8 @@ _FORMS: Final = re.compile(
 )
 _DOTTED: Final = re.compile(r"(?<![A-Za-z0-9_.-])[A-Za-z0-9_.-]++")
 _JWT_BEGINS: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{8}")
+_LEFT_OPEN: Final = frozenset({"...", "…"})
+"""What stands in a message where a person is to write their password."""
 _USER_INFO: Final = re.compile(r"(?<=://)[^\s/<>]+(?=@)")
 _NAMED: Final = re.compile(
     r"(?<![\w.-])(?:"
@@ -203,10 +205,12 @@ def _without_user(found: re.Match[str]) -> str:
     """Redact what comes before the host of an address; a mere name stays, but in a web address."""
     info = found[0]
     scheme = found.string[max(0, found.start() - 8) : found.start() - 3].lower()
-    named, colon, _ = info.partition(":")
+    named, colon, password = info.partition(":")
     if set(named) & set("?#\"'\\"):  # past the host
         return info
     is_web = scheme.endswith(("http", "https"))
+    if password in _LEFT_OPEN and not is_web:
+        return info
     return REDACTED if colon or is_web or len(info) >= 16 else info
 
 
