@@ -59,6 +59,9 @@ async def test_what_an_owner_may_not_do_is_said_as_statements(tmp_path):
     with supabase.postgres15("admin") as server:
         server.execute("template1", "CREATE ROLE poor LOGIN", "CREATE ROLE rota_backend LOGIN")
         with server.database("poor") as name:
+            with pytest.raises(MigrationError, match=f"poor:...@HOST/{name}"):
+                await migrate(server.url("rota_backend", name))
+
             url = server.url("poor", name)
             with pytest.raises(MigrationError, match="Run as a superuser: CREATE ROLE") as refused:
                 await migrate(url)

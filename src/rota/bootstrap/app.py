@@ -231,9 +231,10 @@ async def application(
     async with database.opened():
         async with database.connection() as conn:
             missing = await pending_migrations(conn)
+            command = await roles.migrating_command(conn)
         if missing:
             raise SetupRequiredError(
-                f"The schema lacks {len(missing)} of its migrations; run `rota migrate`.",
+                f"The schema lacks {len(missing)} of its migrations; run `{command}`.",
                 what="migrations",
             )
         app = App(settings, server, database, make_cipher(settings), clock=clock)

@@ -22,7 +22,7 @@ from rota.domain.errors import MigrationError, UnavailableError
 from rota.store.database import Connection
 from rota.store.errors import domain_error
 from rota.store.lock_waits import Patience, despite_locks, limit_waiting
-from rota.store.roles import grant_request_roles, require_request_roles
+from rota.store.roles import grant_request_roles, require_owner_to_migrate, require_request_roles
 from rota.store.statements import many, statement, value, values
 
 _LOCK_KEY: Final = 0x726F7461  # "rota"
@@ -157,7 +157,15 @@ async def pending_migrations(conn: Connection) -> tuple[str, ...]:
     return tuple(m.name for m in migrations() if m.version not in booked)
 
 
+async def _require_owner_for(conn: Connection, shipped: Sequence[Migration]) -> None:
+    """Raise MigrationError for another than the owner, where there is anything to apply."""
+    booked = await _booked(conn)
+    if any(migration.version not in booked for migration in shipped):
+        await require_owner_to_migrate(conn)
+
+
 async def _migrate(conn: Connection, shipped: Sequence[Migration]) -> MigrationReport:
+    await _require_owner_for(conn, shipped)
     await require_request_roles(conn)
     if await value(conn, "lacks_auth_uid", bool):
         await conn.execute(files("rota.store").joinpath("auth_shim.sql").read_bytes())

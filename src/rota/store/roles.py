@@ -31,6 +31,13 @@ class _Rights:
 
 
 @dataclass(frozen=True, slots=True)
+class _MigratingRights:
+    may_migrate: bool
+    owner: str
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Membership:
     member: str
     role: str
@@ -68,6 +75,26 @@ def _too_much(rights: _Rights) -> str | None:
     if rights.is_past_policies:
         return "is past row-level security (BYPASSRLS)"
     return "owns the schema" if rights.owns_schema else None
+
+
+async def migrating_command(conn: Connection) -> str:
+    """Return the `rota migrate` to run: where this role may not change the schema, as its owner."""
+    rights = await one(conn, "fetch_migrating_rights", _MigratingRights)
+    return "rota migrate" if rights.may_migrate else _as_owner(rights)
+
+
+async def require_owner_to_migrate(conn: Connection) -> None:
+    """Raise MigrationError with the command to run where this role may not change the schema."""
+    rights = await one(conn, "fetch_migrating_rights", _MigratingRights)
+    if not rights.may_migrate:
+        raise MigrationError(
+            f"{conn.info.user} may not change the schema of the database {rights.database}. Run "
+            f"once as {rights.owner}, who owns it: {_as_owner(rights)}"
+        )
+
+
+def _as_owner(rights: _MigratingRights) -> str:
+    return f"rota migrate --database-url postgresql://{rights.owner}:...@HOST/{rights.database}"
 
 
 async def require_request_roles(conn: Connection) -> None:

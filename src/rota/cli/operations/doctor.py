@@ -367,7 +367,7 @@ async def _schema_checks(conn: Connection, server: Server) -> AsyncIterator[Chec
     """Look at the database itself; what fails makes looking at what runs on it pointless."""
     from rota.store.migrations import encoding_problem, pending_migrations
     from rota.store.operations import processes
-    from rota.store.roles import working_role_problem
+    from rota.store.roles import migrating_command, working_role_problem
 
     version = conn.info.server_version // 10_000
     kind = "embedded" if server.embedded is not None else "your own"
@@ -378,9 +378,10 @@ async def _schema_checks(conn: Connection, server: Server) -> AsyncIterator[Chec
         return
     problem = await working_role_problem(conn)
     yield Check("Role", "warn" if problem else "ok", problem or conn.info.user)
-    for right in await processes.needless_rights(conn):
-        yield Check("Rights", "warn", right)
-    if missing := await pending_migrations(conn):
-        yield Check("Schema", "fail", f"{len(missing)} behind. Run: rota migrate")
+    if missing := await pending_migrations(conn):  # a migration ends rights that are needless
+        run = "rota migrate" if server.embedded is not None else await migrating_command(conn)
+        yield Check("Schema", "fail", f"{len(missing)} behind. Run: {run}")
     else:
+        for right in await processes.needless_rights(conn):
+            yield Check("Rights", "warn", right)
         yield Check("Schema", "ok", "up to date")
