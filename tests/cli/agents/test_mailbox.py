@@ -118,6 +118,8 @@ async def test_a_password_that_changed_fails_the_run_and_is_mended(rota, server,
     [
         (["--account", "me@example.com"], "--host imap.example.com"),
         (["--host", "imap.example.com"], "--account"),
+        (["--account", "me@outlook.com"], "rota cannot read this mailbox yet"),
+        (["--account", "me@firm.example", "--host", "Outlook.office365.com"], "cannot read"),
         (["--account", "me@gmail.com", "--encryption", "none"], "none"),
         (["--account", "me@gmail.com", "--certificate", "/no/such"], "cannot be read"),
     ],
@@ -127,6 +129,21 @@ async def test_what_is_missing_is_said_before_a_password_is_asked_for(rota, argu
 
     assert outcome.exit_code != 0
     assert said in f"{outcome.exception}{outcome.output}"
+
+
+async def test_a_token_that_nobody_has_used_is_not_called_ok(rota, owner, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("tok", encoding="utf-8")
+    assert (await rota("connections", "add", "gmail", "--token-file", str(token))).exit_code == 0
+
+    listed = (await rota("connections", "list")).stdout
+    assert re.search(r"^gmail .* not checked ", listed, re.MULTILINE)
+    refused = str((await rota("connections", "check")).exception)
+    assert "rota connections add imap --account" in refused
+    assert "The gmail token is tried when a run uses it" in refused
+
+    await owner.execute("UPDATE connections SET last_used_at = now()")
+    assert re.search(r"^gmail .* ok ", (await rota("connections", "list")).stdout, re.MULTILINE)
 
 
 def _briefing(printed: str) -> str:

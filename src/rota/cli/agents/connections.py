@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from getpass import getpass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -32,6 +32,12 @@ SecretFile = Annotated[
         help="Read the token or password from this file instead of asking for it.",
     ),
 ]
+
+
+_ONLY_RUNS_TRY: Final = (
+    "The {kind} token is tried when a run uses it (`rota run AGENT`). A new one: "
+    "`rota connections add {kind}`."
+)
 
 
 @group.command("add")
@@ -127,9 +133,19 @@ def list_connections(common: CommonOptions) -> None:
 @group.command("check")
 def check(common: CommonOptions, kind: Kind = "imap") -> None:
     """Sign in to a connected mailbox, and say how that went."""
-    _only_imap(kind)
+    if kind != "imap":
+        raise InvalidInputError(_ONLY_RUNS_TRY.format(kind=kind), field="kind")
 
     async def look(app: App, me: UserId) -> tuple[int, list[str]]:
+        connected = [c.service for c in await app.connections.all(me)]
+        if "imap" not in connected:
+            others = "".join(f" {_ONLY_RUNS_TRY.format(kind=one)}" for one in connected)
+            raise NotFoundError(
+                "connection",
+                kind,
+                hint="Connect a mailbox with `rota connections add imap --account ADDRESS`."
+                f"{others}",
+            )
         return await app.connections.check(me), await _resumed(app, me, kind)
 
     found, resumed = common.as_person(look)

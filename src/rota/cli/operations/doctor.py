@@ -248,6 +248,7 @@ def _connection_check(connection: ConnectionInfo, now: datetime) -> Check:
 
     verdicts: dict[ConnectionState, Verdict] = {
         ConnectionState.OK: "ok",
+        ConnectionState.NOT_CHECKED: "ok",
         ConnectionState.NEEDS_YOU: "fail",
     }
     state = connection.state_at(now)

@@ -16,9 +16,10 @@ EXPIRES_SOON: Final = timedelta(days=7)
 
 
 class ConnectionState(StrEnum):
-    """Whether a connection works."""
+    """Whether a connection works. No row has NOT_CHECKED: `state_at` tells it from the times."""
 
     OK = "ok"
+    NOT_CHECKED = "not checked"
     EXPIRING = "expiring"
     NEEDS_YOU = "needs you"
     BROKEN = "broken"
@@ -43,13 +44,18 @@ class ConnectionInfo:
     created_at: datetime
 
     def state_at(self, now: datetime) -> ConnectionState:
-        """Return how it does: `expiring` a week before its secret ends, and what is stored else."""
-        if self.state is not ConnectionState.OK or self.expires_at is None:
+        """Return how it does now.
+
+        `expiring` from a week before its secret ends; `not checked` while nobody has used it.
+        """
+        if self.state is not ConnectionState.OK:
             return self.state
-        if self.expires_at <= now:
+        if self.expires_at is not None and self.expires_at <= now:
             return ConnectionState.NEEDS_YOU
-        is_soon = self.expires_at - now <= EXPIRES_SOON
-        return ConnectionState.EXPIRING if is_soon else self.state
+        if self.expires_at is not None and self.expires_at - now <= EXPIRES_SOON:
+            return ConnectionState.EXPIRING
+        is_tried = self.last_used_at is not None or self.last_checked_at is not None
+        return self.state if is_tried else ConnectionState.NOT_CHECKED
 
 
 class LoginRefusedError(SetupRequiredError):

@@ -161,6 +161,8 @@ def imap_account(
             f"rota does not know the mail server of {address}. Name it: --host imap.example.com.",
             field="host",
         )
+    if host.lower() == _MICROSOFT.host:
+        raise InvalidInputError(_MICROSOFT.advice, field="account")
     password = password.strip("\r\n")
     if not password.strip():
         raise InvalidInputError("No password was given.", field="secret")
