@@ -59,8 +59,8 @@ async def mail_folders(app: App) -> Callable[[UserId], Path]:
     def folder(user_id: UserId) -> Path:
         if path is None or user_id != owner:
             raise SetupRequiredError(
-                "No mail folder is set up for you. The operator sets ROTA_MAIL to an mbox file or "
-                "a Maildir, and ROTA_USER to its owner.",
+                "No mail folder is set up for you. Set ROTA_MAIL to an mbox file or a Maildir, and "
+                "ROTA_USER to its owner, on the worker, then restart it.",
                 what="mail_folder",
             )
         return path

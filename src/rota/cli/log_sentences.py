@@ -65,13 +65,14 @@ SENTENCES: Final[Mapping[str, str]] = {
     "{started_again_in:g} s",
     "process_row_left": "The {kind} ends, and the database could not be told: {error}",
     "pruned": "What is older than it is kept for is deleted",
+    "rota_ready": "rota is ready",
     "scheduler_ready": "The scheduler is ready",
     "scheduler_silent": "No scheduler has looked at the clock for {seconds} s, and {overdue} fires "
     "are overdue: start one with `rota up` or `rota scheduler`",
     "worker_helper_failed": "Part of the worker ended by a fault: {error}",
     "worker_ready": "The worker is ready",
     # what is tried again
-    "chore_failed": "A chore failed ({chore}), and is tried again: {error}",
+    "chore_failed": "A task of rota failed ({chore}), and is tried again: {error}",
     "listener_lost_database": "The scheduler hears nothing from the database, and tries again: "
     "{error}",
     "scheduler_lost_database": "The scheduler cannot work with the database, and tries again: "
@@ -81,7 +82,7 @@ SENTENCES: Final[Mapping[str, str]] = {
 """The sentence of each event. Fields that it does not name follow it as name=value."""
 
 OVER: Final[Mapping[str, str]] = {
-    "chore_failed": "A chore works again ({chore})",
+    "chore_failed": "A task of rota works again ({chore})",
     "listener_lost_database": "The scheduler hears the database again",
     "scheduler_lost_database": "The scheduler works with the database again",
     "worker_lost_database": "The worker works with the database again",

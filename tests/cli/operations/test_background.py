@@ -55,6 +55,21 @@ def rota(environment, tmp_path):
         os.kill(left, signal.SIGKILL)
 
 
+def test_it_names_no_schedule_that_is_not_there_and_no_database_that_it_does_not_start(
+    rota, tmp_path
+):
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "data" / "welcomed").touch()  # so no demo is made
+    started = rota("up", "-d")
+    assert "rota results show" in started.stdout
+    assert "rota schedules run" not in started.stdout
+    assert "Data in your own database; times in " in started.stdout
+    assert "Connecting to the database" in started.stderr
+    assert "Starting the database" not in started.stderr
+    assert "rota is ready" in rota("logs").stdout
+    rota("down")
+
+
 def test_it_goes_on_without_the_terminal_until_it_is_told_to_stop(rota, environment, tmp_path):
     assert "rota is not running" in rota("down").stdout
     assert "Only `rota up -d` writes this log" in rota("logs", code=3).stderr

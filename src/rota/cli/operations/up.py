@@ -124,7 +124,8 @@ def up(
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with instance_lock(folder):
         background = detached.Background(folder, settings) if in_background else None
-        _step("Starting the database")
+        own = settings.database_url is not None
+        _step("Connecting to the database" if own else "Starting the database")
         with bootstrap.database_server(settings, progress=_step) as server:
             code = asyncio.run(
                 _run(
@@ -208,6 +209,8 @@ async def _stay(
     as_json: bool,
 ) -> None:
     """Say that rota runs, to whoever waits to hear it too, and stay until `stop` is set."""
+    import structlog
+
     from rota.cli.operations import readiness
 
     if readiness.is_asked_for():
@@ -219,6 +222,7 @@ async def _stay(
             await _say_what_is_on(app, me, app.settings, background, is_first=is_first)
         if background is not None:
             background.go_on_in_log()
+            structlog.get_logger(__name__).info("rota_ready", pid=os.getpid())
         readiness.say_ready()
     await stop.wait()
     _step("Stopping")
@@ -413,7 +417,9 @@ async def _say_what_is_on(
     output.say()
     ending = background.ending if background else "rota is running. Ctrl-C stops it"
     output.say(f"{ending}; `rota up` goes on where it was.", style="bold")
-    output.say(f"Data in {bootstrap.data_dir(settings)}; times in {zone}.")
+    is_embedded = app.server.embedded is not None
+    where_data_is = bootstrap.data_dir(settings) if is_embedded else "your own database"
+    output.say(f"Data in {where_data_is}; times in {zone}.")
     schedules = await app.schedules.all(me)
     upcoming = await app.schedules.upcoming(me, schedules, runs=1)
     for schedule, fires in zip(schedules, upcoming, strict=True):
@@ -425,7 +431,9 @@ async def _say_what_is_on(
     where = "" if settings.data_dir is None else f" --data-dir {settings.data_dir}"
     output.say("Go on with:" if background else "In another terminal:")
     output.say(f"  rota schedules list{where}")
-    output.say(f"  rota schedules run {DEMO}{where}")
+    if schedules:
+        names = [schedule.name for schedule in schedules]
+        output.say(f"  rota schedules run {DEMO if DEMO in names else names[0]}{where}")
     output.say(f"  rota results show{where}")
     if is_first:
         output.say(f"On your own mail (mbox or Maildir, only read): rota up --mail PATH{where}")
