@@ -173,8 +173,9 @@ async def test_one_run_has_a_model_and_limits_of_its_own(workshop, rota):
     waiting = await rota("runs", "show", by_agent)
     assert "Model      scripted:other" in waiting
     assert "Limits     at most 7,000 tokens, $0.10" in waiting
-    with pytest.raises(InvalidInputError, match="cannot take away"):
-        await rota("run", "watcher", "--max-cost", "none")
+    for nothing in (("--max-cost", "none"), ("--max-steps", "0"), ("--max-time", "0")):
+        with pytest.raises(InvalidInputError, match=r"^0 and none take .* cannot take away"):
+            await rota("run", "watcher", *nothing)
 
 
 async def test_limits_that_held_and_what_stopped_a_run_are_shown(workshop, rota):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.filesize import decimal
 
 from rota.cli import output
 from rota.cli.groups import CommandGroup
@@ -36,9 +37,9 @@ def backup(
     if common.json:
         output.print_json({**_summary(made), "file": str(file), "key": where})
         return
-    size = file.stat().st_size / 1e6
-    output.say_line(f"Backed up to {file} ({size:.1f} MB): {_contents(made)}.")
-    output.say_line(
+    size = decimal(file.stat().st_size)
+    output.say(f"Backed up to {file} ({size}): {_contents(made)}.")
+    output.say(
         f"The key that opens stored secrets is not in it. Keep that too, and elsewhere: {where}"
     )
 
@@ -97,7 +98,7 @@ def restore(
         )
         return
     for line in _told(restored, where):
-        output.say_line(line)
+        output.say(line)
 
 
 def _summary(made: Manifest) -> dict[str, object]:
@@ -148,6 +149,10 @@ def _told(restored: Restored, where: str) -> list[str]:
         lines.append(
             f"Its stored secrets ({made.sealed}) cannot be opened without the key {made.key_id}. "
             f"Put the one that you kept to {where}, or connect the accounts again."
+        )
+    if made.rows_of("auth.users"):
+        lines.append(
+            "Commands show what belongs to one person: name them with `--as ADDRESS` or ROTA_USER."
         )
     lines.append("See that all is well with `rota doctor`, then start rota.")
     return lines

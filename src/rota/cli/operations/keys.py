@@ -68,15 +68,15 @@ def rotate(common: CommonOptions) -> None:
             }
         )
     else:
-        output.say_line(f"Sealed with the newest key now: {done.resealed}.")
+        output.say(f"Sealed with the newest key now: {done.resealed}.")
         if done.signed:
-            output.say_line(f"Checkpoints of the audit log signed with it: {done.signed}.")
+            output.say(f"Checkpoints of the audit log signed with it: {done.signed}.")
         for one in done.left:
-            output.say_line(
+            output.say(
                 f"No key opens the {one.kind.value} {one.found.name} ({one.found.id}) of "
                 f"{one.found.user_id}."
             )
-        output.say_line(
+        output.say(
             f"Keep the new key. The older ones open backups from before; remove them from {where} "
             "when you need none of those any more."
         )

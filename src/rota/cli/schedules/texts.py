@@ -180,7 +180,7 @@ def print_changes(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, 
     for label in dict.fromkeys([*was, *now]):
         old, new = was.get(label, ""), now.get(label, "")
         if old != new:
-            output.say_line(f"{label:10} {_change_in_words(label, old, new)}")
+            output.say(f"{label:10} {_change_in_words(label, old, new)}")
 
 
 def _change_in_words(label: str, old: str, new: str) -> str:

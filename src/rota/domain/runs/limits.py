@@ -68,7 +68,11 @@ class Limits(Options):
 
     wall_seconds: int | None = option(
         Seconds(),
-        Flag("max_time", "LENGTH", "The longest time that a run may take (1h): 10m, 90s."),
+        Flag(
+            "max_time",
+            "LENGTH",
+            "The longest time that a run may take (1h): 10m, 90s. A number alone is seconds.",
+        ),
         place="time",
         says=length,
     )

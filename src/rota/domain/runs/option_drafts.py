@@ -49,8 +49,8 @@ class OptionDraft:
         flags = flags_of(RunOptions, of_one_run=True)
         if _count_of_one_run(options) < sum(flag.name in self._written for flag in flags):
             raise InvalidInputError(
-                "One run cannot take away a model or a limit that its agent or its schedule sets; "
-                "name another one.",
+                "0 and none take a model or a limit away, and one run cannot take away what its "
+                "agent or its schedule sets. Name another model, or a limit of more than 0.",
                 field="limits",
             )
         return options
