@@ -52,7 +52,10 @@ SAYS: dict[str, dict[str, str]] = {
         "curl -sS --fail-with-body -X POST 'localhost": '"status":"approved"',
     },
     "docs/howto/heartbeats.md": {"rota runs show": "not announced"},
-    "docs/howto/holidays.md": {"rota calendars show holidays": "2030-12-25"},
+    "docs/howto/holidays.md": {
+        "rota calendars show holidays": "2030-12-25",
+        "rota schedules why": r"is a day off \(Christmas\) by holidays",
+    },
     "docs/howto/own-agents.md": {"rota schedules run disk-report": r'"asked": "What grew\?"'},
     "docs/howto/own-tools.md": {"rota run disk-watch": r"[\d.]+ % of the disk is free"},
     "docs/howto/structured-results.md": {"rota schedules run": r'"contract": "met"'},
