@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from rota.cli.agents import connections
 from rota.cli.main import app
 from rota.cli.usage_errors import with_flags
 from rota.domain.errors import InvalidInputError, NotFoundError
@@ -51,6 +52,7 @@ def refusal(environment, *arguments):
     ("options", "said"),
     [
         (["--max-steps", "0"], "`--max-steps` is a whole number, 1 or more; not '0'."),
+        (["--every", "1h"], "Give one rule: cron or a phrase, or --every, or --at."),
         (["--max-runs", "0"], "`--max-runs` is 1 or more, not 0."),
         (["--catch-up=no"], "'no' is no choice for `--catch-up`; it is one of latest, all."),
         (
@@ -194,3 +196,48 @@ def test_a_file_is_told_of_in_words(text, said):
 def test_help_says_what_the_version_option_does():
     help_ = CliRunner().invoke(app, ["--help"]).output
     assert re.search(r"--version +Show the version\.", help_)
+
+
+@pytest.mark.parametrize("command", [("add", "watcher"), ("preview",)])
+def test_a_schedule_without_a_time_is_told_the_options_for_it(environment, command):
+    assert refusal(environment, "schedules", *command) == (
+        "Say when: a cron expression or a phrase such as 'weekdays at 7:30', or --every, or --at."
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["help"], ["--help"]),
+        (["-h"], ["--help"]),
+        (["help", "runs"], ["runs", "--help"]),
+        (["runs", "help"], ["runs", "--help"]),
+        (["help", "runs", "list"], ["runs", "list", "--help"]),
+        (["runs", "list", "-h"], ["runs", "list", "--help"]),
+    ],
+)
+def test_help_is_found_by_the_words_that_people_try(typed, meant):
+    shown = CliRunner().invoke(app, typed)
+    assert shown.exit_code == 0
+    assert shown.output == CliRunner().invoke(app, meant).output
+
+
+@pytest.mark.parametrize("command", [["check"], ["remove", "imap"]])
+def test_a_connection_that_is_not_there_is_told_with_how_to_make_it(environment, command):
+    said = CliRunner().invoke(app, ["connections", *command], env=environment).exception
+    assert isinstance(said, NotFoundError)
+    assert "`rota connections add imap" in said.message
+
+
+def test_who_is_asked_for_a_token_is_told_where_there_is_one(environment, monkeypatch):
+    monkeypatch.setattr(connections, "_is_typed", lambda _file: True)
+    monkeypatch.setattr(connections, "getpass", lambda _asked: "ya29.x")
+    asked = CliRunner().invoke(app, ["connections", "add", "gmail"], env=environment)
+    assert "https://developers.google.com/oauthplayground" in asked.stderr
+    assert "Connected gmail." in asked.stdout
+
+
+def test_a_mistyped_test_of_a_rule_is_told_the_one_that_is_near(environment):
+    rule = ("--allow", "mail_send", "--when", "to email_domian a.example")
+    said = refusal(environment, "approvals", "policy", "add", *rule)
+    assert "did you mean 'email_domain'?" in said

@@ -107,6 +107,7 @@ class CommandGroup:
         class Group(TyperGroup):
             def __init__(self, **attributes: Any) -> None:
                 super().__init__(**attributes)
+                self.context_settings.setdefault("help_option_names", ["--help", "-h"])
                 # Enough for help, completion and suggestions.
                 self.params = [*self.params, *_shown_before()]
                 for name, entry in entries.items():
@@ -114,6 +115,8 @@ class CommandGroup:
 
             def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
                 before, args = _split_common(args)
+                if args[:1] == ["help"]:  # rota help schedules add
+                    args = [*args[1:], "--help"]
                 super().parse_args(ctx, args)
                 ctx.args = [*before, *ctx.args]  # as if they stood behind the command
                 return cast("list[str]", ctx.args)

@@ -48,6 +48,12 @@ async def test_nothing_is_limited_until_somebody_says_so(workshop, rota):
     assert await holding(workshop, workshop.user) == (None, None, None)
 
 
+async def test_tokens_and_money_are_written_as_those_of_a_schedule(workshop, rota):
+    await rota("limits", "set", "--everyone", "--day-tokens", "1.5M", "--day-cost", "$2")
+
+    assert [str(v) for v in await holding(workshop, workshop.user)] == ["None", "1500000", "2"]
+
+
 async def test_everyones_limits_hold_for_whoever_has_none_of_their_own(workshop, rota, bob):
     await rota("limits", "set", "--everyone", "--concurrency", "10", "--day-cost", "2.50")
     await rota("limits", "set", "--user", "bob@example.com", "--concurrency", "50")

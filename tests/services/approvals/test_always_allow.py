@@ -111,8 +111,12 @@ async def test_always_allow_is_refused_where_it_would_not_help(desk, rules, prep
     if "rule" in prepare:
         await rules.add(None, [prepare["rule"]])
 
-    with pytest.raises(ConflictError, match=said):
-        await rules.approve_always(me, str((await desk.action())["id"]), via="cli")
+    reference = str((await desk.action())["id"])
+    with pytest.raises(ConflictError, match=said) as caught:
+        await rules.approve_always(me, reference, via="cli")
+    if said in {"requires approval", "rule"}:
+        assert caught.value.message.startswith("Nothing was approved and no rule was made")
+        assert f"`rota approvals approve {reference[:8]}`" in caught.value.message
     assert len(await desk.workshop.rows("approval_rules")) == ("rule" in prepare)
     assert (await desk.action())["status"] == "pending"
 

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from rota.domain.ids import UserId
 
 group = CommandGroup()
+
+_GMAIL_ADVICE: Final = (
+    "An access token with the scope https://www.googleapis.com/auth/gmail.readonly, for example "
+    "from https://developers.google.com/oauthplayground. It is good for an hour; `rota connections "
+    "add imap` with an app password stays connected."
+)
 Kind = Annotated[str, typer.Argument(help="gmail, or imap for another mailbox.")]
 SecretFile = Annotated[
     Path | None,
@@ -76,6 +82,8 @@ def add(
 
         async def connect_by_token(app: App, me: UserId) -> list[str]:
             # Who it is comes first: nobody types a token for a person that is not known.
+            if kind == "gmail" and _is_typed(secret_file):
+                typer.echo(_GMAIL_ADVICE, err=True)
             token = _secret(secret_file, "Token").strip()
             await app.connections.add(me, kind, token, account=account)
             return await _resumed(app, me, kind)
@@ -85,7 +93,7 @@ def add(
     trusted = _read(certificate) if certificate is not None else ""
     # What is missing is said before a password is typed.
     imap_account(account, "-", host=host, user=login)
-    if secret_file is None and sys.stdin.isatty() and (known := provider_of(account)):
+    if _is_typed(secret_file) and (known := provider_of(account)):
         typer.echo(known.advice, err=True)
 
     async def connect(app: App, me: UserId) -> tuple[int, list[str]]:
@@ -159,11 +167,11 @@ def reconnect(common: CommonOptions, kind: Kind, secret_file: SecretFile = None)
     _only_imap(kind)
 
     async def connect(app: App, me: UserId) -> tuple[int, list[str]]:
+        from rota.services.agents.connections import not_connected
+
         before = await app.connections.mailbox(me)
         if before is None:
-            raise NotFoundError(
-                "connection", kind, hint="Connect it with `rota connections add imap`."
-            )
+            raise not_connected(kind)
         made = imap_account(before.user, _secret(secret_file, "Password"), host=before.host)
         shown = {c.service: c.account for c in await app.connections.all(me)}[kind]
         mailbox = replace(before, password=made.password)
@@ -206,10 +214,14 @@ def _messages(count: int) -> str:
     return f"{count:,} message{'' if count == 1 else 's'}"
 
 
+def _is_typed(file: Path | None) -> bool:
+    return file is None and sys.stdin.isatty()
+
+
 def _secret(file: Path | None, asked: str) -> str:
     if file is not None:
         return _read(file).strip("\r\n")
-    if sys.stdin.isatty():
+    if _is_typed(file):
         return getpass(f"{asked}: ")
     return sys.stdin.readline().strip("\r\n")
 

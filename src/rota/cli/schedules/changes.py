@@ -14,7 +14,7 @@ from rota.cli.as_json import fields_of
 from rota.cli.options import CommonOptions
 from rota.cli.runs.options import takes_options
 from rota.cli.schedules import texts
-from rota.cli.schedules.options import ExceptCalendar, Zone, takes_draft
+from rota.cli.schedules.options import ExceptCalendar, Zone, need_rule, takes_draft
 from rota.domain.ids import UserId
 from rota.domain.runs.option_drafts import OptionDraft
 from rota.domain.schedules.clock_notes import clock_notes
@@ -61,6 +61,7 @@ def add_schedule(
     """Add a schedule, and show its rule in words with its next fire times."""
     from rota.services.schedules.service import NewSchedule
 
+    need_rule(draft)
     new = NewSchedule(
         name=name or agent,
         agent_name=agent,

@@ -22,7 +22,7 @@ from rota.cli.schedules.changes import (
     fires_json,
     schedule_json,
 )
-from rota.cli.schedules.options import Overlap, Zone, takes_rule
+from rota.cli.schedules.options import Overlap, Zone, need_rule, takes_rule
 from rota.domain.ids import RunId, UserId
 from rota.domain.runs.option_kinds import counted
 from rota.domain.runs.options import RunOptions
@@ -145,6 +145,7 @@ def preview_rule(
 
     No database is needed. If you name one but no --time-zone, the rule is read in your own zone.
     """
+    need_rule(draft)
     zone = time_zone or "UTC"
     if time_zone is None and (common.data_dir or common.database_url or common.user):
         zone = common.as_person(lambda app, me: app.schedules.zone(me))

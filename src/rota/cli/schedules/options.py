@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from rota.cli.groups import takes
+from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.drafts import Draft
 
 Zone = Annotated[
@@ -94,7 +95,18 @@ _POLICY: Final[Mapping[str, tuple[Any, None]]] = {
 
 
 def _draft(*, at: list[str] | None, **written: Any) -> Draft:
+    if [bool(at), written["every"] is not None, written["when"] is not None].count(True) > 1:
+        raise InvalidInputError("Give one rule: cron or a phrase, or --every, or --at.")
     return Draft(at=tuple(at or ()), **written)
+
+
+def need_rule(draft: Draft) -> None:
+    """Raise InvalidInputError where a command line has no rule, in the words of its options."""
+    if draft.when is None and draft.every is None and not draft.at:
+        raise InvalidInputError(
+            "Say when: a cron expression or a phrase such as 'weekdays at 7:30', or --every, or "
+            "--at."
+        )
 
 
 takes_rule = takes("draft", _RULE, _draft)

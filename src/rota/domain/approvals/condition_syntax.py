@@ -15,6 +15,7 @@ from rota.domain.approvals.argument_tests import TESTS, TEXT_VALUED
 from rota.domain.approvals.conditions import WORDS, Condition, Missing
 from rota.domain.errors import InvalidInputError
 from rota.domain.text.shortening import quoted, shorten
+from rota.domain.text.validation import near_or_all
 
 _TOKEN: Final = re.compile(r'\s*("(?:[^"\\]|\\.)*"(?=\s|$)|[^\s"]+(?=\s|$))')
 _SIGNS: Final = {
@@ -48,7 +49,8 @@ def parse_condition(text: str) -> Condition:
     test = _SIGNS.get(rest[0], rest[0])
     if test not in TESTS:
         raise _wrong(
-            text, f"there is no test {quoted(rest[0], 40)}; there are {', '.join(sorted(TESTS))}"
+            text,
+            f"there is no test {quoted(rest[0], 40)}; {near_or_all(rest[0], TESTS).rstrip('.')}",
         )
     for token in rest[1:]:
         if token in WORDS:

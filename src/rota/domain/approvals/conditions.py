@@ -26,6 +26,7 @@ from rota.domain.approvals.mail_addresses import (
 )
 from rota.domain.errors import InvalidInputError
 from rota.domain.text.shortening import quoted
+from rota.domain.text.validation import near_or_all
 
 Missing = Literal["matches", "does_not_match"]
 Quantifier = Literal["all", "any"]
@@ -71,7 +72,7 @@ class Condition:
         """Check and return a condition."""
         read = tuple(ArgumentPath.parse(path) for path in paths)
         if test not in TESTS:
-            raise _wrong(f"There is no test {quoted(test)}; there are {', '.join(sorted(TESTS))}.")
+            raise _wrong(f"There is no test {quoted(test)}; {near_or_all(test, TESTS)}")
         if not read or (len(read) > 1 and test not in MAIL):
             raise _wrong(f"{test} looks at one argument.")
         if (test == ONLY) != (read[0].text == EVERYTHING):

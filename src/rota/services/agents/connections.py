@@ -114,7 +114,7 @@ class ConnectionService:
         """
         async with self.using(user_id, "imap", is_check=True) as secret:
             if secret is None:
-                raise NotFoundError("connection", "imap")
+                raise not_connected("imap")
             return await _messages(ImapAccount.from_secret(secret))
 
     async def all(self, user_id: UserId) -> tuple[ConnectionInfo, ...]:
@@ -126,7 +126,7 @@ class ConnectionService:
         """Delete a connection; raises NotFoundError."""
         async with self._database.acting_as(user_id) as conn:
             if not await rows.delete_connection(conn, service):
-                raise NotFoundError("connection", service)
+                raise not_connected(service)
 
     async def secret(self, user_id: UserId, service: str) -> str:
         """Return the token for a run of this person's; raises SetupRequiredError."""
@@ -233,6 +233,13 @@ def _went(error: RotaError) -> _Went:
     if isinstance(error, UnavailableError):
         return _Went(ConnectionState.BROKEN, problem)
     return _Went()
+
+
+def not_connected(service: str) -> NotFoundError:
+    """Return the error for a connection that is not there: how it is made, too."""
+    return NotFoundError(
+        "connection", service, hint="`rota connections add imap` or `add gmail` makes one."
+    )
 
 
 def connection_identity(user_id: UserId, service: str) -> str:

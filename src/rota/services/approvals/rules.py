@@ -388,7 +388,15 @@ async def _check_permitted(
         action.arguments,
     )
     if verdict.decision != "allowed":
-        raise ConflictError(f"A rule of yours would not help: {verdict.reason}.")
+        said = (
+            "Nothing was approved and no rule was made, as your rule would not let such a call "
+            f"run: {verdict.reason}."
+        )
+        if verdict.decision == "held":
+            said += (
+                f" To approve this request alone: `rota approvals approve {str(action.id)[:8]}`."
+            )
+        raise ConflictError(said)
 
 
 def _exactly(action: PendingAction, only: Sequence[str] | None) -> tuple[Condition, ...]:

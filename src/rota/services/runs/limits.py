@@ -17,7 +17,7 @@ from rota.domain.runs.limits import (
     QuotaName,
     Quotas,
 )
-from rota.domain.runs.option_kinds import Dollars
+from rota.domain.runs.option_kinds import Count, Dollars
 from rota.domain.text.shortening import quoted
 from rota.store.database import Database
 from rota.store.runs import limits as rows
@@ -128,20 +128,22 @@ def parse_changes(
 def _count(text: str, option: str, largest: int) -> int | LimitKeyword:
     if text in set(LimitKeyword):
         return LimitKeyword(text)
-    digits = text.replace("_", "")
-    if digits.isascii() and digits.isdigit() and 1 <= int(digits[:20]) <= largest:
-        return int(digits)
-    raise InvalidInputError(
-        f"`--{option}` is a whole number from 1 to {largest}, none or default; not {quoted(text)}.",
-        field=option,
-    )
+    counts = Count(most=largest)
+    try:
+        return counts.parse(counts.read(text.replace("_", ""), option), option)
+    except InvalidInputError:
+        raise InvalidInputError(
+            f"`--{option}` is a whole number from 1 to {largest} (200k and 1.5M are such numbers), "
+            f"none or default; not {quoted(text)}.",
+            field=option,
+        ) from None
 
 
 def _money(text: str, option: str) -> Decimal | LimitKeyword:
     if text in set(LimitKeyword):
         return LimitKeyword(text)
     try:
-        return Dollars().parse(text, option)
+        return Dollars().parse(Dollars().read(text, option), option)
     except InvalidInputError:
         raise InvalidInputError(
             f"--{option} is an amount of US dollars above 0, none or default; not {quoted(text)}.",
