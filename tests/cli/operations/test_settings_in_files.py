@@ -49,7 +49,7 @@ def test_command_finds_database_and_person_in_the_files(rota, tmp_path, database
     checks = json.loads(rota("doctor", "--json").stdout)
     said = {check["name"]: check["said"] for check in checks}
     assert said["Configuration"] == f"{toml}, {mine / '.env'}"
-    assert said["Model keys"] == "OPENAI_API_KEY"
+    assert said["Model keys"] == "OPENAI_API_KEY (this terminal's)"
     assert f"Others can read {mine / '.env'}, which holds secrets" in listed.stderr
 
 
