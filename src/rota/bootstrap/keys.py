@@ -1,4 +1,4 @@
-"""Rotation of the key that seals secrets."""
+"""Rotation of the key that encrypts secrets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rota.store.operations.backups import require_owner
 
 
 async def rotate(settings: Settings, server: Server) -> Rotation:
-    """Seal all secrets with the newest key; make that first, where the keys are in rota's own file.
+    """Encrypt all secrets with the newest key; make that first in rota's own key file.
 
     A rotation that was interrupted goes on with the key that it made. Raises SetupRequiredError
     where a new key has to be configured first, and for another role than the owner.

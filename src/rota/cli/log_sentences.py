@@ -55,9 +55,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "dead_mans_switch_failed": "The dead man's switch cannot be reached: {error}",
     "dead_mans_switch_recovered": "The dead man's switch is reached again",
     "dead_mans_switch_silent": "The dead man's switch is not pinged: {reason}",
-    "key_opens_nothing": "This worker's key ({key_id}) opens none of the stored secrets: runs that "
-    "use a connected account fail. They were stored with the key {stored_with}. Put that key in "
-    "ROTA_SECRET_KEY, and start this worker again. `rota doctor` compares the keys",
+    "key_opens_nothing": "This worker's key ({key_id}) decrypts none of the stored secrets: runs "
+    "that use a connected account fail. They were stored with the key {stored_with}. Put that key "
+    "in ROTA_SECRET_KEY, and start this worker again. `rota doctor` compares the keys",
     "listen_unheard": "The scheduler hears no notifications of the database",
     "notification_queue_crowded": "The database's queue of notifications is filling up: {reason}",
     "notifications_ignored": "Notifications of others came on rota's channel: {count}",

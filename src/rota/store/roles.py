@@ -93,8 +93,17 @@ async def require_owner_to_migrate(conn: Connection) -> None:
         )
 
 
+async def url_of_owner(conn: Connection) -> str:
+    """Return the URL of the schema's owner, with what a person has to fill in left open."""
+    return _url_of_owner(await one(conn, "fetch_migrating_rights", _MigratingRights))
+
+
+def _url_of_owner(rights: _MigratingRights) -> str:
+    return f"postgresql://{rights.owner}:...@HOST/{rights.database}"
+
+
 def _as_owner(rights: _MigratingRights) -> str:
-    return f"rota migrate --database-url postgresql://{rights.owner}:...@HOST/{rights.database}"
+    return f"rota migrate --database-url {_url_of_owner(rights)}"
 
 
 async def require_request_roles(conn: Connection) -> None:

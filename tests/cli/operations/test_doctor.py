@@ -338,3 +338,33 @@ async def test_worker_reports_the_fingerprints_of_its_keys_and_those_of_a_rotati
             await asyncio.sleep(0.1)
         stop.set()
         await working
+
+
+async def test_doctor_names_the_key_where_it_is_the_key_that_is_wrong(
+    doctor, database, alice, monkeypatch, tmp_path
+):
+    await _connect(database, alice, KEY)
+    monkeypatch.setenv("ROTA_SECRET_KEY", "abc")
+
+    code, failed = await doctor()
+
+    assert (code, list(failed)) == (1, ["Key"])
+    assert "ROTA_SECRET_KEY must hold 32 bytes" in failed["Key"]
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+async def test_doctor_names_the_key_where_its_file_cannot_be_used(
+    doctor, database, alice, tmp_path, is_folder
+):
+    await _connect(database, alice, KEY)
+    file = tmp_path / "secret.key"
+    if is_folder:
+        file.mkdir(mode=0o700)
+    else:
+        file.write_text(KEY)
+        file.chmod(0o644)
+
+    code, failed = await doctor()
+
+    assert (code, list(failed)) == (1, ["Key"])
+    assert str(file) in failed["Key"]

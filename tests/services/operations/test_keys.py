@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from rota.cli.main import app
 from rota.domain.errors import SetupRequiredError
 from rota.security.secrets.encryption import Cipher, KeyFile, load_keys
+from rota.security.secrets.redaction import redact_text
 from rota.services.agents.connections import ConnectionService
 from rota.services.audit.checkpoints import Checkpoints
 from rota.services.audit.service import AuditService
@@ -151,11 +152,32 @@ async def test_configured_key_is_rotated_once_a_new_one_stands_before_it(
     assert (await rota("keys", "rotate"))["resealed"] == 1
 
 
-async def test_role_that_may_not_change_calls_does_not_rotate(rota, monkeypatch):
+async def test_role_that_may_not_change_calls_does_not_rotate(rota, owner, monkeypatch):
     monkeypatch.setenv("ROTA_SECRET_KEY", f"{NEW.hex()} {OLD.hex()}")
 
-    with pytest.raises(SetupRequiredError, match="does not own"):
+    with pytest.raises(SetupRequiredError, match="does not own") as refused:
         await rota("keys", "rotate", by_owner=False)
+
+    named = f"--database-url postgresql://{owner.info.user}:...@HOST/{owner.info.dbname}."
+    assert redact_text(refused.value.message).endswith(named)  # as it is printed
+
+
+async def test_rotation_says_how_many_secrets_were_encrypted_anew(
+    database, owner_url, alice, bob, monkeypatch
+):
+    """And never calls it anything but encryption, as the pages do."""
+    await connect(database, alice, LOST)
+    await connect(database, bob, OLD)
+    monkeypatch.setenv("ROTA_SECRET_KEY", f"{NEW.hex()} {OLD.hex()}")
+    monkeypatch.setenv("ROTA_DATABASE_URL", owner_url)
+
+    told = (await asyncio.to_thread(CliRunner().invoke, app, ["keys", "rotate"])).stdout
+
+    assert told.startswith("Encrypted anew with the newest key: 1 secret.\n")
+    assert "No key decrypts the connection gmail" in told
+    assert "ealed" not in told
+    again = (await asyncio.to_thread(CliRunner().invoke, app, ["keys", "rotate"])).stdout
+    assert again.startswith("Encrypted anew with the newest key: 0 secrets.\n")
 
 
 async def test_secret_of_a_lost_key_is_named_and_the_others_are_rotated(

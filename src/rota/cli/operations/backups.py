@@ -40,7 +40,7 @@ def backup(
     size = decimal(file.stat().st_size)
     output.say(f"Backed up to {file} ({size}): {_contents(made)}.")
     output.say(
-        f"The key that opens stored secrets is not in it. Keep that too, and elsewhere: {where}"
+        f"The key that decrypts stored secrets is not in it. Keep that too, and elsewhere: {where}"
     )
 
 
@@ -147,8 +147,8 @@ def _told(restored: Restored, where: str) -> list[str]:
         )
     if not restored.opens:
         lines.append(
-            f"Its stored secrets ({made.sealed}) cannot be opened without the key {made.key_id}. "
-            f"Put the one that you kept to {where}, or connect the accounts again."
+            f"Its stored secrets ({made.sealed}) cannot be decrypted without the key "
+            f"{made.key_id}. Put the one that you kept to {where}, or connect the accounts again."
         )
     if made.rows_of("auth.users"):
         lines.append(

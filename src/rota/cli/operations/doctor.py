@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rota.bootstrap.app import Server
     from rota.domain.agents.connections import ConnectionInfo
     from rota.domain.operations.processes import Process, ServerState
+    from rota.security.secrets.encryption import Cipher
     from rota.store.database import Connection, Database
 
 _MOST_MESSAGES: Final = 10_000
@@ -70,9 +71,9 @@ def _checks(settings: Settings, files: Sequence[Path]) -> Iterator[Check]:
         yield Check("Configuration", "ok", ", ".join(map(str, files)))
     folder = bootstrap.data_dir(settings)
     yield Check("Data directory", "ok", str(folder))
-    key_file = folder / "secret.key"
-    if settings.secret_key is None and key_file.exists() and key_file.stat().st_mode & 0o077:
-        yield Check("Key file", "fail", f"Others can read it. Run: chmod 600 {key_file}")
+    _, key_problem = _find_key(settings)
+    if key_problem is not None:
+        yield Check("Key", "fail", key_problem)
     alive: list[Process] = []
     stored_with: list[str] = []
     try:
@@ -84,6 +85,18 @@ def _checks(settings: Settings, files: Sequence[Path]) -> Iterator[Check]:
     except RotaError as error:
         yield Check("Database", "fail", error.message)
     yield _keys(settings, alive)
+
+
+def _find_key(settings: Settings) -> tuple[Cipher | None, str | None]:
+    """Return the key of this terminal, if it has one, and why it cannot be used, or None."""
+    from rota.bootstrap.app import data_dir, find_cipher
+
+    try:
+        return find_cipher(settings), None
+    except RotaError as error:
+        return None, error.message
+    except OSError as error:
+        return None, f"{data_dir(settings) / 'secret.key'} cannot be read: {error.strerror}."
 
 
 def _mail_checks(settings: Settings, server: Server) -> Iterator[Check]:
@@ -151,9 +164,7 @@ def _key_checks(
     settings: Settings, alive: Sequence[Process], stored_with: Sequence[str]
 ) -> Iterator[Check]:
     """Compare the keys of workers with this terminal's, and with those of the stored secrets."""
-    from rota.bootstrap.app import find_cipher
-
-    cipher = find_cipher(settings)
+    cipher, _ = _find_key(settings)
     here = cipher.key_ids if cipher is not None else ()
     for worker in (p for p in alive if p.kind == "worker" and p.key_ids):
         there = worker.key_ids or ()
@@ -306,14 +317,16 @@ def _clock_checks(server_ahead: float, alive: Sequence[Process]) -> Iterator[Che
 
 
 async def _secret_checks(settings: Settings, database: Database) -> list[Check]:
-    """Look at which secrets the keys open; what is sealed, is looked at one by one."""
-    from rota.bootstrap.app import find_cipher
+    """Look at which secrets the keys decrypt, one by one."""
     from rota.store.operations.sealed import count_sealed
 
+    cipher, key_problem = _find_key(settings)
+    if key_problem is not None:  # told of as such
+        return []
     async with database.connection() as conn:
         if not await count_sealed(conn):
             return []
-    if (cipher := find_cipher(settings)) is None:
+    if cipher is None:
         said = "There are stored secrets, and no key. Put it back: see docs/howto/keys.md."
         return [Check("Secrets", "fail", said)]
     from rota.services.operations.keys import unopened
@@ -321,13 +334,13 @@ async def _secret_checks(settings: Settings, database: Database) -> list[Check]:
     async with database.connection() as conn:
         found = await unopened(conn, cipher)
     if not found:
-        return [Check("Secrets", "ok", "the key opens all of them")]
+        return [Check("Secrets", "ok", "the key decrypts all of them")]
     named = ", ".join(
         f"{one.kind.value} {one.found.name} of {one.found.user_id}" for one in found[:_MOST_NAMED]
     )
     more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
     said = (
-        f"No key opens {named}{more}. Put the key back before the others, or connect again and "
+        f"No key decrypts {named}{more}. Put the key back before the others, or connect again and "
         "refuse the calls: see docs/howto/keys.md."
     )
     return [Check("Secrets", "fail", said)]

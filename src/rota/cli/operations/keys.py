@@ -38,7 +38,7 @@ def new(common: CommonOptions) -> None:
 
 @group.command("rotate", person=False)
 def rotate(common: CommonOptions) -> None:
-    """Seal all stored secrets with a new key; interrupted, it goes on when it is called again.
+    """Encrypt all stored secrets with a new key; interrupted, it goes on when it is called again.
 
     Where rota made its key file, this puts a new key before the others in it, and processes that
     run know of it. With ROTA_SECRET_KEY put the new key before the old one first, separated by a
@@ -68,17 +68,19 @@ def rotate(common: CommonOptions) -> None:
             }
         )
     else:
-        output.say(f"Sealed with the newest key now: {done.resealed}.")
+        number = f"{done.resealed} secret{'' if done.resealed == 1 else 's'}"
+        output.say(f"Encrypted anew with the newest key: {number}.")
         if done.signed:
-            output.say(f"Checkpoints of the audit log signed with it: {done.signed}.")
+            number = f"{done.signed} checkpoint{'' if done.signed == 1 else 's'}"
+            output.say(f"Signed anew with it: {number} of the audit log.")
         for one in done.left:
             output.say(
-                f"No key opens the {one.kind.value} {one.found.name} ({one.found.id}) of "
+                f"No key decrypts the {one.kind.value} {one.found.name} ({one.found.id}) of "
                 f"{one.found.user_id}."
             )
         output.say(
-            f"Keep the new key. The older ones open backups from before; remove them from {where} "
-            "when you need none of those any more."
+            "Keep the new key. The older ones decrypt backups from before; remove them from "
+            f"{where} when you need none of those any more."
         )
     if done.left:
         raise typer.Exit(1)

@@ -27,6 +27,7 @@ from rota.store import users
 from rota.store.database import Connection
 from rota.store.errors import domain_error
 from rota.store.migrations import tables_made
+from rota.store.roles import url_of_owner
 from rota.store.statements import execute, many, one, value, values
 
 PEOPLE: Final = KeptTable("auth.users", ("id", "email", "created_at"))
@@ -120,7 +121,7 @@ async def list_tables(conn: Connection) -> tuple[KeptTable, ...]:
         raise SetupRequiredError(
             f"{conn.info.user} does not own rota's tables, and may not read all of them past "
             "row-level security. Name the role that does, as for `rota migrate`: "
-            "--database-url postgresql://rota_owner:...@HOST/rota.",
+            f"--database-url {await url_of_owner(conn)}.",
             what="owner",
         )
     return tuple(KeptTable(t.name, tuple(t.columns)) for t in found if t.name not in _LEFT_OUT)
