@@ -40,3 +40,12 @@ def test_where_a_line_is_broken(text, pieces):
 
 def test_a_megabyte_is_no_matter():
     assert sum(map(len, wrapped("\u00e9" * 1_000_000, first=80, rest=80))) == 1_000_000
+
+
+def test_a_command_in_backticks_stays_on_one_line_to_be_copied():
+    text = "07:00 briefing: it failed badly (`rota runs show 3a5e46f8`)"
+    assert list(wrapped(text, first=50, rest=40)) == [
+        "07:00 briefing: it failed badly ",
+        "(`rota runs show 3a5e46f8`)",
+    ]
+    assert "".join(wrapped(f"x `{'a b ' * 40}`", first=20, rest=20)) == f"x `{'a b ' * 40}`"

@@ -357,7 +357,7 @@ def wrapped(text: str, *, first: int, rest: int) -> Iterator[str]:
     """Yield a line in pieces that fit: the first in `first` cells, the others in `rest`.
 
     Nothing is left out, spaces neither: whoever pads a line is seen to pad it. Breaks after a space
-    where one is near, else anywhere.
+    where one is near, else anywhere; not in a command in backticks that fits a line.
     """
     text = text.expandtabs()
     position, room = 0, max(first, 1)
@@ -366,10 +366,21 @@ def wrapped(text: str, *, first: int, rest: int) -> Iterator[str]:
         if end < len(text):
             space = text.rfind(" ", position + room // 2, end)
             end = space + 1 if space > 0 else end
+            end = _before_command(text, position, end, max(rest, 1))
         yield text[position:end]
         position, room = end, max(rest, 1)
         if position >= len(text):
             return
+
+
+def _before_command(text: str, start: int, end: int, room: int) -> int:
+    """Return a break ahead of a command in backticks that one at `end` would cut in two."""
+    if text.count("`", start, end) % 2 == 0:
+        return end
+    space = text.rfind(" ", start, text.rfind("`", start, end)) + 1
+    closing = text.find("`", end)
+    fits = closing > 0 and _fitting_end(text, space, room) > closing
+    return space if space > start and fits else end
 
 
 def _fitting_end(text: str, start: int, room: int) -> int:
