@@ -91,7 +91,7 @@ async def test_agent_is_applied_and_its_call_approved_over_http(client, house):
     ("method", "path", "body", "status", "detail"),
     [
         ("POST", "/schedules/nothing/run", None, 404, "No schedule 'nothing'"),
-        ("POST", "/approvals/12345678/approve?version=1", None, 404, "No action '12345678'"),
+        ("POST", "/approvals/12345678/approve?version=1", None, 404, "No request '12345678'"),
         ("POST", "/schedules", {"name": "x", "when": "when it rains"}, 422, "not understood"),
         ("POST", "/schedules", {"name": "x", "when": "* * * *"}, 422, "cron"),
     ],

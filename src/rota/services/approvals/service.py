@@ -385,7 +385,7 @@ async def decide_action(
     except ConflictError as error:
         raise _conflict(await _now(conn, action), error.status) from error
     except NotFoundError as error:  # not their deputy any more
-        raise NotFoundError("action", str(action.id)) from error
+        raise NotFoundError("request", str(action.id)) from error
     return await find_action(conn, str(action.id))
 
 
@@ -481,4 +481,4 @@ async def find_action(conn: Connection, reference: str) -> PendingAction:
     """
     prefix = id_prefix(reference)
     found = await rows.list_actions(conn, prefix=prefix, limit=ENOUGH) if prefix else ()
-    return the_one("action", reference, found, hint="See `rota approvals list`.")
+    return the_one("request", reference, found, hint="See `rota approvals list`.")
