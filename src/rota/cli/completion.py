@@ -145,7 +145,7 @@ _LOOKED_UP: Final[Mapping[str, _Look]] = {
     "--except-calendar": _calendars,
     **dict.fromkeys(("RUN", "--run"), _runs),
     "RESULT": _results,
-    **dict.fromkeys(("ACTION", "--action", "--like"), _actions),
+    **dict.fromkeys(("REQUEST", "ACTION", "--action", "--like"), _actions),
     "RULE": _rules,
     "ID": _notifications,
 }

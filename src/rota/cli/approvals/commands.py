@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 group = CommandGroup()
 Action = Annotated[
-    str, typer.Argument(metavar="ACTION", help="The request's id, or the beginning of the id.")
+    str, typer.Argument(metavar="REQUEST", help="The request's id, or the beginning of the id.")
 ]
 UpTo = Annotated[Risk, typer.Option("--up-to", help="Only requests of this risk or lower.")]
 OfAgent = Annotated[
@@ -32,14 +32,14 @@ OfTool = Annotated[
 ]
 Actions = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ACTION...", help="Ids of requests, or the beginnings of the ids."),
+    typer.Argument(metavar="REQUEST...", help="Ids of requests, or the beginnings of the ids."),
 ]
 All = Annotated[bool, typer.Option("--all", help="All pending requests.")]
 Like = Annotated[
     str | None,
     typer.Option(
         "--like",
-        metavar="ACTION",
+        metavar="REQUEST",
         help="All pending requests with the same agent and tool as this request.",
     ),
 ]
