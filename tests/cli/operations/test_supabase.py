@@ -55,7 +55,7 @@ def as_typed(environment, supabase_database):
     written = re.compile(r":\.\.\.@db\.PROJECT\.supabase\.co:5432/postgres")
     here = f"@/{supabase_database.name}?host={supabase_database.server.folder}"
     said = []
-    for kind, block in blocks("## Supabase", "Behind the transaction pooler"):
+    for kind, block in blocks("## Supabase", "The transaction pooler (port"):
         if kind == "sql":
             with psycopg.connect(supabase_database.owner_url, autocommit=True) as conn:
                 conn.execute(block)

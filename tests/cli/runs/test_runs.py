@@ -118,7 +118,7 @@ async def test_runs_are_listed_by_schedule_and_status(workshop, rota):
 async def test_run_that_has_not_begun_is_cancelled_at_once(workshop, rota, status):
     run = await waiting_run(workshop, status)
 
-    assert "had not begun" in await rota("runs", "cancel", run, "--note", "changed my mind")
+    assert "before it began" in await rota("runs", "cancel", run, "--note", "changed my mind")
 
     row = await workshop.row("agent_runs")
     assert (row["status"], row["cancel_reason"]) == ("cancelled", "changed my mind")
@@ -129,7 +129,7 @@ async def test_run_that_has_not_begun_is_cancelled_at_once(workshop, rota, statu
 async def test_run_under_way_is_asked_to_stop(workshop, rota):
     run = await waiting_run(workshop, "running")
 
-    assert "Asked to stop" in await rota("runs", "cancel", run[:8])
+    assert "The run is stopping" in await rota("runs", "cancel", run[:8])
 
     assert (await workshop.row("agent_runs"))["status"] == "running"
     assert "stopping" in await rota("runs", "list")
