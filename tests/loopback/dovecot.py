@@ -88,10 +88,15 @@ class Dovecot:
         shutil.rmtree(self.root, ignore_errors=True)
 
     def passwords(self, **people: str):
-        """Say what passwords are right beside `PASSWORD`."""
+        """Say what passwords are right beside `PASSWORD`.
+
+        Dovecot looks once a second whether the file has changed.
+        """
         lines = [f"{name}:{{PLAIN}}{password}::::::" for name, password in people.items()]
         (self.root / "users").write_text("\n".join(lines) + "\n", encoding="utf-8")
         (self.root / "users").chmod(0o644)
+        if self._process is not None:
+            time.sleep(1.1)
 
     def log(self) -> str:
         found = self.root / "log"
