@@ -87,6 +87,8 @@ def worker(common: CommonOptions, as_child: AsChild = False) -> None:
 
     async def work(app: App, stop: asyncio.Event) -> None:
         assert code is not None  # noqa: S101  # `prepare` has run
+        if not as_child:  # the parent has printed it
+            await warn_of_missing_code(app)
         async with background(app, code) as tasks:
             settle_memory()
             _log_ready("worker", as_child=as_child)
@@ -104,6 +106,28 @@ async def warn_of_role(app: App) -> None:
         problem = await working_role_problem(conn)
     if problem is not None:
         output.warn(f"Warning: {problem}")
+
+
+async def warn_of_missing_code(app: App) -> None:
+    """Say on standard error which tools and callables agents need that this process has not."""
+    from rota.agents.tools.builtin import builtin_facts
+    from rota.store.agents.rows import list_code_in_use
+
+    here = {
+        "tool": {*builtin_facts(), *app.settings.tools},
+        "callable": set(app.settings.callables),
+    }
+    async with app.database.connection() as conn:
+        missing = [c for c in await list_code_in_use(conn) if c.name not in here[c.kind]]
+    for code in missing:
+        first, more = code.agents[:3], len(code.agents) - 3
+        agents = f"{', '.join(first)} and {more} more" if more > 0 else ", ".join(first)
+        page = "own-tools" if code.kind == "tool" else "own-agents"
+        output.warn(
+            f"Warning: ROTA_{code.kind.upper()}S does not name the {code.kind} {code.name}, so "
+            f"runs of {agents} fail here. Write it into ~/.config/rota/.env, as "
+            f"docs/howto/{page}.md shows, and start rota again."
+        )
 
 
 def _log_ready(kind: str, *, as_child: bool) -> None:

@@ -171,7 +171,7 @@ async def _run(
 ) -> int:
     from rota.bootstrap import app as bootstrap
     from rota.bootstrap.mail import remember_mail
-    from rota.cli.operations.processes import until_stopped, warn_of_role
+    from rota.cli.operations.processes import until_stopped, warn_of_missing_code, warn_of_role
 
     stop = asyncio.Event()
     until_stopped(stop)
@@ -184,6 +184,7 @@ async def _run(
             remember_mail(settings, settings.mail)
         if model is not None:
             await _make_briefing(app, me, model)
+        await warn_of_missing_code(app)
         _step("Starting a scheduler and a worker")
         code = 0
         async with _working(settings, server, stop, background) as (pids, ended):

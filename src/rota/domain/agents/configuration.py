@@ -17,6 +17,15 @@ RISKS: Final[tuple[Risk, ...]] = ("low", "medium", "high")
 
 
 @dataclass(frozen=True, slots=True)
+class CodeInUse:
+    """A tool or a callable that runs of `agents` need."""
+
+    kind: Literal["tool", "callable"]
+    name: str
+    agents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ToolFacts:
     """What code or the operator declares of a tool. An undeclared fact has the strictest value.
 

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from rota.domain.agents.configuration import AgentConfiguration, Preference, ToolDeclaration
+from rota.domain.agents.configuration import (
+    AgentConfiguration,
+    CodeInUse,
+    Preference,
+    ToolDeclaration,
+)
 from rota.domain.agents.tool_hints import hints_in, tightened
 from rota.domain.ids import AgentId, ToolId, UserId
 from rota.store.database import Connection
@@ -116,6 +121,11 @@ async def list_endpoints_in_use(conn: Connection) -> dict[str, tuple[str, ...]]:
         conn, "agents/list_endpoints_in_use", lambda row: (row["endpoint"], tuple(row["agents"]))
     )
     return dict(found)
+
+
+async def list_code_in_use(conn: Connection) -> tuple[CodeInUse, ...]:
+    """Return the tools and callables that active agents need, whosesoever."""
+    return await many(conn, "agents/list_code_in_use", lambda row: read(CodeInUse, row))
 
 
 async def tool_names(conn: Connection) -> tuple[str, ...]:
