@@ -154,10 +154,12 @@ class App:
 
     @property
     def registered(self) -> Registered:
-        """What of endpoints and tools this process has."""
+        """What of endpoints, tools and keys this process has."""
         from rota.services.agents.option_checks import Registered
 
-        return Registered(self.settings.endpoints, self._argument_names)
+        return Registered(
+            self.settings.endpoints, self._argument_names, keys=self.settings.compared
+        )
 
     def _argument_names(self, tool_name: str) -> Collection[str] | None:
         # LangChain takes seconds to import; only a pre-check with arguments asks.

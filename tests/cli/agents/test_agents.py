@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 from typer.testing import CliRunner
 
 from rota.cli.main import app
+from rota.settings import API_KEYS
 
 GOOD = "name: watcher\nmodel: openai:x\nschedules: [{name: morning, cron: '@daily'}]\n"
 BAD = "name: watcher\nmodel: openai:x\ntools: [nothing_such]\n"
@@ -108,3 +110,52 @@ def test_validate_names_all_faults_and_typos_in_what_a_tool_is_asked(rota, tmp_p
             "did you mean 'query'?\n"
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "missing"),
+    [
+        ("openai:x", "OPENAI_API_KEY"),
+        ("perplexity:x", "PPLX_API_KEY"),
+        ("ollama:x", None),
+        ("callable:x", None),
+        ("openai:x\nmodel_settings: {endpoint: house}", None),
+    ],
+)
+def test_api_key_that_the_model_needs_and_nobody_has_is_warned_of(
+    rota, tmp_path, monkeypatch, model, missing
+):
+    for name in API_KEYS.values():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROTA_ENDPOINTS", "house=http://127.0.0.1:1/v1")
+    file = tmp_path / "a.yaml"
+    file.write_text(f"name: watcher\nmodel: {model}\n")
+    said = (
+        f"Warning: agent watcher: the worker needs {missing}, which is not set; write it into "
+        "~/.config/rota/.env and start rota again.\n"
+    )
+
+    for command in ("validate", "apply"):
+        assert rota("agents", command, file).stderr == (said if missing else "")
+    if missing:
+        monkeypatch.setenv(missing, "sk-of-the-test")
+        assert rota("agents", "apply", file).stderr == ""
+
+
+async def test_key_that_a_worker_has_or_lacks_counts_before_that_of_the_terminal(
+    rota, tmp_path, monkeypatch, owner
+):
+    file = tmp_path / "a.yaml"
+    file.write_text("name: watcher\nmodel: openai:x\n")
+    await owner.execute(
+        "INSERT INTO rota.processes (id, kind, host, pid, version, settings)"
+        " VALUES (gen_random_uuid(), 'worker', 'elsewhere', 1, '1', '{OPENAI_API_KEY}')"
+    )
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    assert (await asyncio.to_thread(rota, "agents", "apply", file)).stderr == ""
+
+    await owner.execute("UPDATE rota.processes SET settings = '{}'")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
+    said = (await asyncio.to_thread(rota, "agents", "apply", file)).stderr
+    assert "the worker needs OPENAI_API_KEY, which is not set" in said

@@ -155,7 +155,10 @@ def test_parts_say_when_they_are_ready_to_whoever_waits(environment, tmp_path, p
 
 
 def test_briefing_that_paused_for_want_of_a_key_goes_on_once_its_model_works(rota):
-    failed = rota("up", "--model", "openai:gpt-5-mini", "--exit-after-demo", code=8).stdout
+    finished = rota("up", "--model", "openai:gpt-5-mini", "--exit-after-demo", code=8)
+    warned, _, _ = finished.stderr.partition("Connecting to the database")
+    assert "Warning: briefing will fail, because OPENAI_API_KEY is not set." in warned
+    failed = finished.stdout
     assert "Set OPENAI_API_KEY, for example in ~/.config/rota/.env, then start rota" in failed
     assert "paused" in rota("schedules", "list").stdout
 
@@ -163,6 +166,7 @@ def test_briefing_that_paused_for_want_of_a_key_goes_on_once_its_model_works(rot
         key = {"OPENAI_API_KEY": "sk-of-the-test", "OPENAI_API_BASE": server.url}
         said = rota("up", "--model", "openai:gpt-5-mini", "--exit-after-demo", **key)
     assert "Resumed briefing, which rota had paused" in said.stderr
+    assert "Warning" not in said.stderr
     assert "paused" not in rota("schedules", "list").stdout
 
 

@@ -120,6 +120,8 @@ def up(
         if exit_after_demo:
             raise InvalidInputError("--detach cannot be combined with --exit-after-demo.")
         raise typer.Exit(detached.start(settings, _arguments(common, mail, model, demo=demo)))
+    if model is not None:
+        _check_key(settings, model)
     folder = bootstrap.data_dir(settings)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with instance_lock(folder):
@@ -475,6 +477,18 @@ def _check_mailbox(path: Path) -> None:
     from rota.agents.tools.mail.folder import MailFolder
 
     MailFolder.open(path.expanduser())
+
+
+def _check_key(settings: Settings, model: str) -> None:
+    """Warn of a key that is missing; raises InvalidInputError for what is no model."""
+    from rota.services.agents.option_checks import needed_key
+
+    key = needed_key(model, {})
+    if key is not None and key not in settings.compared:
+        output.warn(
+            f"Warning: {BRIEFING} will fail, because {key} is not set. Write it into "
+            "~/.config/rota/.env, then start rota again."
+        )
 
 
 def _machine_zone() -> str:

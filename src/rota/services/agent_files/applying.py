@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 from rota.domain.errors import ConflictError, InvalidInputError
 from rota.domain.ids import UserId
@@ -19,11 +19,13 @@ from rota.services.agents.option_checks import (
     Registered,
     missing_endpoint,
     missing_prompt,
+    needed_key,
 )
 from rota.services.agents.service import find_agent
 from rota.services.schedules.service import Change, NewSchedule, ScheduleService
 from rota.store.agents import rows
 from rota.store.database import Connection, Database, despite_deadlocks
+from rota.store.operations import processes
 from rota.store.runs import views as run_views
 from rota.store.schedules import calendars as calendar_rows
 from rota.store.schedules import rows as schedule_rows
@@ -33,6 +35,8 @@ if TYPE_CHECKING:  # pydantic takes a tenth of a second to import, and few comma
 
 
 T = TypeVar("T")
+_Keys: TypeAlias = Sequence[Collection[str]] | None
+"""The names of the keys that each process has; None where nobody knows them."""
 
 _GROUPS: Final = frozenset({"model_settings", "limits", "day_limits"})
 """Fields of a file that are told of one by one."""
@@ -96,11 +100,14 @@ class AgentFileService:
         Raises InvalidInputError, with the line, for what is not there or may not be; scripts may
         not, unless it is the operator who writes. All that is wrong is told at once.
         """
+        keys = await self._keys()
 
         async def write() -> tuple[Applied, ...]:
             async with self._database.acting_as(user_id, is_operator=is_operator) as conn:
                 return tuple(
-                    await self._apply(conn, user_id, file, is_operator=is_operator, prune=prune)
+                    await self._apply(
+                        conn, user_id, file, keys, is_operator=is_operator, prune=prune
+                    )
                 )
 
         return await despite_deadlocks(write)
@@ -109,11 +116,12 @@ class AgentFileService:
         self, user_id: UserId, file: AgentFile, *, is_operator: bool = False
     ) -> tuple[Applied, ...]:
         """Return what `apply` would do, and do nothing; raises as it does."""
+        keys = await self._keys()
         async with self._database.acting_as(
             user_id, is_operator=is_operator, is_rehearsal=True
         ) as conn:
             return tuple(
-                await self._apply(conn, user_id, file, is_operator=is_operator, prune=False)
+                await self._apply(conn, user_id, file, keys, is_operator=is_operator, prune=False)
             )
 
     async def _apply(
@@ -121,6 +129,7 @@ class AgentFileService:
         conn: Connection,
         user_id: UserId,
         file: AgentFile,
+        keys: _Keys,
         *,
         is_operator: bool,
         prune: bool,
@@ -136,7 +145,7 @@ class AgentFileService:
             faults.add(*_unknown_tools(file, index, entry, known))
             is_there = False
             with faults.gathered(), file.places.naming((index,)):
-                applied.append(await self._apply_agent(conn, user_id, entry))
+                applied.append(await self._apply_agent(conn, user_id, entry, keys))
                 is_there = True
             for number, schedule in enumerate(entry.schedules if is_there else ()):
                 at = (index, "schedules", number)
@@ -223,7 +232,9 @@ class AgentFileService:
 
         return await despite_deadlocks(delete)
 
-    async def _apply_agent(self, conn: Connection, user_id: UserId, entry: AgentEntry) -> Applied:
+    async def _apply_agent(
+        self, conn: Connection, user_id: UserId, entry: AgentEntry, keys: _Keys
+    ) -> Applied:
         before = await rows.fetch_agent(conn, entry.name, user_id)
         agent_id, is_new = await rows.upsert_agent(
             conn,
@@ -246,9 +257,21 @@ class AgentFileService:
             "agent",
             entry.name,
             change,
-            missing_endpoint(entry.model_settings, self._registered),
+            missing_endpoint(entry.model_settings, self._registered) or _missing_key(entry, keys),
             _changed(before, after, agent_entry) if change == "updated" else (),
         )
+
+    async def _keys(self) -> _Keys:
+        """Return the names of the keys of each worker, of this process where none runs.
+
+        Asked before a file is written, which takes a connection of its own.
+        """
+        if self._registered.keys is None:
+            return None
+        async with self._database.connection() as conn:
+            alive = [p for p in await processes.list_processes(conn) if p.is_alive]
+        of_workers = [p.settings for p in alive if p.kind == "worker" and p.settings is not None]
+        return of_workers or [self._registered.keys]
 
     async def _apply_schedule(
         self, conn: Connection, user_id: UserId, agent: AgentEntry, entry: ScheduleEntry
@@ -277,6 +300,17 @@ class AgentFileService:
         if entry.when is not None:
             names = tuple("when" if name == "cron" else name for name in names)
         return Applied("schedule", entry.name, change, doubt, names)
+
+
+def _missing_key(entry: AgentEntry, keys: _Keys) -> str | None:
+    """Say that no process has the API key that an agent's model needs, else None."""
+    key = needed_key(entry.model, entry.model_settings)
+    if key is None or keys is None or any(key in there for there in keys):
+        return None
+    return (
+        f"the worker needs {key}, which is not set; write it into ~/.config/rota/.env and start "
+        "rota again"
+    )
 
 
 async def _schedule_named(conn: Connection, name: str) -> tuple[Schedule, tuple[str, ...]] | None:

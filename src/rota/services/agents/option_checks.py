@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
-from rota.agents.models.providers import CALLABLE, SCRIPTED, parse_model
+from rota.agents.models.providers import CALLABLE, PROVIDERS, SCRIPTED, parse_model
 from rota.domain.agents.configuration import AgentConfiguration
 from rota.domain.approvals.verdict import judge
 from rota.domain.errors import InvalidInputError
@@ -28,12 +28,13 @@ NO_DRY_RUN: Final = (
 class Registered:
     """What is registered in this process. A worker may have another configuration.
 
-    `endpoints` None: this process does not know them. `argument_names` returns the
-    names of all arguments of a tool.
+    `endpoints` or `keys` None: this process does not know them. `argument_names` returns the
+    names of all arguments of a tool. `keys` are the names of the variables that are set.
     """
 
     endpoints: Collection[str] | None = None
     argument_names: Callable[[str], Collection[str] | None] = lambda _: None
+    keys: Collection[str] | None = None
 
 
 NOBODY_KNOWS: Final = Registered()
@@ -76,6 +77,17 @@ def missing_endpoint(settings: Mapping[str, Any], registered: Registered) -> str
         f"there is no endpoint {quoted(str(name))} here; {near_or_all(name, known)} Its runs fail "
         "on a worker whose ROTA_ENDPOINTS lacks it"
     )
+
+
+def needed_key(model: str, settings: Mapping[str, Any]) -> str | None:
+    """Return the variable of the API key that a model needs, None where it needs none.
+
+    An endpoint has a key of its own, or none.
+    """
+    if model.startswith(CALLABLE) or settings.get("endpoint") is not None:
+        return None
+    provider, _ = parse_model(model)
+    return None if provider == SCRIPTED else PROVIDERS[provider].key_variable
 
 
 def missing_prompt(
