@@ -124,7 +124,10 @@ def _of_run(event: dict[str, Any]) -> dict[str, Any]:
         case "run_started":
             said = f"{name}: started"
         case "run_suspended":
-            said = f"{name}: waits for a decision"
+            pending, is_suspended = event.pop("pending", 1), event.pop("parked", True)
+            said = f"{name}: waits for {'a decision' if pending == 1 else f'{pending} decisions'}"
+            if not is_suspended:
+                said = f"{name}: was to wait for a decision, which is made; it goes on"
         case _:
             seconds = event.pop("duration_ms", 0) / 1000
             said = f"{name}: {event.pop('status', '')} after {seconds:.1f} s"

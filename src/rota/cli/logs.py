@@ -11,9 +11,11 @@ failures.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 from contextlib import suppress
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = ("exception", "stack", "timestamp", "level")
 _LONGEST_ERROR: Final = 500
+_STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)[+-]\d{4}(?= )")
+_LONG_ID: Final = re.compile(r"(\b\w+_id=[0-9a-f]{8})(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 def configure_logs(settings: Settings, *, level: LogLevel = "warning") -> None:
@@ -145,6 +149,14 @@ def _shortened(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
         if name.endswith("_id") and isinstance(value, str):
             event[name] = value[:8]
     return event
+
+
+def shorten_line(line: str, today: date) -> str:
+    """Return a line of a log file as a terminal shows it: short ids, and no date of today."""
+    if (stamped := _STAMP.match(line)) is not None:
+        day, time = stamped.groups()
+        line = f"{time if day == str(today) else f'{day} {time}'}{line[stamped.end() :]}"
+    return _LONG_ID.sub(r"\1", line)
 
 
 def _on_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -6,6 +6,7 @@ import ast
 import json
 import logging
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from string import Formatter
 
@@ -13,8 +14,8 @@ import pytest
 import structlog
 
 import rota
-from rota.cli.log_sentences import OVER, SENTENCES
-from rota.cli.logs import configure_logs
+from rota.cli.log_sentences import OVER, SENTENCES, in_words
+from rota.cli.logs import configure_logs, shorten_line
 from rota.settings import Settings
 
 SOURCE = Path(rota.__file__).parent
@@ -125,3 +126,33 @@ def test_fault_of_rotas_own_keeps_its_traceback(capsys):
     said = line_of(capsys, "worker_helper_failed", level="error", exc_info=failed_tool())
     assert "Part of the worker ended by a fault: RuntimeError: no luck" in said
     assert "Traceback" in said
+
+
+@pytest.mark.parametrize(
+    ("pending", "parked", "said"),
+    [
+        (1, True, "morning: waits for a decision"),
+        (2, True, "morning: waits for 2 decisions"),
+        (1, False, "morning: was to wait for a decision, which is made; it goes on"),
+    ],
+)
+def test_suspended_run_is_told_of_in_words(pending, parked, said):
+    event = {"event": "run_suspended", "schedule": "morning", "pending": pending, "parked": parked}
+    assert in_words(event) == {"event": said}
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (
+            "2026-11-30 16:14:06+0000 [info] a: due run_id=3a5e46f8-0c1d-4e2f-8a3b-4c5d6e7f8091",
+            "16:14:06 [info] a: due run_id=3a5e46f8",
+        ),
+        ("2026-11-29 07:00:00-0530 [info] a: due", "2026-11-29 07:00:00 [info] a: due"),
+        ('{"run_id": "3a5e46f8-0c1d-4e2f-8a3b-4c5d6e7f8091"}',) * 2,
+        ("· Stopping ...",) * 2,
+        ("action_id=3a5e46f8",) * 2,
+    ],
+)
+def test_line_of_the_log_file_is_shortened_for_a_terminal(line, shown):
+    assert shorten_line(line, date(2026, 11, 30)) == shown

@@ -210,6 +210,12 @@ def logs(
 
 
 def _print_lines(lines: Sequence[str], *, as_json: bool) -> None:
+    from rota.bootstrap.app import clock
+    from rota.cli.logs import shorten_line
+
+    if not as_json and sys.stdout.isatty():
+        today = clock().astimezone().date()
+        lines = [shorten_line(line, today) for line in lines]
     for line in lines:
         print(json.dumps({"line": line}) if as_json else output.plain(line), flush=True)
 
