@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import yaml
+from pydantic import ValidationError
 
 from rota.domain.errors import InvalidInputError
 from rota.services.agent_files.applying import AgentFileService
-from rota.services.agent_files.reading import parse_agent_file, read_agent_file
+from rota.services.agent_files.reading import AgentEntry, parse_agent_file, read_agent_file
 from rota.services.agents.option_checks import Registered
 from rota.services.schedules.service import ScheduleService
 from tests.services.harness import clock
@@ -193,6 +195,86 @@ async def test_all_that_is_wrong_with_a_file_is_named_each_with_its_place(worksh
         ]
         assert caught.value.message.splitlines() == [f.message for f in caught.value.faults]
     assert await workshop.rows("agent_schedules") == []
+
+
+MISSPELT = """\
+name: Watcher
+model: openai:x
+tolls: [mail_search]
+tools: [none_such]
+limits: {tim: 5}
+max_steps: 0
+script: {anser: hello}
+schedules:
+  - name: morning
+    cron: "1 2 3 4"
+    overlp: never
+  - every: 5
+    jitter: soon
+    precheck: {tool: mail_search}
+  - later
+---
+name: other
+model: openai:x
+schedules:
+  - name: evening
+    when: "@daily"
+    overlp: never
+    except_calendars: [office]
+"""
+
+
+async def test_all_that_is_wrong_is_named_where_fields_are_not_known_too(workshop, tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(MISSPELT)
+    service = AgentFileService(workshop.database, ScheduleService(workshop.database, clock=clock))
+
+    with pytest.raises(InvalidInputError) as caught:
+        await service.validate(workshop.user, read_agent_file(path, now=clock()), is_operator=True)
+
+    assert [fault.message.split(" ", 2)[:2] for fault in caught.value.faults] == [
+        ["a.yaml:1:", "name:"],
+        ["a.yaml:3:", "tolls:"],
+        ["a.yaml:4:", "tools[0]:"],
+        ["a.yaml:5:", "limits.tim:"],
+        ["a.yaml:6:", "max_steps:"],
+        ["a.yaml:7:", "script.anser:"],
+        ["a.yaml:10:", "schedules[0].cron:"],
+        ["a.yaml:11:", "schedules[0].overlp:"],
+        ["a.yaml:12:", "schedules[1].name:"],
+        ["a.yaml:12:", "schedules[1].every:"],
+        ["a.yaml:13:", "schedules[1].jitter:"],
+        ["a.yaml:15:", "schedules[2]:"],
+        ["a.yaml:22:", "schedules[0].overlp:"],
+        ["a.yaml:23:", "schedules[0].except_calendars:"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "tools: [mail_search, mail_search]",
+        "tools: mail_search",
+        "schedules: soon",
+        "schedules: [{when: '@daily', name: a, cron: '@daily'}]",
+        "schedules: [{name: a, at: [1, 2]}]",
+        "schedules: [{name: a, at: 5, prompt: [x]}, {name: b, every: 1h, paused: 3}]",
+        "max_steps: 5\nlimits: {steps: 5}",
+        "fallback_models: [1, 2]",
+        "name: b\nmodle: x",
+    ],
+)
+def test_what_is_wrong_with_one_field_is_said_once_and_nothing_of_what_is_right(wrong):
+    text = f"model: openai:x\n{wrong}"
+    if "name: b\n" not in wrong:
+        text = f"name: a\n{text}"
+    with pytest.raises(InvalidInputError) as caught:
+        parse_agent_file(text, source="a.yaml", now=clock())
+
+    faults = caught.value.faults or (caught.value,)
+    with pytest.raises(ValidationError) as refused:
+        AgentEntry.model_validate(yaml.safe_load(text))
+    assert len(faults) == len(refused.value.errors())
 
 
 @pytest.mark.parametrize(

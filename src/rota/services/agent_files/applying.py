@@ -143,6 +143,8 @@ class AgentFileService:
                 faults.add(file.places.error("scripts are the operator's to write", place))
                 continue
             faults.add(*_unknown_tools(file, index, entry, known))
+            if index in file.unfit:
+                continue
             is_there = False
             with faults.gathered(), file.places.naming((index,)):
                 applied.append(await self._apply_agent(conn, user_id, entry, keys))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import partial
@@ -44,6 +45,7 @@ _FORMS: Final = {
 }
 
 _RULES: Final = ("when", "every", "at")
+_ALL_RULES: Final = frozenset({*_RULES, "cron"})
 _OPTIONS: Final = frozenset(n for n, option in options_of(RunOptions).items() if option.label)
 _GROUPS: Final = frozenset(n for n, option in options_of(RunOptions).items() if option.group)
 
@@ -194,11 +196,15 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class AgentFile:
-    """The agents of a valid file, with the lines of each agent and each value."""
+    """The agents of a file, with the lines of each agent and each value.
+
+    `unfit` are the indexes of agents that were read without what is wrong with them.
+    """
 
     agents: tuple[AgentEntry, ...]
     places: Places
     indexes: tuple[int, ...]
+    unfit: frozenset[int] = frozenset()
 
 
 def read_agent_file(path: Path, *, now: datetime) -> AgentFile:
@@ -247,9 +253,12 @@ def _parsed(text: str, *, source: str, now: datetime) -> AgentFile:
     if not values:
         raise InvalidInputError(f"{source}: there is no agent in it.")
     places.faults.check()  # values that could not be read would be told of once more
-    read = [(index, _agent(value, index, places, now)) for index, value in enumerate(values)]
+    unfit: set[int] = set()
+    read = [(index, _agent(value, index, places, now, unfit)) for index, value in enumerate(values)]
     agents = {index: agent for index, agent in read if agent is not None}
-    places.check_names_once("agent", [(agent.name, (i,)) for i, agent in agents.items()])
+    places.check_names_once(
+        "agent", [(agent.name, (i,)) for i, agent in agents.items() if i not in unfit]
+    )
     places.check_names_once(
         "schedule",
         [
@@ -258,20 +267,32 @@ def _parsed(text: str, *, source: str, now: datetime) -> AgentFile:
             for number, schedule in enumerate(agent.schedules)
         ],
     )
-    return AgentFile(tuple(agents.values()), places, tuple(agents))
+    return AgentFile(tuple(agents.values()), places, tuple(agents), frozenset(unfit))
 
 
-def _agent(value: Any, index: int, places: Places, now: datetime) -> AgentEntry | None:
-    """Return an agent of a file, None where it cannot be read; notes all that is wrong with it."""
+def _agent(
+    value: Any, index: int, places: Places, now: datetime, unfit: set[int]
+) -> AgentEntry | None:
+    """Return an agent of a file, None where it cannot be read; notes all that is wrong with it.
+
+    Fields that are wrong are left out, so that the others are looked at too.
+    """
     if not isinstance(value, dict):
         places.faults.add(places.error("an agent is a mapping of `name`, `model`, ...", (index,)))
         return None
     try:
         agent = AgentEntry.model_validate(value)
     except ValidationError as error:
-        for problem in error.errors(include_url=False):
+        problems = error.errors(include_url=False)
+        for problem in problems:
             places.faults.add(places.error(_in_words(problem), (index, *problem["loc"])))
-        return None
+        wrong = [problem["loc"] for problem in problems]
+        if any(loc[:1] != ("schedules",) or len(loc) == 1 for loc in wrong):
+            unfit.add(index)
+        try:
+            agent = AgentEntry.model_validate(_without(value, wrong, index))
+        except ValidationError:
+            return None
     looks: list[Callable[[], object]] = [
         partial(check, agent) for check in (_check_script, _check_model, _check_fallbacks)
     ]
@@ -282,6 +303,28 @@ def _agent(value: Any, index: int, places: Places, now: datetime) -> AgentEntry 
     for number, schedule in enumerate(agent.schedules):
         _note_schedule(schedule, (index, "schedules", number), places, now)
     return agent
+
+
+def _without(value: Mapping[str, Any], wrong: Sequence[Location], index: int) -> dict[str, Any]:
+    """Return an agent without its wrong fields; where one has to be there, with another value."""
+    left = deepcopy(dict(value))
+    for location in wrong:
+        field, *rest = location or ("max_steps",)  # of the two names for one limit
+        if field == "schedules" and rest:
+            number = int(rest[0])
+            others = {"name": f"unnamed {index} {number}", "when": "@daily"}
+            schedule = left["schedules"][number]
+            if len(rest) == 1 or not isinstance(schedule, dict):
+                left["schedules"][number] = others
+                continue
+            has_rule = not schedule.keys().isdisjoint(_ALL_RULES)
+            schedule.pop(str(rest[1]), None)
+            if has_rule and schedule.keys().isdisjoint(_ALL_RULES):
+                schedule["when"] = others["when"]
+            schedule.setdefault("name", others["name"])
+        else:
+            left.pop(str(field), None)
+    return {"name": f"unnamed-{index}", "model": f"{CALLABLE}unnamed", **left}
 
 
 def _note_schedule(schedule: ScheduleEntry, at: Location, places: Places, now: datetime) -> None:
