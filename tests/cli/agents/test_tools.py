@@ -166,6 +166,21 @@ async def test_words_that_are_none_are_refused(rota, option):
     assert "is not one of" in await rota("tools", "declare", "mine", option, "none")
 
 
+async def test_pin_that_a_later_declaration_keeps_is_said_to_be_kept(rota):
+    await rota("tools", "declare", "mail_search", "--pin")
+    pinned = await rota("tools", "list", "--json")
+
+    for change in (("--hints", '{"openWorldHint": true}'), ("--risk", "high")):
+        said = await rota("tools", "declare", "mail_search", *change)
+        assert "It stays pinned to its definition of before. --pin pins it to the one" in said
+    unpinned = await rota("tools", "declare", "mail_search", "--no-pin")
+    plain = await rota("tools", "declare", "mail_search", "--risk", "low")
+
+    assert next(t for t in pinned if t["tool"] == "mail_search")["definition_hash"]
+    assert "stays pinned" not in unpinned
+    assert "stays pinned" not in plain
+
+
 async def test_pin_and_hints_say_what_they_did(rota):
     hinted = await rota(
         *("tools", "declare", "mail_search", "--hints", '{"destructiveHint": true}', "--pin")

@@ -178,6 +178,8 @@ def declare(
         output.say(f"Its hints {_tightened_in_words(declared.tool, tool)}.")
     if pin is not None:
         output.say(_PINNED if pin else _UNPINNED)
+    elif declared.tool.definition_hash:
+        output.say(_STILL_PINNED)
 
 
 _AFTER_READING: Final = (
@@ -187,6 +189,9 @@ _AFTER_READING: Final = (
 _PINNED: Final = (
     "It is pinned to its definition as it is now. When its name, description, schema or hints "
     "change, its calls wait for approval until you declare it with --pin again."
+)
+_STILL_PINNED: Final = (
+    "It stays pinned to its definition of before. --pin pins it to the one as it is now."
 )
 _UNPINNED: Final = "It is not pinned. Its calls go on as declared when its definition changes."
 
