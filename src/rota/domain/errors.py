@@ -173,14 +173,14 @@ class SuspendedError(RotaError):
     ...     await app.runs.wait(me, run_id, limit=timedelta(minutes=1))
     ... except rota.SuspendedError as error:
     ...     print(error.message)
-    The run waits for a decision of its owner: see `rota approvals list`.
+    The run waits for your decision: see `rota approvals list`.
     """
 
     exit_code = 10
 
     def __init__(self) -> None:
         """Say what is to be done."""
-        super().__init__("The run waits for a decision of its owner: see `rota approvals list`.")
+        super().__init__("The run waits for your decision: see `rota approvals list`.")
 
 
 class StatementError(RotaError):

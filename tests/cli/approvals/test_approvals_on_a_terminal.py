@@ -17,7 +17,7 @@ from tests.services.harness import Workshop
 PAD = " " * 400
 LABELS = ("Risk          low", "Status        approved", "Wants to      look")
 OURS = (
-    *("Action", "Agent", "Wants to", "Risk", "Why it waits", "It says", "Status", "Version"),
+    *("Request", "Agent", "Wants to", "Risk", "Why it waits", "It says", "Status", "Version"),
     *("Asked", "Until", "Meanwhile", "Run", "Its prompt", "With", "  ", "To approve", "To refuse"),
     *("Look twice: ", "The agent had asked for", "Outcome", "Decided", "Reason"),
 )

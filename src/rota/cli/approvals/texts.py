@@ -260,7 +260,7 @@ def _fields(shown: ActionDetails) -> list[tuple[str, str]]:
     until = output.when(action.expires_at, zone)
     meanwhile = "its run waits" if action.mode.value == "suspend" else "the agent went on"
     return [
-        ("Action", str(action.id)),
+        ("Request", str(action.id)),
         ("Whose", shown.owner_name or ""),
         ("Agent", action.agent_name),
         ("Wants to", action.tool_name),
