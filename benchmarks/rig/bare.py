@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
+from uuid import uuid4
 
 from rig.agents import SCRIPT, Kind, noop
+from rota.domain.ids import UserId
 from rota.sample import sample_mailbox_path
 
 WARM_UP = 20
@@ -121,12 +123,18 @@ async def _noop_once() -> None:
     await noop(None, "")
 
 
+async def _no_secret(_service: str) -> str:
+    raise LookupError("a bare loop has no connections")
+
+
 def _scripted_once(*, cached: bool) -> Callable[[], Awaitable[object]]:
     # Heavy, and nothing that the process which starts these loops needs.
+    import httpx  # noqa: PLC0415  a measured process imports it alone
     from langchain.agents import create_agent  # noqa: PLC0415  a measured process imports it alone
     from langchain_core.messages import HumanMessage  # noqa: PLC0415  as above
 
     from rota.agents.scripted.model import ScriptedChatModel  # noqa: PLC0415  as above
+    from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as above
     from rota.agents.tools.mail.folder_tools import mail_search_tool  # noqa: PLC0415  as above
     from rota.domain.agents.script import parse_script  # noqa: PLC0415  as above
 
@@ -134,7 +142,14 @@ def _scripted_once(*, cached: bool) -> Callable[[], Awaitable[object]]:
         return datetime.now(UTC)
 
     def build() -> Any:
-        tool = mail_search_tool(folder_path=sample_mailbox_path(), now=now)
+        context = ToolContext(
+            user_id=UserId(uuid4()),
+            now=now,
+            secret=_no_secret,
+            mail_folder=sample_mailbox_path,
+            http=httpx.AsyncClient(),
+        )
+        tool = mail_search_tool(context=context)
         return create_agent(ScriptedChatModel(script=parse_script(SCRIPT), now=now()), tools=[tool])
 
     kept = build() if cached else None

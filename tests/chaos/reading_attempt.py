@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from uuid import UUID
 from langchain_core.tools import tool
 
 from rota.agents.models.building import ChatModels
-from rota.agents.tools.context import ToolRegistry
+from rota.agents.tools.context import ToolContext, ToolRegistry
 from rota.agents.tools.mail.folder_tools import mail_get_message_tool, mail_search_tool
 from rota.domain.ids import RunId
 from rota.services.approvals.held_calls import HeldCalls
@@ -25,6 +26,10 @@ from tests.services.harness import Workshop, clock
 from tests.services.running import fetch_run
 
 POINTS = ("a_mail_was_read", "before_the_gate", "held")
+
+
+def _reading(context: ToolContext, mailbox: Path) -> ToolContext:
+    return replace(context, mail_folder=lambda: mailbox, now=clock)
 
 
 def registry(mailbox: Path, effects: Path) -> ToolRegistry:
@@ -39,8 +44,8 @@ def registry(mailbox: Path, effects: Path) -> ToolRegistry:
 
     return ToolRegistry(
         {
-            "mail_search": lambda _c: mail_search_tool(folder_path=mailbox, now=clock),
-            "mail_get_message": lambda _c: mail_get_message_tool(folder_path=mailbox),
+            "mail_search": lambda c: mail_search_tool(context=_reading(c, mailbox)),
+            "mail_get_message": lambda c: mail_get_message_tool(context=_reading(c, mailbox)),
             "post": lambda _c: post,
         }
     )

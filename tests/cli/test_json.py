@@ -236,5 +236,5 @@ def test_reject_and_deny_are_what_refuse_is(failing):
     for group in ("approvals", "people"):
         (refuse,) = [c for path, c in commands() if path == f"rota {group} refuse"]
         assert "is the same" in refuse.help
-    assert failing("approvals", "reject", "12345678", "--json")[1]["kind"] == "action"
+    assert failing("approvals", "reject", "12345678", "--json")[1]["kind"] == "request"
     assert failing("people", "deny", "eve@example.com", "--json")[1]["kind"] == "user"

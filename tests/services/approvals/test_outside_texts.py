@@ -6,6 +6,7 @@ The model is a loopback server behind the real client, and does whatever a mail 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from email.message import EmailMessage
 from typing import Any
 
@@ -77,6 +78,10 @@ def reached(workshop):
     return workshop.toolbox.calls
 
 
+def _reading(context, mailbox):
+    return replace(context, mail_folder=lambda: mailbox, now=clock)
+
+
 @pytest.fixture
 async def desk(workshop, mailbox, reached) -> Desk:
     @tool
@@ -92,8 +97,8 @@ async def desk(workshop, mailbox, reached) -> Desk:
         return f"{OBEY} {EVIL}"
 
     made = {
-        "mail_search": lambda _c: mail_search_tool(folder_path=mailbox, now=clock),
-        "mail_get_message": lambda _c: mail_get_message_tool(folder_path=mailbox),
+        "mail_search": lambda c: mail_search_tool(context=_reading(c, mailbox)),
+        "mail_get_message": lambda c: mail_get_message_tool(context=_reading(c, mailbox)),
         "post": lambda _c: post,
         "fetch": lambda _c: fetch,
     }
