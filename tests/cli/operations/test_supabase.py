@@ -126,6 +126,10 @@ def test_howto_for_plain_postgresql_works_word_by_word(environment):
                 server.execute(database, *statements, role=owner)
                 continue
             for line in written.sub(f"@/rota?host={server.folder}", block).splitlines():
+                if kind == "text":  # lines of a settings file
+                    name, _, value = line.partition("=")
+                    environment[name] = value
+                    continue
                 command, *arguments = shlex.split(line)
                 if command == "export":
                     name, _, value = arguments[0].partition("=")

@@ -179,23 +179,27 @@ class Scheduler:
     async def _fire_all(self, now: datetime) -> tuple[list[_Batch], int]:
         """Fire whatever is due, a batch at a time; returns the batches, and the admissions."""
         batches: list[_Batch] = []
+        committed: list[Fire] = []
         admitted = 0
-        while True:
-            began = time.monotonic()
-            limit = self._batch.items
-            async with self._database.transaction() as conn:
-                due = await firing.claim_due(conn, now=now, limit=limit)
-                if not due:
+        try:
+            while True:
+                began = time.monotonic()
+                limit = self._batch.items
+                async with self._database.transaction() as conn:
+                    due = await firing.claim_due(conn, now=now, limit=limit)
+                    if not due:
+                        break
+                    batch = await self._set_aside_invalid(conn, due, partial(self._fire, now=now))
+                    batches.append(batch)
+                    if batch.fires:
+                        admitted += (await self._admit(conn)).count
+                committed += batch.fires
+                self._batch.took(len(due), time.monotonic() - began)
+                is_idle = not (batch.planned or batch.invalid)  # all of them are locked
+                if (len(due) < limit and batch.is_whole) or is_idle:  # others have what is left
                     break
-                batch = await self._set_aside_invalid(conn, due, partial(self._fire, now=now))
-                batches.append(batch)
-                if batch.fires:
-                    admitted += (await self._admit(conn)).count
-            _tell_of(batch.fires)
-            self._batch.took(len(due), time.monotonic() - began)
-            is_idle = not (batch.planned or batch.invalid)  # all of them are locked
-            if (len(due) < limit and batch.is_whole) or is_idle:  # others have what is left
-                break
+        finally:
+            _tell_of(committed)
         return batches, admitted
 
     async def _admit(self, conn: Connection) -> Admission:
