@@ -247,7 +247,7 @@ async def test_operator_names_somebody_who_is_there(workshop, rota):
         await rota("people", "allow", "alice@example.com", "nobody@example.com")
     assert await workshop.rows("rota.people") == []
     for arguments in ([], ["--everybody", "alice@example.com"]):
-        with pytest.raises(InvalidInputError, match="Say who"):
+        with pytest.raises(InvalidInputError, match="Name one or more people"):
             await rota("people", "allow", *arguments)
 
 

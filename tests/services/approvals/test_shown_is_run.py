@@ -465,8 +465,8 @@ async def test_arguments_that_are_changed_after_the_judgement_run_as_judged(work
         return "ok"
 
     class Slow(CallPolicy):
-        async def decide(self, *args: Any) -> Any:
-            verdict = await super().decide(*args)
+        async def decide(self, *args: Any, **named: Any) -> Any:
+            verdict = await super().decide(*args, **named)
             await asyncio.sleep(0.03)  # time for the spy between the judgement and the call
             return verdict
 

@@ -344,7 +344,7 @@ async def test_agent_is_told_of_edited_arguments_whatever_the_tool_answers(
         (({"sent": 1}, object()), '{"sent": 1}', {"response_format": "content_and_artifact"}),
         (None, "", {}),
         ([], "", {}),
-        ("x" * 5_000_000, "x" * 50_000, {}),
+        ("x" * 5_000_000, "x" * 49_999 + "…", {}),
     ],
     ids=[f"answer{number}" for number in range(12)],
 )

@@ -24,6 +24,13 @@ _NAMED: Final = 10
 _LONGEST_ACCOUNT: Final = 200
 
 
+async def write_notifications(
+    conn: Connection, new: Sequence[NewNotification]
+) -> tuple[NotificationId, ...]:
+    """Store notifications in the caller's transaction and return their ids, in order."""
+    return await rows.insert_notifications(conn, new) if new else ()
+
+
 class NotificationService:
     """Writes notifications, in the caller's transaction where the caller passes one."""
 
@@ -73,7 +80,7 @@ class NotificationService:
         All of rota tells people by this. Past it there is the SQL function `decide_action`, which
         people reach without rota: so what follows a new notification belongs in a trigger.
         """
-        return await rows.insert_notifications(conn, new) if new else ()
+        return await write_notifications(conn, new)
 
     async def latest(
         self, user_id: UserId, *, unread_only: bool = False, limit: int = 20

@@ -33,11 +33,10 @@ from rota.domain.operations.backups import (
     UnderWay,
 )
 from rota.security.secrets.encryption import Cipher
-from rota.services.notifications.service import draft
+from rota.services.notifications.service import draft, write_notifications
 from rota.services.operations.archives import named_entry, new_archive
 from rota.store.database import Connection
 from rota.store.migrations import Migration, migrations
-from rota.store.notifications.rows import insert_notifications
 from rota.store.operations import backups as rows
 from rota.store.operations import processes
 from rota.store.operations.sealed import count_sealed
@@ -194,8 +193,7 @@ async def _cancel_runs(conn: Connection, taken_at: datetime) -> int:
         )
         for user_id, count in per_person.items()
     ]
-    if notices:
-        await insert_notifications(conn, notices)
+    await write_notifications(conn, notices)
     return per_person.total()
 
 
