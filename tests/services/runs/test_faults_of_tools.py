@@ -25,7 +25,8 @@ def desk_with(workshop, *tools):
 
 async def declare(workshop, name, tier="auto", *, read_only=True):
     await workshop.owner.execute(
-        "INSERT INTO tools (name, default_tier, risk, read_only) VALUES (%s, %s, 'low', %s)",
+        "INSERT INTO tools (name, default_tier, risk, read_only, brings_outside_text)"
+        " VALUES (%s, %s, 'low', %s, false)",
         [name, tier, read_only],
     )
 
