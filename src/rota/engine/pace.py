@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from math import inf
 from typing import Final
 
-from rota.domain.errors import UnavailableError
+from rota.domain.errors import RotaError
 
 BATCH_SECONDS: Final = 0.030
-"""Seconds that a transaction of many rows may take beyond the quickest transaction so far.
+"""Seconds that a transaction of many rows may take beyond the quickest of late.
 
 The next caller waits for its end. The quickest one shows how far away the database is.
 """
@@ -28,9 +27,9 @@ LEAST_BATCH: Final = 5
 """Items of a batch: at first, and however slow they are."""
 
 SLOW: Final = 0.010
-"""How much longer than the quickest time a worker may take to come round (`Pace`), in seconds.
+"""How much longer than the quickest time of late a worker may take to come round, in seconds.
 
-Above it the worker takes no more runs.
+Above it the worker takes no more runs (`Pace`).
 """
 
 STEP: Final = 4
@@ -41,22 +40,36 @@ LEAST: Final = 2
 
 _LOOK_EVERY: Final = 0.005
 
+_OF_LATE: Final = 200
+"""Measured times among which the quickest is looked for: a second or more of a busy worker.
+
+So a database that becomes slow for good holds nobody up for longer.
+"""
+
+
+class _Excess:
+    """How much longer something took than the quickest time of late."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=_OF_LATE)
+
+    def of(self, seconds: float) -> float:
+        self._times.append(seconds)
+        return seconds - min(self._times)
+
 
 class BatchSize:
     """The number of items that fit into BATCH_SECONDS, by how long the last batches took."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._quickest = inf
+        self._excess = _Excess()
         self.items = min(most, FIRST_BATCH)
 
     def took(self, items: int, seconds: float) -> None:
         """Learn from a batch of so many items."""
-        self._quickest = min(self._quickest, seconds)
-        if (longer := seconds - self._quickest) > BATCH_SECONDS:
-            if items <= LEAST_BATCH:  # so it is the database that is slow, not the size
-                self._quickest = seconds
-            fitting = max(LEAST_BATCH, int(items * BATCH_SECONDS / longer))
+        if (excess := self._excess.of(seconds)) > BATCH_SECONDS:
+            fitting = max(LEAST_BATCH, int(items * BATCH_SECONDS / excess))
             self.items = min(self.items, fitting)
         elif items >= self.items:
             self.items = min(self._most, 2 * self.items)
@@ -77,25 +90,21 @@ class Pace:
     ) -> None:
         self._come_round = come_round
         self._clock = clock
-        self._quickest = inf
+        self._excess = _Excess()
 
     async def next_step(self, under_way: Callable[[], int], stop: asyncio.Event) -> int:
         """Wait until runs are quick, or next to none is under way; returns how many to take.
 
-        0 once `stop` is set.
+        0 once `stop` is set. A database that does not answer is no reason to wait here: whoever
+        takes the runs asks it next, and says what is wrong.
         """
         while under_way() >= LEAST and not stop.is_set():
-            seconds = await self._seconds()
-            if under_way() <= LEAST:  # nothing is in the way: the database has become slow
-                self._quickest = seconds
-            self._quickest = min(self._quickest, seconds)
-            if seconds - self._quickest <= SLOW:
+            began = self._clock()
+            try:
+                await self._come_round()
+            except RotaError:
+                return STEP
+            if self._excess.of(self._clock() - began) <= SLOW:
                 return STEP
             await asyncio.sleep(_LOOK_EVERY)
         return 0 if stop.is_set() else LEAST
-
-    async def _seconds(self) -> float:
-        began = self._clock()
-        with suppress(UnavailableError):  # the loop has been given up: the next one is quick
-            await self._come_round()
-        return self._clock() - began

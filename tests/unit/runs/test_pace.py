@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from rota.domain.errors import UnavailableError
+from rota.domain.errors import LostTransactionError, StatementError, UnavailableError
+from rota.engine import pace as pace_module
 from rota.engine.pace import (
     BATCH_SECONDS,
     FIRST_BATCH,
@@ -58,13 +59,14 @@ async def test_database_that_is_far_away_makes_no_worker_slow(stop):
     assert loop.looks == 3
 
 
-async def test_database_that_has_become_slow_is_learnt_while_little_is_under_way(stop):
-    loop = Loop(0.001, *[0.2] * 100)
+async def test_database_that_has_become_slow_for_good_holds_nobody_up(stop, monkeypatch):
+    """However many runs wait for models: it is measured against what is quick now."""
+    monkeypatch.setattr(pace_module, "_LOOK_EVERY", 0)
+    loop = Loop(0.001, *[0.2] * 1_000)
     pace = loop.pace()
 
-    assert [await pace.next_step(lambda: LEAST, stop) for _ in range(3)] == [STEP] * 3
-    assert await pace.next_step(lambda: 90, stop) == STEP
-    assert loop.looks == 4
+    assert [await pace.next_step(lambda: 90, stop) for _ in range(4)] == [STEP] * 4
+    assert loop.looks == 1 + 200 + 2
 
 
 async def test_slow_worker_with_next_to_nothing_under_way_takes_more(stop):
@@ -80,7 +82,7 @@ async def test_run_that_ends_while_the_worker_is_slow_makes_room(stop):
     pace = loop.pace()
 
     assert await pace.next_step(lambda: 90, stop) == STEP
-    assert await pace.next_step(lambda: 10 - loop.looks, stop) == STEP
+    assert await pace.next_step(lambda: 10 - loop.looks, stop) == LEAST
     assert loop.looks == 8
 
 
@@ -97,9 +99,20 @@ async def test_stop_ends_the_wait_with_nothing(stop):
     assert await pace.next_step(lambda: 90, stop) == 0
 
 
-async def test_loop_that_was_given_up_is_not_waited_for(stop):
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnavailableError("The loop has ended.", service="agents"),
+        LostTransactionError("The connection broke."),
+        StatementError("it is read-only"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_cannot_be_asked_is_not_waited_for(stop, error):
+    """The loop was given up, or the database is away: taking the runs says so."""
+
     async def come_round() -> None:
-        raise UnavailableError("The loop has ended.", service="agents")
+        raise error
 
     assert await Pace(come_round).next_step(lambda: 90, stop) == STEP
 
@@ -142,7 +155,9 @@ def test_database_that_is_far_away_makes_no_batch_small():
 def test_database_that_has_become_slow_is_learnt():
     size = BatchSize(100)
     size.took(20, 0.001)
-    for _ in range(10):
+    size.took(20, 20 * BATCH_SECONDS)
+    assert size.items == LEAST_BATCH
+    for _ in range(220):
         size.took(size.items, 20 * BATCH_SECONDS)
 
     assert size.items == 100
