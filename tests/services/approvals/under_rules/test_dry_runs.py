@@ -2,40 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
-from rota.services.approvals.rules import RuleService
-from tests.services.deciding import look, send
-from tests.services.harness import clock
-from tests.services.policies import (
-    declare_payments,
-    desk_with_payments,
+from tests.services.approvals.under_rules.policies import (
     draft,
     scripted,
 )
+from tests.services.deciding import look, send
 from tests.services.running import make_run
-
-
-@pytest.fixture
-def paid() -> list[Any]:
-    return []
-
-
-@pytest.fixture
-def desk(workshop, paid):
-    return desk_with_payments(workshop, paid)
-
-
-@pytest.fixture
-def rules(desk) -> RuleService:
-    return RuleService(desk.workshop.database, clock=clock)
-
-
-@pytest.fixture(autouse=True)
-async def _declared(workshop):
-    await declare_payments(workshop)
 
 
 async def test_a_dry_run_reads_and_does_nothing_else(desk, rules):

@@ -6,7 +6,6 @@ import asyncio
 import json
 import uuid
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from langchain_core.tools import tool
@@ -18,40 +17,17 @@ from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId
 from rota.domain.runs.run import Trigger
 from rota.security.gate import policy as call_policy
-from rota.services.approvals.rules import RuleService
 from rota.store.approvals import rules as rule_rows
-from tests.services.deciding import look, send
-from tests.services.harness import CIPHER, clock
-from tests.services.policies import (
-    declare_payments,
-    desk_with_payments,
+from tests.services.approvals.under_rules.policies import (
     draft,
     mail,
     pay,
     scripted,
     statuses,
 )
+from tests.services.deciding import look, send
+from tests.services.harness import CIPHER, clock
 from tests.services.running import make_run
-
-
-@pytest.fixture
-def paid() -> list[Any]:
-    return []
-
-
-@pytest.fixture
-def desk(workshop, paid):
-    return desk_with_payments(workshop, paid)
-
-
-@pytest.fixture
-def rules(desk) -> RuleService:
-    return RuleService(desk.workshop.database, clock=clock)
-
-
-@pytest.fixture(autouse=True)
-async def _declared(workshop):
-    await declare_payments(workshop)
 
 
 async def test_mail_to_the_own_domain_runs_and_other_mail_waits(desk, rules):

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from langchain_core.tools import tool
 
 from rota.agents.tools.context import ToolRegistry
-from rota.services.approvals.rules import RuleService
-from tests.services.deciding import send
-from tests.services.harness import CIPHER, clock
-from tests.services.policies import (
-    declare_payments,
-    desk_with_payments,
+from tests.services.approvals.under_rules.policies import (
     draft,
     scripted,
 )
+from tests.services.deciding import send
+from tests.services.harness import CIPHER
 from tests.services.running import make_run
-
-
-@pytest.fixture
-def paid() -> list[Any]:
-    return []
-
-
-@pytest.fixture
-def desk(workshop, paid):
-    return desk_with_payments(workshop, paid)
-
-
-@pytest.fixture
-def rules(desk) -> RuleService:
-    return RuleService(desk.workshop.database, clock=clock)
-
-
-@pytest.fixture(autouse=True)
-async def _declared(workshop):
-    await declare_payments(workshop)
 
 
 async def test_a_pinned_tool_that_changed_waits_until_it_is_declared_again(desk, rules, workshop):

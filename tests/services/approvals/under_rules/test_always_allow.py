@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from rota.domain.approvals.actions import ActionStatus
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
-from rota.services.approvals.rules import RuleService
-from tests.services.deciding import send
-from tests.services.harness import clock
-from tests.services.policies import (
-    declare_payments,
-    desk_with_payments,
+from tests.services.approvals.under_rules.policies import (
     draft,
     scripted,
 )
-
-
-@pytest.fixture
-def paid() -> list[Any]:
-    return []
-
-
-@pytest.fixture
-def desk(workshop, paid):
-    return desk_with_payments(workshop, paid)
-
-
-@pytest.fixture
-def rules(desk) -> RuleService:
-    return RuleService(desk.workshop.database, clock=clock)
-
-
-@pytest.fixture(autouse=True)
-async def _declared(workshop):
-    await declare_payments(workshop)
+from tests.services.deciding import send
+from tests.services.harness import clock
 
 
 async def test_always_allow_makes_a_rule_of_exactly_this_call(desk, rules):
