@@ -93,8 +93,8 @@ def note(due: float) -> None:
 
 
 def measure_apscheduler(url: str, count: int) -> None:
-    from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore  # noqa: PLC0415  optional
-    from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415  optional
+    from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore  # noqa: PLC0415  each peer is imported alone
+    from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415  each peer is imported alone
 
     scheduler = BackgroundScheduler(
         jobstores={"default": SQLAlchemyJobStore(url=_sqlalchemy(url))}, timezone=UTC
@@ -110,8 +110,8 @@ def measure_apscheduler(url: str, count: int) -> None:
 
 
 def measure_pgqueuer(url: str, count: int) -> None:
-    from pgqueuer import PgQueuer  # noqa: PLC0415  as the others
-    from pgqueuer.adapters.persistence.queries import Queries  # noqa: PLC0415  as the others
+    from pgqueuer import PgQueuer  # noqa: PLC0415  each peer is imported alone
+    from pgqueuer.adapters.persistence.queries import Queries  # noqa: PLC0415  each peer is imported alone
 
     async def run() -> None:
         async with (
@@ -133,7 +133,7 @@ def measure_pgqueuer(url: str, count: int) -> None:
 
 
 def measure_procrastinate_periodic(url: str, count: int) -> None:
-    from procrastinate import App, PsycopgConnector  # noqa: PLC0415  optional
+    from procrastinate import App, PsycopgConnector  # noqa: PLC0415  each peer is imported alone
 
     app = App(connector=PsycopgConnector(conninfo=url))
 
@@ -152,7 +152,7 @@ def measure_procrastinate_periodic(url: str, count: int) -> None:
 
 
 def measure_procrastinate_at(url: str, count: int) -> None:
-    from procrastinate import App, PsycopgConnector  # noqa: PLC0415  optional
+    from procrastinate import App, PsycopgConnector  # noqa: PLC0415  each peer is imported alone
 
     app = App(connector=PsycopgConnector(conninfo=url))
 
@@ -173,7 +173,7 @@ def measure_procrastinate_at(url: str, count: int) -> None:
 
 
 def measure_dbos(url: str, count: int) -> None:
-    from dbos import DBOS  # noqa: PLC0415  optional
+    from dbos import DBOS  # noqa: PLC0415  each peer is imported alone
 
     DBOS(
         config={
@@ -241,8 +241,8 @@ PEERS: Final = {
 
 def burst_apscheduler(url: str, jobs: int) -> float | None:
     """Fire 1,000 of many yearly jobs; returns seconds, or None if it takes too long."""
-    from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore  # noqa: PLC0415  optional
-    from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415  optional
+    from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore  # noqa: PLC0415  each peer is imported alone
+    from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415  each peer is imported alone
 
     store = SQLAlchemyJobStore(url=_sqlalchemy(url))
     scheduler = BackgroundScheduler(jobstores={"default": store}, timezone=UTC)
@@ -273,8 +273,8 @@ def burst_apscheduler(url: str, jobs: int) -> float | None:
 
 def _copy_jobs(conn: psycopg.Connection[Any], scheduler: Any, jobs: int, due: float) -> None:
     """Write jobs as the job store does, at once: added one by one, each is a transaction."""
-    from apscheduler.job import Job  # noqa: PLC0415  optional
-    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415  optional
+    from apscheduler.job import Job  # noqa: PLC0415  each peer is imported alone
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415  each peer is imported alone
 
     trigger = CronTrigger(month=1, day=1, timezone=UTC)
     step = jobs // DUE
@@ -440,7 +440,7 @@ async def _until_begun(
     """Run something that does not end until enough jobs have begun."""
     task = asyncio.ensure_future(run())
     deadline = time.time() + seconds
-    while len(_begun) < count and time.time() < deadline and not task.done():  # noqa: ASYNC110  jobs may be threads'
+    while len(_begun) < count and time.time() < deadline and not task.done():  # noqa: ASYNC110  jobs run in threads too, which cannot set an asyncio.Event
         await asyncio.sleep(0.1)
     if stop is not None:
         stop()

@@ -41,6 +41,6 @@ class Kind(Enum):
         return 50 if self is Kind.CALLABLE else 10
 
 
-async def noop(context: object, prompt: str) -> str:  # noqa: ARG001  what rota calls takes two
+async def noop(context: object, prompt: str) -> str:  # noqa: ARG001  rota calls a callable with context and prompt
     """Answer at once: what is left of a run is rota's own part."""
     return "done"

@@ -131,12 +131,12 @@ def _scripted_once(*, cached: bool) -> Callable[[], Awaitable[object]]:
     # Heavy, and nothing that the process which starts these loops needs.
     import httpx  # noqa: PLC0415  a measured process imports it alone
     from langchain.agents import create_agent  # noqa: PLC0415  a measured process imports it alone
-    from langchain_core.messages import HumanMessage  # noqa: PLC0415  as above
+    from langchain_core.messages import HumanMessage  # noqa: PLC0415  a measured process imports it alone
 
-    from rota.agents.scripted.model import ScriptedChatModel  # noqa: PLC0415  as above
-    from rota.agents.tools.context import ToolContext  # noqa: PLC0415  as above
-    from rota.agents.tools.mail.folder_tools import mail_search_tool  # noqa: PLC0415  as above
-    from rota.domain.agents.script import parse_script  # noqa: PLC0415  as above
+    from rota.agents.scripted.model import ScriptedChatModel  # noqa: PLC0415  a measured process imports it alone
+    from rota.agents.tools.context import ToolContext  # noqa: PLC0415  a measured process imports it alone
+    from rota.agents.tools.mail.folder_tools import mail_search_tool  # noqa: PLC0415  a measured process imports it alone
+    from rota.domain.agents.script import parse_script  # noqa: PLC0415  a measured process imports it alone
 
     def now() -> datetime:
         return datetime.now(UTC)

@@ -80,7 +80,7 @@ def noop() -> None:
 
 
 def fill_pgqueuer(url: str, jobs: int) -> None:
-    from pgqueuer.adapters.drivers.psycopg import PsycopgDriver  # noqa: PLC0415  as above
+    from pgqueuer.adapters.drivers.psycopg import PsycopgDriver  # noqa: PLC0415  a peer's process imports its own peer alone
 
     from rig.floor import queries_on  # noqa: PLC0415  a peer's process imports its own peer alone
 
@@ -94,10 +94,10 @@ def fill_pgqueuer(url: str, jobs: int) -> None:
 
 
 def work_pgqueuer(url: str, ready: Callable[[], None]) -> None:
-    from pgqueuer.core.qm import QueueManager  # noqa: PLC0415  as above
-    from pgqueuer.domain.models import Job  # noqa: PLC0415  as above
+    from pgqueuer.core.qm import QueueManager  # noqa: PLC0415  a peer's process imports its own peer alone
+    from pgqueuer.domain.models import Job  # noqa: PLC0415  a peer's process imports its own peer alone
 
-    from rig.floor import SplitDriver, queries_on  # noqa: PLC0415  as above
+    from rig.floor import SplitDriver, queries_on  # noqa: PLC0415  a peer's process imports its own peer alone
 
     async def run() -> None:
         async with (
