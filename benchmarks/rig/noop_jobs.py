@@ -137,7 +137,7 @@ def work_procrastinate(url: str, ready: Callable[[], None]) -> None:
 
 
 def _procrastinate(url: str) -> tuple[Any, Any]:
-    from procrastinate import App, PsycopgConnector  # noqa: PLC0415  optional
+    from procrastinate import App, PsycopgConnector  # noqa: PLC0415  each peer is imported alone
 
     app = App(connector=PsycopgConnector(conninfo=url, min_size=10, max_size=20))
 
@@ -168,7 +168,7 @@ def work_dbos(url: str, ready: Callable[[], None]) -> None:
 
 
 def _dbos(url: str) -> tuple[Any, Any]:
-    from dbos import DBOS  # noqa: PLC0415  optional
+    from dbos import DBOS  # noqa: PLC0415  each peer is imported alone
 
     DBOS(
         config={

@@ -195,7 +195,7 @@ class GatedTool(BaseTool):
         try:
             async with asyncio.timeout(limit):
                 with _inside(), noting_sources() as sources:
-                    response = await in_own_task(inner._arun(*entry.args, **passed))  # noqa: SLF001  as above
+                    response = await in_own_task(inner._arun(*entry.args, **passed))  # noqa: SLF001  `ainvoke` would lose artifacts
         except asyncio.CancelledError:
             await asyncio.shield(ledger.finished(call, entry.verdict, "unknown", "cancelled"))
             raise

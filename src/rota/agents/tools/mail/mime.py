@@ -116,7 +116,7 @@ def read_head(
     try:
         root = Part("text/plain", headers=headers)
         return compose(root, message_id=message_id, unread=unread, arrival=arrival)
-    except Exception as error:  # noqa: BLE001  as above
+    except Exception as error:  # noqa: BLE001  a message that nobody can read is still listed
         note = f"Its headers could not be read ({type(error).__name__})."
         date = arrival.date if arrival is not None else None
         return replace(without_contents(message_id, note), date=date, unread=unread)
