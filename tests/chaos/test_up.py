@@ -86,7 +86,7 @@ async def test_child_that_is_killed_is_started_again_and_said_so(workshop, up):
     process.send_signal(signal.SIGTERM)
     _, said = await asyncio.to_thread(process.communicate)
     assert process.returncode == 0
-    assert said.count("process_ended") == 2
+    assert said.count("is started again") == 2
     await gone(after.values())
 
 
@@ -105,4 +105,4 @@ async def test_child_that_a_person_has_to_see_to_ends_rota_up_with_its_exit_code
 
     assert process.returncode in {2, 6}
     assert "nowhere" in said
-    assert "process_ended" not in said
+    assert "is started again" not in said

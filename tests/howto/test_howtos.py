@@ -47,7 +47,7 @@ SAYS: dict[str, dict[str, str]] = {
     "docs/howto/agent-files.md": {"rota run unread-count": r"\d+ unread messages"},
     "docs/howto/approvals.md": {"rota run note-taker": "asked for your approval of 1 action"},
     "docs/howto/fastapi.md": {
-        "curl -sS --fail-with-body -X POST localhost": "waits for a decision",
+        "curl -sS --fail-with-body -X POST localhost": "waits for your decision",
         "curl -sS --fail-with-body localhost:8020/approvals": '"tool":"mail_search"',
         "curl -sS --fail-with-body -X POST 'localhost": '"status":"approved"',
     },
