@@ -8,8 +8,8 @@ import httpx
 import pytest
 from langchain_core.tools import ToolException
 
+from rota.agents.tools.google_api import ATTEMPTS
 from rota.agents.tools.mail.gmail import (
-    ATTEMPTS,
     GmailClient,
     gmail_get_message_tool,
     gmail_search_tool,
