@@ -15,8 +15,9 @@ from rota.agents.tools.mail import html_text, mime
 from rota.agents.tools.mail.dates import parse_date
 from rota.agents.tools.mail.headers import decode_header_value
 from rota.agents.tools.mail.html_text import HTML_LIMIT, html_to_text
-from rota.agents.tools.mail.message_text import clean_line, decode_text
+from rota.agents.tools.mail.message_text import decode_text
 from rota.agents.tools.mail.mime import TEXT_LIMIT, Attachment, read_message
+from rota.domain.text.cleaning import clean_line
 
 
 def read(*lines, body=b""):

@@ -17,7 +17,6 @@ from typing import Final, Literal, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from rota.agents.tools.mail.message_text import clean_line
 from rota.domain.errors import (
     ConflictError,
     InvalidInputError,
@@ -25,6 +24,7 @@ from rota.domain.errors import (
     SetupRequiredError,
     UnavailableError,
 )
+from rota.domain.text.cleaning import clean_line
 from rota.domain.text.shortening import shorten
 
 ATTEMPTS: Final = 4

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rota.agents.tools.mail.headers import READ_LIMIT, decode_header_value, unfold
-from rota.agents.tools.mail.message_text import clean_line
 from rota.domain.approvals.lookalikes import lookalikes
+from rota.domain.text.cleaning import clean_line
 from rota.domain.text.shortening import shorten
 from rota.domain.text.unseen import spell_out
 

@@ -21,7 +21,6 @@ from typing import BinaryIO, Final, Protocol, TypeVar
 from rota.agents.tools.mail.dates import Arrival
 from rota.agents.tools.mail.headers import Headers, read_headers, split_head
 from rota.agents.tools.mail.mbox import spans
-from rota.agents.tools.mail.message_text import clean_line
 from rota.agents.tools.mail.mime import MailMessage, read_head, read_message
 from rota.agents.tools.mail.query import MailQuery, parse_query
 from rota.domain.errors import (
@@ -30,6 +29,7 @@ from rota.domain.errors import (
     SetupRequiredError,
     UnavailableError,
 )
+from rota.domain.text.cleaning import clean_line
 
 MESSAGE_LIMIT: Final = 32 * 1024 * 1024
 """Bytes of a message that are read; what is longer loses its end, mostly of an attachment."""

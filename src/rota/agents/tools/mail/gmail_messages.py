@@ -20,9 +20,9 @@ from pydantic.alias_generators import to_camel
 
 from rota.agents.tools.mail.dates import Arrival
 from rota.agents.tools.mail.headers import Headers, content_parameter, decode_header_value
-from rota.agents.tools.mail.message_text import clean_line
 from rota.agents.tools.mail.mime import SNIPPET_LIMIT, MailMessage, Part, compose, without_contents
 from rota.domain.errors import UnavailableError
+from rota.domain.text.cleaning import clean_line
 from rota.domain.text.shortening import shorten
 
 _DEEPEST: Final = 30

@@ -18,7 +18,8 @@ from email.utils import collapse_rfc2231_value
 from itertools import takewhile
 from typing import Any, Final
 
-from rota.agents.tools.mail.message_text import clean_line, decode_text
+from rota.agents.tools.mail.message_text import decode_text
+from rota.domain.text.cleaning import clean_line
 from rota.domain.text.shortening import shorten
 
 HEADER_LIMIT: Final = 2_000

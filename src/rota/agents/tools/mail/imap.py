@@ -28,7 +28,6 @@ from rota.agents.tools.mail.dates import TOLERANCE, Arrival
 from rota.agents.tools.mail.folder import MESSAGE_LIMIT, newest_first
 from rota.agents.tools.mail.headers import read_headers
 from rota.agents.tools.mail.imap_criteria import criteria, is_ascii
-from rota.agents.tools.mail.message_text import clean_line
 from rota.agents.tools.mail.mime import MailMessage, read_head, read_message
 from rota.agents.tools.mail.query import MailQuery, parse_query
 from rota.domain.agents.connections import LoginRefusedError
@@ -39,6 +38,7 @@ from rota.domain.errors import (
     SetupRequiredError,
     UnavailableError,
 )
+from rota.domain.text.cleaning import clean_line
 from rota.domain.text.storable import cut
 
 WHAT: Final = "connection:imap"

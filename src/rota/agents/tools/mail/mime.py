@@ -19,7 +19,8 @@ from rota.agents.tools.mail.addresses import read_addresses
 from rota.agents.tools.mail.dates import Arrival, date_of
 from rota.agents.tools.mail.headers import Headers, parameter, read_headers, split_head
 from rota.agents.tools.mail.html_text import html_to_text
-from rota.agents.tools.mail.message_text import clean_line, clean_text, decode_text
+from rota.agents.tools.mail.message_text import decode_text
+from rota.domain.text.cleaning import clean_line, clean_text
 from rota.domain.text.shortening import shorten
 from rota.domain.text.storable import cut
 
