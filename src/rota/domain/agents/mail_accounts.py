@@ -12,6 +12,7 @@ from rota.domain.errors import InvalidInputError
 Encryption = Literal["tls", "starttls"]
 
 PORTS: Final[dict[Encryption, int]] = {"tls": 993, "starttls": 143}
+SMTP_PORTS: Final[dict[Encryption, int]] = {"tls": 465, "starttls": 587}
 INBOX: Final = "INBOX"
 _GROUPED: Final = re.compile(r"[a-z]{4}(\s[a-z]{4}){3}")
 
@@ -20,8 +21,9 @@ _GROUPED: Final = re.compile(r"[a-z]{4}(\s[a-z]{4}){3}")
 class ImapAccount:
     """A mailbox and its password. Sealed as a whole: the password goes to no other server.
 
-    `certificate` is that of the authority that signed the server's, in PEM; empty: one that the
-    system trusts.
+    `certificate` is that of the authority that signed the servers', in PEM; empty: one that the
+    system trusts. `sender` is the address that mail is sent from. Without an `smtp_host`, or
+    without a `sender`, nothing can be sent.
     """
 
     host: str
@@ -31,6 +33,10 @@ class ImapAccount:
     encryption: Encryption = "tls"
     folder: str = INBOX
     certificate: str = ""
+    sender: str = ""
+    smtp_host: str = ""
+    smtp_port: int = SMTP_PORTS["tls"]
+    smtp_encryption: Encryption = "tls"
 
     def __repr__(self) -> str:
         return f"ImapAccount({self.user!r} at {self.address})"
@@ -39,6 +45,20 @@ class ImapAccount:
     def address(self) -> str:
         """Host and port."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def smtp_address(self) -> str:
+        """Host and port of the server that sends."""
+        return f"{self.smtp_host}:{self.smtp_port}"
+
+    @property
+    def files_what_it_sends(self) -> bool:
+        """Whether the server that sends puts a copy into Sent by itself."""
+        return any(
+            provider.files_what_it_sends
+            for provider in PROVIDERS.values()
+            if provider.smtp_host == self.smtp_host.lower()
+        )
 
     def as_secret(self) -> str:
         """Return all of it, to be encrypted."""
@@ -52,11 +72,17 @@ class ImapAccount:
 
 @dataclass(frozen=True, slots=True)
 class MailProvider:
-    """A provider's IMAP server, and how its password for programs is had."""
+    """A provider's servers, and how its password for programs is had.
+
+    `files_what_it_sends`: a copy of what is sent is in Sent without anybody putting it there.
+    """
 
     name: str
     host: str
     advice: str
+    smtp_host: str
+    smtp_encryption: Encryption = "tls"
+    files_what_it_sends: bool = False
 
 
 _GOOGLE: Final = MailProvider(
@@ -64,56 +90,74 @@ _GOOGLE: Final = MailProvider(
     "imap.gmail.com",
     "Gmail takes an app password: https://myaccount.google.com/apppasswords (2-step verification "
     "has to be on).",
+    smtp_host="smtp.gmail.com",
+    files_what_it_sends=True,
 )
 _MICROSOFT: Final = MailProvider(
     "Outlook",
     "outlook.office365.com",
     "Microsoft takes no passwords by IMAP any more, so rota cannot read this mailbox yet.",
+    smtp_host="smtp.office365.com",
+    smtp_encryption="starttls",
+    files_what_it_sends=True,
 )
 _YAHOO: Final = MailProvider(
     "Yahoo",
     "imap.mail.yahoo.com",
     "Yahoo takes an app password: Account security, Generate app password.",
+    smtp_host="smtp.mail.yahoo.com",
 )
 _APPLE: Final = MailProvider(
     "iCloud",
     "imap.mail.me.com",
     "iCloud takes an app-specific password: https://account.apple.com, Sign-In and Security.",
+    smtp_host="smtp.mail.me.com",
+    smtp_encryption="starttls",
 )
 _GMX_COM: Final = MailProvider(
-    "GMX", "imap.gmx.com", "Switch IMAP on in GMX: Settings, POP3 & IMAP."
+    "GMX",
+    "imap.gmx.com",
+    "Switch IMAP on in GMX: Settings, POP3 & IMAP.",
+    smtp_host="mail.gmx.com",
 )
 _GMX: Final = MailProvider(
     "GMX",
     "imap.gmx.net",
     "Switch IMAP on in GMX (E-Mail, Einstellungen, POP3/IMAP); with two-factor authentication it "
     "takes an app password.",
+    smtp_host="mail.gmx.net",
 )
 _WEB: Final = MailProvider(
     "WEB.DE",
     "imap.web.de",
     "Switch IMAP on in WEB.DE (E-Mail, Einstellungen, POP3/IMAP); with two-factor authentication "
     "it takes an app password.",
+    smtp_host="smtp.web.de",
+    smtp_encryption="starttls",
 )
 _AOL: Final = MailProvider(
     "AOL",
     "imap.aol.com",
     "AOL takes an app password: Account security, Generate app password.",
+    smtp_host="smtp.aol.com",
 )
 _FASTMAIL: Final = MailProvider(
     "Fastmail",
     "imap.fastmail.com",
     "Fastmail takes an app password: Settings, Privacy & Security, App passwords.",
+    smtp_host="smtp.fastmail.com",
 )
 _ZOHO: Final = MailProvider(
     "Zoho",
     "imap.zoho.com",
     "Switch IMAP on in Zoho Mail; with two-factor authentication it takes an app password.",
+    smtp_host="smtp.zoho.com",
 )
 _TELEKOM: Final = MailProvider(
     "T-Online",
     "secureimap.t-online.de",
     "T-Online takes the e-mail password (Passwort für E-Mail-Programme), not that of the login.",
+    smtp_host="securesmtp.t-online.de",
 )
 
 PROVIDERS: Final[dict[str, MailProvider]] = {
@@ -150,8 +194,14 @@ def imap_account(
     user: str = "",
     folder: str = INBOX,
     certificate: str = "",
+    smtp_host: str = "",
+    smtp_port: int | None = None,
+    smtp_encryption: Encryption | None = None,
 ) -> ImapAccount:
-    """Fill in what a provider's preset knows; raises InvalidInputError for what is missing."""
+    """Fill in what a provider's preset knows; raises InvalidInputError for what is missing.
+
+    Of a server that no preset knows, mail can be read, and sent only with an `smtp_host`.
+    """
     if not (user or address):
         raise InvalidInputError("Name the mailbox: --account me@example.com.", field="account")
     known = provider_of(address)
@@ -171,6 +221,15 @@ def imap_account(
         password = "".join(password.split())
     if any(ord(letter) < 32 for letter in f"{password}{user}{address}{folder}"):
         raise InvalidInputError("A password or name has no line breaks.", field="secret")
+    smtp_host = smtp_host.strip()
+    if not smtp_host and known is not None and host.lower() == known.host:
+        smtp_host = known.smtp_host
+        smtp_encryption = smtp_encryption or known.smtp_encryption
+    sends = smtp_encryption or "tls"
+    if not smtp_host and (smtp_port or smtp_encryption):
+        raise InvalidInputError(
+            "Name the server that sends mail: --smtp-host smtp.example.com.", field="smtp_host"
+        )
     return ImapAccount(
         host=host,
         user=user or address,
@@ -179,4 +238,8 @@ def imap_account(
         encryption=encryption,
         folder=folder,
         certificate=certificate,
+        sender=address if "@" in address else "",
+        smtp_host=smtp_host,
+        smtp_port=smtp_port or SMTP_PORTS[sends],
+        smtp_encryption=sends,
     )

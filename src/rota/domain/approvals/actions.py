@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, assert_never
 
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.risk_signals import RiskSignal, risk_signals
-from rota.domain.errors import InvalidInputError
+from rota.domain.errors import InvalidInputError, UnavailableError
 from rota.domain.ids import ActionId, RunId, UserId
 from rota.domain.text.shortening import quoted
 
@@ -108,6 +108,10 @@ NEXT: Final[Mapping[ActionStatus, frozenset[ActionStatus]]] = {
     ActionStatus.SUCCEEDED: frozenset(),
     ActionStatus.FAILED: frozenset(),
 }
+
+
+class OutcomeUnknownError(UnavailableError):
+    """A service did not say whether it did what a tool asked for: it may have."""
 
 
 @dataclass(frozen=True, slots=True)
