@@ -51,6 +51,7 @@ from rota.security.gate.calls import (
     ApprovalLedger,
 )
 from rota.security.gate.guard import recording_unwrapped, unheld_problem
+from rota.security.gate.hooks import IS_FILLED_IN
 from rota.security.gate.tool_wrapper import GatedTool
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact, redact_error
@@ -292,10 +293,13 @@ class Journal:
         self, tool: BaseTool, arguments: Mapping[str, Any], *, key: StepKey
     ) -> str | None:
         """Call a gated tool as was approved; None where it fails, which its ledger records."""
+        token = IS_FILLED_IN.set(True)
         try:
             return await self.own_call(tool, arguments, key=key)
         except ToolException:
             return None
+        finally:
+            IS_FILLED_IN.reset(token)
 
     def own_step(self, key: StepKey, name: str) -> Step:
         """Return a step of a callable's own, begun now."""
@@ -468,7 +472,7 @@ class Journal:
         if earlier is not None:
             replayed = self._replay(earlier, name, call_id, fingerprint)
             if replayed is not None:
-                return replayed
+                return await self._looked_up(earlier, tool, arguments) or replayed
         declaration = self._declarations.get(name)
         reads_only = declaration is not None and declaration.read_only
         request = {"arguments": redact(arguments), "arguments_hash": fingerprint}
@@ -511,6 +515,20 @@ class Journal:
             (response,), (answer,) = storable_messages([cut_answer(answer, LONGEST_KEPT)])
         has_failed = isinstance(answer, ToolMessage) and answer.status == "error"
         await self._end(step, "failed" if has_failed else "finished", response=response)
+        return answer
+
+    async def _looked_up(
+        self, earlier: Step, tool: BaseTool | None, arguments: Mapping[str, Any]
+    ) -> ToolMessage | None:
+        """Return the answer of a call that an earlier attempt began, if it can be found out."""
+        if earlier.status != "started" or not isinstance(tool, GatedTool):
+            return None
+        found = await tool.find_outcome(earlier.key, arguments)
+        if found is None:
+            return None
+        answer = ToolMessage(found, name=earlier.name, tool_call_id=earlier.tool_call_id or "")
+        (response,), (answer,) = storable_messages([answer])
+        await self._end(earlier, "finished", response=response)
         return answer
 
     def _brings_outside_text(self, tool_name: str) -> bool:

@@ -23,6 +23,7 @@ from rota.domain.errors import RotaError
 from rota.domain.ids import ActionId, RunId, UserId
 from rota.domain.runs.steps import StepKey, StepStatus
 from rota.security.gate.arguments import ERROR_LIMIT, canonical_arguments
+from rota.security.gate.hooks import LookUp
 from rota.security.gate.policy import CallPolicy
 from rota.security.secrets.redaction import redact, redact_beginning
 
@@ -63,13 +64,20 @@ def noting_sources() -> Iterator[list[str]]:
         _SOURCES.reset(token)
 
 
+def step_identity(run_id: RunId, step: StepKey) -> str:
+    """Return the identity of the call at a place of a run, whatever attempt makes it."""
+    return f"{run_id}/{step.model_step}.{step.call_index}"
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A call about to be judged. `arguments` are validated, JSON, and without injected values.
 
     `schema` is the JSON Schema of the arguments. `ready` prepares the tool for the approved
     arguments; it returns a reason where that is not possible. `later_problem` returns why the call
-    could not run later without its agent. `action_id` is set for a call that was approved.
+    could not run later without its agent. `look_up` returns what an earlier attempt at the call
+    answered, by the identity and the arguments of that; None: nobody knows. `action_id` is set for
+    a call that was approved.
     """
 
     tool_name: str
@@ -83,6 +91,13 @@ class ToolCall:
         default=lambda _: "nothing can run it", repr=False
     )
     later_problem: Callable[[], str | None] = field(default=lambda: None, repr=False)
+    look_up: LookUp | None = field(default=None, repr=False)
+
+    def identity(self, run_id: RunId) -> str | None:
+        """Return what is the same in every attempt at this call, None where nothing is."""
+        if self.action_id is not None:
+            return str(self.action_id)
+        return None if self.step is None else step_identity(run_id, self.step)
 
     @property
     def read_only(self) -> bool:
@@ -180,6 +195,10 @@ class ApprovalLedger(Protocol):
 
     async def rehearsed(self, call: ToolCall, verdict: Verdict) -> None:
         """Record a call that a dry run judged and did not make."""
+        ...
+
+    async def found(self, tool_name: str, arguments: Mapping[str, Any]) -> None:
+        """Record that a call of an earlier attempt turned out to have taken effect."""
         ...
 
 

@@ -20,9 +20,10 @@ from langchain_core.tools import BaseTool, ToolException
 from langgraph.errors import GraphBubbleUp
 from pydantic import PrivateAttr
 
-from rota.domain.approvals.actions import edit_note
+from rota.domain.approvals.actions import OutcomeUnknownError, edit_note
 from rota.domain.approvals.verdict import Verdict
-from rota.domain.errors import SetupRequiredError
+from rota.domain.errors import RotaError, SetupRequiredError
+from rota.domain.runs.steps import StepKey
 from rota.domain.text.sentences import sentence
 from rota.security.gate.arguments import ArgumentForm, argument_schema
 from rota.security.gate.calls import (
@@ -39,7 +40,9 @@ from rota.security.gate.calls import (
     log_failure,
     noting_sources,
     shown_arguments,
+    step_identity,
 )
+from rota.security.gate.hooks import CURRENT_CALL, IS_FILLED_IN, hooks_of
 from rota.security.gate.notes import answer_text, with_note
 from rota.security.gate.own_task import in_own_task
 from rota.security.gate.policy import Rehearsed, with_signals
@@ -183,7 +186,7 @@ class GatedTool(BaseTool):
     async def _arun(
         self, /, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any
     ) -> Any:
-        entry = self._describe(args, kwargs)
+        entry = self._describe(args, await self._filled_in(kwargs))
         await self._enter(entry)
         if entry.answer is not None:
             return self._as_response(entry.answer)
@@ -194,7 +197,7 @@ class GatedTool(BaseTool):
         sources: list[str] = []
         try:
             async with asyncio.timeout(limit):
-                with _inside(), noting_sources() as sources:
+                with _inside(call.identity(self._context.run_id)), noting_sources() as sources:
                     response = await in_own_task(inner._arun(*entry.args, **passed))  # noqa: SLF001  `ainvoke` would lose artifacts
         except asyncio.CancelledError:
             await asyncio.shield(ledger.finished(call, entry.verdict, "unknown", "cancelled"))
@@ -203,10 +206,12 @@ class GatedTool(BaseTool):
             raise
         except BaseException as error:
             ledger.answered(call, sources)  # a failure may quote what was read
-            failure = await self._failed(call, entry.verdict, error, limit)
-            if entry.note and isinstance(failure, ToolException):
-                failure = ToolException(f"{entry.note}\n\n{failure}")
-            raise failure from error
+            if (found := await self._found_after(call, error)) is None:
+                failure = await self._failed(call, entry.verdict, error, limit)
+                if entry.note and isinstance(failure, ToolException):
+                    failure = ToolException(f"{entry.note}\n\n{failure}")
+                raise failure from error
+            response = self._as_response(found)
         ledger.answered(call, sources)
         said = self._text(response) if call.action_id is not None else ""
         await ledger.finished(call, entry.verdict, "succeeded", "", said)
@@ -262,8 +267,53 @@ class GatedTool(BaseTool):
             schema=_POSITIONAL if entry.args else argument_schema(self),
             ready=lambda approved: self._ready(entry, approved),
             later_problem=lambda: self._form.later_problem(call.arguments, entry.args),
+            look_up=self._look_up if hooks_of(self._inner).look_up is not None else None,
         )
         return await ledger.hold(held, entry.verdict)
+
+    async def _filled_in(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments with what the tool fills in, before anybody judges them."""
+        fill_in = hooks_of(self._inner).fill_in
+        if fill_in is None or IS_FILLED_IN.get():
+            return kwargs
+        declaration = self._context.declarations.get(self._gated_name)
+        limit = declaration.timeout_seconds if declaration else DEFAULT_TIMEOUT
+        try:
+            async with asyncio.timeout(limit):
+                return {**kwargs, **await in_own_task(fill_in(kwargs))}
+        except SetupRequiredError:
+            raise
+        except (ToolException, RotaError, TimeoutError) as error:
+            self._rejected.append(shown_arguments(kwargs, self._form.hidden))
+            raise ToolException(f"{describe_failure(error, limit)} It did not run.") from error
+
+    async def find_outcome(self, step: StepKey, arguments: Mapping[str, Any]) -> str | None:
+        """Return what a call at a place of this run answered that an earlier attempt began.
+
+        None where nobody knows whether it took effect.
+        """
+        found = await self._look_up(step_identity(self._context.run_id, step), arguments)
+        if found is not None:
+            await self._context.ledger.found(self._gated_name, arguments)
+        return found
+
+    async def _look_up(self, identity: str, arguments: Mapping[str, Any]) -> str | None:
+        look_up = hooks_of(self._inner).look_up
+        if look_up is None:
+            return None
+        try:
+            async with asyncio.timeout(DEFAULT_TIMEOUT):
+                return await in_own_task(look_up(identity, arguments))
+        except Exception as error:  # noqa: BLE001  whatever it is, the outcome stays unknown
+            log_failure(self._gated_name, error, self._context.run_id)
+            return None
+
+    async def _found_after(self, call: ToolCall, error: BaseException) -> str | None:
+        """Return the answer of a call that failed and took effect, as far as can be found."""
+        identity = call.identity(self._context.run_id)
+        if identity is None or not _leaves_unknown(call, error):
+            return None
+        return await self._look_up(identity, call.arguments)
 
     def _ready(self, entry: _Entry, approved: Mapping[str, Any]) -> str | None:
         """Set what the tool is called with for approved arguments; return why it cannot be.
@@ -329,20 +379,28 @@ class GatedTool(BaseTool):
             return error
         log_failure(self._gated_name, error, self._context.run_id)
         message = describe_failure(error, limit)
-        timed_out = isinstance(error, TimeoutError) and not call.read_only
-        outcome: ToolOutcome = "unknown" if timed_out else "failed"
+        outcome: ToolOutcome = "unknown" if _leaves_unknown(call, error) else "failed"
+        if isinstance(error, OutcomeUnknownError):
+            message = f"{message} Do not call it again; report that its outcome is unknown."
         await self._context.ledger.finished(call, verdict, outcome, message)
         return error if isinstance(error, SetupRequiredError) else ToolException(message)
 
 
+def _leaves_unknown(call: ToolCall, error: BaseException) -> bool:
+    """Return whether a call that ended so may have taken effect."""
+    return not call.read_only and isinstance(error, TimeoutError | OutcomeUnknownError)
+
+
 @contextmanager
-def _inside() -> Iterator[None]:
+def _inside(identity: str | None) -> Iterator[None]:
     """Give calls that a tool makes no place of their own: its own place is that of its call."""
-    token = CURRENT_STEP.set(None)
+    step, call, filled = CURRENT_STEP.set(None), CURRENT_CALL.set(identity), IS_FILLED_IN.set(False)
     try:
         yield
     finally:
-        CURRENT_STEP.reset(token)
+        CURRENT_STEP.reset(step)
+        CURRENT_CALL.reset(call)
+        IS_FILLED_IN.reset(filled)
 
 
 def wrap_tools_with_approval(tools: Sequence[BaseTool], context: ApprovalContext) -> WrappedTools:

@@ -49,6 +49,7 @@ from rota.security.gate.calls import (
     ToolCall,
     ToolOutcome,
 )
+from rota.security.gate.hooks import LookUp
 from rota.security.secrets.encryption import Cipher
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact, redact_beginning, redact_text
@@ -67,6 +68,15 @@ _AFTER = {
     "failed": ActionStatus.FAILED,
     "unknown": ActionStatus.UNKNOWN,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _BegunEarlier:
+    """An action that an earlier attempt began, and how to find out what became of it."""
+
+    action: PendingAction
+    arguments: Mapping[str, Any]
+    look_up: LookUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +108,25 @@ class HeldCalls:
         A call that a rule refuses is never held. `account` is what the agent said beside it,
         `snapshot` is written with what is held now, and `entry` makes the audit row for it.
         """
+        held = await self._hold(call, verdict, account=account, snapshot=snapshot, entry=entry)
+        if not isinstance(held, _BegunEarlier):
+            return held
+        # Not in the transaction: it asks a server, and the run's row would be locked meanwhile.
+        said = await held.look_up(str(held.action.id), held.arguments)
+        return await self._looked_up(call, verdict, held.action, said)
+
+    async def _hold(
+        self,
+        call: ToolCall,
+        verdict: Verdict,
+        *,
+        account: str,
+        snapshot: Mapping[str, Any] | None,
+        entry: Callable[[Decision, str], AuditRow],
+    ) -> HoldOutcome | _BegunEarlier:
         step = call.step
         async with self.database.transaction() as conn:
-            if not await rows.lock_held_run(conn, self.claim):
-                raise FencedError("Another attempt has taken this run.")
+            await self._lock_run(conn)
             found = None
             if self.run.action_id is not None:
                 found = await rows.fetch_to_execute(conn, action_id=self.run.action_id)
@@ -156,9 +181,42 @@ class HeldCalls:
         """Return whether this run is the one that executes an action."""
         return action.mode is ActionMode.SUSPEND or self.run.action_id == action.id
 
+    async def _lock_run(self, conn: Connection) -> None:
+        if not await rows.lock_held_run(conn, self.claim):
+            raise FencedError("Another attempt has taken this run.")
+
+    async def _looked_up(
+        self, call: ToolCall, verdict: Verdict, before: PendingAction, said: str | None
+    ) -> HoldOutcome:
+        """Go on with an action that was begun before, now that its outcome was looked up.
+
+        `said` is what it answered; None: nobody knows.
+        """
+        async with self.database.transaction() as conn:
+            await self._lock_run(conn)
+            found = await rows.fetch_to_execute(conn, action_id=before.id)
+            if found is None or found.action.status is not before.status:
+                return _not_run(before if found is None else found.action)
+            action = found.action
+            if said is not None:
+                if action.status is ActionStatus.APPROVED:
+                    await rows.start(conn, action, self.claim)
+                result = redact_beginning(storable_text(said), RESULT_CONTENT_LIMIT)
+                await rows.end_found(conn, action.id, self.claim, result=result)
+                ended = await rows.fetch_to_execute(conn, action_id=action.id)
+                return _not_run(action if ended is None else ended.action)
+            if action.status is ActionStatus.APPROVED:  # its owner wants it once more
+                return await self._start(conn, call, verdict, found)
+            return await self._close(conn, action)
+
+    async def _close(self, conn: Connection, action: PendingAction) -> CallNotRun:
+        note = "The worker that ran it ended before the tool answered."
+        await close(conn, self.notifications, self.run, action, note)
+        return _not_run(action)
+
     async def _go_on(
         self, conn: Connection, call: ToolCall, verdict: Verdict, found: ActionToExecute
-    ) -> HoldOutcome:
+    ) -> HoldOutcome | _BegunEarlier:
         """Say what became of a call that was held before, or let it run."""
         action = found.action
         if self.run.action_id is None and not _is_of(action, call):
@@ -169,7 +227,9 @@ class HeldCalls:
             )
         match action.status:
             case ActionStatus.APPROVED if self._is_here(action):
-                return await self._start(conn, call, verdict, found)
+                return self._to_look_up(call, found) or await self._start(
+                    conn, call, verdict, found
+                )
             case ActionStatus.RUNNING if self._is_here(action):
                 return await self._take_over(conn, call, verdict, found)
             case _:
@@ -191,9 +251,16 @@ class HeldCalls:
         await rows.close(conn, action, problem)
         return CallNotRun(f"{action.tool_name} was approved, and did not run: {problem}", "failed")
 
+    def _to_look_up(self, call: ToolCall, found: ActionToExecute) -> _BegunEarlier | None:
+        """Return an action that was begun before, if its tool can find out what became of it."""
+        if call.look_up is None or found.action.started_at is None:
+            return None
+        arguments, problem = self._arguments(found)
+        return None if problem else _BegunEarlier(found.action, arguments, call.look_up)
+
     async def _take_over(
         self, conn: Connection, call: ToolCall, verdict: Verdict, found: ActionToExecute
-    ) -> HoldOutcome:
+    ) -> HoldOutcome | _BegunEarlier:
         """Go on with an action that an earlier attempt began, if its tool may be called twice."""
         action = found.action
         if found.executing_token == self.claim.token:
@@ -210,9 +277,7 @@ class HeldCalls:
             and await rows.take_over(conn, action.id, self.claim)
         ):
             return self._approved(call, action)
-        note = "The worker that ran it ended before the tool answered."
-        await close(conn, self.notifications, self.run, action, note)
-        return _not_run(action)
+        return self._to_look_up(call, found) or await self._close(conn, action)
 
     def _approved(self, call: ToolCall, action: PendingAction) -> CallApproved:
         self._executing[call.step] = action.id

@@ -214,6 +214,9 @@ class _Ledger:
     async def rehearsed(self, call: ToolCall, verdict: Verdict) -> None:
         """Nothing is rehearsed here."""
 
+    async def found(self, tool_name: str, arguments: Mapping[str, Any]) -> None:
+        """Nothing is found here: a test has no earlier attempt."""
+
     def test(
         self, tool_name: str, arguments: Mapping[str, Any], answer: str, seconds: float
     ) -> ToolTest:

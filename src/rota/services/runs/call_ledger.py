@@ -124,7 +124,20 @@ class CallLedger:
             self._steps.mark(step, "refused")
         if outcome in {"succeeded", "failed"}:  # it ran without the gate
             self._brought(step, [f"the answer of {tool_name}"])
-        entry = AuditRow(
+        self._buffer.add(audit=[self._bare_entry(tool_name, arguments, outcome, detail)])
+        if outcome == "started":
+            await self._buffer.flush()
+
+    async def found(self, tool_name: str, arguments: Mapping[str, Any]) -> None:
+        """Add an audit row for a call that an earlier attempt began, and that took effect."""
+        detail = "an earlier attempt began it, and its outcome was looked up"
+        self._buffer.add(audit=[self._bare_entry(tool_name, arguments, "succeeded", detail)])
+
+    def _bare_entry(
+        self, tool_name: str, arguments: Mapping[str, Any], outcome: str, detail: str
+    ) -> AuditRow:
+        """Return the row of a call that has no verdict."""
+        return AuditRow(
             entry_key=uuid4(),
             tool_name=storable_text(tool_name),
             tier="unknown",
@@ -135,9 +148,6 @@ class CallLedger:
             detail=storable_text(redact_text(detail)),
             called_at=self._clock(),
         )
-        self._buffer.add(audit=[entry])
-        if outcome == "started":
-            await self._buffer.flush()
 
     def _entry(self, call: ToolCall, verdict: Verdict, outcome: str, detail: str) -> AuditRow:
         return AuditRow(

@@ -196,6 +196,17 @@ async def end(
     )
 
 
+async def end_found(conn: Connection, action_id: ActionId, claim: Claim, *, result: str) -> None:
+    """Store that an action that was begun before took effect, which is recorded."""
+    await execute(
+        conn,
+        "approvals/end_found_action",
+        action_id=action_id,
+        token=claim.token,
+        result=result,
+    )
+
+
 async def close(conn: Connection, action: PendingAction, reason: str) -> ActionStatus | None:
     """Close an approved action as failed, and a running one as unknown; None for any other."""
     return await value_or_none(
