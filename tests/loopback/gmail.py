@@ -2,7 +2,9 @@
 
 Messages go in as RFC 822 bytes and come out as Gmail gives them: a payload tree of decoded,
 base64url-encoded bodies. With `transcodes`, text is UTF-8 whatever its Content-Type says, as the
-real service mostly has it. `failures` answer requests before anything else does.
+real service mostly has it. `failures` answer requests before anything else does. `accepts` judges
+the Authorization header and the scopes that are needed, and gives None or a Failure, as
+`OAuthProvider.accepts` does; by default there is one good `token`.
 """
 
 import base64
@@ -19,6 +21,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 PREFIX = "/gmail/v1/users/me/messages"
+PROFILE = "/gmail/v1/users/me/profile"
+READERS = ("https://www.googleapis.com/auth/gmail.readonly", "https://mail.google.com/")
+"""Scopes of which one is enough to read."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,10 @@ class Request:
 class GmailServer:
     """Use as a context manager; `url` is its base URL."""
 
-    def __init__(self, *, token="good-token", page_size=100, transcodes=True):
+    def __init__(self, *, token="good-token", accepts=None, page_size=100, transcodes=True):
         self.token = token
+        self.accepts = accepts or self._accepts
+        self.account = "alice@gmail.example"
         self.page_size = page_size
         self.transcodes = transcodes
         self.messages: dict[str, bytes] = {}
@@ -118,18 +125,25 @@ class GmailServer:
         with self._lock:
             self.requests.append(Request(parts.path, query, authorization))
             failure = self.failures.popleft() if self.failures else self.always
-        if failure is None and authorization != f"Bearer {self.token}":
-            failure = Failure(401, "authError", "Invalid Credentials")
+        failure = failure or self.accepts(authorization, *READERS)
         if failure is not None:
             time.sleep(failure.delay)
             body = _error(failure) if failure.body is None else failure.body
             return failure.status, failure.headers, body
+        if parts.path == PROFILE:
+            found = {"emailAddress": self.account, "messagesTotal": len(self.messages)}
+            return 200, {}, _json(found)
         if parts.path == PREFIX:
             return 200, {}, _json(self._list(query))
         key = parts.path.removeprefix(PREFIX + "/")
         if key not in self.messages:
             return 404, {}, _error(Failure(404, "notFound", "Requested entity was not found."))
         return 200, {}, _json(self._message(key, query))
+
+    def _accepts(self, authorization, *_scopes):
+        if authorization == f"Bearer {self.token}":
+            return None
+        return Failure(401, "authError", "Invalid Credentials")
 
     def _list(self, query):
         wanted = query.get("q", [""])[0].lower().encode()
