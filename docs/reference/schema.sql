@@ -214,7 +214,7 @@ CREATE TABLE public.connections (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     -- Whose account it is
     user_id uuid NOT NULL,
-    -- gmail, ...
+    -- Its kind: gmail, google-calendar, microsoft, imap, ics, caldav
     service text NOT NULL,
     -- Shown to the person: an address, never a secret
     account text NOT NULL DEFAULT ''::text,
@@ -242,13 +242,31 @@ CREATE TABLE public.connections (
     last_used_at timestamptz,
     -- When its owner last had it checked; set when it is made, if it was checked then
     last_checked_at timestamptz,
+    -- What its owner calls it, unique for them; the secret is bound to it
+    name text NOT NULL,
+    -- When its access token is to be refreshed, some time before it ends; NULL: it has none
+    refresh_at timestamptz,
+    -- When it is checked next, without being asked
+    check_at timestamptz NOT NULL DEFAULT (now() + (random() * '1 day'::interval)),
+    -- The one process that refreshes or checks it now; NULL: none
+    lease_holder uuid,
+    -- When another process may take the lease, whatever became of the holder
+    lease_until timestamptz,
+    -- Since when it is not ok; NULL: it is
+    troubled_since timestamptz,
+    -- The state that its owner was told of last; empty: none, or that it works again
+    told text NOT NULL DEFAULT ''::text,
     CONSTRAINT connections_pkey PRIMARY KEY (id),
-    CONSTRAINT connections_user_id_service_key UNIQUE (user_id, service),
+    CONSTRAINT connections_user_id_name_key UNIQUE (user_id, name),
     CONSTRAINT connections_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+    CONSTRAINT connections_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,39}$'::text)),
     CONSTRAINT connections_problem_check CHECK ((length(problem) <= 2000)),
-    CONSTRAINT connections_service_check CHECK ((service ~ '^[a-z][a-z0-9_]{0,30}$'::text)),
-    CONSTRAINT connections_state_check CHECK ((state = ANY (ARRAY['ok'::text, 'needs you'::text, 'broken'::text])))
+    CONSTRAINT connections_service_check CHECK ((service ~ '^[a-z][a-z0-9_-]{0,30}$'::text)),
+    CONSTRAINT connections_state_check CHECK ((state = ANY (ARRAY['ok'::text, 'needs you'::text, 'broken'::text]))),
+    CONSTRAINT connections_told_check CHECK ((told = ANY (ARRAY[''::text, 'expiring'::text, 'needs you'::text, 'broken'::text])))
 );
+CREATE INDEX connections_check_at_idx ON public.connections USING btree (check_at);
+CREATE INDEX connections_refresh_at_idx ON public.connections USING btree (refresh_at) WHERE (refresh_at IS NOT NULL);
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.connections FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY deletes_own ON public.connections
     FOR DELETE TO authenticated

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from rota.cli.agents import connections
+from rota.cli.agents import connect
 from rota.cli.main import app
 from rota.cli.usage_errors import with_flags
 from rota.domain.errors import InvalidInputError, NotFoundError
@@ -222,7 +222,7 @@ def test_help_is_found_by_the_words_that_people_try(typed, meant):
     assert shown.output == CliRunner().invoke(app, meant).output
 
 
-@pytest.mark.parametrize("command", [["check"], ["remove", "imap"]])
+@pytest.mark.parametrize("command", [["check"], ["check", "imap"], ["remove", "imap"]])
 def test_a_connection_that_is_not_there_is_told_with_how_to_make_it(environment, command):
     said = CliRunner().invoke(app, ["connections", *command], env=environment).exception
     assert isinstance(said, NotFoundError)
@@ -230,8 +230,8 @@ def test_a_connection_that_is_not_there_is_told_with_how_to_make_it(environment,
 
 
 def test_who_is_asked_for_a_token_is_told_where_there_is_one(environment, monkeypatch):
-    monkeypatch.setattr(connections, "_is_typed", lambda _file: True)
-    monkeypatch.setattr(connections, "getpass", lambda _asked: "ya29.x")
+    monkeypatch.setattr(connect, "is_typed", lambda _file: True)
+    monkeypatch.setattr(connect, "getpass", lambda _asked: "ya29.x")
     asked = CliRunner().invoke(app, ["connections", "add", "gmail"], env=environment)
     assert "https://developers.google.com/oauthplayground" in asked.stderr
     assert "Connected gmail." in asked.stdout

@@ -72,7 +72,7 @@ async def test_agent_is_applied_and_its_call_approved_over_http(client, house):
     assert (request["agent"], request["tool"], request["arguments"]) == (
         "clerk",
         "mail_search",
-        {"query": "is:unread newer_than:1d", "max_results": 20},
+        {"query": "is:unread newer_than:1d", "max_results": 20, "mailbox": ""},
     )
     path = f"/approvals/{request['id']}/approve"
     assert (await client.post(path, params={"version": 2})).status_code == 409

@@ -117,7 +117,10 @@ TABLES: dict[str, Expected] = {
     "audit_blocks": Expected(key="chain_id"),
     "audit_checkpoints": Expected(key="chain_id"),
     "model_prices": Expected(everybody_reads=True, key="model"),
-    "connections": Expected(deletes=True, hidden=frozenset({"secret", "key_id"})),
+    "connections": Expected(
+        deletes=True,
+        hidden=frozenset({"secret", "key_id", "refresh_at", "lease_holder", "lease_until", "told"}),
+    ),
 }
 every_table = pytest.mark.parametrize("table", TABLES)
 
@@ -280,8 +283,8 @@ async def rows(owner, alice) -> dict[str, Any]:
             " RETURNING model"
         ),
         "connections": await insert(
-            "INSERT INTO connections (user_id, service, secret, key_id) VALUES (%s, 'gmail',"
-            " 'x', 'k') RETURNING id",
+            "INSERT INTO connections (user_id, name, service, secret, key_id)"
+            " VALUES (%s, 'gmail', 'gmail', 'x', 'k') RETURNING id",
             alice,
         ),
     }

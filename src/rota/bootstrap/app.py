@@ -5,7 +5,7 @@ Loops, agents and LangChain are wired in `rota.bootstrap.background`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,6 +57,7 @@ LOCAL_OWNER: Final = "owner@localhost"
 """The one person of an embedded server."""
 
 Progress = Callable[[str], None]
+_ALWAYS: Final = frozenset({"registered", "endpoints"})
 T = TypeVar("T")
 
 
@@ -73,8 +74,8 @@ class Service(Generic[T]):
     """A service of an App, `room.module:Class` of `rota.services`, made when it is first used.
 
     Importing all services takes longer than most commands do. Constructor parameters without a
-    default get the attribute of the App that has their name, often another service. A parameter
-    `registered` gets the code that this process has registered, even if it has a default.
+    default get the attribute of the App that has their name, often another service; so do those of
+    `_ALWAYS`, which have a default for tests.
     """
 
     def __init__(self, path: str) -> None:
@@ -89,7 +90,7 @@ class Service(Generic[T]):
         needs = [
             name
             for name, p in signature(make).parameters.items()
-            if p.default is p.empty or name == "registered"
+            if p.default is p.empty or name in _ALWAYS
         ]
         made = make(**{name: getattr(app, name) for name in needs})
         vars(app)[self._name] = made  # the next access finds this attribute first
@@ -151,6 +152,11 @@ class App:
         self.database = database
         self.cipher = cipher
         self.clock = clock
+
+    @property
+    def endpoints(self) -> Mapping[str, str]:
+        """The operator's base URLs of APIs, by their names in ROTA_ENDPOINTS."""
+        return self.settings.endpoints
 
     @property
     def registered(self) -> Registered:

@@ -253,17 +253,20 @@ def _tool_contexts(
     """Return what makes the context of a person's tools."""
     from rota.agents.tools.context import ToolContext
 
-    connections = ConnectionService(database, make_cipher(app.settings), clock=app.clock)
+    connections = ConnectionService(
+        database, make_cipher(app.settings), clock=app.clock, endpoints=app.endpoints
+    )
 
     def tool_context(user_id: UserId, now: Callable[[], datetime]) -> ToolContext:
         return ToolContext(
             user_id=user_id,
             now=now,
-            secret=lambda service: connections.secret(user_id, service),
+            secret=lambda name: connections.secret(user_id, name),
             mail_folder=lambda: mail(user_id),
             http=http,
-            endpoints=app.settings.endpoints,
-            connection=lambda service: connections.using(user_id, service),
+            endpoints=app.endpoints,
+            connection=lambda name: connections.using(user_id, name),
+            connected=lambda gives: connections.connected(user_id, gives),
         )
 
     return tool_context

@@ -65,6 +65,6 @@ async def test_what_is_no_token_is_refused(workshop, service, token):
         await service.add(workshop.user, "gmail", token)
 
 
-async def test_unknown_service_is_refused(workshop, service):
+async def test_unknown_kind_is_refused(workshop, service):
     with pytest.raises(InvalidInputError, match="fax"):
         await service.add(workshop.user, "fax", "x")

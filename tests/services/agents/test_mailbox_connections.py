@@ -7,12 +7,14 @@ import json
 
 import httpx
 import pytest
+from langchain_core.tools import ToolException
 
 from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext
 from rota.domain.agents.connections import ConnectionState, LoginRefusedError
 from rota.domain.agents.mail_accounts import imap_account, provider_of
 from rota.domain.errors import (
+    ConflictError,
     InvalidInputError,
     NotFoundError,
     SetupRequiredError,
@@ -62,10 +64,11 @@ async def tools(workshop, service):
             context = ToolContext(
                 user,
                 clock,
-                lambda kind: service.secret(user, kind),
+                lambda name: service.secret(user, name),
                 sample_mailbox_path,
                 http,
-                connection=lambda kind: service.using(user, kind),
+                connection=lambda name: service.using(user, name),
+                connected=lambda gives: service.connected(user, gives),
             )
             return builtin_tools().build(name, context)
 
@@ -82,18 +85,65 @@ async def test_tools_read_the_connected_mailbox_before_the_folder(
 ):
     assert len(json.loads(await tools("mail_search").ainvoke({}))) > 5
     server.deliver(account.user, ONE)
-    assert await service.add_mailbox(workshop.user, account, shown="alice@example.com") == 1
+    assert await service.add_mailbox(workshop.user, account, shown="alice@example.com") == (
+        "1 message"
+    )
 
     [found] = json.loads(await tools("mail_search").ainvoke({"query": "from:ann noon"}))
     read = json.loads(await tools("mail_get_message").ainvoke({"message_id": found["id"]}))
     assert (read["subject"], read["text"].strip()) == ("Lunch", "At noon?")
     now = await state(service, workshop)
-    assert (now.service, now.account, now.state) == ("imap", "alice@example.com", "ok")
+    assert (now.kind, now.account, now.state) == ("imap", "alice@example.com", "ok")
     assert now.last_used_at > now.last_checked_at
     assert len(json.loads(await tools("mail_search", bob).ainvoke({}))) > 5
 
     await service.remove(workshop.user, "imap")
     assert len(json.loads(await tools("mail_search").ainvoke({}))) > 5
+
+
+async def test_several_mailboxes_are_told_apart_by_their_names(
+    workshop, service, server, account, tools
+):
+    work = dataclasses.replace(account, user=f"work-{workshop.user.hex}")
+    server.deliver(account.user, ONE)
+    server.deliver(work.user, ONE.replace(b"Lunch", b"Budget"))
+    await service.add_mailbox(workshop.user, account, shown="alice@home.example")
+    await service.add_mailbox(workshop.user, work, name="work", shown="alice@work.example")
+
+    with pytest.raises(ToolException) as told:
+        await tools("mail_search").ainvoke({})
+    assert "imap (alice@home.example), work (alice@work.example)" in str(told.value)
+    with pytest.raises(ToolException, match="no mailbox 'play'"):
+        await tools("mail_search").ainvoke({"mailbox": "play"})
+    [found] = json.loads(await tools("mail_search").ainvoke({"mailbox": "work"}))
+    assert found["subject"] == "Budget"
+    chosen = {"message_id": found["id"], "mailbox": "work"}
+    assert json.loads(await tools("mail_get_message").ainvoke(chosen))["subject"] == "Budget"
+
+    await service.remove(workshop.user, "imap")
+    [found] = json.loads(await tools("mail_search").ainvoke({}))
+    assert found["subject"] == "Budget"
+
+
+async def test_a_name_belongs_to_one_kind(workshop, service, account):
+    await service.add_mailbox(workshop.user, account, name="work")
+
+    with pytest.raises(ConflictError, match="of another kind is named work"):
+        await service.add(workshop.user, "gmail", "token", name="work")
+    with pytest.raises(InvalidInputError, match="cannot name a connection"):
+        await service.add(workshop.user, "gmail", "token", name="My Mail")
+    assert (await state(service, workshop)).kind == "imap"
+
+
+async def test_what_is_to_be_set_up_has_the_name_of_the_connection(workshop, service, account):
+    await service.add_mailbox(workshop.user, account, name="work")
+
+    with pytest.raises(LoginRefusedError, match="rota connections reconnect work") as caught:
+        async with service.using(workshop.user, "work"):
+            raise LoginRefusedError("The server refused the password.")
+
+    assert caught.value.what == "connection:work"
+    assert "reconnect work" in (await state(service, workshop)).problem
 
 
 async def test_password_and_server_are_sealed(workshop, service, account):
@@ -102,7 +152,7 @@ async def test_password_and_server_are_sealed(workshop, service, account):
     row = await workshop.row("connections")
     assert dovecot.PASSWORD.encode() not in bytes(row["secret"])
     assert b"127.0.0.1" not in bytes(row["secret"])
-    assert await service.mailbox(workshop.user) == account
+    assert await service.open(workshop.user, "imap") == account.as_secret()
 
 
 async def test_what_cannot_be_read_is_not_connected(workshop, service, account):
@@ -116,9 +166,7 @@ async def test_three_refused_logins_and_no_more_is_tried(workshop, service, serv
     changing = dataclasses.replace(account, user=name)
     await service.add_mailbox(workshop.user, changing)
     wrong = dataclasses.replace(changing, password="changed-meanwhile")
-    await service._store(
-        workshop.user, "imap", wrong.as_secret(), account=name, expires_at=None, at=None
-    )
+    await service.keep(workshop.user, "imap", wrong.as_secret())
     before = server.logins(name)
 
     for _ in range(5):
@@ -132,7 +180,7 @@ async def test_three_refused_logins_and_no_more_is_tried(workshop, service, serv
     assert "Authentication failed" in now.problem
 
     with pytest.raises(SetupRequiredError, match="stopped trying"):
-        await service.check(workshop.user)
+        await service.check(workshop.user, "imap")
     await service.add_mailbox(workshop.user, changing)
     now = await state(service, workshop)
     assert (now.state, now.problem) == ("ok", "")
@@ -143,7 +191,7 @@ async def test_a_login_that_works_forgets_the_refusals_before(workshop, service,
     await service.add_mailbox(workshop.user, account)
     await workshop.owner.execute("UPDATE connections SET refused_logins = 2")
 
-    await service.check(workshop.user)
+    await service.check(workshop.user, "imap")
 
     assert (await workshop.row("connections"))["refused_logins"] == 0
 
@@ -160,13 +208,13 @@ async def test_a_server_that_is_down_is_broken_until_it_is_up(workshop, service)
         await service.add_mailbox(workshop.user, account)
         server.stop()
         with pytest.raises(UnavailableError, match="cannot be reached"):
-            await service.check(workshop.user)
+            await service.check(workshop.user, "imap")
         now = await state(service, workshop)
         assert now.state is ConnectionState.BROKEN
         assert "Connection refused" in now.problem
 
         server.start()
-        assert await service.check(workshop.user) == 0
+        assert await service.check(workshop.user, "imap") == "0 messages"
         now = await state(service, workshop)
         assert (now.state, now.problem) == ("ok", "")
 
@@ -194,7 +242,7 @@ async def test_what_is_asked_wrongly_is_no_fault_of_the_connection(workshop, ser
 
 async def test_nothing_connected_cannot_be_checked(workshop, service):
     with pytest.raises(NotFoundError):
-        await service.check(workshop.user)
+        await service.check(workshop.user, "imap")
 
 
 def test_providers_are_known_by_the_domain():

@@ -220,7 +220,8 @@ async def test_schedules_that_fell_due_are_caught_up_or_passed_over(
 
 async def test_key_that_opens_nothing_is_told(workshop, owner_url, elsewhere, tmp_path):
     await workshop.owner.execute(
-        "INSERT INTO connections (user_id, service, secret, key_id) VALUES (%s, 'gmail', %s, 'x')",
+        "INSERT INTO connections (user_id, name, service, secret, key_id)"
+        " VALUES (%s, 'gmail', 'gmail', %s, 'x')",
         [workshop.user, b"\x00" * 40],
     )
     manifest = await back_up(owner_url, tmp_path / "a.zip")

@@ -58,6 +58,8 @@ async def execute(workshop, database, gmail, monkeypatch):
                         lambda: None,
                         http,
                         {"gmail": gmail.url},
+                        lambda name: connections.using(user_id, name),
+                        lambda gives: connections.connected(user_id, gives),
                     )
 
                 service = workshop.service(

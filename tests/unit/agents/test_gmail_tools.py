@@ -3,17 +3,17 @@
 import base64
 import json
 import logging
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
 from langchain_core.tools import ToolException
 
 from rota.agents.tools.google_api import ATTEMPTS
-from rota.agents.tools.mail.gmail import (
-    GmailClient,
-    gmail_get_message_tool,
-    gmail_search_tool,
-)
+from rota.agents.tools.mail import gmail_tools
+from rota.agents.tools.mail.gmail import GmailClient
+from rota.agents.tools.mail.gmail_tools import gmail_get_message_tool, gmail_search_tool
 from rota.domain.errors import (
     InvalidInputError,
     NotFoundError,
@@ -21,6 +21,7 @@ from rota.domain.errors import (
     UnavailableError,
 )
 from tests.loopback.gmail import Failure, GmailServer
+from tests.unit.agents.mail_contexts import mail_context
 
 
 def mail(*headers, body=b"", subject="Hello"):
@@ -52,13 +53,26 @@ async def client(gmail, waits):
         yield GmailClient(gmail.url, token, http=http, timeout=5, sleep=sleep)
 
 
+@pytest.fixture
+def context(client, monkeypatch):
+    """Of a person whose Gmail the client reads."""
+
+    @asynccontextmanager
+    async def connection(name):
+        assert name == "gmail"
+        yield "good-token"
+
+    monkeypatch.setattr(gmail_tools, "gmail_client", lambda _context, _secret: client)
+    return replace(mail_context(None, None), connection=connection)
+
+
 async def text_of(client, gmail, raw):
     return (await client.get(gmail.add(raw))).text
 
 
-async def test_search_lists_the_newest_first_with_sender_subject_date_and_snippet(gmail, client):
+async def test_search_lists_the_newest_first_with_sender_subject_date_and_snippet(gmail, context):
     gmail.add(mail(subject="First"), mail(subject="=?utf-8?q?Zw=C3=B6lf?="))
-    answer = json.loads(await gmail_search_tool(client=client).ainvoke({"query": ""}))
+    answer = json.loads(await gmail_search_tool(context=context).ainvoke({"query": ""}))
     assert [entry["subject"] for entry in answer] == ["Zwölf", "First"]
     assert answer[0]["from"] == "Ann <ann@example.com>"
     assert answer[0]["date"] == "2026-03-02T08:00:00+01:00"
@@ -110,8 +124,8 @@ async def test_senders_are_told_from_names_as_in_a_folder(gmail, client):
     assert found.notes[0].startswith("It has 2 From headers")
 
 
-async def test_an_empty_mailbox_is_an_empty_list(gmail, client):
-    assert await gmail_search_tool(client=client).ainvoke({}) == "[]"
+async def test_an_empty_mailbox_is_an_empty_list(gmail, context):
+    assert await gmail_search_tool(context=context).ainvoke({}) == "[]"
 
 
 async def test_at_most_five_requests_are_under_way_at_once(gmail, client):
@@ -141,8 +155,8 @@ MULTIPART = mail(
 )
 
 
-async def test_a_multipart_message_has_its_text_and_lists_its_attachment(gmail, client):
-    tool = gmail_get_message_tool(client=client)
+async def test_a_multipart_message_has_its_text_and_lists_its_attachment(gmail, context):
+    tool = gmail_get_message_tool(context=context)
     answer = json.loads(await tool.ainvoke({"message_id": gmail.add(MULTIPART)}))
     assert answer["text"] == "Grüße"
     assert answer["attachments"] == [
@@ -184,17 +198,17 @@ async def test_html_only_becomes_text(gmail, client):
     assert await text_of(client, gmail, raw) == "Hi\n\nthere"
 
 
-async def test_a_large_message_is_cut_and_says_so(gmail, client):
+async def test_a_large_message_is_cut_and_says_so(gmail, context):
     key = gmail.add(mail("Content-Type: text/plain", body=b"0123456789" * 500_000))
-    answer = json.loads(await gmail_get_message_tool(client=client).ainvoke({"message_id": key}))
+    answer = json.loads(await gmail_get_message_tool(context=context).ainvoke({"message_id": key}))
     assert len(answer["text"]) == 20_000
     assert answer["truncated"] is True
 
 
-async def test_an_expired_token_asks_to_connect_again_without_showing_it(gmail, client, waits):
+async def test_an_expired_token_asks_to_connect_again_without_showing_it(gmail, context, waits):
     gmail.token = "another"
-    with pytest.raises(SetupRequiredError, match="Connect Gmail again") as error:
-        await gmail_search_tool(client=client).ainvoke({})
+    with pytest.raises(SetupRequiredError, match="no longer accepts the connection") as error:
+        await gmail_search_tool(context=context).ainvoke({})
     assert "good-token" not in str(error.value)
     assert waits == []
 
@@ -212,7 +226,7 @@ async def test_a_token_that_no_header_can_hold_is_not_quoted(gmail):
 
 async def test_a_missing_scope_asks_to_grant_it(gmail, client, waits):
     gmail.always = Failure(403, "insufficientPermissions")
-    with pytest.raises(SetupRequiredError, match=r"grant the scope .*gmail\.readonly"):
+    with pytest.raises(SetupRequiredError, match=r"needs the scope .*gmail\.readonly"):
         await client.search()
     assert waits == []
 
@@ -258,12 +272,12 @@ async def test_a_lasting_failure_ends_after_a_bounded_number_of_attempts(gmail, 
     assert len(waits) == ATTEMPTS - 1
 
 
-async def test_a_failure_among_the_messages_fails_the_search(gmail, client):
+async def test_a_failure_among_the_messages_fails_the_search(gmail, context):
     gmail.add(mail(), mail())
     gmail.always = Failure(500)
     gmail.failures.append(Failure(200, body=b'{"messages":[{"id":"a"},{"id":"b"}]}'))
     with pytest.raises(ToolException, match="answered with an error"):
-        await gmail_search_tool(client=client).ainvoke({})
+        await gmail_search_tool(context=context).ainvoke({})
 
 
 async def test_a_message_deleted_since_it_was_listed_is_left_out(gmail, client):
@@ -315,11 +329,11 @@ async def test_an_id_that_is_none_is_never_sent(gmail, client, message_id):
     assert gmail.requests == []
 
 
-async def test_an_unknown_message_is_told_to_the_model(gmail, client):
+async def test_an_unknown_message_is_told_to_the_model(gmail, client, context):
     with pytest.raises(NotFoundError):
         await client.get("abc123")
     with pytest.raises(ToolException, match=r"No message 'abc123'\. Search again"):
-        await gmail_get_message_tool(client=client).ainvoke({"message_id": "abc123"})
+        await gmail_get_message_tool(context=context).ainvoke({"message_id": "abc123"})
 
 
 async def test_a_refused_query_gives_gmails_reason(gmail, client):

@@ -16,11 +16,6 @@ from rota.domain.agents.configuration import ToolFacts
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
-    from rota.agents.tools.mail.gmail import GmailClient
-
-GMAIL_ENDPOINT: Final = "gmail"
-"""Name in ROTA_ENDPOINTS of another base URL for the Gmail API."""
-
 _FACTORIES: Final[dict[str, ToolFactory]] = {}
 _FACTS: Final[dict[str, ToolFacts]] = {}
 
@@ -54,17 +49,19 @@ def _declared(facts: ToolFacts) -> Callable[[ToolFactory], ToolFactory]:
 @_declared(_MAIL_READER)
 def gmail_search(context: ToolContext) -> BaseTool:
     """Search the owner's Gmail."""
-    from rota.agents.tools.mail.gmail import gmail_search_tool  # noqa: PLC0415  LangChain
+    from rota.agents.tools.mail.gmail_tools import gmail_search_tool  # noqa: PLC0415  LangChain
 
-    return gmail_search_tool(client=_gmail(context), connection=context.connection)
+    return gmail_search_tool(context=context)
 
 
 @_declared(_MAIL_READER)
 def gmail_get_message(context: ToolContext) -> BaseTool:
     """Read one message of the owner's Gmail."""
-    from rota.agents.tools.mail.gmail import gmail_get_message_tool  # noqa: PLC0415  LangChain
+    from rota.agents.tools.mail.gmail_tools import (  # noqa: PLC0415  LangChain
+        gmail_get_message_tool,
+    )
 
-    return gmail_get_message_tool(client=_gmail(context), connection=context.connection)
+    return gmail_get_message_tool(context=context)
 
 
 @_declared(_MAIL_READER)
@@ -81,13 +78,3 @@ def mail_get_message(context: ToolContext) -> BaseTool:
     from rota.agents.tools.mail.folder_tools import mail_get_message_tool  # noqa: PLC0415  LangChain
 
     return mail_get_message_tool(context=context)
-
-
-def _gmail(context: ToolContext) -> GmailClient:
-    from rota.agents.tools.mail.gmail import DEFAULT_BASE_URL, GmailClient  # noqa: PLC0415  LangChain
-
-    async def token() -> str:
-        return await context.secret("gmail")
-
-    base_url = context.endpoints.get(GMAIL_ENDPOINT, DEFAULT_BASE_URL)
-    return GmailClient(base_url, token, http=context.http)

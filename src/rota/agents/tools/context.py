@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from rota.domain.agents.connections import ConnectedAccount
 from rota.domain.errors import ConflictError, SetupRequiredError
 from rota.domain.ids import UserId
 
@@ -18,23 +19,28 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
 
-ConnectionUse: TypeAlias = Callable[[str], AbstractAsyncContextManager[str | None]]
-"""Gives the secret of a kind of connection for a block, and notes how the block went."""
+ConnectionUse: TypeAlias = Callable[[str], AbstractAsyncContextManager[str]]
+"""Gives the secret of a connection, by its name, for a block, and notes how the block went."""
 
 
-@asynccontextmanager
-async def nothing_connected(_service: str) -> AsyncIterator[str | None]:
+def nothing_connected(name: str) -> AbstractAsyncContextManager[str]:
     """Be the `connection` of somebody who has none."""
-    yield None
+    raise SetupRequiredError(f"{name} is not connected.", what=f"connection:{name}")
+
+
+async def no_accounts(_gives: str) -> tuple[ConnectedAccount, ...]:
+    """Be the `connected` of somebody who has connected nothing."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """Whose run it is, its clock, and ways to that person's accounts.
 
-    `secret` returns the token of the owner's connection to a service; raises SetupRequiredError.
-    `connection` gives its secret for the block, None where there is no such connection, and notes
-    how the block went, for its owner to see; raises SetupRequiredError where it is not to be tried.
+    `connected` lists the owner's connections that give "mail" or "calendar". `connection` gives the
+    secret of one, by its name, for a block, and notes how the block went, for its owner to see;
+    raises SetupRequiredError where it is not connected, or not to be tried. `secret` returns the
+    same, and nothing is noted. Of an OAuth grant that secret is an access token, just refreshed.
     `mail_folder` returns the operator's mail folder for this person; raises SetupRequiredError.
 
     >>> from langchain_core.tools import BaseTool, tool
@@ -53,6 +59,7 @@ class ToolContext:
     http: httpx.AsyncClient
     endpoints: Mapping[str, str] = field(default_factory=dict)
     connection: ConnectionUse = nothing_connected
+    connected: Callable[[str], Awaitable[tuple[ConnectedAccount, ...]]] = no_accounts
 
 
 ToolFactory: TypeAlias = "Callable[[ToolContext], BaseTool]"

@@ -17,6 +17,7 @@ from typing import Final, Literal, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from rota.domain.agents.connections import ReconnectRequiredError
 from rota.domain.errors import (
     ConflictError,
     InvalidInputError,
@@ -47,7 +48,7 @@ Params = Mapping[str, str | int | list[str]]
 class GoogleService:
     """One of Google's APIs, as sentences about it name it.
 
-    `forbidden` says what a connection without the scope lacks, and what its owner is to do.
+    `forbidden` says what a connection without the scope lacks. `connection` is its kind.
     """
 
     name: str
@@ -73,7 +74,6 @@ class GoogleApi:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._service = service
-        self._what = f"connection:{service.connection}"
         self._token_provider = token_provider
         self._http = http
         self._timeout = timeout
@@ -132,10 +132,7 @@ class GoogleApi:
         if not _TOKEN.fullmatch(token):
             # Checked here, because httpx would quote it in its own error.
             name = self._service.name
-            raise SetupRequiredError(
-                f"The stored access token of {name} is damaged. Connect {name} again.",
-                what=self._what,
-            )
+            raise ReconnectRequiredError(f"The stored access token of {name} is damaged.")
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         async with self._http.stream(
             method,
@@ -157,9 +154,7 @@ class GoogleApi:
         """Describe a failure that may pass; raise what will not."""
         service, name = self._service, self._service.name
         if status == httpx.codes.UNAUTHORIZED:
-            raise SetupRequiredError(
-                f"{name} no longer accepts the connection. Connect {name} again.", what=self._what
-            )
+            raise ReconnectRequiredError(f"{name} no longer accepts the connection.")
         if status == httpx.codes.NOT_FOUND and missing is not None:
             raise missing
         reasons, message = _reasons(body)
@@ -179,10 +174,10 @@ class GoogleApi:
         }:
             raise SetupRequiredError(
                 f"The {name} API is not enabled in the Google Cloud project of this connection.",
-                what=self._what,
+                what="connection",
             )
         if status == httpx.codes.FORBIDDEN:
-            raise SetupRequiredError(service.forbidden, what=self._what)
+            raise ReconnectRequiredError(service.forbidden)
         if status == httpx.codes.BAD_REQUEST:
             raise InvalidInputError(f"{name} refused the request: {message or 'no reason given'}.")
         if status >= 500 or status == httpx.codes.REQUEST_TIMEOUT:

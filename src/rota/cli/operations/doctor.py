@@ -263,11 +263,9 @@ def _connection_check(connection: ConnectionInfo, now: datetime) -> Check:
         ConnectionState.NEEDS_YOU: "fail",
     }
     state = connection.state_at(now)
-    said = f"{connection.account or connection.service}: {state}"
+    said = f"{connection.account or connection.kind}: {state}"
     problem = f". {connection.problem}" if connection.problem else ""
-    return Check(
-        f"Connection {connection.service}", verdicts.get(state, "warn"), f"{said}{problem}"
-    )
+    return Check(f"Connection {connection.name}", verdicts.get(state, "warn"), f"{said}{problem}")
 
 
 def _endpoint_checks(in_use: Mapping[str, Sequence[str]], settings: Settings) -> Iterator[Check]:

@@ -23,7 +23,8 @@ class ImapAccount:
 
     `certificate` is that of the authority that signed the servers', in PEM; empty: one that the
     system trusts. `sender` is the address that mail is sent from. Without an `smtp_host`, or
-    without a `sender`, nothing can be sent.
+    without a `sender`, nothing can be sent. With a `token`, an OAuth access token, XOAUTH2 takes
+    the place of the password.
     """
 
     host: str
@@ -37,6 +38,7 @@ class ImapAccount:
     smtp_host: str = ""
     smtp_port: int = SMTP_PORTS["tls"]
     smtp_encryption: Encryption = "tls"
+    token: str = ""
 
     def __repr__(self) -> str:
         return f"ImapAccount({self.user!r} at {self.address})"

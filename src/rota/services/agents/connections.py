@@ -5,21 +5,28 @@ A connection is decrypted only for tools that run for its owner.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from rota.domain.agents.connections import (
+    KINDS,
     MOST_REFUSALS,
+    ConnectedAccount,
     ConnectionInfo,
     ConnectionState,
     LoginRefusedError,
+    ReconnectRequiredError,
+    connection_name,
+    kind_named,
 )
+from rota.domain.agents.grants import Grant, is_grant
 from rota.domain.agents.mail_accounts import ImapAccount
 from rota.domain.errors import (
+    ConflictError,
     InvalidInputError,
     NotFoundError,
     RotaError,
@@ -29,13 +36,14 @@ from rota.domain.errors import (
 from rota.domain.ids import UserId
 from rota.domain.text.storable import cut
 from rota.security.secrets.encryption import Cipher
+from rota.services.agents.connection_checks import CHECKS
 from rota.store.agents import connections as rows
 from rota.store.database import Database
 
-SERVICES: Final = ("gmail", "imap")
-"""Kinds of connections: what a tool of rota's asks for."""
+CHECKED_EVERY: Final = timedelta(days=1)
+TROUBLED_CHECKED_EVERY: Final = timedelta(hours=1)
+"""Between two checks of one that does not work: what passes is soon seen to have passed."""
 
-_NAMES: Final = {"gmail": "Gmail", "imap": "A mailbox"}
 _LONGEST_PROBLEM: Final = 2_000
 
 
@@ -47,134 +55,210 @@ class _Went:
     problem: str = ""
     is_refusal: bool = False
 
+    def next_check(self, at: datetime) -> datetime:
+        """Return when to check it again: not all at once, so up to a tenth of the time earlier.
+
+        A password that was refused will be refused again, and each refusal counts.
+        """
+        is_ill = self.state is not ConnectionState.OK and not self.is_refusal
+        pause = TROUBLED_CHECKED_EVERY if is_ill else CHECKED_EVERY
+        return at + pause * random.uniform(0.9, 1)
+
+
+@dataclass(slots=True)
+class _Opened:
+    """What a tool gets of a connection, and the row that it came from."""
+
+    secret: str
+    sealed: rows.SealedConnection
+
 
 class ConnectionService:
-    """Stores, lists, removes and opens connections."""
+    """Stores, lists, checks, opens and removes connections, each by its person and name."""
 
     def __init__(
-        self, database: Database, cipher: Cipher, *, clock: Callable[[], datetime]
+        self,
+        database: Database,
+        cipher: Cipher,
+        *,
+        clock: Callable[[], datetime],
+        endpoints: Mapping[str, str] | None = None,
     ) -> None:
+        """`endpoints` are the operator's other base URLs, by the name of an API."""
         self._database = database
         self._cipher = cipher
         self._clock = clock
+        self._endpoints = endpoints or {}
 
     async def add(
         self,
         user_id: UserId,
-        service: str,
+        kind: str,
         secret: str,
         *,
+        name: str = "",
         account: str = "",
         expires_at: datetime | None = None,
-    ) -> None:
-        """Seal and store a token, replacing an earlier one; raises InvalidInputError."""
-        if service not in SERVICES:
-            raise InvalidInputError(
-                f"There is no service {service!r}; rota connects to {', '.join(SERVICES)}.",
-                field="service",
-            )
+    ) -> str:
+        """Store a token that was pasted, and return the connection's name.
+
+        Raises InvalidInputError, and as `keep`.
+        """
+        kind_named(kind)
         if not secret.strip():
             raise InvalidInputError("No token was given.", field="secret")
         if any(c.isspace() for c in secret.strip()):
             raise InvalidInputError("A token is one word; this one is not.", field="secret")
-        await self._store(
-            user_id, service, secret.strip(), account=account, expires_at=expires_at, at=None
+        return await self.keep(
+            user_id, kind, secret.strip(), name=name, account=account, expires_at=expires_at
         )
 
-    async def add_mailbox(self, user_id: UserId, account: ImapAccount, *, shown: str = "") -> int:
-        """Store a mailbox that can be read, replacing an earlier one; return how much is in it.
+    async def add_mailbox(
+        self, user_id: UserId, account: ImapAccount, *, name: str = "", shown: str = ""
+    ) -> str:
+        """Store a mailbox that can be read, as `keep`, and return what is in it ("3 messages").
 
         It is signed in to first. Raises as `ImapMailbox.check`, and then stores nothing.
         """
-        found = await _messages(account)
-        await self._store(
-            user_id,
-            "imap",
-            account.as_secret(),
-            account=shown or account.user,
-            expires_at=None,
-            at=self._clock(),
+        name = await self.free_name(user_id, "imap", name)
+        secret = account.as_secret()
+        found = await CHECKS["imap"](secret, self._endpoints)
+        await self.keep(
+            user_id, "imap", secret, name=name, account=shown or account.user, is_checked=True
         )
         return found
 
-    async def mailbox(self, user_id: UserId) -> ImapAccount | None:
-        """Return the mailbox that a person connected, with its password; None where there is none.
+    async def keep(
+        self,
+        user_id: UserId,
+        kind: str,
+        secret: str,
+        *,
+        name: str = "",
+        account: str = "",
+        scopes: tuple[str, ...] = (),
+        expires_at: datetime | None = None,
+        refresh_at: datetime | None = None,
+        is_checked: bool = False,
+    ) -> str:
+        """Seal and store a connection, replacing one of its name and kind; return the name.
 
-        Raises SetupRequiredError where it was encrypted with another key.
+        Raises InvalidInputError, and ConflictError where the name is that of another kind.
         """
-        sealed = await self._sealed(user_id, "imap")
-        return (
-            None if sealed is None else ImapAccount.from_secret(self._open(user_id, "imap", sealed))
+        kind_named(kind)
+        name = connection_name(name, kind)
+        at = self._clock()
+        sealed = rows.SealedConnection(
+            kind,
+            self._cipher.encrypt(secret, identity=connection_identity(user_id, name)),
+            self._cipher.key_id,
+            expires_at,
+            account=account,
+            scopes=scopes,
+            refresh_at=refresh_at,
         )
+        async with self._database.transaction() as conn:
+            if not await rows.upsert_sealed(
+                conn,
+                user_id,
+                name,
+                sealed,
+                checked_at=at if is_checked else None,
+                check_at=_Went().next_check(at),
+            ):
+                raise _name_taken(name)
+        return name
 
-    async def check(self, user_id: UserId) -> int:
-        """Sign in to the connected mailbox, and note how that went; return how much is in it.
+    async def free_name(self, user_id: UserId, kind: str, name: str) -> str:
+        """Return the name that a new connection would have; raises as `keep`, before a sign-in."""
+        name = connection_name(name, kind_named(kind).name)
+        there = await self._sealed(user_id, name)
+        if there is not None and there.kind != kind:
+            raise _name_taken(name)
+        return name
 
-        Raises NotFoundError where none is connected, and as `ImapMailbox.check`.
+    async def open(self, user_id: UserId, name: str) -> str:
+        """Return the whole secret of a connection, for whoever connects it anew.
+
+        Raises NotFoundError, and SetupRequiredError where it was encrypted with another key.
         """
-        async with self.using(user_id, "imap", is_check=True) as secret:
-            if secret is None:
-                raise not_connected("imap")
-            return await _messages(ImapAccount.from_secret(secret))
+        sealed = await self._sealed(user_id, name)
+        if sealed is None:
+            raise not_connected(name)
+        return self._decrypt(user_id, name, sealed)
+
+    async def check(self, user_id: UserId, name: str) -> str:
+        """Try a connection, and note how that went; return what was found ("3 messages").
+
+        Raises NotFoundError where there is none, and as its tools do.
+        """
+        kind = (await self.get(user_id, name)).kind
+        async with self.using(user_id, name, is_check=True) as secret:
+            return await CHECKS[kind](secret, self._endpoints)
 
     async def all(self, user_id: UserId) -> tuple[ConnectionInfo, ...]:
         """Return a person's connections, without secrets."""
         async with self._database.acting_as(user_id) as conn:
             return await rows.list_connections(conn)
 
-    async def remove(self, user_id: UserId, service: str) -> None:
+    async def get(self, user_id: UserId, name: str) -> ConnectionInfo:
+        """Return a connection by its name, without its secret; raises NotFoundError."""
+        for found in await self.all(user_id):
+            if found.name == name:
+                return found
+        raise not_connected(name)
+
+    async def connected(self, user_id: UserId, gives: str) -> tuple[ConnectedAccount, ...]:
+        """Return a person's connections that give mail, or calendars, for a tool to choose from."""
+        return tuple(
+            ConnectedAccount(one.name, one.kind, one.account, one.scopes)
+            for one in await self.all(user_id)
+            if one.is_active and one.kind in KINDS and KINDS[one.kind].gives == gives
+        )
+
+    async def remove(self, user_id: UserId, name: str) -> None:
         """Delete a connection; raises NotFoundError."""
         async with self._database.acting_as(user_id) as conn:
-            if not await rows.delete_connection(conn, service):
-                raise not_connected(service)
+            if not await rows.delete_connection(conn, name):
+                raise not_connected(name)
 
-    async def secret(self, user_id: UserId, service: str) -> str:
-        """Return the token for a run of this person's; raises SetupRequiredError."""
-        sealed = await self._sealed(user_id, service)
-        if sealed is None:
-            raise SetupRequiredError(
-                f"{_NAMES.get(service, service)} is not connected. Connect it with "
-                f"`rota connections add {service}`.",
-                what=f"connection:{service}",
-            )
-        if sealed.expires_at is not None and sealed.expires_at <= self._clock():
-            raise SetupRequiredError(
-                f"The {_NAMES.get(service, service)} connection has expired. Connect it again with "
-                f"`rota connections add {service}`.",
-                what=f"connection:{service}",
-            )
-        return self._open(user_id, service, sealed)
+    async def secret(self, user_id: UserId, name: str) -> str:
+        """Return what a run of this person's gets of a connection; raises SetupRequiredError."""
+        return (await self._opened(user_id, name, await self._connected(user_id, name))).secret
 
     @asynccontextmanager
     async def using(
-        self, user_id: UserId, service: str, *, is_check: bool = False
-    ) -> AsyncIterator[str | None]:
-        """Give the secret of a connection, None where there is none, and note how the block went.
+        self, user_id: UserId, name: str, *, is_check: bool = False
+    ) -> AsyncIterator[str]:
+        """Give what a tool gets of a connection, and note how the block went.
 
-        After `MOST_REFUSALS` logins that were refused, one after another, it raises
-        SetupRequiredError: a server that is asked too often locks the account.
+        Raises SetupRequiredError where there is none; and after `MOST_REFUSALS` logins that were
+        refused, one after another: a server that is asked too often locks the account. What the
+        block raises for want of something to set up names this connection.
         """
-        sealed = await self._sealed(user_id, service)
-        if sealed is None:
-            yield None
-            return
+        sealed = await self._connected(user_id, name)
         if sealed.refused_logins >= MOST_REFUSALS:
             raise SetupRequiredError(
                 f"{sealed.problem} rota has stopped trying after {MOST_REFUSALS} refusals, so that "
                 "the account is not locked.",
-                what=f"connection:{service}",
+                what=what_to_set_up(name),
             )
         try:
-            yield self._open(user_id, service, sealed)
+            opened = await self._opened(user_id, name, sealed)
+            sealed = opened.sealed
+            yield opened.secret
         except RotaError as error:
-            await self._note(user_id, service, sealed, _went(error), is_check=is_check)
-            raise
-        await self._note(user_id, service, sealed, _Went(), is_check=is_check)
+            named = _named(error, name)
+            await self._note(user_id, name, sealed, _went(named), is_check=is_check)
+            if named is error:
+                raise
+            raise named from error
+        await self._note(user_id, name, sealed, _Went(), is_check=is_check)
 
     async def _note(
         self,
         user_id: UserId,
-        service: str,
+        name: str,
         sealed: rows.SealedConnection,
         went: _Went,
         *,
@@ -185,43 +269,71 @@ class ConnectionService:
             await rows.note(
                 conn,
                 user_id,
-                service,
+                name,
                 sealed.secret,
                 state=went.state,
                 problem=went.problem,
                 is_refusal=went.is_refusal,
-                used_at=None if is_check else at,
-                checked_at=at if is_check else None,
+                is_check=is_check,
+                at=at,
+                check_at=went.next_check(at),
             )
 
-    async def _store(
-        self,
-        user_id: UserId,
-        service: str,
-        secret: str,
-        *,
-        account: str,
-        expires_at: datetime | None,
-        at: datetime | None,
-    ) -> None:
-        encrypted = self._cipher.encrypt(secret, identity=connection_identity(user_id, service))
-        sealed = rows.SealedConnection(encrypted, self._cipher.key_id, expires_at, account)
-        async with self._database.transaction() as conn:
-            await rows.upsert_sealed(conn, user_id, service, sealed, checked_at=at)
+    async def _opened(self, user_id: UserId, name: str, sealed: rows.SealedConnection) -> _Opened:
+        noun = KINDS[sealed.kind].noun if sealed.kind in KINDS else sealed.kind
+        if sealed.expires_at is not None and sealed.expires_at <= self._clock():
+            raise SetupRequiredError(
+                f"{noun} ({name}) has expired. Connect it again with "
+                f"`rota connections reconnect {name}`.",
+                what=what_to_set_up(name),
+            )
+        secret = self._decrypt(user_id, name, sealed)
+        if is_grant(secret):
+            secret = secret_for_tools(sealed.kind, Grant.from_secret(secret))
+        return _Opened(secret, sealed)
 
-    async def _sealed(self, user_id: UserId, service: str) -> rows.SealedConnection | None:
+    async def _connected(self, user_id: UserId, name: str) -> rows.SealedConnection:
+        sealed = await self._sealed(user_id, name)
+        if sealed is None:
+            noun = KINDS[name].noun if name in KINDS else name
+            kind = name if name in KINDS else "KIND"
+            more = "" if name in KINDS else f" --name {name}"
+            raise SetupRequiredError(
+                f"{noun} is not connected. Connect it with `rota connections add {kind}{more}`.",
+                what=what_to_set_up(name),
+            )
+        return sealed
+
+    async def _sealed(self, user_id: UserId, name: str) -> rows.SealedConnection | None:
         async with self._database.connection() as conn:
-            return await rows.fetch_sealed(conn, user_id, service)
+            return await rows.fetch_sealed(conn, user_id, name)
 
-    def _open(self, user_id: UserId, service: str, sealed: rows.SealedConnection) -> str:
-        return self._cipher.decrypt(sealed.secret, identity=connection_identity(user_id, service))
+    def _decrypt(self, user_id: UserId, name: str, sealed: rows.SealedConnection) -> str:
+        return self._cipher.decrypt(sealed.secret, identity=connection_identity(user_id, name))
 
 
-async def _messages(account: ImapAccount) -> int:
-    # IMAPClient, for those commands only that need it.
-    from rota.agents.tools.mail.imap import ImapMailbox  # noqa: PLC0415
+def secret_for_tools(kind: str, grant: Grant) -> str:
+    """Return what the tools of a kind get of a grant: an access token, in an account or alone."""
+    if kind == "microsoft":
+        return ImapAccount(
+            "outlook.office365.com", grant.account, password="", token=grant.access_token
+        ).as_secret()
+    return grant.access_token
 
-    return await asyncio.to_thread(ImapMailbox(account).check)
+
+def what_to_set_up(name: str) -> str:
+    """Return what a SetupRequiredError names, by which schedules wait for a connection."""
+    return f"connection:{name}"
+
+
+def _named(error: RotaError, name: str) -> RotaError:
+    """Return an error with the name of its connection, and the command that mends it."""
+    if not isinstance(error, SetupRequiredError) or not error.what.startswith("connection"):
+        return error
+    message = error.message
+    if isinstance(error, ReconnectRequiredError):
+        message = f"{message} Connect it again with `rota connections reconnect {name}`."
+    return type(error)(message, what=what_to_set_up(name))
 
 
 def _went(error: RotaError) -> _Went:
@@ -235,13 +347,23 @@ def _went(error: RotaError) -> _Went:
     return _Went()
 
 
-def not_connected(service: str) -> NotFoundError:
-    """Return the error for a connection that is not there: how it is made, too."""
-    return NotFoundError(
-        "connection", service, hint="`rota connections add imap` or `add gmail` makes one."
+def _name_taken(name: str) -> ConflictError:
+    return ConflictError(
+        f"A connection of another kind is named {name}. Choose another --name, or remove that one "
+        f"with `rota connections remove {name}`."
     )
 
 
-def connection_identity(user_id: UserId, service: str) -> str:
+def not_connected(name: str) -> NotFoundError:
+    """Return the error for a connection that is not there: how it is made, too."""
+    return NotFoundError(
+        "connection",
+        name,
+        hint="`rota connections list` shows yours; `rota connections add imap` or `add gmail` "
+        "makes one.",
+    )
+
+
+def connection_identity(user_id: UserId, name: str) -> str:
     """Return what a connection's secret is bound to."""
-    return f"connections/{user_id}/{service}"
+    return f"connections/{user_id}/{name}"

@@ -10,6 +10,7 @@ from typing import Final
 from langchain_core.tools import ToolException
 from pydantic import BaseModel, Field
 
+from rota.agents.tools.mail.gmail import MOST_RESULTS
 from rota.agents.tools.mail.mime import MailMessage
 from rota.domain.approvals.outside_texts import mail_source
 from rota.domain.errors import RotaError, SetupRequiredError
@@ -19,8 +20,7 @@ from rota.security.gate.calls import note_source
 TEXT_LIMIT: Final = 20_000
 """Characters of a message's text that a tool answers with."""
 
-MOST_RESULTS: Final = 50
-"""Messages that one search answers with."""
+MAILBOX: Final = "Which mailbox, by its name. Needed only where several are connected."
 
 
 class SearchArguments(BaseModel):
@@ -31,11 +31,14 @@ class SearchArguments(BaseModel):
         default=20, ge=1, le=MOST_RESULTS, description="How many messages to return at most."
     )
 
+    mailbox: str = Field(default="", description=MAILBOX)
+
 
 class MessageArguments(BaseModel):
     """Arguments of reading a message."""
 
     message_id: str = Field(min_length=1, description="The id of a message, as a search gave it.")
+    mailbox: str = Field(default="", description=MAILBOX)
 
 
 def listing_as_json(messages: Sequence[MailMessage]) -> str:

@@ -1,12 +1,12 @@
 """The tools `mail_search` and `mail_get_message`, which read a mailbox for an agent.
 
-They read the mailbox that the owner connected by IMAP, or else the operator's mail folder on disk.
+They read a mailbox that the owner connected, or else the operator's mail folder on disk.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
@@ -22,8 +22,11 @@ from rota.agents.tools.mail.answers import (
     message_as_json,
 )
 from rota.agents.tools.mail.folder import MailFolder
+from rota.agents.tools.mail.gmail import GmailClient
+from rota.agents.tools.mail.gmail_tools import gmail_client
 from rota.agents.tools.mail.mime import MailMessage
 from rota.agents.tools.mail.query import SYNTAX
+from rota.domain.agents.connections import chosen
 from rota.domain.agents.mail_accounts import ImapAccount
 
 MOST_FOUND: Final = 1_000
@@ -57,12 +60,15 @@ def mail_search_tool(*, context: ToolContext) -> BaseTool:
     notes. The zone of the context's clock is that of the days in a search.
     """
 
-    async def search(query: str = "", max_results: int = 20) -> str:
-        def found(mailbox: Mailbox) -> str:
-            return listing_as_json(mailbox.search(query, max_results, now=context.now()))
-
+    async def search(query: str = "", max_results: int = 20, mailbox: str = "") -> str:
         with errors_for_the_model():
-            return await _read(context, found)
+            return await _read(
+                context,
+                mailbox,
+                lambda source: source.search(query, max_results, now=context.now()),
+                lambda gmail: gmail.search(query, max_results),
+                listing_as_json,
+            )
 
     return StructuredTool.from_function(
         coroutine=search,
@@ -79,9 +85,15 @@ def mail_search_tool(*, context: ToolContext) -> BaseTool:
 def mail_get_message_tool(*, context: ToolContext) -> BaseTool:
     """Build `mail_get_message`: one message of a mailbox as a JSON object."""
 
-    async def get_message(message_id: str) -> str:
+    async def get_message(message_id: str, mailbox: str = "") -> str:
         with errors_for_the_model():
-            return await _read(context, lambda mailbox: message_as_json(mailbox.get(message_id)))
+            return await _read(
+                context,
+                mailbox,
+                lambda source: source.get(message_id),
+                lambda gmail: gmail.get(message_id),
+                message_as_json,
+            )
 
     return StructuredTool.from_function(
         coroutine=get_message,
@@ -96,17 +108,27 @@ def mail_get_message_tool(*, context: ToolContext) -> BaseTool:
     )
 
 
-async def _read(context: ToolContext, read: Callable[[Mailbox], T]) -> T:
-    """Read the owner's mailbox, in a thread."""
+async def _read(
+    context: ToolContext,
+    mailbox: str,
+    read: Callable[[Mailbox], T],
+    read_gmail: Callable[[GmailClient], Awaitable[T]],
+    as_json: Callable[[T], str],
+) -> str:
+    """Read the owner's mailbox of this name, or of any name where there is one: in a thread."""
 
-    def read_folder() -> T:
-        return read(MailFolder.open(context.mail_folder()))
+    def read_folder() -> str:
+        return as_json(read(MailFolder.open(context.mail_folder())))
 
-    async with context.connection("imap") as secret:
-        if secret is None:
-            return await asyncio.to_thread(read_folder)
+    connected = await context.connected("mail")
+    if not connected:
+        return await asyncio.to_thread(read_folder)
+    account = chosen(connected, mailbox, noun="mailbox")
+    async with context.connection(account.name) as secret:
+        if account.kind == "gmail":
+            return as_json(await read_gmail(gmail_client(context, secret)))
         # Imported here, because most folders are on disk.
         from rota.agents.tools.mail.imap import ImapMailbox  # noqa: PLC0415
 
-        mailbox = ImapMailbox(ImapAccount.from_secret(secret))
-        return await asyncio.to_thread(read, mailbox)
+        source = ImapMailbox(ImapAccount.from_secret(secret))
+        return as_json(await asyncio.to_thread(read, source))

@@ -41,8 +41,8 @@ from rota.domain.errors import (
 from rota.domain.text.cleaning import clean_line
 from rota.domain.text.storable import cut
 
-WHAT: Final = "connection:imap"
-"""What a person has to set up where a mailbox cannot be read."""
+WHAT: Final = "connection"
+"""What a person has to set up where a mailbox cannot be read: whoever uses it knows its name."""
 
 _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 20.0
@@ -295,7 +295,9 @@ def _connect(account: ImapAccount) -> Any:
 
 def _login(client: Any, account: ImapAccount) -> None:
     try:
-        if _ATOM.fullmatch(account.user) and account.password.isascii():
+        if account.token:
+            client.oauth2_login(account.user, account.token)
+        elif _ATOM.fullmatch(account.user) and account.password.isascii():
             client.login(account.user, account.password)
         else:  # imaplib quotes no name, and LOGIN knows ASCII only
             client.plain_login(account.user, account.password)
@@ -310,11 +312,10 @@ def _login(client: Any, account: ImapAccount) -> None:
                 service="imap",
             ) from error
         known = provider_of(account.user)
-        advice = f" {known.advice}" if known is not None else ""
+        advice = f" {known.advice}" if known is not None and not account.token else ""
+        kind = "access token" if account.token else "password"
         raise LoginRefusedError(
-            f"{account.host} refused the password of {account.user}: {said}.{advice} Give it "
-            "another with `rota connections reconnect imap`.",
-            what=WHAT,
+            f"{account.host} refused the {kind} of {account.user}: {said}.{advice}"
         ) from error
 
 

@@ -1,1 +1,1 @@
-DELETE FROM public.connections WHERE service = %(service)s
+DELETE FROM public.connections WHERE name = %(name)s

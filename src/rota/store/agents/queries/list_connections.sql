@@ -1,4 +1,4 @@
-SELECT service, account, scopes, state, problem, expires_at, last_used_at, last_checked_at,
-       is_active, created_at
+SELECT name, service AS kind, account, scopes, state, problem, expires_at, last_used_at,
+       last_checked_at, is_active, created_at
 FROM public.connections
-ORDER BY service
+ORDER BY name

@@ -1,0 +1,103 @@
+"""`rota connections add`: a command for each kind of connection, each in a module of its own.
+
+A kind's module has its command, and `reconnect(common, connection, secret_file)`, which gives a
+connection of this kind new credentials. What they share is here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from getpass import getpass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from rota.cli import output
+from rota.cli.groups import CommandGroup
+from rota.domain.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from rota.bootstrap.app import App
+    from rota.cli.options import CommonOptions
+    from rota.domain.agents.connections import ConnectionInfo
+    from rota.domain.ids import UserId
+
+group = CommandGroup()
+
+Reconnect = Callable[["CommonOptions", "ConnectionInfo", "Path | None"], None]
+
+Name = Annotated[
+    str,
+    typer.Option("--name", help="What you call it; left out: as its kind. For several of a kind."),
+]
+Account = Annotated[str, typer.Option("--account", help="The address of the account.")]
+SecretFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        "--password-file",
+        help="Read the token or password from this file instead of asking for it.",
+    ),
+]
+
+_MODULES: Final = {
+    "gmail": (
+        "connect_gmail",
+        "Connect a Gmail account by an access token. rota encrypts it, and never shows it.",
+    ),
+    "imap": ("connect_imap", "Connect a mailbox by IMAP, with a password for programs."),
+}
+"""Modules by kind, and the first paragraph of their commands' help."""
+
+for _kind, (_module, _help) in _MODULES.items():
+    group.add(_kind, f"rota.cli.agents.{_module}", _help)
+
+
+def reconnect_by(kind: str) -> Reconnect:
+    """Return what connects a kind again; raises InvalidInputError for one that it cannot."""
+    if kind not in _MODULES:
+        raise InvalidInputError(
+            f"This rota does not connect {kind!r}. Update it, or remove the connection.",
+            field="kind",
+        )
+    found: Reconnect = import_module(f"rota.cli.agents.{_MODULES[kind][0]}").reconnect
+    return found
+
+
+async def resumed(app: App, me: UserId, name: str) -> list[str]:
+    """Resume the schedules that rota paused for want of a connection; return their names."""
+    found = await app.schedules.resume_after_setup(me, f"connection:{name}")
+    return [schedule.name for schedule in found]
+
+
+def print_connected(
+    done: str, told: dict[str, Any], resumed: Sequence[str], *, as_json: bool
+) -> None:
+    """Say what was connected, and which schedules continue for that."""
+    more = f" Resumed {', '.join(resumed)}." if resumed else ""
+    output.print_done(f"{done}{more}", told | {"resumed": list(resumed)}, as_json=as_json)
+
+
+def is_typed(file: Path | None) -> bool:
+    """Return whether a person types the secret."""
+    return file is None and sys.stdin.isatty()
+
+
+def read_secret(file: Path | None, asked: str) -> str:
+    """Return a secret of a file, of standard input, or as a person types it, unseen."""
+    if file is not None:
+        return read_file(file).strip("\r\n")
+    if is_typed(file):
+        return getpass(f"{asked}: ")
+    return sys.stdin.readline().strip("\r\n")
+
+
+def read_file(file: Path) -> str:
+    """Return a file's text; raises InvalidInputError."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{file} cannot be read.") from error
