@@ -419,7 +419,9 @@ class OAuthProvider:
         grant = grant or self._grant_of(given)
         if grant is None or grant.is_revoked:
             raise RefusedError("invalid_token", "Token expired or revoked")
-        grant.is_revoked = True
+        for one in self.grants:  # as at Google: all that this person allowed this client
+            if (one.account, one.client_id) == (grant.account, grant.client_id):
+                one.is_revoked = True
         return {}
 
     def _introspect(self, form: dict[str, str]) -> dict[str, object]:

@@ -173,7 +173,8 @@ class GoogleApi:
             "SERVICE_DISABLED",
         }:
             raise SetupRequiredError(
-                f"The {name} API is not enabled in the Google Cloud project of this connection.",
+                f"The {name} API is not enabled in the Google Cloud project of this connection: "
+                f"{message or 'no reason given'}.",
                 what="connection",
             )
         if status == httpx.codes.FORBIDDEN:

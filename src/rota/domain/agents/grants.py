@@ -22,6 +22,8 @@ class Grant:
     `provider` names a row of the table in `rota.agents.tools.oauth`. `access_ends_at` is the end of
     the access token, `ends_at` that of the grant itself, None where the provider sets none.
     `service_account` is a service account's key as JSON; then `subject` is whose account it reads.
+    `tenant` is the directory of Microsoft's that is asked. `mailbox` is an `ImapAccount` as JSON,
+    to which the access token belongs, where tools get one.
     """
 
     provider: str
@@ -35,6 +37,9 @@ class Grant:
     account: str = ""
     service_account: str = ""
     subject: str = ""
+    granted_at: datetime | None = None
+    tenant: str = ""
+    mailbox: str = ""
 
     def __repr__(self) -> str:
         return f"Grant({self.provider!r} of {self.account!r})"
@@ -48,7 +53,7 @@ class Grant:
         """Return what `as_secret` returned; what a later rota added is left out."""
         stored: Mapping[str, Any] = json.loads(secret)["grant"]
         known = {f.name: stored[f.name] for f in fields(cls) if f.name in stored}
-        for name in ("access_ends_at", "ends_at"):
+        for name in ("access_ends_at", "ends_at", "granted_at"):
             known[name] = datetime.fromisoformat(known[name]) if known.get(name) else None
         return cls(**known | {"scopes": tuple(known.get("scopes", ()))})
 

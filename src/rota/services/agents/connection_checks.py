@@ -18,11 +18,11 @@ async def check_imap(secret: str, _endpoints: Mapping[str, str]) -> str:
     from rota.agents.tools.mail.imap import ImapMailbox  # noqa: PLC0415
 
     count = await asyncio.to_thread(ImapMailbox(ImapAccount.from_secret(secret)).check)
-    return f"{count:,} message{'' if count == 1 else 's'}"
+    return _messages(count)
 
 
 async def check_gmail(secret: str, endpoints: Mapping[str, str]) -> str:
-    """Search for one message."""
+    """Ask whose mailbox it is, and how much is in it."""
     # As above: httpx.
     import httpx  # noqa: PLC0415
 
@@ -32,8 +32,12 @@ async def check_gmail(secret: str, endpoints: Mapping[str, str]) -> str:
         return secret
 
     async with httpx.AsyncClient(timeout=30.0) as http:
-        found = await GmailClient(gmail_url(endpoints), token, http=http).search("", 1)
-    return "messages" if found else "no messages"
+        profile = await GmailClient(gmail_url(endpoints), token, http=http).profile()
+    return _messages(profile.messages_total)
+
+
+def _messages(count: int) -> str:
+    return f"{count:,} message{'' if count == 1 else 's'}"
 
 
 CHECKS: Final[dict[str, Check]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -289,7 +289,7 @@ class ConnectionService:
             )
         secret = self._decrypt(user_id, name, sealed)
         if is_grant(secret):
-            secret = secret_for_tools(sealed.kind, Grant.from_secret(secret))
+            secret = secret_for_tools(Grant.from_secret(secret))
         return _Opened(secret, sealed)
 
     async def _connected(self, user_id: UserId, name: str) -> rows.SealedConnection:
@@ -312,12 +312,10 @@ class ConnectionService:
         return self._cipher.decrypt(sealed.secret, identity=connection_identity(user_id, name))
 
 
-def secret_for_tools(kind: str, grant: Grant) -> str:
-    """Return what the tools of a kind get of a grant: an access token, in an account or alone."""
-    if kind == "microsoft":
-        return ImapAccount(
-            "outlook.office365.com", grant.account, password="", token=grant.access_token
-        ).as_secret()
+def secret_for_tools(grant: Grant) -> str:
+    """Return what tools get of a grant: an access token, in a mail account or alone."""
+    if grant.mailbox:
+        return replace(ImapAccount.from_secret(grant.mailbox), token=grant.access_token).as_secret()
     return grant.access_token
 
 

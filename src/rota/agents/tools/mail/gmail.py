@@ -13,6 +13,7 @@ from rota.agents.tools.google_api import GoogleApi, GoogleService, Params
 from rota.agents.tools.mail.gmail_messages import (
     GmailMessage,
     MessagePage,
+    Profile,
     full_message,
     message_without_text,
     unread_message,
@@ -64,8 +65,13 @@ class GmailClient:
     ) -> None:
         if not base_url.startswith(("https://", "http://")):
             raise InvalidInputError(f"{base_url!r} is no URL of an API.", field="base_url")
-        self._messages_url = f"{base_url.rstrip('/')}/gmail/v1/users/me/messages"
+        me = f"{base_url.rstrip('/')}/gmail/v1/users/me"
+        self._messages_url, self._profile_url = f"{me}/messages", f"{me}/profile"
         self._api = GoogleApi(_GMAIL, token_provider, http=http, timeout=timeout, sleep=sleep)
+
+    async def profile(self) -> Profile:
+        """Return whose mailbox it is, and how much is in it; raises as `search`."""
+        return self._api.parsed(Profile, await self._api.request(self._profile_url, {}))
 
     async def search(self, query: str = "", max_results: int = 20) -> list[MailMessage]:
         """Return messages without their text, in Gmail's order (newest first).

@@ -47,6 +47,13 @@ class MessagePage(_Json):
     next_page_token: str | None = None
 
 
+class Profile(_Json):
+    """Whose mailbox it is, and how many messages it has."""
+
+    email_address: str
+    messages_total: int = 0
+
+
 class _Header(_Json):
     name: str = ""
     value: str = ""

@@ -1,0 +1,1 @@
+"""OAuth: how grants are got from providers, refreshed and revoked."""
