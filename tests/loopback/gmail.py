@@ -21,6 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 PREFIX = "/gmail/v1/users/me/messages"
+STORED = "ANGjdJ8"
+"""How the id of a file begins that is had by a request of its own; its part's number follows."""
 PROFILE = "/gmail/v1/users/me/profile"
 READERS = ("https://www.googleapis.com/auth/gmail.readonly", "https://mail.google.com/")
 """Scopes of which one is enough to read."""
@@ -135,9 +137,11 @@ class GmailServer:
             return 200, {}, _json(found)
         if parts.path == PREFIX:
             return 200, {}, _json(self._list(query))
-        key = parts.path.removeprefix(PREFIX + "/")
+        key, _, stored = parts.path.removeprefix(PREFIX + "/").partition("/attachments/")
         if key not in self.messages:
             return 404, {}, _error(Failure(404, "notFound", "Requested entity was not found."))
+        if stored:
+            return 200, {}, _json(_stored(self.messages[key], stored))
         return 200, {}, _json(self._message(key, query))
 
     def _accepts(self, authorization, *_scopes):
@@ -179,6 +183,15 @@ class GmailServer:
         }
 
 
+def _stored(raw: bytes, attachment_id: str):
+    """Return the content of a part that `_payload` gave an id."""
+    part = email.message_from_bytes(raw)
+    for number in attachment_id.removeprefix(STORED).split("."):
+        part = part.get_payload()[int(number)] if number else part
+    data = part.get_payload(decode=True)
+    return {"size": len(data), "data": base64.urlsafe_b64encode(data).decode()}
+
+
 def _payload(message: Message, part_id: str, *, transcodes: bool):
     payload = {
         "partId": part_id,
@@ -197,7 +210,7 @@ def _payload(message: Message, part_id: str, *, transcodes: bool):
         return payload
     data = message.get_payload(decode=True)
     if payload["filename"]:
-        payload["body"] = {"attachmentId": "ANGjdJ8" + part_id, "size": len(data)}
+        payload["body"] = {"attachmentId": STORED + part_id, "size": len(data)}
         return payload
     charset = message.get_content_charset()
     if transcodes and message.get_content_maintype() == "text" and charset:

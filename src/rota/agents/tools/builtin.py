@@ -8,6 +8,7 @@ tool is built.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rota.agents.tools.context import ToolContext, ToolFactory, ToolRegistry
@@ -23,6 +24,10 @@ _MAIL_READER: Final = ToolFacts(
     read_only=True, idempotent=True, risk="low", default_tier="auto", reaches_outside=False
 )
 """Reads one mailbox, which the model cannot choose, and brings what strangers wrote to it."""
+
+
+_FILE_READER: Final = replace(_MAIL_READER, timeout_seconds=120)
+"""As a mail reader; large files take time to be fetched and read."""
 
 
 def builtin_tools() -> ToolRegistry:
@@ -64,6 +69,16 @@ def gmail_get_message(context: ToolContext) -> BaseTool:
     return gmail_get_message_tool(context=context)
 
 
+@_declared(_FILE_READER)
+def gmail_get_attachment(context: ToolContext) -> BaseTool:
+    """Read one attachment of a message of the owner's Gmail, as text."""
+    from rota.agents.tools.mail.gmail_tools import (  # noqa: PLC0415  LangChain
+        gmail_get_attachment_tool,
+    )
+
+    return gmail_get_attachment_tool(context=context)
+
+
 @_declared(_MAIL_READER)
 def mail_search(context: ToolContext) -> BaseTool:
     """Search the owner's mailbox: the connected one, or the folder on disk."""
@@ -78,3 +93,13 @@ def mail_get_message(context: ToolContext) -> BaseTool:
     from rota.agents.tools.mail.folder_tools import mail_get_message_tool  # noqa: PLC0415  LangChain
 
     return mail_get_message_tool(context=context)
+
+
+@_declared(_FILE_READER)
+def mail_get_attachment(context: ToolContext) -> BaseTool:
+    """Read one attachment of a message of the owner's mailbox, as text."""
+    from rota.agents.tools.mail.folder_tools import (  # noqa: PLC0415  LangChain
+        mail_get_attachment_tool,
+    )
+
+    return mail_get_attachment_tool(context=context)

@@ -41,11 +41,16 @@ class MessageArguments(BaseModel):
     mailbox: str = Field(default="", description=MAILBOX)
 
 
+def note_sender(sender: str) -> None:
+    """Say that the answer has a text of this sender's, by the From header as it is shown."""
+    note_source(mail_source(sender))
+
+
 def listing_as_json(messages: Sequence[MailMessage]) -> str:
     """Return a JSON list with what is needed to choose among messages."""
     for message in reversed(messages):  # the newest comes last: it is told of first
-        note_source(mail_source(message.sender))
-    return _json(
+        note_sender(message.sender)
+    return as_json(
         [
             {
                 "id": message.id,
@@ -63,9 +68,9 @@ def listing_as_json(messages: Sequence[MailMessage]) -> str:
 
 def message_as_json(message: MailMessage) -> str:
     """Return a JSON object of a message, its text cut at `TEXT_LIMIT` (`truncated` tells)."""
-    note_source(mail_source(message.sender))
+    note_sender(message.sender)
     text = cut(message.text, TEXT_LIMIT)
-    return _json(
+    return as_json(
         {
             "id": message.id,
             "date": _date(message),
@@ -102,5 +107,6 @@ def _date(message: MailMessage) -> str | None:
     return message.date.isoformat() if message.date else None
 
 
-def _json(value: object) -> str:
+def as_json(value: object) -> str:
+    """Return JSON that can be stored."""
     return storable_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

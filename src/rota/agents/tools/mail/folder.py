@@ -21,7 +21,13 @@ from typing import BinaryIO, Final, Protocol, TypeVar
 from rota.agents.tools.mail.dates import Arrival
 from rota.agents.tools.mail.headers import Headers, read_headers, split_head
 from rota.agents.tools.mail.mbox import spans
-from rota.agents.tools.mail.mime import MailMessage, read_head, read_message
+from rota.agents.tools.mail.mime import (
+    MailMessage,
+    MessageFiles,
+    read_files,
+    read_head,
+    read_message,
+)
 from rota.agents.tools.mail.query import MailQuery, parse_query
 from rota.domain.errors import (
     InvalidInputError,
@@ -115,7 +121,18 @@ class MailFolder:
 
     def get(self, message_id: str) -> MailMessage:
         """Return one message; raises NotFoundError."""
-        found = self._undisturbed(lambda: self._message(message_id))
+        return self._found(message_id, _load)
+
+    def get_files(self, message_id: str) -> MessageFiles:
+        """Return the attachments of one message; raises NotFoundError."""
+        return self._found(message_id, _load_files)
+
+    def _found(self, message_id: str, load: Callable[[Entry, MailMessage], T]) -> T:
+        found = self._undisturbed(
+            lambda: next(
+                (load(entry, head) for entry, head in self._scan() if head.id == message_id), None
+            )
+        )
         if found is None:
             raise NotFoundError(
                 "message", message_id[:100], hint="Search again, and use an id that it returns."
@@ -138,12 +155,6 @@ class MailFolder:
         candidates.sort(key=lambda found: newest_first(found[1]))
         loaded = (_load(entry, head) for entry, head in candidates)
         return list(islice(filter(wanted.body_matches, loaded), limit))
-
-    def _message(self, message_id: str) -> MailMessage | None:
-        for entry, head in self._scan():
-            if head.id == message_id:
-                return _load(entry, head)
-        return None
 
     def _scan(self) -> Iterator[tuple[Entry, MailMessage]]:
         """Yield where each message lies, and what its headers say."""
@@ -244,6 +255,11 @@ def _load(entry: Entry, head: MailMessage) -> MailMessage:
     if entry.is_within:
         message = replace(message, sender=head.sender, notes=head.notes)
     return replace(message, truncated=True) if entry.stop - entry.start > MESSAGE_LIMIT else message
+
+
+def _load_files(entry: Entry, head: MailMessage) -> MessageFiles:
+    files = read_files(_read(entry, MESSAGE_LIMIT))
+    return MessageFiles(head.sender, files, is_cut=entry.stop - entry.start > MESSAGE_LIMIT)
 
 
 def _doubtful(head: MailMessage, outer: str) -> MailMessage:

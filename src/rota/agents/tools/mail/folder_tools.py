@@ -1,4 +1,4 @@
-"""The tools `mail_search` and `mail_get_message`, which read a mailbox for an agent.
+"""The tools `mail_search`, `mail_get_message` and `mail_get_attachment`, which read a mailbox.
 
 They read a mailbox that the owner connected, or else the operator's mail folder on disk.
 """
@@ -21,10 +21,16 @@ from rota.agents.tools.mail.answers import (
     listing_as_json,
     message_as_json,
 )
+from rota.agents.tools.mail.attachments import (
+    DESCRIPTION,
+    AttachmentArguments,
+    attachment_as_json,
+    chosen_file,
+)
 from rota.agents.tools.mail.folder import MailFolder
 from rota.agents.tools.mail.gmail import GmailClient
-from rota.agents.tools.mail.gmail_tools import gmail_client
-from rota.agents.tools.mail.mime import MailMessage
+from rota.agents.tools.mail.gmail_tools import gmail_attachment, gmail_client
+from rota.agents.tools.mail.mime import MailMessage, MessageFiles
 from rota.agents.tools.mail.query import SYNTAX
 from rota.domain.agents.connections import chosen
 from rota.domain.agents.mail_accounts import ImapAccount
@@ -44,6 +50,9 @@ class Mailbox(Protocol):
     def get(self, message_id: str) -> MailMessage:
         """Return one message; raises NotFoundError."""
 
+    def get_files(self, message_id: str) -> MessageFiles:
+        """Return the attachments of one message; raises NotFoundError."""
+
 
 class MailboxSearchArguments(SearchArguments):
     """Arguments of a search in a mailbox. It may return more messages than a search in Gmail."""
@@ -62,13 +71,13 @@ def mail_search_tool(*, context: ToolContext) -> BaseTool:
 
     async def search(query: str = "", max_results: int = 20, mailbox: str = "") -> str:
         with errors_for_the_model():
-            return await _read(
+            found = await _read(
                 context,
                 mailbox,
                 lambda source: source.search(query, max_results, now=context.now()),
                 lambda gmail: gmail.search(query, max_results),
-                listing_as_json,
             )
+            return listing_as_json(found)
 
     return StructuredTool.from_function(
         coroutine=search,
@@ -87,13 +96,13 @@ def mail_get_message_tool(*, context: ToolContext) -> BaseTool:
 
     async def get_message(message_id: str, mailbox: str = "") -> str:
         with errors_for_the_model():
-            return await _read(
+            found = await _read(
                 context,
                 mailbox,
                 lambda source: source.get(message_id),
                 lambda gmail: gmail.get(message_id),
-                message_as_json,
             )
+            return message_as_json(found)
 
     return StructuredTool.from_function(
         coroutine=get_message,
@@ -108,17 +117,40 @@ def mail_get_message_tool(*, context: ToolContext) -> BaseTool:
     )
 
 
+def mail_get_attachment_tool(*, context: ToolContext) -> BaseTool:
+    """Build `mail_get_attachment`: one attachment of a message as text, in a JSON object."""
+
+    async def get_attachment(message_id: str, attachment: str, mailbox: str = "") -> str:
+        with errors_for_the_model():
+            found = await _read(
+                context,
+                mailbox,
+                lambda source: chosen_file(source.get_files(message_id), attachment),
+                lambda gmail: gmail_attachment(gmail, message_id, attachment),
+            )
+            return await attachment_as_json(found)
+
+    return StructuredTool.from_function(
+        coroutine=get_attachment,
+        name="mail_get_attachment",
+        description=(
+            "Read one attachment of a message that mail_get_message returned, as text. "
+            f"{DESCRIPTION}"
+        ),
+        args_schema=AttachmentArguments,
+    )
+
+
 async def _read(
     context: ToolContext,
     mailbox: str,
     read: Callable[[Mailbox], T],
     read_gmail: Callable[[GmailClient], Awaitable[T]],
-    as_json: Callable[[T], str],
-) -> str:
+) -> T:
     """Read the owner's mailbox of this name, or of any name where there is one: in a thread."""
 
-    def read_folder() -> str:
-        return as_json(read(MailFolder.open(context.mail_folder())))
+    def read_folder() -> T:
+        return read(MailFolder.open(context.mail_folder()))
 
     connected = await context.connected("mail")
     if not connected:
@@ -126,9 +158,9 @@ async def _read(
     account = chosen(connected, mailbox, noun="mailbox")
     async with context.connection(account.name) as secret:
         if account.kind == "gmail":
-            return as_json(await read_gmail(gmail_client(context, secret)))
+            return await read_gmail(gmail_client(context, secret))
         # Imported here, because most folders are on disk.
         from rota.agents.tools.mail.imap import ImapMailbox  # noqa: PLC0415
 
         source = ImapMailbox(ImapAccount.from_secret(secret))
-        return as_json(await asyncio.to_thread(read, source))
+        return await asyncio.to_thread(read, source)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
+from urllib.parse import quote
 
 import httpx
 
@@ -14,11 +16,13 @@ from rota.agents.tools.mail.gmail_messages import (
     GmailMessage,
     MessagePage,
     Profile,
+    StoredBody,
+    files_of_message,
     full_message,
     message_without_text,
     unread_message,
 )
-from rota.agents.tools.mail.mime import MailMessage
+from rota.agents.tools.mail.mime import AttachedFile, MailMessage, MessageFiles
 from rota.domain.errors import InvalidInputError, NotFoundError, UnavailableError
 
 ENDPOINT: Final = "gmail"
@@ -121,6 +125,23 @@ class GmailClient:
         # In a thread: a large message in HTML takes a while.
         return await asyncio.to_thread(full_message, answer)
 
+    async def get_files(self, message_id: str) -> MessageFiles:
+        """Return the attachments of one message; raises as `get`.
+
+        Of large ones only `stored_as` is there: `fetch_stored` has the content.
+        """
+        answer = await self._fetch(message_id, {"format": "full"})
+        message = await asyncio.to_thread(message_without_text, answer)
+        return MessageFiles(message.sender, await asyncio.to_thread(files_of_message, answer))
+
+    async def fetch_stored(self, message_id: str, file: AttachedFile) -> AttachedFile:
+        """Return an attachment of a message with its content; raises as `get`."""
+        if file.data or not file.stored_as:
+            return file
+        url = f"{self._messages_url}/{message_id}/attachments/{quote(file.stored_as, safe='')}"
+        answer = await self._api.request(url, {}, missing=_missing(message_id))
+        return replace(file, data=self._api.parsed(StoredBody, answer).content)
+
     async def _list(self, query: str, max_results: int) -> list[str]:
         ids: dict[str, None] = {}
         token: str | None = None
@@ -151,7 +172,10 @@ class GmailClient:
                 field="message_id",
             )
         url = f"{self._messages_url}/{message_id}"
-        missing = NotFoundError(
-            "message", message_id, hint="Search again, and use an id that gmail_search returned."
-        )
+        missing = _missing(message_id)
         return self._api.parsed(GmailMessage, await self._api.request(url, params, missing=missing))
+
+
+def _missing(message_id: str) -> NotFoundError:
+    hint = "Search again, and use an id that gmail_search returned."
+    return NotFoundError("message", message_id, hint=hint)

@@ -20,7 +20,15 @@ from pydantic.alias_generators import to_camel
 
 from rota.agents.tools.mail.dates import Arrival
 from rota.agents.tools.mail.headers import Headers, content_parameter, decode_header_value
-from rota.agents.tools.mail.mime import SNIPPET_LIMIT, MailMessage, Part, compose, without_contents
+from rota.agents.tools.mail.mime import (
+    SNIPPET_LIMIT,
+    AttachedFile,
+    MailMessage,
+    Part,
+    compose,
+    files_of,
+    without_contents,
+)
 from rota.domain.errors import UnavailableError
 from rota.domain.text.cleaning import clean_line
 from rota.domain.text.shortening import shorten
@@ -62,6 +70,7 @@ class _Header(_Json):
 class _Body(_Json):
     data: str = ""
     size: int = 0
+    attachment_id: str = ""
 
 
 class _Payload(_Json):
@@ -70,6 +79,17 @@ class _Payload(_Json):
     headers: tuple[_Header, ...] = ()
     body: _Body = Field(default_factory=_Body)
     parts: tuple[_Payload, ...] = ()
+
+
+class StoredBody(_Json):
+    """The content of a part that Gmail gives by a request of its own."""
+
+    data: str = ""
+
+    @property
+    def content(self) -> bytes:
+        """The bytes, decoded."""
+        return _decoded(self.data)
 
 
 class GmailMessage(_Json):
@@ -85,6 +105,11 @@ class GmailMessage(_Json):
 def full_message(answer: GmailMessage) -> MailMessage:
     """Decode what was asked for with format=full."""
     return _message(answer, _part(answer.payload, depth=0))
+
+
+def files_of_message(answer: GmailMessage) -> list[AttachedFile]:
+    """Return the attachments of what was asked for with format=full."""
+    return files_of(_part(answer.payload, depth=0))
 
 
 def message_without_text(answer: GmailMessage) -> MailMessage:
@@ -135,6 +160,7 @@ def _part(payload: _Payload, depth: int) -> Part:
         name=decode_header_value(payload.filename),
         charset=_charset(data, content_parameter(headers.text("content-type"), "charset")),
         is_attachment=disposition == "attachment",
+        stored_as=payload.body.attachment_id,
         children=tuple(_part(child, depth + 1) for child in children),
         headers=headers,
     )

@@ -1,4 +1,4 @@
-"""The tools `gmail_search` and `gmail_get_message`, which read a connected Gmail for an agent."""
+"""The tools `gmail_*`, which read a connected Gmail for an agent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from rota.agents.tools.mail.answers import (
     listing_as_json,
     message_as_json,
 )
+from rota.agents.tools.mail.attachments import (
+    DESCRIPTION,
+    AttachmentArguments,
+    attachment_as_json,
+    chosen_file,
+)
 from rota.agents.tools.mail.gmail import GmailClient, gmail_url
+from rota.agents.tools.mail.mime import AttachedFile
 from rota.domain.agents.connections import chosen
 
 
@@ -63,6 +70,26 @@ def gmail_get_message_tool(*, context: ToolContext) -> BaseTool:
     )
 
 
+def gmail_get_attachment_tool(*, context: ToolContext) -> BaseTool:
+    """Build `gmail_get_attachment`: one attachment as text, as `mail_get_attachment` has it."""
+
+    async def get_attachment(message_id: str, attachment: str, mailbox: str = "") -> str:
+        with errors_for_the_model():
+            async with _gmail(context, mailbox) as client:
+                found = await gmail_attachment(client, message_id, attachment)
+            return await attachment_as_json(found)
+
+    return StructuredTool.from_function(
+        coroutine=get_attachment,
+        name="gmail_get_attachment",
+        description=(
+            "Read one attachment of a message that gmail_get_message returned, as text. "
+            f"{DESCRIPTION}"
+        ),
+        args_schema=AttachmentArguments,
+    )
+
+
 @asynccontextmanager
 async def _gmail(context: ToolContext, mailbox: str) -> AsyncIterator[GmailClient]:
     """Give a client of the owner's Gmail of this name; how the block went is noted on it."""
@@ -79,3 +106,9 @@ def gmail_client(context: ToolContext, secret: str) -> GmailClient:
         return secret
 
     return GmailClient(gmail_url(context.endpoints), token, http=context.http)
+
+
+async def gmail_attachment(client: GmailClient, message_id: str, attachment: str) -> AttachedFile:
+    """Return an attachment with its content, by its name or number; raises as `GmailClient.get`."""
+    found = await client.get_files(message_id)
+    return await client.fetch_stored(message_id, chosen_file(found, attachment))

@@ -28,7 +28,13 @@ from rota.agents.tools.mail.dates import TOLERANCE, Arrival
 from rota.agents.tools.mail.folder import MESSAGE_LIMIT, newest_first
 from rota.agents.tools.mail.headers import read_headers
 from rota.agents.tools.mail.imap_criteria import criteria, is_ascii
-from rota.agents.tools.mail.mime import MailMessage, read_head, read_message
+from rota.agents.tools.mail.mime import (
+    MailMessage,
+    MessageFiles,
+    read_files,
+    read_head,
+    read_message,
+)
 from rota.agents.tools.mail.query import MailQuery, parse_query
 from rota.domain.agents.connections import LoginRefusedError
 from rota.domain.agents.mail_accounts import ImapAccount, provider_of
@@ -97,14 +103,21 @@ class ImapMailbox:
 
     def get(self, message_id: str) -> MailMessage:
         """Return one message; raises NotFoundError."""
-        found = _ID.fullmatch(message_id)
         with self._session() as session:
-            if found is not None and int(found[1]) == session.validity:
-                for message, _ in session.messages([int(found[2])], MESSAGE_LIMIT):
+            for uid in session.uids(message_id):
+                for message, _ in session.messages([uid], MESSAGE_LIMIT):
                     return message
-        raise NotFoundError(
-            "message", message_id[:100], hint="Search again, and use an id that it returns."
-        )
+        raise _not_found(message_id)
+
+    def get_files(self, message_id: str) -> MessageFiles:
+        """Return the attachments of one message; raises NotFoundError."""
+        with self._session() as session:
+            for uid in session.uids(message_id):
+                for raw, _, data in session.contents([uid], MESSAGE_LIMIT):
+                    sender = read_head(read_headers(raw), message_id=message_id).sender
+                    is_cut = _is_cut(raw, data, MESSAGE_LIMIT)
+                    return MessageFiles(sender, read_files(raw), is_cut)
+        raise _not_found(message_id)
 
     @staticmethod
     def _loaded(session: _Session, wanted: MailQuery) -> Iterator[MailMessage]:
@@ -187,13 +200,24 @@ class _Session:
 
     def messages(self, uids: Iterable[int], size: int) -> Iterator[tuple[MailMessage, int]]:
         """Yield messages of their first `size` bytes, and their UIDs."""
+        for raw, uid, data in self.contents(uids, size):
+            message = read_message(raw, **self._known(uid, data))
+            yield (replace(message, truncated=True) if _is_cut(raw, data, size) else message), uid
+
+    def contents(
+        self, uids: Iterable[int], size: int
+    ) -> Iterator[tuple[bytes, int, dict[bytes, Any]]]:
+        """Yield the first `size` bytes of messages, their UIDs, and what it says of each."""
         asked = ["FLAGS", "INTERNALDATE", "RFC822.SIZE", f"BODY.PEEK[]<0.{size}>"]
         for batch in _batches(uids):
             for uid, data in self._fetch(batch, asked):
-                raw = _body(data)
-                message = read_message(raw, **self._known(uid, data))
-                is_cut = len(raw) >= size and int(data.get(b"RFC822.SIZE", 0)) > size
-                yield (replace(message, truncated=True) if is_cut else message), uid
+                yield _body(data), uid, data
+
+    def uids(self, message_id: str) -> list[int]:
+        """Return the UID in an id of a message, none where the id is not of this folder."""
+        found = _ID.fullmatch(message_id)
+        is_here = found is not None and int(found[1]) == self.validity
+        return [int(found[2])] if found is not None and is_here else []
 
     def _known(self, uid: int, data: dict[bytes, Any]) -> dict[str, Any]:
         came = data.get(b"INTERNALDATE")
@@ -265,6 +289,15 @@ def _batches(uids: Iterable[int]) -> Iterator[list[int]]:
         length += digits
     if batch:
         yield batch
+
+
+def _is_cut(raw: bytes, data: dict[bytes, Any], size: int) -> bool:
+    return len(raw) >= size and int(data.get(b"RFC822.SIZE", 0)) > size
+
+
+def _not_found(message_id: str) -> NotFoundError:
+    hint = "Search again, and use an id that it returns."
+    return NotFoundError("message", message_id[:100], hint=hint)
 
 
 def _body(data: dict[bytes, Any]) -> bytes:

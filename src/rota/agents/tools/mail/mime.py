@@ -48,6 +48,34 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class AttachedFile:
+    """An attachment with its content: `data`, or the `text` of an attached message.
+
+    The content of one that the provider keeps elsewhere is had by the id `stored_as`. `is_cut`: its
+    message is larger than rota reads, so that it may have lost its end.
+    """
+
+    about: Attachment
+    data: bytes = b""
+    charset: str | None = None
+    text: str | None = None
+    stored_as: str = ""
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFiles:
+    """The attachments of a message, and who sent it.
+
+    `is_cut` tells that the message is larger than rota reads, and that it lost its end.
+    """
+
+    sender: str
+    files: list[AttachedFile]
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MailMessage:
     """A message as a person would read it.
 
@@ -80,7 +108,10 @@ class MailMessage:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One node of a message's tree. The `data` of a leaf has its transfer encoding removed."""
+    """One node of a message's tree. The `data` of a leaf has its transfer encoding removed.
+
+    A provider that gives the data of a large leaf only by another request has an id for it.
+    """
 
     content_type: str
     data: bytes = b""
@@ -89,6 +120,7 @@ class Part:
     charset: str | None = None
     is_attachment: bool = False
     joins_words: bool = False
+    stored_as: str = ""
     children: tuple[Part, ...] = ()
     headers: Headers = field(default_factory=Headers)
 
@@ -129,7 +161,29 @@ def without_contents(message_id: str, note: str) -> MailMessage:
     return MailMessage(message_id, None, "", "", "", subject, "", notes=(note,))
 
 
+def read_files(data: bytes) -> list[AttachedFile]:
+    """Return the attachments of a message with their contents, in the order of `attachments`."""
+    try:
+        return files_of(_tree(data)[0])
+    except Exception:  # noqa: BLE001  as in read_message, which then lists none either
+        return []
+
+
+def files_of(root: Part) -> list[AttachedFile]:
+    """Return the attachments in a tree of parts, in the order in which `compose` lists them."""
+    content = _Content()
+    content.add(root, is_root=True)
+    return content.files[:_MOST_ATTACHMENTS]
+
+
 def _read(data: bytes, message_id: str, *, unread: bool, arrival: Arrival | None) -> MailMessage:
+    root, is_hostile = _tree(data)
+    message = compose(root, message_id=message_id, unread=unread, arrival=arrival)
+    return replace(message, truncated=True) if is_hostile else message
+
+
+def _tree(data: bytes) -> tuple[Part, bool]:
+    """Return a message's tree, and whether its end was left out because it is made to take long."""
     head, body = split_head(data)
     whole = head + body
     is_hostile = len(whole) > _HOSTILE_LIMIT and len(_BOUNDARY.findall(whole)) > _MOST_BOUNDARIES
@@ -139,8 +193,7 @@ def _read(data: bytes, message_id: str, *, unread: bool, arrival: Arrival | None
         root = _part(email.message_from_bytes(whole, policy=compat32), depth=0)
     except RecursionError:  # thousands of nested parts: an attack, of which the headers are read
         root = Part("application/octet-stream", size=len(data), headers=read_headers(data))
-    message = compose(root, message_id=message_id, unread=unread, arrival=arrival)
-    return replace(message, truncated=True) if is_hostile else message
+    return root, is_hostile
 
 
 def compose(
@@ -162,7 +215,7 @@ def compose(
         cc=read_addresses(headers.all("cc"), "Cc").text,
         subject=headers.text("subject"),
         text=text.text,
-        attachments=tuple(content.attachments[:_MOST_ATTACHMENTS]),
+        attachments=tuple(file.about for file in content.files[:_MOST_ATTACHMENTS]),
         message_id=headers.text("message-id"),
         unread=unread,
         truncated=text.truncated,
@@ -206,7 +259,7 @@ class _Content:
     """Text and attachments of a message, found by walking its tree."""
 
     texts: list[str] = field(default_factory=list)
-    attachments: list[Attachment] = field(default_factory=list)
+    files: list[AttachedFile] = field(default_factory=list)
 
     def add(self, part: Part, *, is_root: bool = False) -> None:
         if part.content_type == "multipart/alternative" and part.children:
@@ -221,7 +274,8 @@ class _Content:
             if text.strip():
                 self.texts.append(text)
         else:
-            self.attachments.append(Attachment(part.name, part.content_type, part.size))
+            about = Attachment(part.name, part.content_type, part.size)
+            self.files.append(AttachedFile(about, part.data, part.charset, None, part.stored_as))
 
     def is_text(self, part: Part, *, is_root: bool) -> bool:
         if part.content_type.startswith("multipart/"):
@@ -240,7 +294,7 @@ class _Content:
         for alternative in alternatives:
             content = _Content()
             content.add(alternative)
-            self.attachments.extend(content.attachments)
+            self.files.extend(content.files)
             if content.texts:
                 readable.append((_rank(alternative), content.texts))
         if readable:
@@ -250,10 +304,11 @@ class _Content:
     def add_attached_message(self, part: Part) -> None:
         inner = part.children[0]
         subject = inner.headers.text("subject")
-        self.attachments.append(Attachment(part.name or subject, part.content_type, part.size))
+        about = Attachment(part.name or subject, part.content_type, part.size)
         content = _Content()
         content.add(inner, is_root=True)
-        self.attachments.extend(content.attachments)
+        self.files.append(AttachedFile(about, text="\n".join(content.texts)))
+        self.files.extend(content.files)
         said = {
             "From": read_addresses(inner.headers.all("from"), "From").text,
             "Date": inner.headers.text("date"),
