@@ -37,12 +37,22 @@ from rota.domain.ids import UserId
 from rota.domain.text.storable import cut
 from rota.security.secrets.encryption import Cipher
 from rota.services.agents.connection_checks import CHECKS
+from rota.services.agents.grant_keeping import (
+    GrantKeeper,
+    Issuers,
+    connection_identity,
+    refresh_at,
+)
+from rota.services.agents.grant_keeping import issuers as oauth_issuers
 from rota.store.agents import connections as rows
 from rota.store.database import Database
 
 CHECKED_EVERY: Final = timedelta(days=1)
 TROUBLED_CHECKED_EVERY: Final = timedelta(hours=1)
 """Between two checks of one that does not work: what passes is soon seen to have passed."""
+
+REFRESH_TRIED_AGAIN_AFTER: Final = timedelta(minutes=1)
+"""Where a provider did not answer; one that says no is asked with the daily check."""
 
 _LONGEST_PROBLEM: Final = 2_000
 
@@ -83,12 +93,22 @@ class ConnectionService:
         *,
         clock: Callable[[], datetime],
         endpoints: Mapping[str, str] | None = None,
+        issuers: Issuers | None = None,
     ) -> None:
-        """`endpoints` are the operator's other base URLs, by the name of an API."""
+        """`endpoints` are the operator's other base URLs, by the name of an API.
+
+        `issuers` opens what speaks to the providers of grants, in place of that which really does.
+        """
         self._database = database
         self._cipher = cipher
         self._clock = clock
         self._endpoints = endpoints or {}
+        self._keeper = GrantKeeper(
+            database,
+            cipher,
+            clock=clock,
+            issuers=issuers or oauth_issuers(clock, self._endpoints),
+        )
 
     async def add(
         self,
@@ -127,6 +147,21 @@ class ConnectionService:
             user_id, "imap", secret, name=name, account=shown or account.user, is_checked=True
         )
         return found
+
+    async def add_grant(
+        self, user_id: UserId, kind: str, grant: Grant, *, name: str = "", account: str = ""
+    ) -> str:
+        """Store a grant that was just given, as `keep`; return the connection's name."""
+        return await self.keep(
+            user_id,
+            kind,
+            grant.as_secret(),
+            name=name,
+            account=account or grant.account,
+            scopes=grant.scopes,
+            expires_at=grant.ends_at,
+            refresh_at=refresh_at(grant, self._clock()),
+        )
 
     async def keep(
         self,
@@ -222,6 +257,19 @@ class ConnectionService:
             if not await rows.delete_connection(conn, name):
                 raise not_connected(name)
 
+    async def refresh(self, user_id: UserId, name: str) -> None:
+        """Refresh the grant of a connection if that is due, and note where that fails.
+
+        Raises as `GrantIssuer.refresh`, and SetupRequiredError where there is no such connection.
+        """
+        sealed = await self._connected(user_id, name)
+        try:
+            await self._opened(user_id, name, sealed)
+        except RotaError as error:
+            named = _named(error, name)
+            await self._note(user_id, name, sealed, named, is_unopened=True)
+            raise named from error
+
     async def secret(self, user_id: UserId, name: str) -> str:
         """Return what a run of this person's gets of a connection; raises SetupRequiredError."""
         return (await self._opened(user_id, name, await self._connected(user_id, name))).secret
@@ -237,34 +285,52 @@ class ConnectionService:
         block raises for want of something to set up names this connection.
         """
         sealed = await self._connected(user_id, name)
-        if sealed.refused_logins >= MOST_REFUSALS:
+        if sealed.refused_logins >= MOST_REFUSALS and sealed.refresh_at is None:
             raise SetupRequiredError(
                 f"{sealed.problem} rota has stopped trying after {MOST_REFUSALS} refusals, so that "
                 "the account is not locked.",
                 what=what_to_set_up(name),
             )
+        is_open = False
         try:
             opened = await self._opened(user_id, name, sealed)
-            sealed = opened.sealed
+            sealed, is_open = opened.sealed, True
             yield opened.secret
         except RotaError as error:
             named = _named(error, name)
-            await self._note(user_id, name, sealed, _went(named), is_check=is_check)
+            await self._note(
+                user_id,
+                name,
+                sealed,
+                named,
+                is_use=not is_check,
+                is_check=is_check,
+                is_unopened=not is_open,
+            )
             if named is error:
                 raise
             raise named from error
-        await self._note(user_id, name, sealed, _Went(), is_check=is_check)
+        await self._note(user_id, name, sealed, None, is_use=not is_check, is_check=is_check)
 
     async def _note(
         self,
         user_id: UserId,
         name: str,
         sealed: rows.SealedConnection,
-        went: _Went,
+        error: RotaError | None,
         *,
-        is_check: bool,
+        is_use: bool = False,
+        is_check: bool = False,
+        is_unopened: bool = False,
     ) -> None:
-        at = self._clock()
+        """Write how a use or check went; `is_unopened`: its grant could not be refreshed."""
+        at, went = self._clock(), _went(error)
+        again_at: datetime | None = None
+        if sealed.refresh_at is not None and is_unopened:
+            is_passing = isinstance(error, UnavailableError)
+            again_at = at + (REFRESH_TRIED_AGAIN_AFTER if is_passing else CHECKED_EVERY)
+        elif sealed.refresh_at is not None and is_use and isinstance(error, ReconnectRequiredError):
+            again_at = at  # a provider that no longer takes a token may give another
         async with self._database.transaction() as conn:
             await rows.note(
                 conn,
@@ -274,9 +340,11 @@ class ConnectionService:
                 state=went.state,
                 problem=went.problem,
                 is_refusal=went.is_refusal,
+                is_use=is_use,
                 is_check=is_check,
                 at=at,
                 check_at=went.next_check(at),
+                refresh_at=again_at,
             )
 
     async def _opened(self, user_id: UserId, name: str, sealed: rows.SealedConnection) -> _Opened:
@@ -289,7 +357,8 @@ class ConnectionService:
             )
         secret = self._decrypt(user_id, name, sealed)
         if is_grant(secret):
-            secret = secret_for_tools(Grant.from_secret(secret))
+            found = await self._keeper.fresh(user_id, name, sealed)
+            return _Opened(secret_for_tools(found.grant), found.sealed)
         return _Opened(secret, sealed)
 
     async def _connected(self, user_id: UserId, name: str) -> rows.SealedConnection:
@@ -334,8 +403,10 @@ def _named(error: RotaError, name: str) -> RotaError:
     return type(error)(message, what=what_to_set_up(name))
 
 
-def _went(error: RotaError) -> _Went:
+def _went(error: RotaError | None) -> _Went:
     """Tell from an error how a connection does; what is not about it leaves it in order."""
+    if error is None:
+        return _Went()
     problem = cut(error.message, _LONGEST_PROBLEM).text
     if isinstance(error, SetupRequiredError):
         is_refusal = isinstance(error, LoginRefusedError)
@@ -360,8 +431,3 @@ def not_connected(name: str) -> NotFoundError:
         hint="`rota connections list` shows yours; `rota connections add imap` or `add gmail` "
         "makes one.",
     )
-
-
-def connection_identity(user_id: UserId, name: str) -> str:
-    """Return what a connection's secret is bound to."""
-    return f"connections/{user_id}/{name}"

@@ -13,7 +13,7 @@ from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import ActionId
 from rota.security.secrets.encryption import Cipher
 from rota.security.secrets.sealing import action_identity
-from rota.services.agents.connections import connection_identity
+from rota.services.agents.grant_keeping import connection_identity
 from rota.services.audit.checkpoints import Checkpoints
 from rota.store.database import Connection, Database
 from rota.store.operations.sealed import Kind, Sealed, each_sealed, reseal

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from rota.domain.agents.connections import ConnectionInfo, ConnectionState
 from rota.domain.ids import UserId
 from rota.store.database import Connection
+from rota.store.records import row_of
 from rota.store.statements import execute, has_effect, many, one_or_none
 
 
@@ -75,13 +77,16 @@ async def note(
     state: ConnectionState,
     problem: str,
     is_refusal: bool,
+    is_use: bool,
     is_check: bool,
     at: datetime,
     check_at: datetime,
+    refresh_at: datetime | None = None,
 ) -> None:
     """Write how a use or check of a connection with this (sealed) secret went at `at`.
 
-    A use is written to the minute only. `check_at` is when it is to be checked next.
+    A use is written to the minute only. `check_at` is when it is to be checked next, `refresh_at`
+    when its access token is to be refreshed, None for as it was.
     """
     await execute(
         conn,
@@ -92,9 +97,94 @@ async def note(
         state=state,
         problem=problem,
         is_refusal=is_refusal,
+        is_use=is_use,
         is_check=is_check,
         at=at,
         check_at=check_at,
+        refresh_at=refresh_at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one task of one process to refresh a connection, until it ends by the clock."""
+
+    user_id: UserId
+    name: str
+    holder: UUID
+
+
+async def take_lease(conn: Connection, lease: Lease, *, seconds: float) -> SealedConnection | None:
+    """Take the lease of a connection for so long, and return its row; None where it is taken."""
+    return await one_or_none(
+        conn, "agents/take_lease", SealedConnection, **row_of(lease), seconds=seconds
+    )
+
+
+async def renew_lease(conn: Connection, lease: Lease, *, seconds: float) -> bool:
+    """Have a lease for so long from now; False where another has it by now."""
+    return await has_effect(conn, "agents/renew_lease", **row_of(lease), seconds=seconds)
+
+
+async def release_lease(conn: Connection, lease: Lease) -> None:
+    """Give a lease back, where it is still had."""
+    await execute(conn, "agents/release_lease", **row_of(lease))
+
+
+async def replace_grant(
+    conn: Connection,
+    user_id: UserId,
+    name: str,
+    sealed: SealedConnection,
+    *,
+    was: bytes,
+    at: datetime,
+) -> bool:
+    """Store a refreshed grant in place of the (sealed) secret `was`; False where that has gone."""
+    return await has_effect(
+        conn,
+        "agents/replace_grant",
+        user_id=user_id,
+        name=name,
+        secret=sealed.secret,
+        key_id=sealed.key_id,
+        scopes=list(sealed.scopes),
+        expires_at=sealed.expires_at,
+        refresh_at=sealed.refresh_at,
+        was=was,
+        at=at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionKey:
+    """Which connection of whom."""
+
+    user_id: UserId
+    name: str
+
+
+async def list_due_refreshes(
+    conn: Connection, *, now: datetime, limit: int
+) -> tuple[ConnectionKey, ...]:
+    """Return connections whose access token is to be refreshed, and that nobody refreshes now."""
+    return await many(conn, "agents/list_due_refreshes", ConnectionKey, now=now, limit=limit)
+
+
+async def claim_due_checks(
+    conn: Connection, *, now: datetime, again_at: datetime, limit: int
+) -> tuple[ConnectionKey, ...]:
+    """Take connections that are to be checked; each is given to one caller.
+
+    `again_at` is when they are given out again if that caller never writes how it went.
+    """
+    return await many(
+        conn,
+        "agents/claim_due_checks",
+        ConnectionKey,
+        now=now,
+        again_at=again_at,
+        limit=limit,
     )
 
 

@@ -1,0 +1,10 @@
+UPDATE public.connections AS c
+SET check_at = %(again_at)s
+WHERE c.id IN (
+    SELECT id FROM public.connections
+    WHERE check_at <= %(now)s AND is_active
+    ORDER BY check_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING c.user_id, c.name
