@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as clock_time
 from typing import Any, Final
 
+from rota.agents.tools.calendar.icalendar_text import decode
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.calendars import CalendarDay
 from rota.domain.text.shortening import shorten
@@ -58,7 +58,7 @@ def read_icalendar(data: bytes, *, first: date, last: date) -> CalendarFile:
     if len(data) > LARGEST_FILE:
         raise InvalidInputError(f"The file is larger than {LARGEST_FILE // 1024**2} MiB.")
     try:
-        calendars = icalendar.Calendar.from_ical(_decode(data), multiple=True)
+        calendars = icalendar.Calendar.from_ical(decode(data), multiple=True)
         if any(calendar.name != "VCALENDAR" for calendar in calendars):
             raise _not_icalendar()
         groups = [group for calendar in calendars for group in _series(calendar.walk("VEVENT"))]
@@ -184,15 +184,6 @@ def day_summary(text: str) -> str:
     """Return text as one line that a calendar's day can be called."""
     text = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", storable_text(text))
     return shorten(" ".join(text.split()), SUMMARY_LIMIT)
-
-
-def _decode(data: bytes) -> str:
-    for encoding in ("utf-8-sig", "utf-16", "cp1252"):
-        with suppress(UnicodeDecodeError):
-            text = data.decode(encoding)
-            if "BEGIN:VCALENDAR" in text.upper():
-                return text
-    raise _not_icalendar()
 
 
 def _not_icalendar() -> InvalidInputError:

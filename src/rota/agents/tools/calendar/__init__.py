@@ -1,0 +1,1 @@
+"""Calendars: what is in them, when somebody is free, and new events."""
