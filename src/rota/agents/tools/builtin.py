@@ -25,6 +25,9 @@ _MAIL_READER: Final = ToolFacts(
 )
 """Reads one mailbox, which the model cannot choose, and brings what strangers wrote to it."""
 
+_CALENDAR_READER: Final = _MAIL_READER
+"""As above, of calendars: anybody can invite their owner."""
+
 
 _FILE_READER: Final = replace(_MAIL_READER, timeout_seconds=120)
 """As a mail reader; large files take time to be fetched and read."""
@@ -103,3 +106,23 @@ def mail_get_attachment(context: ToolContext) -> BaseTool:
     )
 
     return mail_get_attachment_tool(context=context)
+
+
+@_declared(_CALENDAR_READER)
+def calendar_agenda(context: ToolContext) -> BaseTool:
+    """List the events of the owner's calendars."""
+    from rota.agents.tools.calendar.reading_tools import (  # noqa: PLC0415  LangChain
+        calendar_agenda_tool,
+    )
+
+    return calendar_agenda_tool(context=context)
+
+
+@_declared(_CALENDAR_READER)
+def calendar_find_time(context: ToolContext) -> BaseTool:
+    """Find times when the owner is free."""
+    from rota.agents.tools.calendar.reading_tools import (  # noqa: PLC0415  LangChain
+        calendar_find_time_tool,
+    )
+
+    return calendar_find_time_tool(context=context)

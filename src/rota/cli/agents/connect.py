@@ -39,7 +39,8 @@ SecretFile = Annotated[
     typer.Option(
         "--token-file",
         "--password-file",
-        help="Read the token or password from this file instead of asking for it.",
+        "--address-file",
+        help="Read the token, password or secret address from this file instead of asking for it.",
     ),
 ]
 
@@ -49,6 +50,8 @@ _MODULES: Final = {
         "Connect a Gmail account by an access token. rota encrypts it, and never shows it.",
     ),
     "imap": ("connect_imap", "Connect a mailbox by IMAP, with a password for programs."),
+    "ics": ("connect_ics", "Connect a calendar by its secret address (ICS). It is only read."),
+    "caldav": ("connect_caldav", "Connect the calendars of an account by CalDAV."),
 }
 """Modules by kind, and the first paragraph of their commands' help."""
 
@@ -65,6 +68,20 @@ def reconnect_by(kind: str) -> Reconnect:
         )
     found: Reconnect = import_module(f"rota.cli.agents.{_MODULES[kind][0]}").reconnect
     return found
+
+
+Certificate = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificate",
+        help="The certificate of the authority to trust, in PEM, for a server of your own.",
+    ),
+]
+
+
+async def resumed_by_calendar(app: App, me: UserId, name: str) -> list[str]:
+    """As `resumed`; schedules that wait for any calendar continue too."""
+    return [*await resumed(app, me, name), *await resumed(app, me, "calendar")]
 
 
 async def resumed(app: App, me: UserId, name: str) -> list[str]:

@@ -21,6 +21,7 @@ _RECIPIENTS: Final = re.compile(
     r"(e?mail|send|forward|deliver|resent)?(to|cc|bcc|recipients?)"
     r"(e?mails?|address(es)?|recipients?|list)?"
     r"|(e?mails?|address(es)?)(to|cc|bcc)"
+    r"|(attendees?|invitees?|guests?)(e?mails?|address(es)?|list)?"
 )
 _LOCAL: Final = re.compile(r"[^\s\"(),:;<>@\[\]\\%!]{1,64}")
 _QUOTED: Final = re.compile(r'"[^"]*"')
@@ -47,7 +48,7 @@ class Recipients:
 
 
 def is_recipient_name(name: str) -> bool:
-    """Return whether an argument of this name says who gets something: to, cc, bcc, recipients."""
+    """Return whether an argument of this name says who gets something: to, cc, attendees."""
     return bool(_RECIPIENTS.fullmatch(_letters(name)))
 
 

@@ -136,16 +136,21 @@ class ConnectionService:
     async def add_mailbox(
         self, user_id: UserId, account: ImapAccount, *, name: str = "", shown: str = ""
     ) -> str:
-        """Store a mailbox that can be read, as `keep`, and return what is in it ("3 messages").
-
-        It is signed in to first. Raises as `ImapMailbox.check`, and then stores nothing.
-        """
-        name = await self.free_name(user_id, "imap", name)
-        secret = account.as_secret()
-        found = await CHECKS["imap"](secret, self._endpoints)
-        await self.keep(
-            user_id, "imap", secret, name=name, account=shown or account.user, is_checked=True
+        """Store a mailbox that can be read; returns and raises as `connect`."""
+        return await self.connect(
+            user_id, "imap", account.as_secret(), name=name, account=shown or account.user
         )
+
+    async def connect(
+        self, user_id: UserId, kind: str, secret: str, *, name: str = "", account: str = ""
+    ) -> str:
+        """Store a connection that works, as `keep`, and return what is in it ("3 messages").
+
+        It is tried first. Raises as its check does, and then stores nothing.
+        """
+        name = await self.free_name(user_id, kind, name)
+        found = await CHECKS[kind](secret, self._endpoints)
+        await self.keep(user_id, kind, secret, name=name, account=account, is_checked=True)
         return found
 
     async def add_grant(

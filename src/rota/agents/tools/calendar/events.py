@@ -72,6 +72,9 @@ class CalendarSource(Protocol):
         Both are aware and in the reader's zone, which floating times are of.
         """
 
+    async def count(self, start: datetime, end: datetime) -> tuple[int, int]:
+        """Return how many calendars there are, and how many events between two instants."""
+
 
 def instant(moment: date, zone_of: datetime) -> datetime:
     """Return when a date begins in the zone of another time; a time as it is."""
