@@ -21,7 +21,7 @@ from rota.domain.agents.connections import LoginRefusedError
 from rota.domain.agents.mail_accounts import imap_account
 from rota.domain.approvals.actions import OutcomeUnknownError
 from rota.domain.errors import InvalidInputError, SetupRequiredError, UnavailableError
-from tests.loopback.smtp import PASSWORD, SmtpServer
+from tests.loopback.smtp import PASSWORD, TOKEN, SmtpServer
 
 ME = read_sender("alice@own.example")
 
@@ -50,7 +50,7 @@ def sending(server, **changes):
         smtp_port=server.port,
         smtp_encryption=encryption,
     )
-    return Sending(replace(account, **changes), what="connection:work")
+    return Sending(replace(account, **changes))
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ async def test_a_wrong_password_is_tried_once(server):
     with pytest.raises(LoginRefusedError, match="refused the password of alice") as refused:
         await sending(server, password="not-this").check()
 
-    assert refused.value.what == "connection:work"
+    assert refused.value.what == "connection"
     assert "not-this" not in refused.value.message
     assert server.logins == ["PLAIN alice@own.example"]
 
@@ -206,8 +206,17 @@ async def test_a_server_that_is_not_there_is_said(server):
         await sending(server, smtp_host="no-such-host.invalid").check()
 
 
+async def test_an_access_token_is_in_the_place_of_a_password():
+    with SmtpServer(encryption="starttls", methods=("XOAUTH2",)) as server:
+        await sending(server, encryption="starttls", password="", token=TOKEN).send(mail())
+        assert server.logins == ["XOAUTH2 alice@own.example"]
+        assert len(server.delivered) == 1
+        with pytest.raises(LoginRefusedError, match="refused the access token of alice"):
+            await sending(server, encryption="starttls", token="an-old-one").check()
+
+
 def test_an_account_without_a_server_for_sending_can_be_read_only():
     account = imap_account("alice@own.example", PASSWORD, host="imap.own.example")
 
     with pytest.raises(SetupRequiredError, match="can be read only"):
-        Sending(account, what="connection:work")
+        Sending(account)

@@ -28,6 +28,15 @@ _MAIL_READER: Final = ToolFacts(
 _CALENDAR_READER: Final = _MAIL_READER
 """As above, of calendars: anybody can invite their owner."""
 
+_MAIL_WRITER: Final = ToolFacts(
+    risk="medium",
+    default_tier="user_configurable",
+    timeout_seconds=300,
+    brings_outside_text=False,
+    reaches_outside=True,
+)
+"""Sends what the model writes to whom the model chooses: never repeated, and held by default."""
+
 
 _FILE_READER: Final = replace(_MAIL_READER, timeout_seconds=120)
 """As a mail reader; large files take time to be fetched and read."""
@@ -126,3 +135,29 @@ def calendar_find_time(context: ToolContext) -> BaseTool:
     )
 
     return calendar_find_time_tool(context=context)
+
+
+@_declared(_MAIL_WRITER)
+def send_mail(context: ToolContext) -> BaseTool:
+    """Send a mail from the owner's mailbox."""
+    from rota.agents.tools.mail.sending_tools import send_mail_tool  # noqa: PLC0415  LangChain
+
+    return send_mail_tool(context=context)
+
+
+# It stays in the mailbox: nothing leaves before its owner sends it.
+@_declared(replace(_MAIL_WRITER, risk="low", reaches_outside=False))
+def draft_mail(context: ToolContext) -> BaseTool:
+    """Put a mail into the drafts of the owner's mailbox."""
+    from rota.agents.tools.mail.sending_tools import draft_mail_tool  # noqa: PLC0415  LangChain
+
+    return draft_mail_tool(context=context)
+
+
+# It tells the addresses of a message, which its sender wrote.
+@_declared(replace(_MAIL_WRITER, brings_outside_text=True))
+def reply(context: ToolContext) -> BaseTool:
+    """Answer a message of the owner's mailbox."""
+    from rota.agents.tools.mail.sending_tools import reply_tool  # noqa: PLC0415  LangChain
+
+    return reply_tool(context=context)

@@ -18,6 +18,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from rota.domain.agents.connections import ReconnectRequiredError
+from rota.domain.approvals.actions import OutcomeUnknownError
 from rota.domain.errors import (
     ConflictError,
     InvalidInputError,
@@ -39,6 +40,7 @@ RESPONSE_LIMIT: Final = 64 * 1024 * 1024
 
 _BUSY: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "backendError"})
 _USED_UP: Final = frozenset({"dailyLimitExceeded", "quotaExceeded", "calendarUsageLimitsExceeded"})
+_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _TOKEN: Final = re.compile(r"[!-~]+")
 
 Params = Mapping[str, str | int | list[str]]
@@ -87,26 +89,35 @@ class GoogleApi:
         method: Literal["GET", "POST"] = "GET",
         content: object = None,
         missing: NotFoundError | None = None,
+        is_once: bool = False,
     ) -> bytes:
         """Return the body of an answer; `content` is sent as JSON.
 
         Raises `missing` where the API does not know the thing, ConflictError where it is there
         already, InvalidInputError, SetupRequiredError (no or no longer valid permission) and
-        UnavailableError. A POST is repeated too: give what it makes an id.
+        UnavailableError. A POST is repeated too: give what it makes an id. With `is_once` it is
+        repeated only where Google refused it, or did not get it, and raises OutcomeUnknownError
+        where nobody knows what became of it.
         """
         name = self._service.name
         for attempt in range(1, ATTEMPTS + 1):
             wait: float | None = None
             try:
                 status, headers, body = await self._send(method, url, params, content)
-            except httpx.TimeoutException:
+            except httpx.TimeoutException as error:
                 fault = f"did not answer within {self._timeout:g} s"
+                if is_once and not isinstance(error, _NOT_SENT):
+                    raise self._unknown(fault) from error
             except httpx.RequestError as error:
                 fault = f"could not be reached ({type(error).__name__})"
+                if is_once and not isinstance(error, _NOT_SENT):
+                    raise self._unknown(fault) from error
             else:
                 if status == httpx.codes.OK:
                     return body
                 fault = self._passing_fault(status, body, missing)
+                if is_once and (status >= 500 or status == httpx.codes.REQUEST_TIMEOUT):
+                    raise self._unknown(fault)
                 wait = _retry_after(headers)
             if attempt < ATTEMPTS:
                 backoff = 2 ** (attempt - 1) * (1 + random.random() / 4)
@@ -187,6 +198,12 @@ class GoogleApi:
             f"{name} answered with {status}, which rota does not expect.",
             service=service.connection,
             permanent=True,
+        )
+
+    def _unknown(self, fault: str) -> OutcomeUnknownError:
+        service = self._service
+        return OutcomeUnknownError(
+            f"{service.name} {fault}. It may have done it.", service=service.connection
         )
 
     def _broken(self, how: str) -> UnavailableError:

@@ -56,15 +56,43 @@ def add(
             help="The certificate of the authority to trust, in PEM, for a server of your own.",
         ),
     ] = None,
+    smtp_host: Annotated[
+        str,
+        typer.Option(
+            "--smtp-host",
+            help="The server that sends mail; left out for providers that rota knows.",
+        ),
+    ] = "",
+    smtp_port: Annotated[
+        int | None,
+        typer.Option(
+            "--smtp-port",
+            min=1,
+            max=65_535,
+            help="The port of that server: 465, or 587 with starttls.",
+        ),
+    ] = None,
+    smtp_encryption: Annotated[
+        Encryption | None,
+        typer.Option("--smtp-encryption", help="How the connection to that server is encrypted."),
+    ] = None,
 ) -> None:
     """Connect a mailbox by IMAP, with a password for programs.
 
     rota asks for the password, signs in, and connects the mailbox only if it can be read. The
-    password is encrypted, and never shown.
+    password is encrypted, and never shown. Mail is sent by SMTP, with the same password.
     """
     trusted = connect.read_file(certificate) if certificate is not None else ""
     # What is missing is said before a password is typed.
-    imap_account(account, "-", host=host, user=login)
+    imap_account(
+        account,
+        "-",
+        host=host,
+        user=login,
+        smtp_host=smtp_host,
+        smtp_port=smtp_port,
+        smtp_encryption=smtp_encryption,
+    )
     if connect.is_typed(secret_file) and (known := provider_of(account)):
         typer.echo(known.advice, err=True)
 
@@ -79,8 +107,13 @@ def add(
             user=login,
             folder=folder,
             certificate=trusted,
+            smtp_host=smtp_host,
+            smtp_port=smtp_port,
+            smtp_encryption=smtp_encryption,
         )
-        found = await app.connections.add_mailbox(me, mailbox, name=made, shown=account)
+        found = await app.connections.add_mailbox(
+            me, mailbox, name=made, shown=account, has_to_send=bool(smtp_host)
+        )
         return made, found, await connect.resumed(app, me, made)
 
     made, found, resumed = common.as_person(work)

@@ -17,12 +17,13 @@ from rota.cli.as_json import fields_of
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import ActionStatus
 from rota.domain.approvals.argument_edits import holds_redaction
+from rota.domain.approvals.mail_requests import mail_of
 from rota.domain.approvals.review import HISTORY_DAYS, group_requests, same_calls
 from rota.domain.text.shortening import shorten
 
 if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction
-    from rota.domain.approvals.review import ActionDetails
+    from rota.domain.approvals.review import ActionDetails, RequestGroup
     from rota.domain.ids import UserId
 
 _SAID_BELOW: Final = frozenset({"WHOSE", "AGENT", "WANTS TO", "WITH", "ALIKE IN", "DIFFER IN"})
@@ -40,7 +41,7 @@ def print_list(
     `names` are what people are called, who looks among them as "you".
     """
     listed = [action for group in group_requests(found) for action in group.actions]
-    calls = [listed_arguments(action.arguments) for action in listed]
+    calls = [_listed_call(action) for action in listed]
     _print(
         {
             "ID": [output.short(a.id) for a in listed],
@@ -67,7 +68,7 @@ def print_groups(
 ) -> None:
     """Print one line for all requests that are alike: how many, and in what they differ."""
     groups = group_requests(found)
-    alike = [listed_arguments(group.same) for group in groups]
+    alike = [_listed_same(group) for group in groups]
     differing = [", ".join(group.differing) or "-" for group in groups]
     _print(
         {
@@ -111,7 +112,7 @@ def print_to_approve(found: Sequence[PendingAction], names: Mapping[UserId, str]
     }
     if any(a.version > 1 for a in listed):
         columns["VERSION"] = [f"{a.version}{', changed' * (a.version > 1)}" for a in listed]
-    under = [f"{_wants(a, names)} {json.dumps(a.arguments, ensure_ascii=False)}" for a in listed]
+    under = [f"{_wants(a, names)} {_whole_call(a.tool_name, a.arguments)}" for a in listed]
     output.table_with_lines(
         list(columns), list(zip(*columns.values(), strict=True)), under, empty=""
     )
@@ -195,6 +196,28 @@ def listed_arguments(arguments: Mapping[str, Any]) -> ListedArguments:
     )
 
 
+def _listed_call(action: PendingAction) -> ListedArguments:
+    mail = mail_of(action.tool_name, action.arguments)
+    if mail is None:
+        return listed_arguments(action.arguments)
+    return ListedArguments(mail.in_a_list(), is_cut=mail.is_cut_in_a_list)
+
+
+def _listed_same(group: RequestGroup) -> ListedArguments:
+    mail = mail_of(group.first.tool_name, group.same)
+    if mail is None:
+        return listed_arguments(group.same)
+    return ListedArguments(mail.in_a_list(), is_cut=mail.is_cut_in_a_list)
+
+
+def _whole_call(tool_name: str, arguments: Mapping[str, Any]) -> str:
+    mail = mail_of(tool_name, arguments)
+    if mail is None:
+        return json.dumps(arguments, ensure_ascii=False)
+    headers = [f"{name}: {value}" for name, value in mail.headers]
+    return "\n".join(["", *headers, *(f"| {line}" for line in mail.text.split("\n"))])
+
+
 def _with_short_texts(value: Any) -> Any:
     match value:
         case str() if len(value) > _LONGEST_TEXT:
@@ -230,8 +253,7 @@ def print_details(shown: ActionDetails) -> None:
     for name, said in _fields(shown):
         if said:
             output.say_field(name, said)
-    output.say("With")
-    output.say_block(json.dumps(shown.arguments, ensure_ascii=False, indent=2))
+    _print_call(action.tool_name, shown.arguments, "With")
     if shown.revealed is not None:
         is_all = shown.revealed == action.arguments
         output.say(
@@ -241,8 +263,7 @@ def print_details(shown: ActionDetails) -> None:
         output.say_line(f"Look twice: {signal.text}", style="bold")
     _say_same_calls([action, *shown.like], among=action)
     if action.proposed_arguments is not None:
-        output.say("The agent had asked for")
-        output.say_block(json.dumps(action.proposed_arguments, ensure_ascii=False, indent=2))
+        _print_call(action.tool_name, action.proposed_arguments, "The agent had asked for")
     if action.result is not None:
         output.say("Outcome")
         output.say_block(action.result)
@@ -250,6 +271,17 @@ def print_details(shown: ActionDetails) -> None:
         _print_advice(shown)
     elif action.status is ActionStatus.UNKNOWN:
         _print_how_to_settle(shown)
+
+
+def _print_call(tool_name: str, arguments: Mapping[str, Any], title: str) -> None:
+    """Print what a call would do it with: a mail as a mail, anything else as JSON."""
+    output.say(title)
+    mail = mail_of(tool_name, arguments)
+    if mail is None:
+        output.say_block(json.dumps(arguments, ensure_ascii=False, indent=2))
+        return
+    for name, value in (*mail.headers, ("Text", mail.text)):
+        output.say_field(f"  {name}", value)
 
 
 def _fields(shown: ActionDetails) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias, assert_never
@@ -116,12 +116,16 @@ class OutcomeUnknownError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
-    """An approval request in brief, for a notification. `account` is the agent's, untrusted."""
+    """An approval request in brief, for a notification.
+
+    `account` and `arguments` are the agent's, untrusted.
+    """
 
     id: ActionId
     tool_name: str
     risk: Risk
     account: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,14 @@ async def check_imap(secret: str, _endpoints: Mapping[str, str]) -> str:
     return _messages(count)
 
 
+async def check_sending(account: ImapAccount) -> None:
+    """Sign in to the server that sends the mail of an account."""
+    # As above: aiosmtplib.
+    from rota.agents.tools.mail.smtp import SmtpServer  # noqa: PLC0415
+
+    await SmtpServer(account).check()
+
+
 async def check_gmail(secret: str, endpoints: Mapping[str, str]) -> str:
     """Ask whose mailbox it is, and how much is in it."""
     # As above: httpx.

@@ -36,7 +36,7 @@ from rota.domain.errors import (
 from rota.domain.ids import UserId
 from rota.domain.text.storable import cut
 from rota.security.secrets.encryption import Cipher
-from rota.services.agents.connection_checks import CHECKS
+from rota.services.agents.connection_checks import CHECKS, check_sending
 from rota.services.agents.grant_keeping import (
     GrantKeeper,
     Issuers,
@@ -134,12 +134,34 @@ class ConnectionService:
         )
 
     async def add_mailbox(
-        self, user_id: UserId, account: ImapAccount, *, name: str = "", shown: str = ""
+        self,
+        user_id: UserId,
+        account: ImapAccount,
+        *,
+        name: str = "",
+        shown: str = "",
+        has_to_send: bool = False,
     ) -> str:
-        """Store a mailbox that can be read; returns and raises as `connect`."""
-        return await self.connect(
-            user_id, "imap", account.as_secret(), name=name, account=shown or account.user
+        """Store a mailbox that can be read, as `keep`, and return what is in it ("3 messages").
+
+        It is signed in to first. Raises as `ImapMailbox.check`, and then stores nothing; with
+        `has_to_send` also as `SmtpServer.check`. Otherwise what is returned says why it cannot
+        send.
+        """
+        name = await self.free_name(user_id, "imap", name)
+        secret = account.as_secret()
+        found = await CHECKS["imap"](secret, self._endpoints)
+        if account.smtp_host:
+            try:
+                await check_sending(account)
+            except RotaError as error:
+                if has_to_send:
+                    raise
+                found = f"{found}; it cannot send: {error.message.rstrip('.')}"
+        await self.keep(
+            user_id, "imap", secret, name=name, account=shown or account.user, is_checked=True
         )
+        return found
 
     async def connect(
         self, user_id: UserId, kind: str, secret: str, *, name: str = "", account: str = ""

@@ -15,6 +15,7 @@ import structlog
 
 from rota.domain.approvals.actions import WARNED_BEFORE, ActionStatus, PendingAction
 from rota.domain.approvals.deputies import Deputy
+from rota.domain.approvals.mail_requests import call_in_brief
 from rota.domain.ids import RunId, UserId
 from rota.domain.notifications.notification import Category, NewNotification
 from rota.services.notifications.service import NotificationService, draft, draft_unknown_outcome
@@ -107,6 +108,7 @@ class ApprovalExpiry:
                             action.tool_name,
                             action.id,
                             agent_name=action.agent_name,
+                            arguments=action.arguments,
                             run_id=action.run_id,
                         )
                         for action in closed
@@ -137,7 +139,10 @@ def _notices(actions: Sequence[PendingAction], what: str, advice: str) -> list[N
     notices = []
     for user_id, own in by_owner.items():
         count = f"{len(own)} request{'s' if len(own) > 1 else ''} for approval"
-        listed = [f"{a.tool_name}, asked for by {a.agent_name}" for a in own[:_NAMED]]
+        listed = [
+            f"{call_in_brief(a.tool_name, a.arguments)}, asked for by {a.agent_name}"
+            for a in own[:_NAMED]
+        ]
         listed += [f"and {len(own) - _NAMED} more"] if len(own) > _NAMED else []
         notices.append(
             draft(

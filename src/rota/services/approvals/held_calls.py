@@ -174,7 +174,12 @@ class HeldCalls:
                 raise FencedError("Another attempt has taken this action.")
             if after is ActionStatus.UNKNOWN:
                 await _ask_what_happened(
-                    conn, self.notifications, self.run, action_id, call.tool_name
+                    conn,
+                    self.notifications,
+                    self.run,
+                    action_id,
+                    call.tool_name,
+                    call.redacted_arguments,
                 )
 
     def _is_here(self, action: PendingAction) -> bool:
@@ -389,7 +394,9 @@ async def close(
     What was not begun has failed. What was begun is of unknown outcome, and its owner is asked.
     """
     if await rows.close(conn, action, reason) is ActionStatus.UNKNOWN:
-        await _ask_what_happened(conn, notifications, run, action.id, action.tool_name)
+        await _ask_what_happened(
+            conn, notifications, run, action.id, action.tool_name, action.arguments
+        )
 
 
 async def _ask_what_happened(
@@ -398,10 +405,16 @@ async def _ask_what_happened(
     run: Run,
     action_id: ActionId,
     tool_name: str,
+    arguments: Mapping[str, Any],
 ) -> None:
     log.warning("action_outcome_unknown", run_id=str(run.id), action_id=str(action_id))
     notice = draft_unknown_outcome(
-        run.user_id, tool_name, action_id, agent_name=run.agent_name, run_id=run.id
+        run.user_id,
+        tool_name,
+        action_id,
+        agent_name=run.agent_name,
+        arguments=arguments,
+        run_id=run.id,
     )
     await notifications.write(conn, [notice])
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rota.domain.approvals.actions import ApprovalRequest
+from rota.domain.approvals.mail_requests import call_in_brief
 from rota.domain.ids import ActionId, NotificationId, RunId, UserId
 from rota.domain.notifications.notification import (
     TITLE_LIMIT,
@@ -163,13 +164,15 @@ def draft_unknown_outcome(
     action_id: ActionId,
     *,
     agent_name: str,
+    arguments: Mapping[str, Any] | None = None,
     run_id: RunId | None = None,
 ) -> NewNotification:
     """Return what asks a person whether an approved action took effect."""
+    call = call_in_brief(tool_name, arguments or {})
     return draft(
         user_id,
         f"Did {tool_name} take effect?",
-        f"{agent_name} ran {tool_name} with your approval, and ended before the tool "
+        f"{agent_name} ran {call} with your approval, and ended before the tool "
         "answered. The call may have taken effect, and is not repeated automatically. "
         f"Check, then record what happened: `rota approvals settle {str(action_id)[:8]} "
         "happened|did-not|again`.",
@@ -214,7 +217,8 @@ def draft_pending_actions(
 
 
 def _in_brief(request: ApprovalRequest) -> str:
-    """Name a request on one line. What its agent says of it is quoted, in one line too."""
+    """Name a request on one line, a mail with who gets it. What its agent says of it is quoted."""
     account = " ".join(request.account.split())
     quoted = f": it says \u201c{shorten(account, _LONGEST_ACCOUNT)}\u201d" if account else ""
-    return f"- {request.tool_name}, {request.risk} risk, {str(request.id)[:8]}{quoted}"
+    call = call_in_brief(request.tool_name, request.arguments)
+    return f"- {call}, {request.risk} risk, {str(request.id)[:8]}{quoted}"

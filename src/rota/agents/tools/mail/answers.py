@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from rota.agents.tools.mail.gmail import MOST_RESULTS
 from rota.agents.tools.mail.mime import MailMessage
+from rota.domain.approvals.actions import OutcomeUnknownError
 from rota.domain.approvals.outside_texts import mail_source
 from rota.domain.errors import RotaError, SetupRequiredError
 from rota.domain.text.storable import cut, storable_text
@@ -93,11 +94,12 @@ def message_as_json(message: MailMessage) -> str:
 def errors_for_the_model() -> Iterator[None]:
     """Turn rota's errors into ToolException: a sentence that the model can act on.
 
-    SetupRequiredError passes: only a person can act on it.
+    SetupRequiredError passes: only a person can act on it. So does OutcomeUnknownError, which the
+    gate acts on.
     """
     try:
         yield
-    except SetupRequiredError:
+    except (SetupRequiredError, OutcomeUnknownError):
         raise
     except RotaError as error:
         raise ToolException(str(error)) from error

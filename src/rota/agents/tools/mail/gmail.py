@@ -1,10 +1,11 @@
-"""Gmail over its REST API (v1), read only."""
+"""Gmail over its REST API (v1): read, and, where its owner grants that, sent from."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
@@ -19,11 +20,13 @@ from rota.agents.tools.mail.gmail_messages import (
     StoredBody,
     files_of_message,
     full_message,
+    headers_of,
     message_without_text,
     unread_message,
 )
+from rota.agents.tools.mail.headers import Headers
 from rota.agents.tools.mail.mime import AttachedFile, MailMessage, MessageFiles
-from rota.domain.errors import InvalidInputError, NotFoundError, UnavailableError
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 
 ENDPOINT: Final = "gmail"
 """Name in ROTA_ENDPOINTS of another base URL for the API."""
@@ -33,6 +36,9 @@ DEFAULT_BASE_URL: Final = "https://gmail.googleapis.com"
 
 SCOPE: Final = "https://www.googleapis.com/auth/gmail.readonly"
 """The OAuth scope that the tools need."""
+
+COMPOSE_SCOPE: Final = "https://www.googleapis.com/auth/gmail.compose"
+"""The OAuth scope that sending and drafts need beside."""
 
 MOST_RESULTS: Final = 50
 """Messages that one search returns."""
@@ -50,13 +56,23 @@ _GMAIL: Final = GoogleService(
 )
 
 
+_GMAIL_WRITING: Final = replace(
+    _GMAIL,
+    forbidden="The Gmail connection allows reading only: it needs the scope "
+    f"{COMPOSE_SCOPE} to send mail and to keep drafts.",
+)
+
+
 def gmail_url(endpoints: Mapping[str, str]) -> str:
     """Return the API's base URL, the operator's where there is one."""
     return endpoints.get(ENDPOINT, DEFAULT_BASE_URL)
 
 
 class GmailClient:
-    """Reads one person's Gmail. `token_provider` returns a token with `SCOPE`, as for GoogleApi."""
+    """One person's Gmail.
+
+    `token_provider` returns a token as for GoogleApi, with `SCOPE`; to write, with `COMPOSE_SCOPE`.
+    """
 
     def __init__(
         self,
@@ -71,7 +87,11 @@ class GmailClient:
             raise InvalidInputError(f"{base_url!r} is no URL of an API.", field="base_url")
         me = f"{base_url.rstrip('/')}/gmail/v1/users/me"
         self._messages_url, self._profile_url = f"{me}/messages", f"{me}/profile"
+        self._drafts_url = f"{me}/drafts"
         self._api = GoogleApi(_GMAIL, token_provider, http=http, timeout=timeout, sleep=sleep)
+        self._writing = GoogleApi(
+            _GMAIL_WRITING, token_provider, http=http, timeout=timeout, sleep=sleep
+        )
 
     async def profile(self) -> Profile:
         """Return whose mailbox it is, and how much is in it; raises as `search`."""
@@ -142,6 +162,35 @@ class GmailClient:
         answer = await self._api.request(url, {}, missing=_missing(message_id))
         return replace(file, data=self._api.parsed(StoredBody, answer).content)
 
+    async def headers(self, message_id: str, names: Sequence[str]) -> tuple[Headers, str]:
+        """Return some headers of a message as they were sent, and the id of its thread."""
+        asked: Params = {"format": "metadata", "metadataHeaders": list(names)}
+        answer = await self._fetch(message_id, asked)
+        return headers_of(answer), answer.thread_id
+
+    async def send(self, message: bytes, thread_id: str = "") -> None:
+        """Send a message to the recipients in its headers; Gmail puts a copy into Sent.
+
+        Raises OutcomeUnknownError where Gmail does not say whether it took it.
+        """
+        await self._write(f"{self._messages_url}/send", _message(message, thread_id))
+
+    async def keep_draft(self, message: bytes, thread_id: str = "") -> None:
+        """Put a message into Drafts; raises as `send`."""
+        await self._write(self._drafts_url, {"message": _message(message, thread_id)})
+
+    async def holds(self, message_id: str, *, drafts: bool) -> bool:
+        """Return whether a message is in the mailbox, by its Message-ID; drafts count if asked."""
+        bare = message_id.strip("<>")
+        query = f"rfc822msgid:{bare} in:anywhere" + ("" if drafts else " -in:drafts")
+        return bool(await self._list(query, 1))
+
+    async def _write(self, url: str, content: object) -> None:
+        try:
+            await self._writing.request(url, {}, method="POST", content=content, is_once=True)
+        except ConflictError as error:
+            raise UnavailableError(error.message, service="gmail") from error
+
     async def _list(self, query: str, max_results: int) -> list[str]:
         ids: dict[str, None] = {}
         token: str | None = None
@@ -179,3 +228,8 @@ class GmailClient:
 def _missing(message_id: str) -> NotFoundError:
     hint = "Search again, and use an id that gmail_search returned."
     return NotFoundError("message", message_id, hint=hint)
+
+
+def _message(message: bytes, thread_id: str) -> dict[str, str]:
+    thread = {"threadId": thread_id} if thread_id else {}
+    return {"raw": base64.urlsafe_b64encode(message).decode("ascii"), **thread}

@@ -96,6 +96,7 @@ class GmailMessage(_Json):
     """A message. `internal_date` is in milliseconds since 1970."""
 
     id: str
+    thread_id: str = ""
     snippet: str = ""
     label_ids: tuple[str, ...] = ()
     internal_date: int | None = None
@@ -142,6 +143,11 @@ def _arrival(answer: GmailMessage) -> Arrival | None:
         return None
     came = datetime.fromtimestamp(answer.internal_date / 1000, UTC)
     return Arrival(came, "when Gmail received it")
+
+
+def headers_of(answer: GmailMessage) -> Headers:
+    """Return the headers of a message, as they were sent."""
+    return _headers(answer.payload)
 
 
 def _headers(payload: _Payload) -> Headers:

@@ -26,7 +26,7 @@ from imapclient.exceptions import (  # type: ignore[import-untyped]
 
 from rota.agents.tools.mail.dates import TOLERANCE, Arrival
 from rota.agents.tools.mail.folder import MESSAGE_LIMIT, newest_first
-from rota.agents.tools.mail.headers import read_headers
+from rota.agents.tools.mail.headers import Headers, read_headers
 from rota.agents.tools.mail.imap_criteria import criteria, is_ascii
 from rota.agents.tools.mail.mime import (
     MailMessage,
@@ -134,20 +134,35 @@ class ImapMailbox:
                     message = next((m for m, _ in session.messages([uid], MESSAGE_LIMIT)), message)
                 yield message
 
+    def headers(self, message_id: str, names: Iterable[str]) -> Headers:
+        """Return some headers of a message as they were sent; raises NotFoundError."""
+        asked = f"BODY.PEEK[HEADER.FIELDS ({' '.join(names).upper()})]<0.{_HEAD_BYTES}>"
+        with self._session() as session:
+            for uid in session.uids(message_id):
+                for data in session.fetch(uid, asked):
+                    return read_headers(data)
+        raise _not_found(message_id)
+
     @contextmanager
     def _session(self) -> Iterator[_Session]:
-        account = self._account
-        with _translated(account):
-            client = _connect(account)
-            try:
-                _login(client, account)
-                yield _Session(client, account)
-            except BaseException:
-                with suppress(Exception):  # the first error is the one to report
-                    client.shutdown()
-                raise
-            with suppress(Exception):  # all messages are read already
-                client.logout()
+        with signed_in(self._account) as client:
+            yield _Session(client, self._account)
+
+
+@contextmanager
+def signed_in(account: ImapAccount) -> Iterator[Any]:
+    """Give an IMAPClient that is signed in; raises as the methods of `ImapMailbox`."""
+    with _translated(account):
+        client = _connect(account)
+        try:
+            _login(client, account)
+            yield client
+        except BaseException:
+            with suppress(Exception):  # the first error is the one to report
+                client.shutdown()
+            raise
+        with suppress(Exception):  # all is done already
+            client.logout()
 
 
 class _Session:
@@ -218,6 +233,10 @@ class _Session:
         found = _ID.fullmatch(message_id)
         is_here = found is not None and int(found[1]) == self.validity
         return [int(found[2])] if found is not None and is_here else []
+
+    def fetch(self, uid: int, asked: str) -> Iterator[bytes]:
+        """Yield one part of one message, nothing where that is not there."""
+        return (_body(data) for _, data in self._fetch([uid], [asked]))
 
     def _known(self, uid: int, data: dict[bytes, Any]) -> dict[str, Any]:
         came = data.get(b"INTERNALDATE")

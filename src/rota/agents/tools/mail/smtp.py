@@ -44,27 +44,29 @@ _DATA_SECONDS: Final = 100.0
 """Seconds for the message and its answer. Giving up early leaves more outcomes unknown."""
 
 _MOST_NAMED: Final = 5
+_WHAT: Final = "connection"
+"""What its owner has to set up, where an account cannot send; its user adds its name."""
+
 _MY_NAME: Final = "[127.0.0.1]"
 """How rota introduces itself: the name of a person's machine is nobody's business."""
 
 
 class SmtpServer:
-    """The server that sends the mail of an account. `what` is what its owner would set up again.
+    """The server that sends the mail of an account.
 
     Every method raises SetupRequiredError for what its owner has to mend (LoginRefusedError for a
     wrong password), UnavailableError for what may pass.
     """
 
-    def __init__(self, account: ImapAccount, *, what: str) -> None:
+    def __init__(self, account: ImapAccount) -> None:
         """Raise SetupRequiredError for an account that can only be read."""
         if not account.smtp_host or not account.sender:
             raise SetupRequiredError(
                 f"The mailbox of {account.user} can be read only. Connect it again with "
                 "--account ADDRESS and --smtp-host HOST, the server that sends its mail.",
-                what=what,
+                what=_WHAT,
             )
         self._account = account
-        self._what = what
 
     async def check(self) -> None:
         """Sign in, and send nothing."""
@@ -178,7 +180,13 @@ class SmtpServer:
         """Sign in in one way: a server counts each refusal towards locking the account."""
         account = self._account
         methods = client.server_auth_methods
-        if "plain" in methods:
+        if account.token:
+            if "xoauth2" not in methods:
+                raise UnavailableError(
+                    f"{account.smtp_address} takes no access token at the moment.", service="smtp"
+                )
+            await client.auth_xoauth2(account.user, account.token)
+        elif "plain" in methods:
             await client.auth_plain(account.user, account.password)
         elif "login" in methods:
             await client.auth_login(account.user, account.password)
@@ -186,7 +194,7 @@ class SmtpServer:
             raise SetupRequiredError(
                 f"{account.smtp_address} offers no way to sign in with a password. Are --smtp-port "
                 "and --smtp-encryption right?",
-                what=self._what,
+                what=_WHAT,
             )
 
     @contextmanager
@@ -202,11 +210,10 @@ class SmtpServer:
                     service="smtp",
                 ) from error
             known = provider_of(account.user)
-            advice = f" {known.advice}" if known is not None else ""
+            advice = f" {known.advice}" if known is not None and not account.token else ""
             raise LoginRefusedError(
-                f"{where} refused the password of {account.user}, so no mail can be sent: "
-                f"{_said(error)}.{advice}",
-                what=self._what,
+                f"{where} refused the {'access token' if account.token else 'password'} of "
+                f"{account.user}, so no mail can be sent: {_said(error)}.{advice}"
             ) from error
         except SMTPSenderRefused as error:
             raise self._sender_refused(error) from error
@@ -233,7 +240,7 @@ class SmtpServer:
         return SetupRequiredError(
             f"{account.smtp_host} does not let {account.user} send as {account.sender}: "
             f"{_said(error)}. Is that the mailbox's address? Connect it again with --account.",
-            what=self._what,
+            what=_WHAT,
         )
 
     def _unreachable(self, error: BaseException) -> RotaError:
@@ -246,7 +253,7 @@ class SmtpServer:
                     f"({cause.verify_message.rstrip('.')}), so rota did not send it the password. "
                     "Is the server's name right? For a server of your own, connect the mailbox "
                     "again with --certificate FILE, its authority's in PEM.",
-                    what=self._what,
+                    what=_WHAT,
                 )
         if any(isinstance(cause, ssl.SSLError) for cause in causes):
             return UnavailableError(
@@ -268,7 +275,7 @@ class SmtpServer:
             return SetupRequiredError(
                 f"{where} does not offer what is needed ({_clean(str(error))}), and rota sends no "
                 "password unencrypted. Try the other of --smtp-encryption tls and starttls.",
-                what=self._what,
+                what=_WHAT,
             )
         numbers = [cause.errno for cause in causes if isinstance(cause, OSError)]
         known = next((errno.errorcode.get(n or 0) and os.strerror(n) for n in numbers if n), "")
