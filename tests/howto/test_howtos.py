@@ -58,6 +58,7 @@ SAYS: dict[str, dict[str, str]] = {
     },
     "docs/howto/own-agents.md": {"rota schedules run disk-report": r'"asked": "What grew\?"'},
     "docs/howto/own-tools.md": {"rota run disk-watch": r"[\d.]+ % of the disk is free"},
+    "docs/howto/ready-agents.md": {"rota results show": r"\d+ new messages"},
     "docs/howto/structured-results.md": {"rota schedules run": r'"contract": "met"'},
 }
 """What some of the commands say, by the beginning of the line, as a pattern."""

@@ -78,6 +78,9 @@ def test_it_goes_on_without_the_terminal_until_it_is_told_to_stop(rota, environm
 
     process = instance_of(tmp_path / "data")
     assert f"rota is running in the background (process {process})" in started.stdout
+    # A first start offers to connect a mailbox, and asks nothing.
+    assert "  rota connections add imap --account you@example.com" in started.stdout
+    assert "rota agents new briefing" in started.stdout
     assert os.getsid(process) == process  # the terminal's end does not reach it
     log = tmp_path / "data" / "rota.log"
     assert stat.S_IMODE(log.stat().st_mode) == 0o600

@@ -72,6 +72,16 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
 }
 """The providers of LangChain's `init_chat_model`; a test keeps the list equal to its own."""
 
+SUGGESTED_MODELS: Final[Mapping[str, str]] = {
+    "anthropic": "anthropic:claude-sonnet-5-5",
+    "openai": "openai:gpt-5-mini",
+    "google_genai": "google_genai:gemini-2.5-flash",
+    "mistralai": "mistralai:mistral-large-latest",
+    "groq": "groq:llama-3.3-70b-versatile",
+    "deepseek": "deepseek:deepseek-chat",
+}
+"""What is offered where a provider's key is set; any other model of the provider works as well."""
+
 
 def parse_model(spec: str) -> tuple[str, str]:
     """Return the provider and the model that `provider:model` names; raises InvalidInputError."""

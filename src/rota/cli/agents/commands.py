@@ -1,4 +1,4 @@
-"""`rota agents`: list, show, apply from a file, export and remove agents."""
+"""`rota agents`: list, show, write, apply from a file, export and remove agents."""
 
 from __future__ import annotations
 
@@ -161,6 +161,92 @@ def validate_files(
             _print_checked(one)
     if any(one.error is not None for one in checked):
         raise typer.Exit(InvalidInputError.exit_code)
+
+
+@group.command("new")
+def new_agent(
+    common: CommonOptions,
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="briefing, inbox-triage or calendar-day.")
+    ],
+    output_file: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The file to write. Default: print."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="The name of the agent and its schedule. Default: the kind."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="provider:model. Default: that of your other agents, or of a provider whose key "
+            "is set; else a script.",
+        ),
+    ] = None,
+    at: Annotated[str, typer.Option("--at", help="When it runs, in your time zone.")] = "7:00",
+    days: Annotated[
+        str, typer.Option("--days", help="On which days, as cron has them.")
+    ] = "mon-fri",
+) -> None:
+    """Write an agent file for what you have connected: mailboxes, calendars and a model.
+
+    briefing: new mail and today's events. inbox-triage: sorts new mail and drafts answers, which
+    wait for your approval. calendar-day: today's events and free times. The file has comments, and
+    `rota agents apply` takes it as it is. Nothing is stored.
+    """
+    from rota.agents.models.providers import SUGGESTED_MODELS, parse_model
+    from rota.bootstrap.app import clock
+    from rota.services.agent_files.ready_agents import ReadyAgent, write_ready_agent
+
+    if model is not None:
+        parse_model(model)
+    if output_file is not None and output_file.exists() and not force:
+        raise ConflictError(f"{output_file} exists already. --force writes over it.")
+
+    async def work(app: App, me: UserId) -> str:
+        available = [
+            SUGGESTED_MODELS[one] for one in SUGGESTED_MODELS if one in app.settings.api_keys
+        ]
+        used = [
+            one.model
+            for one in await app.agents.all(me)
+            if one.user_id is not None and not one.model.startswith(("scripted:", "callable:"))
+        ]
+        chosen = [model] if model is not None else [*used, *available]
+        wanted = ReadyAgent(
+            kind=kind,
+            name=name or kind,
+            zone=await app.schedules.zone(me),
+            file=str(output_file or f"{name or kind}.yaml"),
+            at=at,
+            days=days,
+            model=chosen[0] if chosen else None,
+            suggested=SUGGESTED_MODELS["anthropic"],
+        )
+        return write_ready_agent(wanted, await app.connections.all(me), now=clock())
+
+    text = common.as_person(work)
+    if output_file is not None:
+        _write(output_file, text, force=force)
+    if common.json:
+        output.print_json({"file": None if output_file is None else str(output_file), "text": text})
+    elif output_file is None:
+        print(output.plain(text) if sys.stdout.isatty() else text, end="")
+    else:
+        output.say(f"Wrote {output_file}. Read it, then: rota agents apply {output_file}")
+
+
+def _write(file: Path, text: str, *, force: bool) -> None:
+    try:
+        with file.open("w" if force else "x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError as error:
+        raise ConflictError(f"{file} exists already. --force writes over it.") from error
+    except OSError as error:
+        raise InvalidInputError(f"{file} cannot be written: {error.strerror}.") from error
 
 
 @group.command("export")

@@ -34,16 +34,6 @@ group = CommandGroup()
 DEMO: Final = "demo-briefing"
 BRIEFING: Final = "briefing"
 
-SUGGESTED_MODELS: Final = {
-    "anthropic": "anthropic:claude-sonnet-5-5",
-    "openai": "openai:gpt-5-mini",
-    "google_genai": "google_genai:gemini-2.5-flash",
-    "mistralai": "mistralai:mistral-large-latest",
-    "groq": "groq:llama-3.3-70b-versatile",
-    "deepseek": "deepseek:deepseek-chat",
-}
-"""What is offered where a provider's key is set; any other model of the provider works as well."""
-
 _DEMO_LIMIT: Final = timedelta(seconds=120)
 _WORKING_WITHIN: Final = 60.0
 """Seconds that scheduler and worker are waited for."""
@@ -439,11 +429,19 @@ async def _say_what_is_on(
         output.say(f"  rota schedules run {DEMO if DEMO in names else names[0]}{where}")
     output.say(f"  rota results show{where}")
     if is_first:
-        output.say(f"On your own mail (mbox or Maildir, only read): rota up --mail PATH{where}")
+        output.say(
+            "Your own mail, which rota only reads, with an app password, or for Gmail without:"
+        )
+        output.say(f"  rota connections add imap --account you@example.com{where}")
+        output.say(f"  rota connections add gmail{where}       (first: docs/howto/gmail.md)")
+        output.say(f"  rota up --mail PATH{where}              (an mbox file or a Maildir)")
+        output.say(f"Then a briefing on it: rota agents new briefing{where} -o briefing.yaml")
     await _offer_models(settings, where)
 
 
 async def _offer_models(settings: Settings, where: str) -> None:
+    from rota.agents.models.providers import SUGGESTED_MODELS
+
     offers = [
         SUGGESTED_MODELS[provider] for provider in SUGGESTED_MODELS if provider in settings.api_keys
     ]

@@ -1,0 +1,204 @@
+"""`rota agents new`: files that are valid and run as they are, for whatever is connected."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from rota.agents.tools.builtin import builtin_facts
+from rota.cli.main import app
+from rota.domain.agents.connections import KINDS, ConnectionInfo, ConnectionState
+from rota.sample import recent_sample
+from rota.services.agent_files.ready_agents import PROMPTS, ReadyAgent, write_ready_agent
+from rota.settings import API_KEYS
+
+NOW = datetime(2026, 12, 1, 6, tzinfo=UTC)
+MODEL = "anthropic:claude-sonnet-5-5"
+
+
+def connection(name, kind, account="", *, is_active=True):
+    return ConnectionInfo(
+        name=name,
+        kind=kind,
+        account=account,
+        scopes=(),
+        state=ConnectionState.OK,
+        problem="",
+        expires_at=None,
+        last_used_at=None,
+        last_checked_at=None,
+        is_active=is_active,
+        created_at=NOW,
+    )
+
+
+WORK = connection("work", "imap", "work@example.com")
+HOME = connection("home", "gmail", "me@gmail.com")
+FEED = connection("family", "ics")
+
+
+def written(kind, *connected, model=None, **options):
+    wanted = ReadyAgent(
+        kind=kind,
+        name=options.pop("name", kind),
+        zone="Europe/Berlin",
+        file=f"{kind}.yaml",
+        model=model,
+        **options,
+    )
+    return write_ready_agent(wanted, connected, now=NOW)
+
+
+@pytest.mark.parametrize("kind", PROMPTS)
+@pytest.mark.parametrize("model", [None, MODEL])
+@pytest.mark.parametrize("mailboxes", [(), (WORK,), (WORK, HOME)], ids=["none", "one", "two"])
+@pytest.mark.parametrize("calendars", [(), (FEED,)], ids=["none", "one"])
+def test_every_file_is_read_and_links_tools_that_there_are(kind, model, mailboxes, calendars):
+    text = written(kind, *mailboxes, *calendars, model=model)
+    (agent,) = yaml.safe_load_all(text)
+    assert max(map(len, text.splitlines())) <= 110
+    assert set(agent["tools"]) <= set(builtin_facts())
+    assert agent["model"] == (model or f"scripted:{kind}")
+    (schedule,) = agent["schedules"]
+    assert (schedule["cron"], schedule["time_zone"]) == ("0 7 * * mon-fri", "Europe/Berlin")
+    assert ("prompt" in schedule) is (model is not None)
+
+
+@pytest.mark.parametrize("model", [None, MODEL])
+def test_the_tools_fit_what_is_connected(model):
+    def tools(kind, *connected):
+        return set(yaml.safe_load(written(kind, *connected, model=model))["tools"])
+
+    assert "calendar_agenda" not in tools("briefing", WORK)
+    assert "calendar_agenda" in tools("briefing", FEED)
+    assert ("reply" in tools("inbox-triage", WORK)) is (model is not None)
+    assert "reply" not in tools("inbox-triage")
+    gone = connection("old", "imap", is_active=False)
+    assert "reply" not in tools("inbox-triage", gone)
+
+
+def test_what_is_not_connected_is_told_with_its_command():
+    assert "#              rota connections add imap --account" in written("briefing")
+    assert "rota connections add imap" not in written("briefing", WORK)
+    assert "#              rota connections add ics" in written("briefing", WORK)
+    assert "rota connections add ics" not in written("briefing", FEED)
+    assert "until then its runs fail" in written("calendar-day")
+
+
+def test_several_mailboxes_are_all_read():
+    script = yaml.safe_load(written("briefing", WORK, HOME))["script"]
+    calls = script["steps"][0]["calls"]
+    assert [call["args"].get("mailbox") for call in calls] == ["work", "home"]
+    prompt = yaml.safe_load(written("briefing", WORK, HOME, model=MODEL))["system_prompt"]
+    assert "work (work@example.com), home (me@gmail.com)" in prompt
+
+
+def test_no_name_of_an_account_becomes_a_line_of_the_file():
+    text = written("briefing", connection("a", "imap", "x\nmodel: openai:evil"), model=MODEL)
+    assert yaml.safe_load(text)["model"] == MODEL
+
+
+def test_every_kind_of_connection_gives_what_an_agent_reads():
+    for kind in KINDS:
+        assert kind in written("briefing", connection(kind, kind))
+
+
+# -- The command
+
+
+@pytest.fixture
+def rota(database_url, alice, monkeypatch, tmp_path):
+    (tmp_path / "inbox.mbox").write_bytes(recent_sample(datetime.now(UTC)))
+    monkeypatch.setenv("ROTA_DATABASE_URL", database_url)
+    monkeypatch.setenv("ROTA_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("ROTA_USER", "alice@example.com")
+    monkeypatch.setenv("ROTA_SECRET_KEY", "00" * 32)
+    monkeypatch.setenv("ROTA_MAIL", str(tmp_path / "inbox.mbox"))
+    for name in API_KEYS.values():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        return CliRunner().invoke(app, arguments)
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["briefing", "inbox-triage"])
+def test_a_file_is_validated_applied_and_run_without_an_edit(rota, kind):
+    printed = rota("agents", "new", kind)
+    made = rota("agents", "new", kind, "-o", "a.yaml")
+    assert made.stdout == "Wrote a.yaml. Read it, then: rota agents apply a.yaml\n"
+    assert Path("a.yaml").read_text() == printed.stdout.replace(f"{kind}.yaml", "a.yaml")
+
+    assert f"agent {kind} would be created" in (rota("agents", "validate", "a.yaml")).stdout
+    applied = (rota("agents", "apply", "a.yaml")).stdout
+    assert applied == f"agent {kind}: created\nschedule {kind}: created\n"
+    ran = rota("run", kind)
+    assert ran.exit_code == 0, ran.output
+    assert "- Fwd: Contract, second signature needed by Tuesday\n  From Hugo Marsh" in ran.stdout
+
+
+def test_a_file_that_exists_is_left_unless_told_otherwise(rota):
+    rota("agents", "new", "briefing", "-o", "a.yaml")
+    Path("a.yaml").write_text("mine")
+    refused = rota("agents", "new", "briefing", "-o", "a.yaml")
+    assert "a.yaml exists already. --force writes over it." in str(refused.exception)
+    assert Path("a.yaml").read_text() == "mine"
+    assert (rota("agents", "new", "briefing", "-o", "a.yaml", "--force")).exit_code == 0
+
+
+def test_the_options_change_what_is_written(rota):
+    made = rota(
+        *("agents", "new", "briefing", "--name", "evening", "--at", "18:30", "--days", "mon,thu"),
+        *("--model", "openai:gpt-5-mini", "--json"),
+    )
+    answer = json.loads(made.stdout)
+    agent = yaml.safe_load(answer["text"])
+    assert answer["file"] is None
+    assert (agent["name"], agent["model"]) == ("evening", "openai:gpt-5-mini")
+    assert agent["schedules"][0]["cron"] == "30 18 * * mon,thu"
+
+
+def test_the_model_is_that_of_a_key_or_of_other_agents(rota, monkeypatch):
+    def model():
+        return yaml.safe_load((rota("agents", "new", "briefing")).stdout)["model"]
+
+    assert model() == "scripted:briefing"
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    assert model() == "openai:gpt-5-mini"
+    Path("b.yaml").write_text("name: other\nmodel: ollama:llama3\n")
+    rota("agents", "apply", "b.yaml")
+    assert model() == "ollama:llama3"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing"], "There is no ready agent 'nothing'; there are briefing, inbox-triage"),
+        (["briefing", "--at", "25:00"], "'25:00' is no time of a day. Write it as 7:00 or 16:30."),
+        (["briefing", "--days", "someday"], "someday"),
+        (["briefing", "--days", 'mon"\nx: y'], "is no day of the week"),
+        (["briefing", "--name", "My Briefing"], "'My Briefing' is no name"),
+        (["briefing", "--model", "gpt"], "gpt"),
+        (["briefing", "-o", "none/a.yaml"], "none/a.yaml cannot be written: No such file"),
+    ],
+)
+def test_what_cannot_be_written_is_told_in_a_sentence(rota, arguments, said):
+    refused = rota("agents", "new", *arguments)
+    assert refused.exit_code != 0
+    assert said in f"{refused.exception}{refused.output}"
+
+
+def test_the_script_of_triage_tells_people_from_machines(rota):
+    rota("agents", "new", "inbox-triage", "-o", "a.yaml")
+    rota("agents", "apply", "a.yaml")
+    people, automatic = (rota("run", "inbox-triage")).stdout.split("\nAutomatic\n")
+    assert "Hugo Marsh" in people
+    assert "The Weekly Ledger" in automatic
+    assert "Hugo Marsh" not in automatic
