@@ -47,8 +47,11 @@ async def restore(
     manifest = backup.manifest
 
     async def into(url: str) -> Restored:
+        reached = await backups.reached_sequences(server.owner_url)
         await migrate(url, shipped=backups.migrations_of(manifest))
-        left, cancelled = await backups.load(url, backup, goes_on=goes_on, skips_due=skips_due)
+        left, cancelled = await backups.load(
+            url, backup, reached=reached, goes_on=goes_on, skips_due=skips_due
+        )
         await bring_up_to_date(Server(url, url, None))
         cipher = find_cipher(settings)
         opens = cipher is not None and manifest.key_id in cipher.key_ids

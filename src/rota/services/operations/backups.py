@@ -14,9 +14,11 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
+from rota.domain.approvals.actions import ActionStatus
 from rota.domain.errors import (
     ConflictError,
     InvalidInputError,
@@ -24,22 +26,30 @@ from rota.domain.errors import (
     NotFoundError,
     UnavailableError,
 )
-from rota.domain.ids import UserId
+from rota.domain.ids import ResultId, UserId
+from rota.domain.notifications.notification import NewNotification
 from rota.domain.operations.backups import (
     FORMAT,
     BookedMigration,
+    KeptSequence,
     KeptTable,
     Manifest,
     UnderWay,
 )
+from rota.domain.runs.run import Outcome, ResultStatus, RunStatus
+from rota.domain.text.sentences import sentence
 from rota.security.secrets.encryption import Cipher
-from rota.services.notifications.service import draft, write_notifications
+from rota.services.notifications.service import draft, draft_unknown_outcome, write_notifications
 from rota.services.operations.archives import named_entry, new_archive
+from rota.store.approvals import actions as action_rows
 from rota.store.database import Connection
 from rota.store.migrations import Migration, migrations
 from rota.store.operations import backups as rows
 from rota.store.operations import processes
+from rota.store.operations.backups import CancelledRun
 from rota.store.operations.sealed import count_sealed
+from rota.store.runs import rows as run_rows
+from rota.store.runs.admission import delete_jobs
 from rota.version import __version__
 
 _MANIFEST: Final = "manifest.json"
@@ -159,10 +169,26 @@ async def check_same_schema(url: str, manifest: Manifest) -> None:
         )
 
 
-async def load(url: str, backup: Backup, *, goes_on: bool, skips_due: bool) -> tuple[UnderWay, int]:
+async def reached_sequences(url: str) -> tuple[KeptSequence, ...]:
+    """Return how far a database has numbered its rows and attempts; nothing where rota is not."""
+    async with rows.session(url, reads_only=True) as conn:
+        if not await rows.list_booked(conn):
+            return ()
+        return await rows.list_sequences(conn, await rows.list_tables(conn))
+
+
+async def load(
+    url: str,
+    backup: Backup,
+    *,
+    reached: Sequence[KeptSequence],
+    goes_on: bool,
+    skips_due: bool,
+) -> tuple[UnderWay, int]:
     """Replace the rows of a database that has the backup's schema, in one transaction.
 
-    Runs that were under way are cancelled, and their people told, unless work `goes_on`. Returns
+    Runs that were under way are cancelled, and their people told, unless work `goes_on`. Numbers
+    go on above those that were `reached` in the database that this one replaces. Returns
     what was not over, and how many runs were cancelled. Raises ConflictError where people are
     missing, InvalidInputError for a damaged file.
     """
@@ -170,7 +196,8 @@ async def load(url: str, backup: Backup, *, goes_on: bool, skips_due: bool) -> t
     async with rows.session(url, reads_only=False) as conn:
         tables = await rows.list_tables(conn)
         _refuse_foreign(manifest, tables)
-        await rows.copy_in(conn, tables, manifest.tables, manifest.sequences, backup.blocks_of)
+        await rows.copy_in(conn, manifest.tables, backup.blocks_of)
+        await rows.advance_sequences(conn, (*manifest.sequences, *reached))
         if skips_due:
             await rows.skip_due(conn)
         left = await rows.what_is_left(conn)
@@ -181,8 +208,14 @@ async def load(url: str, backup: Backup, *, goes_on: bool, skips_due: bool) -> t
 async def _cancel_runs(conn: Connection, taken_at: datetime) -> int:
     when = f"{taken_at:%Y-%m-%d %H:%M} UTC"
     why = f"rota was restored from a backup of {when}; what this run did after it is not known"
-    per_person: Counter[UserId] = Counter(await rows.cancel_runs(conn, why))
-    notices = [
+    runs = await rows.cancel_runs(conn, why)
+    await delete_jobs(conn, [run.id for run in runs])
+    notices: list[NewNotification] = []
+    for run in runs:
+        if run.status is RunStatus.RUNNING:
+            notices += await _end_run(conn, run, why)
+    per_person: Counter[UserId] = Counter(run.user_id for run in runs)
+    notices += [
         draft(
             user_id,
             f"rota was restored from a backup of {when}",
@@ -194,7 +227,54 @@ async def _cancel_runs(conn: Connection, taken_at: datetime) -> int:
         for user_id, count in per_person.items()
     ]
     await write_notifications(conn, notices)
-    return per_person.total()
+    return len(runs)
+
+
+async def _end_run(conn: Connection, run: CancelledRun, why: str) -> list[NewNotification]:
+    """End a run as cancelled in the place of its worker, and return what its person is told."""
+    held = await run_rows.hold_run(conn, run.id)
+    if held is None:
+        return []
+    content = sentence(f"Cancelled: {why}")
+    outcome = Outcome(
+        run_id=held.run_id,
+        result_id=ResultId(uuid4()),
+        session_id=held.session_id,
+        agent_name=held.agent_name,
+        status=ResultStatus.ERROR,
+        content=content,
+        pending_actions_created=0,
+        duration_ms=0,
+        metadata={"session_id": held.session_id, "attempt": held.attempt, "cancelled": why},
+    )
+    await run_rows.finish_runs(conn, [(held.token, outcome, None)])
+    notices = [
+        draft(
+            held.user_id,
+            f"{held.agent_name} was cancelled",
+            content,
+            metadata={"result_id": str(outcome.result_id), "status": outcome.status.value},
+            run_id=held.run_id,
+        )
+    ]
+    if run.action_id is not None:
+        found = await action_rows.fetch_to_execute(conn, action_id=run.action_id)
+        if found is not None and found.action.status in {
+            ActionStatus.APPROVED,
+            ActionStatus.RUNNING,
+        }:
+            became = await action_rows.close(conn, found.action, content)
+            if became is ActionStatus.UNKNOWN:
+                notices.append(
+                    draft_unknown_outcome(
+                        held.user_id,
+                        found.action.tool_name,
+                        found.action.id,
+                        agent_name=held.agent_name,
+                        run_id=held.run_id,
+                    )
+                )
+    return notices
 
 
 def _refuse_newer(booked: Sequence[BookedMigration]) -> None:

@@ -16,31 +16,36 @@ import psycopg
 from psycopg import sql
 
 from rota.domain.errors import ConflictError, SetupRequiredError, UnavailableError
-from rota.domain.ids import UserId
+from rota.domain.ids import ActionId, RunId, UserId
 from rota.domain.operations.backups import (
     BookedMigration,
     KeptSequence,
     KeptTable,
     UnderWay,
 )
+from rota.domain.runs.run import RunStatus
 from rota.store import users
 from rota.store.database import Connection
 from rota.store.errors import domain_error
 from rota.store.migrations import tables_made
 from rota.store.roles import url_of_owner
-from rota.store.statements import execute, many, one, value, values
+from rota.store.statements import execute, many, one, value
 
 PEOPLE: Final = KeptTable("auth.users", ("id", "email", "created_at"))
 """Copied beside rota's tables. On Supabase, where they are not rota's, they have to be there."""
 
+_BOOKED: Final = "rota.schema_migrations"
+"""What the target has booked itself: a restore leaves it as it is."""
+
 _LEFT_OUT: Final = frozenset(
     {
-        "rota.schema_migrations",  # what the target has booked itself
+        _BOOKED,
         "rota.processes",  # of the other machine
         "rota.pgqueuer_log",
         "rota.pgqueuer_statistics",
     }
 )
+"""Tables that a backup does not have. A restore empties them, but for the first."""
 
 _SESSION: Final = (
     "SET LOCAL search_path = pg_catalog",
@@ -51,6 +56,7 @@ _SESSION: Final = (
     "SET LOCAL lock_timeout = 0",
     "SET LOCAL idle_in_transaction_session_timeout = 0",
 )
+_SEQUENCES: Final = "operations/list_kept_sequences"
 _MANY_MISSING: Final = 5
 _RESTORED: Final = "pg_temp.restored_people"
 
@@ -73,6 +79,23 @@ class _ForeignKey:
 class _Column:
     table: str
     column: str
+
+
+@dataclass(frozen=True, slots=True)
+class _SequenceColumn:
+    sequence: str
+    table: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledRun:
+    """A run that a restore cancels; a `running` one has still to be ended."""
+
+    id: RunId
+    user_id: UserId
+    action_id: ActionId | None
+    status: RunStatus
 
 
 @asynccontextmanager
@@ -116,7 +139,7 @@ async def list_tables(conn: Connection) -> tuple[KeptTable, ...]:
 
     Whoever obeys row-level security would copy what they see.
     """
-    found = await many(conn, "operations/list_kept_tables", _Table, made=tables_made())
+    found = await _own_tables(conn)
     if not all(table.is_owned for table in found):
         raise SetupRequiredError(
             f"{conn.info.user} does not own rota's tables, and may not read all of them past "
@@ -136,7 +159,7 @@ async def require_owner(url: str) -> None:
 async def list_sequences(conn: Connection, tables: Iterable[KeptTable]) -> tuple[KeptSequence, ...]:
     """Return where the sequences have come to: they never go back, so ask after the rows."""
     names = [table.name for table in tables]
-    return await many(conn, "operations/list_kept_sequences", KeptSequence, tables=names)
+    return await many(conn, _SEQUENCES, KeptSequence, tables=names)
 
 
 async def holds_rows(conn: Connection, tables: Sequence[KeptTable]) -> bool:
@@ -162,16 +185,14 @@ async def copy_out(conn: Connection, table: KeptTable, write: Callable[[bytes], 
 
 async def copy_in(
     conn: Connection,
-    tables: Sequence[KeptTable],
     kept: Sequence[KeptTable],
-    sequences: Iterable[KeptSequence],
     blocks_of: Callable[[KeptTable], Iterator[bytes]],
 ) -> None:
-    """Replace the rows of `tables` by those that were `kept`, people among them.
+    """Replace the rows of all of rota's tables by those that were `kept`, people among them.
 
     Raises ConflictError where the rows do not belong together, or people are not there.
     """
-    names = [table.name for table in tables]
+    names = [table.name for table in await _own_tables(conn) if table.name != _BOOKED]
     keys = await many(conn, "operations/list_foreign_keys", _ForeignKey, tables=names)
     for name in names:
         await conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(quoted(name)))
@@ -189,11 +210,29 @@ async def copy_in(
         await conn.execute(add.format(*map(quoted, (key.table, key.name, key.definition))))
     for name in names:
         await conn.execute(sql.SQL("ALTER TABLE {} ENABLE TRIGGER USER").format(quoted(name)))
-    for sequence in sequences:
-        await conn.execute(
-            "SELECT setval(%s::regclass, %s, %s)",
-            [sequence.name, sequence.value, sequence.is_called],
-        )
+
+
+async def advance_sequences(conn: Connection, reached: Iterable[KeptSequence]) -> None:
+    """Let each sequence go on above all that it gave out: here, where `reached`, and in the rows.
+
+    So no number means two things: a worker of before the restore never holds the token of a later
+    attempt, and a kept copy of the audit log does not have another entry by the same number.
+    """
+    names = [table.name for table in await _own_tables(conn)]
+    highest: dict[str, int] = {}
+    for sequence in (*reached, *await many(conn, _SEQUENCES, KeptSequence, tables=names)):
+        last = sequence.value if sequence.is_called else sequence.value - 1
+        highest[sequence.name] = max(last, highest.get(sequence.name, 0))
+    for numbered in await many(
+        conn, "operations/list_sequence_columns", _SequenceColumn, tables=names
+    ):
+        top = sql.SQL("SELECT max({}) FROM {}")
+        cursor = await conn.execute(top.format(quoted(numbered.column), quoted(numbered.table)))
+        found = await cursor.fetchone()
+        highest[numbered.sequence] = max(highest[numbered.sequence], (found and found[0]) or 0)
+    for name, last in highest.items():
+        if last > 0:
+            await conn.execute("SELECT setval(%s::regclass, %s)", [name, last])
 
 
 async def what_is_left(conn: Connection) -> UnderWay:
@@ -201,14 +240,18 @@ async def what_is_left(conn: Connection) -> UnderWay:
     return await one(conn, "operations/count_restored", UnderWay)
 
 
-async def cancel_runs(conn: Connection, why: str) -> tuple[UserId, ...]:
-    """Cancel what was under way, and return whose each run was."""
-    return await values(conn, "operations/cancel_runs_of_backup", UserId, why=why)
+async def cancel_runs(conn: Connection, why: str) -> tuple[CancelledRun, ...]:
+    """Cancel what was under way, and return it."""
+    return await many(conn, "operations/cancel_runs_of_backup", CancelledRun, why=why)
 
 
 async def skip_due(conn: Connection) -> int:
     """Have schedules that are due fire at their next time from now, and return how many."""
     return await execute(conn, "operations/skip_due_schedules")
+
+
+async def _own_tables(conn: Connection) -> tuple[_Table, ...]:
+    return await many(conn, "operations/list_kept_tables", _Table, made=tables_made())
 
 
 async def _copy_people(conn: Connection, table: KeptTable, blocks: Iterator[bytes]) -> None:
