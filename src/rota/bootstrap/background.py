@@ -16,6 +16,12 @@ from rota.bootstrap.mail import mail_folders, mail_path
 from rota.bootstrap.tool_looks import look_at
 from rota.domain.errors import RotaError
 from rota.domain.ids import UserId
+from rota.services.agents.connection_upkeep import (
+    CHECK_EVERY,
+    REFRESH_EVERY,
+    TELL_EVERY,
+    ConnectionUpkeep,
+)
 from rota.services.agents.connections import ConnectionService
 from rota.services.agents.prices import CurrentPrices, ModelPriceService
 from rota.services.approvals.expiry import LOOK_EVERY as EXPIRE_EVERY
@@ -30,6 +36,7 @@ from rota.services.operations.health import PING_EVERY, DeadMansSwitch, Schedule
 from rota.services.operations.retention import LOOK_EVERY
 from rota.services.operations.scheduler_loop import SchedulerLoop
 from rota.services.schedules.firing import Scheduler
+from rota.services.schedules.resuming import resume_mended
 from rota.settings import Settings
 from rota.store.database import Database
 from rota.store.operations import processes
@@ -74,6 +81,13 @@ def scheduler_loop(app: App) -> SchedulerLoop:
         await shared.read()
         return shared()
 
+    upkeep = ConnectionUpkeep(
+        app.database,
+        ConnectionService(app.database, app.cipher, clock=shared, endpoints=app.endpoints),
+        app.notifications,
+        key_ids=lambda: app.cipher.key_ids,
+    )
+
     async def prune() -> None:
         await app.retention.prune_hourly(await now())
 
@@ -84,10 +98,23 @@ def scheduler_loop(app: App) -> SchedulerLoop:
     async def seal() -> None:
         await sealer.seal(await now())
 
+    async def refresh() -> None:
+        await upkeep.refresh(await now())
+
+    async def check() -> None:
+        await upkeep.check(await now())
+
+    async def tell() -> None:
+        await upkeep.tell(await now())
+        await resume_mended(app.database, now=shared())
+
     chores = [
         Chore("prune", LOOK_EVERY, prune),
         Chore("expire approvals", EXPIRE_EVERY, expire),
         Chore("seal the audit log", SEAL_EVERY, seal),
+        Chore("refresh grants", REFRESH_EVERY, refresh),
+        Chore("check connections", CHECK_EVERY, check),
+        Chore("notify owners of connections", TELL_EVERY, tell),
     ]
     if app.settings.ping_url:
         switch = DeadMansSwitch(

@@ -16,84 +16,12 @@ from rota.domain.agents.grants import Grant
 from rota.domain.errors import SetupRequiredError, UnavailableError
 from rota.security.secrets.encryption import Cipher
 from rota.services.agents import grant_keeping
-from rota.services.agents.connections import ConnectionService
 from rota.services.operations import keys
 from rota.store.agents import connections as rows
 from rota.store.agents.connections import Lease
 from rota.store.database import Database
-from tests.loopback.gmail import Failure, GmailServer
-from tests.loopback.oauth_provider import CLIENT_ID, CLIENT_SECRET, OAuthProvider
-from tests.services.harness import clock
-
-READ = "https://www.googleapis.com/auth/gmail.readonly"
-CIPHER = Cipher(bytes(32))
-
-
-class Time:
-    """A clock that a test sets, of rota and of the provider."""
-
-    def __init__(self):
-        self.now = clock()
-
-    def __call__(self):
-        return self.now
-
-    def passes(self, **length):
-        self.now += timedelta(**length)
-
-
-@pytest.fixture
-def time():
-    return Time()
-
-
-@pytest.fixture
-def provider(time):
-    with OAuthProvider(clock=time, rotates=True, reuse="revokes") as running:
-        yield running
-
-
-@pytest.fixture
-def gmail(provider):
-    with GmailServer() as running:
-        running.accepts = provider.accepts
-        yield running
-
-
-@pytest.fixture
-def new_service(time, provider, gmail):
-    def new(database, cipher=CIPHER, **options):
-        endpoints = {"google": provider.url, "gmail": gmail.url}
-        return ConnectionService(database, cipher, clock=time, endpoints=endpoints, **options)
-
-    return new
-
-
-@pytest.fixture
-def service(database, new_service):
-    return new_service(database)
-
-
-@pytest.fixture
-async def connected(workshop, service, provider):
-    """Connect Gmail; returns the provider's side of the grant."""
-    return await connect(workshop, service, provider)
-
-
-async def connect(workshop, service, provider):
-    given = provider.grant(READ)
-    grant = Grant(
-        "google",
-        CLIENT_ID,
-        CLIENT_SECRET,
-        refresh_token=given.refresh_token,
-        access_token=provider.access_token(given),
-        access_ends_at=provider.clock() + timedelta(seconds=provider.token_seconds),
-        scopes=given.scopes,
-        account=given.account,
-    )
-    await service.add_grant(workshop.user, "gmail", grant)
-    return given
+from tests.loopback.gmail import Failure
+from tests.services.agents.grants import CIPHER, READ, connect
 
 
 class Held:

@@ -254,7 +254,7 @@ class ConnectionService:
 
         Raises NotFoundError where there is none, and as its tools do.
         """
-        kind = (await self.get(user_id, name)).kind
+        kind = kind_named((await self.get(user_id, name)).kind).name
         async with self.using(user_id, name, is_check=True) as secret:
             return await CHECKS[kind](secret, self._endpoints)
 
@@ -351,6 +351,8 @@ class ConnectionService:
         is_unopened: bool = False,
     ) -> None:
         """Write how a use or check went; `is_unopened`: its grant could not be refreshed."""
+        if isinstance(error, SetupRequiredError) and error.what == "secret_key":
+            return  # this process lacks the key: that says nothing of the connection
         at, went = self._clock(), _went(error)
         again_at: datetime | None = None
         if sealed.refresh_at is not None and is_unopened:

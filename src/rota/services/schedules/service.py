@@ -27,6 +27,7 @@ from rota.services.agents.option_checks import (
 )
 from rota.services.agents.service import find_agent
 from rota.services.references import id_prefix, the_one
+from rota.services.schedules.resuming import resume_after_setup
 from rota.store import users
 from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection, Database, despite_deadlocks
@@ -260,12 +261,9 @@ class ScheduleService:
     async def resume_after_setup(self, user_id: UserId, what: str) -> tuple[Schedule, ...]:
         """Resume the schedules that rota paused because this was to be set up; return them.
 
-        `what` is that of the SetupRequiredError which ended their last run. One that a person
-        paused, or paused for another reason since, stays as it is.
+        What fell due meanwhile is caught up. See `rota.services.schedules.resuming`.
         """
-        async with self._database.acting_as(user_id) as conn:
-            waiting = await rows.waiting_for_setup(conn, what)
-        return tuple([await self.resume(user_id, str(found)) for found in waiting])
+        return await resume_after_setup(self._database, user_id, what, now=self._clock())
 
     async def remove(self, user_id: UserId, reference: str) -> Schedule:
         """Delete a schedule and return it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -165,16 +166,26 @@ class ConnectionKey:
 
 
 async def list_due_refreshes(
-    conn: Connection, *, now: datetime, limit: int
+    conn: Connection, *, key_ids: Sequence[str], now: datetime, limit: int
 ) -> tuple[ConnectionKey, ...]:
-    """Return connections whose access token is to be refreshed, and that nobody refreshes now."""
-    return await many(conn, "agents/list_due_refreshes", ConnectionKey, now=now, limit=limit)
+    """Return connections whose access token is to be refreshed, and that nobody refreshes now.
+
+    Of those that were encrypted with one of these keys.
+    """
+    return await many(
+        conn,
+        "agents/list_due_refreshes",
+        ConnectionKey,
+        key_ids=list(key_ids),
+        now=now,
+        limit=limit,
+    )
 
 
 async def claim_due_checks(
-    conn: Connection, *, now: datetime, again_at: datetime, limit: int
+    conn: Connection, *, key_ids: Sequence[str], now: datetime, again_at: datetime, limit: int
 ) -> tuple[ConnectionKey, ...]:
-    """Take connections that are to be checked; each is given to one caller.
+    """Take connections of these keys that are to be checked; each is given to one caller.
 
     `again_at` is when they are given out again if that caller never writes how it went.
     """
@@ -182,8 +193,42 @@ async def claim_due_checks(
         conn,
         "agents/claim_due_checks",
         ConnectionKey,
+        key_ids=list(key_ids),
         now=now,
         again_at=again_at,
+        limit=limit,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A connection whose owner is to hear that its state `was` one thing and `is_now` another.
+
+    Both are empty where there is nothing to tell.
+    """
+
+    user_id: UserId
+    name: str
+    kind: str
+    account: str
+    problem: str
+    expires_at: datetime | None
+    troubled_since: datetime | None
+    was: str
+    is_now: str
+
+
+async def claim_tellings(
+    conn: Connection, *, now: datetime, broken_before: datetime, ends_before: datetime, limit: int
+) -> tuple[Telling, ...]:
+    """Take what people are to be told of connections; each is given to one caller."""
+    return await many(
+        conn,
+        "agents/claim_tellings",
+        Telling,
+        now=now,
+        broken_before=broken_before,
+        ends_before=ends_before,
         limit=limit,
     )
 

@@ -177,9 +177,57 @@ async def list_last_runs(
     return await many(conn, "schedules/list_last_runs", LastRun, schedule_ids=list(schedule_ids))
 
 
-async def waiting_for_setup(conn: Connection, what: str) -> tuple[ScheduleId, ...]:
-    """Return the schedules that rota paused because their last run lacked this to be set up."""
-    return await values(conn, "schedules/list_schedules_waiting_for_setup", ScheduleId, what=what)
+@dataclass(frozen=True, slots=True)
+class WaitingForSetup:
+    """A schedule that rota paused, and its run that lacked what is to be set up.
+
+    `fire_time` is None for a run that a person asked for.
+    """
+
+    schedule_id: ScheduleId
+    run_id: RunId
+    fire_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MendedSetup:
+    """What is set up again, and whose schedules wait for it."""
+
+    user_id: UserId
+    what: str
+
+
+async def waiting_for_setup(
+    conn: Connection, user_id: UserId, what: str
+) -> tuple[WaitingForSetup, ...]:
+    """Return a person's schedules that rota paused because their last run lacked this."""
+    return await many(
+        conn,
+        "schedules/list_schedules_waiting_for_setup",
+        WaitingForSetup,
+        user_id=user_id,
+        what=what,
+    )
+
+
+async def mended_setups(conn: Connection, now: datetime) -> tuple[MendedSetup, ...]:
+    """Return the connections that have worked since a run failed for them and a schedule waits."""
+    return await many(conn, "schedules/list_mended_setups", MendedSetup, now=now)
+
+
+async def resume_after_setup(conn: Connection, schedule_id: ScheduleId) -> bool:
+    """Resume a schedule that rota paused; False where it is not, or a person paused it."""
+    return await has_effect(conn, "schedules/resume_after_setup", schedule_id=schedule_id)
+
+
+async def set_plan_from(conn: Connection, schedule_id: ScheduleId, plan_from: datetime) -> None:
+    """Have a schedule planned from a time that has passed: what was due since is caught up."""
+    await execute(conn, "schedules/set_plan_from", schedule_id=schedule_id, plan_from=plan_from)
+
+
+async def retry_run(conn: Connection, run_id: RunId) -> RunId:
+    """Ask, as the transaction's person, for a run once more."""
+    return await value(conn, "runs/request_retry", RunId, run_id=run_id)
 
 
 async def occurrence_between(

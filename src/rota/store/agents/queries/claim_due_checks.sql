@@ -2,7 +2,7 @@ UPDATE public.connections AS c
 SET check_at = %(again_at)s
 WHERE c.id IN (
     SELECT id FROM public.connections
-    WHERE check_at <= %(now)s AND is_active
+    WHERE check_at <= %(now)s AND is_active AND key_id = ANY (%(key_ids)s)
     ORDER BY check_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
