@@ -156,3 +156,32 @@ async def test_a_reason_of_several_lines_cannot_pass_for_what_rota_says(desk, ro
     said = (await rota("show", str(run.id))).splitlines()
     assert "Why        No." in said
     assert "  | Result     success" in said
+
+
+ASKED = '      {"to": "bob", "text": ""}'
+CHANGED = '      changed before it was approved: {"to": "eve", "text": "x"}'
+AGREED = "      Approved with other arguments by you, from cli; it has succeeded."
+
+
+@pytest.mark.parametrize("mode", ["queue", "suspend"])
+async def test_a_call_that_was_changed_shows_both_versions_in_each_run(desk, rota, mode):
+    run_id = await desk.run(send("bob"), mode=mode)
+    (action,) = await desk.actions()
+    await desk.edit({"to": "eve", "text": "x"})
+    pending = await rota("show", str(run_id))
+    assert '      changed after it was asked for: {"to": "eve", "text": "x"}\n' in pending
+    await desk.approve()
+    await desk.work()
+
+    assert desk.sent == ["eve"]
+    made_by = {str(run["id"]) for run in await desk.workshop.rows("agent_runs")}
+    assert len(made_by) == (2 if mode == "queue" else 1)
+    for shown in made_by:
+        said = (await rota("show", shown)).splitlines()
+        at = next(n for n, line in enumerate(said) if "tool send" in line)
+        assert said[at + 1 : at + 3] == [ASKED, CHANGED]
+        assert AGREED in said
+        *_, step = (s for s in (await rota("show", shown, "--json"))["steps"] if s["action"])
+        assert step["action"]["id"] == str(action["id"])
+        assert step["action"]["proposed_arguments"] == {"to": "bob", "text": ""}
+        assert step["action"]["arguments"] == {"to": "eve", "text": "x"}

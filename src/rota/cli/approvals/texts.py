@@ -405,7 +405,8 @@ def decision_in_words(action: PendingAction, names: Mapping[UserId, str]) -> str
             reason = f": {_quoted(action.decision_reason)}" if action.decision_reason else ""
             return f"Refused {_by_whom(action, names)}{reason}."
         case _:
-            return f"Approved {_by_whom(action, names)}; {_CAME_TO[action.status]}."
+            changed = "with other arguments " if action.proposed_arguments is not None else ""
+            return f"Approved {changed}{_by_whom(action, names)}; {_CAME_TO[action.status]}."
 
 
 _CAME_TO: Final = {

@@ -110,7 +110,7 @@ def show(common: CommonOptions, run: RunOrNewest = None) -> None:
     async def work(app: App, me: UserId) -> Shown:
         found, steps = await app.runs.get(me, run)
         actions = await app.approvals.of_run(me, RunId(found.id))
-        by_step = {(action.model_step, action.call_index): action for action in actions}
+        by_step = run_texts.by_step(RunId(found.id), actions)
         names = await app.deputies.list_names(me) if actions else {}
         return found, [(step, by_step.get(step.key)) for step in steps], names
 

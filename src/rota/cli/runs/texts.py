@@ -15,11 +15,11 @@ from rota.domain.approvals.actions import ActionStatus
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.option_kinds import in_words, money
 from rota.domain.runs.run import RunStatus
-from rota.domain.runs.steps import BEFORE, RAN_WITH
+from rota.domain.runs.steps import BEFORE, EXECUTED, RAN_WITH, StepKey
 
 if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction
-    from rota.domain.ids import UserId
+    from rota.domain.ids import RunId, UserId
     from rota.domain.runs.steps import Step
     from rota.domain.runs.views import RunView
 
@@ -153,11 +153,11 @@ def print_step(
         f"{_finish_reason(step)}",
         style="bold",
     )
-    arguments = step.request.get("arguments")
+    arguments, edited, change = _versions(step, action)
     if arguments:
         output.say(f"      {_shown(arguments)}")
-    if (edited := step.request.get(RAN_WITH)) is not None:
-        output.say(f"      changed before it was approved: {_shown(edited)}")
+    if edited is not None:
+        output.say(f"      {change}: {_shown(edited)}")
     for attempt in step.attempts[attempts_told:]:
         print_attempt(attempt)
     answer = step.error or _answer(step.response)
@@ -165,6 +165,30 @@ def print_step(
         output.say(f"      {answer}")
     if action is not None:
         output.say(f"      {decision_in_words(action, names)}")
+
+
+def by_step(run_id: RunId, actions: Sequence[PendingAction]) -> dict[StepKey, PendingAction]:
+    """Return actions by the steps of a run that asked for them, or that executes the one."""
+    return {
+        _place_of(action) if action.run_id == run_id else EXECUTED: action for action in actions
+    }
+
+
+def _place_of(action: PendingAction) -> StepKey:
+    return StepKey(action.model_step, action.call_index)
+
+
+def _versions(
+    step: Step, action: PendingAction | None
+) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None, str]:
+    """Return the arguments that the agent gave, those that a person gave instead, and words."""
+    arguments, edited = step.request.get("arguments"), step.request.get(RAN_WITH)
+    change = "changed before it was approved"
+    if action is not None and action.proposed_arguments is not None:
+        arguments, edited = action.proposed_arguments, action.arguments
+        if action.status is ActionStatus.PENDING or _is_decided_against(action):
+            change = "changed after it was asked for"
+    return arguments, edited, change
 
 
 def step_json(step: Step, action: PendingAction | None = None) -> dict[str, Any]:
@@ -177,6 +201,8 @@ def step_json(step: Step, action: PendingAction | None = None) -> dict[str, Any]
             name: getattr(action, name)
             for name in ("id", "status", "decided_by", "decided_via", "decided_at")
         }
+        for name in ("arguments", "proposed_arguments"):
+            decided[name] = redact(getattr(action, name))
     shown: dict[str, Any] = redact(fields_of(step))
     return shown | {"action": decided, "finish_reason": step.finish_reason}
 
@@ -187,12 +213,16 @@ def step_status(step: Step, action: PendingAction | None) -> str:
         return "not made (dry run)"
     if step.status != "held" or action is None or action.status is ActionStatus.PENDING:
         return step.status
-    is_decided_against = action.status in {
+    decided = action.status.value
+    return decided if _is_decided_against(action) else f"held, then {decided}"
+
+
+def _is_decided_against(action: PendingAction) -> bool:
+    return action.status in {
         ActionStatus.REFUSED,
         ActionStatus.EXPIRED,
         ActionStatus.WITHDRAWN,
     }
-    return action.status.value if is_decided_against else f"held, then {action.status.value}"
 
 
 def _finish_reason(step: Step) -> str:

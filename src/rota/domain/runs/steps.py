@@ -35,6 +35,10 @@ class StepKey(NamedTuple):
     call_index: int
 
 
+EXECUTED: Final = StepKey(1, 0)
+"""The place of the only call in a run that executes an approved action."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One row of `agent_run_steps`, without its run. Times are aware and in UTC.

@@ -95,7 +95,7 @@ class ApprovalService:
             )
 
     async def of_run(self, user_id: UserId, run_id: RunId) -> tuple[PendingAction, ...]:
-        """Return what a run asked for, as far as the person may see it."""
+        """Return what a run asked for, or what it executes, as far as the person may see it."""
         async with self._database.acting_as(user_id) as conn:
             return await rows.list_actions(conn, run_id=run_id, limit=MOST_LISTED)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -11,7 +11,7 @@ from rota.agents.graph.executor import Tools
 from rota.agents.journal.journal import Journal
 from rota.domain.approvals.actions import ActionStatus, PendingAction, message_to_agent
 from rota.domain.runs.run import ResultStatus, Run
-from rota.domain.runs.steps import StepKey
+from rota.domain.runs.steps import EXECUTED
 from rota.security.secrets.encryption import Cipher
 from rota.services.approvals.held_calls import close, unseal
 from rota.services.notifications.service import NotificationService
@@ -21,9 +21,6 @@ from rota.store.approvals.actions import ActionToExecute
 from rota.store.database import Database
 
 log = structlog.get_logger(__name__)
-
-_PLACE: Final = StepKey(1, 0)
-"""The call's place in this run's journal: it is the only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ class ActionRun:
                     ResultStatus.ERROR,
                     f"{action.agent_name} does not have the tool {action.tool_name} any more.",
                 )
-            answer = await journal.approved_call(tool, unseal(found, self.cipher), key=_PLACE)
+            answer = await journal.approved_call(tool, unseal(found, self.cipher), key=EXECUTED)
             log.debug("action_executed", action_id=str(action.id), answered=answer is not None)
         return self._ending(await self._fetch() or found)
 
