@@ -88,8 +88,14 @@ async def test_a_rule_is_added_listed_and_removed(rota):
 @pytest.mark.parametrize(
     ("arguments", "warning"),
     [
-        (("--allow", "sned"), "No tool is declared as sned; see `rota tools list`."),
-        (("--deny", "sned", "--operator"), "No tool is declared as sned; see `rota tools list`."),
+        (
+            ("--allow", "sned"),
+            "No tool is declared as sned; see `rota tools list`. Did you mean send?",
+        ),
+        (
+            ("--deny", "sned", "--operator"),
+            "No tool is declared as sned; see `rota tools list`. Did you mean send?",
+        ),
         (
             ("--allow", "boom"),
             "The operator requires approval for boom, so your rule has no effect.",
@@ -97,7 +103,14 @@ async def test_a_rule_is_added_listed_and_removed(rota):
         (("--allow", "boom", "--operator"), None),
         (("--require", "boom"), None),
         (("--allow", "send"), None),
-        (("--deny", "sned*"), None),
+        (
+            ("--allow", "sen"),
+            "No tool is declared as sen; see `rota tools list`. Did you mean send?",
+        ),
+        (("--deny", "sned*"), "No declared tool fits sned*; see `rota tools list`."),
+        (("--deny", "se*"), None),
+        (("--allow", "bo*"), "The operator requires approval for bo*, so your rule has no effect."),
+        (("--deny", "*"), None),
     ],
     ids=str,
 )
@@ -107,6 +120,72 @@ async def test_a_rule_that_may_not_do_what_was_meant_is_warned_of(
     await workshop.declare("boom", default_tier="requires_approval")
 
     result = await asyncio.to_thread(CliRunner().invoke, app, [*POLICY, "add", *arguments])
+
+    assert result.exit_code == 0
+    assert result.stderr == (f"Warning: {warning}\n" if warning else "")
+    assert len(await workshop.rows("approval_rules")) == 1
+
+
+async def test_each_rule_of_a_file_that_fits_no_tool_is_warned_of(rota, workshop, tmp_path):
+    file = tmp_path / "rules.yaml"
+    file.write_text("- refuse: delete_*\n- allow: send\n- require: sned\n")
+
+    result = await asyncio.to_thread(CliRunner().invoke, app, [*POLICY, "add", "--file", str(file)])
+
+    assert result.stderr.splitlines() == [
+        "Warning: No declared tool fits delete_*; see `rota tools list`.",
+        "Warning: No tool is declared as sned; see `rota tools list`. Did you mean send?",
+    ]
+    assert len(await workshop.rows("approval_rules")) == 3
+
+
+OFFICE = """
+from langchain_core.tools import tool
+
+@tool
+def pay(invoice: str, amount_eur: float) -> str:
+    "Pay an invoice."
+    return ""
+
+@tool
+def anything(**others: str) -> str:
+    "Take whatever there is."
+    return ""
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "warning"),
+    [
+        (
+            ("--allow", "pay", "--when", "amont_eur > 200"),
+            "pay has no argument 'amont_eur'; did you mean 'amount_eur'?",
+        ),
+        (
+            ("--refuse", "pay", "--when", "* not only invoice, amont_eur"),
+            "pay has no argument 'amont_eur'; did you mean 'amount_eur'?",
+        ),
+        (
+            ("--require", "pay", "--when", "zzz is 1"),
+            "pay has no argument 'zzz'; there are: amount_eur, invoice.",
+        ),
+        (("--require", "pay", "--when", "amount_eur > 200"), None),
+        (("--require", "anything", "--when", "whatever is 1"), None),
+        (("--require", "send", "--when", "nobody_here_knows_it is 1"), None),
+        (("--require", "*", "--when", "nobody_here_knows_it is 1"), None),
+    ],
+    ids=str,
+)
+async def test_a_condition_on_an_argument_that_the_tool_lacks_is_warned_of(
+    rota, workshop, tmp_path, monkeypatch, rule, warning
+):
+    (tmp_path / "office_of_rules.py").write_text(OFFICE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ROTA_TOOLS", "pay=office_of_rules:pay anything=office_of_rules:anything")
+    await rota("tools", "declare", "pay", "--tier", "user_configurable")
+    await rota("tools", "declare", "anything", "--tier", "user_configurable")
+
+    result = await asyncio.to_thread(CliRunner().invoke, app, [*POLICY, "add", *rule])
 
     assert result.exit_code == 0
     assert result.stderr == (f"Warning: {warning}\n" if warning else "")

@@ -169,13 +169,13 @@ def print_step(
 
 def by_step(run_id: RunId, actions: Sequence[PendingAction]) -> dict[StepKey, PendingAction]:
     """Return actions by the steps of a run that asked for them, or that executes the one."""
-    return {
-        _place_of(action) if action.run_id == run_id else EXECUTED: action for action in actions
-    }
-
-
-def _place_of(action: PendingAction) -> StepKey:
-    return StepKey(action.model_step, action.call_index)
+    found: dict[StepKey, PendingAction] = {}
+    for action in actions:
+        if action.run_id != run_id:
+            found[EXECUTED] = action
+        elif action.model_step is not None and action.call_index is not None:
+            found[StepKey(action.model_step, action.call_index)] = action
+    return found
 
 
 def _versions(

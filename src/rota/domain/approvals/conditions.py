@@ -106,6 +106,12 @@ class Condition:
         """The arguments that it looks at, as they are written."""
         return ",".join(path.text for path in self.paths)
 
+    def argument_names(self) -> tuple[str, ...]:
+        """Return the names of the arguments that it looks at, or that it permits."""
+        if self.test == ONLY:
+            return tuple(map(str, self.values))
+        return tuple(str(path.parts[0]) for path in self.paths)
+
     def __str__(self) -> str:
         """Return it as `--when` takes it."""
         parts = [self.named, *(["not"] if self.is_negated else []), self.test]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -25,8 +26,11 @@ from rota.domain.approvals.verdict import (
 )
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RuleId, ScheduleId, UserId
+from rota.domain.text.shortening import quoted
+from rota.domain.text.validation import near_or_all
 from rota.domain.text.zones import zone_shown
 from rota.security.gate.policy import waits_after_reading, with_signals
+from rota.services.agents.option_checks import NOBODY_KNOWS, Registered
 from rota.services.agents.service import find_agent
 from rota.services.approvals.service import decide_action, find_action
 from rota.services.references import id_prefix, the_one
@@ -83,12 +87,19 @@ class ApprovedAlways:
 class RuleService:
     """Acts as the owner of the rules, or as the backend for the operator's rules.
 
-    `clock` returns the time, aware.
+    `clock` returns the time, aware. `registered` is what this process knows of tools.
     """
 
-    def __init__(self, database: Database, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], datetime],
+        registered: Registered = NOBODY_KNOWS,
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._registered = registered
 
     async def list_rules(self, user_id: UserId | None) -> tuple[Rule, ...]:
         """Return the rules that hold for a person: the operator's, then their own.
@@ -101,23 +112,40 @@ class RuleService:
     async def list_doubts(self, user_id: UserId | None, rules: Sequence[Rule]) -> tuple[str, ...]:
         """Say which rules may not do what was meant.
 
-        Nothing is declared under the name that a rule gives, or a rule that allows may not loosen
-        the tool as it is declared.
+        No declared tool has the name that a rule gives, or fits it; a rule that allows may not
+        loosen the tool as it is declared; or a condition names an argument that the tool lacks, as
+        far as this process knows its arguments.
         """
-        found: dict[str, None] = {}
         async with self._database.connection() as conn:
-            for rule in rules:
-                tool = rule.draft.tool
-                if tool.endswith("*"):
-                    continue
-                declaration = await agent_rows.fetch_declaration(conn, tool, user_id)
-                if declaration is None:
-                    found[f"No tool is declared as {tool}; see `rota tools list`."] = None
-                elif not may_loosen(rule, tool, declaration):
-                    found[
-                        (f"The operator requires approval for {tool}, so your rule has no effect.")
-                    ] = None
+            declared = await agent_rows.list_declarations(conn, user_id)
+        found: dict[str, None] = {}
+        for rule in rules:
+            tool, fitting = rule.draft.tool, [d for d in declared if rule.names(d.name)]
+            if not fitting:
+                found[_nothing_fits(tool, [d.name for d in declared])] = None
+            elif not any(may_loosen(rule, d.name, d) for d in fitting):
+                found[f"The operator requires approval for {tool}, so your rule has no effect."] = (
+                    None
+                )
+            for doubt in self._unknown_arguments(rule, [d.name for d in fitting]):
+                found[doubt] = None
         return tuple(found)
+
+    def _unknown_arguments(self, rule: Rule, tools: Sequence[str]) -> Iterator[str]:
+        """Say which arguments that a rule names none of its tools has, where all are known."""
+        named = {name: None for c in rule.draft.conditions for name in c.argument_names()}
+        if not named or not tools:
+            return
+        known: set[str] = set()
+        for tool in tools:
+            names = self._registered.argument_names(tool)
+            if names is None:
+                return
+            known.update(names)
+        for name in named:
+            if name not in known:
+                has = f"{rule.draft.tool} has" if len(tools) == 1 else "These tools have"
+                yield f"{has} no argument {quoted(name, 80)}; {near_or_all(name, known)}"
 
     async def list_stale(
         self, user_id: UserId | None, rules: Sequence[Rule]
@@ -340,6 +368,15 @@ class RuleService:
                 await find_agent(conn, user_id, draft.agent_name)
             made.append(Rule(await rows.insert_rule(conn, user_id, draft), user_id, draft))
         return tuple(made)
+
+
+def _nothing_fits(tool: str, declared: Sequence[str]) -> str:
+    """Say that a rule is about no tool that is declared."""
+    if tool.endswith("*"):
+        return f"No declared tool fits {tool}; see `rota tools list`."
+    near = get_close_matches(tool, declared, n=1)
+    did_you = f" Did you mean {near[0]}?" if near else ""
+    return f"No tool is declared as {tool}; see `rota tools list`.{did_you}"
 
 
 def _says_the_same(there: RuleDraft, draft: RuleDraft, entry: RuleEntry) -> bool:
