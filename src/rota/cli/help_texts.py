@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from typer.core import TyperArgument, TyperCommand
 
+from rota.domain.errors import InvalidInputError
+
 _HEADINGS: Final = {
     "When it fires": "every at start end jitter time-zone",
     "Days and hours": "active-hours active-days except except-calendar",
@@ -43,6 +45,16 @@ class Command(TyperCommand):
                 param.metavar = _metavar(param)
             if not getattr(param, "is_flag", False):
                 param.shell_complete = partial(_complete, param)  # type: ignore[method-assign]  # ours
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse two flags that contradict each other; of them the parser takes the last."""
+        end = args.index("--") if "--" in args else len(args)
+        for param in self.params:
+            yes = next((flag for flag in param.opts if flag in args[:end]), None)
+            no = next((flag for flag in param.secondary_opts if flag in args[:end]), None)
+            if yes is not None and no is not None:
+                raise InvalidInputError(f"{yes} and {no} contradict each other. Give one of them.")
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return what stands behind the command in its usage, arguments without braces."""

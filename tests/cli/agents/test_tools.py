@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.domain.agents.declared_tools import ToolChange
-from rota.domain.errors import InvalidInputError
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.services.agent_files.applying import AgentFileService
 from rota.services.agent_files.reading import parse_agent_file
 from rota.services.agents.service import AgentService
@@ -346,3 +346,96 @@ async def test_tool_that_cannot_be_looked_at_is_declared_with_a_warning(rota, mo
 
     assert "mine: created, version 1" in await rota("tools", "declare", "mine")
     assert (await rota("tools", "list", "--json"))[-1]["is_declared"]
+
+
+async def test_a_tool_is_listed_as_its_hints_make_it(rota):
+    declare = ["tools", "declare", "send_email", "--risk", "medium", "--tier", "auto"]
+    hinted = await rota(*declare, "--hints", '{"destructiveHint": true}')
+    assert "its risk is high; a call waits for approval, unless its owner allows it" in hinted
+
+    (listed,) = [t for t in await rota("tools", "list", "--json") if t["tool"] == "send_email"]
+    again = await rota("tools", "declare", "send_email", "--json")
+
+    assert (listed["risk"], listed["default_tier"]) == ("high", "user_configurable")
+    assert (again["risk"], again["default_tier"]) == ("high", "user_configurable")
+    (line,) = [x for x in (await rota("tools", "list")).splitlines() if "send_email" in x]
+    assert " high " in line
+    assert "waits for approval, unless its owner allows it" in line
+
+
+def declare_in_terminal(*arguments):
+    return CliRunner().invoke(app, ["tools", "declare", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("tools", "name", "near"),
+    [
+        ("send_email=somewhere:send_email", "send_emial", " Did you mean send_email?"),
+        ("send_email=somewhere:send_email", "wire_transfer", ""),
+        (None, "mail_serch", " Did you mean mail_search?"),
+    ],
+)
+async def test_a_declaration_that_may_be_a_typo_is_warned_of(rota, monkeypatch, tools, name, near):
+    if tools is not None:
+        monkeypatch.setenv("ROTA_TOOLS", tools)
+
+    created = await asyncio.to_thread(declare_in_terminal, name)
+    again = await asyncio.to_thread(declare_in_terminal, name)
+
+    assert created.stderr == (
+        f"Warning: ROTA_TOOLS has no tool {name}.{near} `rota tools forget {name}` takes the "
+        "declaration away.\n"
+    )
+    assert again.stderr == ""
+
+
+async def test_a_declaration_where_no_tool_is_named_is_not_warned_of(rota):
+    assert (await asyncio.to_thread(declare_in_terminal, "wire_transfer")).stderr == ""
+
+
+async def test_a_declaration_is_forgotten_and_then_is_new_again(rota):
+    await rota("tools", "declare", "send_emial", "--risk", "low")
+
+    gone = await rota("tools", "forget", "send_emial", "--json")
+
+    assert (gone["tool"], gone["risk"]) == ("send_emial", "low")
+    assert "send_emial" not in {tool["tool"] for tool in await rota("tools", "list", "--json")}
+    declared = await rota("tools", "declare", "send_emial", "--json")
+    assert declared == UNKNOWN | {"tool": "send_emial", "change": "created"}
+    assert await rota("tools", "forget", "send_emial") == "send_emial: forgotten.\n"
+
+
+async def test_what_is_used_or_rotas_own_or_unknown_is_not_forgotten(rota, database, alice):
+    await rota("tools", "declare", "send_email")
+    text = "{name: clerk, model: 'scripted:x', script: {answer: x}, tools: [send_email]}"
+    files = AgentFileService(database, ScheduleService(database, clock=clock))
+    file = parse_agent_file(text, source="a.yaml", now=clock())
+    await files.apply(alice, file, is_operator=True)
+
+    with pytest.raises(ConflictError, match=r"used by 1 agent: clerk\. Take it out of their"):
+        await rota("tools", "forget", "send_email")
+    with pytest.raises(ConflictError, match="a tool of rota's own"):
+        await rota("tools", "forget", "mail_search")
+    with pytest.raises(NotFoundError) as caught:
+        await rota("tools", "forget", "send_emial")
+    assert caught.value.message == "No tool 'send_emial'. Did you mean send_email?"
+
+    await files.remove(alice, "clerk")
+    assert await rota("tools", "forget", "send_email") == "send_email: forgotten.\n"
+
+
+PAIRS = [
+    ("--read-only", "--changes"),
+    ("--not-idempotent", "--idempotent"),
+    ("--outside-text", "--no-outside-text"),
+    ("--stays-inside", "--reaches-outside"),
+    ("--pin", "--no-pin"),
+]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+async def test_flags_that_contradict_each_other_are_refused(rota, pair):
+    with pytest.raises(InvalidInputError, match="contradict each other"):
+        await rota("tools", "declare", "mine", *pair)
+
+    assert "mine" not in {tool["tool"] for tool in await rota("tools", "list", "--json")}

@@ -146,11 +146,6 @@ from langchain_core.tools import tool
 def pay(invoice: str, amount_eur: float) -> str:
     "Pay an invoice."
     return ""
-
-@tool
-def anything(**others: str) -> str:
-    "Take whatever there is."
-    return ""
 """
 
 
@@ -162,7 +157,7 @@ def anything(**others: str) -> str:
             "pay has no argument 'amont_eur'; did you mean 'amount_eur'?",
         ),
         (
-            ("--refuse", "pay", "--when", "* not only invoice, amont_eur"),
+            ("--refuse", "pay", "--when", "* not only invoice amont_eur"),
             "pay has no argument 'amont_eur'; did you mean 'amount_eur'?",
         ),
         (
@@ -170,7 +165,6 @@ def anything(**others: str) -> str:
             "pay has no argument 'zzz'; there are: amount_eur, invoice.",
         ),
         (("--require", "pay", "--when", "amount_eur > 200"), None),
-        (("--require", "anything", "--when", "whatever is 1"), None),
         (("--require", "send", "--when", "nobody_here_knows_it is 1"), None),
         (("--require", "*", "--when", "nobody_here_knows_it is 1"), None),
     ],
@@ -181,9 +175,8 @@ async def test_a_condition_on_an_argument_that_the_tool_lacks_is_warned_of(
 ):
     (tmp_path / "office_of_rules.py").write_text(OFFICE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("ROTA_TOOLS", "pay=office_of_rules:pay anything=office_of_rules:anything")
+    monkeypatch.setenv("ROTA_TOOLS", "pay=office_of_rules:pay")
     await rota("tools", "declare", "pay", "--tier", "user_configurable")
-    await rota("tools", "declare", "anything", "--tier", "user_configurable")
 
     result = await asyncio.to_thread(CliRunner().invoke, app, [*POLICY, "add", *rule])
 

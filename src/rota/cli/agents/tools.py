@@ -30,7 +30,7 @@ group = CommandGroup()
 @group.command("list", person=False)
 def list_tools(common: CommonOptions) -> None:
     """List the declared tools, and the tools in ROTA_TOOLS that are not declared yet."""
-    found = common.as_operator(lambda app: app.tools.all())
+    found = [_effective(tool) for tool in common.as_operator(lambda app: app.tools.all())]
     undeclared = sorted(set(common.settings.tools) - {tool.name for tool in found})
     if common.json:
         output.print_json(_listed(found, undeclared))
@@ -133,7 +133,7 @@ def declare(
 ) -> None:
     """Declare a tool so that agents can use it, or change parts of its declaration."""
     from rota.domain.agents.declared_tools import ToolChange
-    from rota.domain.agents.tool_hints import hints_in, parse_hints, tightened
+    from rota.domain.agents.tool_hints import parse_hints
     from rota.domain.text.json_values import json_object
 
     _check_arguments(common.settings, name)
@@ -164,10 +164,12 @@ def declare(
             f"{stopped} {rules} made by --always no longer {have} an effect, because the "
             f"declaration of {name} changed. `rota approvals policy list` marks {them} as stale."
         )
+    if declared.change == "created":
+        _warn_of_unknown(common.settings, name)
+    tool = _effective(declared.tool)
     if common.json:
-        output.print_json(_declared_json(declared.tool) | {"change": declared.change})
+        output.print_json(_declared_json(tool) | {"change": declared.change})
         return
-    tool = tightened(declared.tool, hints_in(declared.tool.annotations))
     output.say(
         f"{tool.name}: {declared.change}, version {tool.version}. It "
         f"{'only reads' if tool.read_only else 'changes things'}; a call {_a_call(tool)}."
@@ -180,6 +182,43 @@ def declare(
         output.say(_PINNED if pin else _UNPINNED)
     elif declared.tool.definition_hash:
         output.say(_STILL_PINNED)
+
+
+@group.command("forget", person=False)
+def forget(
+    common: CommonOptions,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The tool's name.")],
+) -> None:
+    """Take the declaration of a tool away. This is refused while an agent uses the tool.
+
+    Afterwards agents cannot use the tool. What was logged and asked of it stays.
+    """
+    gone = common.as_operator(lambda app: app.tools.forget(name))
+    output.print_done(f"{gone.name}: forgotten.", _declared_json(gone), as_json=common.json)
+
+
+def _effective(tool: DeclaredTool) -> DeclaredTool:
+    """Return a declaration as it counts: its hints can only add restrictions."""
+    from rota.domain.agents.tool_hints import hints_in, tightened
+
+    return tightened(tool, hints_in(tool.annotations))
+
+
+def _warn_of_unknown(settings: Settings, name: str) -> None:
+    """Say of a new declaration that no tool of this name is known here: it may be a typo."""
+    from difflib import get_close_matches
+
+    from rota.agents.tools.builtin import builtin_facts
+
+    known = {*builtin_facts(), *settings.tools}
+    near = get_close_matches(name, known, n=1, cutoff=0.75)
+    if name in known or not (near or settings.tools):
+        return
+    did_you = f" Did you mean {near[0]}?" if near else ""
+    output.warn(
+        f"Warning: {settings.name_of('ROTA_TOOLS')} has no tool {name}.{did_you} "
+        f"`rota tools forget {name}` takes the declaration away."
+    )
 
 
 _AFTER_READING: Final = (

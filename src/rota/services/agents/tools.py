@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
 
+from rota.agents.tools.builtin import builtin_facts
 from rota.domain.agents.configuration import ToolFacts
 from rota.domain.agents.declared_tools import DeclarationChange, DeclaredTool, ToolChange
-from rota.domain.errors import InvalidInputError
+from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from rota.domain.runs.option_kinds import counted
 from rota.domain.text.shortening import quoted
 from rota.domain.text.storable import storable_text
 from rota.store.agents import tools as rows
@@ -58,6 +61,28 @@ class ToolService:
             raise RuntimeError("declare_tool left no row")
         return Declared(tool, made)
 
+    async def forget(self, name: str) -> DeclaredTool:
+        """Delete the declaration of a tool, and return it.
+
+        Raises NotFoundError, and ConflictError for a tool of rota's own, or one that agents use.
+        """
+        async with self._database.transaction() as conn:
+            tool = await rows.lock_tool(conn, name)
+            if tool is None:
+                raise _unknown(name, [known.name for known in await rows.list_tools(conn)])
+            if name in builtin_facts():
+                raise ConflictError(
+                    f"{name} is a tool of rota's own, which is always declared. Change its "
+                    f"declaration with `rota tools declare {name}`."
+                )
+            if agents := await rows.list_agents_with(conn, name):
+                raise ConflictError(
+                    f"{name} is used by {counted(len(agents), 'agent')}: {', '.join(agents[:5])}. "
+                    "Take it out of their `tools:` first, and apply the file anew."
+                )
+            await rows.delete_tool(conn, name)
+        return tool
+
     async def refresh(self, declared: Mapping[str, ToolFacts]) -> tuple[str, ...]:
         """Bring rota's own tools to what their code declares; returns the names of the changed.
 
@@ -65,6 +90,12 @@ class ToolService:
         """
         async with self._database.transaction() as conn:
             return await rows.refresh_tools(conn, declared)
+
+
+def _unknown(name: str, declared: Collection[str]) -> NotFoundError:
+    near = get_close_matches(name, declared, n=1)
+    hint = f"Did you mean {near[0]}?" if near else "See `rota tools list`."
+    return NotFoundError("tool", name, hint=hint)
 
 
 def _check(name: str, change: ToolChange) -> None:

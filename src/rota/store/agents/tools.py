@@ -23,6 +23,22 @@ async def fetch_tool(conn: Connection, name: str) -> DeclaredTool | None:
     return await one_or_none(conn, "agents/find_tools", DeclaredTool, name=name)
 
 
+async def lock_tool(conn: Connection, name: str) -> DeclaredTool | None:
+    """Return a declared tool, or None; until the transaction ends, no agent gets it anew."""
+    await execute(conn, "agents/lock_tool", name=name)
+    return await fetch_tool(conn, name)
+
+
+async def list_agents_with(conn: Connection, name: str) -> tuple[str, ...]:
+    """Return the names of the agents, of whomever, that have a tool."""
+    return await many(conn, "agents/list_agents_with_tool", itemgetter("agent_name"), name=name)
+
+
+async def delete_tool(conn: Connection, name: str) -> None:
+    """Delete the declaration of a tool, and people's preferences for it."""
+    await execute(conn, "agents/delete_tool", name=name)
+
+
 async def declare_tool(conn: Connection, name: str, change: ToolChange) -> DeclarationChange:
     """Insert a tool or change its declaration, counting its version up; says which it was."""
     changes = {field: said for field, said in row_of(change).items() if said is not None}

@@ -1,0 +1,1 @@
+DELETE FROM public.tools WHERE name = %(name)s
