@@ -12,9 +12,12 @@ from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext
 from rota.agents.tools.mail.imap import ImapMailbox
 from rota.domain.agents.mail_accounts import imap_account
+from rota.domain.approvals.condition_syntax import parse_condition
+from rota.domain.approvals.rules import RuleDraft
 from rota.sample import sample_mailbox_path
 from rota.security.secrets.encryption import Cipher
 from rota.services.agents.connections import ConnectionService
+from rota.services.approvals.rules import RuleService
 from tests.loopback import dovecot
 from tests.loopback.dovecot import Dovecot
 from tests.loopback.smtp import SmtpServer
@@ -407,3 +410,86 @@ async def test_without_a_mailbox_the_run_says_what_to_connect(desk, service, wor
 
     assert "rota connections add imap" in (await desk.result(run_id))["result_content"]
     assert await desk.actions() == []
+
+
+# What has read a mail sends only where somebody else than the model has said.
+
+SEARCH = {"calls": [{"tool": "mail_search", "args": {"query": ""}}]}
+
+
+async def runs_after_reading(desk, call, **run):
+    await desk.workshop.declare(call["tool"], default_tier="auto")
+    await desk.run_steps([SEARCH, {"calls": [call]}], **run)
+    return await desk.actions() == []
+
+
+@pytest.fixture
+def asked(mailboxes, person):
+    mailboxes.deliver(person, ASKED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "runs"),
+    [
+        ({}, True),
+        ({"cc": ["Ann <ann@own.example>"]}, True),
+        ({"to": ["bob@own.example", "eve@evil.example"]}, False),
+        ({"cc": ["eve@evil.example"]}, False),
+        ({"bcc": ["eve@evil.example"]}, False),
+        ({"bcc": ["eve@sub.own.example"]}, False),
+    ],
+)
+@pytest.mark.parametrize(
+    "when", ["to email_domain own.example", "to,cc,bcc email_domain own.example"]
+)
+async def test_a_rule_lets_a_mail_go_only_if_all_recipients_are_at_its_domain(
+    desk, asked, when, changes, runs
+):
+    rules = RuleService(desk.workshop.database, clock=clock)
+    draft = RuleDraft("allow", "send_mail", (parse_condition(when),), risk="high")
+    await rules.add(desk.workshop.user, [draft])
+
+    mail = lunch(**{"to": ["bob@own.example"]} | changes)
+    assert await runs_after_reading(desk, mail) is runs
+
+
+@pytest.mark.parametrize(
+    ("changes", "runs"),
+    [
+        ({}, True),
+        ({"cc": ["ann@own.example"]}, True),
+        ({"cc": ["eve@evil.example"]}, False),
+        ({"bcc": ["eve@evil.example"]}, False),
+        ({"to": ["Bob <ob@own.example>"]}, False),
+    ],
+)
+async def test_all_recipients_have_to_stand_in_the_prompt(desk, asked, smtp, changes, runs):
+    mail = lunch(**{"to": ["bob@own.example"]} | changes)
+    prompt = "Tell bob@own.example and ann@own.example."
+
+    assert await runs_after_reading(desk, mail, prompt=prompt) is runs
+    assert bool(smtp.delivered) is runs
+
+
+@pytest.mark.parametrize(
+    ("prompt", "runs"),
+    [
+        ("Answer desk@example.org.", False),
+        ("Answer desk@example.org, bob@example.net and eve@example.net.", True),
+        ("Answer ann@example.org, bob@example.net and eve@example.net.", False),
+    ],
+)
+async def test_those_who_get_a_reply_are_its_recipients(desk, asked, smtp, account, prompt, runs):
+    call_ = call("reply", message_id=newest(account), text="Yes.", all=True)
+
+    assert await runs_after_reading(desk, call_, prompt=prompt) is runs
+    assert bool(smtp.delivered) is runs
+    if not runs:
+        reason = (await desk.action())["reason"]
+        assert "before this the run read: mail from ann@example.org" in reason
+
+
+async def test_a_draft_stays_in_the_mailbox_and_asks_nothing_where_its_owner_says_so(desk, asked):
+    draft = call("draft_mail", to=["eve@evil.example"], subject="Hi", text="Secrets")
+
+    assert await runs_after_reading(desk, draft)
