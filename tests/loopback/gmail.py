@@ -21,11 +21,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 PREFIX = "/gmail/v1/users/me/messages"
+DRAFTS = "/gmail/v1/users/me/drafts"
 STORED = "ANGjdJ8"
 """How the id of a file begins that is had by a request of its own; its part's number follows."""
 PROFILE = "/gmail/v1/users/me/profile"
 READERS = ("https://www.googleapis.com/auth/gmail.readonly", "https://mail.google.com/")
 """Scopes of which one is enough to read."""
+WRITER = "https://www.googleapis.com/auth/gmail.compose"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Failure:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     delay: float = 0
+    is_done: bool = False  # what was asked for happened all the same
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ class GmailServer:
         self.failures: deque[Failure] = deque()
         self.always: Failure | None = None
         self.requests: list[Request] = []
+        self.threads: dict[str, str] = {}
+        self.drafts: list[str] = []
+        self.sent: list[str] = []
         self.busiest = 0
         self.slowness = 0.0
         self._busy = 0
@@ -94,6 +100,10 @@ class GmailServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self._give(server._post(self.path, self.headers.get("Authorization", ""), body))
+
             def do_GET(self):
                 with server._lock:
                     server._busy += 1
@@ -104,6 +114,9 @@ class GmailServer:
                 finally:
                     with server._lock:
                         server._busy -= 1
+                self._give(answer)
+
+            def _give(self, answer):
                 status, headers, body = answer
                 try:
                     self.send_response(status)
@@ -149,9 +162,42 @@ class GmailServer:
             return None
         return Failure(401, "authError", "Invalid Credentials")
 
+    def _post(self, path, authorization, body):
+        """Send a message, or keep a draft; the owner's copy keeps its Bcc."""
+        parts = urlsplit(path)
+        with self._lock:
+            self.requests.append(Request(parts.path, {}, authorization))
+            failure = self.failures.popleft() if self.failures else self.always
+        failure = failure or self.accepts(authorization, WRITER)
+        if failure is None or failure.is_done:
+            made = self._write(parts.path, json.loads(body))
+            if failure is None:
+                return 200, {}, _json(made)
+        return failure.status, failure.headers, _error(failure)
+
+    def _write(self, path, content):
+        is_draft = path == DRAFTS
+        message = content["message"] if is_draft else content
+        data = base64.urlsafe_b64decode(message["raw"])
+        key = self.add(data)
+        self.threads[key] = message.get("threadId", key)
+        (self.drafts if is_draft else self.sent).append(key)
+        return {"id": key, "message": {"id": key}} if is_draft else {"id": key}
+
+    def _found(self, query):
+        if not query.startswith("rfc822msgid:"):
+            wanted = query.lower().encode()
+            return [key for key in reversed(self.messages) if wanted in self.messages[key].lower()]
+        message_id, *options = query.removeprefix("rfc822msgid:").split()
+        return [
+            key
+            for key, data in self.messages.items()
+            if email.message_from_bytes(data)["Message-ID"] == f"<{message_id}>"
+            and not (key in self.drafts and "-in:drafts" in options)
+        ]
+
     def _list(self, query):
-        wanted = query.get("q", [""])[0].lower().encode()
-        keys = [key for key in reversed(self.messages) if wanted in self.messages[key].lower()]
+        keys = self._found(query.get("q", [""])[0])
         start = int(query.get("pageToken", ["0"])[0])
         size = min(int(query.get("maxResults", ["100"])[0]), self.page_size)
         page = keys[start : start + size]
@@ -173,7 +219,7 @@ class GmailServer:
             }
         return {
             "id": key,
-            "threadId": key,
+            "threadId": self.threads.get(key, f"t{key}"),
             "labelIds": ["UNREAD", "INBOX"],
             "snippet": html.escape("It's a <snippet> of " + key),
             "historyId": "4711",
