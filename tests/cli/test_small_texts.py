@@ -108,13 +108,12 @@ def test_a_word_of_the_sentence_is_not_taken_for_an_option(field, message):
     assert with_flags(error, ["pause", f"--{field}", "abc"]) == message
 
 
-def test_a_token_that_is_not_given_and_a_person_that_is_not_known(environment):
+def test_a_password_that_is_not_given_and_a_person_that_is_not_known(environment):
     def added(user):
-        return CliRunner().invoke(
-            app, ["connections", "add", "gmail"], input="", env=environment | {"ROTA_USER": user}
-        )
+        command = ["connections", "add", "imap", "--account", "me@gmx.de"]
+        return CliRunner().invoke(app, command, input="", env=environment | {"ROTA_USER": user})
 
-    assert "No token was given." in str(added("alice@example.com").exception)
+    assert "No password was given." in str(added("alice@example.com").exception)
     assert "nobody@example.com" in str(added("nobody@example.com").exception)
 
 
@@ -229,12 +228,12 @@ def test_a_connection_that_is_not_there_is_told_with_how_to_make_it(environment,
     assert "`rota connections add imap" in said.message
 
 
-def test_who_is_asked_for_a_token_is_told_where_there_is_one(environment, monkeypatch):
+def test_who_is_asked_for_a_password_is_told_where_there_is_one(environment, monkeypatch):
     monkeypatch.setattr(connect, "is_typed", lambda _file: True)
-    monkeypatch.setattr(connect, "getpass", lambda _asked: "ya29.x")
-    asked = CliRunner().invoke(app, ["connections", "add", "gmail"], env=environment)
-    assert "https://developers.google.com/oauthplayground" in asked.stderr
-    assert "Connected gmail." in asked.stdout
+    monkeypatch.setattr(connect, "getpass", lambda _asked: "")
+    command = ["connections", "add", "imap", "--account", "me@gmail.com"]
+    asked = CliRunner().invoke(app, command, env=environment)
+    assert "https://myaccount.google.com/apppasswords" in asked.stderr
 
 
 def test_a_mistyped_test_of_a_rule_is_told_the_one_that_is_near(environment):

@@ -30,6 +30,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "README.md": {"(umask 077": KEY, "scripts/up --model": KEY},
     "docs/tutorial/first-briefing.md": {"git clone": "the network"},
     "docs/howto/gmail.md": {"": "a Google account"},
+    "docs/howto/microsoft.md": {"": "a Microsoft account"},
     "docs/howto/own-database.md": {"": SERVER},
     "docs/howto/workers.md": {
         "rota scheduler": SERVER,

@@ -43,13 +43,24 @@ def need() -> None:
 
 
 class Dovecot:
-    """Use as a context manager. `authority` is the PEM to trust, `tls` and `starttls` its ports."""
+    """Use as a context manager. `authority` is the PEM to trust, `tls` and `starttls` its ports.
 
-    def __init__(self, *, names: tuple[str, ...] = ("127.0.0.1",), settings: str = "") -> None:
+    With `introspection`, the URL of an `OAuthProvider`'s /introspect, it takes that one's tokens by
+    XOAUTH2, and no passwords.
+    """
+
+    def __init__(
+        self,
+        *,
+        names: tuple[str, ...] = ("127.0.0.1",),
+        settings: str = "",
+        introspection: str = "",
+    ) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="rota-dovecot-"))
         self.tls, self.starttls = _free_port(), _free_port()
         self._names = names
         self._settings = settings
+        self._introspection = introspection
         self._process: subprocess.Popen[bytes] | None = None
         self._number = 0
 
@@ -59,6 +70,11 @@ class Dovecot:
         (self.root / "mail").mkdir()
         self.passwords(zoë="grüße")
         (self.root / "dovecot.conf").write_text(self._configuration(), encoding="utf-8")
+        if self._introspection:
+            (self.root / "oauth2.conf").write_text(
+                f"introspection_url = {self._introspection}\nintrospection_mode = post\n"
+                "username_attribute = username\nactive_attribute = active\nactive_value = true\n"
+            )
         self._own()
         self.start()
         return self
@@ -146,6 +162,26 @@ class Dovecot:
                 f"default_internal_group = {group}\n"
                 "service anvil {\n  chroot =\n}\nservice imap-login {\n  chroot =\n}\n"
             )
+        passwords = f"""\
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {self.root}/users
+}}
+passdb {{
+  driver = static
+  args = password={PASSWORD}
+}}
+"""
+        mechanisms = "plain login"
+        if self._introspection:
+            mechanisms = "xoauth2 oauthbearer"
+            passwords = f"""\
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {self.root}/oauth2.conf
+}}
+"""
         return f"""
 {users}
 protocols = imap
@@ -156,21 +192,13 @@ listen = 127.0.0.1
 ssl = required
 ssl_cert = <{self.root}/server.pem
 ssl_key = <{self.root}/server.key
-auth_mechanisms = plain login
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 auth_username_chars =
 first_valid_uid = 1
 mail_max_userip_connections = 100
 mail_location = maildir:{self.root}/mail/%u
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN username_format=%u {self.root}/users
-}}
-passdb {{
-  driver = static
-  args = password={PASSWORD}
-}}
-userdb {{
+{passwords}userdb {{
   driver = static
   args = uid={mail.pw_uid} gid={mail.pw_gid} home={self.root}/mail/%u
 }}

@@ -28,6 +28,7 @@ from rota.store.migrations import MigrationReport, migrate, pending_migrations
 if TYPE_CHECKING:
     from rota.services.agent_files.applying import AgentFileService
     from rota.services.agents.connections import ConnectionService
+    from rota.services.agents.grants import GrantService
     from rota.services.agents.option_checks import Registered
     from rota.services.agents.people import PeopleService
     from rota.services.agents.preferences import PreferenceService
@@ -113,6 +114,7 @@ class App:
     agent_files: Service[AgentFileService] = Service("agent_files.applying:AgentFileService")
     agents: Service[AgentService] = Service("agents.service:AgentService")
     connections: Service[ConnectionService] = Service("agents.connections:ConnectionService")
+    grants: Service[GrantService] = Service("agents.grants:GrantService")
     people: Service[PeopleService] = Service("agents.people:PeopleService")
     preferences: Service[PreferenceService] = Service("agents.preferences:PreferenceService")
     prices: Service[ModelPriceService] = Service("agents.prices:ModelPriceService")

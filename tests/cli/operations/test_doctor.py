@@ -234,7 +234,7 @@ async def _worker_with_key(database, *key_ids):
 
 async def _connect(database, user_id, key):
     service = ConnectionService(database, Cipher(bytes.fromhex(key)), clock=clock)
-    await service.add(user_id, "gmail", "ya29.token")
+    await service.keep(user_id, "gmail", "ya29.token")
 
 
 async def test_doctor_fails_where_a_worker_has_another_key_than_the_terminal(

@@ -129,9 +129,9 @@ async def test_a_name_belongs_to_one_kind(workshop, service, account):
     await service.add_mailbox(workshop.user, account, name="work")
 
     with pytest.raises(ConflictError, match="of another kind is named work"):
-        await service.add(workshop.user, "gmail", "token", name="work")
+        await service.keep(workshop.user, "gmail", "token", name="work")
     with pytest.raises(InvalidInputError, match="cannot name a connection"):
-        await service.add(workshop.user, "gmail", "token", name="My Mail")
+        await service.keep(workshop.user, "gmail", "token", name="My Mail")
     assert (await state(service, workshop)).kind == "imap"
 
 

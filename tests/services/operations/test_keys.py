@@ -38,7 +38,7 @@ async def as_owner(owner_url):
 
 async def connect(database, user_id, key, account=""):
     service = ConnectionService(database, Cipher(key), clock=clock)
-    await service.add(user_id, "gmail", f"token-of-{key[0]}", account=account)
+    await service.keep(user_id, "gmail", f"token-of-{key[0]}", account=account)
 
 
 async def hold(owner, user_id, cipher):

@@ -82,7 +82,7 @@ async def live(workshop):
                 [(await cursor.fetchone())[0], workshop.user, whole],
             )
     connections = ConnectionService(workshop.database, CIPHER, clock=clock)
-    await connections.add(workshop.user, "gmail", "a-secret-token", account="alice@gmail.com")
+    await connections.keep(workshop.user, "gmail", "a-secret-token", account="alice@gmail.com")
 
 
 async def count_left(owner, user_id):

@@ -36,7 +36,7 @@ async def execute(workshop, database, gmail, monkeypatch):
 
     async def run(*replies, token="good-token", keys=None):
         if token:
-            await connections.add(workshop.user, "gmail", token)
+            await connections.keep(workshop.user, "gmail", token)
         await workshop.owner.execute(
             "INSERT INTO user_channels (user_id, channel, address) VALUES (%s, 'telegram', '1')",
             [workshop.user],

@@ -1,13 +1,14 @@
 """`rota connections add`: a command for each kind of connection, each in a module of its own.
 
-A kind's module has its command, and `reconnect(common, connection, secret_file)`, which gives a
-connection of this kind new credentials. What they share is here.
+A kind's module has its command, and `reconnect(common, connection, new)`, which gives a connection
+of this kind new credentials. What they share is here.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from getpass import getpass
 from importlib import import_module
 from pathlib import Path
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 group = CommandGroup()
 
-Reconnect = Callable[["CommonOptions", "ConnectionInfo", "Path | None"], None]
-
 Name = Annotated[
     str,
     typer.Option("--name", help="What you call it; left out: as its kind. For several of a kind."),
@@ -37,18 +36,57 @@ Account = Annotated[str, typer.Option("--account", help="The address of the acco
 SecretFile = Annotated[
     Path | None,
     typer.Option(
-        "--token-file",
         "--password-file",
         "--address-file",
-        help="Read the token, password or secret address from this file instead of asking for it.",
+        help="Read the password or secret address from this file instead of asking for it.",
     ),
 ]
 
-_MODULES: Final = {
-    "gmail": (
-        "connect_gmail",
-        "Connect a Gmail account by an access token. rota encrypts it, and never shows it.",
+ClientFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--client",
+        help="Google: the JSON file of your client of the type Desktop app, as the console "
+        "downloads it. Left out: the client of another connection, or rota asks.",
     ),
+]
+Paste = Annotated[
+    bool,
+    typer.Option(
+        "--paste",
+        help="Google: your browser is on another machine, and you paste the address of its last "
+        "page.",
+    ),
+]
+ServiceAccount = Annotated[
+    Path | None,
+    typer.Option(
+        "--service-account",
+        help="Google, for a team: the JSON key of a service account with domain-wide delegation. "
+        "It reads as --account.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class NewCredentials:
+    """What a person may give `reconnect`; each kind takes what it needs."""
+
+    secret_file: Path | None = None
+    client: Path | None = None
+    paste: bool = False
+    service_account: Path | None = None
+
+
+Reconnect = Callable[["CommonOptions", "ConnectionInfo", NewCredentials], None]
+
+_MODULES: Final = {
+    "gmail": ("connect_google", "Connect a Gmail account, with a client of your own at Google."),
+    "google-calendar": (
+        "connect_google",
+        "Connect the calendars of a Google account, with a client of your own at Google.",
+    ),
+    "microsoft": ("connect_microsoft", "Connect a mailbox of Microsoft 365, Outlook or Hotmail."),
     "imap": ("connect_imap", "Connect a mailbox by IMAP, with a password for programs."),
     "ics": ("connect_ics", "Connect a calendar by its secret address (ICS). It is only read."),
     "caldav": ("connect_caldav", "Connect the calendars of an account by CalDAV."),

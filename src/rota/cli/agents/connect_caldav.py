@@ -13,8 +13,6 @@ from rota.cli.options import CommonOptions
 from rota.domain.agents.calendar_accounts import CalDavAccount, caldav_account, provider_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rota.bootstrap.app import App
     from rota.domain.agents.connections import ConnectionInfo
     from rota.domain.ids import UserId
@@ -75,13 +73,15 @@ def add(
     )
 
 
-def reconnect(common: CommonOptions, connection: ConnectionInfo, secret_file: Path | None) -> None:
+def reconnect(
+    common: CommonOptions, connection: ConnectionInfo, new: connect.NewCredentials
+) -> None:
     """Give the account a new password; its server and name stay."""
     name = connection.name
 
     async def work(app: App, me: UserId) -> tuple[str, list[str]]:
         before = CalDavAccount.from_secret(await app.connections.open(me, name))
-        password = connect.read_secret(secret_file, "Password")
+        password = connect.read_secret(new.secret_file, "Password")
         made = caldav_account(connection.account, password, url=before.url, user=before.user)
         opened = replace(before, password=made.password)
         found = await app.connections.connect(

@@ -12,8 +12,6 @@ from rota.cli.options import CommonOptions
 from rota.domain.agents.calendar_accounts import CalendarFeed, calendar_feed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rota.bootstrap.app import App
     from rota.domain.agents.connections import ConnectionInfo
     from rota.domain.ids import UserId
@@ -61,13 +59,15 @@ def add(
     )
 
 
-def reconnect(common: CommonOptions, connection: ConnectionInfo, secret_file: Path | None) -> None:
+def reconnect(
+    common: CommonOptions, connection: ConnectionInfo, new: connect.NewCredentials
+) -> None:
     """Give a calendar a new secret address."""
     name = connection.name
 
     async def work(app: App, me: UserId) -> tuple[str, list[str]]:
         before = CalendarFeed.from_secret(await app.connections.open(me, name))
-        address = connect.read_secret(secret_file, _ASKED)
+        address = connect.read_secret(new.secret_file, _ASKED)
         feed = calendar_feed(address, certificate=before.certificate)
         shown = feed.host if connection.account == before.host else connection.account
         found = await app.connections.connect(me, "ics", feed.as_secret(), name=name, account=shown)

@@ -125,13 +125,15 @@ def add(
     )
 
 
-def reconnect(common: CommonOptions, connection: ConnectionInfo, secret_file: Path | None) -> None:
+def reconnect(
+    common: CommonOptions, connection: ConnectionInfo, new: connect.NewCredentials
+) -> None:
     """Give a mailbox a new password; its server, name and folder stay."""
     name = connection.name
 
     async def work(app: App, me: UserId) -> tuple[str, list[str]]:
         before = ImapAccount.from_secret(await app.connections.open(me, name))
-        password = connect.read_secret(secret_file, "Password")
+        password = connect.read_secret(new.secret_file, "Password")
         made = imap_account(before.user, password, host=before.host)
         mailbox = replace(before, password=made.password)
         found = await app.connections.add_mailbox(me, mailbox, name=name, shown=connection.account)

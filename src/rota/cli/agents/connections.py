@@ -60,7 +60,8 @@ def list_connections(common: CommonOptions) -> None:
         zone=zone,
         as_json=common.json,
         empty="Nothing is connected. `rota connections add imap --account ADDRESS` connects a "
-        "mailbox, `rota connections add gmail` Gmail.",
+        "mailbox, `rota connections add gmail` Gmail, `rota connections add microsoft` one of "
+        "Microsoft 365.",
     )
 
 
@@ -109,10 +110,18 @@ def check(
 
 
 @group.command("reconnect")
-def reconnect(common: CommonOptions, name: Name, secret_file: connect.SecretFile = None) -> None:
+def reconnect(
+    common: CommonOptions,
+    name: Name,
+    secret_file: connect.SecretFile = None,
+    client: connect.ClientFile = None,
+    paste: connect.Paste = False,
+    service_account: connect.ServiceAccount = None,
+) -> None:
     """Give a connection new credentials; all else of it stays, and its schedules continue."""
+    new = connect.NewCredentials(secret_file, client, paste, service_account)
     connection = common.as_person(lambda app, me: app.connections.get(me, name))
-    connect.reconnect_by(connection.kind)(common, connection, secret_file)
+    connect.reconnect_by(connection.kind)(common, connection, new)
 
 
 @group.command("remove")

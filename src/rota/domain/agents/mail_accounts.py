@@ -98,7 +98,8 @@ _GOOGLE: Final = MailProvider(
 _MICROSOFT: Final = MailProvider(
     "Outlook",
     "outlook.office365.com",
-    "Microsoft takes no passwords by IMAP any more, so rota cannot read this mailbox yet.",
+    "Microsoft takes no passwords by IMAP any more. Connect the mailbox with `rota connections add "
+    "microsoft`.",
     smtp_host="smtp.office365.com",
     smtp_encryption="starttls",
     files_what_it_sends=True,
@@ -184,6 +185,22 @@ PROVIDERS: Final[dict[str, MailProvider]] = {
 def provider_of(address: str) -> MailProvider | None:
     """Return the provider of an e-mail address, None for one that rota does not know."""
     return PROVIDERS.get(address.rpartition("@")[2].strip().lower())
+
+
+def microsoft_account(address: str, *, host: str = "", smtp_host: str = "") -> ImapAccount:
+    """Return a mailbox of Microsoft 365 without its token; raises InvalidInputError."""
+    address = address.strip()
+    if "@" not in address or any(ord(letter) <= 32 for letter in address):
+        raise InvalidInputError("Name the mailbox: --account me@example.com.", field="account")
+    return ImapAccount(
+        host.strip() or _MICROSOFT.host,
+        address,
+        password="",
+        sender=address,
+        smtp_host=smtp_host.strip() or _MICROSOFT.smtp_host,
+        smtp_port=SMTP_PORTS[_MICROSOFT.smtp_encryption],
+        smtp_encryption=_MICROSOFT.smtp_encryption,
+    )
 
 
 def imap_account(

@@ -27,7 +27,6 @@ from rota.domain.agents.grants import Grant, is_grant
 from rota.domain.agents.mail_accounts import ImapAccount
 from rota.domain.errors import (
     ConflictError,
-    InvalidInputError,
     NotFoundError,
     RotaError,
     SetupRequiredError,
@@ -110,29 +109,6 @@ class ConnectionService:
             issuers=issuers or oauth_issuers(clock, self._endpoints),
         )
 
-    async def add(
-        self,
-        user_id: UserId,
-        kind: str,
-        secret: str,
-        *,
-        name: str = "",
-        account: str = "",
-        expires_at: datetime | None = None,
-    ) -> str:
-        """Store a token that was pasted, and return the connection's name.
-
-        Raises InvalidInputError, and as `keep`.
-        """
-        kind_named(kind)
-        if not secret.strip():
-            raise InvalidInputError("No token was given.", field="secret")
-        if any(c.isspace() for c in secret.strip()):
-            raise InvalidInputError("A token is one word; this one is not.", field="secret")
-        return await self.keep(
-            user_id, kind, secret.strip(), name=name, account=account, expires_at=expires_at
-        )
-
     async def add_mailbox(
         self,
         user_id: UserId,
@@ -176,7 +152,14 @@ class ConnectionService:
         return found
 
     async def add_grant(
-        self, user_id: UserId, kind: str, grant: Grant, *, name: str = "", account: str = ""
+        self,
+        user_id: UserId,
+        kind: str,
+        grant: Grant,
+        *,
+        name: str = "",
+        account: str = "",
+        is_checked: bool = False,
     ) -> str:
         """Store a grant that was just given, as `keep`; return the connection's name."""
         return await self.keep(
@@ -188,6 +171,7 @@ class ConnectionService:
             scopes=grant.scopes,
             expires_at=grant.ends_at,
             refresh_at=refresh_at(grant, self._clock()),
+            is_checked=is_checked,
         )
 
     async def keep(

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import httpx
-from pydantic import BaseModel
 
-from rota.agents.tools.google_api import GoogleApi, GoogleService
+from rota.agents.tools.calendar.google import GoogleCalendars, google_calendar_url
 from rota.agents.tools.mail.gmail import GmailClient, gmail_url
-
-CALENDAR_ENDPOINT: Final = "google-calendar"
-_CALENDAR: Final = GoogleService(
-    name="Google Calendar",
-    connection="google-calendar",
-    forbidden="The connection does not allow reading calendars.",
-)
-
-
-class _Calendar(BaseModel):
-    """A calendar. The id of one's first is one's address."""
-
-    id: str
+from rota.domain.errors import UnavailableError
 
 
 async def google_account(
@@ -35,7 +21,8 @@ async def google_account(
 
     if kind == "gmail":
         return (await GmailClient(gmail_url(endpoints), token, http=http).profile()).email_address
-    base = endpoints.get(CALENDAR_ENDPOINT, "https://www.googleapis.com").rstrip("/")
-    api = GoogleApi(_CALENDAR, token, http=http)
-    answer = await api.request(f"{base}/calendar/v3/calendars/primary", {})
-    return api.parsed(_Calendar, answer).id
+    calendars = GoogleCalendars(google_calendar_url(endpoints), token, http=http)
+    for one in await calendars.calendars():
+        if one.primary:  # its id is the account's address
+            return one.id
+    raise UnavailableError("Google lists no calendar of this account's own.", service=kind)

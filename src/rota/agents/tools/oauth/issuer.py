@@ -40,7 +40,7 @@ _LONGEST_INTERVAL: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class DeviceRequest:
-    """A code that a person types on a page of the provider's, on whatever machine."""
+    """A code that a person types on a page of the provider's, on any machine."""
 
     page: str
     user_code: str
