@@ -52,7 +52,7 @@ from rota.security.gate.calls import (
 )
 from rota.security.gate.guard import recording_unwrapped, unheld_problem
 from rota.security.gate.hooks import IS_FILLED_IN
-from rota.security.gate.tool_wrapper import GatedTool
+from rota.security.gate.tool_wrapper import DEFAULT_TIMEOUT, GatedTool
 from rota.security.secrets.hashing import arguments_hash
 from rota.security.secrets.redaction import redact, redact_error
 
@@ -523,6 +523,7 @@ class Journal:
         """Return the answer of a call that an earlier attempt began, if it can be found out."""
         if earlier.status != "started" or not isinstance(tool, GatedTool):
             return None
+        self.alive(DEFAULT_TIMEOUT)
         found = await tool.find_outcome(earlier.key, arguments)
         if found is None:
             return None
