@@ -194,7 +194,8 @@ def read_settings(
         log_format=_choice(known, "ROTA_LOG_FORMAT", get_args(LogFormat), "text"),
         api_keys={provider: known[name] for provider, name in API_KEYS.items() if name in known}
         | _endpoint_keys(known),
-        names={name: known.name_of(name) for name in known},
+        # A person who was named on the command line is not the variable's.
+        names={name: known.name_of(name) for name in known if not (name == "ROTA_USER" and user)},
     )
 
 

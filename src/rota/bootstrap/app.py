@@ -188,7 +188,7 @@ class App:
             raise SetupRequiredError(
                 "Name the person to act as, with --as EMAIL or ROTA_USER.", what="user"
             )
-        return await self.named(named)
+        return await self.named(named, hint=hint_at_setting(self.settings, "ROTA_USER", named))
 
     async def named(self, who: str, *, hint: str = "") -> UserId:
         """Return a person by e-mail address or id; raises NotFoundError."""
@@ -204,9 +204,18 @@ class App:
         Raises NotFoundError for a ROTA_OPERATOR who is unknown.
         """
         if self.settings.operator is not None:
-            hint = f"{self.settings.name_of('ROTA_OPERATOR')} names them."
-            return await self.named(self.settings.operator, hint=hint)
+            named = self.settings.operator
+            hint = hint_at_setting(self.settings, "ROTA_OPERATOR", named)
+            return await self.named(named, hint=hint)
         return await self.person() if self.server.embedded is not None else None
+
+
+def hint_at_setting(settings: Settings, variable: str, who: str) -> str:
+    """Say which setting names a person who is unknown, and how they become known."""
+    if variable not in settings.names:
+        return ""
+    name = settings.name_of(variable)
+    return f"{name} names them: mend it, or add them with `rota people add {who}`."
 
 
 def data_dir(settings: Settings) -> Path:
@@ -240,6 +249,7 @@ async def application(
     database = make_database(settings, server)
     async with database.opened():
         async with database.connection() as conn:
+            await roles.require_rights(conn)
             missing = await pending_migrations(conn)
             command = await roles.migrating_command(conn)
         if missing:

@@ -6,13 +6,14 @@ owns nothing and obeys row-level security. A process that works as the owner lac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import psycopg
 from psycopg import sql
 
-from rota.domain.errors import MigrationError
+from rota.domain.errors import MigrationError, SetupRequiredError
 from rota.store.database import Connection
 from rota.store.statements import many, one, value, values
 
@@ -28,6 +29,14 @@ class _Rights:
     is_superuser: bool
     is_past_policies: bool
     owns_schema: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _LackingRights:
+    role: str
+    is_other: bool
+    may_use: bool
+    no_member_of: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,33 @@ async def working_role_problem(conn: Connection) -> str | None:
         f"calls. Let it work as {BACKEND_ROLE}: CREATE ROLE {BACKEND_ROLE} LOGIN PASSWORD '...', "
         f"`rota migrate` as {rights.role}, then ROTA_DATABASE_URL with {BACKEND_ROLE}. {_HOWTO}"
     )
+
+
+async def lacking_rights_problem(conn: Connection) -> str | None:
+    """Say in one line what this connection's role has to be granted; None where nothing lacks."""
+    rights = await one(conn, "fetch_lacking_rights", _LackingRights)
+    if not rights.is_other:
+        return None
+    role = sql.Identifier(rights.role).as_string(conn)
+    if rights.no_member_of:
+        return (
+            f"The role {rights.role} has no rights on rota's tables. Run as the role that made "
+            f"these roles, or as a superuser: GRANT {', '.join(rights.no_member_of)} TO {role}; "
+            f"{_HOWTO}"
+        )
+    if not rights.may_use:
+        return (
+            f"The role {rights.role} may not use rota's schema: it does not inherit the rights of "
+            f"service_role, or these were revoked. Run as a superuser: ALTER ROLE {role} INHERIT; "
+            f"GRANT service_role TO {role}; GRANT USAGE ON SCHEMA rota TO service_role; {_HOWTO}"
+        )
+    return None
+
+
+async def require_rights(conn: Connection) -> None:
+    """Raise SetupRequiredError with the statement to run where this role may not work."""
+    if (problem := await lacking_rights_problem(conn)) is not None:
+        raise SetupRequiredError(problem, what="rights")
 
 
 async def backend_role_problem(conn: Connection) -> str | None:

@@ -102,6 +102,12 @@ def test_people_are_added_once_and_can_be_acted_as(rota):
     ]
     again = rota("people", "add", "carl@example.com")
 
+    assert again == (
+        "Already there: carl@example.com: may not run agents; allow it with "
+        "`rota people allow carl@example.com`.\n"
+    )
+    rota("people", "allow", "carl@example.com")
+    again = rota("people", "add", "carl@example.com")
     assert again == "Already there: carl@example.com: may run agents.\n"
     listed = rota("people", "list", "--json")
     assert {p["email"]: p["may_run"] for p in listed if p["email"]} == {

@@ -46,10 +46,11 @@ def test_command_finds_database_and_person_in_the_files(rota, tmp_path, database
     assert json.loads(listed.stdout) == []
     rota("schedules", "list", "--as", "alice@example.com")
 
-    checks = json.loads(rota("doctor", "--json").stdout)
+    checks = json.loads(rota("doctor", "--json", code=1).stdout)
     said = {check["name"]: check["said"] for check in checks}
     assert said["Configuration"] == f"{toml}, {mine / '.env'}"
     assert said["Model keys"] == "OPENAI_API_KEY (this terminal's)"
+    assert said["User"].startswith(f"No user 'bob@example.com'. user in {toml} names them: ")
     assert f"Others can read {mine / '.env'}, which holds secrets" in listed.stderr
 
 

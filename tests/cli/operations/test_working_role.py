@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -117,3 +119,78 @@ async def test_migrate_warns_until_there_is_a_role_to_work_as(plain15, monkeypat
                 assert await backend_role_problem(conn) is None
         finally:
             plain15.execute(name, "DROP ROLE rota_backend")
+
+
+@pytest.fixture
+async def plain_role(owner, postgres_server, migrated_database):
+    """The URL of a role that may log in, and was granted nothing."""
+    role = f"clerk_{secrets.token_hex(4)}"
+    await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'clerk'")
+    url = urlsplit(postgres_server.backend_of(migrated_database))
+    host = url.netloc.rpartition("@")[2]
+    yield url._replace(netloc=f"{role}:clerk@{host}").geturl()
+    await owner.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("command", ["status", "worker", "scheduler", "up"])
+async def test_role_that_was_granted_nothing_is_told_the_grant(
+    command, plain_role, owner, alice, tmp_path
+):
+    async def run(*arguments):
+        return await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "rota", *arguments],
+            env=environment(plain_role, tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    refused = await run(command)
+
+    assert refused.returncode == 6, refused.stderr
+    assert "GRANT anon, authenticated, service_role TO" in refused.stderr
+    if command == "status":
+        doctor = await run("doctor", "--json")
+        assert doctor.returncode == 1
+        (check,) = [one for one in json.loads(doctor.stdout) if one["name"] == "Role"]
+        assert check["verdict"] == "fail"
+        assert "GRANT anon, authenticated, service_role TO" in check["said"]
+        role = urlsplit(plain_role).username
+        await owner.execute(f"GRANT anon, authenticated, service_role TO {role}")
+        assert (await run("status")).returncode == 0
+        await owner.execute(f"GRANT service_role TO {role} WITH INHERIT FALSE")
+        refused = await run("status")
+        assert refused.returncode == 6, refused.stderr
+        assert "does not inherit the rights of service_role" in refused.stderr
+
+
+@pytest.mark.parametrize("setting", ["ROTA_USER", "ROTA_OPERATOR"])
+def test_person_of_a_setting_who_is_unknown_is_named_with_it(
+    setting, database_url, alice, tmp_path
+):
+    (tmp_path / ".env").write_text(f"{setting}=nobody@example.com\n")
+    env = {**environment(database_url, tmp_path), "ROTA_CONFIG": str(tmp_path / ".env")}
+    if setting == "ROTA_USER":
+        del env["ROTA_USER"]
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "rota", *arguments],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    says = (
+        f"No user 'nobody@example.com'. {setting} in {tmp_path / '.env'} names them: mend it, or "
+        "add them with `rota people add nobody@example.com`."
+    )
+    doctor = run("doctor", "--json")
+    assert doctor.returncode == 1
+    (check,) = [one for one in json.loads(doctor.stdout) if "nobody" in one["said"]]
+    assert (check["verdict"], check["said"]) == ("fail", says)
+    refused = run("worker" if setting == "ROTA_OPERATOR" else "status")
+    assert refused.returncode == 3
+    assert says in " ".join(refused.stderr.split())

@@ -177,6 +177,31 @@ def test_calendar_folds_what_fires_often_and_shows_the_rest_by_day(rota):
     assert listed == sorted(listed, key=lambda item: item["fire_time"])
 
 
+def test_why_without_a_time_explains_the_last_fire_times(rota, owner_sql):
+    rota("schedules", "add", "watcher", "@hourly")
+    (new,) = rota("schedules", "why", "watcher", "--json")
+    assert new["verdict"] == "upcoming"
+
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+    made = hour - timedelta(minutes=30)
+    owner_sql.execute("UPDATE agent_schedules SET created_at = %s, plan_from = %s", [made, made])
+    owner_sql.execute(
+        "INSERT INTO schedule_occurrences (schedule_id, fire_time, user_id, outcome, reason)"
+        " SELECT id, %s, user_id, 'missed', 'nobody was there' FROM agent_schedules",
+        [hour],
+    )
+    found = rota("schedules", "why", "watcher", "--json")
+
+    assert [one["verdict"] for one in found] == ["overdue", "overdue", "missed"]
+    assert [datetime.fromisoformat(one["at"]) for one in found] == [
+        hour + timedelta(hours=late) for late in (2, 1, 0)
+    ]
+    said = rota("schedules", "why", "watcher")
+    assert said.splitlines()[0].split() == ["TIME", "VERDICT", "WHY"]
+    assert said.count("overdue") == 2
+    assert "Nobody was there." in said
+
+
 def test_paused_schedule_says_why_and_resumes_in_the_future(rota):
     rota("schedules", "add", "watcher", "@hourly", "--paused")
     assert "Paused     it was added paused" in rota("schedules", "show", "watcher")

@@ -84,8 +84,10 @@ def add(
     if common.json:
         output.print_json(added)
         return
-    may = "may not run agents yet" if refused else "may run agents"
     for one in added:
+        may = "may run agents"
+        if not one.may_run:
+            may = f"may not run agents; allow it with `rota people allow {one.email}`"
         output.say(f"{'Added' if one.is_new else 'Already there:'} {one.email}: {may}.")
 
 

@@ -14,7 +14,7 @@ import typer
 from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
-from rota.domain.errors import RotaError
+from rota.domain.errors import NotFoundError, RotaError
 from rota.settings import API_KEYS, COMPARED, Settings
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ async def _database_checks(
             if any(check.verdict == "fail" for check in checks):
                 return
             sessions = [
+                *await _person_checks(settings, database),
                 *await _secret_checks(settings, database),
                 *await _session_checks(database),
             ]
@@ -251,6 +252,23 @@ async def _database_checks(
                 yield Check("Overdue", "fail", f"{overdue} fires are overdue by a minute or more.")
     except RotaError as error:
         yield Check("Database", "fail", error.message)
+
+
+async def _person_checks(settings: Settings, database: Database) -> list[Check]:
+    """Look for the people whom settings name."""
+    from rota.bootstrap.app import LOCAL_OWNER, hint_at_setting
+    from rota.store import users
+
+    checks: list[Check] = []
+    async with database.connection() as conn:
+        for variable, named in (("ROTA_USER", settings.user), ("ROTA_OPERATOR", settings.operator)):
+            who = named or LOCAL_OWNER
+            if who == LOCAL_OWNER or await users.find_user(conn, who) is not None:
+                continue
+            hint = hint_at_setting(settings, variable, who)
+            said = NotFoundError("user", who, hint=hint).message
+            checks.append(Check(variable.removeprefix("ROTA_").capitalize(), "fail", said))
+    return checks
 
 
 def _connection_check(connection: ConnectionInfo, now: datetime) -> Check:
@@ -379,7 +397,11 @@ async def _schema_checks(conn: Connection, server: Server) -> AsyncIterator[Chec
     """Look at the database itself; what fails makes looking at what runs on it pointless."""
     from rota.store.migrations import encoding_problem, pending_migrations
     from rota.store.operations import processes
-    from rota.store.roles import migrating_command, working_role_problem
+    from rota.store.roles import (
+        lacking_rights_problem,
+        migrating_command,
+        working_role_problem,
+    )
 
     version = conn.info.server_version // 10_000
     kind = "embedded" if server.embedded is not None else "your own"
@@ -387,6 +409,9 @@ async def _schema_checks(conn: Connection, server: Server) -> AsyncIterator[Chec
     yield Check("Database", good, f"PostgreSQL {version}, {kind}")
     if (problem := encoding_problem(conn)) is not None:
         yield Check("Encoding", "fail", problem)
+        return
+    if (problem := await lacking_rights_problem(conn)) is not None:
+        yield Check("Role", "fail", problem)
         return
     problem = await working_role_problem(conn)
     yield Check("Role", "warn" if problem else "ok", problem or conn.info.user)

@@ -204,15 +204,23 @@ def why(
     common: CommonOptions,
     schedule: Reference,
     at: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--at",
             metavar="TIME",
-            help="The time to explain: 07:00 (the last one), 'yesterday 7:00', 2026-12-24 18:00.",
+            help="The time to explain: 07:00 (the last one), 'yesterday 7:00', 2026-12-24 18:00. "
+            "Default: the last five fire times.",
         ),
-    ],
+    ] = None,
 ) -> None:
-    """Explain why a schedule did or did not run at a time."""
+    """Explain why a schedule did or did not run at a time, or at its last fire times."""
+    if at is None:
+        latest = common.as_person(lambda app, me: app.explanations.latest(me, schedule))
+        if common.json:
+            output.print_json(latest)
+        else:
+            texts.print_explanations(latest)
+        return
     found = common.as_person(lambda app, me: app.explanations.why(me, schedule, at))
     if common.json:
         output.print_json(found)

@@ -306,3 +306,16 @@ def print_explanation(explanation: Explanation) -> None:
         output.say(f"{'Run':10} {occurrence.run_id}")
     output.say(f"{'Before':10} {output.moment(explanation.previous_fire, zone)}")
     output.say(f"{'After':10} {output.moment(explanation.next_fire, zone)}")
+
+
+def print_explanations(explanations: Sequence[Explanation]) -> None:
+    """Print why a schedule did or did not run at several times, one line for each."""
+    output.table(
+        ["TIME", "VERDICT", "WHY"],
+        [
+            (output.moment(e.at, e.time_zone), e.verdict.replace("_", " "), " ".join(e.why))
+            for e in explanations
+        ],
+        empty="It has had no fire time, and has none ahead.",
+        texts=["WHY"],
+    )

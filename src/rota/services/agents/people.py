@@ -20,11 +20,12 @@ _ADDRESS: Final = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,2
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A person, and whether this call created them."""
+    """A person, whether this call created them, and whether they may run agents by now."""
 
     user_id: UserId
     email: str
     is_new: bool
+    may_run: bool
 
 
 class PeopleService:
@@ -44,7 +45,7 @@ class PeopleService:
             await rows.set_may_run(conn, people, may_run=may_run)
 
     async def add(self, emails: Sequence[str], *, may_run: bool = True) -> tuple[Added, ...]:
-        """Make people, who may run agents or not; for those who are there already only that is set.
+        """Make people, who may run agents or not. Whoever was refused by name stays refused.
 
         Raises InvalidInputError for what is no address, and ConflictError on Supabase, where people
         sign up.
@@ -57,11 +58,14 @@ class PeopleService:
                     "People sign up themselves on this server; `rota people allow` lets them run "
                     "agents."
                 )
+            refused = {p.user_id for p in await rows.list_people(conn) if not p.may_run}
             for address in addresses:
                 is_new = await users.find_user(conn, address) is None
                 user_id = await users.ensure_user(conn, address)
-                added.append(Added(user_id, address, is_new))
-            await rows.set_may_run(conn, [one.user_id for one in added], may_run=may_run)
+                added.append(Added(user_id, address, is_new, may_run and user_id not in refused))
+            for verdict in (True, False):
+                named = [one.user_id for one in added if one.may_run is verdict]
+                await rows.set_may_run(conn, named, may_run=verdict)
         return tuple(added)
 
     async def set_everybody(self, *, may_run: bool) -> None:

@@ -11,17 +11,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from rota.domain.errors import ConflictError, UnavailableError
+from rota.domain.errors import ConflictError, InvalidInputError, UnavailableError
 
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 """What file systems without hard links say: those of USB sticks, and some of a network."""
+
+_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""What is no fault of the name: the disk is full, or ill."""
 
 
 @contextmanager
 def new_archive(file: Path) -> Iterator[zipfile.ZipFile]:
     """Write an archive beside its place, and put it there when it is whole.
 
-    Raises ConflictError where the file is there, UnavailableError where it cannot be written.
+    Raises ConflictError where the file is there, InvalidInputError where it cannot be written, and
+    UnavailableError where that passes: the disk is full.
     """
     if file.exists():
         raise ConflictError(f"{file} is there already. Name a new file.")
@@ -38,9 +42,10 @@ def new_archive(file: Path) -> Iterator[zipfile.ZipFile]:
         finally:
             draft_path.unlink(missing_ok=True)
     except OSError as error:
-        raise UnavailableError(
-            f"{file} cannot be written: {error.strerror or error}.", service="file"
-        ) from error
+        said = f"{file} cannot be written: {error.strerror or error}."
+        if error.errno in _PASSING:
+            raise UnavailableError(said, service="file") from error
+        raise InvalidInputError(said, field="file") from error
 
 
 def named_entry(name: str, now: datetime) -> zipfile.ZipInfo:

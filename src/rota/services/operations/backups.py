@@ -24,7 +24,6 @@ from rota.domain.errors import (
     InvalidInputError,
     MigrationError,
     NotFoundError,
-    UnavailableError,
 )
 from rota.domain.ids import ResultId, UserId
 from rota.domain.notifications.notification import NewNotification
@@ -61,7 +60,8 @@ async def back_up(url: str, file: Path, *, cipher: Cipher | None, now: datetime)
     """Write what the database holds at one moment to a new file of mode 0600.
 
     `url` is the owner's; rota may run meanwhile. Raises ConflictError where the file is there,
-    SetupRequiredError for another role, UnavailableError where the disk is full. A file that is not
+    SetupRequiredError for another role, InvalidInputError where the file cannot be written,
+    UnavailableError where the disk is full. A file that is not
     whole does not stay.
     """
     with new_archive(file) as archive:
@@ -110,7 +110,7 @@ class Backup:
 def open_backup(file: Path) -> Iterator[Backup]:
     """Open a backup, and check that it is one, is whole, and is not of a newer rota.
 
-    Raises InvalidInputError, MigrationError, and UnavailableError where it cannot be read.
+    Raises InvalidInputError, also where it cannot be read, and MigrationError.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -124,8 +124,8 @@ def open_backup(file: Path) -> Iterator[Backup]:
             f"{file} is no backup of rota's, or is not whole. Nothing was changed.", field="file"
         ) from error
     except OSError as error:
-        raise UnavailableError(
-            f"{file} cannot be read: {error.strerror or error}.", service="backup"
+        raise InvalidInputError(
+            f"{file} cannot be read: {error.strerror or error}.", field="file"
         ) from error
 
 

@@ -27,6 +27,9 @@ Verdict = (
 )
 
 _TICK: Final = timedelta(microseconds=1)
+_LATEST: Final = 5
+_BEFORE: Final = frozenset({"did_not_exist", "not_a_fire_time", "pruned"})
+"""Verdicts of times that nobody has anything to say of, nor of those before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,28 @@ class ExplanationService:
         now = self._clock()
         zone = zone_shown(schedule.timing.time_zone)
         start = parse_moment(at, zone, now=now, field="at", alone="past")
+        return await self._explain(user_id, schedule, start, now)
+
+    async def latest(self, user_id: UserId, reference: str) -> tuple[Explanation, ...]:
+        """Explain the last fire times, the newest first; the next one where there was none yet."""
+        schedule = await self._schedules.get(user_id, reference)
+        now = self._clock()
+        found: list[Explanation] = []
+        fire = schedule.timing.rule().latest_at_or_before(now)
+        while fire is not None and len(found) < _LATEST:
+            explained = await self._explain(user_id, schedule, fire, now)
+            if explained.verdict in _BEFORE:
+                break
+            found.append(explained)
+            fire = explained.previous_fire
+        if not found and (fire := schedule.timing.rule().next_after(now)) is not None:
+            found.append(await self._explain(user_id, schedule, fire, now))
+        return tuple(found)
+
+    async def _explain(
+        self, user_id: UserId, schedule: Schedule, start: datetime, now: datetime
+    ) -> Explanation:
+        zone = zone_shown(schedule.timing.time_zone)
         is_whole_minute = not start.second and not start.microsecond
         end = start + timedelta(seconds=60 if is_whole_minute else 1)
         async with self._database.acting_as(user_id) as conn:

@@ -215,8 +215,8 @@ async def copy_in(
 async def advance_sequences(conn: Connection, reached: Iterable[KeptSequence]) -> None:
     """Let each sequence go on above all that it gave out: here, where `reached`, and in the rows.
 
-    So no number means two things: a worker of before the restore never holds the token of a later
-    attempt, and a kept copy of the audit log does not have another entry by the same number.
+    So no number means two things. A worker of before the restore never holds the token of a later
+    attempt. No entry of the audit log has the number of another one in a kept copy.
     """
     names = [table.name for table in await _own_tables(conn)]
     highest: dict[str, int] = {}
