@@ -12,6 +12,15 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+AUDIENCE_PAGE: Final = "https://console.cloud.google.com/auth/audience"
+"""Where the owner of a Google app publishes it."""
+
+PUBLISH: Final = (
+    "Google ends grants after seven days while the app's publishing status is Testing. Publish the "
+    f"app ({AUDIENCE_PAGE}), then connect it again: a grant of before keeps its end."
+)
+"""Why a Google grant dies after a week, and what to do."""
+
 _MARK: Final = '{"grant":'
 
 
@@ -56,6 +65,11 @@ class Grant:
         for name in ("access_ends_at", "ends_at", "granted_at"):
             known[name] = datetime.fromisoformat(known[name]) if known.get(name) else None
         return cls(**known | {"scopes": tuple(known.get("scopes", ()))})
+
+
+def why_it_ends(kind: str) -> str:
+    """Say why a grant for this kind of connection has an end; empty where that is not known."""
+    return PUBLISH if kind in {"gmail", "google-calendar"} else ""
 
 
 def is_grant(secret: str) -> bool:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rota.domain.agents.connections import KINDS
+from rota.domain.agents.grants import why_it_ends
 from rota.domain.errors import RotaError
 from rota.domain.notifications.notification import Category
 from rota.logs import LazyLogger
@@ -141,9 +142,11 @@ def _said(told: Telling) -> tuple[Category, str, str] | None:
     account = f" ({told.account})" if told.account else ""
     which = f"The connection {told.name}: {noun}{account}."
     reconnect = f"`rota connections reconnect {told.name}`"
+    ends = told.expires_at is not None and why_it_ends(told.kind)
+    why = f"{ends} " if ends else ""
     match told.is_now:
         case "needs you":
-            problem = told.problem or f"It has ended. Connect it again with {reconnect}."
+            problem = told.problem or f"{why}It has ended. Connect it again with {reconnect}."
             more = "Schedules whose runs fail for it pause. They continue when it works again."
             title = f"Your connection {told.name} needs you"
             return Category.ERROR, title, f"{which}\n{problem}\n{more}"
@@ -157,7 +160,7 @@ def _said(told: Telling) -> tuple[Category, str, str] | None:
         case "expiring":
             body = (
                 f"It ends at {told.expires_at:%Y-%m-%d %H:%M} UTC, and runs that use it fail after "
-                f"that. Before then, connect it again with {reconnect}."
+                f"that. {why}Before then, connect it again with {reconnect}."
             )
             title = f"Your connection {told.name} ends on {told.expires_at:%Y-%m-%d}"
             return Category.INFO, title, f"{which}\n{body}"

@@ -23,7 +23,7 @@ from rota.domain.agents.connections import (
     connection_name,
     kind_named,
 )
-from rota.domain.agents.grants import Grant, is_grant
+from rota.domain.agents.grants import Grant, is_grant, why_it_ends
 from rota.domain.agents.mail_accounts import ImapAccount
 from rota.domain.errors import (
     ConflictError,
@@ -363,8 +363,9 @@ class ConnectionService:
     async def _opened(self, user_id: UserId, name: str, sealed: rows.SealedConnection) -> _Opened:
         noun = KINDS[sealed.kind].noun if sealed.kind in KINDS else sealed.kind
         if sealed.expires_at is not None and sealed.expires_at <= self._clock():
+            why = why_it_ends(sealed.kind) if sealed.refresh_at is not None else ""
             raise SetupRequiredError(
-                f"{noun} ({name}) has expired. Connect it again with "
+                f"{noun} ({name}) has expired. {why}{' ' if why else ''}Connect it again with "
                 f"`rota connections reconnect {name}`.",
                 what=what_to_set_up(name),
             )

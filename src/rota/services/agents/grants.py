@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rota.domain.agents.grants import Grant, is_grant
+from rota.domain.agents.grants import Grant, is_grant, why_it_ends
 from rota.domain.agents.mail_accounts import ImapAccount
 from rota.domain.errors import InvalidInputError, SetupRequiredError
 from rota.domain.ids import UserId
@@ -106,8 +106,7 @@ class GrantService:
         is kept.
         """
         # As above.
-        from rota.agents.tools.oauth.providers import GOOGLE, SCOPES  # noqa: PLC0415
-        from rota.agents.tools.oauth.refusals import PUBLISH  # noqa: PLC0415
+        from rota.agents.tools.oauth.providers import SCOPES  # noqa: PLC0415
 
         scopes = SCOPES[kind]
         missing = scopes.missing(grant.scopes, to_act=to_act)
@@ -131,7 +130,7 @@ class GrantService:
         grant = replace(grant, account=found)
         seen = await CHECKS[kind](secret_for_tools(grant), self._endpoints)
         name = await self._connections.add_grant(user_id, kind, grant, name=name, is_checked=True)
-        warning = f"{PUBLISH}." if grant.ends_at and scopes.provider is GOOGLE else ""
+        warning = why_it_ends(kind) if grant.ends_at is not None else ""
         lacks = scopes.acts if missing else ""
         return Connected(name, found, seen, lacks, grant.ends_at, warning)
 

@@ -47,9 +47,6 @@ MICROSOFT: Final = Provider(
 PROVIDERS: Final = {provider.name: provider for provider in (GOOGLE, MICROSOFT)}
 """All of them, by name. ROTA_ENDPOINTS may lead each to another server."""
 
-AUDIENCE_PAGE: Final = "https://console.cloud.google.com/auth/audience"
-"""Where the owner of a Google app publishes it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Scopes:

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rota.agents.tools.oauth.answers import RefusedError
-from rota.agents.tools.oauth.providers import AUDIENCE_PAGE, GOOGLE, Provider
+from rota.agents.tools.oauth.providers import GOOGLE, Provider
 from rota.domain.agents.connections import ReconnectRequiredError
-from rota.domain.agents.grants import Grant
+from rota.domain.agents.grants import PUBLISH, Grant
 from rota.domain.errors import RotaError, SetupRequiredError
 
 TESTING: Final = timedelta(days=7)
@@ -18,12 +18,6 @@ TESTING: Final = timedelta(days=7)
 
 _ABOUT_TESTING: Final = (TESTING - timedelta(hours=12), TESTING + timedelta(days=2))
 _LARGE_SKEW: Final = timedelta(minutes=4)
-
-PUBLISH: Final = (
-    f"Google ends grants after seven days while the app's publishing status is Testing: publish "
-    f"the app ({AUDIENCE_PAGE}), and connect it again after that"
-)
-"""Why a Google grant dies after a week, and what to do."""
 
 _UNKNOWN_CLIENT: Final = frozenset({"invalid_client", "deleted_client", "disabled_client"})
 _SIGN_IN_AGAIN: Final = frozenset({50076, 50078, 50079, 50158, 53000, 53003, 530034, 530035})
@@ -166,7 +160,7 @@ def _ended(provider: Provider, refused: RefusedError, grant: Grant, now: datetim
             "can exempt apps that are trusted (Security, Google Cloud session control)."
         )
     if provider is GOOGLE and _died_of_testing(grant, now):
-        return f"The grant has ended {said}. {PUBLISH}."
+        return f"The grant has ended {said}. {PUBLISH}"
     return (
         f"{provider.noun} has ended the grant {said}: it was revoked, the password was changed, or "
         "nothing used it for months."
