@@ -47,6 +47,8 @@ class GoogleCalendarServer:
         self.failures: deque[Failure] = deque()
         self.requests: list[Asked] = []
         self.page_size = 250
+        self.lost_answers = 0
+        """Inserts that are made, and answered as if they failed."""
         self._accepts = accepts or (lambda _header, *_scopes: None)
 
     def __enter__(self):
@@ -87,8 +89,7 @@ class GoogleCalendarServer:
             return _failed(Failure(404, "notFound", "Not Found"))
         return 200, json.dumps(found[0]).encode(), {}
 
-    @staticmethod
-    def _insert(events, body):
+    def _insert(self, events, body):
         if any(one["id"] == body["id"] for one in events):
             return _failed(Failure(409, "duplicate", "The requested identifier already exists."))
         made = body | {
@@ -97,6 +98,10 @@ class GoogleCalendarServer:
             "htmlLink": f"https://calendar/{body['id']}",
         }
         events.append(made)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            self.failures.extend([Failure(503)] * 3)
+            return _failed(Failure(503))
         return 200, json.dumps(made).encode(), {}
 
     def _page(self, items, asked):

@@ -127,4 +127,13 @@ level = warning
 
     def files(self) -> list[str]:
         """Return the texts of all events that are stored."""
-        return [path.read_text() for path in (self.root / "data").rglob("*.ics")]
+        return [path.read_text(encoding="utf-8") for path in self._stored()]
+
+    def clear(self) -> None:
+        """Remove all events, past Radicale."""
+        for path in self._stored():
+            path.unlink()
+
+    def _stored(self) -> list[Path]:
+        found = (self.root / "data").rglob("*.ics")
+        return [path for path in found if ".Radicale.cache" not in path.parts]

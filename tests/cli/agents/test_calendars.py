@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -99,6 +100,35 @@ async def test_an_agent_reads_a_feed_and_an_account_together(rota, feed, tmp_pat
         assert str(failed.exception).endswith("`rota connections reconnect dav`.")
         mended = await rota("connections", "reconnect", "dav", typed="changed\n")
         assert mended.stdout.startswith("Connected again: 2 calendars")
+
+
+async def test_an_event_that_waits_is_shown_as_an_event(rota, tmp_path):
+    day = datetime.now(UTC).date() + timedelta(days=9)
+    (tmp_path / "maker.yaml").write_text(
+        "name: maker\nmodel: scripted:maker\ntools: [calendar_create_event]\nscript:\n  steps:\n"
+        "    - calls:\n        - tool: calendar_create_event\n          args: {title: Dentist, "
+        f'start: "{day}", description: "Bring\\nthe card"}}\n  answer: done\n'
+    )
+    assert (await rota("agents", "apply", str(tmp_path / "maker.yaml"))).exit_code == 0
+    with Radicale() as server:
+        (tmp_path / "ca.pem").write_text(server.authority)
+        server.calendar("home")
+        await rota(
+            *("connections", "add", "caldav", "--account", "alice", "--url", server.url),
+            *("--certificate", str(tmp_path / "ca.pem")),
+            typed=f"{PASSWORD}\n",
+        )
+        await rota("run", "maker")
+        assert server.files() == []
+    listed = await rota("approvals", "list")
+    assert f"Event: Dentist; When: {day:%A} {day}; Calendar: caldav; “Bring the" in listed.stdout
+    [waiting] = json.loads((await rota("approvals", "list", "--json")).stdout)
+    shown = (await rota("approvals", "show", waiting["id"])).stdout
+    assert re.search(rf"^  Event +Dentist\n  When +{day:%A} {day}$", shown, re.MULTILINE)
+    assert re.search(r"^  Calendar +caldav\n  Text +Bring *\n.*the card$", shown, re.MULTILINE), (
+        shown
+    )
+    assert '"title"' not in shown
 
 
 async def test_a_schedule_that_waits_for_a_calendar_continues_once_there_is_one(

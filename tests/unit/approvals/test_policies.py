@@ -298,6 +298,8 @@ OTHERS = [
     ("recipients recipients_at_most 2", {"to": "a@x.de, b@x.de"}, True),
     ("recipients recipients_at_most 2", {"to": "a@x.de", "bcc": ["b@x.de", "c@x.de"]}, False),
     ("recipients recipients_over 2", {"to": "a@x.de", "bcc": ["b@x.de", "c@x.de"]}, True),
+    ("recipients recipients_over 1", {"attendees": ["a@x.de", "b@x.de"]}, True),
+    ("recipients email_domain x.de", {"attendees": ["a@x.de"], "guestEmails": "b@y.de"}, False),
     ("to recipients_at_most 2", {"to": "a@x.de, b@x.de"}, True),
     ("to recipients_at_most 2", {"to": "a@x.de b@x.de c@x.de"}, None),
     ("to recipients_at_most 2", {}, None),

@@ -28,6 +28,14 @@ _MAIL_READER: Final = ToolFacts(
 _CALENDAR_READER: Final = _MAIL_READER
 """As above, of calendars: anybody can invite their owner."""
 
+_CALENDAR_WRITER: Final = ToolFacts(
+    idempotent=True,
+    risk="medium",
+    default_tier="user_configurable",
+    brings_outside_text=False,
+)
+"""Makes an event with an id of the call's own; its attendees are invited, wherever they are."""
+
 _MAIL_WRITER: Final = ToolFacts(
     risk="medium",
     default_tier="user_configurable",
@@ -161,3 +169,13 @@ def reply(context: ToolContext) -> BaseTool:
     from rota.agents.tools.mail.sending_tools import reply_tool  # noqa: PLC0415  LangChain
 
     return reply_tool(context=context)
+
+
+@_declared(_CALENDAR_WRITER)
+def calendar_create_event(context: ToolContext) -> BaseTool:
+    """Put an event into one of the owner's calendars."""
+    from rota.agents.tools.calendar.writing_tools import (  # noqa: PLC0415  LangChain
+        calendar_create_event_tool,
+    )
+
+    return calendar_create_event_tool(context=context)

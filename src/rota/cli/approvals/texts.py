@@ -17,7 +17,7 @@ from rota.cli.as_json import fields_of
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import ActionStatus
 from rota.domain.approvals.argument_edits import holds_redaction
-from rota.domain.approvals.mail_requests import mail_of
+from rota.domain.approvals.call_texts import readable_call
 from rota.domain.approvals.review import HISTORY_DAYS, group_requests, same_calls
 from rota.domain.text.shortening import shorten
 
@@ -197,25 +197,26 @@ def listed_arguments(arguments: Mapping[str, Any]) -> ListedArguments:
 
 
 def _listed_call(action: PendingAction) -> ListedArguments:
-    mail = mail_of(action.tool_name, action.arguments)
-    if mail is None:
+    made = readable_call(action.tool_name, action.arguments)
+    if made is None:
         return listed_arguments(action.arguments)
-    return ListedArguments(mail.in_a_list(), is_cut=mail.is_cut_in_a_list)
+    return ListedArguments(made.in_a_list(), is_cut=made.is_cut_in_a_list)
 
 
 def _listed_same(group: RequestGroup) -> ListedArguments:
-    mail = mail_of(group.first.tool_name, group.same)
-    if mail is None:
+    made = readable_call(group.first.tool_name, group.same)
+    if made is None:
         return listed_arguments(group.same)
-    return ListedArguments(mail.in_a_list(), is_cut=mail.is_cut_in_a_list)
+    return ListedArguments(made.in_a_list(), is_cut=made.is_cut_in_a_list)
 
 
 def _whole_call(tool_name: str, arguments: Mapping[str, Any]) -> str:
-    mail = mail_of(tool_name, arguments)
-    if mail is None:
+    made = readable_call(tool_name, arguments)
+    if made is None:
         return json.dumps(arguments, ensure_ascii=False)
-    headers = [f"{name}: {value}" for name, value in mail.headers]
-    return "\n".join(["", *headers, *(f"| {line}" for line in mail.text.split("\n"))])
+    headers = [f"{name}: {value}" for name, value in made.headers]
+    text = [f"| {line}" for line in made.text.split("\n")] if made.text else []
+    return "\n".join(["", *headers, *text])
 
 
 def _with_short_texts(value: Any) -> Any:
@@ -274,13 +275,14 @@ def print_details(shown: ActionDetails) -> None:
 
 
 def _print_call(tool_name: str, arguments: Mapping[str, Any], title: str) -> None:
-    """Print what a call would do it with: a mail as a mail, anything else as JSON."""
+    """Print what a call would do it with: a mail or event as such, anything else as JSON."""
     output.say(title)
-    mail = mail_of(tool_name, arguments)
-    if mail is None:
+    made = readable_call(tool_name, arguments)
+    if made is None:
         output.say_block(json.dumps(arguments, ensure_ascii=False, indent=2))
         return
-    for name, value in (*mail.headers, ("Text", mail.text)):
+    text = (("Text", made.text),) if made.text else ()
+    for name, value in (*made.headers, *text):
         output.say_field(f"  {name}", value)
 
 

@@ -14,8 +14,8 @@ from typing import Final
 import structlog
 
 from rota.domain.approvals.actions import WARNED_BEFORE, ActionStatus, PendingAction
+from rota.domain.approvals.call_texts import call_in_brief
 from rota.domain.approvals.deputies import Deputy
-from rota.domain.approvals.mail_requests import call_in_brief
 from rota.domain.ids import RunId, UserId
 from rota.domain.notifications.notification import Category, NewNotification
 from rota.services.notifications.service import NotificationService, draft, draft_unknown_outcome

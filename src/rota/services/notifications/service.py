@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rota.domain.approvals.actions import ApprovalRequest
-from rota.domain.approvals.mail_requests import call_in_brief
+from rota.domain.approvals.call_texts import call_in_brief
 from rota.domain.ids import ActionId, NotificationId, RunId, UserId
 from rota.domain.notifications.notification import (
     TITLE_LIMIT,

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import httpx
 
@@ -19,10 +19,11 @@ from rota.agents.tools.calendar.dav_answers import DavItem, dav_items
 from rota.agents.tools.calendar.events import Reading
 from rota.agents.tools.calendar.icalendar_events import read_events
 from rota.agents.tools.calendar.icalendar_text import take_apart
+from rota.agents.tools.calendar.new_events import NewEvent
 from rota.agents.tools.calendar.web import CalendarWeb, Login, WebAnswer, calendar_web
 from rota.domain.agents.calendar_accounts import CalDavAccount
 from rota.domain.agents.connections import LoginRefusedError, ReconnectRequiredError
-from rota.domain.errors import RotaError, SetupRequiredError, UnavailableError
+from rota.domain.errors import InvalidInputError, RotaError, SetupRequiredError, UnavailableError
 from rota.domain.text.cleaning import clean_line
 from rota.domain.text.shortening import shorten
 
@@ -30,6 +31,7 @@ MOST_CALENDARS: Final = 50
 """Calendars of one account that are read."""
 
 _PARALLEL: Final = 4
+_STORED: Final = frozenset({httpx.codes.OK, httpx.codes.CREATED, httpx.codes.NO_CONTENT})
 _XML: Final = {"Content-Type": "application/xml; charset=utf-8"}
 _HEAD: Final = '<?xml version="1.0" encoding="utf-8"?>\n'
 _SPACES: Final = (
@@ -108,6 +110,41 @@ class CalDavCalendars:
             found = len((await session.account()).calendars)
         return found, len((await self.events(start, end)).events)
 
+    async def calendars(self) -> list[tuple[str, DavCalendar]]:
+        """Return all calendars, each with how it is called beside those of other connections."""
+        async with self._session() as session:
+            account = await session.account()
+        return [(self._label(one, account), one) for one in account.calendars]
+
+    async def organizer(self) -> str:
+        """Return the owner's e-mail address, "" where neither they nor the server said it."""
+        async with self._session() as session:
+            return _organizer(self._account, await session.account())
+
+    async def create(self, url: str, event: NewEvent, uid: str, *, now: datetime) -> str:
+        """Put an event into a calendar, unless one of this UID is there; say who invites.
+
+        Raises InvalidInputError for a calendar that cannot be written.
+        """
+        async with self._session() as session:
+            organizer = ""
+            schedules = False
+            if event.attendees:
+                account = await session.account()
+                organizer, schedules = _organizer(self._account, account), account.schedules
+            text = event.as_icalendar(uid, now=now, organizer=organizer)
+            await session.put(_event_url(url, uid), text)
+        if not event.attendees:
+            return ""
+        if schedules:
+            return f" The server invites {len(event.attendees)}."
+        return " The server sends no invitations: the attendees are noted only."
+
+    async def has(self, url: str, uid: str) -> bool:
+        """Return whether a calendar has an event that `create` made."""
+        async with self._session() as session:
+            return await session.has(_event_url(url, uid))
+
     def _label(self, calendar: DavCalendar, account: _Account) -> str:
         if len(account.calendars) == 1:
             return self._name
@@ -158,6 +195,31 @@ class _Session:
         if answer.status != httpx.codes.MULTI_STATUS:
             raise self._odd(answer)
         return [item.text for item in self._items(answer) if item.text]
+
+    async def put(self, url: str, text: bytes) -> None:
+        """Store an event that is not there yet; one that is there is that of an earlier attempt."""
+        headers = {"Content-Type": "text/calendar; charset=utf-8", "If-None-Match": "*"}
+        answer = await self._web.request("PUT", url, content=text, headers=headers)
+        self._check_login(answer)
+        if answer.status in _STORED or answer.status == httpx.codes.PRECONDITION_FAILED:
+            return
+        if answer.status >= 500 or answer.status == httpx.codes.TOO_MANY_REQUESTS:
+            raise self._odd(answer)
+        raise InvalidInputError(
+            f"{self._account.host} does not take the event ({answer.status}): the calendar may be "
+            "only for reading.",
+            field="calendar",
+        )
+
+    async def has(self, url: str) -> bool:
+        """Return whether an event is there."""
+        answer = await self._web.request("GET", url)
+        self._check_login(answer)
+        if answer.status in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
+            return False
+        if answer.status != httpx.codes.OK:
+            raise self._odd(answer)
+        return True
 
     async def _start(self) -> tuple[list[DavItem], WebAnswer]:
         """Return the first answer that says whose the calendars are, or is a calendar."""
@@ -236,6 +298,14 @@ class _Session:
             f"{host} answered with {status} instead of the calendars. Try again later.",
             service="calendar",
         )
+
+
+def _event_url(calendar: str, uid: str) -> str:
+    return urljoin(f"{calendar.rstrip('/')}/", f"{quote(uid, safe='')}.ics")
+
+
+def _organizer(account: CalDavAccount, found: _Account) -> str:
+    return account.address or min(found.addresses, default="")
 
 
 def _first(items: list[DavItem], name: str) -> tuple[str, ...]:
