@@ -27,6 +27,7 @@ from rota.store.migrations import MigrationReport, migrate, pending_migrations
 
 if TYPE_CHECKING:
     from rota.services.agent_files.applying import AgentFileService
+    from rota.services.agents.connection_removal import ConnectionRemoval
     from rota.services.agents.connections import ConnectionService
     from rota.services.agents.grants import GrantService
     from rota.services.agents.option_checks import Registered
@@ -115,6 +116,9 @@ class App:
     agents: Service[AgentService] = Service("agents.service:AgentService")
     connections: Service[ConnectionService] = Service("agents.connections:ConnectionService")
     grants: Service[GrantService] = Service("agents.grants:GrantService")
+    connection_removal: Service[ConnectionRemoval] = Service(
+        "agents.connection_removal:ConnectionRemoval"
+    )
     people: Service[PeopleService] = Service("agents.people:PeopleService")
     preferences: Service[PreferenceService] = Service("agents.preferences:PreferenceService")
     prices: Service[ModelPriceService] = Service("agents.prices:ModelPriceService")

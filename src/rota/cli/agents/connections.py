@@ -16,6 +16,7 @@ from rota.domain.errors import NotFoundError, RotaError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
+    from rota.domain.agents.connections import ConnectionInfo
     from rota.domain.ids import UserId
 
 group = CommandGroup()
@@ -42,7 +43,7 @@ class _Checked:
 
 @group.command("list")
 def list_connections(common: CommonOptions) -> None:
-    """List your connections and their states. Their secrets are not shown."""
+    """List your connections, what they may do and their states. Their secrets are not shown."""
     zone, found = common.as_person_with_zone(lambda app, me: app.connections.all(me))
     now = datetime.now(UTC)
     output.print_list(
@@ -51,10 +52,11 @@ def list_connections(common: CommonOptions) -> None:
             "NAME": lambda c: c.name,
             "KIND": lambda c: c.kind,
             "ACCOUNT": lambda c: c.account,
+            "MAY": _allowed,
             "STATE": lambda c: c.state_at(now),
             "USED": lambda c: output.listed(c.last_used_at, zone, now),
             "CHECKED": lambda c: output.listed(c.last_checked_at, zone, now),
-            "EXPIRES": lambda c: output.listed(c.expires_at, zone, now),
+            "ENDS": lambda c: output.listed(c.expires_at, zone, now),
             "WHAT IS WRONG": lambda c: c.problem,
         },
         zone=zone,
@@ -126,9 +128,27 @@ def reconnect(
 
 @group.command("remove")
 def remove(common: CommonOptions, name: Name) -> None:
-    """Remove a connection and its secret."""
-    common.as_person(lambda app, me: app.connections.remove(me, name))
-    output.print_done(f"Removed {name}.", {"name": name}, as_json=common.json)
+    """Remove a connection and its secret. A grant of OAuth is revoked at its provider."""
+    removed = common.as_person(lambda app, me: app.connection_removal.remove(me, name))
+    more = " Its grant was revoked at the provider." if removed.is_revoked else f" {removed.left}"
+    output.print_done(f"Removed {name}.{more.rstrip()}", removed, as_json=common.json)
+
+
+def _allowed(connection: ConnectionInfo) -> str:
+    """Say in words what a connection allows rota."""
+    from rota.domain.agents.connections import KINDS, ConnectedBy
+
+    kind = KINDS.get(connection.kind)
+    if kind is None or not (connection.scopes or kind.by is not ConnectedBy.GRANT):
+        return ""
+    if kind.by is ConnectedBy.PASSWORD:
+        return "all that its password allows"
+    if kind.by is ConnectedBy.ADDRESS:
+        return "reading"
+    # Only here, as in most lists there is no grant.
+    from rota.agents.tools.oauth.providers import SCOPES
+
+    return SCOPES[connection.kind].allowed(connection.scopes)
 
 
 async def _checked(app: App, me: UserId, name: str) -> _Checked:

@@ -138,9 +138,9 @@ def remove(
 ) -> None:
     """Delete a person with everything of theirs, once you have confirmed it.
 
-    What they have under way is cancelled first. Of the audit log stays what was called and when,
-    without what it was about. On a server of your own it takes the owner's URL. Not on Supabase,
-    where accounts are deleted.
+    What they have under way is cancelled first. Grants of OAuth are revoked at their providers. Of
+    the audit log stays what was called and when, without what it was about. On a server of your own
+    it takes the owner's URL. Not on Supabase, where accounts are deleted.
     """
     from rota.bootstrap.person_data import PATIENCE, person_to_remove, remove_person
 
@@ -148,16 +148,15 @@ def remove(
     if not yes:
         _confirm(person)
     with common.server() as server:
-        removed = asyncio.run(remove_person(server, person, patience=PATIENCE))
+        removed = asyncio.run(remove_person(common.settings, server, person, patience=PATIENCE))
     if common.json:
-        output.print_json({**_person_json(person), "runs_cancelled": removed.cancelled})
+        ended = {"runs_cancelled": removed.cancelled, "connections": removed.connections}
+        output.print_json({**_person_json(person), **ended})
         return
     output.say(f"Removed {person.email or person.user_id}: {_counted(person)}.")
-    if "connections" in person.counts:
-        output.say(
-            "The tokens of connected accounts are deleted here. They may still be valid: end them "
-            "at the provider."
-        )
+    for one in removed.connections:
+        said = "Its grant was revoked at the provider." if one.is_revoked else one.left
+        output.say(f"{one.name}: {said}")
 
 
 def _confirm(person: PersonData) -> None:

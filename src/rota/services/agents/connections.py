@@ -262,8 +262,12 @@ class ConnectionService:
             if one.is_active and one.kind in KINDS and KINDS[one.kind].gives == gives
         )
 
+    async def revoke(self, user_id: UserId, name: str) -> None:
+        """End the grant of a connection at its provider; raises as `GrantIssuer.revoke`."""
+        await self._keeper.revoke(user_id, name, await self._connected(user_id, name))
+
     async def remove(self, user_id: UserId, name: str) -> None:
-        """Delete a connection; raises NotFoundError."""
+        """Delete a connection, and no more (see ConnectionRemoval); raises NotFoundError."""
         async with self._database.acting_as(user_id) as conn:
             if not await rows.delete_connection(conn, name):
                 raise not_connected(name)

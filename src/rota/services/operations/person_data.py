@@ -6,14 +6,15 @@ import asyncio
 import json
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from rota.domain.errors import ConflictError, NotFoundError
 from rota.domain.ids import UserId
+from rota.services.agents.connection_removal import RemovedConnection
 from rota.services.operations.archives import named_entry, new_archive
 from rota.store import users
 from rota.store.agents import people
@@ -25,6 +26,9 @@ from rota.version import __version__
 
 _UNPRINTABLE: Final = re.compile(r"[^\w.-]+")
 _PAUSE: Final = 0.5
+
+EndConnections: TypeAlias = Callable[[UserId], Awaitable[tuple[RemovedConnection, ...]]]
+"""Ends the grants of a person at their providers, and says what is left there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,14 @@ class PersonData:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The person that a removal deleted, and the number of runs that it cancelled first."""
+    """The person that a removal deleted, and the number of runs that it cancelled first.
+
+    `connections` says what became of each at its provider.
+    """
 
     person: PersonData
     cancelled: int
+    connections: tuple[RemovedConnection, ...]
 
 
 class PersonDataService:
@@ -104,11 +112,18 @@ class PersonDataService:
         return PersonData(user_id, email, counts)
 
 
-async def remove(database: Database, person: PersonData, *, patience: float) -> Removed:
+async def remove(
+    database: Database,
+    person: PersonData,
+    *,
+    patience: float,
+    end_connections: EndConnections | None = None,
+) -> Removed:
     """Delete a person with all that is theirs; `database` is the owner's.
 
     First nothing of theirs may begin, and what is under way is cancelled; workers get `patience`
-    seconds to end it. What they write after that finds no run. Raises ConflictError on Supabase,
+    seconds to end it. What they write after that finds no run. Then `end_connections` revokes their
+    grants at the providers. Raises ConflictError on Supabase,
     where people have accounts of the project, NotFoundError where they are gone already.
     """
     user_id = person.user_id
@@ -131,9 +146,10 @@ async def remove(database: Database, person: PersonData, *, patience: float) -> 
 
     cancelled = await despite_deadlocks(stop)
     await _until_nothing_runs(database, user_id, patience)
+    ended = await end_connections(user_id) if end_connections is not None else ()
     if not await despite_deadlocks(delete):
         raise NotFoundError("user", str(user_id))
-    return Removed(person, cancelled)
+    return Removed(person, cancelled, ended)
 
 
 async def _until_nothing_runs(database: Database, user_id: UserId, patience: float) -> None:

@@ -67,6 +67,14 @@ class Scopes:
         """Return the least scopes."""
         return (*self.reading, *(self.acting if to_act else ()))
 
+    def allowed(self, granted: tuple[str, ...]) -> str:
+        """Return in words what was granted, of what rota asks for."""
+        known = {scope.lower() for scope in granted}
+        parts = ((self.reading, self.reads), (self.acting, self.acts))
+        return ", ".join(
+            words for scopes, words in parts if known >= {scope.lower() for scope in scopes}
+        )
+
     def missing(self, granted: tuple[str, ...], *, to_act: bool) -> tuple[str, ...]:
         """Return the wanted scopes that were not granted."""
         known = {scope.lower() for scope in granted}
