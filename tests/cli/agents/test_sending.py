@@ -94,7 +94,10 @@ async def test_a_mail_of_an_agent_waits_and_its_owner_sees_it_as_a_mail(
     assert "approval" in run.output
     (waiting,) = json.loads((await rota("approvals", "list", "--json")).stdout)
     shown = (await rota("approvals", "show", waiting["id"])).stdout
-    assert "  From        the mailbox work\n  To          bob@example.net\n" in shown
+    assert (
+        "  From        alice@own.example, the mailbox work\n  To          bob@example.net\n"
+        in shown
+    )
     assert smtp.delivered == []
 
 

@@ -155,6 +155,7 @@ async def test_notices_say_who_gets_the_mail(desk):
         {"to": "a@x.org", "subject": "S", "text": "T"},
         {"to": ["a@x.org", {"address": "b@x.org"}], "text": "T"},
         {"to": ["a@x.org"], "text": ["T"]},
+        {"to": ["a@x.org"], "text": "T", "all": "Bcc: eve@evil.example"},
     ],
 )
 def test_what_has_no_place_in_a_mail_is_shown_as_it_is(arguments):

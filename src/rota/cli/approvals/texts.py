@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +17,7 @@ from rota.cli.as_json import fields_of
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import ActionStatus
 from rota.domain.approvals.argument_edits import holds_redaction
-from rota.domain.approvals.call_texts import readable_call
+from rota.domain.approvals.call_texts import MailRequest, readable_call
 from rota.domain.approvals.review import HISTORY_DAYS, group_requests, same_calls
 from rota.domain.text.shortening import shorten
 
@@ -254,7 +254,7 @@ def print_details(shown: ActionDetails) -> None:
     for name, said in _fields(shown):
         if said:
             output.say_field(name, said)
-    _print_call(action.tool_name, shown.arguments, "With")
+    _print_call(action.tool_name, shown.arguments, "With", shown.sender)
     if shown.revealed is not None:
         is_all = shown.revealed == action.arguments
         output.say(
@@ -274,10 +274,15 @@ def print_details(shown: ActionDetails) -> None:
         _print_how_to_settle(shown)
 
 
-def _print_call(tool_name: str, arguments: Mapping[str, Any], title: str) -> None:
-    """Print what a call would do it with: a mail or event as such, anything else as JSON."""
+def _print_call(tool_name: str, arguments: Mapping[str, Any], title: str, sender: str = "") -> None:
+    """Print what a call would do it with: a mail or event as such, anything else as JSON.
+
+    `sender` is the address that a mail would come from, where it is known.
+    """
     output.say(title)
     made = readable_call(tool_name, arguments)
+    if isinstance(made, MailRequest):
+        made = replace(made, sender=sender)
     if made is None:
         output.say_block(json.dumps(arguments, ensure_ascii=False, indent=2))
         return

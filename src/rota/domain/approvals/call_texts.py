@@ -61,7 +61,8 @@ class ReadableCall:
 class MailRequest(ReadableCall):
     """A mail that a call would send, or keep as a draft. The agent wrote all of it.
 
-    `answers` is the id of the message that it answers; `mailbox` names the connection.
+    `answers` is the id of the message that it answers; `mailbox` names the connection. rota sets
+    `sender`, the address of that, where it is known.
     """
 
     to: tuple[str, ...] = ()
@@ -71,12 +72,14 @@ class MailRequest(ReadableCall):
     text: str = ""
     mailbox: str = ""
     answers: str = ""
+    sender: str = ""
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """What stands above the text: names and values, those that say nothing left out."""
+        mailbox = f"the mailbox {self.mailbox}" if self.mailbox else ""
         return _headers(
-            ("From", f"the mailbox {self.mailbox}" if self.mailbox else ""),
+            ("From", ", ".join(filter(None, (self.sender, mailbox)))),
             ("To", ", ".join(self.to)),
             ("Cc", ", ".join(self.cc)),
             ("Bcc", ", ".join(self.bcc)),
@@ -100,11 +103,12 @@ def mail_of(tool_name: str, arguments: Mapping[str, Any]) -> MailRequest | None:
     if tool_name not in MAIL_TOOLS:
         return None
     given = dict(arguments)
-    given.pop("all", None)  # what it meant is in the recipients
+    to_all = given.pop("all", False)  # what it meant is in the recipients
     lists = {name: given.pop(name, []) for name in _MAIL_LISTS}
     texts = {name: given.pop(name, "") for name in _MAIL_TEXTS}
     if (
         given
+        or not isinstance(to_all, bool)
         or not all(isinstance(value, str) for value in texts.values())
         or not all(
             isinstance(value, list) and all(isinstance(one, str) for one in value)

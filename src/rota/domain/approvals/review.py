@@ -73,7 +73,8 @@ class ActionDetails:
     `time_zone` is the viewer's (IANA). `owner_name` is what its owner is called where that is
     somebody else; `deputies` are its owner's, by their names. `like` are others that are pending
     for the same agent and tool. `schedule_name` and `prompt` are those of the run that asked, where
-    the viewer may see it. `revealed` are all arguments, where they were asked for.
+    the viewer may see it. `revealed` are all arguments, where they were asked for. `sender` is the
+    address that a mail would come from, where its owner looks.
     """
 
     action: PendingAction
@@ -86,6 +87,7 @@ class ActionDetails:
     schedule_name: str | None
     prompt: str | None
     revealed: Mapping[str, Any] | None = None
+    sender: str = ""
 
     @property
     def arguments(self) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ from rota.domain.approvals.argument_edits import (
     with_defaults,
     with_secrets,
 )
+from rota.domain.approvals.call_texts import mail_of
 from rota.domain.approvals.review import ActionDetails
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
 from rota.domain.ids import RunId, UserId
@@ -39,6 +40,7 @@ from rota.security.secrets.redaction import redact, redact_text
 from rota.security.secrets.sealing import seal_arguments, unseal_arguments
 from rota.services.notifications.service import NotificationService, draft
 from rota.services.references import ENOUGH, id_prefix, the_one
+from rota.store.agents.connections import list_connections
 from rota.store.approvals import actions as rows
 from rota.store.approvals.deputies import list_deputies, list_deputies_of
 from rota.store.database import Connection, Database, act_as, despite_deadlocks
@@ -143,6 +145,7 @@ class ApprovalService:
                 like=tuple(one for one in await _list_like(conn, action) if one.id != action.id),
                 schedule_name=asked[0].schedule_name if asked else None,
                 prompt=asked[0].prompt if asked else None,
+                sender=await _sender(conn, action) if action.user_id == user_id else "",
             )
         if not reveal:
             return details
@@ -354,6 +357,15 @@ class ApprovalService:
                 )
 
         return await despite_deadlocks(decide)
+
+
+async def _sender(conn: Connection, action: PendingAction) -> str:
+    """Return the account of the mailbox that a mail would come from, "" for any other call."""
+    mail = mail_of(action.tool_name, action.arguments)
+    if mail is None or not mail.mailbox:
+        return ""
+    found = await list_connections(conn)
+    return next((one.account for one in found if one.name == mail.mailbox), "")
 
 
 async def decide_action(
