@@ -50,7 +50,7 @@ def test_names_that_are_there_are_offered(environment):
     assert offered(environment, "rota runs list --schedule ") == ["evenings", "mornings"]
     assert "watcher" in offered(environment, "rota run ")
     assert "watcher" in offered(environment, "rota approvals list --agent ")
-    assert offered(environment, "rota tools declare send") == ["send_fax"]
+    assert offered(environment, "rota tools declare send_f") == ["send_fax"]
     assert offered(environment, "rota calendars show ") == ["holidays"]
     assert offered(environment, "rota schedules add watcher --except-calendar ") == ["holidays"]
 

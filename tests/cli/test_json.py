@@ -238,3 +238,21 @@ def test_reject_and_deny_are_what_refuse_is(failing):
         assert "is the same" in refuse.help
     assert failing("approvals", "reject", "12345678", "--json")[1]["kind"] == "request"
     assert failing("people", "deny", "eve@example.com", "--json")[1]["kind"] == "user"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("agents", "list", "--as", "eve@example.com"),
+        ("people", "refuse", "eve@example.com"),
+        ("limits", "set", "--user", "eve@example.com", "--concurrency", "2"),
+        ("approvals", "policy", "add", "--operator", "--allow", "x", "--user", "eve@example.com"),
+        ("approvals", "deputies", "add", "alice@example.com", "eve@example.com"),
+    ],
+    ids=" ".join,
+)
+def test_a_person_whom_nobody_added_comes_with_how_to_add_them(failing, arguments):
+    assert failing(*arguments, "--json")[1]["message"] == (
+        "No user 'eve@example.com'. `rota people list` shows who there is, "
+        "`rota people add eve@example.com` adds somebody."
+    )

@@ -52,7 +52,8 @@ def test_every_command_and_option_is_documented(path, command):
     for parameter in command.params:
         for option in parameter.opts:
             if option.startswith("--") and option != "--help":
-                assert f"`{option}" in section[0] + common, f"{path} {option}"
+                is_shown = not getattr(parameter, "hidden", False)
+                assert (f"`{option}" in section[0] + common) == is_shown, f"{path} {option}"
 
 
 def test_no_command_is_documented_that_is_not_there():

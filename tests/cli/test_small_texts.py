@@ -240,3 +240,15 @@ def test_a_mistyped_test_of_a_rule_is_told_the_one_that_is_near(environment):
     rule = ("--allow", "mail_send", "--when", "to email_domian a.example")
     said = refusal(environment, "approvals", "policy", "add", *rule)
     assert "did you mean 'email_domain'?" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("up", "--in-background"),
+        ("worker", "--until-stdin-ends"),
+        ("scheduler", "--until-stdin-ends"),
+    ],
+)
+def test_help_does_not_show_options_that_rota_gives_itself(command, option):
+    assert option not in CliRunner().invoke(app, [command, "--help"]).stdout

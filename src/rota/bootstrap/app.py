@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from rota.agents.tools.builtin import builtin_facts
-from rota.domain.errors import NotFoundError, SetupRequiredError
+from rota.domain.errors import SetupRequiredError
 from rota.domain.ids import UserId
 from rota.security.secrets.encryption import Cipher, KeyFile, load_keys
+from rota.services.references import unknown_person
 from rota.settings import Settings
 from rota.store import roles, users
 from rota.store.database import Database
@@ -199,7 +200,7 @@ class App:
         async with self.database.connection() as conn:
             found = await users.find_user(conn, who)
         if found is None:
-            raise NotFoundError("user", who, hint=hint)
+            raise unknown_person(who, hint=hint)
         return found
 
     async def operator(self) -> UserId | None:

@@ -99,7 +99,7 @@ async def _agents(app: App, me: UserId) -> Offers:
 
 
 async def _tools(app: App, _me: UserId) -> Offers:
-    declared = [(tool.name, f"{tool.risk} risk") for tool in await app.tools.all()]
+    declared = [(tool.name, f"{tool.effective().risk} risk") for tool in await app.tools.all()]
     known = {name for name, _ in declared}
     return declared + [(n, "not declared") for n in app.settings.tools if n not in known]
 

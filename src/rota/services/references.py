@@ -48,5 +48,12 @@ def the_one(kind: str, reference: str, found: Sequence[T], *, hint: str) -> T:
     return found[0]
 
 
+def unknown_person(reference: str, *, hint: str = "") -> NotFoundError:
+    """Return the error for a person whom nobody added; without a hint, with what to do."""
+    add = f"rota people add {reference}" if "@" in reference else "rota people add EMAIL"
+    advice = f"`rota people list` shows who there is, `{add}` adds somebody."
+    return NotFoundError("user", reference, hint=hint or advice)
+
+
 def _id_of(one: Any) -> Any:
     return getattr(one, "id", one)

@@ -194,3 +194,20 @@ def test_the_calendar_and_what_starts_name_ones_own_zone_once(rota):
     assert said.splitlines()[0] == "Times in Europe/Berlin."
     assert said.count("is not an active day, on the clock of Asia/Tokyo)") == 2
     assert "Times         in Europe/Berlin" in rota("status")
+
+
+def test_a_removed_checklist_is_shown_line_under_line(rota):
+    rota("schedules", "add", "watcher", "daily at 9", "--check", "mail", "--check", "disk")
+
+    said = rota("schedules", "edit", "watcher", "--check", "none").splitlines()
+
+    at = next(n for n, line in enumerate(said) if line.startswith("Checklist"))
+    assert said[at : at + 2] == ["Checklist  1. mail", f"{'':10} 2. disk \u2192 (none)"]
+
+
+def test_a_schedule_that_is_not_paused_is_not_said_to_be_resumed(rota):
+    rota("schedules", "add", "watcher", "@hourly")
+
+    assert rota("schedules", "resume", "watcher").startswith("Nothing to resume in watcher: Every")
+    rota("schedules", "pause", "watcher")
+    assert rota("schedules", "resume", "watcher").startswith("Resumed watcher: Every hour")

@@ -227,6 +227,10 @@ async def test_terminal_says_what_a_run_would_do_and_asks_before_anything_change
         await rota("tools", "test", "note", '{"text": "x"}')
     with pytest.raises(InvalidInputError, match="Use --yes"):
         await rota("tools", "test", "note", '{"text": "x"}', "--json")
+    refused = await asyncio.to_thread(
+        CliRunner().invoke, app, ["tools", "test", "note", '{"text": "x"}']
+    )
+    assert refused.stdout == ""  # the refusal says it, and nothing says it twice
     assert not rota.written.exists()
 
     said = (await rota("tools", "test", "note", '{"text": "x"}', "--yes")).stdout

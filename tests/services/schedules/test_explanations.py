@@ -155,3 +155,34 @@ async def test_time_is_read_in_the_schedules_zone(workshop, ask):
     await old(workshop, time_zone="America/New_York", next_fire_at=MONDAY_7 + timedelta(hours=5))
     await workshop.scheduler().tick(MONDAY_7 + timedelta(hours=5))
     assert (await ask("2026-03-02 07:00")).verdict == "fired"
+
+
+async def test_fire_times_around_that_have_no_run_say_why(workshop, ask):
+    await old(workshop, excluded_days="2026-03-02,2026-03-07", next_fire_at=MONDAY_7)
+    await workshop.scheduler().tick(MONDAY_7)
+
+    found = await ask("2026-03-03 07:00")
+    assert found.previous_fire == MONDAY_7
+    assert found.previous_without_run == "2026-03-02 is a day off by its own exclusions."
+    assert found.next_without_run is None
+
+    ahead = await ask("2026-03-06 07:00")
+    assert ahead.next_fire == MONDAY_7 + 5 * DAY
+    assert (
+        ahead.next_without_run == "It will not fire: 2026-03-07 is a day off by its own exclusions."
+    )
+    assert ahead.previous_without_run is None
+
+
+async def test_fire_times_around_in_a_pause_of_everything_say_so(workshop, ask):
+    await old(workshop, next_fire_at=NOW + DAY)
+    await workshop.owner.execute(
+        "INSERT INTO pauses (user_id, starts_at, ends_at, note) VALUES (%s, %s, %s, 'fair')",
+        [workshop.user, NOW - DAY, NOW + 3 * DAY],
+    )
+
+    found = await ask("2026-03-09 07:00")
+
+    assert found.verdict == "upcoming"
+    assert "fair" in found.previous_without_run
+    assert found.next_without_run is None

@@ -30,7 +30,7 @@ group = CommandGroup()
 @group.command("list", person=False)
 def list_tools(common: CommonOptions) -> None:
     """List the declared tools, and the tools in ROTA_TOOLS that are not declared yet."""
-    found = [_effective(tool) for tool in common.as_operator(lambda app: app.tools.all())]
+    found = [tool.effective() for tool in common.as_operator(lambda app: app.tools.all())]
     undeclared = sorted(set(common.settings.tools) - {tool.name for tool in found})
     if common.json:
         output.print_json(_listed(found, undeclared))
@@ -166,7 +166,7 @@ def declare(
         )
     if declared.change == "created":
         _warn_of_unknown(common.settings, name)
-    tool = _effective(declared.tool)
+    tool = declared.tool.effective()
     if common.json:
         output.print_json(_declared_json(tool) | {"change": declared.change})
         return
@@ -195,13 +195,6 @@ def forget(
     """
     gone = common.as_operator(lambda app: app.tools.forget(name))
     output.print_done(f"{gone.name}: forgotten.", _declared_json(gone), as_json=common.json)
-
-
-def _effective(tool: DeclaredTool) -> DeclaredTool:
-    """Return a declaration as it counts: its hints can only add restrictions."""
-    from rota.domain.agents.tool_hints import hints_in, tightened
-
-    return tightened(tool, hints_in(tool.annotations))
 
 
 def _warn_of_unknown(settings: Settings, name: str) -> None:
@@ -358,12 +351,12 @@ def _is_wanted(common: CommonOptions, name: str, explained: Explanation, *, yes:
     effect = "It only reads." if explained.read_only else f"{name} may change things."
     if verdict.decision == "refused":
         raise ConflictError(in_a_run)
+    if is_asked and not yes and (common.json or not output.is_conversation()):
+        raise InvalidInputError(f"{in_a_run} {effect} Use --yes to call it.", field="yes")
     if not common.json:
         output.say_line(f"{in_a_run} {effect}")
     if yes or not is_asked:
         return yes
-    if common.json or not output.is_conversation():
-        raise InvalidInputError(f"{in_a_run} {effect} Use --yes to call it.", field="yes")
     if not typer.confirm("Call it now?"):
         output.say("Nothing was called.")
         raise typer.Exit(1)

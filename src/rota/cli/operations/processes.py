@@ -47,7 +47,11 @@ def migrate(common: CommonOptions) -> None:
 
 AsChild = Annotated[
     bool,
-    typer.Option("--until-stdin-ends", help="Stop when standard input ends. `rota up` uses this."),
+    typer.Option(
+        "--until-stdin-ends",
+        hidden=True,
+        help="Stop when standard input ends. `rota up` uses this.",
+    ),
 ]
 
 

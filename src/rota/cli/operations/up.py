@@ -86,6 +86,7 @@ def up(
         bool,
         typer.Option(
             "--in-background",
+            hidden=True,
             help="For `rota up -d` itself: write to rota.log in the data directory once all is up.",
         ),
     ] = False,

@@ -161,14 +161,17 @@ async def _read_back(app: App, me: UserId, schedule: Schedule) -> _Changed:
 
 
 def change_and_show(
-    common: CommonOptions, work: Callable[[App, UserId], Awaitable[Schedule]], done: str
+    common: CommonOptions,
+    work: Callable[[App, UserId], Awaitable[Schedule]],
+    done: str | Callable[[], str],
 ) -> None:
-    """Change a schedule and read it back."""
+    """Change a schedule and read it back. `done` is asked after the change."""
 
     async def change(app: App, me: UserId) -> _Changed:
         return await _read_back(app, me, await work(app, me))
 
-    _show(common, common.as_person(change), done)
+    changed = common.as_person(change)
+    _show(common, changed, done if isinstance(done, str) else done())
 
 
 def _show(

@@ -302,7 +302,14 @@ def resume(
     ] = "",
 ) -> None:
     """Resume a schedule. It fires at its next time; the times of the pause are not made up."""
-    change_and_show(common, lambda app, me: app.schedules.resume(me, schedule, note), "Resumed")
+    was_paused = True
+
+    async def work(app: App, me: UserId) -> Schedule:
+        nonlocal was_paused
+        was_paused = (await app.schedules.get(me, schedule)).state == "paused"
+        return await app.schedules.resume(me, schedule, note)
+
+    change_and_show(common, work, lambda: "Resumed" if was_paused else "Nothing to resume in")
 
 
 @group.command("remove")

@@ -180,7 +180,7 @@ def print_changes(before: Sequence[tuple[str, str]], after: Sequence[tuple[str, 
     for label in dict.fromkeys([*was, *now]):
         old, new = was.get(label, ""), now.get(label, "")
         if old != new:
-            output.say(f"{label:10} {_change_in_words(label, old, new)}")
+            print_facts([(label, _change_in_words(label, old, new))])
 
 
 def _change_in_words(label: str, old: str, new: str) -> str:
@@ -304,8 +304,12 @@ def print_explanation(explanation: Explanation) -> None:
     occurrence = explanation.occurrence
     if occurrence is not None and occurrence.run_id is not None:
         output.say(f"{'Run':10} {occurrence.run_id}")
-    output.say(f"{'Before':10} {output.moment(explanation.previous_fire, zone)}")
-    output.say(f"{'After':10} {output.moment(explanation.next_fire, zone)}")
+    for name, fire, without_run in (
+        ("Before", explanation.previous_fire, explanation.previous_without_run),
+        ("After", explanation.next_fire, explanation.next_without_run),
+    ):
+        why = f": no run. {without_run}" if without_run is not None else ""
+        output.say(f"{name:10} {output.moment(fire, zone)}{why}")
 
 
 def print_explanations(explanations: Sequence[Explanation]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rota.domain.agents.configuration import Risk, Tier, ToolFacts
+from rota.domain.agents.tool_hints import hints_in, tightened
 
 DeclarationChange = Literal["created", "updated", "unchanged"]
 
@@ -24,6 +25,10 @@ class DeclaredTool(ToolFacts):
     is_active: bool
     annotations: Mapping[str, Any] = field(default_factory=dict)
     definition_hash: str | None = None
+
+    def effective(self) -> DeclaredTool:
+        """Return it as it counts: hints can only add restrictions."""
+        return tightened(self, hints_in(self.annotations))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from rota.security.gate.policy import waits_after_reading, with_signals
 from rota.services.agents.option_checks import NOBODY_KNOWS, Registered
 from rota.services.agents.service import find_agent
 from rota.services.approvals.service import decide_action, find_action
-from rota.services.references import id_prefix, the_one
+from rota.services.references import id_prefix, the_one, unknown_person
 from rota.services.schedules.service import find_schedule
 from rota.store.agents import rows as agent_rows
 from rota.store.approvals import rules as rows
@@ -112,9 +112,8 @@ class RuleService:
     async def list_doubts(self, user_id: UserId | None, rules: Sequence[Rule]) -> tuple[str, ...]:
         """Say which rules may not do what was meant.
 
-        No declared tool has the name that a rule gives, or fits it; a rule that allows may not
-        loosen the tool as it is declared; or a condition names an argument that the tool lacks, as
-        far as this process knows its arguments.
+        These are rules that fit no declared tool, and rules that allow what they may not loosen.
+        Also conditions on an argument that the tool lacks, if this process knows its arguments.
         """
         async with self._database.connection() as conn:
             declared = await agent_rows.list_declarations(conn, user_id)
@@ -346,7 +345,7 @@ class RuleService:
         async with self._database.connection() as conn:
             found = await find_user(conn, reference)
         if found is None:
-            raise NotFoundError("user", reference)
+            raise unknown_person(reference)
         return found
 
     async def _add(

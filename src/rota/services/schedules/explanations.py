@@ -16,7 +16,7 @@ from rota.domain.schedules.timing import FireFilter
 from rota.domain.schedules.written_time import parse_moment
 from rota.domain.text.zones import zone_shown
 from rota.services.schedules.service import ScheduleService
-from rota.store.database import Database
+from rota.store.database import Connection, Database
 from rota.store.schedules import calendars, pauses, rows
 
 Verdict = (
@@ -25,6 +25,8 @@ Verdict = (
         "paused", "overdue", "upcoming", "not_a_fire_time", "did_not_exist", "ended", "pruned"
     ]
 )
+
+_MAY_RUN: Final = frozenset({"fired", "upcoming", "overdue", "pruned"})
 
 _TICK: Final = timedelta(microseconds=1)
 _LATEST: Final = 5
@@ -37,6 +39,8 @@ class Explanation:
     """The explanation for a schedule's time `at`: a verdict, and the reasons in sentences.
 
     `previous_fire` and `next_fire` are the fire times around it, by the rule that was valid then.
+    `previous_without_run` and `next_without_run` say why one of them has no run, in sentences; None
+    where it has one, or may have.
     """
 
     schedule_name: str
@@ -47,6 +51,8 @@ class Explanation:
     occurrence: Occurrence | None
     previous_fire: datetime | None
     next_fire: datetime | None
+    previous_without_run: str | None = None
+    next_without_run: str | None = None
 
 
 class ExplanationService:
@@ -104,15 +110,16 @@ class ExplanationService:
                 verdict = "not_a_fire_time"
                 why = (f"Its rule does not include this time: {rule.in_words()}.",)
             else:
-                days_off = await calendars.days_of_schedules(conn, [schedule.id], fire, fire)
-                paused = await pauses.pauses_of_people(conn, [user_id], over_after=fire)
-                allowed = schedule_then.timing.filter(
-                    days_off.get(schedule.id, ()), paused[user_id]
-                )
-                verdict, why = _explain_without_occurrence(schedule_then, fire, allowed, now)
+                verdict, why = await _explain_fire(conn, user_id, schedule_then, fire, now)
+            found = occurrence.fire_time if occurrence is not None else start
+            previous_fire = rule.latest_at_or_before(min(found, start) - _TICK)
+            next_fire = rule.next_after(max(found, end - _TICK))
+            without_run = [
+                await _why_without_run(conn, user_id, schedule_then, near, now)
+                for near in (previous_fire, next_fire)
+            ]
         if changed_at is not None:
             why += (f"The schedule was changed since, at {_format_moment(changed_at, zone)}.",)
-        found = occurrence.fire_time if occurrence is not None else start
         return Explanation(
             schedule.name,
             schedule.timing.time_zone,
@@ -120,9 +127,34 @@ class ExplanationService:
             verdict,
             why,
             occurrence,
-            rule.latest_at_or_before(min(found, start) - _TICK),
-            rule.next_after(max(found, end - _TICK)),
+            previous_fire,
+            next_fire,
+            *without_run,
         )
+
+
+async def _explain_fire(
+    conn: Connection, user_id: UserId, schedule: Schedule, fire: datetime, now: datetime
+) -> tuple[Verdict, tuple[str, ...]]:
+    """Say what becomes of a fire time that has no row."""
+    days_off = await calendars.days_of_schedules(conn, [schedule.id], fire, fire)
+    paused = await pauses.pauses_of_people(conn, [user_id], over_after=fire)
+    allowed = schedule.timing.filter(days_off.get(schedule.id, ()), paused[user_id])
+    return _explain_without_occurrence(schedule, fire, allowed, now)
+
+
+async def _why_without_run(
+    conn: Connection, user_id: UserId, schedule: Schedule, fire: datetime | None, now: datetime
+) -> str | None:
+    """Say why a fire time has no run, None where it has one or may have."""
+    if fire is None:
+        return None
+    occurrence = await rows.occurrence_between(conn, schedule.id, fire, fire + _TICK)
+    if occurrence is not None:
+        verdict, why = _explain_occurrence(occurrence, zone_shown(schedule.timing.time_zone))
+    else:
+        verdict, why = await _explain_fire(conn, user_id, schedule, fire, now)
+    return None if verdict in _MAY_RUN else " ".join(why) or f"It was {verdict}."
 
 
 def _explain_without_occurrence(
