@@ -35,6 +35,7 @@ class SmtpServer:
 
     `refused` has the answers to recipients, `answers` those to `MAIL` and `DATA`, where they are
     not "yes". `dies`: after a message was handed over, with it (`taken`) or without it (`lost`).
+    `takes` judges a name and its access token; without it, `TOKEN` is the good one.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class SmtpServer:
         self.answers: dict[str, str] = {}
         self.dies: Literal["", "taken", "lost"] = ""
         self.password = PASSWORD
+        self.takes: Callable[[str, str], bool] | None = None
         self.logins: list[str] = []
         self.commands: list[str] = []
         self.deliver = deliver
@@ -91,6 +93,8 @@ class SmtpServer:
     def _authenticate(self, _server, _session, _envelope, mechanism, data):
         if mechanism == "XOAUTH2":
             name, given, right = *data, TOKEN
+            if self.takes is not None:
+                right = given if self.takes(name, given) else ""
         else:
             assert isinstance(data, LoginPassword)
             name, given, right = data.login.decode(), data.password.decode(), self.password

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.domain.agents.connections import ReconnectRequiredError
-from rota.domain.errors import InvalidInputError, SetupRequiredError
-from tests.loopback.gmail import GmailServer
+from rota.domain.errors import InvalidInputError, SetupRequiredError, UnavailableError
+from tests.loopback.gmail import Failure, GmailServer
 from tests.loopback.google_calendar import GoogleCalendarServer
 from tests.loopback.oauth_provider import CLIENT_SECRET, OAuthProvider
 
@@ -275,3 +275,24 @@ async def test_a_google_calendar_is_connected_with_the_client_of_gmail(
             "https://www.googleapis.com/auth/calendar.events",
         ],
     }
+
+
+async def test_an_api_that_is_not_enabled_is_said_with_googles_words(rota, browser, client, gmail):
+    words = "Gmail API has not been used in project 1234 before or it is disabled. Enable it."
+    gmail.failures.append(Failure(403, "accessNotConfigured", words))
+
+    refused = await rota("connections", "add", "gmail", "--client", client)
+
+    assert isinstance(refused.exception, SetupRequiredError)
+    assert "The Gmail API is not enabled" in str(refused.exception)
+    assert "project 1234" in str(refused.exception)
+    assert json.loads((await rota("connections", "list", "--json")).stdout) == []
+
+
+async def test_google_that_is_down_connects_nothing(rota, browser, client, provider):
+    provider.failures.extend([Failure(503)] * 3)
+
+    refused = await rota("connections", "add", "gmail", "--client", client)
+
+    assert isinstance(refused.exception, UnavailableError)
+    assert "Google answered with 503. Try again later." in str(refused.exception)
