@@ -40,6 +40,9 @@ _SECRETS: Final = frozenset(
 )
 
 
+_NEAR: Final = 0.88
+"""How alike a misspelt name is to the one that was meant: programs may have names of their own."""
+
 _PASSWORD: Final = re.compile(r"://[^/?@]*:[^/?@]*@|[?&]password=")
 
 
@@ -81,6 +84,17 @@ def read_configuration(environment: Mapping[str, str]) -> Configuration:
             names[name] = f"{_key(name) if path.name != DOTENV else name} in {path}"
         warnings += _seen_by_others(path, read)
     return Configuration(variables, names, tuple(files), tuple(warnings))
+
+
+def misspelt_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Say which variables are ignored and look as if one of rota's was meant."""
+    from difflib import get_close_matches
+
+    for name in sorted(environment):
+        if name.startswith("ROTA_") and name not in VARIABLES:
+            near = get_close_matches(name, VARIABLES, n=1, cutoff=_NEAR)
+            if near:
+                yield f"Warning: {name} is no setting, and is ignored; did you mean {near[0]}?"
 
 
 def user_folder(environment: Mapping[str, str]) -> Path | None:

@@ -70,6 +70,7 @@ COMPARED: Final = (
 )
 """What a run depends on: `rota doctor` compares whether a terminal and the workers have these."""
 
+_ON_COMMAND_LINE: Final = "The database URL"
 _REGISTERED_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # as the table `tools` has it
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -166,13 +167,14 @@ def read_settings(
         if text is None:
             return None
         read, foreign = read_database_url(text, variable=variable)
-        ignored.extend(f"{name} of {variable}" for name in foreign)
+        called = "the database URL" if variable == _ON_COMMAND_LINE else variable
+        ignored.extend(f"{name} of {called}" for name in foreign)
         return read
 
     return Settings(
         data_dir=folder.expanduser() if folder else None,
         database_url=database_url_of(
-            url, "The database URL" if database_url else known.name_of("ROTA_DATABASE_URL")
+            url, _ON_COMMAND_LINE if database_url else known.name_of("ROTA_DATABASE_URL")
         ),
         database_listen_url=database_url_of(listen_url, known.name_of("ROTA_DATABASE_LISTEN_URL")),
         ignored_parameters=tuple(ignored),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -21,6 +21,9 @@ from rota.domain.errors import RotaError
 _NAMES: Final = {"agent_name": "agent", "schedule_name": "schedule", "tool_name": "tool"}
 _OWN_NAMES: Final = {"Schedule": "schedule", "DeclaredTool": "tool", "ToolDeclaration": "tool"}
 """What the field `name` of a class is called; by its name, so that nothing is imported for it."""
+
+_LOGGING: Final = frozenset({"scheduler", "up", "worker"})
+"""Commands whose standard error is a log."""
 
 _WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TOLD: Final = frozenset(
@@ -71,6 +74,26 @@ def error_line(error: BaseException, message: str, code: int) -> str:
     known = {n: v for n, v in vars(error).items() if n in _TOLD and v is not None}
     told = {"error": {"type": _type(error), "message": message, "exit_code": code, **known}}
     return json.dumps(redact(jsonable(told)))
+
+
+def log_line(text: str, level: str) -> str:
+    """Return a sentence for a person as a line of the log, with the fields that every line has."""
+    from rota.security.secrets.redaction import redact_text
+
+    said = redact_text(" ".join(text.removeprefix("Warning: ").split()))
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps({"event": said, "level": level, "timestamp": now})
+
+
+def logs_json(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether all that this process writes to standard error is its log, as lines of JSON.
+
+    It is asked before the settings are read, and where they cannot be.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given = arguments[:end]
+    is_json = environment.get("ROTA_LOG_FORMAT", "").strip().lower() == "json"
+    return ("--json" in given or is_json) and not _LOGGING.isdisjoint(given)
 
 
 def _type(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from datetime import date
@@ -21,12 +22,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rota.logs
 from rota.cli.log_sentences import in_words
+from rota.domain.errors import UnavailableError
 from rota.security.secrets.redaction import redact, redact_error
 from rota.settings import LogLevel, Settings
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
+_UNCAUGHT: Final = "rota.uncaught"
+_LEVELS: Final = frozenset({"debug", "info", "warning", "error", "critical"})
+_OUTAGES: Final = frozenset({"OperationalError", "InterfaceError"})
 _COLUMNS: Final = ("exception", "stack", "timestamp", "level")
 _LONGEST_ERROR: Final = 500
 _STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)[+-]\d{4}(?= )")
@@ -39,11 +44,17 @@ def configure_logs(settings: Settings, *, level: LogLevel = "warning") -> None:
     `level` is what is logged unless the settings say otherwise.
     """
     least = logging.getLevelNamesMapping()[(settings.log_level or level).upper()]
-    logging.basicConfig(level=max(least, logging.WARNING), stream=sys.stderr, force=True)
+    handler = _LibraryHandler(shows_traces=least <= logging.DEBUG)
+    logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler], force=True)
+    logging.raiseExceptions = False  # a line that cannot be written is lost
+    if settings.log_format == "json" and level == "info":  # a process: its output is its log
+        logging.captureWarnings(True)
+        _log_what_nobody_catches()
     # httpx logs each request's URL; psycopg's pool each lost connection, which rota logs itself.
     logging.getLogger("httpx").setLevel(max(least, logging.WARNING))
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    logging.getLogger("pgqueuer").addFilter(_is_news)
+    if least > logging.DEBUG:
+        logging.getLogger("pgqueuer").addFilter(_is_news)
     rota.logs.set_up = partial(_configure_structlog, settings, least)
     if "structlog" in sys.modules:
         rota.logs.begin()
@@ -54,7 +65,60 @@ def _is_news(record: logging.LogRecord) -> bool:
 
     Ten times a second it would say, with a trace, that it could not write what it will write later.
     """
-    return "lush failed" not in str(record.msg)
+    error = record.exc_info[1] if record.exc_info else None
+    is_of_task = "exception in task" in str(record.msg)
+    # Of the connection that it listens on: by its class's name, as psycopg is not imported for it.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    is_outage = not _OUTAGES.isdisjoint(names) or isinstance(error, UnavailableError)
+    return "lush failed" not in str(record.msg) and not (is_of_task and is_outage)
+
+
+class _LibraryHandler(logging.Handler):
+    """Passes what libraries log to structlog: as lines of the same form, with secrets removed.
+
+    Their tracebacks are shown with level debug only.
+    """
+
+    def __init__(self, *, shows_traces: bool) -> None:
+        super().__init__()
+        self._shows_traces = shows_traces
+
+    def emit(self, record: logging.LogRecord) -> None:
+        rota.logs.begin()
+        import structlog
+
+        error = record.exc_info[1] if record.exc_info else None
+        fields: dict[str, Any] = {"logger": record.name}
+        if isinstance(error, BaseException):
+            if self._shows_traces or record.name == _UNCAUGHT:
+                fields["exc_info"] = error
+            else:
+                fields["error"] = redact_error(error, _LONGEST_ERROR)
+        said = " ".join(record.getMessage().split())
+        level = record.levelname.lower()
+        log = structlog.get_logger(record.name)
+        getattr(log, level if level in _LEVELS else "error")(said, **fields)
+
+
+def _log_what_nobody_catches() -> None:
+    """Have exceptions that end a thread or the process logged, in place of Python's own text."""
+    log = logging.getLogger(_UNCAUGHT)
+
+    def of_thread(args: threading.ExceptHookArgs) -> None:
+        if not issubclass(args.exc_type, SystemExit):
+            thread = args.thread.name if args.thread is not None else "?"
+            log.error("A thread ended by an exception: %s", thread, exc_info=args.exc_value)
+
+    def of_process(_: type[BaseException], error: BaseException, __: object) -> None:
+        log.error("The process ends by an exception", exc_info=error)
+
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
+        said = args.err_msg or "An exception was ignored"
+        log.warning("%s: %r", said, args.object, exc_info=args.exc_value)
+
+    threading.excepthook = of_thread
+    sys.excepthook = of_process
+    sys.unraisablehook = unraisable
 
 
 def _configure_structlog(settings: Settings, least: int) -> None:

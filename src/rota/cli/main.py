@@ -246,6 +246,8 @@ def _fail(error: BaseException, message: str, code: int) -> NoReturn:
 
 
 def _wants_json(arguments: list[str]) -> bool:
-    """Whether `--json` was given; also where the arguments cannot be read."""
+    """Whether errors are JSON: `--json` was given, or the log is; also for unreadable arguments."""
+    from rota.cli.as_json import logs_json
+
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    return "--json" in arguments[:end]
+    return "--json" in arguments[:end] or logs_json(arguments, os.environ)

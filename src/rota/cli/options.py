@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from rota.configuration import Configuration, read_configuration
+from rota.configuration import Configuration, misspelt_variables, read_configuration
 from rota.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class CommonOptions:
             database_url=self.database_url,
             user=self.user,
         )
+        misspelt = tuple(misspelt_variables(os.environ))
         # As if they were exported: the operator's code looks for its keys there.
         os.environ.update(configuration.beneath(os.environ))
         folders = configuration.variables.get("PYTHONPATH", "").split(os.pathsep)
@@ -112,7 +113,7 @@ class CommonOptions:
         )
         if self.json:
             settings = replace(settings, log_format="json")
-        return settings, (*configuration.warnings, *ignored)
+        return settings, (*configuration.warnings, *misspelt, *ignored)
 
     def as_person(self, work: Callable[[App, UserId], Awaitable[T]]) -> T:
         """Open the database, do work as the person whom the settings name, and close it again.
@@ -176,7 +177,7 @@ def progress(message: str) -> None:
     """Tell on standard error what takes a while."""
     from rota.cli.output import warn
 
-    warn(message)
+    warn(message, level="info")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from rota.cli.as_json import jsonable
+from rota.cli.as_json import jsonable, log_line, logs_json
 from rota.domain.text.shortening import quoted
 from rota.domain.text.unseen import spell_out
 from rota.domain.text.zones import OTHER_ZONE, zone_shown
@@ -89,8 +89,11 @@ def say_block(text: str) -> None:
     _say_wrapped(text, "  ", "  ", _BAR, None)
 
 
-def warn(text: str) -> None:
-    """Print a line on standard error."""
+def warn(text: str, *, level: str = "warning") -> None:
+    """Print a line on standard error; one of JSON, of this level, where the log there is JSON."""
+    if logs_json(sys.argv[1:], os.environ):
+        print(log_line(text, level), file=sys.stderr, flush=True)
+        return
     print(plain(text), file=sys.stderr, flush=True)
 
 

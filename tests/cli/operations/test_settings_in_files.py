@@ -96,3 +96,20 @@ def test_code_of_ones_own_finds_its_variables_and_its_folder(rota, tmp_path, dat
 
     assert "lamp" in declared.stdout
     assert (tmp_path / "data").is_dir()
+
+
+@pytest.mark.usefixtures("alice")
+def test_misspelt_variable_and_foreign_parameter_are_named(rota, database_url):
+    mark = "&" if "?" in database_url else "?"
+    said = rota(
+        *("schedules", "list", "--as", "alice@example.com"),
+        *("--database-url", f"{database_url}{mark}pgbouncer=true"),
+        ROTA_CONCURENCY="3",
+        ROTA_TEAM_OF_OURS="blue",
+    ).stderr
+
+    assert said == (
+        "Warning: ROTA_CONCURENCY is no setting, and is ignored; did you mean ROTA_CONCURRENCY?\n"
+        "The parameter pgbouncer of the database URL is ignored. Behind a transaction pooler, set "
+        "ROTA_DATABASE_PREPARED_STATEMENTS=off.\n"
+    )

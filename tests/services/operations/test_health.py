@@ -172,6 +172,7 @@ async def test_ping_that_fails_is_logged_once_without_its_secret(workshop, pinge
     logged = capsys.readouterr().out
     assert logged.count("dead_mans_switch_failed") == 1
     assert "secret-id" not in logged
+    assert "127.0.0.1 answered 500" in logged
 
 
 async def test_scheduler_that_has_not_looked_at_the_clock_does_not_ping(workshop, pinged):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -428,7 +427,8 @@ async def _say_what_is_on(
     if schedules:
         names = [schedule.name for schedule in schedules]
         output.say(f"  rota schedules run {DEMO if DEMO in names else names[0]}{where}")
-    output.say(f"  rota results show{where}")
+    if await app.results.latest(me, limit=1):
+        output.say(f"  rota results show{where}")
     if is_first:
         output.say(
             "Your own mail, which rota only reads, with an app password, or for Gmail without:"
@@ -515,4 +515,4 @@ def _machine_zone() -> str:
 
 def _step(text: str) -> None:
     """Say what is being done while a person waits."""
-    print(f"· {text.rstrip('.')} ...", file=sys.stderr, flush=True)
+    output.warn(f"· {text.rstrip('.')} ...", level="info")

@@ -112,11 +112,19 @@ class DeadMansSwitch:
             async with httpx.AsyncClient(timeout=_PING_TIMEOUT, follow_redirects=True) as client:
                 (await client.get(self._url)).raise_for_status()
         except httpx.HTTPError as error:
-            if not self._failing:  # once, not each minute; the URL may hold a secret
-                log.warning("dead_mans_switch_failed", error=type(error).__name__)
+            if not self._failing:  # once, not each minute
+                log.warning("dead_mans_switch_failed", error=_without_path(error, self._url))
             self._failing = True
             return False
         if self._failing:
             log.info("dead_mans_switch_recovered")
         self._failing = False
         return True
+
+
+def _without_path(error: httpx.HTTPError, url: str) -> str:
+    """Say what an error is by host and status: the rest of the URL may be a secret."""
+    host = httpx.URL(url).host
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"{error.request.url.host} answered {error.response.status_code}"
+    return f"{host}: {type(error).__name__}"
