@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,10 +19,13 @@ class Page:
 
 
 class WebPages:
-    """Use as a context manager. `pages` are answers by path, `requests` what was asked."""
+    """Use as a context manager. `requests` are what was asked.
+
+    `pages` are answers by path, or functions of method and headers that return one.
+    """
 
     def __init__(self, certificates: Path | None = None) -> None:
-        self.pages: dict[str, Page] = {}
+        self.pages: dict[str, Page | Callable[[str, dict[str, str]], Page]] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self._certificates = certificates
 
@@ -35,6 +39,8 @@ class WebPages:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 outer.requests.append((self.command, self.path, headers))
                 page = outer.pages.get(self.path, Page(b"not there", 404))
+                if not isinstance(page, Page):
+                    page = page(self.command, headers)
                 if page.wait is not None:
                     page.wait.wait()
                 try:

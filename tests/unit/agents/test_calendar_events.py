@@ -459,6 +459,14 @@ def test_many_faults_are_counted():
     assert found.unread[-1] == "4 more events could not be read."
 
 
+def test_events_that_share_a_uid_are_all_read_unless_one_was_changed():
+    event = "UID:same\nSUMMARY:{}\nDTSTART:20260302T{}0000Z"
+    text = calendar(event.format("a", "08"), event.format("b", "09"))
+    assert [e.title for e in read(text, "2026-03-02", "2026-03-03").events] == ["a", "b"]
+    text = calendar(event.format("old", "08"), event.format("new", "09") + "\nSEQUENCE:2")
+    assert [e.title for e in read(text, "2026-03-02", "2026-03-03").events] == ["new"]
+
+
 def test_cancelled_events_are_left_out():
     text = calendar(
         "SUMMARY:a\nDTSTART:20260302T080000Z\nSTATUS:CANCELLED",

@@ -22,7 +22,8 @@ NOW = datetime(2026, 3, 2, 8, 7, tzinfo=BERLIN)  # a Monday
 
 def ics(*events):
     blocks = [
-        f"BEGIN:VEVENT\nUID:{number}@x\n{text}\nEND:VEVENT" for number, text in enumerate(events)
+        f"BEGIN:VEVENT\n{text if 'UID:' in text else f'UID:{number}@x{chr(10)}{text}'}\nEND:VEVENT"
+        for number, text in enumerate(events)
     ]
     return Page("\n".join(["BEGIN:VCALENDAR", *blocks, "END:VCALENDAR"]).encode())
 
@@ -92,16 +93,20 @@ async def test_an_agenda_is_a_list_by_start_in_the_zone_of_the_run(server):
 async def test_an_agenda_reads_all_calendars_and_tells_from_which(server, google):
     shared = "SUMMARY:Board\nDTSTART:20260302T090000Z\nDTEND:20260302T100000Z\nUID:board"
     server.pages["/a.ics"] = ics(shared, "SUMMARY:Work\nDTSTART:20260302T080000Z")
-    server.pages["/b.ics"] = ics(shared + "\nLOCATION:Room 1", shared.replace("Board", "Hidden"))
+    server.pages["/b.ics"] = ics(shared + "\nLOCATION:Room 1")
     google.events["me@example.com"] = [
         {
-            "id": "g",
-            "iCalUID": "g",
-            "summary": "Gym",
+            "id": title,
+            "iCalUID": uid,
+            "summary": title,
             "status": "confirmed",
-            "start": {"dateTime": "2026-03-02T18:00:00+01:00"},
-            "end": {"dateTime": "2026-03-02T19:00:00+01:00"},
+            "start": {"dateTime": start},
+            "end": {"dateTime": end},
         }
+        for title, uid, start, end in (
+            ("Gym", "g", "2026-03-02T18:00:00+01:00", "2026-03-02T19:00:00+01:00"),
+            ("Not the board", "board", "2026-03-02T09:00:00Z", "2026-03-02T10:00:00Z"),
+        )
     ]
     context = calendar_context(
         NOW,
@@ -115,7 +120,7 @@ async def test_an_agenda_reads_all_calendars_and_tells_from_which(server, google
     assert [(e["title"], e["calendars"], e["location"]) for e in found] == [
         ("Work", ["work"], ""),
         ("Board", ["work", "home"], "Room 1"),
-        ("Hidden", ["home"], ""),
+        ("Not the board", ["private"], ""),
         ("Gym", ["private"], ""),
     ]
     assert sources == ["calendar work", "calendar home", "calendar private"]

@@ -287,8 +287,9 @@ def _until(until: date, start: datetime) -> datetime:
 def _expanded(events: Sequence[Any], start: datetime, end: datetime) -> list[Any]:
     """Return the recurrences of a series, or its one event."""
     if not any(name in e for e in events for name in ("RRULE", "RDATE", "RECURRENCE-ID")):
-        # The one that was changed last, where there are several.
-        return sorted(events, key=lambda event: int(event.get("SEQUENCE", 0)))[-1:]
+        # What was changed last stands; and some programs give all events one UID.
+        last = max(_sequence(event) for event in events)
+        return [event for event in events if _sequence(event) == last]
     for event in events:
         if _number(event, end) > _LONGEST_SEARCH:
             raise _UnreadableEventError("recurs too often to be followed")
@@ -302,6 +303,10 @@ def _expanded(events: Sequence[Any], start: datetime, end: datetime) -> list[Any
     if len(found) > MOST_RECURRENCES:
         raise _UnreadableEventError(f"recurs more than {MOST_RECURRENCES} times in this time")
     return found
+
+
+def _sequence(event: Any) -> int:
+    return int(event.get("SEQUENCE", 0))
 
 
 def _number(event: Any, end: datetime) -> int:
