@@ -56,8 +56,8 @@ async def attempt(url: str, run_id: str, at: str) -> None:
     interrupt(SmtpServer, "send", before="before_smtp", after="after_smtps_answer", at=at)
     keep_sent = MailCopies.keep_sent
 
-    def keep(self: MailCopies, message: bytes) -> None:
-        keep_sent(self, message)
+    def keep(self: MailCopies, message: bytes, message_id: str) -> None:
+        keep_sent(self, message, message_id)
         kill("after_the_copy", at)
 
     MailCopies.keep_sent = keep  # type: ignore[method-assign]

@@ -246,6 +246,23 @@ async def test_a_message_that_is_gone_is_not_answered(desk, smtp, mailboxes, per
     assert smtp.delivered == []
 
 
+async def test_a_suspended_run_whose_message_is_gone_sends_nothing_and_leaves_nothing(
+    desk, smtp, mailboxes, person, account
+):
+    mailboxes.deliver(person, ASKED)
+    run_id = await desk.run(call("reply", message_id=newest(account), text="Yes."), mode="suspend")
+    for path in (mailboxes.root / "mail" / person / "cur").iterdir():
+        path.unlink()
+
+    await desk.approve()
+    await desk.work()
+    await desk.times.look()
+
+    assert "No message" in (await desk.result(run_id))["result_content"]
+    assert (await desk.action())["status"] == "failed"
+    assert smtp.delivered == []
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -342,6 +359,17 @@ async def test_a_server_that_refuses_the_password_needs_its_owner(desk, smtp, se
     assert (await desk.action())["status"] == "failed"
 
 
+async def test_greylisting_is_a_state_that_passes(desk, smtp, service, workshop):
+    smtp.refused = {"bob@example.net": "451 4.7.1 Come back later"}
+
+    await approved(desk, lunch())
+
+    (found,) = await service.all(workshop.user)
+    assert found.state == "broken"
+    assert "does not take mail for bob@example.net (451 4.7.1 Come back later)" in found.problem
+    assert (await desk.action())["status"] == "failed"
+
+
 async def test_a_server_that_dies_after_the_message_leaves_a_question(
     desk, smtp, mailboxes, person
 ):
@@ -352,6 +380,14 @@ async def test_a_server_that_dies_after_the_message_leaves_a_question(
     assert (await desk.action())["status"] == "unknown"
     assert copies(mailboxes, person, "Sent") == []
     assert len(smtp.delivered) == 1
+
+
+async def test_a_copy_that_the_server_has_made_is_not_made_again(desk, smtp, mailboxes, person):
+    smtp.deliver = lambda _to, data: mailboxes.deliver(person, data, folder="Sent", flags="S")
+
+    await approved(desk, lunch())
+
+    assert len(copies(mailboxes, person, "Sent")) == 1
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,12 @@ class MailCopies:
     def __init__(self, account: ImapAccount) -> None:
         self._account = account
 
-    def keep_sent(self, message: bytes) -> None:
-        """Put a copy into Sent, which is made where there is none."""
-        self._append(SENT, message, [rb"\Seen"])
+    def keep_sent(self, message: bytes, message_id: str) -> None:
+        """Put a copy into Sent, which is made where there is none; not where it is there already.
+
+        Servers that put it there by themselves are more than those that rota knows.
+        """
+        self._append(SENT, message, [rb"\Seen"], unless=message_id)
 
     def keep_draft(self, message: bytes) -> None:
         """Put a message into Drafts, which is made where there is none."""
@@ -72,10 +75,12 @@ class MailCopies:
                 for use in (DRAFTS, SENT)
             )
 
-    def _append(self, use: bytes, message: bytes, flags: list[bytes]) -> None:
+    def _append(self, use: bytes, message: bytes, flags: list[bytes], *, unless: str = "") -> None:
         with signed_in(self._account) as client:
-            folder = _folder(client, use) or _make(client, _MADE[use])
-            client.append(folder, message, flags)
+            folder = _folder(client, use)
+            if unless and _has(client, folder, ["HEADER", "MESSAGE-ID", unless]):
+                return
+            client.append(folder or _make(client, _MADE[use]), message, flags)
 
 
 def _folder(client: Any, use: bytes) -> str | None:

@@ -89,7 +89,8 @@ class ImapSender:
         copy = mail.as_bytes(with_bcc=True)
         try:
             async with asyncio.timeout(_COPY_SECONDS):
-                await asyncio.to_thread(MailCopies(self._account).keep_sent, copy)
+                copies = MailCopies(self._account)
+                await asyncio.to_thread(copies.keep_sent, copy, mail.message_id)
         except (RotaError, TimeoutError) as error:
             log.warning("sent_mail_not_copied", reason=str(error) or "it took too long")
             return " Its copy could not be put into Sent."
