@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import subprocess
 import sys
@@ -142,3 +143,48 @@ async def test_killed_in_the_midst_of_a_refresh_the_next_one_goes_on(database, o
         await until(lambda: not provider._at_once)
         while await refresh_token_of(owner, alice) != given.refresh_token:
             await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def schedule(database_url, tmp_path):
+    """Start `rota scheduler` as a process of its own."""
+    started = []
+
+    def schedule(provider):
+        environment = os.environ | {
+            "ROTA_DATABASE_URL": database_url,
+            "ROTA_SECRET_KEY": "00" * 32,
+            "ROTA_ENDPOINTS": f"google={provider.url}",
+            "ROTA_DATA_DIR": str(tmp_path),
+        }
+        process = subprocess.Popen([sys.executable, "-m", "rota", "scheduler"], env=environment)
+        started.append(process)
+        return process
+
+    yield schedule
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+async def test_two_schedulers_refresh_what_nobody_uses_and_tell_once(
+    database, owner, alice, schedule
+):
+    async def told():
+        cursor = await owner.execute("SELECT title FROM notifications ORDER BY created_at")
+        return [title for (title,) in await cursor.fetchall()]
+
+    with Provider(reuse="revokes") as provider:
+        given = await connect(database, alice, provider)
+        schedulers = [schedule(provider), schedule(provider)]
+        await until(lambda: provider.refreshes >= 3)
+        assert (provider.most_at_once, given.is_revoked) == (1, False)
+        assert await told() == []
+        given.is_revoked = True
+        async with asyncio.timeout(60):
+            while not await told():
+                await asyncio.sleep(0.1)
+        schedulers[0].kill()
+        await asyncio.sleep(6)  # the other one looks again
+
+        assert await told() == ["Your connection gmail needs you"]

@@ -230,6 +230,27 @@ async def test_an_old_password_says_nothing_of_the_new_one(workshop, service, ac
     assert (await state(service, workshop)).state is ConnectionState.OK
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        SetupRequiredError("It lacks the key.", what="secret_key"),
+        SetupRequiredError("The other one is at its end.", what="connection:other"),
+        UnavailableError("The database is away.", service="database"),
+    ],
+)
+async def test_what_another_thing_lacks_is_no_fault_of_the_connection(
+    workshop, service, account, error
+):
+    await service.add_mailbox(workshop.user, account)
+
+    with pytest.raises(type(error)) as caught:
+        async with service.using(workshop.user, "imap"):
+            raise error
+
+    assert caught.value is error
+    assert (await state(service, workshop)).state is ConnectionState.OK
+
+
 async def test_what_is_asked_wrongly_is_no_fault_of_the_connection(workshop, service, account):
     await service.add_mailbox(workshop.user, account)
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from rota.domain.agents.connections import setups_met
 from rota.services.schedules.resuming import resume_mended
 from rota.services.schedules.service import ScheduleService
 from tests.services.harness import clock
@@ -94,7 +95,8 @@ async def test_what_is_past_the_window_does_not_run(paused, goes_on):
         ("last_checked_at = now() - interval '1 hour'", False),
         ("last_checked_at = now(), state = 'needs you'", False),
         ("last_checked_at = now(), expires_at = now() - interval '1 hour'", False),
-        ("last_checked_at = now(), name = 'work'", False),
+        ("last_checked_at = now(), name = 'private'", True),  # of the kind that was lacked
+        ("last_checked_at = now(), name = 'work', service = 'imap'", False),
     ],
 )
 async def test_a_connection_that_works_again_is_enough(
@@ -124,3 +126,33 @@ async def test_what_somebody_else_connected_resumes_nothing(workshop, database, 
     )
 
     assert await resume_mended(database, now=clock()) == ()
+
+
+@pytest.mark.parametrize(
+    ("lacked", "kind", "is_enough"),
+    [
+        ("connection:mail", "imap", True),
+        ("connection:mail", "microsoft", True),
+        ("connection:mail", "ics", False),
+        ("connection:calendar", "caldav", True),
+        ("connection:calendar", "gmail", False),
+        ("model_key", "gmail", False),
+    ],
+)
+async def test_who_had_none_of_a_sort_needs_any_of_it(
+    workshop, database, paused, lacked, kind, is_enough
+):
+    await paused(FULL_HOUR)
+    await workshop.owner.execute(
+        "UPDATE agent_execution_results"
+        " SET metadata = jsonb_set(metadata, '{setup_required}', to_jsonb(%s::text))",
+        [lacked],
+    )
+    await workshop.owner.execute(
+        "INSERT INTO connections (user_id, name, service, secret, key_id, last_checked_at)"
+        " VALUES (%s, 'mine', %s, 'x', 'k', now())",
+        [workshop.user, kind],
+    )
+
+    assert len(await resume_mended(database, now=clock())) == is_enough
+    assert (lacked in setups_met("mine", kind)) is is_enough

@@ -18,6 +18,7 @@ import typer
 
 from rota.cli import output
 from rota.cli.groups import CommandGroup
+from rota.domain.agents.connections import setups_met
 from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -117,14 +118,17 @@ Certificate = Annotated[
 ]
 
 
-async def resumed_by_calendar(app: App, me: UserId, name: str) -> list[str]:
-    """As `resumed`; schedules that wait for any calendar continue too."""
-    return [*await resumed(app, me, name), *await resumed(app, me, "calendar")]
-
-
 async def resumed(app: App, me: UserId, name: str) -> list[str]:
-    """Resume the schedules that rota paused for want of a connection; return their names."""
-    found = await app.schedules.resume_after_setup(me, f"connection:{name}")
+    """Resume the schedules that rota paused for want of this connection; return their names.
+
+    Those too that lacked any of its kind, or anything that gives what it gives.
+    """
+    kind = (await app.connections.get(me, name)).kind
+    found = [
+        schedule
+        for what in setups_met(name, kind)
+        for schedule in await app.schedules.resume_after_setup(me, what)
+    ]
     return [schedule.name for schedule in found]
 
 

@@ -62,7 +62,7 @@ def add(
         found = await app.connections.connect(
             me, "caldav", opened.as_secret(), name=made, account=account or login
         )
-        return made, found, await connect.resumed_by_calendar(app, me, made)
+        return made, found, await connect.resumed(app, me, made)
 
     made, found, resumed = common.as_person(work)
     connect.print_connected(
@@ -87,7 +87,7 @@ def reconnect(
         found = await app.connections.connect(
             me, "caldav", opened.as_secret(), name=name, account=connection.account
         )
-        return found, await connect.resumed_by_calendar(app, me, name)
+        return found, await connect.resumed(app, me, name)
 
     found, resumed = common.as_person(work)
     connect.print_connected(

@@ -115,9 +115,7 @@ def _add(common: CommonOptions, wanted: _Wanted, *, again: bool = False) -> None
             account=wanted.account,
             to_act=wanted.to_act,
         )
-        is_calendar = wanted.kind == "google-calendar"
-        resumed = connect.resumed_by_calendar if is_calendar else connect.resumed
-        return made, await resumed(app, me, made.name)
+        return made, await connect.resumed(app, me, made.name)
 
     made, resumed = common.as_person(work)
     print_granted(common, wanted.kind, made, resumed, again=again)

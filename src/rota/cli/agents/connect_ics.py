@@ -48,7 +48,7 @@ def add(
         feed = calendar_feed(connect.read_secret(secret_file, _ASKED), certificate=trusted)
         shown = account or feed.host
         found = await app.connections.connect(me, "ics", feed.as_secret(), name=made, account=shown)
-        return made, shown, found, await connect.resumed_by_calendar(app, me, made)
+        return made, shown, found, await connect.resumed(app, me, made)
 
     made, shown, found, resumed = common.as_person(work)
     connect.print_connected(
@@ -71,7 +71,7 @@ def reconnect(
         feed = calendar_feed(address, certificate=before.certificate)
         shown = feed.host if connection.account == before.host else connection.account
         found = await app.connections.connect(me, "ics", feed.as_secret(), name=name, account=shown)
-        return found, await connect.resumed_by_calendar(app, me, name)
+        return found, await connect.resumed(app, me, name)
 
     found, resumed = common.as_person(work)
     connect.print_connected(

@@ -77,6 +77,20 @@ def kind_named(name: str) -> Kind:
     return KINDS[name]
 
 
+def what_to_set_up(name: str) -> str:
+    """Return what a SetupRequiredError names, by which schedules wait for a connection.
+
+    `name` is a connection's; a kind's or "mail" or "calendar", where none is connected.
+    """
+    return f"connection:{name}"
+
+
+def setups_met(name: str, kind: str) -> tuple[str, ...]:
+    """Return all that a connection which works sets up: itself, its kind, and what it gives."""
+    gives = [KINDS[kind].gives] if kind in KINDS else []
+    return tuple(dict.fromkeys(map(what_to_set_up, (name, kind, *gives))))
+
+
 def connection_name(name: str, kind: str) -> str:
     """Return the name for a new connection, that of its kind for an empty one.
 

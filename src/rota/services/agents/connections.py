@@ -22,6 +22,7 @@ from rota.domain.agents.connections import (
     ReconnectRequiredError,
     connection_name,
     kind_named,
+    what_to_set_up,
 )
 from rota.domain.agents.grants import Grant, is_grant, why_it_ends
 from rota.domain.agents.mail_accounts import ImapAccount
@@ -339,8 +340,8 @@ class ConnectionService:
         is_unopened: bool = False,
     ) -> None:
         """Write how a use or check went; `is_unopened`: its grant could not be refreshed."""
-        if isinstance(error, SetupRequiredError) and error.what == "secret_key":
-            return  # this process lacks the key: that says nothing of the connection
+        if error is not None and _is_about_another(error, name):
+            return
         at, went = self._clock(), _went(error)
         again_at: datetime | None = None
         if sealed.refresh_at is not None and is_unopened:
@@ -406,19 +407,22 @@ def secret_for_tools(grant: Grant) -> str:
     return grant.access_token
 
 
-def what_to_set_up(name: str) -> str:
-    """Return what a SetupRequiredError names, by which schedules wait for a connection."""
-    return f"connection:{name}"
-
-
 def _named(error: RotaError, name: str) -> RotaError:
     """Return an error with the name of its connection, and the command that mends it."""
-    if not isinstance(error, SetupRequiredError) or not error.what.startswith("connection"):
+    what = what_to_set_up(name)
+    if not isinstance(error, SetupRequiredError) or error.what not in {"connection", what}:
         return error
     message = error.message
     if isinstance(error, ReconnectRequiredError):
         message = f"{message} Connect it again with `rota connections reconnect {name}`."
-    return type(error)(message, what=what_to_set_up(name))
+    return type(error)(message, what=what)
+
+
+def _is_about_another(error: RotaError, name: str) -> bool:
+    """Tell whether an error says nothing of this connection, as where a process lacks the key."""
+    if isinstance(error, SetupRequiredError):
+        return error.what != what_to_set_up(name)
+    return isinstance(error, UnavailableError) and error.service == "database"
 
 
 def _went(error: RotaError | None) -> _Went:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
+from rota.domain.agents.connections import KINDS
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.schedules.occurrences import LastRun, Occurrence
 from rota.domain.schedules.overlap import OverlapPolicy
@@ -212,7 +213,8 @@ async def waiting_for_setup(
 
 async def mended_setups(conn: Connection, now: datetime) -> tuple[MendedSetup, ...]:
     """Return the connections that have worked since a run failed for them and a schedule waits."""
-    return await many(conn, "schedules/list_mended_setups", MendedSetup, now=now)
+    gives = {kind.name: kind.gives for kind in KINDS.values()}
+    return await many(conn, "schedules/list_mended_setups", MendedSetup, now=now, gives=gives)
 
 
 async def resume_after_setup(conn: Connection, schedule_id: ScheduleId) -> bool:

@@ -152,7 +152,7 @@ async def sending_account(
         raise SetupRequiredError(
             "No mailbox is connected that mail could be sent from. Connect one with `rota "
             "connections add imap --account ADDRESS`.",
-            what="connection:imap",
+            what="connection:mail",
         )
     account = chosen(connected, mailbox, noun="mailbox")
     needed = None if is_draft and account.kind != "gmail" else _WRITING_SCOPES.get(account.kind)
