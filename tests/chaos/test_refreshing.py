@@ -58,7 +58,7 @@ def start(database_url, alice):
     started = []
 
     def start(provider):
-        arguments = [database_url, str(alice), json.dumps({"google": provider.url})]
+        arguments = [database_url, str(alice), json.dumps({"google-oauth": provider.url})]
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.chaos.refreshing", *arguments],
             stdout=subprocess.PIPE,
@@ -154,7 +154,7 @@ def schedule(database_url, tmp_path):
         environment = os.environ | {
             "ROTA_DATABASE_URL": database_url,
             "ROTA_SECRET_KEY": "00" * 32,
-            "ROTA_ENDPOINTS": f"google={provider.url}",
+            "ROTA_ENDPOINTS": f"google-oauth={provider.url}",
             "ROTA_DATA_DIR": str(tmp_path),
         }
         process = subprocess.Popen([sys.executable, "-m", "rota", "scheduler"], env=environment)

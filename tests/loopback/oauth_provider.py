@@ -4,7 +4,7 @@ It checks what they check: PKCE, redirect addresses, secrets of clients, signatu
 accounts. It lives by `clock`, which a test may set. A "browser" is whoever fetches the page of
 authorization: it consents at once (`declines` and `withheld` say to what it does not).
 
-`ROTA_ENDPOINTS="google=URL,microsoft=URL"` leads rota to it; a `GmailServer` with
+`ROTA_ENDPOINTS="google-oauth=URL microsoft-oauth=URL"` leads rota to it; a `GmailServer` with
 `accepts=provider.accepts` takes the tokens that it gives.
 """
 

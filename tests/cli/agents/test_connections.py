@@ -39,7 +39,7 @@ def rota(database_url, alice, provider, gmail, monkeypatch, tmp_path):
     monkeypatch.setenv("ROTA_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("ROTA_USER", "alice@example.com")
     monkeypatch.setenv("ROTA_SECRET_KEY", "00" * 32)
-    monkeypatch.setenv("ROTA_ENDPOINTS", f"google={provider.url} gmail={gmail.url}")
+    monkeypatch.setenv("ROTA_ENDPOINTS", f"google-oauth={provider.url} gmail={gmail.url}")
 
     async def rota(*arguments):
         return await asyncio.to_thread(CliRunner().invoke, app, arguments)

@@ -67,7 +67,7 @@ def rota(database_url, alice, monkeypatch, tmp_path, provider, gmail):
     monkeypatch.setenv("ROTA_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("ROTA_USER", "alice@example.com")
     monkeypatch.setenv("ROTA_SECRET_KEY", "00" * 32)
-    monkeypatch.setenv("ROTA_ENDPOINTS", f"google={provider.url} gmail={gmail.url}")
+    monkeypatch.setenv("ROTA_ENDPOINTS", f"google-oauth={provider.url} gmail={gmail.url}")
 
     async def rota(*arguments, typed=None):
         return await asyncio.to_thread(CliRunner().invoke, app, arguments, input=typed)
@@ -257,7 +257,7 @@ async def test_a_google_calendar_is_connected_with_the_client_of_gmail(
         calendars.calendars[0]["id"] = "alice@gmail.example"
         monkeypatch.setenv(
             "ROTA_ENDPOINTS",
-            f"google={provider.url} gmail={gmail.url} google-calendar={calendars.url}",
+            f"google-oauth={provider.url} gmail={gmail.url} google-calendar={calendars.url}",
         )
         await rota("connections", "add", "gmail", "--client", client)
 

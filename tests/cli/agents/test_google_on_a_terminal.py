@@ -74,7 +74,7 @@ def terminal(database_url, alice, tmp_path, provider):
                         "ROTA_DATA_DIR": str(tmp_path / "data"),
                         "ROTA_USER": "alice@example.com",
                         "ROTA_SECRET_KEY": "00" * 32,
-                        "ROTA_ENDPOINTS": f"google={provider.url} gmail={gmail.url}",
+                        "ROTA_ENDPOINTS": f"google-oauth={provider.url} gmail={gmail.url}",
                         "PATH": "/nowhere",  # no browser to be found
                         "DISPLAY": "",
                     },

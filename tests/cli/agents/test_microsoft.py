@@ -47,7 +47,7 @@ def rota(database_url, alice, monkeypatch, tmp_path, provider):
     monkeypatch.setenv("ROTA_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("ROTA_USER", "alice@example.com")
     monkeypatch.setenv("ROTA_SECRET_KEY", "00" * 32)
-    monkeypatch.setenv("ROTA_ENDPOINTS", f"microsoft={provider.url}")
+    monkeypatch.setenv("ROTA_ENDPOINTS", f"microsoft-oauth={provider.url}")
 
     async def rota(*arguments):
         return await asyncio.to_thread(CliRunner().invoke, app, arguments)

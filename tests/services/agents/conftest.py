@@ -31,7 +31,7 @@ def gmail(provider):
 @pytest.fixture
 def new_service(time, provider, gmail):
     def new(database, cipher=CIPHER, **options):
-        endpoints = {"google": provider.url, "gmail": gmail.url}
+        endpoints = {"google-oauth": provider.url, "gmail": gmail.url}
         return ConnectionService(database, cipher, clock=time, endpoints=endpoints, **options)
 
     return new

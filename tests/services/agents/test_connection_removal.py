@@ -38,7 +38,7 @@ async def test_a_provider_that_is_down_stops_no_removal_and_is_said(
     workshop, service, connected, database, time, monkeypatch
 ):
     monkeypatch.setattr("rota.agents.tools.oauth.answers.ATTEMPTS", 1)
-    nobody = {"google": "http://127.0.0.1:9"}
+    nobody = {"google-oauth": "http://127.0.0.1:9"}
     away = ConnectionService(database, CIPHER, clock=time, endpoints=nobody)
 
     removed = await ConnectionRemoval(away).remove(workshop.user, "gmail")

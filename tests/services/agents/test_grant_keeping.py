@@ -35,7 +35,7 @@ class Held:
     async def __call__(self):
         async with httpx.AsyncClient() as http:
             self.issuer = OAuthIssuer(
-                http, clock=self.time, endpoints={"google": self.provider.url}
+                http, clock=self.time, endpoints={"google-oauth": self.provider.url}
             )
             yield self
 

@@ -68,7 +68,9 @@ def smtp(mailboxes, provider):
 
 @pytest.fixture
 def service(database, time, provider):
-    return ConnectionService(database, CIPHER, clock=time, endpoints={"microsoft": provider.url})
+    return ConnectionService(
+        database, CIPHER, clock=time, endpoints={"microsoft-oauth": provider.url}
+    )
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ async def issuer(provider, time, waits):
         time.now += timedelta(seconds=seconds)
 
     async with httpx.AsyncClient() as http:
-        endpoints = {"google": provider.url, "microsoft": provider.url}
+        endpoints = {"google-oauth": provider.url, "microsoft-oauth": provider.url}
         yield OAuthIssuer(http, clock=time, endpoints=endpoints, sleep=sleep)
 
 
@@ -319,7 +319,7 @@ async def test_an_unreachable_provider_keeps_its_secrets(time):
             pass
 
         issuer = OAuthIssuer(
-            http, clock=time, endpoints={"google": "http://127.0.0.1:1"}, sleep=sleep
+            http, clock=time, endpoints={"google-oauth": "http://127.0.0.1:1"}, sleep=sleep
         )
         with pytest.raises(UnavailableError, match="could not be reached") as caught:
             await issuer.refresh(Grant("google", CLIENT_ID, CLIENT_SECRET, "1//secret"))

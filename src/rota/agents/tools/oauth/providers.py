@@ -26,6 +26,14 @@ class Provider:
     revocation: str = ""
     asks: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def endpoint(self) -> str:
+        """Name in ROTA_ENDPOINTS of another base URL.
+
+        Not the bare name: an operator may call a server of models so, and it must get no secrets.
+        """
+        return f"{self.name}-oauth"
+
 
 GOOGLE: Final = Provider(
     "google",
@@ -122,5 +130,5 @@ def provider_named(name: str) -> Provider:
 def address(url: str, provider: Provider, endpoints: Mapping[str, str], *, tenant: str) -> str:
     """Return where to ask, for an address of the provider's: as ROTA_ENDPOINTS has it."""
     url = url.replace("{tenant}", tenant or "common")
-    base = endpoints.get(provider.name)
+    base = endpoints.get(provider.endpoint)
     return f"{base.rstrip('/')}{urlsplit(url).path}" if base else url
