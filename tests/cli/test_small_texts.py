@@ -183,6 +183,59 @@ def test_a_sentence_ends_once(text, said):
             "t.yaml:3: limits.steps is a whole number",
         ),
         ("name: a\nmodel: openai:b\ntools: x", "t.yaml:3: tools: this is a list."),
+        ("name: a\nmodel: openai:b\ntools:\n", "t.yaml:3: tools: this is empty; write a list."),
+        ("name: a\nmodel:\n", "t.yaml:2: model: this is empty; write a text."),
+        (
+            "name: a\nmodel: scripted:plan\n",
+            (
+                "t.yaml:2: model: scripted:plan follows a script, and there is none: add `script:` "
+                "with `steps:` or `answer:`."
+            ),
+        ),
+        (
+            "name: a\nmodel: openai:b\nfallback_models: [scripted:plan]\n",
+            (
+                "t.yaml:3: fallback_models[0]: scripted:plan follows a script, and there is none: "
+                "add `script:` with `steps:` or `answer:`."
+            ),
+        ),
+        (
+            "name: a\nmodel: scripted:plan\nscript: 3\n",
+            "t.yaml:3: script: this is a mapping of names to values.",
+        ),
+        (
+            (
+                "name: a\nmodel: scripted:plan\ntools: [look]\n"
+                "script:\n  steps:\n    - calls: [{tool: lok}, {tool: send}, {tool: look}]\n"
+            ),
+            (
+                "t.yaml:6: script.steps[0].calls[0].tool: a has no tool 'lok'; did you mean "
+                "'look'?\n"
+                "t.yaml:6: script.steps[0].calls[1].tool: a has no tool 'send'; add it to `tools:`."
+            ),
+        ),
+        (
+            "name: a\n\tmodel: b\n",
+            (
+                "t.yaml:2: found character '\\t' that cannot start any token. Indent with "
+                "spaces: YAML takes no tabs."
+            ),
+        ),
+        (
+            "name: a\n  model: b\n",
+            (
+                "t.yaml:2: mapping values are not allowed here. Give the names of one block "
+                "the same number of spaces before them. Write a space after a colon, or put a "
+                "text with a colon in quotes."
+            ),
+        ),
+        (
+            "name: a\nlimits:\n    cost: 1\n  steps: 2\n",
+            (
+                "t.yaml:4: expected <block end>, but found '<block mapping start>'. Give what is "
+                "in one block the same number of spaces before it."
+            ),
+        ),
     ],
 )
 def test_a_file_is_told_of_in_words(text, said):

@@ -167,11 +167,14 @@ class App:
 
     @property
     def registered(self) -> Registered:
-        """What of endpoints, tools and keys this process has."""
+        """What of endpoints, tools, keys and callables this process has."""
         from rota.services.agents.option_checks import Registered
 
         return Registered(
-            self.settings.endpoints, self._argument_names, keys=self.settings.compared
+            self.settings.endpoints,
+            self._argument_names,
+            keys=self.settings.compared,
+            callables=self.settings.callables,
         )
 
     def _argument_names(self, tool_name: str) -> Collection[str] | None:

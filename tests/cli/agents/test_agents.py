@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rota.cli.main import app
+from rota.domain.errors import InvalidInputError
 from rota.settings import API_KEYS
 
 GOOD = "name: watcher\nmodel: openai:x\nschedules: [{name: morning, cron: '@daily'}]\n"
@@ -118,7 +119,6 @@ def test_validate_names_all_faults_and_typos_in_what_a_tool_is_asked(rota, tmp_p
         ("openai:x", "OPENAI_API_KEY"),
         ("perplexity:x", "PPLX_API_KEY"),
         ("ollama:x", None),
-        ("callable:x", None),
         ("openai:x\nmodel_settings: {endpoint: house}", None),
     ],
 )
@@ -159,3 +159,98 @@ async def test_key_that_a_worker_has_or_lacks_counts_before_that_of_the_terminal
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
     said = (await asyncio.to_thread(rota, "agents", "apply", file)).stderr
     assert "the worker needs OPENAI_API_KEY, which is not set" in said
+
+
+@pytest.mark.parametrize(
+    ("keys", "warned"),
+    [
+        (
+            {},
+            ["the worker needs OPENAI_API_KEY", "the fallback anthropic:y needs ANTHROPIC_API_KEY"],
+        ),
+        ({"OPENAI_API_KEY": "sk"}, ["the fallback anthropic:y needs ANTHROPIC_API_KEY"]),
+        ({"OPENAI_API_KEY": "sk", "ANTHROPIC_API_KEY": "sk"}, []),
+    ],
+    ids=str,
+)
+def test_the_key_of_each_fallback_is_looked_for_once(rota, tmp_path, monkeypatch, keys, warned):
+    for name in API_KEYS.values():
+        monkeypatch.delenv(name, raising=False)
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "a.yaml"
+    models = "[openai:z, 'anthropic:y', 'anthropic:x']"
+    file.write_text(f"name: watcher\nmodel: openai:x\nfallback_models: {models}\n")
+    advice = ", which is not set; write it into ~/.config/rota/.env and start rota again"
+
+    said = rota("agents", "validate", file).stderr
+
+    told = "; ".join(f"{one}{advice}" for one in warned)
+    assert said == (f"Warning: agent watcher: {told}.\n" if warned else "")
+
+
+OWN_CODE = "name: own\nmodel: callable:nothing_here\n"
+LACKS = "its runs fail on a worker whose ROTA_CALLABLES lacks it."
+
+
+@pytest.mark.parametrize(
+    ("callables", "near"), [("", ""), ("nothing_her=m:f", " (did you mean nothing_her?)")]
+)
+def test_a_callable_that_this_terminal_does_not_name_is_warned_of(
+    rota, tmp_path, monkeypatch, callables, near
+):
+    monkeypatch.setenv("ROTA_CALLABLES", callables)
+    file = tmp_path / "a.yaml"
+    file.write_text(OWN_CODE)
+    named = f"this terminal's ROTA_CALLABLES does not name nothing_here{near}; {LACKS}\n"
+    for command in ("validate", "apply"):
+        assert rota("agents", command, file).stderr == f"Warning: agent own: {named}"
+
+    rota("schedules", "add", "own", "@daily", "--name", "morning", "--prompt", "x")
+    edit = ["schedules", "edit", "morning", "--precheck", "callable:nothing_here"]
+    assert f"Warning: {named}" == rota(*edit).stderr
+
+    monkeypatch.setenv("ROTA_CALLABLES", "nothing_here=m:f")
+    assert rota("agents", "apply", file).stderr == ""
+    assert rota(*edit).stderr == ""
+
+
+def test_several_files_are_applied_or_none_of_them(rota, tmp_path):
+    names = ("a", "b", "c")
+    a, b, c = files = [tmp_path / f"{name}.yaml" for name in names]
+    for name, file in zip(names, files, strict=True):
+        file.write_text(f"name: {name}\nmodel: ollama:x\n")
+    b.write_text("name: b\nmodel: ollama:x\ntools: [nothing_such]\n")
+    c.write_text("name: c\nmodel: scripted:x\n")
+
+    with pytest.raises(InvalidInputError) as caught:
+        rota("agents", "apply", a, b, c)
+    b_is_wrong, c_is_wrong = caught.value.message.splitlines()
+    assert b_is_wrong.startswith("b.yaml:3: tools[0]: no tool 'nothing_such'")
+    assert c_is_wrong.startswith("c.yaml:2: model: scripted:x follows a script")
+    with pytest.raises(InvalidInputError) as caught:
+        rota("agents", "apply", tmp_path / "none.yaml", a, tmp_path / "nor_this.yaml")
+    assert len(caught.value.message.splitlines()) == 2
+    assert json.loads(rota("agents", "export", "--json").stdout) == []
+
+    b.write_text("name: b\nmodel: ollama:x\n")
+    c.write_text("name: c\nmodel: ollama:x\n")
+    applied = rota("agents", "apply", a, b, c, a).stdout
+    assert applied == "agent a: created\nagent b: created\nagent c: created\n"
+
+
+def test_an_agent_or_schedule_in_two_files_is_refused(rota, tmp_path):
+    text = "name: {}\nmodel: ollama:x\nschedules: [{{name: daily, cron: '@daily', prompt: x}}]\n"
+    (tmp_path / "x").mkdir()
+    one, other = tmp_path / "a.yaml", tmp_path / "x" / "a.yaml"
+    one.write_text(text.format("watcher"))
+    other.write_text(text.format("watcher"))
+
+    with pytest.raises(InvalidInputError) as caught:
+        rota("agents", "apply", one, other)
+
+    assert caught.value.message.splitlines() == [
+        "a.yaml:1: name: a.yaml has an agent 'watcher' too.",
+        "a.yaml:3: schedules[0].name: a.yaml has a schedule 'daily' too.",
+    ]
+    assert json.loads(rota("agents", "export", "--json").stdout) == []

@@ -92,7 +92,10 @@ def show_agent(common: CommonOptions, name: Name) -> None:
 @group.command("apply")
 def apply_file(
     common: CommonOptions,
-    file: Annotated[Path, typer.Argument(help="YAML or JSON; see docs/howto/agent-files.md.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="YAML or JSON; see docs/howto/agent-files.md."),
+    ],
     prune: Annotated[
         bool,
         typer.Option(
@@ -100,14 +103,14 @@ def apply_file(
         ),
     ] = False,
 ) -> None:
-    """Create or update all agents and schedules of a file. After an error, nothing is changed."""
+    """Create or update all agents and schedules of files. After an error, nothing is changed."""
     from rota.bootstrap.app import clock
-    from rota.services.agent_files.reading import read_agent_file
+    from rota.services.agent_files.reading import read_agent_files
 
-    read = read_agent_file(file, now=clock())
+    read = read_agent_files(files, now=clock())
     # Whoever can open the database is the operator, whatever name `--as` gives.
     applied = common.as_person(
-        lambda app, me: app.agent_files.apply(me, read, is_operator=True, prune=prune)
+        lambda app, me: app.agent_files.apply(me, *read, is_operator=True, prune=prune)
     )
     if common.json:
         output.print_json(applied)

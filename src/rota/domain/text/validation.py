@@ -48,6 +48,8 @@ def near_or_all(name: object, known: Collection[str]) -> str:
 def problem_in_words(problem: Mapping[str, Any]) -> str:
     """Return what is wrong, of one of a ValidationError's `errors()`; without a full stop."""
     known = _WORDS.get(problem["type"])
+    if known is not None and problem["type"].endswith("_type") and problem["input"] is None:
+        return f"this is empty; write {known.removeprefix('this is ').partition(';')[0]}"
     if known is not None:
         return known.format_map(problem.get("ctx") or {})
     said = str(problem["msg"]).removeprefix("Value error, ")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
+from rota.agents.models.providers import CALLABLE, parse_model
 from rota.domain.errors import ConflictError, InvalidInputError
 from rota.domain.ids import UserId
 from rota.domain.runs.limits import Limits
@@ -17,8 +18,9 @@ from rota.services.agent_files.writing import Entry, agent_entry, schedule_entry
 from rota.services.agents.option_checks import (
     NOBODY_KNOWS,
     Registered,
+    doubts_of_schedule,
+    missing_callable,
     missing_endpoint,
-    missing_prompt,
     needed_key,
 )
 from rota.services.agents.service import find_agent
@@ -89,12 +91,11 @@ class AgentFileService:
     async def apply(
         self,
         user_id: UserId,
-        file: AgentFile,
-        *,
+        *files: AgentFile,
         is_operator: bool = False,
         prune: bool = False,
     ) -> tuple[Applied, ...]:
-        """Write a file's agents and schedules as the person's own, all of it or nothing.
+        """Write the agents and schedules of files as the person's own, all of it or nothing.
 
         Other schedules of these agents are kept, and told of; with `prune` they are removed.
         Raises InvalidInputError, with the line, for what is not there or may not be; scripts may
@@ -103,12 +104,16 @@ class AgentFileService:
         keys = await self._keys()
 
         async def write() -> tuple[Applied, ...]:
+            applied: list[Applied] = []
+            faults = Faults(_named_twice(files))
             async with self._database.acting_as(user_id, is_operator=is_operator) as conn:
-                return tuple(
-                    await self._apply(
-                        conn, user_id, file, keys, is_operator=is_operator, prune=prune
-                    )
-                )
+                for file in files:
+                    with faults.gathered():
+                        applied += await self._apply(
+                            conn, user_id, file, keys, is_operator=is_operator, prune=prune
+                        )
+                faults.check(by_line=len(files) == 1)
+            return tuple(applied)
 
         return await despite_deadlocks(write)
 
@@ -259,7 +264,7 @@ class AgentFileService:
             "agent",
             entry.name,
             change,
-            missing_endpoint(entry.model_settings, self._registered) or _missing_key(entry, keys),
+            "; ".join(_doubts(entry, keys, self._registered)) or None,
             _changed(before, after, agent_entry) if change == "updated" else (),
         )
 
@@ -288,9 +293,10 @@ class AgentFileService:
             paused=entry.paused,
             options=entry.options(),
         )
-        doubt = missing_prompt(
+        doubt = doubts_of_schedule(
             new.prompt,
             new.options,
+            self._registered,
             agent_name=agent.name,
             model=agent.model,
             script=agent.script,
@@ -304,15 +310,47 @@ class AgentFileService:
         return Applied("schedule", entry.name, change, doubt, names)
 
 
-def _missing_key(entry: AgentEntry, keys: _Keys) -> str | None:
-    """Say that no process has the API key that an agent's model needs, else None."""
-    key = needed_key(entry.model, entry.model_settings)
-    if key is None or keys is None or any(key in there for there in keys):
-        return None
-    return (
-        f"the worker needs {key}, which is not set; write it into ~/.config/rota/.env and start "
-        "rota again"
-    )
+def _named_twice(files: Sequence[AgentFile]) -> Iterator[InvalidInputError]:
+    """Yield a fault for each agent or schedule that an earlier file names too."""
+    seen: dict[tuple[str, str], AgentFile] = {}
+    for file in files:
+        for kind, name, place in _names(file):
+            other = seen.setdefault((kind, name), file)
+            if other is not file:
+                said = f"{other.places.source} has {kind} {name!r} too"
+                yield file.places.error(said, place)
+
+
+def _names(file: AgentFile) -> Iterator[tuple[str, str, tuple[int | str, ...]]]:
+    for index, entry in zip(file.indexes, file.agents, strict=True):
+        if index not in file.unfit:
+            yield "an agent", entry.name, (index, "name")
+        for number, schedule in enumerate(entry.schedules):
+            yield "a schedule", schedule.name, (index, "schedules", number, "name")
+
+
+def _doubts(entry: AgentEntry, keys: _Keys, registered: Registered) -> Iterator[str]:
+    """Say what the models of an agent need, and is not there."""
+    if entry.model.startswith(CALLABLE):
+        if (doubt := missing_callable(entry.model.removeprefix(CALLABLE), registered)) is not None:
+            yield doubt
+        return
+    if (doubt := missing_endpoint(entry.model_settings, registered)) is not None:
+        yield doubt
+    told: set[str | None] = {None}
+    provider, _ = parse_model(entry.model)
+    for spec in (entry.model, *entry.fallback_models):
+        # A fallback of the same provider takes its endpoint too, which has a key of its own.
+        is_same = parse_model(spec)[0] == provider
+        key = needed_key(spec, entry.model_settings if is_same else {})
+        if key in told or keys is None or any(key in there for there in keys):
+            continue
+        told.add(key)
+        needs = "the worker needs" if spec == entry.model else f"the fallback {spec} needs"
+        yield (
+            f"{needs} {key}, which is not set; write it into ~/.config/rota/.env and start rota "
+            "again"
+        )
 
 
 async def _schedule_named(conn: Connection, name: str) -> tuple[Schedule, tuple[str, ...]] | None:

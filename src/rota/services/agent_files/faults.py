@@ -24,15 +24,20 @@ class Faults:
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
-        """Add the error that is raised within, and go on."""
+        """Add the error that is raised within, or its faults, and go on."""
         try:
             yield
         except InvalidInputError as error:
-            self.add(error)
+            self.add(*(error.faults or (error,)))
 
-    def check(self) -> None:
-        """Raise InvalidInputError where something is wrong; its `faults` are in order of lines."""
-        faults = sorted(self._found.values(), key=lambda fault: fault.line or 0)
+    def check(self, *, by_line: bool = True) -> None:
+        """Raise InvalidInputError where something is wrong; its `faults` are in order of lines.
+
+        Of several files they are in the order in which they were found.
+        """
+        faults = list(self._found.values())
+        if by_line:
+            faults.sort(key=lambda fault: fault.line or 0)
         if len(faults) == 1:
             raise faults[0]
         if faults:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -21,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from rota.agents.models.providers import CALLABLE, parse_model
+from rota.agents.models.providers import CALLABLE, SCRIPTED, parse_model
 from rota.agents.models.settings import parse_settings
 from rota.agents.scripted.checking import validate_script
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
@@ -33,7 +34,7 @@ from rota.domain.schedules.drafts import Draft
 from rota.domain.text.shortening import shorten
 from rota.domain.text.validation import near_or_all, problem_in_words
 from rota.services.agent_files.faults import Faults
-from rota.services.text_files import read_text_file
+from rota.services.text_files import read_text_file, yaml_problem
 
 LARGEST_FILE: Final = 1_000_000
 """Bytes; nobody writes more by hand."""
@@ -44,6 +45,7 @@ _FORMS: Final = {
     "model": "{!r} is not of the form provider:model, such as openai:gpt-5-mini",
 }
 
+_SCRIPTED: Final = f"{SCRIPTED}:"
 _RULES: Final = ("when", "every", "at")
 _ALL_RULES: Final = frozenset({*_RULES, "cron"})
 _OPTIONS: Final = frozenset(n for n, option in options_of(RunOptions).items() if option.label)
@@ -157,7 +159,7 @@ class Places:
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location[1:])
         said = message[0].lower() + message[1:] if message[:2].istitle() else message
         named = place.removeprefix(".")
-        is_named = not place or said.startswith((f"{named} ", f"{named}.", f"{named}["))
+        is_named = not place or said.startswith(tuple(f"{named}{end}" for end in " .[:"))
         prefix = "" if is_named else f"{named}: "
         end = "" if said.endswith(("?", "!", ".")) else "."
         return self.error_in_line(f"{prefix}{said}{end}", self.lines[known[0]] if known else 1)
@@ -218,6 +220,17 @@ def read_agent_file(path: Path, *, now: datetime) -> AgentFile:
     return _parsed(text, source=path.name, now=now)
 
 
+def read_agent_files(paths: Sequence[Path], *, now: datetime) -> tuple[AgentFile, ...]:
+    """Read files as `read_agent_file` does; raises what is wrong with all that are none at once."""
+    faults = Faults()
+    read: list[AgentFile] = []
+    for path in dict.fromkeys(paths):
+        with faults.gathered():
+            read.append(read_agent_file(path, now=now))
+    faults.check(by_line=False)
+    return tuple(read)
+
+
 def parse_agent_file(text: str, *, source: str, now: datetime) -> AgentFile:
     r"""Parse one agent, a list of agents, or several YAML documents; JSON is YAML.
 
@@ -245,7 +258,7 @@ def _parsed(text: str, *, source: str, now: datetime) -> AgentFile:
                 values.append(_value(node, (len(values),), places, budget))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise places.error_in_line(f"{error.problem or 'this is not YAML'}.", line) from error
+        raise places.error_in_line(yaml_problem(error), line) from error
     except yaml.YAMLError as error:
         raise InvalidInputError(f"{source}: this is not YAML: {error}") from error
     except RecursionError as error:
@@ -300,6 +313,10 @@ def _agent(
     for look in looks:
         with places.faults.gathered(), places.naming((index,)):
             look()
+    if index not in unfit:
+        with places.faults.gathered(), places.naming((index,)):
+            _check_that_script_is_there(agent)
+        _note_foreign_calls(agent, index, places)
     for number, schedule in enumerate(agent.schedules):
         _note_schedule(schedule, (index, "schedules", number), places, now)
     return agent
@@ -383,10 +400,42 @@ def _in_words(problem: Mapping[str, Any]) -> str:
 
 def _check_script(agent: AgentEntry) -> None:
     try:
-        if agent.script is not None or agent.model.startswith("scripted:"):
+        if agent.script is not None:
             validate_script(agent.script)
     except InvalidInputError as error:
         raise InvalidInputError(error.message, field="script") from error
+
+
+def _check_that_script_is_there(agent: AgentEntry) -> None:
+    if agent.script is not None:
+        return
+    for place, model in (("model", agent.model), *_fallbacks(agent)):
+        if model.startswith(_SCRIPTED):
+            raise InvalidInputError(
+                f"{model} follows a script, and there is none: add `script:` with `steps:` or "
+                "`answer:`",
+                field=place,
+            )
+
+
+def _note_foreign_calls(agent: AgentEntry, index: int, places: Places) -> None:
+    """Note the calls of a script to tools that its agent does not have."""
+    steps = (agent.script or {}).get("steps")
+    for n, step in enumerate(steps if isinstance(steps, list) else ()):
+        calls = step.get("calls") if isinstance(step, dict) else None
+        for m, call in enumerate(calls if isinstance(calls, list) else ()):
+            tool = call.get("tool") if isinstance(call, dict) else None
+            if isinstance(tool, str) and tool not in agent.tools:
+                near = get_close_matches(tool, agent.tools, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "add it to `tools:`"
+                place = (index, "script", "steps", n, "calls", m, "tool")
+                places.faults.add(
+                    places.error(f"{agent.name} has no tool {shorten(tool, 60)!r}; {hint}", place)
+                )
+
+
+def _fallbacks(agent: AgentEntry) -> Iterator[tuple[str, str]]:
+    return ((f"fallback_models.{n}", model) for n, model in enumerate(agent.fallback_models))
 
 
 def _check_model(agent: AgentEntry) -> None:
@@ -396,8 +445,7 @@ def _check_model(agent: AgentEntry) -> None:
 
 def _check_fallbacks(agent: AgentEntry) -> None:
     models = agent.fallback_models
-    for index, model in enumerate(models):
-        place = f"fallback_models.{index}"
+    for index, (place, model) in enumerate(_fallbacks(agent)):
         try:
             parse_model(model)
         except InvalidInputError as error:

@@ -28,13 +28,15 @@ NO_DRY_RUN: Final = (
 class Registered:
     """What is registered in this process. A worker may have another configuration.
 
-    `endpoints` or `keys` None: this process does not know them. `argument_names` returns the
-    names of all arguments of a tool. `keys` are the names of the variables that are set.
+    `endpoints`, `keys` or `callables` None: this process does not know them. `argument_names`
+    returns the names of all arguments of a tool. `keys` are the names of the variables that are
+    set.
     """
 
     endpoints: Collection[str] | None = None
     argument_names: Callable[[str], Collection[str] | None] = lambda _: None
     keys: Collection[str] | None = None
+    callables: Collection[str] | None = None
 
 
 NOBODY_KNOWS: Final = Registered()
@@ -88,6 +90,35 @@ def needed_key(model: str, settings: Mapping[str, Any]) -> str | None:
         return None
     provider, _ = parse_model(model)
     return None if provider == SCRIPTED else PROVIDERS[provider].key_variable
+
+
+def missing_callable(name: str, registered: Registered) -> str | None:
+    """Say that this process does not know a callable, else None. A worker may know others."""
+    known = registered.callables
+    if known is None or name in known:
+        return None
+    near = get_close_matches(name, known, n=1)
+    did_you = f" (did you mean {near[0]}?)" if near else ""
+    return (
+        f"this terminal's ROTA_CALLABLES does not name {name}{did_you}; its runs fail on a worker "
+        "whose ROTA_CALLABLES lacks it"
+    )
+
+
+def doubts_of_schedule(
+    prompt: str | None,
+    options: RunOptions,
+    registered: Registered,
+    *,
+    agent_name: str,
+    model: str,
+    script: Mapping[str, Any] | None,
+) -> str | None:
+    """Say what of a schedule may not be as it was meant, None where nothing is doubtful."""
+    said = [missing_prompt(prompt, options, agent_name=agent_name, model=model, script=script)]
+    if options.precheck is not None and options.precheck.kind == "callable":
+        said.append(missing_callable(options.precheck.name, registered))
+    return "; ".join(doubt for doubt in said if doubt) or None
 
 
 def missing_prompt(

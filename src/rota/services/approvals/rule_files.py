@@ -18,7 +18,7 @@ from rota.domain.ids import ScheduleId, UserId
 from rota.domain.schedules.written_time import parse_duration, parse_moment
 from rota.domain.text.shortening import quoted
 from rota.domain.text.validation import near_or_all
-from rota.services.text_files import read_text_file
+from rota.services.text_files import read_text_file, yaml_problem
 
 LARGEST_FILE: Final = 1_000_000
 MOST_RULES: Final = 500
@@ -98,9 +98,7 @@ def parse_rules(text: str, *, source: str) -> tuple[RuleEntry, ...]:
         value = yaml.load(text, Loader=_OnceLoader)  # noqa: S506  it is a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InvalidInputError(
-            f"{source}:{line}: {error.problem or 'this is not YAML'}.", line=line
-        ) from error
+        raise InvalidInputError(f"{source}:{line}: {yaml_problem(error)}", line=line) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"{source}: this is not YAML: {error}") from error
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_RULES:

@@ -23,7 +23,7 @@ from rota.services.agents.option_checks import (
     NOBODY_KNOWS,
     Registered,
     check_options,
-    missing_prompt,
+    doubts_of_schedule,
 )
 from rota.services.agents.service import find_agent
 from rota.services.references import id_prefix, the_one
@@ -191,7 +191,7 @@ class ScheduleService:
             return await self._find(conn, str(found.id))
 
     async def doubt(self, user_id: UserId, schedule: Schedule) -> str | None:
-        """Say what may not be as it was meant: an agent that is told nothing."""
+        """Say what may not be as it was meant: no prompt, or an unknown callable."""
         async with self._database.acting_as(user_id) as conn:
             agent = await agent_rows.fetch_agent(conn, schedule.agent_name, user_id)
         if agent is None:
@@ -200,9 +200,10 @@ class ScheduleService:
             options = RunOptions.parse(schedule.options)
         except InvalidInputError:  # written past rota; whoever shows it says so
             return None
-        return missing_prompt(
+        return doubts_of_schedule(
             schedule.prompt,
             options,
+            self._registered,
             agent_name=agent.agent_name,
             model=agent.model,
             script=agent.script,
