@@ -6,6 +6,7 @@ import asyncio
 import json
 import mailbox
 import re
+import socket
 from contextlib import closing
 from importlib.resources import files
 
@@ -124,7 +125,25 @@ async def test_a_password_that_changed_fails_the_run_and_is_mended(rota, server,
         (["--account", "me@outlook.com"], "rota connections add microsoft"),
         (["--account", "me@firm.example", "--host", "Outlook.office365.com"], "add microsoft"),
         (["--account", "me@gmail.com", "--encryption", "none"], "none"),
-        (["--account", "me@gmail.com", "--certificate", "/no/such"], "cannot be read"),
+        (
+            ["--account", "me@gmail.com", "--certificate", "/no/such"],
+            "/no/such cannot be read: No such file or directory.",
+        ),
+        (
+            ["--account", "me@gmail.com"],
+            (
+                "No password was given. There is no terminal to ask on: give it with "
+                "--password-file FILE, or on standard input."
+            ),
+        ),
+        (
+            ["--account", "me@gmail.com", "--password-file", "/no/such"],
+            "/no/such cannot be read: No such file or directory.",
+        ),
+        (
+            ["--account", "me@gmail.com", "--password-file", "/dev/null"],
+            "No password was given. /dev/null is empty.",
+        ),
     ],
 )
 async def test_what_is_missing_is_said_before_a_password_is_asked_for(rota, arguments, said):
@@ -132,6 +151,26 @@ async def test_what_is_missing_is_said_before_a_password_is_asked_for(rota, argu
 
     assert outcome.exit_code != 0
     assert said in f"{outcome.exception}{outcome.output}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+async def test_a_server_that_cannot_be_reached_names_the_options_to_check(rota, host):
+    with closing(socket.socket()) as taken:  # bound and not listening: refused
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+        outcome = await rota(
+            *("connections", "add", "imap", "--account", "me@example.com", "--host", host),
+            *("--port", port),
+            typed="secret\n",
+        )
+
+    said = str(outcome.exception)
+    assert said.startswith(f"{host}:{port} cannot be reached: ")
+    assert said.endswith(
+        ". Check --host, --port and --encryption. If they are right, try again later."
+    )
+    assert outcome.exception.exit_code == 5
+    assert json.loads((await rota("connections", "list", "--json")).stdout) == []
 
 
 async def test_a_connection_that_nobody_has_used_is_not_called_ok(rota, owner, alice, database):

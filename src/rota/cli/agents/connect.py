@@ -7,7 +7,8 @@ of this kind new credentials. What they share is here.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from getpass import getpass
 from importlib import import_module
@@ -19,7 +20,8 @@ import typer
 from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.domain.agents.connections import setups_met
-from rota.domain.errors import InvalidInputError
+from rota.domain.errors import InvalidInputError, UnavailableError
+from rota.services.text_files import read_text_file
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from rota.domain.ids import UserId
 
 group = CommandGroup()
+
+_LARGEST_FILE: Final = 1_000_000
+_LATER: Final = "Try again later."
+"""How the error ends of a server that may answer another time."""
 
 Name = Annotated[
     str,
@@ -147,16 +153,39 @@ def is_typed(file: Path | None) -> bool:
 
 def read_secret(file: Path | None, asked: str) -> str:
     """Return a secret of a file, of standard input, or as a person types it, unseen."""
-    if file is not None:
-        return read_file(file).strip("\r\n")
     if is_typed(file):
         return getpass(f"{asked}: ")
-    return sys.stdin.readline().strip("\r\n")
+    text = sys.stdin.readline() if file is None else read_file(file)
+    secret = text.strip("\r\n")
+    if not secret.strip():
+        noun = asked.rsplit(maxsplit=1)[-1].lower()
+        why = (
+            f"{file} is empty."
+            if file is not None
+            else f"There is no terminal to ask on: give it with --{noun}-file FILE, or on standard "
+            "input."
+        )
+        raise InvalidInputError(f"No {noun} was given. {why}", field="secret")
+    return secret
 
 
 def read_file(file: Path) -> str:
-    """Return a file's text; raises InvalidInputError."""
+    """Return a file's text; raises InvalidInputError that says why it cannot be read."""
+    return read_text_file(file, most_bytes=_LARGEST_FILE)
+
+
+@contextmanager
+def checking(options: str) -> Iterator[None]:
+    """Where a server does not answer while it is added, say which options may be wrong.
+
+    In a run it may answer later; here a typo is as likely.
+    """
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{file} cannot be read.") from error
+        yield
+    except UnavailableError as error:
+        said = error.message.removesuffix(_LATER)
+        if said == error.message:
+            raise
+        raise UnavailableError(
+            f"{said}Check {options}. If they are right, try again later.", service=error.service
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,9 +60,10 @@ def add(
             user=login,
             certificate=trusted,
         )
-        found = await app.connections.connect(
-            me, "caldav", opened.as_secret(), name=made, account=account or login
-        )
+        with connect.checking("--url") if url else nullcontext():
+            found = await app.connections.connect(
+                me, "caldav", opened.as_secret(), name=made, account=account or login
+            )
         return made, found, await connect.resumed(app, me, made)
 
     made, found, resumed = common.as_person(work)

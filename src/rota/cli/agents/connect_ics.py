@@ -47,7 +47,10 @@ def add(
             typer.echo(_ADVICE, err=True)
         feed = calendar_feed(connect.read_secret(secret_file, _ASKED), certificate=trusted)
         shown = account or feed.host
-        found = await app.connections.connect(me, "ics", feed.as_secret(), name=made, account=shown)
+        with connect.checking("the address"):
+            found = await app.connections.connect(
+                me, "ics", feed.as_secret(), name=made, account=shown
+            )
         return made, shown, found, await connect.resumed(app, me, made)
 
     made, shown, found, resumed = common.as_person(work)

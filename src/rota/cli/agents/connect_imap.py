@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -111,9 +112,10 @@ def add(
             smtp_port=smtp_port,
             smtp_encryption=smtp_encryption,
         )
-        found = await app.connections.add_mailbox(
-            me, mailbox, name=made, shown=account, has_to_send=bool(smtp_host)
-        )
+        with connect.checking("--host, --port and --encryption") if host else nullcontext():
+            found = await app.connections.add_mailbox(
+                me, mailbox, name=made, shown=account, has_to_send=bool(smtp_host)
+            )
         return made, found, await connect.resumed(app, me, made)
 
     made, found, resumed = common.as_person(work)
