@@ -28,7 +28,7 @@ from rota.agents.tools.calendar.icalendar_text import CalendarText, EventText
 from rota.agents.tools.calendar.zones import Zones
 from rota.domain.text.shortening import quoted
 
-LONGEST_READING: Final = 10.0
+LONGEST_READING: Final = 20.0
 """Seconds after which no further series is read; one alone takes as long at worst."""
 
 MOST_RECURRENCES: Final = 500

@@ -20,6 +20,8 @@ _DIGITS: Final = re.compile(r":(\d{4})(\d{2})(\d{2})")
 _UNTIL: Final = re.compile(r"UNTIL=(\d{4})(\d{2})(\d{2})", re.IGNORECASE)
 _SLACK: Final = timedelta(days=3)
 """Zones, and the ends of days, are left to those who read the events."""
+_LONGEST_DURATION: Final = timedelta(days=400)
+"""What a DURATION is taken to be at most, for this look alone."""
 
 
 @dataclass(slots=True)
@@ -48,9 +50,9 @@ class EventText:
             return True
         if start > last + _SLACK:
             return False
-        if self.value("DURATION"):
-            return True
         end = max(start, _date_in(self.value("DTEND")) or start)
+        if self.value("DURATION"):
+            end += _LONGEST_DURATION
         rule = self.value("RRULE")
         if rule is not None:
             until = _UNTIL.search(rule)
