@@ -293,6 +293,54 @@ CASES = {
             "e 2026-07-02T08:00:00+02:00 - 2026-07-02T08:00:00+02:00",
         ],
     ),
+    "a flight, which ends in another zone": (
+        [
+            (
+                "SUMMARY:flight\nDTSTART;TZID=Europe/Berlin:20260302T100000\n"
+                "DTEND;TZID=America/New_York:20260302T130000"
+            )
+        ],
+        ("2026-03-02", "2026-03-03"),
+        ["flight 2026-03-02T10:00:00+01:00 - 2026-03-02T19:00:00+01:00"],
+    ),
+    "in UTC, with a zone beside it": (
+        ["SUMMARY:z\nDTSTART;TZID=America/New_York:20260302T080000Z"],
+        ("2026-03-02", "2026-03-03"),
+        ["z 2026-03-02T09:00:00+01:00 - 2026-03-02T09:00:00+01:00"],
+    ),
+    "all day, without saying that it is a date": (
+        ["SUMMARY:d\nDTSTART:20260302\nDTEND:20260303"],
+        ("2026-03-02", "2026-03-03"),
+        ["d 2026-03-02 - 2026-03-03"],
+    ),
+    "over midnight of the reader's zone": (
+        ["SUMMARY:late\nDTSTART;TZID=America/Los_Angeles:20260302T160000\nDURATION:PT1H"],
+        ("2026-03-03", "2026-03-04"),
+        ["late 2026-03-03T01:00:00+01:00 - 2026-03-03T02:00:00+01:00"],
+    ),
+    "the last Friday of each month, five times a year later": (
+        [
+            (
+                "SUMMARY:pay\nDTSTART;TZID=Europe/Berlin:20250131T120000\n"
+                "RRULE:FREQ=MONTHLY;BYDAY=-1FR;COUNT=15"
+            )
+        ],
+        ("2026-03-01", "2026-06-01"),
+        ["pay 2026-03-27T12:00:00+01:00 - 2026-03-27T12:00:00+01:00"],
+    ),
+    "every second week from the week of its start": (
+        [
+            (
+                "SUMMARY:two\nDTSTART;TZID=Europe/Berlin:20260224T090000\n"
+                "RRULE:FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,TH;WKST=MO"
+            )
+        ],
+        ("2026-03-01", "2026-03-15"),
+        [
+            "two 2026-03-10T09:00:00+01:00 - 2026-03-10T09:00:00+01:00",
+            "two 2026-03-12T09:00:00+01:00 - 2026-03-12T09:00:00+01:00",
+        ],
+    ),
     "born in 1604, as Apple writes birthdays": (
         [
             "SUMMARY:Ann\nDTSTART;VALUE=DATE:16040229\nRRULE:FREQ=YEARLY",

@@ -185,8 +185,10 @@ def _in_zone(
         return tuple(_in_zone(part, name, zones, default, notes) for part in moment)
     if not isinstance(moment, datetime):
         return moment
+    if moment.tzinfo is not None:  # in UTC, whatever zone is named beside it
+        return moment
     if name is None:
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=default)
+        return moment.replace(tzinfo=default)
     zone = zones.get(str(name))
     if zone is None:
         notes[f"Its time zone {quoted(str(name))} is not known: its times are taken as yours."] = (
