@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -16,6 +20,9 @@ from rota.domain.agents.connections import KINDS, ConnectionInfo, ConnectionStat
 from rota.sample import recent_sample
 from rota.services.agent_files.ready_agents import PROMPTS, ReadyAgent, write_ready_agent
 from rota.settings import API_KEYS
+from tests.loopback import dovecot, radicale
+from tests.loopback.dovecot import Dovecot
+from tests.loopback.radicale import Radicale
 
 NOW = datetime(2026, 12, 1, 6, tzinfo=UTC)
 MODEL = "anthropic:claude-sonnet-5-5"
@@ -61,7 +68,7 @@ def written(kind, *connected, model=None, **options):
 def test_every_file_is_read_and_links_tools_that_there_are(kind, model, mailboxes, calendars):
     text = written(kind, *mailboxes, *calendars, model=model)
     (agent,) = yaml.safe_load_all(text)
-    assert max(map(len, text.splitlines())) <= 110
+    assert max(map(len, text.splitlines())) <= 140
     assert set(agent["tools"]) <= set(builtin_facts())
     assert agent["model"] == (model or f"scripted:{kind}")
     (schedule,) = agent["schedules"]
@@ -202,3 +209,72 @@ def test_the_script_of_triage_tells_people_from_machines(rota):
     assert "Hugo Marsh" in people
     assert "The Weekly Ledger" in automatic
     assert "Hugo Marsh" not in automatic
+
+
+def test_without_a_calendar_the_day_says_what_to_connect(rota):
+    rota("agents", "new", "calendar-day", "-o", "a.yaml")
+    rota("agents", "apply", "a.yaml")
+    ran = rota("run", "calendar-day")
+    assert ran.exit_code != 0
+    assert "rota connections add ics" in ran.output
+
+
+def test_two_mailboxes_and_a_calendar_are_in_the_briefing_and_in_the_day(rota, tmp_path):
+    """The scripts on real servers, with times in the person's zone."""
+    dovecot.need()
+    with Dovecot() as mail, Radicale() as calendars:
+        path = calendars.calendar("own")
+        _connect(rota, tmp_path, mail, calendars)
+        for name in ("home", "work"):
+            mail.deliver(name, _message(f"Mail at {name}"), at=time.time())
+        today = datetime.now(ZoneInfo("Asia/Tokyo")).date()
+        zone = ";TZID=Asia/Tokyo"
+        calendars.put(
+            path,
+            f"UID:1\nSUMMARY:Lunch\nLOCATION:Café\nDTSTART{zone}:{today:%Y%m%d}T120000\n"
+            f"DTEND{zone}:{today:%Y%m%d}T130000",
+        )
+        calendars.put(path, f"UID:2\nSUMMARY:Holiday\nDTSTART;VALUE=DATE:{today:%Y%m%d}")
+        assert rota("settings", "zone", "Asia/Tokyo").exit_code == 0
+        said = {}
+        for kind in ("briefing", "calendar-day"):
+            rota("agents", "new", kind, "-o", f"{kind}.yaml")
+            assert rota("agents", "apply", f"{kind}.yaml").exit_code == 0
+            ran = rota("run", kind)
+            assert ran.exit_code == 0, ran.output
+            said[kind] = ran.stdout
+        assert rota("connections", "remove", "work").exit_code == 0
+        without = rota("run", "briefing").stdout
+
+    for told in said.values():
+        assert "- 12:00 to 13:00: Lunch (Café)\n" in told
+        assert "- all day: Holiday\n" in told
+    assert "\n\n1 new message in home\n\n- Mail at home\n  From Ann" in said["briefing"]
+    assert "\n\n1 new message in work\n\n- Mail at work\n  From Ann" in said["briefing"]
+    assert "\n\nFree" in said["calendar-day"]
+    assert "Could not be read (mail_search): There is no mailbox 'work'" in without
+    assert "\n\n1 new message\n\n- Mail at home\n" in without
+
+
+def _connect(rota, folder, mail, calendars):
+    (folder / "mail.pem").write_text(mail.authority)
+    (folder / "calendar.pem").write_text(calendars.authority)
+    (folder / "password").write_text(dovecot.PASSWORD)
+    server = ("--host", "127.0.0.1", "--port", str(mail.tls), "--certificate", "mail.pem")
+    for name in ("home", "work"):
+        account = ("--account", name, "--name", name, "--password-file", "password")
+        made = rota("connections", "add", "imap", *account, *server)
+        assert made.exit_code == 0, f"{made.output}{made.exception}"
+    made = rota(
+        *("connections", "add", "caldav", "--account", radicale.USER, "--url", calendars.url),
+        *("--certificate", "calendar.pem", "--password-file", "password"),
+    )
+    assert made.exit_code == 0, f"{made.output}{made.exception}"
+
+
+def _message(subject):
+    message = EmailMessage()
+    message["From"], message["Subject"] = "Ann <ann@example.com>", subject
+    message["Date"] = format_datetime(datetime.now(UTC))
+    message.set_content("Hello.")
+    return bytes(message)

@@ -98,6 +98,7 @@ def write_ready_agent(
         prompt=PROMPTS[wanted.kind],
         mailboxes=mailboxes,
         calendars=calendars,
+        mailbox_names=[one.name for one in mailboxes],
         mailbox_lines=_mailbox_lines(mailboxes),
         situation=_situation(wanted, mailboxes, calendars),
     )
