@@ -164,6 +164,7 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
     from rota.agents.models.building import ChatModels
     from rota.engine.agent_loop import AgentLoop
     from rota.engine.queue import QueueWorker
+    from rota.services.approvals.unknown_outcomes import LOOK_UP_EVERY, UnknownOutcomes
     from rota.services.operations.agent_hosts import AgentHost, AgentHosts
     from rota.services.operations.background_tasks import BackgroundTaskService
     from rota.services.runs.attempt import Workbench
@@ -211,6 +212,17 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
             execution = ScheduledExecutionService(bench, batch_size=settings.group_size)
             return AgentHost(loop, execution, stack.pop_all().aclose)
 
+    async def look_up() -> None:
+        async with httpx.AsyncClient(timeout=30.0) as http:
+            await UnknownOutcomes(
+                app.database,
+                app.notifications,
+                registry=code.tools,
+                tool_context=_tool_contexts(app, app.database, mail, http),
+                cipher=make_cipher(settings),
+                clock=app.clock,
+            ).look()
+
     hosts = AgentHosts(open_host)
     await hosts.open()
     try:
@@ -221,6 +233,7 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
                 app.database, concurrency=settings.concurrency, come_round=hosts.come_round
             ),
             hosts=hosts,
+            chores=[Chore("look up unknown outcomes", LOOK_UP_EVERY, look_up)],
             settings=settings.compared,
             key_ids=lambda: _key_ids(app),
             watch=SchedulerWatch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+from datetime import timedelta
 from email.policy import default
 
 import httpx
@@ -18,11 +19,13 @@ from rota.sample import sample_mailbox_path
 from rota.security.secrets.encryption import Cipher
 from rota.services.agents.connections import ConnectionService
 from rota.services.approvals.rules import RuleService
+from rota.services.approvals.unknown_outcomes import UnknownOutcomes
+from rota.services.notifications.service import NotificationService
 from tests.loopback import dovecot
 from tests.loopback.dovecot import Dovecot
 from tests.loopback.smtp import SmtpServer
-from tests.services.deciding import desk_of
-from tests.services.harness import clock
+from tests.services.deciding import desk_of, set_column
+from tests.services.harness import CIPHER, clock
 
 ASKED = (
     b"From: Ann <ann@example.org>\r\nReply-To: Desk <desk@example.org>\r\n"
@@ -73,11 +76,7 @@ def account(mailboxes, smtp, person):
 
 
 @pytest.fixture
-async def desk(workshop, service, account):
-    """Alice's, with her mailbox connected, and an agent that has the tools."""
-    await service.keep(
-        workshop.user, "imap", account.as_secret(), name="work", account="alice@own.example"
-    )
+async def context(service):
     async with httpx.AsyncClient() as http:
 
         def context(user, now):
@@ -91,9 +90,30 @@ async def desk(workshop, service, account):
                 connected=lambda gives: service.connected(user, gives),
             )
 
-        made = desk_of(workshop, registry=builtin_tools(), tool_context=context)
-        made.tools = ("mail_search", "send_mail", "draft_mail", "reply")
-        yield made
+        yield context
+
+
+@pytest.fixture
+async def desk(workshop, service, account, context):
+    """Alice's, with her mailbox connected, and an agent that has the tools."""
+    await service.keep(
+        workshop.user, "imap", account.as_secret(), name="work", account="alice@own.example"
+    )
+    made = desk_of(workshop, registry=builtin_tools(), tool_context=context)
+    made.tools = ("mail_search", "send_mail", "draft_mail", "reply")
+    return made
+
+
+@pytest.fixture
+def outcomes(database, context):
+    return UnknownOutcomes(
+        database,
+        NotificationService(database),
+        registry=builtin_tools(),
+        tool_context=context,
+        cipher=CIPHER,
+        clock=clock,
+    )
 
 
 def call(tool, **arguments):
@@ -420,6 +440,63 @@ async def test_a_mail_of_unknown_outcome_that_is_found_is_not_sent_again(
         "Sent to bob@example.net. The mailbox shows that.",
     )
     assert len(smtp.delivered) == 1
+
+
+async def test_an_answer_that_comes_later_is_told_to_its_owner_once(
+    desk, smtp, mailboxes, person, outcomes
+):
+    smtp.dies = "taken"
+    await approved(desk, lunch())
+    smtp.dies = ""
+    assert await outcomes.look() == 0
+    assert (await desk.action())["status"] == "unknown"
+    message_id = read(smtp.delivered[0].data)["Message-ID"]
+    answer = f"From: bob@example.net\r\nIn-Reply-To: {message_id}\r\n\r\nYes.\r\n"
+    mailboxes.deliver(person, answer.encode())
+
+    assert await outcomes.look() == 1
+    assert await outcomes.look() == 0
+
+    action = await desk.action()
+    assert (action["status"], action["result"]) == (
+        "unknown",
+        "Looked up: Sent to bob@example.net. The mailbox shows that.",
+    )
+    (notice,) = [
+        row
+        for row in await desk.workshop.rows("notifications")
+        if row["title"] == "send_mail did take effect"
+    ]
+    assert "send_mail to bob@example.net, \u201cLunch\u201d" in notice["body"]
+    assert f"rota approvals settle {str(action['id'])[:8]} happened" in notice["body"]
+    await desk.settle("happened")
+    assert (await desk.action())["status"] == "succeeded"
+    assert len(smtp.delivered) == 1
+
+
+async def test_an_outcome_is_looked_up_for_a_week(desk, smtp, mailboxes, person, outcomes, account):
+    smtp.dies = "taken"
+    await approved(desk, lunch())
+    copy = smtp.delivered[0].data
+    mailboxes.deliver(person, copy, folder="Sent", flags="S")
+    await set_column(desk, "finished_at", clock() - timedelta(days=8))
+    before = mailboxes.logins(person)
+
+    assert await outcomes.look() == 0
+
+    assert (await desk.action())["status"] == "unknown"
+    assert mailboxes.logins(person) == before
+
+
+async def test_a_mailbox_that_cannot_be_asked_leaves_it_unknown(
+    desk, smtp, service, workshop, outcomes
+):
+    smtp.dies = "taken"
+    await approved(desk, lunch())
+    await service.remove(workshop.user, "work")
+
+    assert await outcomes.look() == 0
+    assert (await desk.action())["status"] == "unknown"
 
 
 async def test_a_mail_that_is_not_found_is_sent_again_with_the_same_message_id(

@@ -65,8 +65,8 @@ class BackgroundTaskService:
     """Runs the scheduler and the worker of one process, either or both.
 
     `database` belongs to the calling event loop. The service that executes runs has its own pool,
-    on `hosts`. `settings` are the names of this process's settings, and `key_ids` gives the
-    fingerprints of its keys, for `rota doctor`.
+    on `hosts`. The worker does the `chores` beside its own. `settings` are the names of this
+    process's settings, and `key_ids` gives the fingerprints of its keys, for `rota doctor`.
     """
 
     def __init__(
@@ -77,9 +77,11 @@ class BackgroundTaskService:
         worker: QueueWorker,
         hosts: AgentHosts,
         watch: SchedulerWatch,
+        chores: Sequence[Chore] = (),
         settings: Sequence[str] | None = None,
         key_ids: Callable[[], Sequence[str] | None] = lambda: None,
     ) -> None:
+        self._chores = chores
         self._settings = settings
         self._key_ids = key_ids
         self._database = database
@@ -106,6 +108,7 @@ class BackgroundTaskService:
                 Chore("write missing notifications", SWEEP_EVERY, self._write_missing),
                 Chore("stop cancelled runs", CANCEL_CHECK_EVERY, self._stop_cancelled),
                 Chore("watch the scheduler", CHECK_EVERY, self._watch.check),
+                *self._chores,
             )
             helpers = (
                 *(asyncio.create_task(repeat(chore)) for chore in chores),

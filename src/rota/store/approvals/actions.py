@@ -207,6 +207,25 @@ async def end_found(conn: Connection, action_id: ActionId, claim: Claim, *, resu
     )
 
 
+async def list_unknown(
+    conn: Connection, tool_names: Sequence[str], within: timedelta, *, limit: int
+) -> tuple[ActionToExecute, ...]:
+    """Return the latest actions of unknown outcome, of some tools."""
+    return await many(
+        conn,
+        "approvals/list_unknown_actions",
+        ActionToExecute,
+        tool_names=list(tool_names),
+        within=within,
+        limit=limit,
+    )
+
+
+async def note_found(conn: Connection, action_id: ActionId, result: str) -> bool:
+    """Store proof that an action of unknown outcome took effect; False where it is settled."""
+    return await has_effect(conn, "approvals/note_found_action", action_id=action_id, result=result)
+
+
 async def close(conn: Connection, action: PendingAction, reason: str) -> ActionStatus | None:
     """Close an approved action as failed, and a running one as unknown; None for any other."""
     return await value_or_none(
