@@ -33,6 +33,7 @@ from tests.loopback.model_server import Says
 from tests.loopback.openai import OpenAIServer
 from tests.loopback.radicale import Radicale
 from tests.loopback.smtp import SmtpServer
+from tests.unit.agents.documents_made import pdf
 
 pytestmark = [pytest.mark.howto, pytest.mark.timeout(900)]
 
@@ -50,11 +51,18 @@ class EagerServer(OpenAIServer):
         if not answers:
             agenda = (("calendar_agenda", {}),) if "calendar_agenda" in tools else ()
             return Says(calls=(("mail_search", {"query": "newer_than:3d"}), *agenda))
-        if len(answers) <= 2 and not any('"text":' in one for one in answers):
+        if not any('"attachments":' in one for one in answers):
             found = next(one for one in answers if '"snippet":' in one)
             ids = [message["id"] for message in json.loads(found)]
             return Says(calls=tuple(("mail_get_message", {"message_id": one}) for one in ids))
-        read = [json.loads(one) for one in answers if '"text":' in one]
+        read = [json.loads(one) for one in answers if '"attachments":' in one]
+        files = tuple(
+            ("mail_get_attachment", {"message_id": one["id"], "attachment": file["name"]})
+            for one in read
+            for file in one["attachments"]
+        )
+        if files and not any(one.startswith('{"name":') for one in answers):
+            return Says(calls=files)
         if not any("wait" in one.lower() or "Sent" in one for one in answers):
             acts = tuple(self._acts(read, tools))
             if acts:
@@ -93,12 +101,14 @@ class House:
             added = next((o for begins, o in self.options.items() if line.startswith(begins)), "")
             self.said[line] = self.reader.run(self.reader.with_ids(f"{line} {added}"))
 
-    def receive(self, subject: str, text: str, sender: str) -> None:
+    def receive(self, subject: str, text: str, sender: str, pdf: bytes = b"") -> None:
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = sender, ALICE, subject
         message["Date"] = format_datetime(datetime.now(UTC))
         message["Message-ID"] = f"<{subject}@example.net>"
         message.set_content(text)
+        if pdf:
+            message.add_attachment(pdf, maintype="application", subtype="pdf", filename="menu.pdf")
         self.mail.deliver(ALICE, bytes(message), at=time.time())
 
     def mailbox(self, person: str) -> list[EmailMessage]:
@@ -172,12 +182,13 @@ def house() -> Iterator[House]:
 
 
 def test_a_morning_typed_as_printed(house):
-    house.receive("Lunch", "Noon tomorrow?", f"Bob <{BOB}>")
+    house.receive("Lunch", "Noon tomorrow?", f"Bob <{BOB}>", pdf("Soup and bread"))
     house.type("On your own mail and calendar")
 
     briefing = house.said["rota results show"]
     assert "Lunch with Bob" in briefing
     assert "Noon tomorrow?" in briefing
+    assert "Soup and bread" in briefing
 
     house.type("Answer mail")
 
