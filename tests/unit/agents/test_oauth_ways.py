@@ -59,11 +59,32 @@ async def test_the_tenant_is_asked_again_at_each_refresh(issuer, provider):
 
 
 @pytest.mark.parametrize(
+    ("scope", "scopes"),
+    [
+        ("https://outlook.office365.com/imap.accessasuser.all", (IMAP,)),
+        ("IMAP.AccessAsUser.All SMTP.Send openid", (IMAP, SMTP, "openid")),
+        (None, (IMAP,)),  # RFC 6749: as was asked for
+    ],
+)
+async def test_scopes_are_known_however_the_provider_names_them(issuer, provider, scope, scopes):
+    tokens = {"access_token": "a", "refresh_token": "r", "expires_in": "3599", "scope": scope}
+    body = json.dumps({name: value for name, value in tokens.items() if value}).encode()
+    device = await issuer.device("microsoft", APP)
+    provider.failures.append(Failure(200, body=body))
+
+    grant = await issuer.wait_for(device)
+    assert grant.scopes == scopes
+    provider.failures.append(Failure(200, body=body))
+    assert (await issuer.refresh(grant)).scopes == scopes
+
+
+@pytest.mark.parametrize(
     ("refusal", "said"),
     [
         (RefusedError("authorization_declined"), "consent was refused"),
         (RefusedError("expired_token"), "not entered in time"),
         (RefusedError("invalid_client", "x", error_codes=[7000218]), "Allow public client flows"),
+        (RefusedError("invalid_grant", "x", error_codes=[53003]), "rules of your team"),
     ],
 )
 async def test_a_code_that_leads_to_nothing(issuer, provider, refusal, said):

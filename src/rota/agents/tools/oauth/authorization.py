@@ -40,6 +40,7 @@ class AuthorizationRequest:
     url: str
     redirect_uri: str
     client: OAuthClient
+    scopes: tuple[str, ...]
     state: str = field(repr=False)
     verifier: str = field(repr=False)
 
@@ -100,4 +101,4 @@ def authorization_request(
         login_hint=account if "@" in account else None,
         **dict(provider.asks),
     )
-    return AuthorizationRequest(str(url), redirect_uri, client, state, verifier)
+    return AuthorizationRequest(str(url), redirect_uri, client, scopes, state, verifier)

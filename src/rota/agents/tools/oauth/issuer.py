@@ -26,6 +26,7 @@ from rota.agents.tools.oauth.providers import (
     Provider,
     address,
     provider_named,
+    spelled,
 )
 from rota.agents.tools.oauth.refusals import refused_refresh, refused_request
 from rota.domain.agents.grants import Grant
@@ -48,6 +49,7 @@ class DeviceRequest:
     interval: int
     client: OAuthClient
     kind: str
+    scopes: tuple[str, ...]
     device_code: str = field(repr=False)
 
 
@@ -102,7 +104,7 @@ class OAuthIssuer:
             "redirect_uri": request.redirect_uri,
             "code_verifier": request.verifier,
         }
-        return await self._first(kind, request.client, form)
+        return await self._first(kind, request.client, request.scopes, form)
 
     async def device(
         self, kind: str, client: OAuthClient, *, to_act: bool = False
@@ -126,6 +128,7 @@ class OAuthIssuer:
             told.interval,
             client,
             kind,
+            scopes.wanted(to_act=to_act),
             told.device_code,
         )
 
@@ -136,7 +139,7 @@ class OAuthIssuer:
         while True:
             await self._sleep(wait)
             try:
-                return await self._first(device.kind, device.client, form)
+                return await self._first(device.kind, device.client, device.scopes, form)
             except _PendingError as pending:
                 if pending.slow_down:
                     wait = min(wait + _SLOW_DOWN, _LONGEST_INTERVAL)
@@ -182,7 +185,7 @@ class OAuthIssuer:
             found = await self._endpoint.ask(provider, url, form)
         except RefusedError as refused:
             raise refused_refresh(provider, refused, grant, now=self._clock()) from refused
-        return self._with(grant, read(Tokens, provider, found))
+        return self._with(provider, grant, read(Tokens, provider, found))
 
     async def revoke(self, grant: Grant) -> None:
         """End it at the provider; raises as `GrantIssuer.revoke`."""
@@ -205,7 +208,10 @@ class OAuthIssuer:
             if refused.error not in {"invalid_token", "invalid_grant"}:  # ended already
                 raise refused_request(provider, refused) from refused
 
-    async def _first(self, kind: str, client: OAuthClient, form: dict[str, str]) -> Grant:
+    async def _first(
+        self, kind: str, client: OAuthClient, scopes: tuple[str, ...], form: dict[str, str]
+    ) -> Grant:
+        """Return a first grant; it has the `scopes` that were asked for unless it says others."""
         provider = SCOPES[kind].provider
         url = self._address(provider, provider.token, client.tenant)
         try:
@@ -222,11 +228,16 @@ class OAuthIssuer:
                 what="connection",
             )
         grant = Grant(
-            provider.name, client.id, client.secret, tenant=client.tenant, granted_at=self._clock()
+            provider.name,
+            client.id,
+            client.secret,
+            scopes=scopes,
+            tenant=client.tenant,
+            granted_at=self._clock(),
         )
-        return self._with(grant, tokens)
+        return self._with(provider, grant, tokens)
 
-    def _with(self, grant: Grant, tokens: Tokens) -> Grant:
+    def _with(self, provider: Provider, grant: Grant, tokens: Tokens) -> Grant:
         now = self._clock()
         left = tokens.refresh_token_expires_in
         return replace(
@@ -235,7 +246,7 @@ class OAuthIssuer:
             access_ends_at=now + timedelta(seconds=tokens.expires_in),
             refresh_token=tokens.refresh_token or grant.refresh_token,
             ends_at=grant.ends_at if left is None else now + timedelta(seconds=left),
-            scopes=grant.scopes if tokens.scope is None else tuple(tokens.scope.split()),
+            scopes=grant.scopes if tokens.scope is None else spelled(provider, tokens.scope),
         )
 
     def _assertion(self, grant: Grant) -> str:

@@ -85,8 +85,7 @@ class Scopes:
 
     def missing(self, granted: tuple[str, ...], *, to_act: bool) -> tuple[str, ...]:
         """Return the wanted scopes that were not granted."""
-        known = {scope.lower() for scope in granted}
-        return tuple(s for s in self.wanted(to_act=to_act) if s.lower() not in known)
+        return tuple(scope for scope in self.wanted(to_act=to_act) if scope not in granted)
 
 
 _GOOGLE_SCOPE: Final = "https://www.googleapis.com/auth/"
@@ -118,6 +117,17 @@ SCOPES: Final = {
     ),
 }
 """By kind of connection: docs/howto/gmail.md and microsoft.md name them."""
+
+
+def spelled(provider: Provider, granted: str) -> tuple[str, ...]:
+    """Return granted scopes as they were asked for: Microsoft may name another host, or none."""
+    known = {
+        scope.rpartition("/")[2].lower(): scope
+        for scopes in SCOPES.values()
+        if scopes.provider is provider
+        for scope in scopes.wanted(to_act=True)
+    }
+    return tuple(known.get(one.rpartition("/")[2].lower(), one) for one in granted.split())
 
 
 def provider_named(name: str) -> Provider:

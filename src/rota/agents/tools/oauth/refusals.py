@@ -55,6 +55,11 @@ _REQUESTS: Final = (
         frozenset({65001, 90008, 90094, 90095}),
     ),
     _Meaning(
+        "The rules of your team do not let this app sign in {said}. Its administrator can allow "
+        "that (Conditional Access, or the users of the app).",
+        codes=frozenset({50105, 53000, 53001, 53002, 53003, 530034, 530035}),
+    ),
+    _Meaning(
         "{noun} says that consent was refused {said}. Nothing was connected.",
         frozenset({"access_denied", "authorization_declined"}),
     ),
