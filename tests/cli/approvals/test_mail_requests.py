@@ -13,7 +13,7 @@ from rota.agents.tools.mail.sending_tools import MailArguments, ReplyArguments
 from rota.domain.approvals.call_texts import mail_of
 from tests.cli.approving import KEY, terminal_of_alice
 from tests.cli.terminal import on_terminal
-from tests.services.deciding import desk_of
+from tests.services.deciding import desk_of, set_column
 from tests.services.harness import Workshop
 
 MAIL = {
@@ -83,6 +83,20 @@ async def test_a_mail_that_was_edited_is_shown_beside_what_was_asked_for(desk, r
     assert "  Text        At one." in now
     assert "Bcc" not in now
     assert "  Bcc         eve@evil.example" in before
+
+
+async def test_proof_of_an_unknown_outcome_is_shown_with_what_to_record(desk, rota):
+    await desk.run({"tool": "send_mail", "args": MAIL})
+    await set_column(desk, "status", "unknown")
+    reference = str((await desk.action())["id"])
+    assert f"settle {reference} again" in await rota("show", reference)
+    await set_column(desk, "result", "Looked up: Sent to Ann. The mailbox shows that.")
+
+    said = await rota("show", reference)
+
+    assert "There is proof that it took effect: record that." in said
+    assert f"settle {reference} happened" in said
+    assert "again" not in said
 
 
 async def test_a_reply_names_the_message_that_it_answers(desk, rota):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rota.cli import output
 from rota.cli.as_json import fields_of
 from rota.domain.agents.configuration import Risk
-from rota.domain.approvals.actions import ActionStatus
+from rota.domain.approvals.actions import LOOKED_UP, ActionStatus
 from rota.domain.approvals.argument_edits import holds_redaction
 from rota.domain.approvals.call_texts import MailRequest, readable_call
 from rota.domain.approvals.review import HISTORY_DAYS, group_requests, same_calls
@@ -365,6 +365,10 @@ def _print_how_to_settle(shown: ActionDetails) -> None:
         output.say("Only its owner can say what happened.")
         return
     command = f"rota approvals settle {output.short(shown.action.id)}"
+    if (shown.action.result or "").startswith(LOOKED_UP):
+        output.say("There is proof that it took effect: record that.")
+        output.say_field("It happened", f"{command} happened")
+        return
     output.say("Nobody knows whether it took effect. Look, then record what you found.")
     output.say_field("It happened", f"{command} happened")
     output.say_field("It did not", f"{command} did-not")

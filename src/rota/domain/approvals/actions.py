@@ -42,6 +42,9 @@ LARGEST_REQUEST: Final = 200_000
 APPROVAL_LASTS: Final = timedelta(days=7)
 """An approved action that nobody began within this time fails: it may not be right any more."""
 
+LOOKED_UP: Final = "Looked up: "
+"""How the result of an action of unknown outcome begins where it is proved to have taken effect."""
+
 LONGEST_ACCOUNT: Final = 2_000
 LONGEST_REASON: Final = 1_000
 

@@ -15,7 +15,7 @@ import structlog
 
 from rota.agents.tools.builtin import builtin_facts
 from rota.agents.tools.context import ToolContext, ToolRegistry
-from rota.domain.approvals.actions import PendingAction
+from rota.domain.approvals.actions import LOOKED_UP, PendingAction
 from rota.domain.approvals.call_texts import call_in_brief
 from rota.domain.errors import RotaError
 from rota.domain.ids import UserId
@@ -35,9 +35,6 @@ LOOK_UP_EVERY: Final = 900.0
 
 WITHIN: Final = timedelta(days=7)
 """For how long an action of unknown outcome is looked up."""
-
-_FOUND: Final = "Looked up: "
-"""How the result of an action begins of which its owner was told."""
 
 _MOST: Final = 20
 _LONGEST: Final = 60.0
@@ -72,7 +69,7 @@ class UnknownOutcomes:
             unknown = await rows.list_unknown(conn, names, WITHIN, limit=_MOST)
         found = 0
         for one in unknown:
-            if (one.action.result or "").startswith(_FOUND):
+            if (one.action.result or "").startswith(LOOKED_UP):
                 continue
             said = await self._look_up(one)
             found += said is not None and await self._tell(one.action, said)
@@ -92,7 +89,7 @@ class UnknownOutcomes:
             return None
 
     async def _tell(self, action: PendingAction, said: str) -> bool:
-        result = redact_beginning(storable_text(f"{_FOUND}{said}"), RESULT_CONTENT_LIMIT)
+        result = redact_beginning(storable_text(f"{LOOKED_UP}{said}"), RESULT_CONTENT_LIMIT)
         async with self._database.transaction() as conn:
             if not await rows.note_found(conn, action.id, result):
                 return False
