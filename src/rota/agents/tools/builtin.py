@@ -34,7 +34,10 @@ _CALENDAR_WRITER: Final = ToolFacts(
     default_tier="user_configurable",
     brings_outside_text=False,
 )
-"""Makes an event with an id of the call's own; its attendees are invited, wherever they are."""
+"""Makes an event with an id of the call's own; its attendees are invited, wherever they are.
+
+Without any it reaches nobody (`stays_with_owner`).
+"""
 
 _MAIL_WRITER: Final = ToolFacts(
     risk="medium",

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from rota.domain.approvals.call_texts import EVENT_TOOL
 from rota.domain.approvals.conditions import Condition
 from rota.domain.approvals.host_names import url_host
 from rota.domain.approvals.mail_addresses import (
@@ -95,6 +96,14 @@ def mail_source(sender: str) -> str:
     if found.unreadable or not found.addresses:
         return "a mail whose sender cannot be read"
     return MAIL_FROM + ", ".join(found.addresses[:3])
+
+
+def stays_with_owner(tool_name: str, arguments: Mapping[str, Any]) -> bool:
+    """Return whether a call goes to nobody but its owner, though its tool can reach others.
+
+    An event without attendees does: it goes into a calendar that the owner has connected.
+    """
+    return tool_name == EVENT_TOOL and arguments.get("attendees") in (None, [], ())
 
 
 def names_destination(rule: Rule) -> bool:

@@ -12,7 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rota.domain.agents.configuration import ToolDeclaration
-from rota.domain.approvals.outside_texts import OutsideTexts, are_own_places, names_destination
+from rota.domain.approvals.outside_texts import (
+    OutsideTexts,
+    are_own_places,
+    names_destination,
+    stays_with_owner,
+)
 from rota.domain.approvals.risk_signals import raised_risk, risk_signals
 from rota.domain.approvals.rules import Rule
 from rota.domain.approvals.verdict import Circumstances, Decision, Verdict, judge
@@ -123,6 +128,8 @@ class CallPolicy:
 
         `beside` are tools that bring text from outside and were asked for together with it.
         """
+        if declaration is not None and stays_with_owner(tool_name, arguments):
+            declaration = replace(declaration, reaches_outside=False)
         if not self.rules or self.circumstances is None or self.clock is None:
             verdict = judge(tool_name, declaration)
         else:
