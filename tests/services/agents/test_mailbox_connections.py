@@ -11,7 +11,8 @@ from langchain_core.tools import ToolException
 
 from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext
-from rota.domain.agents.connections import ConnectionState, LoginRefusedError
+from rota.agents.tools.mail.senders import check_can_send
+from rota.domain.agents.connections import ConnectedAccount, ConnectionState, LoginRefusedError
 from rota.domain.agents.mail_accounts import imap_account, provider_of
 from rota.domain.errors import (
     ConflictError,
@@ -26,6 +27,7 @@ from rota.services.agents.connections import ConnectionService
 from tests.loopback import dovecot
 from tests.loopback.dovecot import Dovecot
 from tests.services.harness import clock
+from tests.unit.agents.mail_contexts import mail_context
 
 ONE = (
     b"From: Ann <ann@example.org>\r\nTo: alice@example.com\r\nSubject: Lunch\r\n"
@@ -248,6 +250,20 @@ async def test_what_another_thing_lacks_is_no_fault_of_the_connection(
             raise error
 
     assert caught.value is error
+    assert (await state(service, workshop)).state is ConnectionState.OK
+
+
+async def test_a_mailbox_for_reading_only_is_in_order_and_lacks_sending(workshop, service, account):
+    reads = dataclasses.replace(account, smtp_host="")
+    await service.add_mailbox(workshop.user, reads)
+    context = dataclasses.replace(
+        mail_context(None, clock()), secret=lambda name: service.secret(workshop.user, name)
+    )
+
+    with pytest.raises(SetupRequiredError, match="can be read only") as caught:
+        await check_can_send(context, ConnectedAccount("imap", "imap", reads.user))
+
+    assert caught.value.what == "connection:imap:send"
     assert (await state(service, workshop)).state is ConnectionState.OK
 
 

@@ -85,10 +85,22 @@ def what_to_set_up(name: str) -> str:
     return f"connection:{name}"
 
 
+def sending_from(name: str) -> str:
+    """Return what lacks where a mailbox works that was connected for reading only.
+
+    Only connecting it anew sets that up: it is no fault of the connection, and no check mends it.
+    """
+    return f"{what_to_set_up(name)}:send"
+
+
 def setups_met(name: str, kind: str) -> tuple[str, ...]:
-    """Return all that a connection which works sets up: itself, its kind, and what it gives."""
+    """Return all that a connection which was just made or tried may set up.
+
+    Itself, sending from it, its kind, and what it gives.
+    """
     gives = [KINDS[kind].gives] if kind in KINDS else []
-    return tuple(dict.fromkeys(map(what_to_set_up, (name, kind, *gives))))
+    whats = (what_to_set_up(name), sending_from(name), *map(what_to_set_up, (kind, *gives)))
+    return tuple(dict.fromkeys(whats))
 
 
 def connection_name(name: str, kind: str) -> str:

@@ -19,7 +19,7 @@ from rota.agents.tools.mail.imap_copies import MailCopies
 from rota.agents.tools.mail.outgoing import OutgoingMail, read_sender
 from rota.agents.tools.mail.replies import ANSWERED_HEADERS
 from rota.agents.tools.mail.smtp import SmtpServer
-from rota.domain.agents.connections import ConnectedAccount, chosen
+from rota.domain.agents.connections import ConnectedAccount, chosen, sending_from
 from rota.domain.agents.mail_accounts import ImapAccount
 from rota.domain.errors import RotaError, SetupRequiredError
 
@@ -161,7 +161,7 @@ async def sending_account(
         raise SetupRequiredError(
             f"{account.name} was connected for reading only: it needs the scope {needed} to write "
             f"mail. Connect it again with `rota connections add {account.kind} --send`.",
-            what=f"connection:{account.name}",
+            what=sending_from(account.name),
         )
     return account
 
@@ -169,7 +169,11 @@ async def sending_account(
 async def check_can_send(context: ToolContext, account: ConnectedAccount) -> None:
     """Raise SetupRequiredError for a mailbox without a server that sends; asks no server."""
     if account.kind == "imap":
-        SmtpServer(ImapAccount.from_secret(await context.secret(account.name)))
+        mailbox = ImapAccount.from_secret(await context.secret(account.name))
+        try:
+            SmtpServer(mailbox)
+        except SetupRequiredError as error:
+            raise SetupRequiredError(error.message, what=sending_from(account.name)) from error
 
 
 @asynccontextmanager
