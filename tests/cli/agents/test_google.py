@@ -239,6 +239,27 @@ async def test_the_address_is_pasted_where_the_browser_is_elsewhere(
     assert b"paste it here" in told + more
 
 
+async def test_a_browser_that_runs_until_its_page_is_there_is_not_waited_for(
+    rota, client, tmp_path
+):
+    """As one that `BROWSER` names: webbrowser waits until it ends."""
+    script = tmp_path / "browser.py"
+    script.write_text(
+        "import httpx, sys; httpx.get(sys.argv[1], follow_redirects=True, timeout=60)"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "rota", "connections", "add", "gmail", "--client", client),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"BROWSER": f"{sys.executable} {script} %s"},
+    )
+
+    said, more = await asyncio.wait_for(process.communicate(), 60)
+
+    assert said == b"Connected alice@gmail.example: 1 message.\n", more
+
+
 async def test_what_is_pasted_wrongly_is_said(rota, client, monkeypatch):
     monkeypatch.setattr("webbrowser.get", Browser)
 

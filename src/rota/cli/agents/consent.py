@@ -10,9 +10,11 @@ import os
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
 from getpass import getpass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import typer
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from rota.domain.agents.grants import Grant
 
 _LONGEST_WAIT: Final = 15 * 60.0
+_BROWSER_SECONDS: Final = 3.0
+T = TypeVar("T")
 _ELSEWHERE: Final = (
     "Is the browser on another machine? Then its last page does not load, and the address of that "
     "page is the answer: paste it here."
@@ -42,7 +46,7 @@ async def google_grant(
     async with LoopbackRedirect() as redirect:
         request = issuer.authorization(kind, client, redirect.uri, to_act=to_act, account=account)
         redirect.expects = request.is_answer
-        is_open = not paste and _open(request.url)
+        is_open = not paste and await _opens(request.url)
         _say(
             "Your browser opens Google's page. If it does not, open this address:"
             if is_open
@@ -127,6 +131,18 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+async def _opens(url: str) -> bool:
+    """Open a browser; False where there is none, True where it takes its time.
+
+    One that `BROWSER` names may run until its window is closed, and needs our answer before that.
+    """
+    try:
+        async with asyncio.timeout(_BROWSER_SECONDS):
+            return await _in_thread(lambda: _open(url))
+    except TimeoutError:
+        return True
+
+
 def _open(url: str) -> bool:
     """Open a browser with a window of its own; False where there is none."""
     try:
@@ -139,21 +155,26 @@ def _open(url: str) -> bool:
 
 
 async def _line() -> str:
-    """Read a line of standard input; empty at its end.
+    """Read a line of standard input; empty at its end."""
+    return await _in_thread(sys.stdin.readline)
 
-    In a thread that nobody waits for: it may sit there when the browser has long answered.
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Return what a function returns, from a thread that nobody has to wait for.
+
+    asyncio.to_thread is joined when the loop ends: a line that nobody types would keep it.
     """
     loop = asyncio.get_running_loop()
-    read: asyncio.Future[str] = loop.create_future()
+    outcome: asyncio.Future[T] = loop.create_future()
 
-    def done(line: str) -> None:
-        if not read.done():
-            read.set_result(line)
+    def done(found: T) -> None:
+        if not outcome.done():
+            outcome.set_result(found)
 
-    def work() -> None:
-        line = sys.stdin.readline()
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(done, line)
+    def run() -> None:
+        found = work()
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(done, found)
 
-    threading.Thread(target=work, daemon=True).start()
-    return await read
+    threading.Thread(target=run, daemon=True).start()
+    return await outcome
