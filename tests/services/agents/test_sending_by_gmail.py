@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+from dataclasses import replace
 from email.policy import default
 
 import httpx
@@ -11,12 +12,16 @@ import pytest
 from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext
 from rota.agents.tools.mail.gmail import COMPOSE_SCOPE, SCOPE
+from rota.agents.tools.mail.senders import WRITING_SCOPES, sending_account
+from rota.agents.tools.oauth.providers import SCOPES
+from rota.domain.errors import SetupRequiredError
 from rota.sample import sample_mailbox_path
 from rota.security.secrets.encryption import Cipher
 from rota.services.agents.connections import ConnectionService
 from tests.loopback.gmail import Failure, GmailServer
 from tests.services.deciding import desk_of
 from tests.services.harness import clock
+from tests.unit.agents.mail_contexts import mail_context
 
 ASKED = (
     b"From: Ann <ann@example.org>\r\nTo: alice@gmail.com\r\nSubject: Lunch\r\n"
@@ -191,3 +196,31 @@ async def test_gmail_that_refuses_to_send_fails_the_request(desk, gmail):
     assert action["status"] == "failed"
     assert "The Gmail connection allows reading only" in action["result"]
     assert sent(gmail) == []
+
+
+async def test_microsoft_for_reading_only_keeps_drafts_and_sends_nothing(service, workshop):
+    reading, sending = SCOPES["microsoft"].reading, SCOPES["microsoft"].acting
+    async with httpx.AsyncClient() as http:
+        context = replace(
+            mail_context(None, clock()),
+            user_id=workshop.user,
+            http=http,
+            connected=lambda gives: service.connected(workshop.user, gives),
+        )
+        await service.keep(
+            workshop.user, "microsoft", "x", name="work", account="a@own.example", scopes=reading
+        )
+        assert (await sending_account(context, "", is_draft=True)).name == "work"
+        with pytest.raises(SetupRequiredError, match="rota connections add microsoft --send"):
+            await sending_account(context, "work")
+
+        await service.keep(
+            workshop.user, "microsoft", "x", name="work", scopes=(*reading, *sending)
+        )
+        assert (await sending_account(context, "work")).name == "work"
+
+
+def test_what_sending_needs_is_what_is_asked_for():
+    assert {kind: (scope,) for kind, scope in WRITING_SCOPES.items()} == {
+        kind: SCOPES[kind].acting for kind in WRITING_SCOPES
+    }

@@ -28,10 +28,11 @@ log = structlog.get_logger(__name__)
 _COPY_SECONDS: Final = 40.0
 """Seconds for a copy in Sent: the mail is out by then, and its tool has to say so."""
 
-_WRITING_SCOPES: Final = {
+WRITING_SCOPES: Final = {
     "gmail": COMPOSE_SCOPE,
     "microsoft": "https://outlook.office.com/SMTP.Send",
 }
+"""The scopes that `agents/tools/oauth` asks for with `--send`; it imports this room, so not it."""
 
 
 class Sender(Protocol):
@@ -155,9 +156,12 @@ async def sending_account(
             what="connection:mail",
         )
     account = chosen(connected, mailbox, noun="mailbox")
-    needed = None if is_draft and account.kind != "gmail" else _WRITING_SCOPES.get(account.kind)
-    known = {scope.lower() for scope in account.scopes}
-    if needed is not None and known and needed.lower() not in known:
+    granted = {scope.lower() for scope in account.scopes}
+    needed = WRITING_SCOPES.get(account.kind)
+    # Microsoft's drafts go by IMAP, as reading does. Of a token that was pasted nothing is known.
+    if needed is None or not granted or (is_draft and account.kind != "gmail"):
+        return account
+    if needed.lower() not in granted:
         raise SetupRequiredError(
             f"{account.name} was connected for reading only: it needs the scope {needed} to write "
             f"mail. Connect it again with `rota connections add {account.kind} --send`.",
