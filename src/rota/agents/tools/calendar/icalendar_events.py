@@ -260,6 +260,8 @@ def _check_rules(event: Any) -> None:
         if _never_comes_true(rule):
             raise _UnreadableEventError("recurs on days that there are not")
         until = rule.get("UNTIL")
+        if until:
+            rule.pop("COUNT", None)  # only one of the two is allowed
         if until and isinstance(start, datetime):
             rule["UNTIL"] = [_until(until[0], start)]
 
