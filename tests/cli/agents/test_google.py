@@ -173,6 +173,11 @@ async def test_seven_days_are_shown_from_the_start(rota, browser, client, provid
     connected = await rota("connections", "add", "gmail", "--client", client)
 
     assert "publishing status is Testing" in connected.stderr
+    doctor = json.loads((await rota("doctor", "--json")).stdout)
+    [seen] = [check for check in doctor if check["name"] == "Connection gmail"]
+    assert seen["verdict"] == "warn"
+    assert "Publish the app" in seen["said"]
+    assert "rota connections reconnect gmail" in seen["said"]
     found = await only(rota)
     assert found["expires_at"] is not None
 

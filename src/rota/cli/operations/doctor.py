@@ -274,6 +274,7 @@ async def _person_checks(settings: Settings, database: Database) -> list[Check]:
 def _connection_check(connection: ConnectionInfo, now: datetime) -> Check:
     """Say how a connection did when it was last used; it is not tried."""
     from rota.domain.agents.connections import ConnectionState
+    from rota.domain.agents.grants import why_it_ends
 
     verdicts: dict[ConnectionState, Verdict] = {
         ConnectionState.OK: "ok",
@@ -283,6 +284,12 @@ def _connection_check(connection: ConnectionInfo, now: datetime) -> Check:
     state = connection.state_at(now)
     said = f"{connection.account or connection.kind}: {state}"
     problem = f". {connection.problem}" if connection.problem else ""
+    if connection.expires_at is not None and state is ConnectionState.EXPIRING:
+        why = why_it_ends(connection.kind)
+        problem = (
+            f". It ends on {connection.expires_at:%Y-%m-%d}. {why}{' ' if why else ''}Connect it "
+            f"again with `rota connections reconnect {connection.name}`."
+        )
     return Check(f"Connection {connection.name}", verdicts.get(state, "warn"), f"{said}{problem}")
 
 
