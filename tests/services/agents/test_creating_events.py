@@ -247,9 +247,23 @@ async def test_google_that_was_connected_for_reading_asks_nobody(desk, service, 
     await connect_google(service, workshop, scopes=reading)
     run_id = await desk.run(create())
     result = await desk.result(run_id)
-    assert "connected for reading only" in result["result_content"]
-    assert "`rota connections reconnect g`" in result["result_content"]
+    assert (
+        "g was connected for reading only. For new events connect it with `rota connections add "
+        "google-calendar --name g --write`."
+    ) in result["result_content"]
+    (connection,) = await service.all(workshop.user)
+    assert connection.state == "ok"
     assert await desk.actions() == []
+
+
+async def test_a_calendar_for_reading_is_passed_over_where_another_can_be_written(
+    desk, service, workshop, server
+):
+    reading = ("https://www.googleapis.com/auth/calendar.readonly",)
+    await connect_google(service, workshop, scopes=reading)
+    await connect_dav(service, workshop, server)
+    await desk.run(create())
+    assert (await desk.action())["arguments"]["calendar"] == "dav"
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,14 @@ from rota.agents.tools.calendar.new_events import NewEvent, event_id, event_uid
 from rota.agents.tools.calendar.sources import connected_calendars, google_calendars
 from rota.agents.tools.context import ToolContext
 from rota.domain.agents.calendar_accounts import CalDavAccount
-from rota.domain.agents.connections import ConnectedAccount, ReconnectRequiredError
+from rota.domain.agents.connections import ConnectedAccount
 from rota.domain.approvals.actions import OutcomeUnknownError
-from rota.domain.errors import ConflictError, InvalidInputError, UnavailableError
+from rota.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    SetupRequiredError,
+    UnavailableError,
+)
 from rota.domain.text.shortening import quoted
 
 _KINDS: Final = frozenset({"caldav", "google-calendar"})
@@ -38,16 +43,25 @@ async def chosen_calendar(context: ToolContext, wanted: str) -> WritableCalendar
     Raises InvalidInputError, which names them, where none is called so or several could be meant.
     """
     connected = await connected_calendars(context)
-    writable = [one for one in connected if one.kind in _KINDS]
+    writable = [one for one in connected if _is_for_writing(one)]
     feeds = [one.name for one in connected if one.kind not in _KINDS]
+    name = wanted.strip()
+    for one in connected:
+        is_meant = name == one.name or name.startswith(f"{one.name}/")
+        if one.kind in _KINDS and one not in writable and (is_meant or not writable):
+            # No fault of the connection: it does what it was made for.
+            raise SetupRequiredError(
+                f"{one.name} was connected for reading only. For new events connect it with `rota "
+                f"connections add google-calendar --name {one.name} --write`.",
+                what=f"connection:{one.name}",
+            )
     if not writable:
         raise InvalidInputError(
             f"No event can be made: {', '.join(feeds)} can only be read, by a secret address. "
-            "`rota connections add caldav` or `add google-calendar` connects a calendar that can "
-            "be written.",
+            "`rota connections add caldav` or `add google-calendar --write` connects a calendar "
+            "that can be written.",
             field="calendar",
         )
-    name = wanted.strip()
     if name in feeds:
         raise InvalidInputError(
             f"{name} can only be read, by a secret address. Choose another calendar: "
@@ -57,6 +71,13 @@ async def chosen_calendar(context: ToolContext, wanted: str) -> WritableCalendar
     asked = [one for one in writable if name in {"", one.name} or name.startswith(f"{one.name}/")]
     found = [place for one in asked or writable for place in await _calendars(context, one)]
     return _choice(found, name)
+
+
+def _is_for_writing(one: ConnectedAccount) -> bool:
+    """Whether a connection may write, as far as is known of it."""
+    if one.kind == "google-calendar":
+        return not one.scopes or bool({WRITE_SCOPE, _FULL} & set(one.scopes))
+    return one.kind in _KINDS
 
 
 def _choice(found: Sequence[WritableCalendar], name: str) -> WritableCalendar:
@@ -86,11 +107,6 @@ async def _calendars(context: ToolContext, one: ConnectedAccount) -> list[Writab
                 for label, calendar in await account.calendars()
                 if calendar.is_writable
             ]
-        if one.scopes and not {WRITE_SCOPE, _FULL} & set(one.scopes):
-            raise ReconnectRequiredError(
-                "Google Calendar was connected for reading only: a new event needs the scope "
-                f"{WRITE_SCOPE}."
-            )
         google = google_calendars(one, secret, http=context.http, endpoints=context.endpoints)
         calendars = await google.calendars()
         return [
