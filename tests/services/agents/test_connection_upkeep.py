@@ -161,7 +161,7 @@ async def test_a_fault_that_passes_is_broken_and_told_only_after_a_day(
 
 
 async def test_a_refused_password_is_tried_three_times_and_never_again(
-    workshop, service, goes_by, told
+    workshop, service, goes_by, told, upkeep, time
 ):
     dovecot.need()
     with Dovecot() as server:
@@ -177,6 +177,8 @@ async def test_a_refused_password_is_tried_three_times_and_never_again(
         await goes_by(days=8)
 
         assert server.logins(account.user) == 3
+        time.passes(days=2)
+        assert await upkeep.check(time.now) == 0
     assert await told() == [("error", "Your connection imap needs you")]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from rota.domain.agents.connections import ConnectionInfo, ConnectionState
+from rota.domain.agents.connections import MOST_REFUSALS, ConnectionInfo, ConnectionState
 from rota.domain.ids import UserId
 from rota.store.database import Connection
 from rota.store.records import row_of
@@ -196,6 +196,7 @@ async def claim_due_checks(
         key_ids=list(key_ids),
         now=now,
         again_at=again_at,
+        most_refusals=MOST_REFUSALS,
         limit=limit,
     )
 
