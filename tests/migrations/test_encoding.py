@@ -32,8 +32,9 @@ def database(request, postgres_server):
 
 def problem_of(name, encoding):
     return (
-        f"The database {name} is encoded in {encoding}, and rota needs UTF8. Make another one: "
-        "CREATE DATABASE rota ENCODING 'UTF8' TEMPLATE template0"
+        f"The database {name} is encoded in {encoding}, and rota needs UTF8. Make another one as "
+        "a superuser, and name it in the URL: "
+        "CREATE DATABASE rota_2 OWNER rota ENCODING 'UTF8' TEMPLATE template0;"
     )
 
 

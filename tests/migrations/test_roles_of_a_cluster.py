@@ -63,19 +63,59 @@ async def test_what_an_owner_may_not_do_is_said_as_statements(tmp_path):
                 await migrate(server.url("rota_backend", name))
 
             url = server.url("poor", name)
-            with pytest.raises(MigrationError, match="Run as a superuser: CREATE ROLE") as refused:
+            with pytest.raises(
+                MigrationError, match='ALTER ROLE "poor" CREATEROLE; Then'
+            ) as refused:
                 await migrate(url)
             roles = re.findall(r"CREATE ROLE [\w ]+;", refused.value.message)
             assert len(roles) == 3
             server.execute(name, *roles)
 
-            with pytest.raises(MigrationError, match="Run as a superuser, or") as refused:
+            with pytest.raises(MigrationError, match="poor may not grant the roles") as refused:
                 await migrate(url)
             grants = re.findall(r"GRANT [\w ]+;", refused.value.message)
             assert len(grants) == 3
             assert all(grant.endswith("TO rota_backend;") for grant in grants)
             server.execute(name, *grants)
 
+            assert (await migrate(url)).applied == tuple(m.name for m in migrations())
+            with psycopg.connect(server.url("rota_backend", name)) as conn:
+                conn.execute("SET ROLE authenticated")
+
+
+@pytest.mark.postgres15
+async def test_database_of_a_superuser_is_given_to_the_owner_as_printed():
+    need_postgres15()
+    with supabase.postgres15("postgres") as server:
+        server.execute("template1", "CREATE ROLE rota_owner LOGIN CREATEROLE")
+        server.execute("template1", "CREATE ROLE rota_backend LOGIN")
+        with server.database("postgres") as name:
+            for role in ("rota_backend", "rota_owner"):
+                with pytest.raises(MigrationError) as refused:
+                    await migrate(server.url(role, name))
+                assert refused.value.message == (
+                    f"{role} may not change the schema of the database {name}. Run as a superuser: "
+                    f'ALTER DATABASE "{name}" OWNER TO "rota_owner"; Then run: '
+                    f"rota migrate --database-url postgresql://rota_owner:...@HOST/{name}"
+                )
+            server.execute(name, *re.findall(r"ALTER [^;]+;", refused.value.message))
+            url = server.url("rota_owner", name)
+            assert (await migrate(url)).applied == tuple(m.name for m in migrations())
+
+
+@pytest.mark.postgres15
+async def test_owner_without_createrole_migrates_with_the_first_statement_printed():
+    need_postgres15()
+    with supabase.postgres15("admin") as server:
+        server.execute("template1", "CREATE ROLE rota_owner LOGIN")
+        server.execute("template1", "CREATE ROLE rota_backend LOGIN")
+        with server.database("rota_owner") as name:
+            url = server.url("rota_owner", name)
+            with pytest.raises(MigrationError) as refused:
+                await migrate(url)
+            first = re.findall(r"(?:CREATE|ALTER) ROLE [^;]+;", refused.value.message)[0]
+            assert first == 'ALTER ROLE "rota_owner" CREATEROLE;'
+            server.execute(name, first)
             assert (await migrate(url)).applied == tuple(m.name for m in migrations())
             with psycopg.connect(server.url("rota_backend", name)) as conn:
                 conn.execute("SET ROLE authenticated")

@@ -111,7 +111,7 @@ async def migrate(
             service="database",
         ) from error
     async with conn:
-        if (problem := encoding_problem(conn)) is not None:
+        if (problem := await encoding_problem(conn)) is not None:
             raise MigrationError(problem)
 
         async def attempt() -> MigrationReport:
@@ -131,7 +131,7 @@ async def migrate(
             raise domain_error(error, {}) from error
 
 
-def encoding_problem(conn: Connection) -> str | None:
+async def encoding_problem(conn: Connection) -> str | None:
     """Say why a database's encoding cannot hold what people and agents write, None where it can.
 
     Of a database in SQL_ASCII psycopg returns bytes instead of text.
@@ -139,10 +139,15 @@ def encoding_problem(conn: Connection) -> str | None:
     encoding = conn.info.parameter_status("server_encoding")
     if encoding in {None, "UTF8"}:
         return None
+    made = await value(conn, "fetch_new_database", _text)
     return (
         f"The database {conn.info.dbname} is encoded in {encoding}, and rota needs UTF8. Make "
-        "another one: CREATE DATABASE rota ENCODING 'UTF8' TEMPLATE template0"
+        f"another one as a superuser, and name it in the URL: {made};"
     )
+
+
+def _text(name: str | bytes) -> str:
+    return name if isinstance(name, str) else name.decode(errors="replace")
 
 
 async def pending_migrations(conn: Connection) -> tuple[str, ...]:
@@ -151,7 +156,7 @@ async def pending_migrations(conn: Connection) -> tuple[str, ...]:
     Raises MigrationError where its encoding cannot be worked with, or where it was made before the
     first release.
     """
-    if (problem := encoding_problem(conn)) is not None:
+    if (problem := await encoding_problem(conn)) is not None:
         raise MigrationError(problem)
     booked = await _booked(conn)
     return tuple(m.name for m in migrations() if m.version not in booked)

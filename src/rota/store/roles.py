@@ -15,7 +15,7 @@ from psycopg import sql
 
 from rota.domain.errors import MigrationError, SetupRequiredError
 from rota.store.database import Connection
-from rota.store.statements import many, one, value, values
+from rota.store.statements import many, one, value, value_or_none, values
 
 BACKEND_ROLE: Final = "rota_backend"
 """Login role that rota works as: the embedded server makes it, elsewhere the operator does."""
@@ -32,6 +32,19 @@ class _Rights:
 
 
 @dataclass(frozen=True, slots=True)
+class _Backend:
+    """Role `rota_backend`, where there is one; `no_member_of`: request roles that are there."""
+
+    is_there: bool
+    may_log_in: bool
+    is_superuser: bool
+    is_past_policies: bool
+    owner: str | None
+    owns_schema: bool
+    no_member_of: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _LackingRights:
     role: str
     is_other: bool
@@ -44,6 +57,7 @@ class _MigratingRights:
     may_migrate: bool
     owner: str
     database: str
+    needs_database: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +72,19 @@ async def working_role_problem(conn: Connection) -> str | None:
     why = _too_much(rights)
     if why is None:
         return None
-    return (
+    start = (
         f"rota works as {rights.role}, which {why}: agents' processes could approve their own "
-        f"calls. Let it work as {BACKEND_ROLE}: CREATE ROLE {BACKEND_ROLE} LOGIN PASSWORD '...', "
-        f"`rota migrate` as {rights.role}, then ROTA_DATABASE_URL with {BACKEND_ROLE}. {_HOWTO}"
+        "calls."
+    )
+    backend = await one(conn, "fetch_backend", _Backend)
+    mend = await _backend_advice(conn, backend)
+    if rights.role == BACKEND_ROLE:
+        return f"{start} {mend} {_HOWTO}"
+    mend = f"{mend} Then name" if mend else "Name"
+    owner = f" Only the schema's owner migrates: {backend.owner}." if backend.owner else ""
+    return (
+        f"{start} {mend} {BACKEND_ROLE} and its password in ROTA_DATABASE_URL; nothing else "
+        f"changes.{owner} {_HOWTO}"
     )
 
 
@@ -73,9 +96,8 @@ async def lacking_rights_problem(conn: Connection) -> str | None:
     role = sql.Identifier(rights.role).as_string(conn)
     if rights.no_member_of:
         return (
-            f"The role {rights.role} has no rights on rota's tables. Run as the role that made "
-            f"these roles, or as a superuser: GRANT {', '.join(rights.no_member_of)} TO {role}; "
-            f"{_HOWTO}"
+            f"The role {rights.role} has no rights on rota's tables. Run as "
+            f"{await _grantor(conn)}: GRANT {', '.join(rights.no_member_of)} TO {role}; {_HOWTO}"
         )
     if not rights.may_use:
         return (
@@ -94,18 +116,65 @@ async def require_rights(conn: Connection) -> None:
 
 async def backend_role_problem(conn: Connection) -> str | None:
     """Say in one line what `rota_backend` lacks to be worked as; None where it is ready."""
-    found = await many(conn, "fetch_backend_rights", _Rights)
-    if not found:
-        return (
-            f"There is no role {BACKEND_ROLE} that may log in, for rota to work as instead of the "
-            f"owner. Make it: CREATE ROLE {BACKEND_ROLE} LOGIN PASSWORD '...'; then run "
-            f"`rota migrate` again. {_HOWTO}"
+    backend = await one(conn, "fetch_backend", _Backend)
+    mend = await _backend_advice(conn, backend)
+    if not mend:
+        return None
+    if not (backend.is_there and backend.may_log_in):
+        problem = (
+            f"There is no role {BACKEND_ROLE} that may log in, to work as instead of the owner"
         )
-    why = _too_much(found[0])
-    return None if why is None else (f"{BACKEND_ROLE} {why}, which rota does not allow. {_HOWTO}")
+    elif (why := _too_much(backend)) is not None:
+        problem = f"{BACKEND_ROLE} {why}, which rota does not allow"
+    else:
+        problem = f"{BACKEND_ROLE} has no rights on rota's tables"
+    return f"{problem}. {mend} {_HOWTO}"
 
 
-def _too_much(rights: _Rights) -> str | None:
+async def _backend_advice(conn: Connection, backend: _Backend) -> str:
+    """Return the statements that make `rota_backend` one to work as, with who may run them."""
+    narrowed = [
+        word
+        for word, is_needed in (
+            ("NOSUPERUSER", backend.is_superuser),
+            ("NOBYPASSRLS", backend.is_past_policies),
+        )
+        if is_needed
+    ]
+    statements: list[str] = []
+    if not backend.is_there:
+        statements.append(f"CREATE ROLE {BACKEND_ROLE} LOGIN PASSWORD '...';")
+    elif not backend.may_log_in:
+        statements.append(f"ALTER ROLE {BACKEND_ROLE} LOGIN PASSWORD '...';")
+    if narrowed:
+        statements.append(f"ALTER ROLE {BACKEND_ROLE} {' '.join(narrowed)};")
+    if backend.owns_schema:
+        owner = sql.Identifier(backend.owner or "").as_string(conn)
+        statements.append(
+            f"REASSIGN OWNED BY {BACKEND_ROLE} TO rota_owner;"
+            if backend.owner == BACKEND_ROLE
+            else f"REVOKE {owner} FROM {BACKEND_ROLE};"
+        )
+    if backend.no_member_of:
+        statements.append(f"GRANT {', '.join(backend.no_member_of)} TO {BACKEND_ROLE};")
+    if not statements:
+        return ""
+    needs_superuser = bool(narrowed) or backend.owns_schema
+    makes_role = not (backend.is_there and backend.may_log_in)
+    who = "a superuser" if needs_superuser else await _grantor(conn, makes_role=makes_role)
+    return f"Run as {who}: {' '.join(statements)}"
+
+
+async def _grantor(conn: Connection, *, makes_role: bool = False) -> str:
+    """Name who may grant the request roles: this role, the schema's owner, or a superuser only.
+
+    Up to PostgreSQL 15 CREATEROLE is enough. From 16 on that takes ADMIN OPTION on the roles.
+    """
+    found = await value_or_none(conn, "fetch_grantor", str, makes_role=makes_role)
+    return found or "a superuser"
+
+
+def _too_much(rights: _Rights | _Backend) -> str | None:
     if rights.is_superuser:
         return "is a superuser"
     if rights.is_past_policies:
@@ -122,11 +191,18 @@ async def migrating_command(conn: Connection) -> str:
 async def require_owner_to_migrate(conn: Connection) -> None:
     """Raise MigrationError with the command to run where this role may not change the schema."""
     rights = await one(conn, "fetch_migrating_rights", _MigratingRights)
-    if not rights.may_migrate:
-        raise MigrationError(
-            f"{conn.info.user} may not change the schema of the database {rights.database}. Run "
-            f"once as {rights.owner}, who owns it: {_as_owner(rights)}"
+    if rights.may_migrate:
+        return
+    refused = f"{conn.info.user} may not change the schema of the database {rights.database}."
+    if rights.needs_database:
+        database, owner = (
+            sql.Identifier(name).as_string(conn) for name in (rights.database, rights.owner)
         )
+        raise MigrationError(
+            f"{refused} Run as a superuser: ALTER DATABASE {database} OWNER TO {owner}; Then run: "
+            f"{_as_owner(rights)}"
+        )
+    raise MigrationError(f"{refused} Run once as {rights.owner}, who owns it: {_as_owner(rights)}")
 
 
 async def url_of_owner(conn: Connection) -> str:
@@ -148,8 +224,9 @@ async def require_request_roles(conn: Connection) -> None:
     if missing and not await value(conn, "may_create_roles", bool):
         made = " ".join(f"CREATE ROLE {role} NOLOGIN NOINHERIT;" for role in missing)
         raise MigrationError(
-            f"This role may not create the roles that rota needs. Run as a superuser: {made} Then "
-            "run `rota migrate` again."
+            f"{conn.info.user} may not create the roles that rota needs. Run as a superuser: "
+            f"ALTER ROLE {sql.Identifier(conn.info.user).as_string(conn)} CREATEROLE; Then repeat "
+            f"the command. Or make the roles as a superuser: {made}"
         )
 
 
@@ -168,12 +245,11 @@ async def grant_request_roles(conn: Connection) -> None:
                 await conn.execute(grant)
         except psycopg.errors.InsufficientPrivilege:
             refused.append(wanted)
-    if await many(conn, "fetch_backend_rights", _Rights):
+    if (await one(conn, "fetch_backend", _Backend)).may_log_in:
         refused = [membership for membership in refused if membership.member == BACKEND_ROLE]
     if refused:
         needed = " ".join(f"GRANT {refusal.role} TO {refusal.member};" for refusal in refused)
         raise MigrationError(
-            "This role may not grant the request roles, which another one made. Run as a "
-            "superuser, or as a role with ADMIN OPTION on them: "
-            f"{needed} Then run `rota migrate` again."
+            f"{conn.info.user} may not grant the roles that rota needs. Run as a superuser: "
+            f"{needed} Then repeat the command."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -16,9 +17,29 @@ from typer.testing import CliRunner
 
 from rota.cli.main import app
 from rota.store.migrations import migrate
-from rota.store.roles import backend_role_problem, working_role_problem
+from rota.store.roles import backend_role_problem, lacking_rights_problem, working_role_problem
 
-ADVICE = "Let it work as rota_backend: CREATE ROLE rota_backend LOGIN PASSWORD '...'"
+ADVICE = (
+    "Name rota_backend and its password in ROTA_DATABASE_URL; nothing else changes. Only the "
+    "schema's owner migrates: rota."
+)
+
+
+def printed(said):
+    """Return the statements that a message names."""
+    return re.findall(r"(?:CREATE|ALTER|GRANT)\b[^;]*;", " ".join(said.split()))
+
+
+def rota(url, tmp_path, *arguments):
+    env = environment(url, tmp_path)
+    del env["ROTA_USER"]
+    return subprocess.run(
+        [sys.executable, "-m", "rota", *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def environment(url, tmp_path):
@@ -107,18 +128,98 @@ async def test_migrate_warns_until_there_is_a_role_to_work_as(plain15, monkeypat
             check=True,
         )
         assert "Warning: There is no role rota_backend that may log in" in first.stderr
+        assert printed(first.stderr) == [
+            "CREATE ROLE rota_backend LOGIN PASSWORD '...';",
+            "GRANT anon, authenticated, service_role TO rota_backend;",
+        ]
+        assert "Run as a superuser: CREATE" in " ".join(first.stderr.split())
         assert json.loads(first.stdout)["applied"]
 
-        plain15.execute(name, "CREATE ROLE rota_backend LOGIN BYPASSRLS")
         try:
-            async with await psycopg.AsyncConnection.connect(url) as conn:
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as conn:
+                plain15.execute(name, *printed(first.stderr))
+                assert await backend_role_problem(conn) is None
+                assert (await migrate(url)).applied == ()
+                assert rota(plain15.url("rota_backend", name), tmp_path, "doctor").returncode == 0
+                plain15.execute(name, "REVOKE service_role FROM rota_backend")
                 problem = await backend_role_problem(conn)
                 assert problem is not None
-                assert problem.startswith("rota_backend is past row-level security")
-                plain15.execute(name, "ALTER ROLE rota_backend NOBYPASSRLS")
-                assert await backend_role_problem(conn) is None
+                assert printed(problem) == ["GRANT service_role TO rota_backend;"]
+                plain15.execute(name, *printed(problem))
+                for right in ("BYPASSRLS", "SUPERUSER", "BYPASSRLS SUPERUSER", "NOLOGIN"):
+                    plain15.execute(name, f"ALTER ROLE rota_backend {right}")
+                    problem = await backend_role_problem(conn)
+                    assert problem is not None
+                    plain15.execute(name, *printed(problem))
+                    assert await backend_role_problem(conn) is None, right
         finally:
-            plain15.execute(name, "DROP ROLE rota_backend")
+            plain15.execute(
+                name,
+                "REVOKE anon, authenticated, service_role FROM rota_backend",
+                "DROP ROLE rota_backend",
+            )
+
+
+@pytest.mark.postgres15
+async def test_grant_that_migrate_may_not_make_works_as_printed(plain15, tmp_path):
+    plain15.execute("template1", "CREATE ROLE late_owner LOGIN CREATEROLE")
+    with plain15.database("late_owner") as name:
+        url = plain15.url("late_owner", name)
+        await migrate(url)
+        plain15.execute(name, "CREATE ROLE rota_backend LOGIN")
+        try:
+            doctor = rota(plain15.url("rota_backend", name), tmp_path, "doctor", "--json")
+            (check,) = [one for one in json.loads(doctor.stdout) if one["name"] == "Role"]
+            assert "Run as a superuser: GRANT" in check["said"]
+            again = rota(url, tmp_path, "migrate")
+            assert again.returncode == 7
+            assert "late_owner may not grant the roles that rota needs. Run as a superuser" in (
+                " ".join(again.stderr.split())
+            )
+            plain15.execute(name, *printed(again.stderr))
+            assert rota(url, tmp_path, "migrate").returncode == 0
+            assert rota(plain15.url("rota_backend", name), tmp_path, "doctor").returncode == 0
+        finally:
+            plain15.execute(
+                name,
+                "REVOKE anon, authenticated, service_role FROM rota_backend",
+                "DROP ROLE rota_backend",
+            )
+
+
+@pytest.mark.postgres15
+async def test_grant_is_asked_of_the_owner_where_that_may_make_it(supabase_database):
+    await migrate(supabase_database.owner_url)
+    supabase_database.server.execute(
+        supabase_database.name, "REVOKE service_role FROM rota_backend"
+    )
+    async with await psycopg.AsyncConnection.connect(supabase_database.backend_url) as conn:
+        problem = await lacking_rights_problem(conn)
+    assert problem is not None
+    assert 'Run as postgres: GRANT service_role TO "rota_backend";' in problem
+    (grant,) = printed(problem)
+    supabase_database.server.execute(supabase_database.name, grant, role="postgres")
+    async with await psycopg.AsyncConnection.connect(supabase_database.backend_url) as conn:
+        assert await lacking_rights_problem(conn) is None
+
+
+@pytest.mark.postgres15
+async def test_rotas_own_role_that_can_do_too_much_is_narrowed_as_printed(supabase_database):
+    await migrate(supabase_database.owner_url)
+    server, name = supabase_database.server, supabase_database.name
+    for rights, statement in (
+        ("BYPASSRLS", "ALTER ROLE rota_backend NOBYPASSRLS;"),
+        ("SUPERUSER BYPASSRLS", "ALTER ROLE rota_backend NOSUPERUSER NOBYPASSRLS;"),
+    ):
+        server.execute(name, f"ALTER ROLE rota_backend {rights}")
+        async with await psycopg.AsyncConnection.connect(supabase_database.backend_url) as conn:
+            problem = await working_role_problem(conn)
+            assert problem is not None
+            assert printed(problem)[0] == statement
+            assert "CREATE ROLE" not in problem
+            assert "migrate" not in problem
+            server.execute(name, *printed(problem))
+            assert await working_role_problem(conn) is None
 
 
 @pytest.fixture

@@ -414,7 +414,7 @@ async def _schema_checks(conn: Connection, server: Server) -> AsyncIterator[Chec
     kind = "embedded" if server.embedded is not None else "your own"
     good: Verdict = "ok" if version >= 15 else "fail"
     yield Check("Database", good, f"PostgreSQL {version}, {kind}")
-    if (problem := encoding_problem(conn)) is not None:
+    if (problem := await encoding_problem(conn)) is not None:
         yield Check("Encoding", "fail", problem)
         return
     if (problem := await lacking_rights_problem(conn)) is not None:
