@@ -69,7 +69,8 @@ async def test_process_whose_row_cannot_be_removed_ends_as_it_would(workshop):
     with structlog.testing.capture_logs() as logs:
         async with reporting(workshop.database, "worker"):
             await workshop.owner.execute("ALTER TABLE rota.processes RENAME TO mislaid")
-    assert [line["event"] for line in logs] == ["process_row_left"]
+    # Before it ends, it may have had the time to report once more.
+    assert {line["event"] for line in logs} - {"chore_failed"} == {"process_row_left"}
     assert "processes" in logs[-1]["error"]
 
 
