@@ -58,8 +58,12 @@ async def test_a_briefing_goes_on_when_its_connection_works_again(
             [time.now],
         )
         assert failed.status is ResultStatus.ERROR
-        assert "rota connections reconnect gmail" in failed.content
-        assert (await workshop.fetch(schedule.id)).is_active is False
+        when_done = "It continues by itself when that is done."
+        reconnect = "Connect it again with `rota connections reconnect gmail`."
+        assert failed.content.endswith(f" {reconnect} The schedule is paused. {when_done}")
+        paused = await workshop.fetch(schedule.id)
+        assert (paused.is_active, paused.paused_by_rota) == (False, True)
+        assert paused.pause_note.endswith(f" {reconnect} {when_done}")
         assert [await chores(minutes=1), await chores(minutes=30)] == [(), ()]
         told = [row["title"] for row in await workshop.rows("notifications", "created_at")]
         assert told.count("Your connection gmail needs you") == 1

@@ -419,10 +419,16 @@ async def test_a_missing_account_notifies_once_and_pauses_the_schedule(workshop)
     assert outcome.metadata["setup_required"] == "connection:gmail"
     stored = await workshop.row("agent_schedules")
     assert stored["is_active"] is False
-    assert stored["pause_note"] == "Gmail is not connected."
+    by_itself = (
+        "It continues by itself when the connection works again; `rota connections check gmail` "
+        "tries it now."
+    )
+    assert stored["pause_note"] == f"Gmail is not connected. {by_itself}"
     notification = await workshop.row("notifications")
     assert notification["category"] == "error"
-    assert "schedules resume" in notification["body"]
+    for said in (outcome.content, notification["body"]):
+        assert said.endswith(f"Gmail is not connected. The schedule is paused. {by_itself}")
+        assert "schedules resume" not in said
 
 
 async def test_a_run_that_is_over_is_not_repeated(workshop):

@@ -103,6 +103,23 @@ def setups_met(name: str, kind: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(whats))
 
 
+def resumes_when(what: str, message: str) -> str:
+    """Return how a schedule resumes by itself that waits for a connection; "" for anything else.
+
+    `what` and `message` are those of the SetupRequiredError: most messages name the command.
+    """
+    of, _, name = what.partition(":")
+    if of != "connection":
+        return ""
+    if "`rota connections " in message:
+        return "It continues by itself when that is done."
+    name = name.removesuffix(":send")
+    return (
+        "It continues by itself when the connection works again; "
+        f"`rota connections check {name}` tries it now."
+    )
+
+
 def connection_name(name: str, kind: str) -> str:
     """Return the name for a new connection, that of its kind for an empty one.
 

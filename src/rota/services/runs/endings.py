@@ -10,6 +10,7 @@ from typing import Any, Final, assert_never
 
 from rota.agents.journal.steps import Progress
 from rota.agents.models.failures import LONGEST_QUOTED, classify_model_error
+from rota.domain.agents.connections import resumes_when
 from rota.domain.approvals.actions import ApprovalRequest
 from rota.domain.errors import InvalidInputError, RotaError, SetupRequiredError
 from rota.domain.ids import UserId
@@ -44,7 +45,8 @@ LAST_WAS_EMPTY: Final = (
 class Ending:
     """How an attempt ended, before it is stored.
 
-    `pause_note`: the reason why its schedule is paused. `passing`: a retry of the run may succeed.
+    `pause_note`: the reason why its schedule is paused. `resumes`: how it resumes by itself, where
+    it does. `passing`: a retry of the run may succeed.
     `extra` goes into the result's metadata.
     """
 
@@ -53,6 +55,7 @@ class Ending:
     progress: Progress = field(default_factory=Progress)
     warnings: tuple[str, ...] = ()
     pause_note: str | None = None
+    resumes: str = ""
     passing: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -90,7 +93,9 @@ def refused(error: RotaError) -> Ending:
         said = f"{error.message} {OTHER_ZONE}" if is_zone else error.message
         return Ending(ResultStatus.ERROR, said)
     extra = {"setup_required": error.what}
-    return Ending(ResultStatus.ERROR, error.message, pause_note=error.message, extra=extra)
+    resumes = resumes_when(error.what, error.message)
+    note = f"{error.message} {resumes}".rstrip()
+    return Ending(ResultStatus.ERROR, error.message, pause_note=note, resumes=resumes, extra=extra)
 
 
 def not_begun(error: Exception) -> Ending:

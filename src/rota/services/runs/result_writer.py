@@ -227,7 +227,8 @@ class ResultWriter:
         ending, schedule, run = attempt.ending, attempt.taken.schedule, attempt.taken.run
         text = ending.content
         if ending.pause_note is not None and schedule is not None:
-            text = f"{text} {PAUSED.format(schedule.name)}"
+            by_itself = f"The schedule is paused. {ending.resumes}" if ending.resumes else ""
+            text = f"{text} {by_itself or PAUSED.format(schedule.name)}"
         whole = storable_text(text)
         content = cut(whole, RESULT_CONTENT_LIMIT)
         now = self._clock()
