@@ -54,7 +54,7 @@ def refusal(environment, *arguments):
         (["--max-steps", "0"], "`--max-steps` is a whole number, 1 or more; not '0'."),
         (["--every", "1h"], "Give one rule: cron or a phrase, or --every, or --at."),
         (["--max-runs", "0"], "`--max-runs` is 1 or more, not 0."),
-        (["--catch-up=no"], "'no' is no choice for `--catch-up`; it is one of latest, all."),
+        (["--catch-up=no"], "`--catch-up` is latest or all; not 'no'."),
         (
             ["--approvals-expire", "1s"],
             "`--approvals-expire` is from 60 seconds to 30 days; not 1 s.",
@@ -99,13 +99,55 @@ def test_a_field_that_was_not_typed_stays():
     [
         ("for", "'abc' is not understood; write for example 90m."),
         ("to", "A backfill goes from an earlier to a later time, and ends in the past."),
-        ("from", "A backfill goes from an earlier to a later time, and ends in the past."),
+        ("model", "The model 'foo' is not of the form provider:model, such as openai:gpt-5."),
+        ("name", "'bad name!' is no name: small letters, digits, - and _."),
+        ("name", "'My name is' cannot name a connection: a name has up to 40 small letters."),
+        ("client", "This client is of the type Web application, which cannot lead back to rota."),
+        ("tenant", "A tenant is the id of a directory or its domain."),
+        ("model", "model has no script, so no scripted model can run it."),
     ],
 )
-def test_a_word_of_the_sentence_is_not_taken_for_an_option(field, message):
+def test_no_word_of_a_sentence_is_taken_for_an_option(field, message):
     error = InvalidInputError(message, field=field)
 
-    assert with_flags(error, ["pause", f"--{field}", "abc"]) == message
+    assert with_flags(error, ["add", f"--{field}", "abc"]) == f"`--{field}`: {message}"
+
+
+def test_an_option_that_is_named_already_is_not_put_in_front():
+    error = InvalidInputError("Name your client: --client FILE.", field="client")
+
+    assert with_flags(error, ["--client="]) == "Name your client: --client FILE."
+    assert with_flags(InvalidInputError("See --client-id.", field="client"), ["--client="]) == (
+        "`--client`: See --client-id."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("agents", "new", "briefing", "--name", "bad name!"),
+            "`--name`: 'bad name!' is no name: small letters",
+        ),
+        (
+            ("connections", "add", "imap", "--account", "me@gmx.de", "--name", "My Box"),
+            "`--name`: 'My Box' cannot name a connection: a name has up to",
+        ),
+        (
+            (
+                "connections",
+                "add",
+                "microsoft",
+                "--account=a@b.example",
+                "--client-id=abc-1",
+                "--tenant=?",
+            ),
+            "`--tenant`: A tenant is the id of a directory",
+        ),
+    ],
+)
+def test_the_words_of_a_person_are_said_as_they_were_typed(environment, arguments, said):
+    assert refusal(environment, *arguments).startswith(said)
 
 
 def test_a_password_that_is_not_given_and_a_person_that_is_not_known(environment):

@@ -13,10 +13,6 @@ from rota.domain.errors import InvalidInputError
 
 _VALUE: Final = re.compile(r"(?P<value>'.*'|\S+) is not (?:a valid|in the range|one of)", re.DOTALL)
 _INDEX: Final = re.compile(r"\[\d+\]$")
-_ENGLISH: Final = frozenset(
-    {"at", "every", "for", "from", "now", "only", "since", "start", "to", "until", "when"}
-)
-"""Fields whose names are words of any sentence: only before "is" are they meant as fields."""
 _EXTRA: Final = re.compile(r"Got unexpected extra argument\(s\) \((?P<extra>.*)\)", re.DOTALL)
 _NO_COMMAND: Final = re.compile(r"No such command '(?P<name>.*?)'\.\s*(?P<hint>.*)", re.DOTALL)
 
@@ -34,17 +30,22 @@ def in_words(error: Any) -> str:
 
 
 def with_flags(error: InvalidInputError, typed: Sequence[str]) -> str:
-    """Return an error's message with the option that was typed in place of rota's name for it."""
+    """Return an error's message with the option that was typed, which says what it is about.
+
+    A message that begins with rota's name for the option, as "max_steps is 1 or more", begins with
+    the option instead. Any other has the option in front: its words may be those of the person.
+    """
     if not error.field:
         return error.message
     flags = {argument.partition("=")[0] for argument in typed if argument.startswith("--")}
     place = _INDEX.sub("", error.field)
     flag = next((flag for flag in _flags_of(place) if flag in flags), None)
-    if flag is None:
+    if flag is None or re.search(rf"(?<![\w-]){flag}(?![\w-])", error.message):
         return error.message
-    after = r"(?= is\b)" if place in _ENGLISH else r"(?![\w.'-])"
-    name = re.compile(rf"(?<![\w.`'-])(?<!The )(?<!of a ){re.escape(error.field)}{after}")
-    return name.sub(lambda _: f"`{flag}`", error.message, count=1)
+    rest = error.message.removeprefix(error.field)
+    if rest != error.message and rest.startswith((" is ", ": ")):
+        return f"`{flag}`{rest}"
+    return f"`{flag}`: {error.message}"
 
 
 def _flags_of(place: str) -> Iterator[str]:

@@ -171,10 +171,8 @@ def _read_choice(kind: type[StrEnum], text: str, field: str) -> StrEnum:
     try:
         return kind(text.strip().lower().replace("-", "_"))
     except ValueError as error:
-        names = ", ".join(kind)
-        raise InvalidInputError(
-            f"{quoted(text)} is no choice for {field}; it is one of {names}.", field=field
-        ) from error
+        names = " or ".join(kind) if len(kind) == 2 else f"one of {', '.join(kind)}"
+        raise InvalidInputError(f"{field} is {names}; not {quoted(text)}.", field=field) from error
 
 
 # In the order of reading: the first invalid field raises its error.
