@@ -275,11 +275,12 @@ async def tool_tests(app: App, code: OperatorsCode) -> AsyncIterator[ToolTestSer
 
     from rota.services.approvals.tool_tests import ToolTestService
 
+    mail = await mail_folders(app, of="this terminal")
     async with httpx.AsyncClient(timeout=30.0) as http:
         yield ToolTestService(
             app.database,
             registry=code.tools,
-            tool_context=_tool_contexts(app, app.database, await mail_folders(app), http),
+            tool_context=_tool_contexts(app, app.database, mail, http),
             clock=app.clock,
         )
 

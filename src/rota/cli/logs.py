@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _UNCAUGHT: Final = "rota.uncaught"
 _LEVELS: Final = frozenset({"debug", "info", "warning", "error", "critical"})
 _OUTAGES: Final = frozenset({"OperationalError", "InterfaceError"})
+_OF_TASKS: Final = ("Unhandled exception in task", "Exception while processing")
 _COLUMNS: Final = ("exception", "stack", "timestamp", "level")
 _LONGEST_ERROR: Final = 500
 _STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)[+-]\d{4}(?= )")
@@ -66,10 +67,12 @@ def _is_news(record: logging.LogRecord) -> bool:
     Ten times a second it would say, with a trace, that it could not write what it will write later.
     """
     error = record.exc_info[1] if record.exc_info else None
-    is_of_task = "exception in task" in str(record.msg)
+    is_of_task = str(record.msg).startswith(_OF_TASKS)
     # Of the connection that it listens on: by its class's name, as psycopg is not imported for it.
     names = {kind.__name__ for kind in type(error).__mro__}
-    is_outage = not _OUTAGES.isdisjoint(names) or isinstance(error, UnavailableError)
+    is_outage = not _OUTAGES.isdisjoint(names) or (
+        isinstance(error, UnavailableError) and error.service == "database"
+    )
     return "lush failed" not in str(record.msg) and not (is_of_task and is_outage)
 
 

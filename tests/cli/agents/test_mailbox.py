@@ -167,7 +167,8 @@ async def test_a_server_that_cannot_be_reached_names_the_options_to_check(rota, 
     said = str(outcome.exception)
     assert said.startswith(f"{host}:{port} cannot be reached: ")
     assert said.endswith(
-        ". Check --host, --port and --encryption. If they are right, try again later."
+        ". Check --host, --port and --encryption. If nothing is wrong with these options, try "
+        "again later."
     )
     assert outcome.exception.exit_code == 5
     assert json.loads((await rota("connections", "list", "--json")).stdout) == []

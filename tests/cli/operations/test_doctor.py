@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import socket
 from importlib.resources import files
 from uuid import uuid4
 
@@ -15,7 +17,9 @@ from typer.testing import CliRunner
 
 from rota.bootstrap.app import Server, application, clock
 from rota.bootstrap.background import background, load_code
+from rota.bootstrap.mail import mail_folders
 from rota.cli.main import app
+from rota.domain.errors import SetupRequiredError
 from rota.security.secrets.encryption import Cipher, KeyFile
 from rota.services.agents.connections import ConnectionService
 from rota.services.operations.chores import reporting
@@ -368,3 +372,16 @@ async def test_doctor_names_the_key_where_its_file_cannot_be_used(
 
     assert (code, list(failed)) == (1, ["Key"])
     assert str(file) in failed["Key"]
+
+
+async def test_a_person_without_a_mail_folder_is_told_which_worker_lacks_it(database_url, alice):
+    settings = read_settings({"ROTA_DATABASE_URL": database_url, "ROTA_SECRET_KEY": "00" * 32})
+    async with application(settings, Server(database_url, database_url, None)) as opened:
+        folder = await mail_folders(opened)
+        with pytest.raises(SetupRequiredError) as refused:
+            folder(alice)
+
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    assert refused.value.message.startswith(
+        f"No mail folder is set up for you on the worker {worker}. Set ROTA_MAIL"
+    )

@@ -295,3 +295,34 @@ def test_person_of_a_setting_who_is_unknown_is_named_with_it(
     refused = run("worker" if setting == "ROTA_OPERATOR" else "status")
     assert refused.returncode == 3
     assert says in " ".join(refused.stderr.split())
+
+
+def test_person_of_the_option_who_is_unknown_gets_the_advice_of_other_commands(
+    database_url, tmp_path
+):
+    who = ("--as", "nobody@example.com")
+    doctor = rota(database_url, tmp_path, "doctor", "--json", *who)
+    refused = rota(database_url, tmp_path, "schedules", "list", *who)
+
+    (check,) = [one for one in json.loads(doctor.stdout) if one["name"] == "User"]
+    assert check["said"].endswith("`rota people add nobody@example.com` adds somebody.")
+    assert check["said"] in " ".join(refused.stderr.split())
+
+
+def test_worker_with_a_mail_folder_of_nobody_says_which_setting_lacks(database_url, tmp_path):
+    env = {**environment(database_url, tmp_path), "ROTA_MAIL": str(tmp_path / "inbox")}
+    del env["ROTA_USER"]
+
+    refused = subprocess.run(
+        [sys.executable, "-m", "rota", "worker"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert refused.returncode == 6
+    assert "ROTA_MAIL is set; ROTA_USER says whose mail it is. Set it too, in the same place" in (
+        " ".join(refused.stderr.split())
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 
 import pytest
@@ -16,6 +17,8 @@ from tests.services.running import make_run
 
 BOTH = "`rota scheduler` and `rota worker`"
 LATER = "once you start `rota up`, or a scheduler and a worker."
+
+HERE = f"{socket.gethostname()}:{os.getpid()}"
 
 
 @pytest.fixture
@@ -131,7 +134,7 @@ async def test_a_worker_without_the_tool_says_so_and_what_to_do(workshop):
     outcome = await workshop.service().execute_run(run)
 
     assert outcome.content == (
-        f"The agent has the tool 'pay', and the worker (pid {os.getpid()}) was started without it: "
+        f"The agent has the tool 'pay', and the worker {HERE} was started without it: "
         "set ROTA_TOOLS there and restart it, or take the tool from the agent."
     )
 
@@ -140,8 +143,8 @@ async def test_a_worker_without_the_callable_says_so_too(workshop):
     await workshop.agent(model="callable:report")
     outcome = await workshop.service().execute_run(await make_run(workshop))
     assert outcome.content == (
-        f"No callable is registered as 'report': the worker (pid {os.getpid()}) was started without"
-        " it: set ROTA_CALLABLES there and restart it."
+        f"No callable is registered as 'report': the worker {HERE} was started without "
+        "it: set ROTA_CALLABLES there and restart it."
     )
 
 

@@ -175,6 +175,7 @@ async def test_rotation_says_how_many_secrets_were_encrypted_anew(
 
     assert told.startswith("Encrypted anew with the newest key: 1 secret.\n")
     assert "No key decrypts the connection gmail" in told
+    assert "of alice@example.com." in " ".join(told.split())
     assert "ealed" not in told
     again = (await asyncio.to_thread(CliRunner().invoke, app, ["keys", "rotate"])).stdout
     assert again.startswith("Encrypted anew with the newest key: 0 secrets.\n")
@@ -195,19 +196,51 @@ async def test_secret_of_a_lost_key_is_named_and_the_others_are_rotated(
     ]
     checks = {c["name"]: c for c in await rota("doctor", by_owner=False)}
     assert checks["Secrets"]["verdict"] == "fail"
-    assert f"connection gmail of {alice}" in checks["Secrets"]["said"]
+    assert checks["Secrets"]["said"] == (
+        "No key decrypts connection gmail of alice@example.com. Write the key that they were "
+        "stored with after the one that is there (in secret.key on a line of its own, in "
+        "ROTA_SECRET_KEY after a space), then run `rota keys rotate`. If that key is lost: "
+        "`rota connections reconnect gmail --as alice@example.com`. See docs/howto/keys.md."
+    )
 
     monkeypatch.setenv("ROTA_SECRET_KEY", f"{NEW.hex()} {LOST.hex()}")
     checks = {c["name"]: c for c in await rota("doctor", by_owner=False)}
     assert checks["Secrets"]["verdict"] == "ok"
 
 
-async def test_doctor_makes_no_key_where_one_is_missing(rota, database, alice, tmp_path):
+async def test_doctor_blames_the_connection_whose_secret_is_lost_and_no_other(
+    rota, database, alice, bob, monkeypatch
+):
+    await connect(database, alice, LOST, account="alice@gmail.example")
+    await connect(database, bob, OLD, account="bob@gmail.example")
+    monkeypatch.setenv("ROTA_SECRET_KEY", OLD.hex())
+
+    checks = await rota("doctor", by_owner=False)
+
+    assert {
+        c["said"].partition(":")[0]: (c["verdict"], c["said"].partition(": ")[2])
+        for c in checks
+        if c["name"] == "Connection gmail"
+    } == {
+        "alice@gmail.example": ("fail", "no key decrypts its secret, see Secrets"),
+        "bob@gmail.example": ("ok", "not checked"),
+    }
+
+
+async def test_doctor_makes_no_key_where_one_is_missing(rota, database, owner, alice, tmp_path):
+    """It names what is lost without it, and the commands for the case that it is lost."""
     await connect(database, alice, LOST)
+    call = await hold(owner, alice, Cipher(LOST))
 
     checks = {c["name"]: c for c in await rota("doctor", by_owner=False)}
 
-    assert "no key" in checks["Secrets"]["said"]
+    assert checks["Secrets"]["said"] == (
+        "There is no key here to decrypt connection gmail of alice@example.com, call pay of "
+        "alice@example.com. Put it back: secret.key into the data directory, or ROTA_SECRET_KEY. "
+        "If that key is lost: `rota connections reconnect gmail --as alice@example.com`, "
+        f"`rota approvals refuse {call} --as alice@example.com`. See docs/howto/keys.md."
+    )
+    assert checks["Connection gmail"]["verdict"] == "fail"
     assert not (tmp_path / "secret.key").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -101,6 +102,6 @@ def unregistered(name: str) -> SetupRequiredError:
 def started_without(variable: str) -> str:
     """Say that this process lacks what the variable would name, and what to do."""
     return (
-        f"the worker (pid {os.getpid()}) was started without it: set {variable} there and restart "
-        "it"
+        f"the worker {socket.gethostname()}:{os.getpid()} was started without it: set {variable} "
+        "there and restart it"
     )

@@ -187,5 +187,6 @@ def checking(options: str) -> Iterator[None]:
         if said == error.message:
             raise
         raise UnavailableError(
-            f"{said}Check {options}. If they are right, try again later.", service=error.service
+            f"{said}Check {options}. If nothing is wrong with these options, try again later.",
+            service=error.service,
         ) from error

@@ -182,8 +182,8 @@ def _counts(found: Verification) -> list[str]:
         (total("pruned"), "pruned, with a signed checkpoint: {}"),
         (total("is_forgotten"), "chains of people who were deleted: {}"),
         (total("blanked"), "their entries, which are blank: {}"),
-        (late, "{} were sealed an hour or more after their time"),
-        (total("unsealed"), "{} are not sealed yet"),
+        (late, "sealed an hour or more after their time: {}"),
+        (total("unsealed"), "not sealed yet: {}"),
     ):
         if count:
             said.append(text.format(count))

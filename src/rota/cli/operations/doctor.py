@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import shlex
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
-from rota.domain.errors import NotFoundError, RotaError
+from rota.domain.errors import RotaError
 from rota.settings import API_KEYS, COMPARED, Settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rota.domain.agents.connections import ConnectionInfo
     from rota.domain.operations.processes import Process, ServerState
     from rota.security.secrets.encryption import Cipher
+    from rota.services.operations.keys import Unopened
     from rota.store.database import Connection, Database
 
 _MOST_MESSAGES: Final = 10_000
@@ -219,9 +221,10 @@ async def _database_checks(
                 yield check
             if any(check.verdict == "fail" for check in checks):
                 return
+            lost = await _lost_secrets(settings, database)
             sessions = [
                 *await _person_checks(settings, database),
-                *await _secret_checks(settings, database),
+                *_secret_checks(settings, lost),
                 *await _session_checks(database),
             ]
             async with database.connection() as conn:
@@ -229,10 +232,17 @@ async def _database_checks(
                 stored_with += await key_ids_of_connections(conn)
                 silent, overdue = await processes.scheduler_silence(conn)
                 endpoints = await rows.list_endpoints_in_use(conn)
-                connected = await connections.list_connections(conn)
+                connected = await connections.list_all_connections(conn)
             for check in (
                 *_endpoint_checks(endpoints, settings),
-                *(_connection_check(connection, clock()) for connection in connected),
+                *(
+                    _connection_check(
+                        one.seen,
+                        clock(),
+                        is_lost=any(secret.found.id == one.id for secret in lost or ()),
+                    )
+                    for one in connected
+                ),
             ):
                 yield check
             for wanted in ("scheduler", "worker"):
@@ -257,6 +267,7 @@ async def _database_checks(
 async def _person_checks(settings: Settings, database: Database) -> list[Check]:
     """Look for the people whom settings name."""
     from rota.bootstrap.app import LOCAL_OWNER, hint_at_setting
+    from rota.services.references import unknown_person
     from rota.store import users
 
     checks: list[Check] = []
@@ -266,13 +277,16 @@ async def _person_checks(settings: Settings, database: Database) -> list[Check]:
             if who == LOCAL_OWNER or await users.find_user(conn, who) is not None:
                 continue
             hint = hint_at_setting(settings, variable, who)
-            said = NotFoundError("user", who, hint=hint).message
+            said = unknown_person(who, hint=hint).message
             checks.append(Check(variable.removeprefix("ROTA_").capitalize(), "fail", said))
     return checks
 
 
-def _connection_check(connection: ConnectionInfo, now: datetime) -> Check:
-    """Say how a connection did when it was last used; it is not tried."""
+def _connection_check(connection: ConnectionInfo, now: datetime, *, is_lost: bool) -> Check:
+    """Say how a connection did when it was last used; it is not tried.
+
+    `is_lost`: no key of this terminal decrypts its secret.
+    """
     from rota.domain.agents.connections import ConnectionState
     from rota.domain.agents.grants import why_it_ends
 
@@ -284,6 +298,9 @@ def _connection_check(connection: ConnectionInfo, now: datetime) -> Check:
     state = connection.state_at(now)
     said = f"{connection.account or connection.kind}: {state}"
     problem = f". {connection.problem}" if connection.problem else ""
+    if is_lost:
+        said = f"{connection.account or connection.kind}: no key decrypts its secret, see Secrets"
+        return Check(f"Connection {connection.name}", "fail", said)
     if connection.expires_at is not None and state is ConnectionState.EXPIRING:
         why = why_it_ends(connection.kind)
         problem = (
@@ -339,34 +356,59 @@ def _clock_checks(server_ahead: float, alive: Sequence[Process]) -> Iterator[Che
             )
 
 
-async def _secret_checks(settings: Settings, database: Database) -> list[Check]:
-    """Look at which secrets the keys decrypt, one by one."""
+async def _lost_secrets(settings: Settings, database: Database) -> tuple[Unopened, ...] | None:
+    """Return the secrets that no key of this terminal decrypts; None where none can be looked at.
+
+    That is where none is stored, or the key cannot be read, which is told of as such.
+    """
+    from rota.services.operations.keys import unopened
     from rota.store.operations.sealed import count_sealed
 
     cipher, key_problem = _find_key(settings)
-    if key_problem is not None:  # told of as such
-        return []
     async with database.connection() as conn:
-        if not await count_sealed(conn):
-            return []
-    if cipher is None:
-        said = "There are stored secrets, and no key. Put it back: see docs/howto/keys.md."
-        return [Check("Secrets", "fail", said)]
-    from rota.services.operations.keys import unopened
+        if key_problem is not None or not await count_sealed(conn):
+            return None
+        return await unopened(conn, cipher)
 
-    async with database.connection() as conn:
-        found = await unopened(conn, cipher)
-    if not found:
+
+def _secret_checks(settings: Settings, lost: Sequence[Unopened] | None) -> list[Check]:
+    """Name the secrets that are lost, and what to do with the key and without."""
+    if lost is None:
+        return []
+    if not lost:
         return [Check("Secrets", "ok", "the key decrypts all of them")]
     named = ", ".join(
-        f"{one.kind.value} {one.found.name} of {one.found.user_id}" for one in found[:_MOST_NAMED]
+        f"{one.kind.value} {one.found.name} of {one.whose}" for one in lost[:_MOST_NAMED]
     )
-    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    said = (
-        f"No key decrypts {named}{more}. Put the key back before the others, or connect again and "
-        "refuse the calls: see docs/howto/keys.md."
-    )
+    more = f" and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
+    commands = ", ".join(f"`{_without_key(one)}`" for one in lost[:_MOST_NAMED])
+    if _find_key(settings)[0] is None:
+        said = (
+            f"There is no key here to decrypt {named}{more}. Put it back: secret.key into the data "
+            "directory, or ROTA_SECRET_KEY."
+        )
+    else:
+        said = (
+            f"No key decrypts {named}{more}. Write the key that they were stored with after the "
+            "one that is there (in secret.key on a line of its own, in ROTA_SECRET_KEY after a "
+            "space), then run `rota keys rotate`."
+        )
+    said += f" If that key is lost: {commands}. See docs/howto/keys.md."
     return [Check("Secrets", "fail", said)]
+
+
+def _without_key(one: Unopened) -> str:
+    """Return the command that makes do without a secret."""
+    from rota.bootstrap.app import LOCAL_OWNER
+    from rota.store.operations.sealed import Kind
+
+    command = (
+        ["connections", "reconnect", one.found.name]
+        if one.kind is Kind.CONNECTION
+        else ["approvals", "refuse", str(one.found.id)]
+    )
+    whose = [] if one.whose == LOCAL_OWNER else ["--as", one.whose]
+    return shlex.join(["rota", *command, *whose])
 
 
 async def _session_checks(database: Database) -> list[Check]:

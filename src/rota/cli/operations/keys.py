@@ -76,7 +76,7 @@ def rotate(common: CommonOptions) -> None:
         for one in done.left:
             output.say(
                 f"No key decrypts the {one.kind.value} {one.found.name} ({one.found.id}) of "
-                f"{one.found.user_id}."
+                f"{one.whose}."
             )
         output.say(
             "Keep the new key. The older ones decrypt backups from before; remove them from "

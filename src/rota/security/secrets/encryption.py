@@ -78,9 +78,9 @@ class Cipher:
                 continue
             return opened.decode(), place == 0
         raise SetupRequiredError(
-            "A stored secret cannot be decrypted with this rota's key. Set ROTA_SECRET_KEY "
-            "to the key that it was stored with (of several, separated by spaces, the newest is "
-            "first), or connect the account again.",
+            "A stored secret cannot be decrypted with this rota's key. Write the key that it was "
+            "stored with after this one (in secret.key on a line of its own, in ROTA_SECRET_KEY "
+            "after a space), or connect the account again.",
             what="secret_key",
         )
 

@@ -6,6 +6,7 @@ continued.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -17,6 +18,7 @@ from rota.services.agents.grant_keeping import connection_identity
 from rota.services.audit.checkpoints import Checkpoints
 from rota.store.database import Connection, Database
 from rota.store.operations.sealed import Kind, Sealed, each_sealed, reseal
+from rota.store.users import fetch_address
 
 _ROUNDS: Final = 5
 """Rotations at most: what a worker seals with the old key meanwhile is sealed anew in the next."""
@@ -28,6 +30,13 @@ class Unopened:
 
     kind: Kind
     found: Sealed
+    address: str | None
+    """Of the person whose it is."""
+
+    @property
+    def whose(self) -> str:
+        """Return the address of the person whose it is, or else their id."""
+        return self.address or str(self.found.user_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +71,25 @@ async def is_unfinished(database: Database, cipher: Cipher) -> bool:
     return False
 
 
-async def unopened(conn: Connection, cipher: Cipher) -> tuple[Unopened, ...]:
-    """Return the secrets that no key opens, of calls those that are not over."""
-    return tuple(
+async def unopened(conn: Connection, cipher: Cipher | None) -> tuple[Unopened, ...]:
+    """Return the secrets that no key opens, of calls those that are not over; without one, all."""
+    return await _with_addresses(
+        conn,
         [
-            Unopened(kind, found)
+            (kind, found)
             for kind in Kind
             async for found in each_sealed(conn, kind, open_only=True)
-            if _open(cipher, kind, found) is None
-        ]
+            if cipher is None or _open(cipher, kind, found) is None
+        ],
     )
+
+
+async def _with_addresses(
+    conn: Connection, left: Sequence[tuple[Kind, Sealed]]
+) -> tuple[Unopened, ...]:
+    people = {found.user_id for _, found in left}
+    addresses = {user_id: await fetch_address(conn, user_id) for user_id in people}
+    return tuple(Unopened(kind, found, addresses[found.user_id]) for kind, found in left)
 
 
 async def opens_none(conn: Connection, cipher: Cipher) -> bool:
@@ -86,18 +104,19 @@ async def opens_none(conn: Connection, cipher: Cipher) -> bool:
 
 
 async def _round(conn: Connection, cipher: Cipher) -> tuple[int, tuple[Unopened, ...]]:
-    done, left = 0, []
+    done = 0
+    left: list[tuple[Kind, Sealed]] = []
     for kind in Kind:
         async for found in each_sealed(conn, kind):
             opened = _open(cipher, kind, found)
             if opened is None:
-                left.append(Unopened(kind, found))
+                left.append((kind, found))
                 continue
             secret, is_newest = opened
             if not is_newest:
                 anew = cipher.encrypt(secret, identity=_identity(kind, found))
                 done += await reseal(conn, kind, found, anew, key_id=cipher.key_id)
-    return done, tuple(left)
+    return done, await _with_addresses(conn, left)
 
 
 def _open(cipher: Cipher, kind: Kind, found: Sealed) -> tuple[str, bool] | None:

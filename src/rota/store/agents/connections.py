@@ -10,8 +10,9 @@ from uuid import UUID
 from rota.domain.agents.connections import MOST_REFUSALS, ConnectionInfo, ConnectionState
 from rota.domain.ids import UserId
 from rota.store.database import Connection
+from rota.store.reading import read
 from rota.store.records import row_of
-from rota.store.statements import execute, has_effect, many, one_or_none
+from rota.store.statements import Row, execute, has_effect, many, one_or_none
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,24 @@ async def claim_tellings(
 async def list_connections(conn: Connection) -> tuple[ConnectionInfo, ...]:
     """Return the connections that the transaction's person sees, by name."""
     return await many(conn, "agents/list_connections", ConnectionInfo)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedConnection:
+    """A connection with its id, for who looks after those of everybody."""
+
+    id: UUID
+    seen: ConnectionInfo
+
+
+async def list_all_connections(conn: Connection) -> tuple[OwnedConnection, ...]:
+    """Return everybody's connections, by name."""
+    return await many(conn, "agents/list_all_connections", _owned)
+
+
+def _owned(row: Row) -> OwnedConnection:
+    id_ = row.pop("id")
+    return OwnedConnection(id_, read(ConnectionInfo, row))
 
 
 async def delete_connection(conn: Connection, name: str) -> bool:
