@@ -119,3 +119,25 @@ async def test_owner_without_createrole_migrates_with_the_first_statement_printe
             assert (await migrate(url)).applied == tuple(m.name for m in migrations())
             with psycopg.connect(server.url("rota_backend", name)) as conn:
                 conn.execute("SET ROLE authenticated")
+
+
+@pytest.mark.postgres15
+@pytest.mark.parametrize("owner", ["postgres", "rota_owner"])
+async def test_database_in_utf8_is_made_and_migrated_as_printed(owner):
+    """Whoever owns the one in LATIN1, `rota_owner` gets the new one, with a name that is free."""
+    need_postgres15()
+    with supabase.postgres15("postgres") as server:
+        server.execute("template1", "CREATE ROLE rota_owner LOGIN CREATEROLE")
+        server.execute("template1", "CREATE ROLE rota_backend LOGIN")
+        latin = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        server.execute("template1", f"CREATE DATABASE rota OWNER {owner} {latin}")
+        for role in ("rota_backend", "rota_owner", "postgres"):
+            with pytest.raises(MigrationError) as refused:
+                await migrate(server.url(role, "rota"))
+            (statement,) = re.findall(r"CREATE DATABASE [^;]+;", refused.value.message)
+            assert statement == (
+                "CREATE DATABASE rota_2 OWNER rota_owner ENCODING 'UTF8' TEMPLATE template0;"
+            )
+        server.execute("template1", statement)
+        report = await migrate(server.url("rota_owner", "rota_2"))
+        assert report.applied == tuple(m.name for m in migrations())

@@ -176,6 +176,13 @@ async def test_chain_in_order(desk, rota):
     assert "The audit log is in order." in await rota("verify", "--all")
 
 
+async def test_one_entry_that_waits_is_counted_in_words_that_fit_one(desk, rota):
+    log = Log(desk.workshop.database, desk.workshop.owner)
+    await log.write(desk.workshop.user, to="late")
+
+    assert "not sealed yet: 1" in await rota("verify")
+
+
 async def test_head_is_found_again_and_a_foreign_one_is_not(desk, rota, tmp_path):
     line = await rota("head")
     assert json.loads(line).keys() == {"type", "chain", "seq", "hash"}

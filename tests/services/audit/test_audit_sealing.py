@@ -155,7 +155,9 @@ async def test_chain_that_cannot_be_sealed_holds_up_no_other(log, alice, bob):
     assert told["user"] == str(alice)
     assert await log.problems(bob) == []
     for user in (alice, None):
-        assert any("cannot be sealed: 3 entries wait" in p for p in await log.problems(user))
+        assert any(
+            "cannot be sealed; entries that wait for it: 3" in p for p in await log.problems(user)
+        )
 
     await log.owner.execute("UPDATE audit_chains SET length = 3 WHERE user_id = %s", [alice])
     assert await log.seal() == 3

@@ -259,7 +259,7 @@ async def _database_checks(
                     "Clock", "fail", f"No scheduler has looked at the clock for {silent:.0f} s."
                 )
             if overdue:
-                yield Check("Overdue", "fail", f"{overdue} fires are overdue by a minute or more.")
+                yield Check("Overdue", "fail", f"Fires overdue by a minute or more: {overdue}.")
     except RotaError as error:
         yield Check("Database", "fail", error.message)
 

@@ -181,7 +181,7 @@ class ChainCheck:
         if past_end:
             self._problem("there are blocks past the chain's end", block=self.chain.length + 1)
         if is_stuck and unsealed:
-            self._problem(f"the chain cannot be sealed: {len(unsealed)} entries wait for it")
+            self._problem(f"the chain cannot be sealed; entries that wait for it: {len(unsealed)}")
         waiting = [time for text in unsealed if (time := instant(text)) is not None]
         return ChainVerification(
             head=self._at,
