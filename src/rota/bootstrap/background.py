@@ -308,6 +308,7 @@ def _tool_contexts(
             endpoints=app.endpoints,
             connection=lambda name: connections.using(user_id, name),
             connected=lambda gives: connections.connected(user_id, gives),
+            renew=lambda name, refused: connections.renew(user_id, name, refused),
         )
 
     return tool_context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import httpx
@@ -10,9 +11,11 @@ from langchain_core.tools import ToolException
 
 from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext
+from rota.agents.tools.mail.gmail import GmailClient
 from rota.domain.agents.connections import ConnectionState
 from rota.domain.errors import SetupRequiredError
 from rota.sample import sample_mailbox_path
+from tests.loopback.gmail import Failure
 from tests.services.agents.grants import connect
 
 RAW = b"From: Ann <ann@example.com>\r\nSubject: Lunch\r\n\r\nAt noon?\r\n"
@@ -32,6 +35,7 @@ async def tools(workshop, service, gmail, time):
                 {"gmail": gmail.url},
                 lambda name: service.using(user, name),
                 lambda gives: service.connected(user, gives),
+                lambda name, refused: service.renew(user, name, refused),
             )
             return builtin_tools().build(name, context)
 
@@ -93,3 +97,72 @@ async def test_a_grant_that_died_says_what_to_do_and_stays_for_its_owner_alone(
     assert caught.value.what == "connection:gmail"
     assert (await service.get(workshop.user, "gmail")).state is ConnectionState.NEEDS_YOU
     assert len(json.loads(await tools("mail_search", bob).ainvoke({}))) > 5  # his folder
+
+
+async def test_a_token_that_ends_early_is_replaced_while_it_is_used(
+    workshop, service, provider, gmail, tools, connected
+):
+    """As where this machine slept in mid-call, or its owner signed out everywhere."""
+    gmail.add(RAW)
+    provider._tokens.clear()
+
+    found = await asyncio.gather(*(tools("gmail_search").ainvoke({}) for _ in range(4)))
+
+    assert [json.loads(one)[0]["subject"] for one in found] == ["Lunch"] * 4
+    assert provider.refreshes == 1
+    assert (await service.get(workshop.user, "gmail")).state is ConnectionState.OK
+
+
+async def test_a_check_takes_another_token_too(workshop, service, provider, connected, time):
+    provider._tokens.clear()
+
+    assert await service.check(workshop.user, "gmail") == "0 messages"
+    assert provider.refreshes == 1
+    found = await service.get(workshop.user, "gmail")
+    assert (found.state, found.last_checked_at) == (ConnectionState.OK, time.now)
+
+
+async def test_an_api_that_takes_no_token_needs_its_owner(
+    workshop, service, provider, gmail, tools, connected
+):
+    gmail.always = Failure(401, "authError", "Invalid Credentials")
+
+    with pytest.raises(SetupRequiredError, match="no longer accepts"):
+        await tools("gmail_search").ainvoke({})
+
+    assert provider.refreshes == 1
+    found = await service.get(workshop.user, "gmail")
+    assert found.state is ConnectionState.NEEDS_YOU
+    assert "rota connections reconnect gmail" in found.problem
+
+
+async def test_a_grant_that_was_revoked_meanwhile_says_so(
+    workshop, service, provider, tools, connected
+):
+    provider.revoke_all()
+
+    with pytest.raises(SetupRequiredError, match="expired or revoked"):
+        await tools("gmail_search").ainvoke({})
+
+    found = await service.get(workshop.user, "gmail")
+    assert found.state is ConnectionState.NEEDS_YOU
+    assert "rota connections reconnect gmail" in found.problem
+
+
+async def test_a_mail_whose_token_was_refused_is_sent_once(gmail):
+    mail = b"From: alice@gmail.example\r\nTo: bob@example.net\r\n\r\nNoon?\r\n"
+
+    async def old():
+        return "old-token"
+
+    async def renew(refused):
+        assert refused == "old-token"
+        return "good-token"
+
+    gmail.accepts = gmail._accepts
+    async with httpx.AsyncClient() as http:
+        client = GmailClient(gmail.url, old, http=http, renew=renew)
+        await client.send(mail, "")
+        await client.search("")
+
+    assert [gmail.messages[key] for key in gmail.sent] == [mail]

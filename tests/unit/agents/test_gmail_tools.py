@@ -62,7 +62,7 @@ def context(client, monkeypatch):
         assert name == "gmail"
         yield "good-token"
 
-    monkeypatch.setattr(gmail_tools, "gmail_client", lambda _context, _secret: client)
+    monkeypatch.setattr(gmail_tools, "gmail_client", lambda *_of: client)
     return replace(mail_context(None, None), connection=connection)
 
 

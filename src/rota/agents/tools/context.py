@@ -34,6 +34,11 @@ async def no_accounts(_gives: str) -> tuple[ConnectedAccount, ...]:
     return ()
 
 
+async def no_other_secret(_name: str, refused: str) -> str:
+    """Be the `renew` of a context whose tokens are all that there is."""
+    return refused
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """Whose run it is, its clock, and ways to that person's accounts.
@@ -42,6 +47,8 @@ class ToolContext:
     secret of one, by its name, for a block, and notes how the block went, for its owner to see;
     raises SetupRequiredError where it is not connected, or not to be tried. `secret` returns the
     same, and nothing is noted. Of an OAuth grant that secret is an access token, just refreshed.
+    `renew` takes a connection's name and a secret of it that was refused, as a token is that ended
+    early. It returns the one to use instead; the same, where there is no other.
     `mail_folder` returns the operator's mail folder for this person; raises SetupRequiredError.
 
     >>> from langchain_core.tools import BaseTool, tool
@@ -61,6 +68,7 @@ class ToolContext:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     connection: ConnectionUse = nothing_connected
     connected: Callable[[str], Awaitable[tuple[ConnectedAccount, ...]]] = no_accounts
+    renew: Callable[[str, str], Awaitable[str]] = no_other_secret
 
 
 ToolFactory: TypeAlias = "Callable[[ToolContext], BaseTool]"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -45,6 +45,9 @@ _TOKEN: Final = re.compile(r"[!-~]+")
 
 Params = Mapping[str, str | int | list[str]]
 
+Renewal: TypeAlias = Callable[[str], Awaitable[str]]
+"""Takes an access token that an API refused, and returns the one to use instead."""
+
 
 @dataclass(frozen=True, slots=True)
 class GoogleService:
@@ -62,8 +65,9 @@ class GoogleApi:
     """Sends requests to one API for one person.
 
     `token_provider` returns an OAuth access token, and is asked at every request; the token goes
-    into the Authorization header and nowhere else. Requests time out after `timeout` seconds;
-    those whose failure may pass are sent up to `ATTEMPTS` times.
+    into the Authorization header and nowhere else. `renew` takes one that the API refused, and
+    returns the one to use instead; the same, where there is no other. Requests time out after
+    `timeout` seconds; those whose failure may pass are sent up to `ATTEMPTS` times.
     """
 
     def __init__(
@@ -72,11 +76,14 @@ class GoogleApi:
         token_provider: Callable[[], Awaitable[str]],
         *,
         http: httpx.AsyncClient,
+        renew: Renewal | None = None,
         timeout: float = 30.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._service = service
         self._token_provider = token_provider
+        self._renew = renew
+        self._renewed = ""
         self._http = http
         self._timeout = timeout
         self._sleep = sleep
@@ -103,7 +110,7 @@ class GoogleApi:
         for attempt in range(1, ATTEMPTS + 1):
             wait: float | None = None
             try:
-                status, headers, body = await self._send(method, url, params, content)
+                status, headers, body = await self._send_renewed(method, url, params, content)
             except httpx.TimeoutException as error:
                 fault = f"did not answer within {self._timeout:g} s"
                 if is_once and not isinstance(error, _NOT_SENT):
@@ -136,10 +143,27 @@ class GoogleApi:
                 "answer is not what its API documents. Is the base URL right?"
             ) from error
 
-    async def _send(
+    async def _send_renewed(
         self, method: str, url: str, params: Params, content: object
     ) -> tuple[int, httpx.Headers, bytes]:
-        token = await self._token_provider()
+        """Send a request, and once more where its token was refused and there is another one.
+
+        A token ends early where its owner signs out everywhere, or this machine slept meanwhile.
+        What was refused for its token was not done, so a POST too is sent again.
+        """
+        token = self._renewed or await self._token_provider()
+        answer = await self._send(method, url, params, content, token)
+        if answer[0] != httpx.codes.UNAUTHORIZED or self._renew is None:
+            return answer
+        other = await self._renew(token)
+        if other == token:
+            return answer
+        self._renewed = other
+        return await self._send(method, url, params, content, other)
+
+    async def _send(
+        self, method: str, url: str, params: Params, content: object, token: str
+    ) -> tuple[int, httpx.Headers, bytes]:
         if not _TOKEN.fullmatch(token):
             # Checked here, because httpx would quote it in its own error.
             name = self._service.name

@@ -241,7 +241,13 @@ class ConnectionService:
         """
         kind = kind_named((await self.get(user_id, name)).kind).name
         async with self.using(user_id, name, is_check=True) as secret:
-            return await CHECKS[kind](secret, self._endpoints)
+            try:
+                return await CHECKS[kind](secret, self._endpoints)
+            except ReconnectRequiredError:
+                other = await self.renew(user_id, name, secret)
+                if other == secret:
+                    raise
+                return await CHECKS[kind](other, self._endpoints)
 
     async def all(self, user_id: UserId) -> tuple[ConnectionInfo, ...]:
         """Return a person's connections, without secrets."""
@@ -290,6 +296,22 @@ class ConnectionService:
         """Return what a run of this person's gets of a connection; raises SetupRequiredError."""
         return (await self._opened(user_id, name, await self._connected(user_id, name))).secret
 
+    async def renew(self, user_id: UserId, name: str, refused: str) -> str:
+        """Return the secret to use in place of one that was refused, as where a token ended early.
+
+        It is the same for what is no OAuth grant. Raises as `secret`.
+        """
+        sealed = await self._connected(user_id, name)
+        secret = self._decrypt(user_id, name, sealed)
+        if not is_grant(secret):
+            return secret
+        grant = Grant.from_secret(secret)
+        is_refused = secret_for_tools(grant) == refused
+        found = await self._keeper.fresh(
+            user_id, name, sealed, refused=grant.access_token if is_refused else ""
+        )
+        return secret_for_tools(found.grant)
+
     @asynccontextmanager
     async def using(
         self, user_id: UserId, name: str, *, is_check: bool = False
@@ -314,6 +336,8 @@ class ConnectionService:
             yield opened.secret
         except RotaError as error:
             named = _named(error, name)
+            if is_open and (is_check or isinstance(error, ReconnectRequiredError)):
+                sealed = await self._renewed(user_id, name, sealed)
             await self._note(
                 user_id,
                 name,
@@ -326,7 +350,17 @@ class ConnectionService:
             if named is error:
                 raise
             raise named from error
+        if is_check:
+            sealed = await self._renewed(user_id, name, sealed)
         await self._note(user_id, name, sealed, None, is_use=not is_check, is_check=is_check)
+
+    async def _renewed(
+        self, user_id: UserId, name: str, sealed: rows.SealedConnection
+    ) -> rows.SealedConnection:
+        """Return the row of a grant as it is after `renew`: what is noted is about its token."""
+        if sealed.refresh_at is None:
+            return sealed
+        return await self._sealed(user_id, name) or sealed
 
     async def _note(
         self,

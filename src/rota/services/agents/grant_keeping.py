@@ -54,15 +54,18 @@ class OpenGrant:
     grant: Grant
     sealed: SealedConnection
 
-    def is_due(self, now: datetime) -> bool:
-        """Return whether it is to be refreshed."""
+    def is_due(self, now: datetime, refused: str = "") -> bool:
+        """Return whether it is to be refreshed; as where its access token was refused."""
+        if refused and self.grant.access_token == refused:
+            return True
         ends_at, refresh_at = self.grant.access_ends_at, self.sealed.refresh_at
         return any(at is not None and at <= now for at in (ends_at, refresh_at))
 
-    def is_good(self, now: datetime) -> bool:
+    def is_good(self, now: datetime, refused: str = "") -> bool:
         """Return whether its access token serves for one more request."""
         ends_at = self.grant.access_ends_at
-        return bool(self.grant.access_token) and (ends_at is None or ends_at - now >= _ENOUGH)
+        is_new = self.grant.access_token not in {"", refused}
+        return is_new and (ends_at is None or ends_at - now >= _ENOUGH)
 
 
 def refresh_at(grant: Grant, now: datetime) -> datetime | None:
@@ -106,20 +109,23 @@ class GrantKeeper:
         self._issuers = issuers
         self._under_way: set[asyncio.Task[Any]] = set()
 
-    async def fresh(self, user_id: UserId, name: str, sealed: SealedConnection) -> OpenGrant:
+    async def fresh(
+        self, user_id: UserId, name: str, sealed: SealedConnection, *, refused: str = ""
+    ) -> OpenGrant:
         """Return the grant in a row, refreshed if that is due; waits for whoever does that now.
 
-        Raises as `GrantIssuer.refresh`. A refresh that fails and may pass is no error while the
-        access token is good.
+        It is due, too, where its access token is one that was `refused`. Raises as
+        `GrantIssuer.refresh`. A refresh that fails and may pass is no error while the access token
+        is good.
         """
         found = self._open(user_id, name, sealed)
         waited_since = time.monotonic()
-        while found.is_due(self._clock()):
+        while found.is_due(self._clock(), refused):
             # A run that is cancelled while the provider answers must not lose the answer.
-            made = await self._to_its_end(self._refresh_alone(user_id, name))
+            made = await self._to_its_end(self._refresh_alone(user_id, name, refused))
             if made is not None:
                 return made
-            if found.is_good(self._clock()):
+            if found.is_good(self._clock(), refused):
                 return found
             if time.monotonic() - waited_since > _PATIENCE:
                 raise UnavailableError(
@@ -140,7 +146,7 @@ class GrantKeeper:
         async with self._issuers() as issuer:
             await issuer.revoke(self._open(user_id, name, sealed).grant)
 
-    async def _refresh_alone(self, user_id: UserId, name: str) -> OpenGrant | None:
+    async def _refresh_alone(self, user_id: UserId, name: str, refused: str) -> OpenGrant | None:
         """Refresh a grant unless it was meanwhile; None where somebody else has the lease."""
         lease = Lease(user_id, name, uuid.uuid4())
         async with self._database.transaction() as conn:
@@ -149,13 +155,13 @@ class GrantKeeper:
             return None
         try:
             found = self._open(user_id, name, sealed)
-            if not found.is_due(self._clock()):
+            if not found.is_due(self._clock(), refused):
                 return found
             try:
                 async with self._issuers() as issuer:
                     grant = await self._while_leased(lease, issuer.refresh(found.grant))
             except UnavailableError as error:
-                if not found.is_good(self._clock()):
+                if not found.is_good(self._clock(), refused):
                     raise
                 log.warning("refresh_failed", connection=name, error=error.message)
                 return found

@@ -22,7 +22,7 @@ from rota.agents.tools.calendar.events import (
     place,
     title,
 )
-from rota.agents.tools.google_api import GoogleApi, GoogleService, Params
+from rota.agents.tools.google_api import GoogleApi, GoogleService, Params, Renewal
 from rota.agents.tools.mail.html_text import html_to_text
 from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.text.shortening import quoted
@@ -112,7 +112,8 @@ class _Events(_Answer):
 class GoogleCalendars:
     """The calendars that an account shows. `name` is that of the connection.
 
-    `token_provider` returns an access token with `READ_SCOPE`, and with `WRITE_SCOPE` for `insert`.
+    `token_provider` and `renew` return access tokens as for GoogleApi, with `READ_SCOPE`, and with
+    `WRITE_SCOPE` for `insert`.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class GoogleCalendars:
         *,
         http: httpx.AsyncClient,
         name: str = "",
+        renew: Renewal | None = None,
         timeout: float = 20.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -129,7 +131,9 @@ class GoogleCalendars:
             raise InvalidInputError(f"{base_url!r} is no URL of an API.", field="base_url")
         self._url = f"{base_url.rstrip('/')}/calendar/v3"
         self._name = name
-        self._api = GoogleApi(_SERVICE, token_provider, http=http, timeout=timeout, sleep=sleep)
+        self._api = GoogleApi(
+            _SERVICE, token_provider, http=http, renew=renew, timeout=timeout, sleep=sleep
+        )
 
     async def calendars(self) -> list[GoogleCalendarEntry]:
         """Return the calendars of the list that are shown, the account's own among them."""

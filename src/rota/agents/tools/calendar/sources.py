@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import httpx
@@ -15,6 +16,7 @@ from rota.agents.tools.calendar.events import CalendarEvent, CalendarSource, Rea
 from rota.agents.tools.calendar.feed import FeedCalendar
 from rota.agents.tools.calendar.google import GoogleCalendars, google_calendar_url
 from rota.agents.tools.context import ToolContext
+from rota.agents.tools.google_api import Renewal
 from rota.domain.agents.calendar_accounts import CalDavAccount, CalendarFeed
 from rota.domain.agents.connections import ConnectedAccount
 from rota.domain.errors import RotaError, SetupRequiredError, UnavailableError
@@ -112,13 +114,14 @@ def source_of(
     *,
     http: httpx.AsyncClient,
     endpoints: Mapping[str, str],
+    renew: Renewal | None = None,
 ) -> CalendarSource:
     """Return the calendars of a connection, by what `ToolContext.connection` gave of it."""
     if one.kind == "ics":
         return FeedCalendar(CalendarFeed.from_secret(secret), name=one.name, owner=one.account)
     if one.kind == "caldav":
         return CalDavCalendars(CalDavAccount.from_secret(secret), name=one.name)
-    return google_calendars(one, secret, http=http, endpoints=endpoints)
+    return google_calendars(one, secret, http=http, endpoints=endpoints, renew=renew)
 
 
 def google_calendars(
@@ -127,13 +130,26 @@ def google_calendars(
     *,
     http: httpx.AsyncClient,
     endpoints: Mapping[str, str],
+    renew: Renewal | None = None,
 ) -> GoogleCalendars:
     """Return the calendars of a Google account, by an access token."""
 
     async def token() -> str:
         return secret
 
-    return GoogleCalendars(google_calendar_url(endpoints), token, http=http, name=one.name)
+    url = google_calendar_url(endpoints)
+    return GoogleCalendars(url, token, http=http, name=one.name, renew=renew)
+
+
+def open_google(context: ToolContext, one: ConnectedAccount, secret: str) -> GoogleCalendars:
+    """Return the calendars of a Google account, by what `ToolContext.connection` gave of it."""
+    return google_calendars(
+        one,
+        secret,
+        http=context.http,
+        endpoints=context.endpoints,
+        renew=partial(context.renew, one.name),
+    )
 
 
 def _order(event: CalendarEvent, zone_of: datetime) -> tuple[datetime, bool, datetime, str]:
@@ -146,7 +162,13 @@ async def _read(
 ) -> tuple[Reading, RotaError | None]:
     try:
         async with context.connection(one.name) as secret:
-            source = source_of(one, secret, http=context.http, endpoints=context.endpoints)
+            source = source_of(
+                one,
+                secret,
+                http=context.http,
+                endpoints=context.endpoints,
+                renew=partial(context.renew, one.name),
+            )
             try:
                 async with asyncio.timeout(LONGEST):
                     return await source.events(start, end), None

@@ -9,7 +9,7 @@ from typing import Final
 from rota.agents.tools.calendar.caldav import CalDavCalendars
 from rota.agents.tools.calendar.google import WRITE_SCOPE
 from rota.agents.tools.calendar.new_events import NewEvent, event_id, event_uid
-from rota.agents.tools.calendar.sources import connected_calendars, google_calendars
+from rota.agents.tools.calendar.sources import connected_calendars, open_google
 from rota.agents.tools.context import ToolContext
 from rota.domain.agents.calendar_accounts import CalDavAccount
 from rota.domain.agents.connections import ConnectedAccount
@@ -107,7 +107,7 @@ async def _calendars(context: ToolContext, one: ConnectedAccount) -> list[Writab
                 for label, calendar in await account.calendars()
                 if calendar.is_writable
             ]
-        google = google_calendars(one, secret, http=context.http, endpoints=context.endpoints)
+        google = open_google(context, one, secret)
         calendars = await google.calendars()
         return [
             WritableCalendar(one, google.label(entry, calendars), entry.id, is_main=entry.primary)
@@ -158,7 +158,7 @@ async def is_written(context: ToolContext, calendar: WritableCalendar, call: str
         if one.kind == "caldav":
             account = CalDavCalendars(CalDavAccount.from_secret(secret))
             return await account.has(calendar.place, event_uid(call))
-        google = google_calendars(one, secret, http=context.http, endpoints=context.endpoints)
+        google = open_google(context, one, secret)
         found = await google.get(calendar.place, event_id(call))
         return found is not None and found.status != "cancelled"
 
@@ -166,9 +166,7 @@ async def is_written(context: ToolContext, calendar: WritableCalendar, call: str
 async def _insert(
     context: ToolContext, calendar: WritableCalendar, secret: str, event: NewEvent, made_id: str
 ) -> str:
-    google = google_calendars(
-        calendar.connection, secret, http=context.http, endpoints=context.endpoints
-    )
+    google = open_google(context, calendar.connection, secret)
     invites = bool(event.attendees)
     try:
         await google.insert(calendar.place, event.as_google(made_id), invites=invites)

@@ -158,7 +158,7 @@ async def _read(
     account = chosen(connected, mailbox, noun="mailbox")
     async with context.connection(account.name) as secret:
         if account.kind == "gmail":
-            return await read_gmail(gmail_client(context, secret))
+            return await read_gmail(gmail_client(context, account.name, secret))
         # Imported here, because most folders are on disk.
         from rota.agents.tools.mail.imap import ImapMailbox  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from rota.agents.tools.google_api import GoogleApi, GoogleService, Params
+from rota.agents.tools.google_api import GoogleApi, GoogleService, Params, Renewal
 from rota.agents.tools.mail.gmail_messages import (
     GmailMessage,
     MessagePage,
@@ -71,7 +71,8 @@ def gmail_url(endpoints: Mapping[str, str]) -> str:
 class GmailClient:
     """One person's Gmail.
 
-    `token_provider` returns a token as for GoogleApi, with `SCOPE`; to write, with `COMPOSE_SCOPE`.
+    `token_provider` and `renew` return tokens as for GoogleApi, with `SCOPE`; to write, with
+    `COMPOSE_SCOPE`.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class GmailClient:
         token_provider: Callable[[], Awaitable[str]],
         *,
         http: httpx.AsyncClient,
+        renew: Renewal | None = None,
         timeout: float = 30.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -88,9 +90,9 @@ class GmailClient:
         me = f"{base_url.rstrip('/')}/gmail/v1/users/me"
         self._messages_url, self._profile_url = f"{me}/messages", f"{me}/profile"
         self._drafts_url = f"{me}/drafts"
-        self._api = GoogleApi(_GMAIL, token_provider, http=http, timeout=timeout, sleep=sleep)
-        self._writing = GoogleApi(
-            _GMAIL_WRITING, token_provider, http=http, timeout=timeout, sleep=sleep
+        self._api, self._writing = (
+            GoogleApi(service, token_provider, http=http, renew=renew, timeout=timeout, sleep=sleep)
+            for service in (_GMAIL, _GMAIL_WRITING)
         )
 
     async def profile(self) -> Profile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from langchain_core.tools import BaseTool, StructuredTool
 
@@ -96,16 +97,18 @@ async def _gmail(context: ToolContext, mailbox: str) -> AsyncIterator[GmailClien
     connected = [one for one in await context.connected("mail") if one.kind == "gmail"]
     name = chosen(connected, mailbox, noun="mailbox").name if connected else "gmail"
     async with context.connection(name) as secret:
-        yield gmail_client(context, secret)
+        yield gmail_client(context, name, secret)
 
 
-def gmail_client(context: ToolContext, secret: str) -> GmailClient:
-    """Return a client of the API with this access token."""
+def gmail_client(context: ToolContext, name: str, secret: str) -> GmailClient:
+    """Return a client of the API with this access token of a connection."""
 
     async def token() -> str:
         return secret
 
-    return GmailClient(gmail_url(context.endpoints), token, http=context.http)
+    return GmailClient(
+        gmail_url(context.endpoints), token, http=context.http, renew=partial(context.renew, name)
+    )
 
 
 async def gmail_attachment(client: GmailClient, message_id: str, attachment: str) -> AttachedFile:

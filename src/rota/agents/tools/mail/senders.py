@@ -185,6 +185,7 @@ async def opened(context: ToolContext, account: ConnectedAccount) -> AsyncIterat
     """Give what writes mail from a mailbox; how the block went is noted on its connection."""
     async with context.connection(account.name) as secret:
         if account.kind == "gmail":
-            yield GmailSender(gmail_client(context, secret), read_sender(account.account))
+            client = gmail_client(context, account.name, secret)
+            yield GmailSender(client, read_sender(account.account))
         else:
             yield ImapSender(ImapAccount.from_secret(secret))
