@@ -85,7 +85,12 @@ async def test_a_password_that_changed_fails_the_run_and_is_mended(rota, server,
         *("--port", str(server.starttls), "--encryption", "starttls"),
         *("--certificate", str(certificate), "--password-file", str(password)),
     )
-    assert connected.stdout == "Connected zoë: 0 messages.\n"
+    assert connected.stdout == (
+        "Connected zoë: 0 messages. It is for reading only. To send mail too, connect it again "
+        "with --account ADDRESS and --smtp-host HOST.\n"
+    )
+    listed = (await rota("connections", "list")).stdout
+    assert re.search(r"^imap .* reading only ", listed, re.MULTILINE)
     assert (
         await rota("agents", "apply", str(files("rota.sample") / "demo-briefing.yaml"))
     ).exit_code == 0

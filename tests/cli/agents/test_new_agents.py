@@ -15,6 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from rota.agents.tools.builtin import builtin_facts
+from rota.agents.tools.oauth.providers import SCOPES
 from rota.cli.main import app
 from rota.domain.agents.connections import KINDS, ConnectionInfo, ConnectionState
 from rota.sample import recent_sample
@@ -28,12 +29,12 @@ NOW = datetime(2026, 12, 1, 6, tzinfo=UTC)
 MODEL = "anthropic:claude-sonnet-5-5"
 
 
-def connection(name, kind, account="", *, is_active=True):
+def connection(name, kind, account="", *, is_active=True, scopes=()):
     return ConnectionInfo(
         name=name,
         kind=kind,
         account=account,
-        scopes=(),
+        scopes=scopes,
         state=ConnectionState.OK,
         problem="",
         expires_at=None,
@@ -87,6 +88,33 @@ def test_the_tools_fit_what_is_connected(model):
     assert "reply" not in tools("inbox-triage")
     gone = connection("old", "imap", is_active=False)
     assert "reply" not in tools("inbox-triage", gone)
+
+
+READ_ONLY = [
+    connection("work", "imap", "work@example.com", scopes=("read",)),
+    connection("home", "gmail", scopes=SCOPES["gmail"].reading),
+    connection("firm", "microsoft", scopes=SCOPES["microsoft"].reading),
+]
+
+
+@pytest.mark.parametrize("mailbox", READ_ONLY, ids=lambda one: one.kind)
+def test_a_mailbox_that_cannot_send_drafts_no_answers(mailbox):
+    text = written("inbox-triage", mailbox, model=MODEL)
+    agent = yaml.safe_load(text)
+    assert agent["tools"] == ["mail_search", "mail_get_message", "mail_get_attachment"]
+    assert "reply" not in agent["system_prompt"]
+    assert "answers" not in agent["description"]
+    assert "# No connected mailbox can send, so it drafts no answers." in text
+    assert "docs/howto/send-mail.md" in text
+
+
+def test_of_several_mailboxes_those_that_send_are_named():
+    sends = connection("own", "imap", "me@own.example", scopes=("read", "send"))
+    agent = yaml.safe_load(written("inbox-triage", READ_ONLY[0], sends, model=MODEL))
+    assert "reply" in agent["tools"]
+    assert "Only from these you can answer: own (me@own.example)." in agent["system_prompt"]
+    both = yaml.safe_load(written("inbox-triage", WORK, HOME, model=MODEL))
+    assert "Only from these" not in both["system_prompt"]
 
 
 def test_what_is_not_connected_is_told_with_its_command():
@@ -184,12 +212,42 @@ def test_the_model_is_that_of_a_key_or_of_other_agents(rota, monkeypatch):
     assert model() == "ollama:llama3"
 
 
+def test_a_model_of_other_agents_whose_key_is_not_here_is_not_taken(rota, monkeypatch):
+    Path("b.yaml").write_text("name: other\nmodel: anthropic:claude-sonnet-5-5\n")
+    rota("agents", "apply", "b.yaml")
+    text = rota("agents", "new", "briefing").stdout
+    assert yaml.safe_load(text)["model"] == "scripted:briefing"
+    assert "use anthropic:claude-sonnet-5-5, but ANTHROPIC_API_KEY is not set here" in text
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    made = yaml.safe_load(rota("agents", "new", "briefing").stdout)
+    assert made["model"] == "anthropic:claude-sonnet-5-5"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "model"),
+    [("scripted", "scripted:inbox-triage"), ("scripted:plan", "scripted:plan")],
+)
+def test_a_script_can_be_chosen(rota, monkeypatch, wanted, model):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    made = rota("agents", "new", "inbox-triage", "--model", wanted, "-o", "a.yaml")
+    assert made.exit_code == 0, made.exception
+    text = Path("a.yaml").read_text()
+    agent = yaml.safe_load(text)
+    assert (agent["model"], "steps" in agent["script"]) == (model, True)
+    assert "No provider's key is set" not in text
+    assert rota("agents", "apply", "a.yaml").exit_code == 0
+    assert rota("run", "inbox-triage").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["nothing"], "There is no ready agent 'nothing'; there are briefing, inbox-triage"),
         (["briefing", "--at", "25:00"], "'25:00' is no time of a day. Write it as 7:00 or 16:30."),
-        (["briefing", "--days", "someday"], "someday"),
+        (
+            ["briefing", "--days", "funday"],
+            "'funday' is no day of the week. Write --days as mon-fri or mon,thu",
+        ),
         (["briefing", "--days", 'mon"\nx: y'], "is no day of the week"),
         (["briefing", "--name", "My Briefing"], "'My Briefing' is no name"),
         (["briefing", "--model", "gpt"], "gpt"),

@@ -80,6 +80,7 @@ async def test_a_mailbox_is_connected_only_if_the_server_that_sends_lets_it_in(r
 
     smtp.password = dovecot.PASSWORD
     assert (await connect()).stdout == "Connected alice@own.example: 0 messages.\n"
+    assert "all that its password allows" in (await rota("connections", "list")).stdout
 
 
 async def test_a_mail_of_an_agent_waits_and_its_owner_sees_it_as_a_mail(

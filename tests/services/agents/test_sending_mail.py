@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import email
 from datetime import timedelta
 from email.policy import default
@@ -305,6 +306,22 @@ async def test_a_mail_that_cannot_be_sent_asks_nobody(desk, smtp, changes, said)
     assert await desk.actions() == []
     assert said in (await desk.result(run_id))["result_content"]
     assert smtp.delivered == []
+
+
+@pytest.mark.parametrize("tool", ["send_mail", "reply"])
+async def test_a_mailbox_without_a_server_that_sends_asks_nobody(
+    desk, service, mailboxes, person, account, tool
+):
+    reads = dataclasses.replace(account, smtp_host="")
+    await service.keep(desk.workshop.user, "imap", reads.as_secret(), name="work")
+    mailboxes.deliver(person, ASKED)
+    answer = call("reply", message_id=newest(account), text="Yes.")
+
+    run_id = await desk.run(lunch() if tool == "send_mail" else answer)
+
+    assert await desk.actions() == []
+    said = (await desk.result(run_id))["result_content"]
+    assert "can be read only. Connect it again with" in said
 
 
 async def test_an_address_in_unicode_is_sent_as_the_rules_read_it(desk, smtp):

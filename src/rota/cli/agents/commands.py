@@ -29,6 +29,7 @@ _WOULD: Final = {
     "kept": "is not in the file, and would be kept",
 }
 _NOT_IN_FILE: Final = "not in the file; it stays as it is, and --prune removes it"
+_SCRIPT_WANTED: Final = ("This follows a script, which costs nothing. With a model:",)
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
 
 
@@ -185,8 +186,8 @@ def new_agent(
         str | None,
         typer.Option(
             "--model",
-            help="provider:model. Default: that of your other agents, or of a provider whose key "
-            "is set; else a script.",
+            help="provider:model, or scripted for a script, which needs no key. Default: that of "
+            "your other agents, or of a provider, if its key is set here; else a script.",
         ),
     ] = None,
     at: Annotated[str, typer.Option("--at", help="When it runs, in your time zone.")] = "7:00",
@@ -200,11 +201,14 @@ def new_agent(
     wait for your approval. calendar-day: today's events and free times. The file has comments, and
     `rota agents apply` takes it as it is. Nothing is stored.
     """
-    from rota.agents.models.providers import SUGGESTED_MODELS, parse_model
+    from rota.agents.models.providers import SCRIPTED, SUGGESTED_MODELS, parse_model
     from rota.bootstrap.app import clock
     from rota.services.agent_files.ready_agents import ReadyAgent, write_ready_agent
+    from rota.services.agents.option_checks import needed_key
 
-    if model is not None:
+    # The word alone, too: of a script the name means nothing.
+    is_script = model is not None and model.strip().partition(":")[0] == SCRIPTED
+    if model is not None and model.strip() != SCRIPTED:
         parse_model(model)
     if output_file is not None and output_file.exists() and not force:
         raise ConflictError(f"{output_file} exists already. --force writes over it.")
@@ -218,7 +222,14 @@ def new_agent(
             for one in await app.agents.all(me)
             if one.user_id is not None and not one.model.startswith(("scripted:", "callable:"))
         ]
-        chosen = [model] if model is not None else [*used, *available]
+        keys = {one: needed_key(one, {}) for one in used}
+        usable = [one for one in used if keys[one] in {None, *app.settings.compared}]
+        chosen = [model] if model is not None else [*usable, *available]
+        why: tuple[str, ...] = ()
+        if is_script:
+            chosen, why = [], _SCRIPT_WANTED
+        elif used and not chosen:
+            why = _key_is_missing(used[0], keys[used[0]])
         wanted = ReadyAgent(
             kind=kind,
             name=name or kind,
@@ -227,7 +238,9 @@ def new_agent(
             at=at,
             days=days,
             model=chosen[0] if chosen else None,
-            suggested=SUGGESTED_MODELS["anthropic"],
+            script=model.strip() if model is not None and ":" in model and is_script else "",
+            why_script=why,
+            suggested=used[0] if used else SUGGESTED_MODELS["anthropic"],
         )
         return write_ready_agent(wanted, await app.connections.all(me), now=clock())
 
@@ -240,6 +253,14 @@ def new_agent(
         print(output.plain(text) if sys.stdout.isatty() else text, end="")
     else:
         output.say(f"Wrote {output_file}. Read it, then: rota agents apply {output_file}")
+
+
+def _key_is_missing(model: str, key: str | None) -> tuple[str, ...]:
+    return (
+        f"Your other agents use {model}, but {key} is not set here,",
+        "so this follows a script, which costs nothing. For a model write the key into",
+        "~/.config/rota/.env, or name one whose key a worker has, and make this file anew:",
+    )
 
 
 def _write(file: Path, text: str, *, force: bool) -> None:

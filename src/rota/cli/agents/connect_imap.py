@@ -14,6 +14,7 @@ from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.agents.mail_accounts import (
     INBOX,
+    SENDING,
     Encryption,
     ImapAccount,
     imap_account,
@@ -97,7 +98,7 @@ def add(
     if connect.is_typed(secret_file) and (known := provider_of(account)):
         typer.echo(known.advice, err=True)
 
-    async def work(app: App, me: UserId) -> tuple[str, str, list[str]]:
+    async def work(app: App, me: UserId) -> tuple[str, str, tuple[str, ...], list[str]]:
         made = await app.connections.free_name(me, "imap", name)
         mailbox = imap_account(
             account,
@@ -116,12 +117,12 @@ def add(
             found = await app.connections.add_mailbox(
                 me, mailbox, name=made, shown=account, has_to_send=bool(smtp_host)
             )
-        return made, found, await connect.resumed(app, me, made)
+        return made, found, mailbox.scopes, await connect.resumed(app, me, made)
 
-    made, found, resumed = common.as_person(work)
+    made, found, may, resumed = common.as_person(work)
     connect.print_connected(
-        f"Connected {account or login}: {found}.",
-        {"kind": "imap", "name": made, "account": account, "found": found},
+        f"Connected {account or login}: {found}.{_limits(may)}",
+        {"kind": "imap", "name": made, "account": account, "found": found, "scopes": may},
         resumed,
         as_json=common.json,
     )
@@ -147,4 +148,13 @@ def reconnect(
         {"kind": "imap", "name": name, "account": connection.account, "found": found},
         resumed,
         as_json=common.json,
+    )
+
+
+def _limits(may: tuple[str, ...]) -> str:
+    if SENDING in may:
+        return ""
+    return (
+        " It is for reading only. To send mail too, connect it again with --account ADDRESS and "
+        "--smtp-host HOST."
     )

@@ -137,10 +137,13 @@ def remove(common: CommonOptions, name: Name) -> None:
 def _allowed(connection: ConnectionInfo) -> str:
     """Say in words what a connection allows rota."""
     from rota.domain.agents.connections import KINDS, ConnectedBy
+    from rota.domain.agents.mail_accounts import READING
 
     kind = KINDS.get(connection.kind)
     if kind is None or not (connection.scopes or kind.by is not ConnectedBy.GRANT):
         return ""
+    if kind.by is ConnectedBy.PASSWORD and connection.scopes == (READING,):
+        return "reading only"
     if kind.by is ConnectedBy.PASSWORD:
         return "all that its password allows"
     if kind.by is ConnectedBy.ADDRESS:

@@ -14,6 +14,8 @@ Encryption = Literal["tls", "starttls"]
 PORTS: Final[dict[Encryption, int]] = {"tls": 993, "starttls": 143}
 SMTP_PORTS: Final[dict[Encryption, int]] = {"tls": 465, "starttls": 587}
 INBOX: Final = "INBOX"
+READING: Final = "read"
+SENDING: Final = "send"
 _GROUPED: Final = re.compile(r"[a-z]{4}(\s[a-z]{4}){3}")
 
 
@@ -52,6 +54,11 @@ class ImapAccount:
     def smtp_address(self) -> str:
         """Host and port of the server that sends."""
         return f"{self.smtp_host}:{self.smtp_port}"
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What agents may do with it, as its connection notes that: reading, and sending."""
+        return (READING, SENDING) if self.smtp_host and self.sender else (READING,)
 
     @property
     def files_what_it_sends(self) -> bool:

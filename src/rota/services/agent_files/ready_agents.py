@@ -16,7 +16,9 @@ from importlib.resources import files
 from typing import Final
 
 from rota.domain.agents.connections import KINDS, ConnectionInfo, Gives
+from rota.domain.agents.mail_accounts import SENDING
 from rota.domain.errors import InvalidInputError
+from rota.domain.schedules.rules.cron import CronSchedule
 from rota.domain.text.cleaning import clean_line
 from rota.domain.text.shortening import quoted
 from rota.services.agent_files.reading import parse_agent_file
@@ -30,12 +32,24 @@ PROMPTS: Final = {
 
 _TIME: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _DAYS: Final = re.compile(r"[A-Za-z0-9,*#/-]+")
+_NO_DAY: Final = (
+    "day of the week. Write --days as mon-fri or mon,thu; the days are mon, tue, wed, thu, fri, "
+    "sat and sun"
+)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_NO_KEY: Final = (
+    "No provider's key is set here, so this follows a script, which costs nothing. For a model",
+    "write a key into ~/.config/rota/.env (ANTHROPIC_API_KEY=...), and make this file anew:",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyAgent:
-    """What is to be written. `model` is None for a script; `suggested` is then named as a model."""
+    """What is to be written.
+
+    `model` is None for a script, called `script`. `why_script` says in lines why it is one, and
+    `suggested` is named as a model.
+    """
 
     kind: str
     name: str
@@ -44,6 +58,8 @@ class ReadyAgent:
     at: str = "7:00"
     days: str = "mon-fri"
     model: str | None = None
+    script: str = ""
+    why_script: tuple[str, ...] = ()
     suggested: str = "PROVIDER:MODEL"
 
 
@@ -65,11 +81,16 @@ def write_ready_agent(
     for value, form, field, said in (
         (wanted.name, _NAME, "name", "name: small letters, digits, - and _"),
         (wanted.at, _TIME, "at", "time of a day. Write it as 7:00 or 16:30"),
-        (wanted.days, _DAYS, "days", "day of the week as cron has it, such as mon-fri or mon,thu"),
+        (wanted.days, _DAYS, "days", _NO_DAY),
     ):
         if not form.fullmatch(value):
             raise InvalidInputError(f"{quoted(value, 40)} is no {said}.", field=field)
     hour, _, minute = wanted.at.partition(":")
+    try:
+        CronSchedule.parse(f"{int(minute)} {int(hour)} * * {wanted.days}")
+    except InvalidInputError as error:
+        said = f"{quoted(wanted.days, 40)} is no {_NO_DAY}."
+        raise InvalidInputError(said, field="days") from error
     folder = files("rota.services.agent_files") / "ready"
     environment = Environment(  # noqa: S701  it writes YAML, and what is inserted is quoted
         block_start_string="<%",
@@ -84,6 +105,7 @@ def write_ready_agent(
     )
     mailboxes = _giving(connected, Gives.MAIL)
     calendars = _giving(connected, Gives.CALENDAR)
+    senders = [one for one in mailboxes if _can_send(one)]
     text = environment.get_template(f"{wanted.kind}.yaml").render(
         kind=wanted.kind,
         name=wanted.name,
@@ -94,10 +116,14 @@ def write_ready_agent(
         minute=int(minute),
         days=wanted.days,
         model=None if wanted.model is None else _scalar(wanted.model),
+        script=_scalar(wanted.script or f"scripted:{wanted.kind}"),
+        why_script=wanted.why_script or _NO_KEY,
         suggested=wanted.suggested,
         prompt=PROMPTS[wanted.kind],
         mailboxes=mailboxes,
         calendars=calendars,
+        senders=senders,
+        sender_lines=_sender_lines(senders, mailboxes),
         mailbox_names=[one.name for one in mailboxes],
         mailbox_lines=_mailbox_lines(mailboxes),
         situation=_situation(wanted, mailboxes, calendars),
@@ -155,6 +181,24 @@ def _mailbox_lines(mailboxes: Sequence[ConnectionInfo]) -> list[str]:
     if len(mailboxes) < 2:
         return []
     return [f"Read each of these mailboxes, by its name as `mailbox`: {_named(mailboxes)}."]
+
+
+def _sender_lines(
+    senders: Sequence[ConnectionInfo], mailboxes: Sequence[ConnectionInfo]
+) -> list[str]:
+    """Tell the model which mailboxes can send, where not all can."""
+    if len(senders) == len(mailboxes):
+        return []
+    return [f"Only from these you can answer: {_named(senders)}."]
+
+
+def _can_send(mailbox: ConnectionInfo) -> bool:
+    """Tell whether mail can be sent from a mailbox; of one without scopes nothing is known."""
+    from rota.agents.tools.oauth.providers import SCOPES  # noqa: PLC0415  takes long
+
+    needed = SCOPES[mailbox.kind].acting if mailbox.kind in SCOPES else (SENDING,)
+    granted = {scope.lower() for scope in mailbox.scopes}
+    return not granted or granted >= {scope.lower() for scope in needed}
 
 
 def _scalar(text: str) -> str:

@@ -136,7 +136,13 @@ class ConnectionService:
                     raise
                 found = f"{found}; it cannot send: {error.message.rstrip('.')}"
         await self.keep(
-            user_id, "imap", secret, name=name, account=shown or account.user, is_checked=True
+            user_id,
+            "imap",
+            secret,
+            name=name,
+            account=shown or account.user,
+            scopes=account.scopes,
+            is_checked=True,
         )
         return found
 

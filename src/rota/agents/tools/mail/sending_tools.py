@@ -156,6 +156,7 @@ def reply_tool(*, context: ToolContext) -> BaseTool:
 
     async def fill_in(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         account = await sending_account(context, arguments["mailbox"])
+        await check_can_send(context, account)
         async with opened(context, account) as sender:
             answer, _ = await answered(sender, arguments["message_id"])
         to = read_recipients("to", arguments["to"]) or answer.to

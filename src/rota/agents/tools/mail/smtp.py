@@ -29,7 +29,7 @@ from aiosmtplib import (
 
 from rota.agents.tools.mail.outgoing import OutgoingMail
 from rota.domain.agents.connections import LoginRefusedError
-from rota.domain.agents.mail_accounts import ImapAccount, provider_of
+from rota.domain.agents.mail_accounts import SENDING, ImapAccount, provider_of
 from rota.domain.approvals.actions import OutcomeUnknownError
 from rota.domain.errors import InvalidInputError, RotaError, SetupRequiredError, UnavailableError
 from rota.domain.text.cleaning import clean_line
@@ -60,7 +60,7 @@ class SmtpServer:
 
     def __init__(self, account: ImapAccount) -> None:
         """Raise SetupRequiredError for an account that can only be read."""
-        if not account.smtp_host or not account.sender:
+        if SENDING not in account.scopes:
             raise SetupRequiredError(
                 f"The mailbox of {account.user} can be read only. Connect it again with "
                 "--account ADDRESS and --smtp-host HOST, the server that sends its mail.",
