@@ -321,6 +321,16 @@ def test_a_connection_that_is_not_there_is_told_with_how_to_make_it(environment,
     said = CliRunner().invoke(app, ["connections", *command], env=environment).exception
     assert isinstance(said, NotFoundError)
     assert "`rota connections add imap" in said.message
+    assert "`add ics`" in said.message or "`rota connections add ics`" in said.message
+
+
+def test_where_nothing_is_connected_a_check_says_so_as_the_list(environment):
+    listed = CliRunner().invoke(app, ["connections", "list"], env=environment)
+    checked = CliRunner().invoke(app, ["connections", "check"], env=environment)
+
+    assert checked.exception.message == listed.stdout.strip()
+    assert listed.stdout.startswith("Nothing is connected. `rota connections add imap")
+    assert "google-calendar" in listed.stdout
 
 
 def test_who_is_asked_for_a_password_is_told_where_there_is_one(environment, monkeypatch):

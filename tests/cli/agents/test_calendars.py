@@ -75,7 +75,9 @@ async def test_an_agent_reads_a_feed_and_an_account_together(rota, feed, tmp_pat
             *("--certificate", str(tmp_path / "ca.pem"), "--name", "dav"),
         )
         refused = await rota(*account, typed="wrong\n")
-        assert "refused the password of alice" in str(refused.exception)
+        assert "refused the password of alice. Check the password, and --login" in str(
+            refused.exception
+        )
         added = await rota(*account, typed=f"{PASSWORD}\n")
         assert added.stdout == ("Connected alice: 2 calendars, 1 event in the next 30 days.\n")
         address = f"{feed.url}{SECRET}"

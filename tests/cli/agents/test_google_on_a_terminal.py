@@ -2,56 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import re
-import select
-import signal
-import subprocess
-import sys
-import time
-
 import httpx
 import pytest
 
 from tests.loopback.gmail import GmailServer
 from tests.loopback.oauth_provider import CLIENT_ID, CLIENT_SECRET, OAuthProvider
-
-
-class Terminal:
-    """A command with a terminal, read and typed into as it goes."""
-
-    def __init__(self, *arguments, environment):
-        self.controller, terminal = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", "from rota.cli.main import run; run()", *arguments],
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "80", **environment},
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            close_fds=True,
-            start_new_session=True,
-        )
-        os.close(terminal)
-        self.screen = ""
-
-    def until(self, pattern):
-        """Read until the screen shows something; return the match."""
-        deadline = time.monotonic() + 60
-        while (found := re.search(pattern, self.screen)) is None:
-            assert time.monotonic() < deadline, self.screen
-            if select.select([self.controller], [], [], 1)[0]:
-                try:
-                    self.screen += os.read(self.controller, 65536).decode()
-                except OSError:  # it ended
-                    assert re.search(pattern, self.screen), self.screen
-        return found
-
-    def type(self, text):
-        os.write(self.controller, f"{text}\n".encode())
-
-    def end(self):
-        return self.process.wait(30)
+from tests.terminal import Terminal
 
 
 @pytest.fixture
@@ -84,9 +40,7 @@ def terminal(database_url, alice, tmp_path, provider):
 
         yield start
         for one in started:
-            one.process.kill()
-            one.process.wait()
-            os.close(one.controller)
+            one.close()
 
 
 def test_a_client_is_typed_and_an_address_pasted_until_it_is_right(terminal, provider):
@@ -117,7 +71,7 @@ def test_whoever_gives_up_is_back_at_once(terminal):
     screen.type(CLIENT_SECRET)
     screen.until("paste it here")
 
-    screen.process.send_signal(signal.SIGINT)
+    screen.interrupt()
 
     assert screen.end() == 130
     assert "Traceback" not in screen.screen

@@ -59,7 +59,11 @@ async def test_a_briefing_on_a_mailbox_gives_what_it_gives_on_a_folder(rota, ser
 
     refused = await rota(*connect, typed="wrong\n")
     assert refused.exit_code != 0
-    assert "refused the password of alice@example.org" in str(refused.exception)
+    assert str(refused.exception) == (
+        "127.0.0.1 refused the password of alice@example.org: [AUTHENTICATIONFAILED] "
+        "Authentication failed. Check the password, and --login if you sign in with another name. "
+        "Many providers take only an app password, which you make in your account there."
+    )
     assert json.loads((await rota("connections", "list", "--json")).stdout) == []
     connected = await rota(*connect, typed=f"{dovecot.PASSWORD}\n")
     assert re.search(r"Connected alice@example.org: \d+ messages.", connected.stdout)

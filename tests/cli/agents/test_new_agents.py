@@ -14,6 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from rota.agents.scripted.templates import render
 from rota.agents.tools.builtin import builtin_facts
 from rota.agents.tools.oauth.providers import SCOPES
 from rota.cli.main import app
@@ -267,6 +268,42 @@ def test_the_script_of_triage_tells_people_from_machines(rota):
     assert "Hugo Marsh" in people
     assert "The Weekly Ledger" in automatic
     assert "Hugo Marsh" not in automatic
+
+
+def said_by_script(kind, connected, **variables):
+    """Return the answer of a ready agent's script, rendered with what tools returned."""
+    script = yaml.safe_load(written(kind, connected))["script"]
+    return render(script["answer"], {"failures": [], "results": [], **variables})
+
+
+def test_the_script_of_triage_has_no_heading_over_nothing():
+    def mail(sender):
+        return {"from": sender, "subject": "Hi", "snippet": "x"}
+
+    def triaged(*senders):
+        found = {"mail_search": [[mail(sender) for sender in senders]]}
+        return said_by_script("inbox-triage", WORK, now=NOW, by_tool=found).strip()
+
+    assert triaged("ann@x.example") == "From people\n\n- Hi\n  From ann@x.example: x"
+    assert triaged("noreply@x.example").startswith("Automatic\n\n- Hi")
+    assert "x\n\nAutomatic\n\n- Hi" in triaged("ann@x.example", "noreply@x.example")
+    assert triaged() == "No unread messages."
+
+
+@pytest.mark.parametrize(
+    ("hour", "said"),
+    [
+        (11, "Free: nothing of half an hour or more before 17:00"),
+        (20, "Free: the working day is over"),
+    ],
+)
+def test_a_day_without_free_time_says_why(hour, said):
+    found = {"calendar_agenda": [[]], "calendar_find_time": [{"free": []}]}
+    now = NOW.replace(hour=hour)
+
+    told = said_by_script("calendar-day", FEED, now=now, by_tool=found)
+
+    assert told.strip() == f"Today: no events\n\n{said}"
 
 
 def test_without_a_calendar_the_day_says_what_to_connect(rota):

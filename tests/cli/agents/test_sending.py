@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from contextlib import closing
 
 import pytest
 from typer.testing import CliRunner
@@ -81,6 +83,18 @@ async def test_a_mailbox_is_connected_only_if_the_server_that_sends_lets_it_in(r
     smtp.password = dovecot.PASSWORD
     assert (await connect()).stdout == "Connected alice@own.example: 0 messages.\n"
     assert "all that its password allows" in (await rota("connections", "list")).stdout
+
+
+async def test_a_server_that_sends_and_is_not_there_is_told_with_its_own_options(connect):
+    with closing(socket.socket()) as taken:  # bound and not listening: refused
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        outcome = await connect("--smtp-port", str(port))
+
+    assert str(outcome.exception) == (
+        f"127.0.0.1:{port} cannot be reached: Connection refused. Check --smtp-host, --smtp-port "
+        "and --smtp-encryption. If nothing is wrong with these options, try again later."
+    )
 
 
 async def test_a_mail_of_an_agent_waits_and_its_owner_sees_it_as_a_mail(

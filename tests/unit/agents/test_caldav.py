@@ -1,12 +1,13 @@
 """Calendars of a CalDAV account, on a real Radicale with TLS and passwords."""
 
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from rota.agents.tools.calendar.caldav import CalDavCalendars
-from rota.domain.agents.calendar_accounts import CalDavAccount
+from rota.domain.agents.calendar_accounts import PROVIDERS, CalDavAccount, CalendarProvider
 from rota.domain.agents.connections import LoginRefusedError, ReconnectRequiredError
 from rota.domain.errors import SetupRequiredError, UnavailableError
 from tests.loopback.radicale import PASSWORD, USER, Radicale
@@ -77,6 +78,17 @@ async def test_only_calendars_of_events_are_counted(server):
 async def test_a_wrong_password_is_one_refusal(server):
     with pytest.raises(LoginRefusedError, match=r"^127\.0\.0\.1:\d+ refused the password of alice"):
         await titles(account(server, password="wrong"))
+
+
+async def test_a_refusal_says_which_password_a_provider_takes(server, monkeypatch):
+    provider = CalendarProvider("Own", server.url, "Own takes an app password.")
+    monkeypatch.setitem(PROVIDERS, "own.example", provider)
+    mine = account(server, user="me@own.example", password="wrong")
+
+    with pytest.raises(LoginRefusedError, match=r"of me@own\.example\. Own takes an app password"):
+        await titles(mine)
+    with pytest.raises(LoginRefusedError, match=r"of me@else\.example\.$"):
+        await titles(replace(mine, user="me@else.example"))
 
 
 async def test_a_certificate_that_does_not_verify_is_told_nothing(server):

@@ -65,6 +65,20 @@ def test_a_limit_that_is_used_up_is_said_and_passes(answers):
         read(server)
 
 
+def test_what_a_server_says_is_quoted_with_all_its_letters(caplog):
+    with (
+        ScriptedImap({"LOGIN": "{tag} NO [AUTHENTICATIONFAILED] Ungültig"}) as server,
+        pytest.raises(LoginRefusedError, match=r"alice@own.example: \[AUTHENTI.*\] Ungültig\.$"),
+    ):
+        read(server, "alice@own.example")
+    with (
+        ScriptedImap({"EXAMINE": "{tag} NO Kein Ordner Entwürfe"}) as server,
+        pytest.raises(SetupRequiredError, match="Kein Ordner Entwürfe"),
+    ):
+        read(server)
+    assert caplog.records == []
+
+
 def test_a_server_that_greets_with_goodbye_is_said():
     with (
         ScriptedImap({}, greeting="* BYE Too many connections") as server,

@@ -326,6 +326,18 @@ async def test_an_unreachable_provider_keeps_its_secrets(time):
     assert "1//secret" not in repr(caught.value)
 
 
+async def test_a_network_that_is_down_is_said_without_its_number(time):
+    async def sleep(_seconds):
+        pass
+
+    async with httpx.AsyncClient() as http:
+        elsewhere = {"google-oauth": "http://no-such-host.invalid"}
+        issuer = OAuthIssuer(http, clock=time, endpoints=elsewhere, sleep=sleep)
+        with pytest.raises(UnavailableError, match=r"could not be reached: [A-Z][a-z]") as caught:
+            await issuer.refresh(Grant("google", CLIENT_ID, CLIENT_SECRET, "1//secret"))
+    assert "Errno" not in caught.value.message
+
+
 async def test_tokens_that_are_none_are_not_shown(issuer, provider):
     provider.failures.append(Failure(200, body=b'{"access_token": ["very-secret"]}'))
 

@@ -6,7 +6,9 @@ of this kind new credentials. What they share is here.
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ import typer
 
 from rota.cli import output
 from rota.cli.groups import CommandGroup
-from rota.domain.agents.connections import setups_met
+from rota.domain.agents.connections import LoginRefusedError, setups_met
 from rota.domain.errors import InvalidInputError, UnavailableError
 from rota.services.text_files import read_text_file
 
@@ -151,10 +153,40 @@ def is_typed(file: Path | None) -> bool:
     return file is None and sys.stdin.isatty()
 
 
+def ask(asked: str, *, is_secret: bool = True) -> str:
+    """Return what a person types, a secret unseen; nothing where they end the input (Ctrl-D)."""
+    try:
+        with _interruptible():
+            if is_secret:
+                return getpass(f"{asked}: ")
+            typer.echo(f"{asked}: ", nl=False, err=True)
+            return sys.stdin.readline()
+    except EOFError:
+        typer.echo("", err=True)
+        return ""
+    except KeyboardInterrupt:
+        typer.echo("", err=True)
+        raise
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a question at once: an event loop would wait for the answer first."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def read_secret(file: Path | None, asked: str) -> str:
     """Return a secret of a file, of standard input, or as a person types it, unseen."""
     if is_typed(file):
-        return getpass(f"{asked}: ")
+        return ask(asked)
     text = sys.stdin.readline() if file is None else read_file(file)
     secret = text.strip("\r\n")
     if not secret.strip():
@@ -175,18 +207,28 @@ def read_file(file: Path) -> str:
 
 
 @contextmanager
-def checking(options: str) -> Iterator[None]:
-    """Where a server does not answer while it is added, say which options may be wrong.
+def checking(options: str, *, sending: str = "", provider: object = None) -> Iterator[None]:
+    """Where a server does not answer or refuses while it is added, say what may be wrong.
 
-    In a run it may answer later; here a typo is as likely.
+    In a run it may answer later; here a typo is as likely. `options` name the server, `sending`
+    that for sending; empty: rota knows it. What a known provider's password is, its refusal says.
     """
     try:
         yield
     except UnavailableError as error:
+        named = sending if error.service == "smtp" else options
         said = error.message.removesuffix(_LATER)
-        if said == error.message:
+        if said == error.message or not named:
             raise
+        it = "these options" if named.startswith("-") and " and " in named else "it"
         raise UnavailableError(
-            f"{said}Check {options}. If nothing is wrong with these options, try again later.",
+            f"{said}Check {named}. If nothing is wrong with {it}, try again later.",
             service=error.service,
+        ) from error
+    except LoginRefusedError as error:
+        if provider is not None:
+            raise
+        raise LoginRefusedError(
+            f"{error.message} Check the password, and --login if you sign in with another name. "
+            "Many providers take only an app password, which you make in your account there."
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +59,9 @@ def add(
             user=login,
             certificate=trusted,
         )
-        with connect.checking("--url") if url else nullcontext():
+        with connect.checking(
+            "--url" if url else "", provider=None if url else provider_of(account)
+        ):
             found = await app.connections.connect(
                 me, "caldav", opened.as_secret(), name=made, account=account or login
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -113,7 +112,11 @@ def add(
             smtp_port=smtp_port,
             smtp_encryption=smtp_encryption,
         )
-        with connect.checking("--host, --port and --encryption") if host else nullcontext():
+        with connect.checking(
+            "--host, --port and --encryption" if host else "",
+            sending="--smtp-host, --smtp-port and --smtp-encryption" if smtp_host else "",
+            provider=provider_of(account),
+        ):
             found = await app.connections.add_mailbox(
                 me, mailbox, name=made, shown=account, has_to_send=bool(smtp_host)
             )

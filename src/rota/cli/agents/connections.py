@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -29,6 +29,22 @@ group.add(
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Which one: its name in `rota connections list`.")
 ]
+
+
+_NOTHING: Final = (
+    "Nothing is connected. `rota connections add imap --account ADDRESS` connects a mailbox, "
+    "`rota connections add gmail` Gmail, `rota connections add microsoft` one of Microsoft 365. "
+    "`rota connections add ics` connects a calendar by its secret address, `rota connections add "
+    "google-calendar` or `caldav` all those of an account."
+)
+
+
+class _NothingConnectedError(NotFoundError):
+    """There is no connection at all."""
+
+    def __init__(self) -> None:
+        super().__init__("connection", "any")
+        self.message = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +77,7 @@ def list_connections(common: CommonOptions) -> None:
         },
         zone=zone,
         as_json=common.json,
-        empty="Nothing is connected. `rota connections add imap --account ADDRESS` connects a "
-        "mailbox, `rota connections add gmail` Gmail, `rota connections add microsoft` one of "
-        "Microsoft 365.",
+        empty=_NOTHING,
     )
 
 
@@ -79,11 +93,7 @@ def check(
     async def work(app: App, me: UserId) -> list[_Checked]:
         names = [name] if name else [one.name for one in await app.connections.all(me)]
         if not names:
-            raise NotFoundError(
-                "connection",
-                "any",
-                hint="Connect a mailbox with `rota connections add imap --account ADDRESS`.",
-            )
+            raise _NothingConnectedError
         return [await _checked(app, me, one) for one in names]
 
     checked = common.as_person(work)

@@ -12,7 +12,6 @@ import threading
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
-from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -118,7 +117,7 @@ def google_client(file: Path | None, known: OAuthClient | None) -> OAuthClient:
             field="client",
         )
     _say("Your client of Google's, of the type Desktop app (docs/howto/gmail.md):")
-    return client(typer.prompt("Client id", err=True), getpass("Client secret: "))
+    return client(connect.ask("Client id", is_secret=False), connect.ask("Client secret"))
 
 
 def say_code(page: str, user_code: str) -> None:

@@ -491,5 +491,5 @@ def not_connected(name: str) -> NotFoundError:
         "connection",
         name,
         hint="`rota connections list` shows yours; `rota connections add imap` or `add gmail` "
-        "makes one.",
+        "connects a mailbox, `add ics` or `add google-calendar` a calendar.",
     )

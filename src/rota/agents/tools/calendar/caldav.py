@@ -21,7 +21,7 @@ from rota.agents.tools.calendar.icalendar_events import read_events
 from rota.agents.tools.calendar.icalendar_text import take_apart
 from rota.agents.tools.calendar.new_events import NewEvent
 from rota.agents.tools.calendar.web import CalendarWeb, Login, WebAnswer, calendar_web
-from rota.domain.agents.calendar_accounts import CalDavAccount
+from rota.domain.agents.calendar_accounts import CalDavAccount, provider_of
 from rota.domain.agents.connections import LoginRefusedError, ReconnectRequiredError
 from rota.domain.errors import InvalidInputError, RotaError, SetupRequiredError, UnavailableError
 from rota.domain.text.cleaning import clean_line
@@ -262,7 +262,12 @@ class _Session:
                 f"{account.host} asks for a way to sign in that rota does not know."
             )
         if self._login.was_refused and answer.status == httpx.codes.UNAUTHORIZED:
-            raise LoginRefusedError(f"{account.host} refused the password of {account.user}.")
+            known = provider_of(account.user)
+            is_theirs = known is not None and known.url and account.url.startswith(known.url)
+            advice = f" {known.advice}" if known is not None and is_theirs else ""
+            raise LoginRefusedError(
+                f"{account.host} refused the password of {account.user}.{advice}"
+            )
 
     def _items(self, answer: WebAnswer) -> list[DavItem]:
         found = dav_items(answer.body)

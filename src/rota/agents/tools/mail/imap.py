@@ -7,6 +7,7 @@ protocol, and blocks: call it in a thread.
 from __future__ import annotations
 
 import imaplib
+import logging
 import re
 import ssl
 import time
@@ -75,6 +76,19 @@ _PASSING: Final = frozenset({"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "CONT
 _HEADERS: Final = (
     f"BODY.PEEK[HEADER.FIELDS (DATE FROM TO CC SUBJECT MESSAGE-ID RECEIVED)]<0.{_HEAD_BYTES}>"
 )
+
+
+logging.getLogger("imapclient").setLevel(logging.ERROR)
+# Its warnings are of words that are not ASCII, as a server may say; errors have them whole.
+
+
+class _Client(IMAPClient):  # type: ignore[misc]  # it has no types
+    """An IMAPClient that keeps letters beyond ASCII in what a server says."""
+
+    def _check_resp(self, expected: str, command: str, typ: str, data: list[bytes | None]) -> None:
+        if typ != expected:
+            said = (data[0] or b"").decode("utf-8", "replace")
+            raise IMAPClientError(f"{command} failed: {said}")
 
 
 class ImapMailbox:
@@ -327,7 +341,7 @@ def _body(data: dict[bytes, Any]) -> bytes:
 
 def _connect(account: ImapAccount) -> Any:
     context = ssl.create_default_context(cadata=account.certificate or None)
-    client = IMAPClient(
+    client = _Client(
         account.host,
         account.port,
         ssl=account.encryption == "tls",
@@ -417,6 +431,9 @@ def _translated(account: ImapAccount) -> Iterator[None]:
 
 def _said(error: Exception) -> str:
     """Return a server's words, on one line."""
-    said = error.args[0] if error.args else ""
+    # IMAPClient makes a LoginError of str(error), which shows bytes as Python writes them.
+    cause = error.__context__ if isinstance(error, LoginError) else None
+    args = (cause or error).args
+    said = args[0] if args else ""
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
     return cut(clean_line(text.partition("\n")[0]), 300).text.rstrip(".") or "it gave no reason"

@@ -43,6 +43,7 @@ _UNTIL_DATA: Final = 60.0
 _DATA_SECONDS: Final = 100.0
 """Seconds for the message and its answer. Giving up early leaves more outcomes unknown."""
 
+_NOTHING_SENT: Final = "Nothing was sent. "
 _MOST_NAMED: Final = 5
 _WHAT: Final = "connection"
 """What its owner has to set up, where an account cannot send; its user adds its name."""
@@ -70,7 +71,7 @@ class SmtpServer:
 
     async def check(self) -> None:
         """Sign in, and send nothing."""
-        async with self._signed_in():
+        async with self._signed_in(outcome=""):
             pass
 
     async def send(self, mail: OutgoingMail) -> None:
@@ -143,7 +144,9 @@ class SmtpServer:
             ) from error
 
     @asynccontextmanager
-    async def _signed_in(self, *, needs_utf8: bool = False) -> AsyncIterator[aiosmtplib.SMTP]:
+    async def _signed_in(
+        self, *, needs_utf8: bool = False, outcome: str = _NOTHING_SENT
+    ) -> AsyncIterator[aiosmtplib.SMTP]:
         account = self._account
         client = aiosmtplib.SMTP(
             hostname=account.smtp_host,
@@ -156,7 +159,7 @@ class SmtpServer:
         )
         transport: asyncio.BaseTransport | None = None
         try:
-            with self._translated():
+            with self._translated(outcome):
                 async with asyncio.timeout(_UNTIL_DATA):
                     await client.connect(timeout=_CONNECT_SECONDS)
                     transport = client.transport
@@ -198,8 +201,8 @@ class SmtpServer:
             )
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn what the protocol, TLS and the network raise into sentences: nothing was sent."""
+    def _translated(self, outcome: str = _NOTHING_SENT) -> Iterator[None]:
+        """Turn what the protocol, TLS and the network raise into sentences, with the outcome."""
         account, where = self._account, self._account.smtp_address
         try:
             yield
@@ -219,11 +222,11 @@ class SmtpServer:
             raise self._sender_refused(error) from error
         except SMTPResponseException as error:
             raise UnavailableError(
-                f"{where} refused to go on: {_said(error)}. Nothing was sent. Try again later.",
+                f"{where} refused to go on: {_said(error)}. {outcome}Try again later.",
                 service="smtp",
             ) from error
         except (SMTPException, OSError, TimeoutError) as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable(error, outcome) from error
 
     def _sender_refused(self, error: SMTPSenderRefused) -> RotaError:
         account = self._account
@@ -243,7 +246,7 @@ class SmtpServer:
             what=_WHAT,
         )
 
-    def _unreachable(self, error: BaseException) -> RotaError:
+    def _unreachable(self, error: BaseException, outcome: str) -> RotaError:
         where = self._account.smtp_address
         causes = list(_causes(error))
         for cause in causes:
@@ -263,12 +266,12 @@ class SmtpServer:
             )
         if isinstance(error, TimeoutError):
             return UnavailableError(
-                f"{where} did not answer in time. Nothing was sent. Try again later.",
+                f"{where} did not answer in time. {outcome}Try again later.",
                 service="smtp",
             )
         if isinstance(error, SMTPServerDisconnected):
             return UnavailableError(
-                f"{where} ended the connection. Nothing was sent. Try again later.",
+                f"{where} ended the connection. {outcome}Try again later.",
                 service="smtp",
             )
         if not isinstance(error, SMTPConnectError | OSError):  # STARTTLS is not offered
@@ -281,7 +284,7 @@ class SmtpServer:
         known = next((errno.errorcode.get(n or 0) and os.strerror(n) for n in numbers if n), "")
         reason = known or str(causes[-1])
         return UnavailableError(
-            f"{where} cannot be reached: {_clean(reason)}. Nothing was sent. Try again later.",
+            f"{where} cannot be reached: {_clean(reason)}. {outcome}Try again later.",
             service="smtp",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -21,6 +22,7 @@ ATTEMPTS: Final = 3
 
 _SECONDS: Final = 20.0
 _LONGEST_ANSWER: Final = 256 * 1024
+_ERRNO: Final = re.compile(r"^\[Errno -?\d+\] ")
 _PASSING: Final = frozenset({"temporarily_unavailable", "server_error"})
 
 
@@ -120,7 +122,9 @@ class Endpoint:
         except httpx.TimeoutException as error:
             raise _unavailable(provider, f"did not answer within {_SECONDS:g} s") from error
         except httpx.RequestError as error:
-            reason = shorten(clean_line(str(error)), 200) or type(error).__name__
+            # Of the network's errors httpx keeps the number: "[Errno -2] Name or service ...".
+            text = _ERRNO.sub("", str(error))
+            reason = shorten(clean_line(text), 200) or type(error).__name__
             raise _unavailable(provider, f"could not be reached: {reason.rstrip('.')}") from error
         found = _object(answer)
         if found is None or answer.status_code >= 500 or answer.status_code == 429:
