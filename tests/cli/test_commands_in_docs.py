@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -59,7 +60,29 @@ def problem(line: str) -> str | None:
         option = word.partition("=")[0].rstrip(".,:)]").lstrip("[(")
         if re.fullmatch(r"--[a-z][a-z-]*", option) and option not in options:
             return f"{path} {option}"
-    return None
+    return _too_many(command, path, words)
+
+
+def _too_many(command: Any, path: str, words: list[str]) -> str | None:
+    """Say which word is one too many, where all of a line can be told apart."""
+    kinds = {o: p for p in command.params for o in (*p.opts, *p.secondary_opts)}
+    places = [p.nargs for p in command.params if p.param_type_name == "argument"]
+    if -1 in places or any("$(" in word for word in words):
+        return None
+    given, skipped = [], False
+    for word in words:
+        if skipped:
+            skipped = False
+        elif re.match(r"[#<>2]|\.\.\.$|[|]", word):
+            break  # a comment, or the shell's
+        elif word.startswith(("-", "[")):
+            kind = kinds.get(word)
+            takes = word in {"--as", "--data-dir", "--database-url"}
+            takes = takes or (kind is not None and not kind.is_flag)
+            skipped = takes and "=" not in word
+        else:
+            given.append(word)
+    return f"{path} {given[sum(places)]}" if len(given) > sum(places) else None
 
 
 def _common(words: list[str]) -> int:
@@ -83,6 +106,10 @@ def test_commands_of_a_page_are_there(page):
         ("rota --json runs lst", "rota runs lst"),
         ("rota schedules edit NAME --time-zone UTC", None),
         ("rota up -d", None),
+        ("rota approvals policy add allow send_mail --when x", "rota approvals policy add allow"),
+        ("rota approvals policy add --allow send_mail --when 'a b'", None),
+        ("rota schedules run morning", None),
+        ("rota schedules run morning evening", "rota schedules run evening"),
     ],
 )
 def test_what_is_not_there_is_found(line, missing):

@@ -168,6 +168,8 @@ async def test_an_address_that_changed_is_given_anew(rota, feed):
     ("arguments", "said"),
     [
         (["ics"], "No address was given."),
+        (["ics", "--account", "foo"], "'foo' is no mail address. Write --account as me@"),
+        (["caldav", "--account", "gmx.de"], "Name it: --url"),
         (["caldav"], "Name the account: --account"),
         (["caldav", "--account", "me@example.org"], "Name it: --url"),
         (["caldav", "--account", "me@gmail.com"], "rota connections add google-calendar"),

@@ -131,6 +131,7 @@ async def test_a_password_that_changed_fails_the_run_and_is_mended(rota, server,
     [
         (["--account", "me@example.com"], "--host imap.example.com"),
         (["--host", "imap.example.com"], "--account"),
+        (["--account", "gmx.de"], "'gmx.de' is no mail address. Write --account as me@"),
         (["--account", "me@outlook.com"], "rota connections add microsoft"),
         (["--account", "me@firm.example", "--host", "Outlook.office365.com"], "add microsoft"),
         (["--account", "me@gmail.com", "--encryption", "none"], "none"),

@@ -132,7 +132,7 @@ async def test_ended_at_microsoft_and_connected_again(rota, connect, provider):
     ("arguments", "said"),
     [
         ([], "--account me@example.com"),
-        (["--account", "sam"], "--account me@example.com"),
+        (["--account", "sam"], "'sam' is no mail address. Write --account as me@example.com."),
         (["--account", "sam@outlook.example"], "docs/howto/microsoft.md"),
         (["--account", "sam@outlook.example", "--client-id", "a b"], "one word"),
         (

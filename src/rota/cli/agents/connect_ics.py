@@ -10,6 +10,7 @@ from rota.cli.agents import connect
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.agents.calendar_accounts import CalendarFeed, calendar_feed
+from rota.domain.agents.mail_accounts import check_address
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -39,6 +40,8 @@ def add(
     is encrypted, and never shown. With --account, your address, rota sees which invitations you
     declined.
     """
+    if account:
+        check_address(account)
     trusted = connect.read_file(certificate) if certificate is not None else ""
 
     async def work(app: App, me: UserId) -> tuple[str, str, str, list[str]]:

@@ -219,7 +219,7 @@ def caldav_account(
 
 
 def _url_of(account: str) -> str:
-    known = provider_of(account)
+    known = provider_of(account) if "@" in account else None
     if known is None:
         raise InvalidInputError(
             f"rota does not know the CalDAV server of {account}. Name it: --url "

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.shortening import quoted
 
 Encryption = Literal["tls", "starttls"]
 
@@ -194,11 +195,22 @@ def provider_of(address: str) -> MailProvider | None:
     return PROVIDERS.get(address.rpartition("@")[2].strip().lower())
 
 
+def check_address(address: str) -> None:
+    """Raise InvalidInputError for what is no e-mail address."""
+    name, _, domain = address.strip().rpartition("@")
+    if not name or not domain or any(ord(letter) <= 32 for letter in address.strip()):
+        raise InvalidInputError(
+            f"{quoted(address, 60)} is no mail address. Write --account as me@example.com.",
+            field="account",
+        )
+
+
 def microsoft_account(address: str, *, host: str = "", smtp_host: str = "") -> ImapAccount:
     """Return a mailbox of Microsoft 365 without its token; raises InvalidInputError."""
     address = address.strip()
-    if "@" not in address or any(ord(letter) <= 32 for letter in address):
+    if not address:
         raise InvalidInputError("Name the mailbox: --account me@example.com.", field="account")
+    check_address(address)
     return ImapAccount(
         host.strip() or _MICROSOFT.host,
         address,
@@ -230,6 +242,8 @@ def imap_account(
     """
     if not (user or address):
         raise InvalidInputError("Name the mailbox: --account me@example.com.", field="account")
+    if not host.strip() and "@" not in address:
+        check_address(address or user)
     known = provider_of(address)
     host = host.strip() or (known.host if known is not None else "")
     if not host:
