@@ -71,6 +71,11 @@ async def test_the_address_of_one_calendar_is_that_calendar(server):
     assert found == [("2026-03-03T14:00:00+01:00", "Dentist", "dav")]
 
 
+async def test_a_calendar_that_is_not_there_is_not_the_whole_account(server):
+    with pytest.raises(ReconnectRequiredError, match="has nothing at /alice/nix/: is --url right"):
+        await titles(account(server, url=f"{server.url}/alice/nix/"))
+
+
 async def test_only_calendars_of_events_are_counted(server):
     assert await CalDavCalendars(account(server)).count(FROM, UNTIL) == (2, 2)
 

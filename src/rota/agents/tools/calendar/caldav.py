@@ -230,6 +230,8 @@ class _Session:
             if answer.status == httpx.codes.MULTI_STATUS and not self._login.is_used:
                 self._login.insist()  # it answers strangers too, and tells them of no account
                 answer = await self._ask("PROPFIND", url, _FIND)
+            if not path and answer.status in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
+                self._check_path(url)
             if answer.status != httpx.codes.MULTI_STATUS:
                 continue
             found = self._items(answer)
@@ -242,6 +244,16 @@ class _Session:
             f"There is no CalDAV at {self._account.host}: is --url right? It is the address that "
             "the calendar's settings give for other programs."
         )
+
+    def _check_path(self, url: str) -> None:
+        """Raise where a path was given that is not there: the owner wants no other calendars."""
+        path = urlsplit(url).path
+        if path.strip("/"):
+            host = self._account.host
+            raise ReconnectRequiredError(
+                f"{host} has nothing at {shorten(clean_line(path), 200)}: is --url right? For all "
+                f"calendars of the account, give --url https://{host}."
+            )
 
     async def _find(self, url: str, *, depth: str = "0") -> tuple[list[DavItem], WebAnswer]:
         answer = await self._ask("PROPFIND", url, _FIND, depth=depth)
