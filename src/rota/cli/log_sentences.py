@@ -28,8 +28,15 @@ SENTENCES: Final[Mapping[str, str]] = {
     "action_executed": "An approved action was executed",
     "action_outcome_unknown": "Nobody knows whether an approved action was done, so its owner "
     "is asked",
+    "outcome_not_looked_up": "It could not be looked up whether an approved action was "
+    "done: {reason}",
+    "sent_mail_not_copied": "A mail was sent, and its copy could not be put into Sent: {reason}",
     "tool_failed": "The tool {tool} failed: {error}",
     "tool_wrapping_failed": "The tool {tool} cannot be put behind approvals: {error}",
+    # connections
+    "lease_not_renewed": "A connection is being refreshed, and its lease could not be "
+    "renewed: {error}",
+    "refresh_failed": "The connection {connection} cannot be refreshed: {error}",
     # schedules
     "fires_missed": "Fires that nobody made in time, and that are not made up for: {count}",
     "pausing_failed": "A schedule is paused, and its owner could not be told: {error}",

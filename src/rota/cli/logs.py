@@ -105,19 +105,19 @@ class _LibraryHandler(logging.Handler):
 
 def _log_what_nobody_catches() -> None:
     """Have exceptions that end a thread or the process logged, in place of Python's own text."""
-    log = logging.getLogger(_UNCAUGHT)
+    uncaught = logging.getLogger(_UNCAUGHT)
 
     def of_thread(args: threading.ExceptHookArgs) -> None:
         if not issubclass(args.exc_type, SystemExit):
             thread = args.thread.name if args.thread is not None else "?"
-            log.error("A thread ended by an exception: %s", thread, exc_info=args.exc_value)
+            uncaught.error("A thread ended by an exception: %s", thread, exc_info=args.exc_value)
 
     def of_process(_: type[BaseException], error: BaseException, __: object) -> None:
-        log.error("The process ends by an exception", exc_info=error)
+        uncaught.error("The process ends by an exception", exc_info=error)
 
     def unraisable(args: sys.UnraisableHookArgs) -> None:
         said = args.err_msg or "An exception was ignored"
-        log.warning("%s: %r", said, args.object, exc_info=args.exc_value)
+        uncaught.warning("%s: %r", said, args.object, exc_info=args.exc_value)
 
     threading.excepthook = of_thread
     sys.excepthook = of_process

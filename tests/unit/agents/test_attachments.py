@@ -231,8 +231,8 @@ async def gmail(monkeypatch):
                 return "good-token"
 
             client = GmailClient(running.url, token, http=http)
-            monkeypatch.setattr(gmail_tools, "gmail_client", lambda _context, _secret: client)
-            monkeypatch.setattr(folder_tools, "gmail_client", lambda _context, _secret: client)
+            monkeypatch.setattr(gmail_tools, "gmail_client", lambda *_: client)
+            monkeypatch.setattr(folder_tools, "gmail_client", lambda *_: client)
             yield running
 
 

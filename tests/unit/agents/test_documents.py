@@ -177,6 +177,14 @@ async def test_one_sentence_says_why_there_is_no_text(data, name, said):
     assert said in note
 
 
+async def test_what_a_large_worker_reads_is_not_said_to_need_memory():
+    ballast = bytearray(b"x") * 500_000_000
+    found = await read(made.pdf("Text")[:200], "a.pdf")
+    assert len(ballast) == 500_000_000
+    (note,) = found.notes
+    assert DAMAGED in note
+
+
 @pytest.mark.parametrize(
     ("members", "said"),
     [

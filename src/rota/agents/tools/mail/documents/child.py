@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import warnings
 from contextlib import suppress
 from io import BytesIO
+from pathlib import Path
 from typing import Final
 
 MEMORY: Final = 768 * 1024 * 1024
@@ -102,13 +104,16 @@ def _fault(error: Exception) -> str:
 
 
 def _peak() -> int:
-    """Return the most memory that this process had so far, in bytes."""
+    """Return the most memory that this process had so far, in bytes; 0 where Linux does not tell.
+
+    Not by getrusage: that begins with the peak of the worker which started this process.
+    """
     try:
-        import resource  # noqa: PLC0415
-    except ImportError:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
         return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 if __name__ == "__main__":
