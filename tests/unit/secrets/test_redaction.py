@@ -272,6 +272,11 @@ def test_redacting_a_value_again_changes_nothing(value):
     assert repr(redact(once)) == repr(once)  # nan is not equal to itself
 
 
+def test_a_key_right_behind_another_one_is_redacted_too():
+    glued = f"AGE-SECRET-KEY-1{'Q' * 30}sk-{'a' * 20}"
+    assert redact_text(glued) == REDACTED * 2
+
+
 def test_what_is_too_deep_to_look_through_is_a_secret():
     deep: object = "hunter2"
     for _ in range(3_000):

@@ -184,7 +184,10 @@ def _as_text(value: Any) -> str:
 
 
 def _redact_forms(text: str) -> str:
+    has_age_key = "AGE-SECRET-KEY-" in text
     text = _FORMS.sub(REDACTED, text)
+    if has_age_key:  # it ends at the first small letter, where the next secret may begin
+        text = _FORMS.sub(REDACTED, text)
     return _DOTTED.sub(_without_jwt, text) if "eyJ" in text else text
 
 
