@@ -63,7 +63,7 @@ async def apply(workshop, text, **options):
         (
             "prompt: Look.",
             "overlap: never",
-            "a.yaml:12: schedules[0].overlap: 'never' is no choice",
+            "a.yaml:12: schedules[0].overlap: overlap is one of skip, buffer_one",
         ),
     ],
 )
