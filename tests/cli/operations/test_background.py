@@ -96,11 +96,12 @@ def test_it_goes_on_without_the_terminal_until_it_is_told_to_stop(rota, environm
     assert rota("logs", "-n", "1").stdout == said.splitlines(keepends=True)[-1]
 
     with subprocess.Popen(
-        [sys.executable, "-m", "rota", "logs", "-f", "-n", "0"],
+        [sys.executable, "-m", "rota", "logs", "-f", "-n", "1"],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
     ) as follower:
+        assert follower.stdout.readline() == said.splitlines(keepends=True)[-1]  # it follows now
         rota("schedules", "run", "demo-briefing", "--timeout", "100")
         assert "demo-briefing: started" in follower.stdout.readline()
         assert "demo-briefing: success" in follower.stdout.readline()
