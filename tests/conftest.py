@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -38,6 +39,9 @@ def pytest_configure() -> None:
         if name not in KEPT and (foreign or name.endswith("_API_KEY")):
             del os.environ[name]
     os.environ["LANGSMITH_TRACING"] = "false"
+    # Below nohup what a test starts would be deaf to Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["ROTA_CONFIG"] = os.devnull  # nor what their files say
 
 
