@@ -130,7 +130,7 @@ async def test_an_api_that_takes_no_token_needs_its_owner(
     with pytest.raises(SetupRequiredError, match="no longer accepts"):
         await tools("gmail_search").ainvoke({})
 
-    assert provider.refreshes == 1
+    assert provider.refreshes == 2  # and then no more
     found = await service.get(workshop.user, "gmail")
     assert found.state is ConnectionState.NEEDS_YOU
     assert "rota connections reconnect gmail" in found.problem

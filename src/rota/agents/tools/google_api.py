@@ -40,6 +40,9 @@ RESPONSE_LIMIT: Final = 64 * 1024 * 1024
 
 _BUSY: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "backendError"})
 _USED_UP: Final = frozenset({"dailyLimitExceeded", "quotaExceeded", "calendarUsageLimitsExceeded"})
+_RENEWALS: Final = 2
+"""How often another token is taken for one request: a second one may end early, too."""
+
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _TOKEN: Final = re.compile(r"[!-~]+")
 
@@ -146,20 +149,22 @@ class GoogleApi:
     async def _send_renewed(
         self, method: str, url: str, params: Params, content: object
     ) -> tuple[int, httpx.Headers, bytes]:
-        """Send a request, and once more where its token was refused and there is another one.
+        """Send a request, and again where its token was refused and there is another one.
 
         A token ends early where its owner signs out everywhere, or this machine slept meanwhile.
         What was refused for its token was not done, so a POST too is sent again.
         """
         token = self._renewed or await self._token_provider()
         answer = await self._send(method, url, params, content, token)
-        if answer[0] != httpx.codes.UNAUTHORIZED or self._renew is None:
-            return answer
-        other = await self._renew(token)
-        if other == token:
-            return answer
-        self._renewed = other
-        return await self._send(method, url, params, content, other)
+        for _ in range(_RENEWALS):
+            if answer[0] != httpx.codes.UNAUTHORIZED or self._renew is None:
+                break
+            other = await self._renew(token)
+            if other == token:
+                break
+            self._renewed = token = other
+            answer = await self._send(method, url, params, content, token)
+        return answer
 
     async def _send(
         self, method: str, url: str, params: Params, content: object, token: str
