@@ -16,8 +16,8 @@ import httpx
 
 from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext
-from rota.agents.tools.mail.imap_copies import MailCopies
-from rota.agents.tools.mail.smtp import SmtpServer
+from rota.agents.tools.mail.sending.imap_copies import MailCopies
+from rota.agents.tools.mail.sending.smtp import SmtpServer
 from rota.domain.ids import RunId
 from rota.security.secrets.encryption import Cipher
 from rota.services.agents.connections import ConnectionService

@@ -4,9 +4,7 @@ It runs as whoever runs the tests; as root, mail is read as nobody, as Dovecot r
 root. Mail goes in as files of a Maildir.
 """
 
-import datetime as dt
 import grp
-import ipaddress
 import os
 import pwd
 import shutil
@@ -17,10 +15,8 @@ import time
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+from tests.loopback.certificates import write_certificates
 
 BINARY = Path("/usr/sbin/dovecot")
 PASSWORD = "wonder-land"
@@ -66,7 +62,7 @@ class Dovecot:
 
     def __enter__(self):
         self.root.chmod(0o755)
-        self.authority = _certificates(self.root, self._names)
+        self.authority = write_certificates(self.root, self._names)
         (self.root / "mail").mkdir()
         self.passwords(zoë="grüße")
         (self.root / "dovecot.conf").write_text(self._configuration(), encoding="utf-8")
@@ -219,53 +215,3 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
-
-
-def _certificates(root: Path, names: tuple[str, ...]) -> str:
-    """Write server.pem and server.key; return the certificate of who signed them."""
-    now = dt.datetime.now(dt.UTC)
-
-    def build(subject, key, issuer, signer, extensions):
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=2))
-            .not_valid_after(now + dt.timedelta(days=2))
-        )
-        for extension, is_critical in extensions:
-            builder = builder.add_extension(extension, critical=is_critical)
-        return builder.sign(signer, hashes.SHA256())
-
-    def called(name):
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-    authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    authority = build(
-        called("Test authority"),
-        authority_key,
-        called("Test authority"),
-        authority_key,
-        [(x509.BasicConstraints(ca=True, path_length=None), True)],
-    )
-    alternatives = [
-        x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
-        for name in names
-    ]
-    server = build(
-        called(names[0]),
-        server_key,
-        called("Test authority"),
-        authority_key,
-        [(x509.SubjectAlternativeName(alternatives), False)],
-    )
-    pem = serialization.Encoding.PEM
-    (root / "server.pem").write_bytes(server.public_bytes(pem))
-    (root / "server.key").write_bytes(
-        server_key.private_bytes(
-            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return authority.public_bytes(pem).decode()

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from tests.loopback.dovecot import _certificates
+from tests.loopback.certificates import write_certificates
 
 SILENCE = None
 """In place of an answer: none ever comes, until the server is stopped."""
@@ -25,7 +25,7 @@ class ScriptedImap:
         self.greeting = greeting
         self.commands: list[str] = []
         self._root = Path(tempfile.mkdtemp(prefix="rota-imap-"))
-        self.authority = _certificates(self._root, ("127.0.0.1",))
+        self.authority = write_certificates(self._root, ("127.0.0.1",))
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self._root / "server.pem", self._root / "server.key")
         self._listener = socket.create_server(("127.0.0.1", 0))

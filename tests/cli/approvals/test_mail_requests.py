@@ -9,7 +9,7 @@ import pytest
 from langchain_core.tools import StructuredTool
 
 from rota.agents.tools.context import ToolRegistry
-from rota.agents.tools.mail.sending_tools import MailArguments, ReplyArguments
+from rota.agents.tools.mail.sending.sending_tools import MailArguments, ReplyArguments
 from rota.domain.approvals.call_texts import mail_of
 from tests.cli.approving import KEY, terminal_of_alice
 from tests.cli.terminal import on_terminal

@@ -11,7 +11,7 @@ from langchain_core.tools import ToolException
 
 from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext
-from rota.agents.tools.mail.senders import check_can_send
+from rota.agents.tools.mail.sending.senders import check_can_send
 from rota.domain.agents.connections import ConnectedAccount, ConnectionState, LoginRefusedError
 from rota.domain.agents.mail_accounts import imap_account, provider_of
 from rota.domain.errors import (

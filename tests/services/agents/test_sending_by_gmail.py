@@ -12,7 +12,7 @@ import pytest
 from rota.agents.tools.builtin import builtin_tools
 from rota.agents.tools.context import ToolContext
 from rota.agents.tools.mail.gmail import COMPOSE_SCOPE, SCOPE
-from rota.agents.tools.mail.senders import WRITING_SCOPES, sending_account
+from rota.agents.tools.mail.sending.senders import WRITING_SCOPES, sending_account
 from rota.agents.tools.oauth.providers import SCOPES
 from rota.domain.errors import SetupRequiredError
 from rota.sample import sample_mailbox_path

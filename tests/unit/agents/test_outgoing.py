@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rota.agents.tools.mail.headers import read_headers
-from rota.agents.tools.mail.outgoing import (
+from rota.agents.tools.mail.sending.outgoing import (
     LONGEST_TEXT,
     OutgoingMail,
     Thread,
@@ -23,7 +23,7 @@ from rota.agents.tools.mail.outgoing import (
     read_sender,
     reply_subject,
 )
-from rota.agents.tools.mail.replies import Reply
+from rota.agents.tools.mail.sending.replies import Reply
 from rota.domain.approvals.mail_addresses import Recipients, read_addresses
 from rota.domain.errors import InvalidInputError, SetupRequiredError
 

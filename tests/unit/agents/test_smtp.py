@@ -9,14 +9,14 @@ from email.policy import default
 
 import pytest
 
-from rota.agents.tools.mail.outgoing import (
+from rota.agents.tools.mail.sending.outgoing import (
     OutgoingMail,
     Thread,
     message_id_for,
     read_recipients,
     read_sender,
 )
-from rota.agents.tools.mail.smtp import SmtpServer as Sending
+from rota.agents.tools.mail.sending.smtp import SmtpServer as Sending
 from rota.domain.agents.connections import LoginRefusedError
 from rota.domain.agents.mail_accounts import imap_account
 from rota.domain.approvals.actions import OutcomeUnknownError

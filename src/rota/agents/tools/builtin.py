@@ -151,7 +151,7 @@ def calendar_find_time(context: ToolContext) -> BaseTool:
 @_declared(_MAIL_WRITER)
 def send_mail(context: ToolContext) -> BaseTool:
     """Send a mail from the owner's mailbox."""
-    from rota.agents.tools.mail.sending_tools import send_mail_tool  # noqa: PLC0415  LangChain
+    from rota.agents.tools.mail.sending.sending_tools import send_mail_tool  # noqa: PLC0415  LangChain
 
     return send_mail_tool(context=context)
 
@@ -160,7 +160,7 @@ def send_mail(context: ToolContext) -> BaseTool:
 @_declared(replace(_MAIL_WRITER, risk="low", reaches_outside=False))
 def draft_mail(context: ToolContext) -> BaseTool:
     """Put a mail into the drafts of the owner's mailbox."""
-    from rota.agents.tools.mail.sending_tools import draft_mail_tool  # noqa: PLC0415  LangChain
+    from rota.agents.tools.mail.sending.sending_tools import draft_mail_tool  # noqa: PLC0415  LangChain
 
     return draft_mail_tool(context=context)
 
@@ -169,7 +169,7 @@ def draft_mail(context: ToolContext) -> BaseTool:
 @_declared(replace(_MAIL_WRITER, brings_outside_text=True))
 def reply(context: ToolContext) -> BaseTool:
     """Answer a message of the owner's mailbox."""
-    from rota.agents.tools.mail.sending_tools import reply_tool  # noqa: PLC0415  LangChain
+    from rota.agents.tools.mail.sending.sending_tools import reply_tool  # noqa: PLC0415  LangChain
 
     return reply_tool(context=context)
 

@@ -29,7 +29,7 @@ async def check_imap(secret: str, _endpoints: Mapping[str, str]) -> str:
 async def check_sending(account: ImapAccount) -> None:
     """Sign in to the server that sends the mail of an account."""
     # As above: aiosmtplib.
-    from rota.agents.tools.mail.smtp import SmtpServer  # noqa: PLC0415
+    from rota.agents.tools.mail.sending.smtp import SmtpServer  # noqa: PLC0415
 
     await SmtpServer(account).check()
 

@@ -15,7 +15,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from rota.agents.tools.calendar.periods import moment
-from rota.agents.tools.mail.outgoing import read_recipients
+from rota.agents.tools.mail.sending.outgoing import read_recipients
 from rota.domain.errors import InvalidInputError
 
 LONGEST_TITLE: Final = 300

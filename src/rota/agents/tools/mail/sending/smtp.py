@@ -27,7 +27,7 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
-from rota.agents.tools.mail.outgoing import OutgoingMail
+from rota.agents.tools.mail.sending.outgoing import OutgoingMail
 from rota.domain.agents.connections import LoginRefusedError
 from rota.domain.agents.mail_accounts import SENDING, ImapAccount, provider_of
 from rota.domain.approvals.actions import OutcomeUnknownError

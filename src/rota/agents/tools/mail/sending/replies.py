@@ -10,7 +10,7 @@ from typing import Final
 
 from rota.agents.tools.mail.addresses import read_addresses
 from rota.agents.tools.mail.headers import Headers
-from rota.agents.tools.mail.outgoing import (
+from rota.agents.tools.mail.sending.outgoing import (
     Thread,
     read_recipients,
     reply_subject,

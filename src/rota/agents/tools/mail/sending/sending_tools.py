@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from rota.agents.tools.context import ToolContext
 from rota.agents.tools.mail.answers import MAILBOX, errors_for_the_model
-from rota.agents.tools.mail.outgoing import (
+from rota.agents.tools.mail.sending.outgoing import (
     OutgoingMail,
     Thread,
     check_recipients,
@@ -23,8 +23,8 @@ from rota.agents.tools.mail.outgoing import (
     message_id_for,
     read_recipients,
 )
-from rota.agents.tools.mail.replies import Reply
-from rota.agents.tools.mail.senders import Sender, check_can_send, opened, sending_account
+from rota.agents.tools.mail.sending.replies import Reply
+from rota.agents.tools.mail.sending.senders import Sender, check_can_send, opened, sending_account
 from rota.security.gate.hooks import CallHooks, FillIn, HookedTool, LookUp, call_identity
 
 _NAMED: Final = 5

@@ -15,10 +15,10 @@ from rota.agents.tools.mail.gmail import COMPOSE_SCOPE, GmailClient
 from rota.agents.tools.mail.gmail_tools import gmail_client
 from rota.agents.tools.mail.headers import Headers
 from rota.agents.tools.mail.imap import ImapMailbox
-from rota.agents.tools.mail.imap_copies import MailCopies
-from rota.agents.tools.mail.outgoing import OutgoingMail, read_sender
-from rota.agents.tools.mail.replies import ANSWERED_HEADERS
-from rota.agents.tools.mail.smtp import SmtpServer
+from rota.agents.tools.mail.sending.imap_copies import MailCopies
+from rota.agents.tools.mail.sending.outgoing import OutgoingMail, read_sender
+from rota.agents.tools.mail.sending.replies import ANSWERED_HEADERS
+from rota.agents.tools.mail.sending.smtp import SmtpServer
 from rota.domain.agents.connections import ConnectedAccount, chosen, sending_from
 from rota.domain.agents.mail_accounts import ImapAccount
 from rota.domain.errors import RotaError, SetupRequiredError
