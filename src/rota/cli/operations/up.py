@@ -431,7 +431,7 @@ async def _say_what_is_on(
         output.say(f"  rota results show{where}")
     if is_first:
         output.say(
-            "Your own mail, which rota only reads, with an app password, or for Gmail without:"
+            "Your own mail, with an app password, or for Gmail without:"
         )
         output.say(f"  rota connections add imap --account you@example.com{where}")
         output.say(f"  rota connections add gmail{where}       (first: docs/howto/gmail.md)")
