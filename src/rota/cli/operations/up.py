@@ -430,9 +430,7 @@ async def _say_what_is_on(
     if await app.results.latest(me, limit=1):
         output.say(f"  rota results show{where}")
     if is_first:
-        output.say(
-            "Your own mail, with an app password, or for Gmail without:"
-        )
+        output.say("Your own mail, with an app password, or for Gmail without:")
         output.say(f"  rota connections add imap --account you@example.com{where}")
         output.say(f"  rota connections add gmail{where}       (first: docs/howto/gmail.md)")
         output.say(f"  rota up --mail PATH{where}              (an mbox file or a Maildir)")
