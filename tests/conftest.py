@@ -49,12 +49,14 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def _logs_as_before() -> Iterator[None]:
     """Let later tests log: a command sets logs up on an error stream that ends with the test."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    loggers = [logging.getLogger(name) for name in ("", "httpx", "psycopg.pool", "pgqueuer")]
+    before = [(list(each.handlers), list(each.filters), each.level) for each in loggers]
     yield
     structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    logging.captureWarnings(False)
+    for logger, (handlers, filters, level) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.filters[:] = handlers, filters
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
