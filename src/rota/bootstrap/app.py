@@ -21,7 +21,7 @@ from rota.security.secrets.encryption import Cipher, KeyFile, load_keys
 from rota.services.references import unknown_person
 from rota.settings import Settings
 from rota.store import roles, users
-from rota.store.database import Database
+from rota.store.database import Database, limited_to
 from rota.store.embedded.files import default_data_dir
 from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import MigrationReport, migrate, pending_migrations
@@ -197,6 +197,10 @@ class App:
                 "Name the person to act as, with --as EMAIL or ROTA_USER.", what="user"
             )
         return await self.named(named, hint=hint_at_setting(self.settings, "ROTA_USER", named))
+
+    def limit_to(self, scopes: Collection[str] | None) -> None:
+        """Let this task do no more as a person from now on than these scopes allow; None: all."""
+        limited_to(None if scopes is None else frozenset(scopes))
 
     async def named(self, who: str, *, hint: str = "") -> UserId:
         """Return a person by e-mail address or id; raises NotFoundError."""

@@ -1,26 +1,17 @@
-"""Turns values into JSON for output, with one name for each thing in all commands.
-
-The name of an agent, a schedule or a tool is always under `agent`, `schedule` or `tool`, whatever
-the dataclass calls that field. This holds in lists of agents, schedules and tools, too.
-"""
+"""What commands write as JSON beside their values: errors, and lines of the log."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime, timedelta
-from enum import Enum
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Final
 
 from typer.exceptions import TyperException
 
 from rota.domain.errors import RotaError
-
-_NAMES: Final = {"agent_name": "agent", "schedule_name": "schedule", "tool_name": "tool"}
-_OWN_NAMES: Final = {"Schedule": "schedule", "DeclaredTool": "tool", "ToolDeclaration": "tool"}
-"""What the field `name` of a class is called; by its name, so that nothing is imported for it."""
+from rota.domain.text.jsonable import jsonable
 
 _LOGGING: Final = frozenset({"scheduler", "up", "worker"})
 """Commands whose standard error is a log."""
@@ -33,38 +24,6 @@ _TOLD: Final = frozenset(
     }
 )
 """Fields of errors that are told."""
-
-
-def fields_of(value: Any) -> dict[str, Any]:
-    """Return a dataclass's fields, by their names in JSON; their values are as they were."""
-    own = _OWN_NAMES.get(type(value).__name__, "name")
-    names = {**_NAMES, "name": own}
-    return {names.get(f.name, f.name): getattr(value, f.name) for f in fields(value)}
-
-
-def jsonable(value: object) -> Any:
-    """Return a value as JSON has it: times are ISO 8601 in UTC, durations seconds."""
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return jsonable(fields_of(value))
-    return _scalar(value)
-
-
-def _scalar(value: object) -> str | int | float | None:
-    match value:
-        case Enum():
-            return str(value.value)
-        case None | str() | int() | float():
-            return value
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case timedelta():
-            return value.total_seconds()
-        case _:
-            return str(value)
 
 
 def error_line(error: BaseException, message: str, code: int) -> str:

@@ -22,7 +22,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from rota.cli.as_json import jsonable, log_line, logs_json
+from rota.cli.as_json import log_line, logs_json
+from rota.domain.text.jsonable import jsonable
 from rota.domain.text.shortening import quoted
 from rota.domain.text.unseen import spell_out
 from rota.domain.text.zones import OTHER_ZONE, zone_shown

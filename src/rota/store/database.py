@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, Final, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -74,9 +75,26 @@ async def listen(conn: Connection, channel: str) -> None:
     await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
 
+_scopes: ContextVar[frozenset[str] | None] = ContextVar("scopes", default=None)
+
+
+def limited_to(scopes: frozenset[str] | None) -> None:
+    """Let what this task does as a person from now on do no more than these scopes; None: all.
+
+    They are a claim of each transaction, `rota_scopes`, which the database's functions check.
+    """
+    _scopes.set(scopes)
+
+
 async def act_as(conn: Connection, user_id: UserId, *, is_operator: bool = False) -> None:
     """Be this person until the transaction ends, where what the backend does comes first in it."""
-    claims = {"sub": str(user_id), "role": "authenticated", "rota_operator": is_operator}
+    claims: dict[str, Any] = {
+        "sub": str(user_id),
+        "role": "authenticated",
+        "rota_operator": is_operator,
+    }
+    if (scopes := _scopes.get()) is not None:
+        claims["rota_scopes"] = sorted(scopes)
     await execute(conn, "act_as_authenticated", claims=json.dumps(claims))
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from rota.cli import output
-from rota.cli.as_json import fields_of
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.agents.configuration import Risk, Tier
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, RotaError
+from rota.domain.text.jsonable import fields_of
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App

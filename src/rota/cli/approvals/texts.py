@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rota.cli import output
-from rota.cli.as_json import fields_of
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import LOOKED_UP, ActionStatus
 from rota.domain.approvals.argument_edits import holds_redaction
 from rota.domain.approvals.call_texts import MailRequest, readable_call
 from rota.domain.approvals.review import HISTORY_DAYS, group_requests, same_calls
+from rota.domain.text.jsonable import fields_of
 from rota.domain.text.shortening import shorten
 
 if TYPE_CHECKING:

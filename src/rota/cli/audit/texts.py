@@ -10,11 +10,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from rota.cli import output
-from rota.cli.as_json import fields_of
 from rota.domain.audit.chain import AuditEntry
 from rota.domain.audit.checks import Verification
 from rota.domain.audit.heads import KeptHead, read_heads
 from rota.domain.errors import InvalidInputError
+from rota.domain.text.jsonable import fields_of
 from rota.services.audit.service import head_line
 
 _ONE_LINE: Final = 150

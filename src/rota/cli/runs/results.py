@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rota.cli import output
-from rota.cli.as_json import fields_of
 from rota.cli.filters import MOST_COUNTED, empty_list
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions, Limit
 from rota.cli.runs import result_texts
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.run import ResultStatus
+from rota.domain.text.jsonable import fields_of
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App

@@ -10,12 +10,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from rota.cli import output
-from rota.cli.as_json import fields_of
 from rota.domain.approvals.actions import ActionStatus
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.option_kinds import in_words, money
 from rota.domain.runs.run import RunStatus
 from rota.domain.runs.steps import BEFORE, EXECUTED, RAN_WITH, StepKey
+from rota.domain.text.jsonable import fields_of
 
 if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction

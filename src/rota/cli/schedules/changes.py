@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from rota.cli import output
-from rota.cli.as_json import fields_of
 from rota.cli.options import CommonOptions
 from rota.cli.runs.options import takes_options
 from rota.cli.schedules import texts
@@ -21,6 +20,7 @@ from rota.domain.schedules.clock_notes import clock_notes
 from rota.domain.schedules.drafts import NONE, Draft
 from rota.domain.schedules.forecast import UpcomingFire
 from rota.domain.schedules.schedule import Schedule
+from rota.domain.text.jsonable import fields_of
 from rota.domain.text.sentences import sentence
 
 if TYPE_CHECKING:

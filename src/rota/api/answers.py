@@ -1,0 +1,80 @@
+"""Answers: values as JSON, their ETags, and requests whose JSON is read strictly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from rota.api.problems import ApiError
+from rota.domain.text.json_values import NotJsonError, read_json
+from rota.domain.text.jsonable import jsonable
+
+
+def answer(
+    value: object,
+    status: int = 200,
+    *,
+    etag: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a value as JSON. `etag` is an opaque text without its quotes."""
+    body = json.dumps(jsonable(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    given = dict(headers or {})
+    if etag is not None:
+        given["ETag"] = f'"{etag}"'
+    return Response(body.encode(), status, given, "application/json")
+
+
+def etag_of(value: object) -> str:
+    """Return a strong ETag of what is shown of a thing that has no revision."""
+    text = json.dumps(jsonable(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def require_match(request: Request, etag: str) -> None:
+    """Check If-Match against what the thing is now: 428 without, 412 where it is another one."""
+    given = request.headers.get("if-match")
+    if given is None:
+        raise ApiError(
+            428,
+            "precondition-required",
+            "Send If-Match with the ETag of what you read, so that nobody's change is lost.",
+        )
+    tags = {tag.strip().removeprefix("W/").strip('"') for tag in given.split(",")}
+    if "*" not in tags and etag not in tags:
+        raise ApiError(
+            412,
+            "precondition-failed",
+            "It was changed meanwhile. Read it again.",
+            headers={"ETag": f'"{etag}"'},
+        )
+
+
+class _StrictRequest(Request):
+    async def json(self) -> Any:
+        """Return the body: strict JSON, as files are read. A fault is a problem of status 400."""
+        if not hasattr(self, "_json"):
+            try:
+                self._json = read_json((await self.body()).decode())
+            except (NotJsonError, UnicodeDecodeError) as error:
+                said = getattr(error, "sentence", "The body is not text in UTF-8.")
+                raise ApiError(400, "not-json", said) from error
+        return self._json
+
+
+class StrictRoute(APIRoute):
+    """A route that reads JSON as rota does everywhere: without keys given twice, NaN, or depth."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler, which is given a strict request."""
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handler(_StrictRequest(request.scope, request.receive))
+
+        return strict

@@ -1,0 +1,65 @@
+"""The HTTP API as an ASGI application, over the services of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI, Request
+
+from rota.api import schedules
+from rota.api.answers import StrictRoute
+from rota.api.callers import Caller
+from rota.api.problems import Problem, handle_errors, responses
+from rota.bootstrap.app import App
+from rota.version import __version__
+
+PREFIX: Final = "/api/v1"
+LARGEST_BODY: Final = 1_000_000
+"""Bytes of a request's body, unless a route says otherwise."""
+
+COMMON: Final = (400, 401, 403, 404, 409, 422, 429, 503)
+"""Statuses of problems that every route may answer; those that change something, more."""
+
+Authenticate = Callable[[Request], Awaitable[Caller]]
+"""Finds who calls; raises ApiError with status 401 for nobody."""
+
+ROOMS: Final = (schedules.router,)
+
+
+def make_api(app: App | None, authenticate: Authenticate | None) -> FastAPI:
+    """Return the application. Without an app it only describes itself, for `rota openapi`."""
+    api = FastAPI(
+        title="rota",
+        version=__version__,
+        summary="AI agents on a schedule, unattended and safely.",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        max_body_size=LARGEST_BODY,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    api.state.rota = app
+    api.state.authenticate = authenticate
+    handle_errors(api)
+    everything = APIRouter(prefix=PREFIX, route_class=StrictRoute)
+    for room in ROOMS:
+        everything.include_router(room)
+    api.include_router(everything, responses=responses(*COMMON))
+
+    @api.get(f"{PREFIX}/openapi.json", include_in_schema=False)
+    async def openapi() -> dict[str, Any]:
+        return describe(api)
+
+    return api
+
+
+def describe(api: FastAPI) -> dict[str, Any]:
+    """Return the API as OpenAPI 3.1."""
+    described = api.openapi()
+    schemas = described.setdefault("components", {}).setdefault("schemas", {})
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs"))
+    schemas["Problem"] = problem
+    return described
