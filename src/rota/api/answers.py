@@ -49,10 +49,26 @@ def require_match(request: Request, etag: str) -> None:
     if "*" not in tags and etag not in tags:
         raise ApiError(
             412,
-            "precondition-failed",
+            "changed-meanwhile",
             "It was changed meanwhile. Read it again.",
             headers={"ETag": f'"{etag}"'},
         )
+
+
+def require_match_to_put(request: Request, etag: str | None) -> None:
+    """Check that a PUT replaces what its sender saw; `etag` is None where there is nothing yet.
+
+    To replace needs If-Match. 412: `If-None-Match: *` where it is there, If-Match where it is not.
+    """
+    if etag is None:
+        if "if-match" in request.headers:
+            raise ApiError(412, "changed-meanwhile", "It is not there any more.")
+        return
+    if request.headers.get("if-none-match", "").strip() == "*":
+        raise ApiError(
+            412, "changed-meanwhile", "It is there already.", headers={"ETag": f'"{etag}"'}
+        )
+    require_match(request, etag)
 
 
 class _StrictRequest(Request):

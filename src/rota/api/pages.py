@@ -8,7 +8,9 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Annotated, Any, Final, TypeVar
+from uuid import UUID
 
 from fastapi import Depends, Query, Request
 from pydantic import create_model
@@ -47,6 +49,17 @@ class PageAsked:
         following = _written(self._list, keys(items[-1])) if more else None
         counted = {"count": count} if self.wants_count else {}
         return {"items": items, "next": following, **counted}
+
+    def keys(self, *kinds: type[Any]) -> tuple[Any, ...] | None:
+        """Return the keys of `after` as these kinds of value; None for the first page.
+
+        Kinds are str, int, bool, float, UUID, date and datetime (aware). Raises InvalidInputError.
+        """
+        if self.after is None:
+            return None
+        if len(self.after) != len(kinds):
+            raise _not_ours()
+        return tuple(_key(key, kind) for key, kind in zip(self.after, kinds, strict=True))
 
     @property
     def fetched(self) -> int:
@@ -107,6 +120,19 @@ def _read(mark: str, cursor: str) -> tuple[Any, ...]:
     if not all(isinstance(key, str | int | float | None) for key in read):
         raise _not_ours()
     return tuple(read[1:])
+
+
+def _key(key: object, kind: type[Any]) -> Any:
+    if kind in {UUID, date, datetime} and isinstance(key, str):
+        try:
+            read = UUID(key) if kind is UUID else kind.fromisoformat(key)
+        except ValueError as error:
+            raise _not_ours() from error
+        if not isinstance(read, datetime) or read.tzinfo is not None:
+            return read
+    if type(key) is kind and (not isinstance(key, str) or "\0" not in key):
+        return key
+    raise _not_ours()
 
 
 def _not_ours() -> InvalidInputError:

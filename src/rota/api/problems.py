@@ -24,6 +24,7 @@ STATUS_OF: Final[Mapping[type[errors.RotaError], int]] = {
     errors.InvalidInputError: 422,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
+    errors.ChangedMeanwhileError: 412,
     errors.SetupRequiredError: 409,
     errors.UnavailableError: 503,
     errors.RotaError: 500,
@@ -117,7 +118,7 @@ def handle_errors(api: FastAPI) -> None:
     """Answer all errors as problems."""
 
     @api.exception_handler(errors.RotaError)
-    async def of_rota(_: Request, error: errors.RotaError) -> JSONResponse:
+    async def of_rota(request: Request, error: errors.RotaError) -> JSONResponse:
         status = status_of(error)
         known = {name: getattr(error, name, None) for name in _KNOWN}
         if status == 500:
@@ -125,8 +126,9 @@ def handle_errors(api: FastAPI) -> None:
         wrong: Sequence[errors.InvalidInputError] = ()
         if isinstance(error, errors.InvalidInputError):
             wrong = error.faults or ((error,) if error.field else ())
+        place = "query" if request.method in {"GET", "HEAD"} else "body"
         faults = [
-            FieldProblem(field=f"body.{one.field or ''}".rstrip("."), detail=one.message)
+            FieldProblem(field=f"{place}.{one.field or ''}".rstrip("."), detail=one.message)
             for one in wrong
         ]
         known["reached"] = known.pop("status")  # what the thing is by now; `status` is HTTP's

@@ -5,6 +5,7 @@
     ├─ InvalidInputError      2   what a person wrote is not valid
     ├─ NotFoundError          3   it is not there, or somebody else's
     ├─ ConflictError          4   it is there already, in use, or changed meanwhile
+    │  └─ ChangedMeanwhileError   it was changed since its reader saw it
     ├─ UnavailableError       5   the database, a provider or a mailbox did not answer
     │  └─ LostTransactionError    the database answered, and broke a transaction off
     ├─ SetupRequiredError     6   a person has to set something up first
@@ -109,6 +110,10 @@ class ConflictError(RotaError):
         """`status`: what the thing is by now, where the database said."""
         super().__init__(message)
         self.status = status
+
+
+class ChangedMeanwhileError(ConflictError):
+    """The thing is not any more as its reader saw it, and was not changed."""
 
 
 class UnavailableError(RotaError):

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final, Literal
 
-from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError
+from rota.domain.errors import (
+    ChangedMeanwhileError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+)
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.option_drafts import OptionDraft
 from rota.domain.runs.options import RunOptions
@@ -154,14 +159,14 @@ class ScheduleService:
 
         The row is locked while it is read and written, so that of two people who change different
         things both succeed. What is as it is to be stays untouched, at its revision.
-        ConflictError: it is not at `edit.revision` any more.
+        ChangedMeanwhileError: it is not at `edit.revision` any more.
         """
         async with self._database.acting_as(user_id) as conn:
             found = await rows.lock_schedule(conn, (await self._find(conn, reference)).id)
             if found is None:  # removed between the two looks
                 raise NotFoundError("schedule", reference, hint="See `rota schedules list`.")
             if edit.revision is not None and edit.revision != found.revision:
-                raise ConflictError(
+                raise ChangedMeanwhileError(
                     f"{found.name} was changed meanwhile: it has revision "
                     f"{found.revision}, not {edit.revision}. Read it again."
                 )
