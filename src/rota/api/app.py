@@ -10,7 +10,8 @@ from fastapi import APIRouter, FastAPI, Request
 from rota.api import schedules
 from rota.api.answers import StrictRoute
 from rota.api.callers import Caller
-from rota.api.problems import Problem, handle_errors, responses
+from rota.api.description import describe
+from rota.api.problems import handle_errors, responses
 from rota.bootstrap.app import App
 from rota.version import __version__
 
@@ -53,13 +54,3 @@ def make_api(app: App | None, authenticate: Authenticate | None) -> FastAPI:
         return describe(api)
 
     return api
-
-
-def describe(api: FastAPI) -> dict[str, Any]:
-    """Return the API as OpenAPI 3.1."""
-    described = api.openapi()
-    schemas = described.setdefault("components", {}).setdefault("schemas", {})
-    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(problem.pop("$defs"))
-    schemas["Problem"] = problem
-    return described

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import Depends, Request
 
@@ -46,34 +45,39 @@ Services = Annotated[App, Depends(the_app)]
 """A route's parameter: the services."""
 
 
-def needs(scope: Scope, *, operator: bool = False) -> Callable[..., Coroutine[Any, Any, Caller]]:
-    """Return a dependency: the caller, who must have this scope, or be an operator with it.
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A dependency: the caller, who must have this scope, or be an operator with it.
 
     Raises ApiError 401 for nobody, 403 for too little. From then on the scopes are in the claims of
     each transaction that acts as the person, so that the database checks them, too.
     """
 
-    async def find(request: Request) -> Caller:
+    scope: Scope
+    operator: bool = False
+
+    async def __call__(self, request: Request) -> Caller:
+        """Return the caller."""
         caller: Caller = await request.app.state.authenticate(request)
-        if scope not in caller.scopes:
+        if self.scope not in caller.scopes:
             raise ApiError(
                 403,
                 "insufficient-scope",
-                f"This token may not do that: it lacks the scope `{scope}`.",
-                headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
-                scope=scope,
+                f"This token may not do that: it lacks the scope `{self.scope}`.",
+                headers={
+                    "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{self.scope}"'
+                },
+                scope=self.scope,
             )
-        if operator and not caller.is_operator:
+        if self.operator and not caller.is_operator:
             raise ApiError(403, "operators-only", "Only an operator of this rota may do that.")
         the_app(request).limit_to(caller.scopes if caller.by == "token" else None)
         return caller
 
-    return find
 
-
-Reader = Annotated[Caller, Depends(needs(Scope.READ))]
-Triggerer = Annotated[Caller, Depends(needs(Scope.TRIGGER))]
-Manager = Annotated[Caller, Depends(needs(Scope.MANAGE))]
-Decider = Annotated[Caller, Depends(needs(Scope.DECIDE))]
-OperatorReads = Annotated[Caller, Depends(needs(Scope.READ, operator=True))]
-OperatorManages = Annotated[Caller, Depends(needs(Scope.MANAGE, operator=True))]
+Reader = Annotated[Caller, Depends(Need(Scope.READ))]
+Triggerer = Annotated[Caller, Depends(Need(Scope.TRIGGER))]
+Manager = Annotated[Caller, Depends(Need(Scope.MANAGE))]
+Decider = Annotated[Caller, Depends(Need(Scope.DECIDE))]
+OperatorReads = Annotated[Caller, Depends(Need(Scope.READ, operator=True))]
+OperatorManages = Annotated[Caller, Depends(Need(Scope.MANAGE, operator=True))]

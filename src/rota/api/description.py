@@ -1,0 +1,82 @@
+"""The API described as OpenAPI 3.1, with what FastAPI does not know of it.
+
+The scope that an operation needs is read from the dependency that checks it, so that it cannot be
+forgotten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+
+from rota.api.callers import Need
+from rota.api.problems import Problem
+
+SCHEMES: Final[dict[str, Any]] = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API token, or a JWT of your identity provider.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "rota_session",
+        "description": "The session of somebody who signed in with a browser: all scopes.",
+    },
+}
+SCOPE: Final = "x-rota-scope"
+OPERATORS: Final = "x-rota-operators-only"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path, and who may call it; `need` is None where nobody needs to sign in."""
+
+    method: str
+    path: str
+    name: str
+    need: Need | None
+
+
+def operations(api: FastAPI) -> tuple[Operation, ...]:
+    """Return all operations that are published, by path."""
+    found = [
+        Operation(
+            method.lower(), str(context.path_format), str(context.name), _need(context.dependant)
+        )
+        for context in iter_route_contexts(api.routes)
+        if getattr(context, "include_in_schema", False)
+        for method in sorted(context.methods or ())
+    ]
+    return tuple(sorted(found, key=lambda one: (one.path, one.method)))
+
+
+def describe(api: FastAPI) -> dict[str, Any]:
+    """Return the API as OpenAPI 3.1."""
+    described = api.openapi()
+    components = described.setdefault("components", {})
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    components.setdefault("schemas", {}).update(problem.pop("$defs"), Problem=problem)
+    components.setdefault("securitySchemes", {}).update(SCHEMES)
+    for one in operations(api):
+        operation = described["paths"][one.path][one.method]
+        if one.need is None:
+            operation["security"] = []
+            continue
+        operation[SCOPE] = one.need.scope.value
+        operation["security"] = [{"token": [one.need.scope.value]}, {"session": []}]
+        if one.need.operator:
+            operation[OPERATORS] = True
+    return described
+
+
+def _need(dependant: Dependant) -> Need | None:
+    """Return what the dependency checks that finds out who calls."""
+    if isinstance(dependant.call, Need):
+        return dependant.call
+    return next(filter(None, map(_need, dependant.dependencies)), None)
