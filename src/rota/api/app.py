@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 
-from rota.api import schedules
+from rota.api import runs, schedules
 from rota.api.answers import StrictRoute
 from rota.api.callers import Caller
 from rota.api.description import describe
@@ -25,7 +25,10 @@ COMMON: Final = (400, 401, 403, 404, 409, 422, 429, 503)
 Authenticate = Callable[[Request], Awaitable[Caller]]
 """Finds who calls; raises ApiError with status 401 for nobody."""
 
-ROOMS: Final = (schedules.router,)
+ROOMS: Final = (
+    runs.router,
+    schedules.router,
+)
 
 
 def make_api(app: App | None, authenticate: Authenticate | None) -> FastAPI:

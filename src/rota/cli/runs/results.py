@@ -14,7 +14,6 @@ from rota.cli.options import CommonOptions, Limit
 from rota.cli.runs import result_texts
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.run import ResultStatus
-from rota.domain.text.jsonable import fields_of
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -96,7 +95,9 @@ def show(
 def show_result(found: WholeResult, *, as_json: bool, paged: bool = False) -> None:
     """Print a result: what its run did, the answer, then what is worth knowing besides."""
     if as_json:
-        output.print_json(fields_of(found.result) | {"whole_content": found.text})
+        from rota.shown.runs import result_json
+
+        output.print_json(result_json(found))
         return
     from rota.cli.runs.result_texts import print_result
 

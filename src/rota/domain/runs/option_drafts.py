@@ -47,18 +47,24 @@ class OptionDraft:
         """
         options = self.options(RunOptions())
         flags = flags_of(RunOptions, of_one_run=True)
-        if _count_of_one_run(options) < sum(flag.name in self._written for flag in flags):
-            raise InvalidInputError(
-                "0 and none take a model or a limit away, and one run cannot take away what its "
-                "agent or its schedule sets. Name another model, or a limit of more than 0.",
-                field="limits",
-            )
+        _refuse_to_take_away(options, sum(flag.name in self._written for flag in flags))
         return options
 
 
 def read_options(values: Mapping[str, Any]) -> RunOptions:
     """Read the options of a schedule in a file; raises InvalidInputError naming the place."""
     return checked(from_file(RunOptions, values))
+
+
+def read_options_of_one_run(values: Mapping[str, Any]) -> RunOptions:
+    """Read the options of a single run as a file would have them: its model and its limits.
+
+    Raises as `OptionDraft.for_one_run`, naming the place.
+    """
+    options = read_options(values)
+    limits = values.get("limits") or {}
+    _refuse_to_take_away(options, len({**values, **limits}.keys() - {"limits"}))
+    return options
 
 
 def checked(options: RunOptions) -> RunOptions:
@@ -72,6 +78,16 @@ def checked(options: RunOptions) -> RunOptions:
     if len(json.dumps(written, ensure_ascii=False)) > LARGEST:
         raise InvalidInputError(f"The options are longer than {LARGEST} characters in all.")
     return read
+
+
+def _refuse_to_take_away(options: RunOptions, written: int) -> None:
+    """Refuse options of one run of which fewer are set than were written."""
+    if _count_of_one_run(options) < written:
+        raise InvalidInputError(
+            "0 and none take a model or a limit away, and one run cannot take away what its "
+            "agent or its schedule sets. Name another model, or a limit of more than 0.",
+            field="limits",
+        )
 
 
 def _count_of_one_run(options: RunOptions) -> int:

@@ -126,6 +126,19 @@ class RunView:
 
 
 @dataclass(frozen=True, slots=True)
+class RunState:
+    """Where a run stands, and its result once it has one.
+
+    `cancel_reason` says something only of a run that was cancelled.
+    """
+
+    run_id: RunId
+    status: RunStatus
+    cancel_reason: str
+    result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
 class UsageView:
     """The use in one day: of all runs (`schedule_id` None), or of the runs of one schedule.
 

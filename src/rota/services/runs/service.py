@@ -13,12 +13,12 @@ from rota.domain.operations.processes import KINDS, Kind
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import OVER, RunStatus
 from rota.domain.runs.steps import Step, StepKey
-from rota.domain.runs.views import Result, RunView
+from rota.domain.runs.views import Result, RunState, RunView
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.text.sentences import sentence
 from rota.services.agents.option_checks import check_options
 from rota.services.agents.service import find_agent
-from rota.services.references import ENOUGH, id_prefix, the_one
+from rota.services.runs.finding import find_run
 from rota.store.agents import rows as agent_rows
 from rota.store.database import Connection, Database
 from rota.store.operations import processes
@@ -29,7 +29,11 @@ from rota.store.runs import rows as run_rows
 from rota.store.runs import views as run_views
 from rota.store.schedules import rows as schedule_rows
 
-_POLL: Final = 0.1
+_STANDS_STILL: Final = OVER | {RunStatus.SUSPENDED}
+_SHORTEST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 1.0
+_SHARE: Final = 0.05
+"""Who waits for a run looks again after this share of the time waited: many may wait for long."""
 
 
 class RunService:
@@ -93,7 +97,7 @@ class RunService:
         Raises NotFoundError, and ConflictError for a run that is not over.
         """
         async with self._database.acting_as(user_id) as conn:
-            found = await _find(conn, reference)
+            found = await find_run(conn, reference)
             if found.status not in OVER:
                 raise ConflictError(
                     f"The run is not over: it is {found.status}. Wait for its end, or "
@@ -113,24 +117,38 @@ class RunService:
         Raises SuspendedError for a run that waits for a decision, and ConflictError for one that
         was cancelled before it began: it has no result.
         """
+        found = await self.state(user_id, run_id, wait=limit)
+        if found.result is None and found.status is RunStatus.SUSPENDED:
+            raise SuspendedError
+        if found.result is None and found.status is RunStatus.CANCELLED:
+            raise ConflictError(
+                sentence(f"The run was cancelled before it began: {found.cancel_reason}")
+            )
+        return found.result
+
+    async def state(
+        self, user_id: UserId, run_id: RunId, *, wait: timedelta = timedelta(0)
+    ) -> RunState:
+        """Return where a run stands, with its result if it has one; raises NotFoundError.
+
+        Waits until it is over, or waits for a decision; but no longer than `wait`.
+        """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + limit.total_seconds()
-        while loop.time() < deadline:
+        began = loop.time()
+        while True:
             async with self._database.acting_as(user_id) as conn:
                 # In this order: one that was cancelled on the way has a result by then.
-                stands = await run_rows.fetch_standstill(conn, run_id)
+                found = await run_rows.fetch_state(conn, run_id)
                 result = await result_rows.fetch_result_of_run(conn, run_id)
-            if result is not None:
-                return result
-            match stands:
-                case (RunStatus.SUSPENDED, _):
-                    raise SuspendedError
-                case (RunStatus.CANCELLED, reason):
-                    raise ConflictError(
-                        sentence(f"The run was cancelled before it began: {reason}")
-                    )
-            await asyncio.sleep(_POLL)
-        return None
+            if found is None:
+                raise NotFoundError("run", str(run_id), hint="See `rota runs list`.")
+            status, cancel_reason = found
+            waited = loop.time() - began
+            left = wait.total_seconds() - waited
+            if result is not None or status in _STANDS_STILL or left <= 0:
+                return RunState(run_id, status, cancel_reason, result)
+            pause = min(max(_SHORTEST_PAUSE, waited * _SHARE), _LONGEST_PAUSE)
+            await asyncio.sleep(min(pause, left))
 
     async def all(
         self,
@@ -157,7 +175,7 @@ class RunService:
                 if not newest:
                     raise NotFoundError("run", "newest", hint="There are none yet.")
                 reference = str(newest[0].id)
-            found = await _find(conn, reference)
+            found = await find_run(conn, reference)
             return found, await journal_rows.fetch_steps(conn, RunId(found.id))
 
     async def progress(
@@ -168,7 +186,7 @@ class RunService:
         Raises NotFoundError. To look at a run often: what its calls hold is not read.
         """
         async with self._database.acting_as(user_id) as conn:
-            found = await _find(conn, str(run_id))
+            found = await find_run(conn, str(run_id))
             return found.status, await journal_rows.step_states(conn, run_id)
 
     async def cancel(self, user_id: UserId, reference: str, note: str = "") -> RunView:
@@ -179,11 +197,11 @@ class RunService:
         that is over.
         """
         async with self._database.acting_as(user_id) as conn:
-            found = await _find(conn, reference)
+            found = await find_run(conn, reference)
             if found.status in OVER:
                 raise ConflictError(f"The run is over: it is {found.status}.")
             await requests.request_cancel(conn, RunId(found.id), note or None)
-            return await _find(conn, str(found.id))
+            return await find_run(conn, str(found.id))
 
     async def somebody_works(self) -> bool:
         """Return whether a scheduler and a worker are alive to take a run."""
@@ -208,12 +226,6 @@ class RunService:
     async def _alive(self) -> set[Kind]:
         async with self._database.connection() as conn:
             return {p.kind for p in await processes.list_processes(conn) if p.is_alive}
-
-
-async def _find(conn: Connection, reference: str) -> RunView:
-    prefix = id_prefix(reference)
-    found = await run_views.list_runs(conn, prefix=prefix, limit=ENOUGH) if prefix else ()
-    return the_one("run", reference, found, hint="See `rota runs list`.")
 
 
 async def _check_for_schedule(

@@ -127,11 +127,11 @@ async def cancel_requests(conn: Connection, run_ids: Sequence[RunId]) -> tuple[R
     return await values(conn, "runs/cancel_requests", RunId, run_ids=run_ids)
 
 
-async def fetch_standstill(conn: Connection, run_id: RunId) -> tuple[RunStatus, str] | None:
-    """Return whether a run without a result is cancelled or suspended, and why it was cancelled."""
+async def fetch_state(conn: Connection, run_id: RunId) -> tuple[RunStatus, str] | None:
+    """Return where a run stands and why it was cancelled, if it was; None where there is none."""
     return await one_or_none(
         conn,
-        "runs/fetch_standstill",
+        "runs/fetch_state",
         lambda row: (RunStatus(row["status"]), row["cancel_reason"]),
         run_id=run_id,
     )

@@ -1,3 +1,3 @@
 SELECT status, coalesce(nullif(cancel_reason, ''), 'no reason was given') AS cancel_reason
 FROM public.agent_runs
-WHERE id = %(run_id)s AND status IN ('cancelled', 'suspended')
+WHERE id = %(run_id)s

@@ -1,0 +1,18 @@
+"""Finds a run by its id, or by the beginning of it."""
+
+from __future__ import annotations
+
+from rota.domain.runs.views import RunView
+from rota.services.references import ENOUGH, id_prefix, the_one
+from rota.store.database import Connection
+from rota.store.runs import views
+
+
+async def find_run(conn: Connection, reference: str) -> RunView:
+    """Return a run that the transaction's person sees.
+
+    Raises NotFoundError, and InvalidInputError where the beginning fits several.
+    """
+    prefix = id_prefix(reference)
+    found = await views.list_runs(conn, prefix=prefix, limit=ENOUGH) if prefix else ()
+    return the_one("run", reference, found, hint="See `rota runs list`.")

@@ -1,0 +1,49 @@
+"""Runs and results as faces show them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field, create_model
+
+from rota.domain.runs.run import ResultStatus, RunStatus
+from rota.domain.runs.views import Result, RunState, WholeResult
+from rota.domain.text.jsonable import fields_of
+from rota.shown.models import Shown, model_of
+
+ResultShown = create_model(
+    "ResultShown",
+    __base__=model_of(Result),
+    __doc__="A result. What an agent answered is a text that nobody checked.",
+    whole_content=(
+        str | None,
+        Field(description="The whole answer where `result_content` is cut; else null."),
+    ),
+)
+
+
+class RunStarted(Shown):
+    """A run that was asked for, where it stands, and its result if that was waited for."""
+
+    run_id: UUID
+    status: RunStatus
+    result_status: ResultStatus | None = Field(description="How it ended; null before.")
+    result: ResultShown | None = Field(  # type: ignore[valid-type]  # a model that is made
+        description="With `Prefer: wait=N`, and only for callers who may read results."
+    )
+
+
+def result_json(found: WholeResult) -> dict[str, Any]:
+    """Return a result as JSON, with its whole text where that was cut."""
+    return fields_of(found.result) | {"whole_content": found.text}
+
+
+def run_started_json(found: RunState, whole: WholeResult | None) -> dict[str, Any]:
+    """Return a run that was asked for as JSON; `whole` is its result for those who may read it."""
+    return {
+        "run_id": found.run_id,
+        "status": found.status,
+        "result_status": None if found.result is None else found.result.status,
+        "result": None if whole is None else result_json(whole),
+    }
