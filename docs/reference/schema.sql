@@ -1492,6 +1492,32 @@ CREATE POLICY reads_own ON public.pauses
     USING ((user_id = ( SELECT auth.uid() AS uid)));
 
 
+-- Idempotency keys: supabase/migrations/20261201000120_idempotency_keys.sql
+
+-- What a request of the HTTP API was answered that bears the header Idempotency-Key, kept for a
+-- day. A request holds its key while it is under way; whoever takes a key over from a process that
+-- died becomes its holder. Each transaction of a request notes that it has an effect, if its
+-- request still holds the key, and else is rolled back: see rota/store/idempotency.py.
+CREATE TABLE rota.idempotency_keys (
+    user_id uuid NOT NULL,
+    key text NOT NULL,
+    request bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    holder uuid NOT NULL,
+    held_until timestamptz NOT NULL,
+    has_effect boolean NOT NULL DEFAULT false,
+    run_id uuid,
+    status smallint,
+    answer bytea,
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, key),
+    CONSTRAINT idempotency_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+    CONSTRAINT idempotency_keys_answer_check CHECK ((octet_length(answer) <= 300000)),
+    CONSTRAINT idempotency_keys_key_check CHECK (((octet_length(key) >= 1) AND (octet_length(key) <= 255))),
+    CONSTRAINT idempotency_keys_request_check CHECK ((octet_length(request) = 32))
+);
+CREATE INDEX idempotency_keys_created_at_idx ON rota.idempotency_keys USING btree (created_at);
+
+
 -- Functions
 
 -- Locks a table down to the backend, and the sequences of its columns; what a person may do is

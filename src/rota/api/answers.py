@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from rota.api.idempotency import do_once
 from rota.api.problems import ApiError
 from rota.domain.text.json_values import NotJsonError, read_json
 from rota.domain.text.jsonable import jsonable
@@ -91,6 +92,7 @@ class StrictRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            return await handler(_StrictRequest(request.scope, request.receive))
+            read = _StrictRequest(request.scope, request.receive)
+            return await do_once(read, lambda: handler(read))
 
         return strict

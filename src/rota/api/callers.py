@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from fastapi import Depends, Request
 
+from rota.api.idempotency import claim_key
 from rota.api.problems import ApiError
 from rota.bootstrap.app import App
 from rota.domain.ids import UserId
@@ -71,7 +72,9 @@ class Need:
             )
         if self.operator and not caller.is_operator:
             raise ApiError(403, "operators-only", "Only an operator of this rota may do that.")
-        the_app(request).limit_to(caller.scopes if caller.by == "token" else None)
+        app = the_app(request)
+        app.limit_to(caller.scopes if caller.by == "token" else None)
+        await claim_key(request, app, caller.user_id)
         return caller
 
 

@@ -1,7 +1,7 @@
 """The API described as OpenAPI 3.1, with what FastAPI does not know of it.
 
-The scope that an operation needs is read from the dependency that checks it, so that it cannot be
-forgotten.
+The scope that an operation needs is read from the dependency that checks it, and each POST has the
+header `Idempotency-Key`. So neither can be forgotten.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
 from rota.api.callers import Need
+from rota.api.idempotency import KEY_PARAMETER
 from rota.api.problems import Problem
 
 SCHEMES: Final[dict[str, Any]] = {
@@ -72,6 +73,9 @@ def describe(api: FastAPI) -> dict[str, Any]:
         operation["security"] = [{"token": [one.need.scope.value]}, {"session": []}]
         if one.need.operator:
             operation[OPERATORS] = True
+        parameters = operation.setdefault("parameters", [])
+        if one.method == "post" and KEY_PARAMETER not in parameters:  # FastAPI keeps what it made
+            parameters.append(KEY_PARAMETER)
     return described
 
 

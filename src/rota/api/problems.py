@@ -114,28 +114,31 @@ def status_of(error: errors.RotaError) -> int:
     return next(STATUS_OF[base] for base in type(error).__mro__ if base in STATUS_OF)
 
 
+def problem_of(request: Request, error: errors.RotaError) -> JSONResponse:
+    """Return an error as an answer to a request."""
+    status = status_of(error)
+    known = {name: getattr(error, name, None) for name in _KNOWN}
+    if status == 500:
+        structlog.get_logger(__name__).error("request_failed", error=error.message)
+    wrong: Sequence[errors.InvalidInputError] = ()
+    if isinstance(error, errors.InvalidInputError):
+        wrong = error.faults or ((error,) if error.field else ())
+    place = "query" if request.method in {"GET", "HEAD"} else "body"
+    faults = [
+        FieldProblem(field=f"{place}.{one.field or ''}".rstrip("."), detail=one.message)
+        for one in wrong
+    ]
+    known["reached"] = known.pop("status")  # what the thing is by now; `status` is HTTP's
+    headers = {"Retry-After": "5"} if status == 503 else None
+    return problem(status, kind_of(error), error.message, faults=faults, headers=headers, **known)
+
+
 def handle_errors(api: FastAPI) -> None:
     """Answer all errors as problems."""
 
     @api.exception_handler(errors.RotaError)
     async def of_rota(request: Request, error: errors.RotaError) -> JSONResponse:
-        status = status_of(error)
-        known = {name: getattr(error, name, None) for name in _KNOWN}
-        if status == 500:
-            structlog.get_logger(__name__).error("request_failed", error=error.message)
-        wrong: Sequence[errors.InvalidInputError] = ()
-        if isinstance(error, errors.InvalidInputError):
-            wrong = error.faults or ((error,) if error.field else ())
-        place = "query" if request.method in {"GET", "HEAD"} else "body"
-        faults = [
-            FieldProblem(field=f"{place}.{one.field or ''}".rstrip("."), detail=one.message)
-            for one in wrong
-        ]
-        known["reached"] = known.pop("status")  # what the thing is by now; `status` is HTTP's
-        headers = {"Retry-After": "5"} if status == 503 else None
-        return problem(
-            status, kind_of(error), error.message, faults=faults, headers=headers, **known
-        )
+        return problem_of(request, error)
 
     @api.exception_handler(ApiError)
     async def of_api(_: Request, error: ApiError) -> JSONResponse:

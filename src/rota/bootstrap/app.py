@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rota.services.audit.checkpoints import Checkpoints
     from rota.services.audit.service import AuditService
     from rota.services.notifications.service import NotificationService
+    from rota.services.operations.idempotency import IdempotencyService
     from rota.services.operations.person_data import PersonDataService
     from rota.services.operations.retention import RetentionService
     from rota.services.operations.status import StatusService
@@ -132,6 +133,7 @@ class App:
     notifications: Service[NotificationService] = Service(
         "notifications.service:NotificationService"
     )
+    idempotency: Service[IdempotencyService] = Service("operations.idempotency:IdempotencyService")
     person_data: Service[PersonDataService] = Service("operations.person_data:PersonDataService")
     retention: Service[RetentionService] = Service("operations.retention:RetentionService")
     status: Service[StatusService] = Service("operations.status:StatusService")

@@ -86,6 +86,19 @@ def limited_to(scopes: frozenset[str] | None) -> None:
     _scopes.set(scopes)
 
 
+_before_commits: ContextVar[Callable[[Connection], Awaitable[None]] | None] = ContextVar(
+    "before_commits", default=None
+)
+
+
+def before_commits(last: Callable[[Connection], Awaitable[None]] | None) -> None:
+    """Have each transaction of this task end with this from now on; it is rolled back if it raises.
+
+    Statements outside of a transaction are not preceded by it.
+    """
+    _before_commits.set(last)
+
+
 async def act_as(conn: Connection, user_id: UserId, *, is_operator: bool = False) -> None:
     """Be this person until the transaction ends, where what the backend does comes first in it."""
     claims: dict[str, Any] = {
@@ -238,6 +251,8 @@ class Database:
             try:
                 async with conn.transaction(force_rollback=is_rehearsal):
                     yield conn
+                    if (last := _before_commits.get()) is not None:
+                        await last(conn)
                     is_done = True
             except psycopg.Error as error:
                 if not is_done:

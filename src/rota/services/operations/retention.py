@@ -12,6 +12,7 @@ from uuid import UUID
 from rota.domain.operations.retention import Kind, Period, Pruned, RetentionPolicy
 from rota.logs import LazyLogger
 from rota.services.audit.checkpoints import Checkpoints
+from rota.store import idempotency
 from rota.store.database import Connection, Database
 from rota.store.operations import processes
 from rota.store.operations import retention as rows
@@ -67,7 +68,8 @@ class RetentionService:
     async def prune(self, now: datetime) -> Pruned:
         """Delete what is older than the policy keeps at `now`, and return how much it was.
 
-        Whoever has more notifications than their quota loses the oldest too.
+        Whoever has more notifications than their quota loses the oldest too. Keys of requests are
+        not counted: they are kept for a day whatever the policy.
 
         Each batch is a transaction: whatever interrupts this, what was deleted stays deleted and
         the next call goes on. The policy is read anew for each, so that a longer one takes effect
@@ -76,6 +78,7 @@ class RetentionService:
         pruned = Pruned()
         for kind in Kind:
             pruned += await self._prune(kind, now)
+        await self._prune_idempotency_keys()
         return pruned + await self._prune_beyond_quotas()
 
     async def count_prunable(self, now: datetime) -> Pruned:
@@ -135,6 +138,13 @@ class RetentionService:
                 pruned += Pruned(notifications=count)
                 await asyncio.sleep(_PAUSE)
         return pruned
+
+    async def _prune_idempotency_keys(self) -> None:
+        count = self._batch
+        while count == self._batch:
+            async with self._database.transaction() as conn:
+                count = await idempotency.prune(conn, limit=self._batch)
+            await asyncio.sleep(_PAUSE)
 
     async def _prune_audit(
         self,

@@ -13,6 +13,7 @@ from rota.domain.ids import RunId, ScheduleId
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.store.database import Connection
+from rota.store.idempotency import ask_once
 from rota.store.statements import execute, value
 
 
@@ -20,13 +21,15 @@ async def request_run(
     conn: Connection, agent_name: str, prompt: str, options: RunOptions | None
 ) -> RunId:
     """Ask for a run of an agent now."""
-    return await value(
-        conn,
-        "runs/request_run",
-        RunId,
-        agent_name=agent_name,
-        prompt=prompt,
-        options=_written(options),
+    return await ask_once(
+        lambda: value(
+            conn,
+            "runs/request_run",
+            RunId,
+            agent_name=agent_name,
+            prompt=prompt,
+            options=_written(options),
+        )
     )
 
 
@@ -41,20 +44,22 @@ async def request_schedule_run(
 
     Raises NotFoundError, and ConflictError where the policy lets nothing start.
     """
-    return await value(
-        conn,
-        "runs/request_schedule_run",
-        RunId,
-        schedule_id=schedule_id,
-        prompt=prompt,
-        overlap=overlap,
-        options=_written(options),
+    return await ask_once(
+        lambda: value(
+            conn,
+            "runs/request_schedule_run",
+            RunId,
+            schedule_id=schedule_id,
+            prompt=prompt,
+            overlap=overlap,
+            options=_written(options),
+        )
     )
 
 
 async def request_retry(conn: Connection, run_id: RunId) -> RunId:
     """Ask for a new run of what a run was asked; raises NotFoundError, ConflictError."""
-    return await value(conn, "runs/request_retry", RunId, run_id=run_id)
+    return await ask_once(lambda: value(conn, "runs/request_retry", RunId, run_id=run_id))
 
 
 async def request_cancel(conn: Connection, run_id: RunId, note: str | None) -> None:
