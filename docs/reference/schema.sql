@@ -1366,7 +1366,7 @@ CREATE TABLE rota.processes (
     settings text[],
     key_ids text[],
     CONSTRAINT processes_pkey PRIMARY KEY (id),
-    CONSTRAINT processes_kind_check CHECK ((kind = ANY (ARRAY['scheduler'::text, 'worker'::text])))
+    CONSTRAINT processes_kind_check CHECK ((kind = ANY (ARRAY['scheduler'::text, 'worker'::text, 'server'::text])))
 );
 
 -- What is done once for the whole installation, such as the ping of a dead man's switch.

@@ -14,6 +14,13 @@ from typing import Final, Literal, TypeVar, get_args
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.operations.database_url import read_database_url
+from rota.domain.operations.listening import (
+    Exposure,
+    ListenAddress,
+    read_listen_address,
+    read_networks,
+    read_public_url,
+)
 
 VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_CONFIG": "a file of settings, or a directory with some, instead of those looked for",
@@ -33,6 +40,10 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_GROUP_SIZE": "runs that end close together and share one commit",
     "ROTA_OPERATOR": "the e-mail address or id of the person who is told when rota itself is ill",
     "ROTA_PING_URL": "a URL that is fetched each minute while rota is healthy",
+    "ROTA_LISTEN": "where the server of the HTTP API listens: `HOST:PORT`",
+    "ROTA_PUBLIC_URL": "the address that people use for the server: `https://rota.example.com`",
+    "ROTA_TRUSTED_PROXIES": "addresses or networks of reverse proxies, separated by spaces",
+    "ROTA_PLAIN_HTTP": "`on`: HTTP without TLS is meant, in a private network",
     "ROTA_LOG_LEVEL": "debug, info, warning or error",
     "ROTA_LOG_FORMAT": "`text`, or `json` for machines",
 }
@@ -106,6 +117,7 @@ class Settings:
     group_size: int = 20
     operator: str | None = None
     ping_url: str | None = field(default=None, repr=False)
+    exposure: Exposure = field(default_factory=Exposure)
     log_level: LogLevel | None = None
     log_format: LogFormat = "text"
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -192,6 +204,7 @@ def read_settings(
         group_size=_count(known, "ROTA_GROUP_SIZE", default=20, least=1, most=200),
         operator=known.get("ROTA_OPERATOR"),
         ping_url=_ping_url(known),
+        exposure=_exposure(known),
         log_level=_choice(known, "ROTA_LOG_LEVEL", get_args(LogLevel), None),
         log_format=_choice(known, "ROTA_LOG_FORMAT", get_args(LogFormat), "text"),
         api_keys={provider: known[name] for provider, name in API_KEYS.items() if name in known}
@@ -214,8 +227,23 @@ def _ping_url(known: _Given) -> str | None:
     return url
 
 
-def _is_on(known: _Given, name: str) -> bool:
-    value = known.get(name, "on")
+def _exposure(known: _Given) -> Exposure:
+    listen, public = known.get("ROTA_LISTEN"), known.get("ROTA_PUBLIC_URL")
+    called = known.name_of
+    return Exposure(
+        ListenAddress()
+        if listen is None
+        else read_listen_address(listen, variable=called("ROTA_LISTEN")),
+        None if public is None else read_public_url(public, variable=called("ROTA_PUBLIC_URL")),
+        read_networks(
+            known.get("ROTA_TRUSTED_PROXIES", ""), variable=called("ROTA_TRUSTED_PROXIES")
+        ),
+        plain_http=_is_on(known, "ROTA_PLAIN_HTTP", default="off"),
+    )
+
+
+def _is_on(known: _Given, name: str, *, default: str = "on") -> bool:
+    value = known.get(name, default)
     if value.lower() not in {"on", "true", "yes", "1", "off", "false", "no", "0"}:
         raise InvalidInputError(f"{known.name_of(name)} is {value!r}; it must be `on` or `off`.")
     return value.lower() in {"on", "true", "yes", "1"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 
-from rota.api import runs, schedules
+from rota.api import health, runs, schedules
 from rota.api.answers import StrictRoute
 from rota.api.callers import Caller
 from rota.api.description import describe
@@ -46,11 +47,13 @@ def make_api(app: App | None, authenticate: Authenticate | None) -> FastAPI:
     )
     api.state.rota = app
     api.state.authenticate = authenticate
+    api.state.stopping = asyncio.Event()  # set when the process ends: streams end then
     handle_errors(api)
     everything = APIRouter(prefix=PREFIX, route_class=StrictRoute)
     for room in ROOMS:
         everything.include_router(room)
     api.include_router(everything, responses=responses(*COMMON))
+    api.include_router(health.router)
 
     @api.get(f"{PREFIX}/openapi.json", include_in_schema=False)
     async def openapi() -> dict[str, Any]:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from rota.services.notifications.service import NotificationService
     from rota.services.operations.idempotency import IdempotencyService
     from rota.services.operations.person_data import PersonDataService
+    from rota.services.operations.readiness import ReadinessService
     from rota.services.operations.retention import RetentionService
     from rota.services.operations.status import StatusService
     from rota.services.runs.following import RunFollower
@@ -135,6 +136,7 @@ class App:
     )
     idempotency: Service[IdempotencyService] = Service("operations.idempotency:IdempotencyService")
     person_data: Service[PersonDataService] = Service("operations.person_data:PersonDataService")
+    readiness: Service[ReadinessService] = Service("operations.readiness:ReadinessService")
     retention: Service[RetentionService] = Service("operations.retention:RetentionService")
     status: Service[StatusService] = Service("operations.status:StatusService")
     limits: Service[LimitService] = Service("runs.limits:LimitService")

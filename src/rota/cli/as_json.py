@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 from rota.domain.errors import RotaError
 from rota.domain.text.jsonable import jsonable
 
-_LOGGING: Final = frozenset({"scheduler", "up", "worker"})
+_LOGGING: Final = frozenset({"scheduler", "serve", "up", "worker"})
 """Commands whose standard error is a log."""
 
 _WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")

@@ -72,7 +72,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "{started_again_in:g} s",
     "process_row_left": "The {kind} ends, and the database could not be told: {error}",
     "pruned": "What is older than it is kept for is deleted",
+    "request_failed": "A request over HTTP failed by a fault of rota: {error}",
     "rota_ready": "rota is ready",
+    "server_ready": "The server is ready: {url}",
     "scheduler_ready": "The scheduler is ready",
     "scheduler_silent": "No scheduler has looked at the clock for {seconds} s, and {overdue} fires "
     "are overdue: start one with `rota up` or `rota scheduler`",

@@ -68,6 +68,16 @@ _COMMANDS: Final = (
         "Run a worker, which executes runs. Several may run on one database.",
     ),
     (
+        "serve",
+        "operations.serve",
+        "Serve the HTTP API, for this machine unless told otherwise.",
+    ),
+    (
+        "openapi",
+        "operations.serve",
+        "Print the description of the HTTP API: OpenAPI 3.1, as JSON. It needs no database.",
+    ),
+    (
         "systemd",
         "operations.systemd",
         "Print a systemd unit that starts rota and keeps it running.",

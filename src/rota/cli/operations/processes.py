@@ -67,11 +67,11 @@ def scheduler(common: CommonOptions, as_child: AsChild = False) -> None:
 
         loop = scheduler_loop(app)
         settle_memory()
-        _log_ready("scheduler", as_child=as_child)
+        log_ready("scheduler", as_child=as_child)
         say_ready()
         await loop.run(stop)
 
-    _serve(common.settings_of_child if as_child else common.settings, work, as_child=as_child)
+    run_process(common.settings_of_child if as_child else common.settings, work, as_child=as_child)
 
 
 @group.command("worker")
@@ -95,11 +95,11 @@ def worker(common: CommonOptions, as_child: AsChild = False) -> None:
             await warn_of_missing_code(app)
         async with background(app, code) as tasks:
             settle_memory()
-            _log_ready("worker", as_child=as_child)
+            log_ready("worker", as_child=as_child)
             say_ready()
             await tasks.run_worker(stop)
 
-    _serve(settings, work, as_child=as_child, prepare=prepare)
+    run_process(settings, work, as_child=as_child, prepare=prepare)
 
 
 async def warn_of_role(app: App) -> None:
@@ -134,12 +134,12 @@ async def warn_of_missing_code(app: App) -> None:
         )
 
 
-def _log_ready(kind: str, *, as_child: bool) -> None:
+def log_ready(kind: str, *, as_child: bool, **fields: str) -> None:
     """Log that a process is connected and begins; `rota up` says it of its children itself."""
     import structlog
 
     if not as_child:
-        structlog.get_logger(__name__).info(f"{kind}_ready", pid=os.getpid())
+        structlog.get_logger(__name__).info(f"{kind}_ready", pid=os.getpid(), **fields)
 
 
 def settle_memory() -> None:
@@ -162,13 +162,14 @@ def until_stopped(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, asked)
 
 
-def _serve(
+def run_process(
     settings: Settings,
     work: Callable[[App, asyncio.Event], Awaitable[None]],
     *,
     as_child: bool,
     prepare: Callable[[], None] = lambda: None,
 ) -> None:
+    """Do the work of a process until it is asked to stop. `prepare` comes before the database."""
     from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
 

@@ -1,4 +1,4 @@
-"""Running processes: schedulers and workers."""
+"""Running processes: schedulers, workers and servers of the HTTP API."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-Kind = Literal["scheduler", "worker"]
-KINDS: Final[tuple[Kind, ...]] = ("scheduler", "worker")
+Kind = Literal["scheduler", "worker", "server"]
+KINDS: Final[tuple[Kind, ...]] = ("scheduler", "worker", "server")
+
+NEEDED: Final[tuple[Kind, ...]] = ("scheduler", "worker")
+"""What scheduled runs need."""
 
 
 ALIVE_WITHIN: Final = 15.0

@@ -9,7 +9,7 @@ from typing import Final
 
 from rota.domain.errors import ConflictError, NotFoundError, SuspendedError
 from rota.domain.ids import RunId, ScheduleId, UserId
-from rota.domain.operations.processes import KINDS, Kind
+from rota.domain.operations.processes import NEEDED, Kind
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import OVER, RunStatus
 from rota.domain.runs.steps import Step, StepKey
@@ -205,7 +205,7 @@ class RunService:
 
     async def somebody_works(self) -> bool:
         """Return whether a scheduler and a worker are alive to take a run."""
-        return set(KINDS) <= await self._alive()
+        return set(NEEDED) <= await self._alive()
 
     async def missing(self, user_id: UserId, run_id: RunId) -> tuple[Kind, ...]:
         """Return which kinds of process a run cannot go on without, and none is alive.
@@ -215,7 +215,7 @@ class RunService:
         status, _ = await self.progress(user_id, run_id)
         match status:
             case RunStatus.WAITING:
-                needed: tuple[Kind, ...] = KINDS
+                needed: tuple[Kind, ...] = NEEDED
             case RunStatus.QUEUED | RunStatus.RUNNING:
                 needed = ("worker",)
             case _:

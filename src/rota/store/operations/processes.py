@@ -1,4 +1,4 @@
-"""Rows of processes that are alive: schedulers and workers."""
+"""Rows of processes that are alive: schedulers, workers and servers."""
 
 from __future__ import annotations
 
