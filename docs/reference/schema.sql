@@ -1492,6 +1492,73 @@ CREATE POLICY reads_own ON public.pauses
     USING ((user_id = ( SELECT auth.uid() AS uid)));
 
 
+-- Sign in: supabase/migrations/20261201000110_sign_in.sql
+
+-- Whom an issuer (OpenID Connect) means by a subject.
+CREATE TABLE rota.identities (
+    issuer text NOT NULL,
+    subject text NOT NULL,
+    user_id uuid NOT NULL,
+    origin text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT identities_pkey PRIMARY KEY (issuer, subject),
+    CONSTRAINT identities_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+    CONSTRAINT identities_issuer_check CHECK (((length(issuer) >= 1) AND (length(issuer) <= 1000))),
+    CONSTRAINT identities_origin_check CHECK ((origin = ANY (ARRAY['operator'::text, 'email'::text]))),
+    CONSTRAINT identities_subject_check CHECK (((length(subject) >= 1) AND (length(subject) <= 1000)))
+);
+CREATE INDEX identities_user_id_idx ON rota.identities USING btree (user_id);
+
+CREATE TABLE rota.api_tokens (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL,
+    name text NOT NULL,
+    hash bytea NOT NULL,
+    scopes text[] NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz,
+    last_used_at timestamptz,
+    CONSTRAINT api_tokens_pkey PRIMARY KEY (id),
+    CONSTRAINT api_tokens_hash_key UNIQUE (hash),
+    CONSTRAINT api_tokens_user_id_name_key UNIQUE (user_id, name),
+    CONSTRAINT api_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+    CONSTRAINT api_tokens_hash_check CHECK ((length(hash) = 32)),
+    CONSTRAINT api_tokens_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
+    CONSTRAINT api_tokens_scopes_check CHECK (((cardinality(scopes) > 0) AND (scopes <@ ARRAY['read'::text, 'trigger'::text, 'manage'::text, 'decide'::text])))
+);
+
+CREATE TABLE rota.sessions (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL,
+    hash bytea NOT NULL,
+    signed_in_by text NOT NULL,
+    user_agent text NOT NULL,
+    created_at timestamptz NOT NULL,
+    last_seen_at timestamptz NOT NULL,
+    idle_ends_at timestamptz NOT NULL,
+    ends_at timestamptz NOT NULL,
+    CONSTRAINT sessions_pkey PRIMARY KEY (id),
+    CONSTRAINT sessions_hash_key UNIQUE (hash),
+    CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+    CONSTRAINT sessions_hash_check CHECK ((length(hash) = 32)),
+    CONSTRAINT sessions_signed_in_by_check CHECK ((signed_in_by = ANY (ARRAY['link'::text, 'oidc'::text]))),
+    CONSTRAINT sessions_user_agent_check CHECK ((length(user_agent) <= 200))
+);
+CREATE INDEX sessions_user_id_idx ON rota.sessions USING btree (user_id);
+
+CREATE TABLE rota.sign_in_links (
+    hash bytea NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    used_at timestamptz,
+    CONSTRAINT sign_in_links_pkey PRIMARY KEY (hash),
+    CONSTRAINT sign_in_links_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+    CONSTRAINT sign_in_links_hash_check CHECK ((length(hash) = 32))
+);
+CREATE INDEX sign_in_links_user_id_idx ON rota.sign_in_links USING btree (user_id);
+
+
 -- Idempotency keys: supabase/migrations/20261201000120_idempotency_keys.sql
 
 -- What a request of the HTTP API was answered that bears the header Idempotency-Key, kept for a

@@ -38,7 +38,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_UNWRAPPED_TOOLS": "`withhold` or `allow` a tool that the approval system cannot wrap",
     "ROTA_CONCURRENCY": "runs that one worker executes at a time at most",
     "ROTA_GROUP_SIZE": "runs that end close together and share one commit",
-    "ROTA_OPERATOR": "the e-mail address or id of the person who is told when rota itself is ill",
+    "ROTA_OPERATOR": "addresses or ids of the operators, separated by spaces",
     "ROTA_PING_URL": "a URL that is fetched each minute while rota is healthy",
     "ROTA_LISTEN": "where the server of the HTTP API listens: `HOST:PORT`",
     "ROTA_PUBLIC_URL": "the address that people use for the server: `https://rota.example.com`",
@@ -115,7 +115,7 @@ class Settings:
     unwrapped_tools: UnwrappedTools = "withhold"
     concurrency: int = 100
     group_size: int = 20
-    operator: str | None = None
+    operators: tuple[str, ...] = ()
     ping_url: str | None = field(default=None, repr=False)
     exposure: Exposure = field(default_factory=Exposure)
     log_level: LogLevel | None = None
@@ -202,7 +202,7 @@ def read_settings(
         ),
         concurrency=_count(known, "ROTA_CONCURRENCY", default=100, least=2, most=1_000),
         group_size=_count(known, "ROTA_GROUP_SIZE", default=20, least=1, most=200),
-        operator=known.get("ROTA_OPERATOR"),
+        operators=tuple(known.get("ROTA_OPERATOR", "").split()),
         ping_url=_ping_url(known),
         exposure=_exposure(known),
         log_level=_choice(known, "ROTA_LOG_LEVEL", get_args(LogLevel), None),

@@ -103,7 +103,7 @@ async def working(
         scheduler_loop=SchedulerLoop(workshop.database, workshop.scheduler(), clock=clock),
         worker=QueueWorker(workshop.database, concurrency=20, come_round=hosts.come_round),
         hosts=hosts,
-        watch=SchedulerWatch(workshop.database, incidents, operator=None),
+        watch=SchedulerWatch(workshop.database, incidents, operators=()),
     )
     stop = asyncio.Event()
     running = asyncio.create_task(tasks.run_worker(stop))

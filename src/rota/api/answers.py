@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -14,6 +14,9 @@ from rota.api.idempotency import do_once
 from rota.api.problems import ApiError
 from rota.domain.text.json_values import NotJsonError, read_json
 from rota.domain.text.jsonable import jsonable
+
+KEPT_NOWHERE: Final = {"Cache-Control": "no-store"}
+"""Headers of an answer with a secret: nothing on the way keeps it."""
 
 
 def answer(

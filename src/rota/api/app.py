@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 
-from rota.api import health, runs, schedules
+from rota.api import health, runs, schedules, sessions, tokens
 from rota.api.answers import StrictRoute
+from rota.api.authentication import Authentication
 from rota.api.callers import Caller
 from rota.api.description import describe
 from rota.api.problems import handle_errors, responses
@@ -29,11 +30,16 @@ Authenticate = Callable[[Request], Awaitable[Caller]]
 ROOMS: Final = (
     runs.router,
     schedules.router,
+    tokens.router,
+    sessions.router,
 )
 
 
-def make_api(app: App | None, authenticate: Authenticate | None) -> FastAPI:
-    """Return the application. Without an app it only describes itself, for `rota openapi`."""
+def make_api(app: App | None, authenticate: Authenticate | None = None) -> FastAPI:
+    """Return the application. Without an app it only describes itself, for `rota openapi`.
+
+    `authenticate` is for tests: without it tokens, JWTs and sessions count.
+    """
     api = FastAPI(
         title="rota",
         version=__version__,
@@ -46,7 +52,7 @@ def make_api(app: App | None, authenticate: Authenticate | None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     api.state.rota = app
-    api.state.authenticate = authenticate
+    api.state.authenticate = authenticate or (Authentication(app) if app is not None else None)
     api.state.stopping = asyncio.Event()  # set when the process ends: streams end then
     handle_errors(api)
     everything = APIRouter(prefix=PREFIX, route_class=StrictRoute)

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import Depends, Request
 
 from rota.api.idempotency import claim_key
 from rota.api.problems import ApiError
 from rota.bootstrap.app import App
+from rota.domain.identity.scopes import ALL_SCOPES, Scope
 from rota.domain.ids import UserId
 
-
-class Scope(StrEnum):
-    """What a caller may do; a session of a person has all."""
-
-    READ = "read"
-    TRIGGER = "trigger"
-    MANAGE = "manage"
-    DECIDE = "decide"
-
-
-ALL_SCOPES: Final = frozenset(Scope)
+__all__ = ["ALL_SCOPES", "Caller", "Scope"]
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is signed in. `by` says how; `is_operator`: whether the settings name them as one."""
+    """Who is signed in. `by` says how; `is_operator`: whether the settings name them as one.
+
+    `session_id` is that of the cookie's session.
+    """
 
     user_id: UserId
     scopes: frozenset[Scope]
     is_operator: bool
     by: Literal["session", "token", "jwt"]
+    session_id: UUID | None = None
 
 
 def the_app(request: Request) -> App:
@@ -50,17 +45,31 @@ Services = Annotated[App, Depends(the_app)]
 class Need:
     """A dependency: the caller, who must have this scope, or be an operator with it.
 
-    Raises ApiError 401 for nobody, 403 for too little. From then on the scopes are in the claims of
-    each transaction that acts as the person, so that the database checks them, too.
+    `scope` None: whoever is signed in. `in_person`: nobody by a token. Raises ApiError 401 for
+    nobody, 403 for too little. From then on the scopes are in the claims of each transaction that
+    acts as the person, so that the database checks them, too.
     """
 
-    scope: Scope
+    scope: Scope | None = None
     operator: bool = False
+    in_person: bool = False
+
+    @property
+    def called(self) -> str:
+        """What the reference calls it: a scope, `session`, or `any`."""
+        return "session" if self.in_person else str(self.scope or "any")
 
     async def __call__(self, request: Request) -> Caller:
         """Return the caller."""
         caller: Caller = await request.app.state.authenticate(request)
-        if self.scope not in caller.scopes:
+        if self.in_person and caller.by == "token":
+            raise ApiError(
+                403,
+                "in-person-only",
+                "Only a person who is signed in sees, makes and ends tokens and sessions: a token "
+                "cannot.",
+            )
+        if self.scope is not None and self.scope not in caller.scopes:
             raise ApiError(
                 403,
                 "insufficient-scope",
@@ -78,6 +87,8 @@ class Need:
         return caller
 
 
+SignedIn = Annotated[Caller, Depends(Need())]
+InPerson = Annotated[Caller, Depends(Need(in_person=True))]
 Reader = Annotated[Caller, Depends(Need(Scope.READ))]
 Triggerer = Annotated[Caller, Depends(Need(Scope.TRIGGER))]
 Manager = Annotated[Caller, Depends(Need(Scope.MANAGE))]

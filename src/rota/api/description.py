@@ -26,8 +26,9 @@ SCHEMES: Final[dict[str, Any]] = {
     "session": {
         "type": "apiKey",
         "in": "cookie",
-        "name": "rota_session",
-        "description": "The session of somebody who signed in with a browser: all scopes.",
+        "name": "__Host-rota",
+        "description": "The session of somebody who signed in with a browser: all scopes. "
+        "Without TLS, on loopback, the cookie is called `rota-PORT`.",
     },
 }
 SCOPE: Final = "x-rota-scope"
@@ -69,8 +70,11 @@ def describe(api: FastAPI) -> dict[str, Any]:
         if one.need is None:
             operation["security"] = []
             continue
-        operation[SCOPE] = one.need.scope.value
-        operation["security"] = [{"token": [one.need.scope.value]}, {"session": []}]
+        operation[SCOPE] = one.need.called
+        operation["security"] = [{"session": []}]
+        if not one.need.in_person:
+            scopes = [] if one.need.scope is None else [one.need.scope.value]
+            operation["security"].insert(0, {"token": scopes})
         if one.need.operator:
             operation[OPERATORS] = True
         parameters = operation.setdefault("parameters", [])

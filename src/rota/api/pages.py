@@ -70,7 +70,8 @@ class PageAsked:
 def _page(
     request: Request,
     limit: Annotated[
-        int, Query(ge=1, le=LARGEST_PAGE, description="The most items of one page.")
+        int,
+        Query(ge=1, le=LARGEST_PAGE, description="The most items of one page.", examples=[20]),
     ] = 50,
     after: Annotated[
         str | None,

@@ -23,6 +23,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 STATUS_OF: Final[Mapping[type[errors.RotaError], int]] = {
     errors.InvalidInputError: 422,
     errors.NotFoundError: 404,
+    errors.NotSignedInError: 401,
+    errors.ForbiddenError: 403,
     errors.ConflictError: 409,
     errors.ChangedMeanwhileError: 412,
     errors.SetupRequiredError: 409,
@@ -31,7 +33,11 @@ STATUS_OF: Final[Mapping[type[errors.RotaError], int]] = {
 }
 """The HTTP status of each error; an error of another class has that of its nearest base."""
 
-_KNOWN: Final = ("field", "line", "kind", "reference", "status", "service", "what")
+_HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
+    401: {"WWW-Authenticate": "Bearer"},
+    503: {"Retry-After": "5"},
+}
+_KNOWN: Final = ("field", "line", "kind", "reference", "status", "service", "what", "scope")
 _WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -129,7 +135,7 @@ def problem_of(request: Request, error: errors.RotaError) -> JSONResponse:
         for one in wrong
     ]
     known["reached"] = known.pop("status")  # what the thing is by now; `status` is HTTP's
-    headers = {"Retry-After": "5"} if status == 503 else None
+    headers = _HEADERS.get(status)
     return problem(status, kind_of(error), error.message, faults=faults, headers=headers, **known)
 
 

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from rota.services.approvals.service import ApprovalService
     from rota.services.audit.checkpoints import Checkpoints
     from rota.services.audit.service import AuditService
+    from rota.services.identity.identities import IdentityService
+    from rota.services.identity.links import LinkService
+    from rota.services.identity.sessions import SessionService
+    from rota.services.identity.tokens import TokenService
     from rota.services.notifications.service import NotificationService
     from rota.services.operations.idempotency import IdempotencyService
     from rota.services.operations.person_data import PersonDataService
@@ -131,6 +135,10 @@ class App:
     rules: Service[RuleService] = Service("approvals.rules:RuleService")
     audit: Service[AuditService] = Service("audit.service:AuditService")
     checkpoints: Service[Checkpoints] = Service("audit.checkpoints:Checkpoints")
+    identities: Service[IdentityService] = Service("identity.identities:IdentityService")
+    links: Service[LinkService] = Service("identity.links:LinkService")
+    sessions: Service[SessionService] = Service("identity.sessions:SessionService")
+    tokens: Service[TokenService] = Service("identity.tokens:TokenService")
     notifications: Service[NotificationService] = Service(
         "notifications.service:NotificationService"
     )
@@ -194,8 +202,7 @@ class App:
         """
         named = self.settings.user
         if self.server.embedded is not None and named in {None, LOCAL_OWNER}:
-            async with self.database.connection() as conn:
-                return await users.ensure_user(conn, LOCAL_OWNER)
+            return await self._local_owner()
         if named is None:
             raise SetupRequiredError(
                 "Name the person to act as, with --as EMAIL or ROTA_USER.", what="user"
@@ -214,16 +221,35 @@ class App:
             raise unknown_person(who, hint=hint)
         return found
 
-    async def operator(self) -> UserId | None:
-        """Return who is told when rota itself is ill: the one configured, or the sole owner.
+    async def address_of(self, user_id: UserId) -> str | None:
+        """Return a person's e-mail address."""
+        async with self.database.connection() as conn:
+            return await users.fetch_address(conn, user_id)
 
-        Raises NotFoundError for a ROTA_OPERATOR who is unknown.
+    async def told_operators(self) -> tuple[UserId, ...]:
+        """Return who is told when rota itself is ill: those configured, or the sole owner.
+
+        Raises NotFoundError for somebody in ROTA_OPERATOR who is unknown.
         """
-        if self.settings.operator is not None:
-            named = self.settings.operator
-            hint = hint_at_setting(self.settings, "ROTA_OPERATOR", named)
-            return await self.named(named, hint=hint)
-        return await self.person() if self.server.embedded is not None else None
+        named = self.settings.operators
+        if named:
+            found = [
+                await self.named(who, hint=hint_at_setting(self.settings, "ROTA_OPERATOR", who))
+                for who in named
+            ]
+            return tuple(dict.fromkeys(found))
+        return (await self._local_owner(),) if self.server.embedded is not None else ()
+
+    async def operators(self) -> frozenset[UserId]:
+        """Return the operators: those configured, and the local owner of an embedded server."""
+        told = frozenset(await self.told_operators())
+        if self.server.embedded is None:
+            return told
+        return told | {await self._local_owner()}
+
+    async def _local_owner(self) -> UserId:
+        async with self.database.connection() as conn:
+            return await users.ensure_user(conn, LOCAL_OWNER)
 
 
 def hint_at_setting(settings: Settings, variable: str, who: str) -> str:

@@ -239,7 +239,7 @@ async def background(app: App, code: OperatorsCode) -> AsyncIterator[BackgroundT
             watch=SchedulerWatch(
                 app.database,
                 IncidentService(app.database, app.notifications),
-                operator=await app.operator(),
+                operators=await app.told_operators(),
             ),
         )
     finally:

@@ -124,6 +124,7 @@ _COMMANDS: Final = (
         "agents.people",
         "People: who may run agents. For the operator.",
     ),
+    ("tokens", "identity.tokens", "Tokens: how programs call the HTTP API as you."),
     (
         "limits",
         "runs.limits",

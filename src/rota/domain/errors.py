@@ -11,6 +11,8 @@
     ├─ SetupRequiredError     6   a person has to set something up first
     ├─ MigrationError         7   the schema cannot be brought up to date
     ├─ SuspendedError        10   the run is parked until its owner decides
+    ├─ ForbiddenError        11   the person, or the token, may not do this
+    ├─ NotSignedInError      11   who it is cannot be told: a link, a token or a cookie is not valid
     └─ StatementError        70   the database refused a statement: a fault of rota's own
 
 The number is `exit_code`, what the command line exits with (docs/reference/exit-codes.md, tested
@@ -186,6 +188,22 @@ class SuspendedError(RotaError):
     def __init__(self) -> None:
         """Say what is to be done."""
         super().__init__("The run waits for your decision: see `rota approvals list`.")
+
+
+class ForbiddenError(RotaError):
+    """Whoever asks may not do this: their token lacks a scope, which `scope` names."""
+
+    exit_code = 11
+
+    def __init__(self, message: str, *, scope: str | None = None) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
+class NotSignedInError(RotaError):
+    """Who it is cannot be told: a link, a token or a cookie is not valid, or not any more."""
+
+    exit_code = 11
 
 
 class StatementError(RotaError):

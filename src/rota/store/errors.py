@@ -97,6 +97,12 @@ def _name_taken(_: psycopg.Error, parameters: _Parameters) -> RotaError:
     )
 
 
+def _token_named(_: psycopg.Error, parameters: _Parameters) -> RotaError:
+    return ConflictError(
+        f"There is a token named {parameters['name']!r} already; choose another name, or revoke it."
+    )
+
+
 def _otherwise(error: psycopg.Error, _: _Parameters) -> RotaError:
     said = " ".join(str(error).split())
     if is_outage(error):
@@ -153,6 +159,7 @@ _OUTAGES: Final[Mapping[str, str]] = {
 """Outages that are said in their own words, by SQLSTATE or class."""
 
 _BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
+    "api_tokens_user_id_name_key": _token_named,
     "agent_configurations_bounds_check": _beyond(
         "an agent has a system prompt of at most 200,000 characters, a description of 2,000, model "
         "settings of 20,000 and a script of 1,000,000. Its JSON is at most 32 levels deep"

@@ -59,10 +59,10 @@ async def report(workshop, kind, ticked_ago=None):
         )
 
 
-def watch_of(workshop, operator):
+def watch_of(workshop, *operators):
     notifications = NotificationService(workshop.database)
     return SchedulerWatch(
-        workshop.database, IncidentService(workshop.database, notifications), operator=operator
+        workshop.database, IncidentService(workshop.database, notifications), operators=operators
     )
 
 
@@ -92,6 +92,16 @@ async def test_many_workers_raise_one_alarm_and_one_all_clear(workshop):
         await asyncio.gather(*(watch.check() for watch in watches))
 
     assert await titles(workshop) == ["No scheduler is running", "A scheduler is running again"]
+
+
+async def test_each_of_several_operators_is_told_once(workshop, bob):
+    await report(workshop, "scheduler", ticked_ago=300)
+    watch = watch_of(workshop, workshop.user, bob)
+    for _ in range(4):
+        await watch.check()
+
+    told = [row["user_id"] for row in await workshop.rows("notifications", "user_id")]
+    assert told == sorted([workshop.user, bob])
 
 
 async def test_machine_that_wakes_from_sleep_is_no_alarm(workshop):

@@ -17,9 +17,15 @@ from rota.domain.errors import (
     NotFoundError,
     SetupRequiredError,
 )
+from rota.domain.identity.scopes import ALL_SCOPES
+from rota.domain.identity.sessions import SignedInBy
 from rota.services.agents.connections import ConnectionService
 from rota.services.audit.checkpoints import Checkpoints
 from rota.services.audit.service import AuditService
+from rota.services.identity.identities import IdentityService
+from rota.services.identity.links import LinkService
+from rota.services.identity.sessions import SessionService
+from rota.services.identity.tokens import TokenService
 from rota.services.operations import person_data
 from rota.services.operations.person_data import PersonDataService
 from rota.store.database import Database
@@ -81,6 +87,16 @@ async def live(workshop):
                 "INSERT INTO result_texts (result_id, user_id, content) VALUES (%s, %s, %s)",
                 [(await cursor.fetchone())[0], workshop.user, whole],
             )
+    await TokenService(workshop.database, clock=clock).create(
+        workshop.user, "ci", ALL_SCOPES, lasts=None
+    )
+    await SessionService(workshop.database, clock=clock).begin(
+        workshop.user, by=SignedInBy.LINK, user_agent="Firefox"
+    )
+    await IdentityService(workshop.database, clock=clock).link(
+        workshop.user, "https://issuer.example", "alice-1"
+    )
+    await LinkService(workshop.database, clock=clock).make(workshop.user)
     connections = ConnectionService(workshop.database, CIPHER, clock=clock)
     await connections.keep(workshop.user, "gmail", "a-secret-token", account="alice@gmail.com")
 
@@ -126,11 +142,15 @@ async def test_export_has_everything_and_no_secret(workshop, rota, alice, bob, t
     assert [row["account"] for row in tables["connections"]] == ["alice@gmail.com"]
     assert "secret" not in tables["connections"][0]
     assert tables["calendars"] == []
+    assert [row["name"] for row in tables["api_tokens"]] == ["ci"]
+    assert [row["user_agent"] for row in tables["sessions"]] == ["Firefox"]
+    assert [row["subject"] for row in tables["identities"]] == ["alice-1"]
     results = sorted(text for name, text in texts.items() if name.startswith("results/"))
     assert "# All quiet\n\nÄ." in results[0] + results[1]
     assert any("x" * 50_001 in text for text in results)  # whole, not as it was cut
     everything = "".join(texts.values())
     assert "a-secret-token" not in everything
+    assert "hash" not in "".join(tables["api_tokens"][0]) + "".join(tables["sessions"][0])
     assert "bobs own" not in everything
     with pytest.raises(ConflictError, match="is there already"):
         await rota("people", "export", "alice@example.com", str(file))

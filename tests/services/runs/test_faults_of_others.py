@@ -87,7 +87,7 @@ async def test_ticker_that_is_dead_in_a_process_that_lives_is_noticed(workshop):
         " (gen_random_uuid(), 'scheduler', 'h', 1, '0', now(), now() - interval '5 minutes')"
     )
     incidents = IncidentService(workshop.database, NotificationService(workshop.database))
-    watch = SchedulerWatch(workshop.database, incidents, operator=workshop.user)
+    watch = SchedulerWatch(workshop.database, incidents, operators=[workshop.user])
 
     await watch.check()
     await watch.check()

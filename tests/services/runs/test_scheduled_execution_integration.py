@@ -36,7 +36,7 @@ def running(workshop: Workshop, hosts: AgentHosts) -> BackgroundTaskService:
         watch=SchedulerWatch(
             workshop.database,
             IncidentService(workshop.database, NotificationService(workshop.database)),
-            operator=None,
+            operators=(),
         ),
     )
 

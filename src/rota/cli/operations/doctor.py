@@ -272,8 +272,8 @@ async def _person_checks(settings: Settings, database: Database) -> list[Check]:
 
     checks: list[Check] = []
     async with database.connection() as conn:
-        for variable, named in (("ROTA_USER", settings.user), ("ROTA_OPERATOR", settings.operator)):
-            who = named or LOCAL_OWNER
+        named = [("ROTA_USER", settings.user or LOCAL_OWNER)]
+        for variable, who in (*named, *(("ROTA_OPERATOR", who) for who in settings.operators)):
             if who == LOCAL_OWNER or await users.find_user(conn, who) is not None:
                 continue
             hint = hint_at_setting(settings, variable, who)

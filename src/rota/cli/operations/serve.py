@@ -64,15 +64,10 @@ def serve(
 
     async def work(app: App, stop: asyncio.Event) -> None:
         from rota.api.app import make_api
-        from rota.api.callers import Caller
-        from rota.api.problems import ApiError
         from rota.services.operations.chores import reporting
 
-        async def nobody(_: object) -> Caller:
-            raise ApiError(401, "not-signed-in", "Sign in.", headers={"WWW-Authenticate": "Bearer"})
-
         assert bound is not None  # noqa: S101  # `prepare` has run
-        api = make_api(app, nobody)
+        api = make_api(app)
         settle_memory()
         async with reporting(app.database, "server", settings=app.settings.compared):
             log_ready("server", as_child=as_child, url=exposure.url)

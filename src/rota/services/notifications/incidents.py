@@ -72,10 +72,12 @@ class IncidentService:
         except Exception as error:  # noqa: BLE001  whatever one person's rows hold, the others are told
             log.warning("incident_untold", incident_id=str(incident.id), error=str(error))
 
-    async def scheduler_is_silent(self, operator: UserId, *, overdue: int, silent_for: str) -> None:
-        """Tell the operator, once, that no scheduler looks at the clock."""
+    async def scheduler_is_silent(
+        self, operators: Sequence[UserId], *, overdue: int, silent_for: str
+    ) -> None:
+        """Tell the operators, once, that no scheduler looks at the clock."""
         async with self._database.transaction() as conn:
-            await rows.open_incidents(conn, IncidentKind.SCHEDULER_SILENT, [operator])
+            await rows.open_incidents(conn, IncidentKind.SCHEDULER_SILENT, operators)
             for incident in await rows.claim_unannounced(conn, IncidentKind.SCHEDULER_SILENT):
                 await self._notify(
                     conn,
@@ -87,11 +89,11 @@ class IncidentService:
                     "`rota up`; see `rota doctor`.",
                 )
 
-    async def scheduler_is_back(self, operator: UserId) -> None:
-        """Tell the operator, once, that a scheduler looks at the clock again."""
+    async def scheduler_is_back(self, operators: Sequence[UserId]) -> None:
+        """Tell the operators, once, that a scheduler looks at the clock again."""
         async with self._database.transaction() as conn:
             kind = IncidentKind.SCHEDULER_SILENT
-            for incident in await rows.close_incidents(conn, kind, [operator]):
+            for incident in await rows.close_incidents(conn, kind, operators):
                 await self._notify(
                     conn,
                     incident,

@@ -7,7 +7,7 @@ are reported by services/notifications/incidents.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -32,19 +32,19 @@ log = structlog.get_logger(__name__)
 
 
 class SchedulerWatch:
-    """Notices, in a worker, that no scheduler is working, and tells the operator once."""
+    """Notices, in a worker, that no scheduler is working, and tells the operators once."""
 
     def __init__(
         self,
         database: Database,
         incidents: IncidentService,
         *,
-        operator: UserId | None,
+        operators: Sequence[UserId],
         silent_after: float = SILENT_AFTER,
     ) -> None:
         self._database = database
         self._incidents = incidents
-        self._operator = operator
+        self._operators = tuple(operators)
         self._silent_after = silent_after
         self._waited = 0.0
         self._silent_looks = 0
@@ -68,15 +68,15 @@ class SchedulerWatch:
         silent = self._silent_looks > 1
         if silent:
             log.error("scheduler_silent", seconds=round(seconds), overdue=overdue)
-        if self._operator is not None:
+        if self._operators:
             if silent:
                 await self._incidents.scheduler_is_silent(
-                    self._operator,
+                    self._operators,
                     overdue=overdue,
                     silent_for=length_in_words(timedelta(seconds=round(seconds))),
                 )
             else:
-                await self._incidents.scheduler_is_back(self._operator)
+                await self._incidents.scheduler_is_back(self._operators)
 
 
 class DeadMansSwitch:

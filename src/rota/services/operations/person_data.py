@@ -85,6 +85,7 @@ class PersonDataService:
                 email = await users.fetch_address(conn, user_id)
                 tools = await rows.list_tools_of_agents(conn, user_id)
                 tables = await rows.list_tables(conn)
+                sign_ins = await rows.list_sign_ins(conn, user_id)
                 await act_as(conn, user_id)
                 for table in tables:
                     with archive.open(
@@ -102,6 +103,8 @@ class PersonDataService:
                         named_entry(_name_of(result), result.created_at), _markdown(result)
                     )
             _write(archive, "tables/agent_tools.json", f"[{', '.join(tools)}]\n", now)
+            for each in sign_ins:
+                _write(archive, f"tables/{each.name}.json", f"{each.rows}\n", now)
             told = {"user_id": str(user_id), "email": email, "rota": __version__}
             text = json.dumps(
                 {**told, "exported_at": now.isoformat(), "rows": counts},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, MutableSet
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from rota.logs import LazyLogger
 from rota.services.audit.checkpoints import Checkpoints
 from rota.store import idempotency
 from rota.store.database import Connection, Database
+from rota.store.identity import sessions
 from rota.store.operations import processes
 from rota.store.operations import retention as rows
 from rota.store.operations.retention import Batch
@@ -30,6 +31,9 @@ BATCH: Final = 1_000
 RUNS_BATCH: Final = 100
 """Runs that a transaction takes the journals of, or deletes, or blocks of the audit log: each
 brings rows of its own."""
+
+TOKENS_ARE_LISTED: Final = timedelta(days=30)
+"""How long an expired token is still listed. Sessions and links go once they are over."""
 
 _PAUSE: Final = 0.02
 """Seconds between two transactions: nobody waits for a pruning, so it makes room for the rest."""
@@ -79,6 +83,8 @@ class RetentionService:
         for kind in Kind:
             pruned += await self._prune(kind, now)
         await self._prune_idempotency_keys()
+        async with self._database.connection() as conn:
+            await sessions.delete_ended(conn, now=now, tokens_before=now - TOKENS_ARE_LISTED)
         return pruned + await self._prune_beyond_quotas()
 
     async def count_prunable(self, now: datetime) -> Pruned:

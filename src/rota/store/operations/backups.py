@@ -41,6 +41,8 @@ _LEFT_OUT: Final = frozenset(
     {
         _BOOKED,
         "rota.processes",  # of the other machine
+        "rota.sessions",  # of browsers that were signed in then
+        "rota.sign_in_links",
         "rota.pgqueuer_log",
         "rota.pgqueuer_statistics",
     }

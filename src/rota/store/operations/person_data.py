@@ -78,6 +78,19 @@ async def list_tools_of_agents(conn: Connection, user_id: UserId) -> tuple[str, 
     return await values(conn, "operations/each_tool_of_persons_agents", str, user_id=user_id)
 
 
+@dataclass(frozen=True, slots=True)
+class SignInTable:
+    """How a person signs in: a table's name, and its rows as JSON, without hashes."""
+
+    name: str
+    rows: str
+
+
+async def list_sign_ins(conn: Connection, user_id: UserId) -> tuple[SignInTable, ...]:
+    """Return a person's tokens, sessions and identities; the backend alone may read them."""
+    return await many(conn, "operations/each_sign_in_of_person", SignInTable, user_id=user_id)
+
+
 async def each_result(conn: Connection, user_id: UserId) -> AsyncIterator[WholeResult]:
     """Yield a person's results, the oldest first."""
     async with conn.cursor(f"results_{uuid4().hex}", row_factory=class_row(WholeResult)) as cursor:

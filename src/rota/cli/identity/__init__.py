@@ -1,0 +1,1 @@
+"""Commands about who you are: API tokens, and links to sign in."""

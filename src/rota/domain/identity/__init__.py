@@ -1,0 +1,1 @@
+"""Values of identity: scopes, tokens, sessions, and who an issuer means."""

@@ -1,0 +1,1 @@
+"""Use cases of identity: tokens, sessions, sign-in links, and identities at issuers."""

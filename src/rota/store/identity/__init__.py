@@ -1,0 +1,1 @@
+"""Rows of identities, API tokens, sessions and sign-in links."""

@@ -1,0 +1,1 @@
+DELETE FROM rota.sessions WHERE hash = %(hash)s

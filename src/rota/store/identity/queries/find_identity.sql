@@ -1,0 +1,3 @@
+SELECT issuer, subject, user_id, origin, created_at
+FROM rota.identities
+WHERE issuer = %(issuer)s AND subject = %(subject)s
