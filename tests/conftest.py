@@ -46,13 +46,21 @@ def pytest_configure() -> None:
     os.environ["ROTA_CONFIG"] = os.devnull  # nor what their files say
 
 
+def _log_plainly() -> None:
+    """Log as structlog does by itself, but for tracebacks: drawing one by Rich takes seconds."""
+    structlog.reset_defaults()
+    *others, _ = structlog.get_config()["processors"]
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, renderer])
+
+
 @pytest.fixture(autouse=True)
 def _logs_as_before() -> Iterator[None]:
     """Let later tests log: a command sets logs up on an error stream that ends with the test."""
     loggers = [logging.getLogger(name) for name in ("", "httpx", "psycopg.pool", "pgqueuer")]
     before = [(list(each.handlers), list(each.filters), each.level) for each in loggers]
+    _log_plainly()
     yield
-    structlog.reset_defaults()
     logging.captureWarnings(False)
     for logger, (handlers, filters, level) in zip(loggers, before, strict=True):
         logger.handlers[:], logger.filters[:] = handlers, filters
