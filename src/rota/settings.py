@@ -132,6 +132,11 @@ class Settings:
         """The names of the settings of `COMPARED` that are set; never their values."""
         return tuple(name for name in COMPARED if name in self.names)
 
+    @property
+    def has_sign_in(self) -> bool:
+        """Whether a provider is set up that people sign in with."""
+        return False  # there is none yet to set up
+
     def is_in_file(self, variable: str) -> bool:
         """Return whether a variable counts that a file has, and not the environment."""
         return self.name_of(variable) != variable

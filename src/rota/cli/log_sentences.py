@@ -74,6 +74,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "pruned": "What is older than it is kept for is deleted",
     "request_failed": "A request over HTTP failed by a fault of rota: {error}",
     "rota_ready": "rota is ready",
+    "server_left_out": "The server cannot start (code {exit_code}). Scheduler and worker go on",
     "server_ready": "The server is ready: {url}",
     "scheduler_ready": "The scheduler is ready",
     "scheduler_silent": "No scheduler has looked at the clock for {seconds} s, and {overdue} fires "

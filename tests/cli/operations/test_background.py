@@ -140,13 +140,19 @@ def test_child_is_told_the_directory_by_an_option_that_no_file_comes_before(tmp_
     assert _directory(Settings(data_dir=tmp_path, database_url="postgresql:///x")) == ()
 
 
-@pytest.mark.parametrize("part", ["scheduler", "worker"])
+@pytest.mark.parametrize("part", ["scheduler", "worker", "serve"])
 def test_parts_say_when_they_are_ready_to_whoever_waits(environment, tmp_path, part):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
         asking.bind(str(tmp_path / "ready"))
         asking.settimeout(100)
         with subprocess.Popen(
-            [sys.executable, "-m", "rota", part],
+            [
+                sys.executable,
+                "-m",
+                "rota",
+                part,
+                *(["--listen", "127.0.0.1:0"] if part == "serve" else []),
+            ],
             env=environment | {"NOTIFY_SOCKET": str(tmp_path / "ready")},
             stderr=subprocess.PIPE,
             text=True,
@@ -154,7 +160,8 @@ def test_parts_say_when_they_are_ready_to_whoever_waits(environment, tmp_path, p
             assert asking.recv(100) == b"READY=1"
             process.terminate()
             assert process.stderr is not None
-            assert f"The {part} is ready" in process.stderr.read()
+            name = "server" if part == "serve" else part
+            assert f"The {name} is ready" in process.stderr.read()
     assert process.returncode == 0
 
 

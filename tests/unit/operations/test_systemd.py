@@ -45,7 +45,7 @@ def lines(unit, key):
     return [line.partition("=")[2] for line in unit.splitlines() if line.startswith(f"{key}=")]
 
 
-@pytest.mark.parametrize("part", ["up", "scheduler", "worker"])
+@pytest.mark.parametrize("part", ["up", "scheduler", "worker", "serve"])
 @pytest.mark.parametrize("system", [[], ["--system"]])
 def test_unit_runs_what_runs_here(rota, tmp_path, part, system):
     unit = rota("systemd", part, "--data-dir", "da ta$x", *system).stdout
@@ -73,7 +73,7 @@ def test_unit_runs_what_runs_here(rota, tmp_path, part, system):
 def test_unit_has_the_name_by_which_the_page_keeps_and_starts_it(rota):
     page = (ROOT / "docs/howto/workers.md").read_text("utf-8")
     kept = re.findall(r"^rota systemd (\w+) > (\S+)$", page, re.MULTILINE)
-    assert {part for part, _ in kept} == {"up", "scheduler", "worker"}
+    assert {part for part, _ in kept} == {"up", "scheduler", "worker", "serve"}
     for part, file in kept:
         name, then = rota("systemd", part).stdout.splitlines()[:2]
         assert name == f"# {file}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import resource
 import socket
 import time
@@ -18,48 +17,10 @@ from fastapi import FastAPI
 
 from rota.api.server.guard import LARGEST_HEAD, Guard
 from rota.api.server.protocol import BOUNDS, LOOK_EVERY, BoundedProtocol, Bounds
-from rota.domain.errors import ConflictError, InvalidInputError
-from rota.domain.operations.listening import Exposure, ListenAddress
+from rota.domain.operations.listening import Exposure
 
 ENDED_WITHIN: Final = 5
 """Seconds that requests have to end once the server stops."""
-
-_BACKLOG: Final = 512
-
-
-def bind(address: ListenAddress) -> socket.socket:
-    """Return a socket that listens; raises ConflictError for a port that is taken."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((address.host, address.port))
-        bound.listen(_BACKLOG)
-    except PermissionError:
-        bound.close()
-        raise InvalidInputError(
-            f"This user may not listen on {address}: ports below 1024 are for the system. Name "
-            "another one with ROTA_LISTEN."
-        ) from None
-    except OSError as error:
-        bound.close()
-        raise _not_bound(address, error) from None
-    return bound
-
-
-def _not_bound(address: ListenAddress, error: OSError) -> ConflictError | InvalidInputError:
-    if error.errno == errno.EADDRINUSE:
-        return ConflictError(
-            f"Something else listens on {address} already. Stop it, or name another address with "
-            "ROTA_LISTEN."
-        )
-    return InvalidInputError(f"rota cannot listen on {address}: {error.strerror}.")
-
-
-def address_of(bound: socket.socket) -> ListenAddress:
-    """Return where a socket listens."""
-    host, port = bound.getsockname()[:2]
-    return ListenAddress(host, port)
 
 
 async def serve(

@@ -1,13 +1,15 @@
-"""Runs scheduler and worker as child processes of `rota up`, and restarts one that ends.
+"""Runs scheduler, worker and server as child processes of `rota up`, and restarts one that ends.
 
 A child stops when its standard input closes, so it ends with its parent, even after a crash. A
-child is not restarted if it ended because a person must set something up first.
+child is not restarted if it ended because a person must set something up first. Then all end,
+unless it is the server: schedules do not need it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -26,6 +28,9 @@ from rota.settings import Settings
 LONGEST_PAUSE: Final = 30.0
 """Seconds before a child is started again, at most: one, two, four and so on."""
 
+_COMMANDS: Final[Mapping[Kind, str]] = {"server": "serve"}
+"""What starts a kind of process, where that has another name."""
+
 _HEALTHY_AFTER: Final = 60.0
 """Seconds that a child has to live for the pauses to begin anew."""
 
@@ -42,17 +47,23 @@ async def keep_running(
     *,
     pids: MutableMapping[Kind, int],
     output: int | None = None,
+    listening: socket.socket | None = None,
 ) -> int:
-    """Run `rota scheduler` or `rota worker` until `stop` is set, which is set where it may not be.
+    """Run a process of this kind until `stop` is set, which is set where it may not be.
 
-    `pids` is told the process; `output` is a descriptor for what it writes, else it is ours.
+    `pids` is told the process; `output` is a descriptor for what it writes, else it is ours. A
+    server is given what it serves on, `listening`: so its address stays while it is started again.
     Returns its exit code where a person has to set something right, else 0.
     """
     failures = 0
+    passed_on = () if listening is None else (listening.fileno(),)
     while not stop.is_set():
         started = time.monotonic()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "rota", kind, "--until-stdin-ends", *_directory(settings)),
+            *(sys.executable, "-m", "rota", _COMMANDS.get(kind, kind), "--until-stdin-ends"),
+            *_directory(settings),
+            *(word for number in passed_on for word in ("--descriptor", str(number))),
+            pass_fds=passed_on,
             env=_environment(settings),
             stdin=PIPE,
             stdout=output,
@@ -69,6 +80,10 @@ async def keep_running(
             return 0
         code = ended.result()
         if code in TO_MEND:
+            del pids[kind]
+            if kind == "server":
+                log.error("server_left_out", exit_code=code)
+                return 0
             stop.set()
             return code
         failures = 1 if time.monotonic() - started > _HEALTHY_AFTER else failures + 1

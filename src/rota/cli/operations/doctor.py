@@ -245,14 +245,7 @@ async def _database_checks(
                 ),
             ):
                 yield check
-            for wanted in ("scheduler", "worker"):
-                found = [f"{p.host}:{p.pid}" for p in alive if p.kind == wanted]
-                yield Check(
-                    wanted.capitalize(),
-                    "ok" if found else "warn",
-                    ", ".join(found) or f"none is running; start `rota up` or `rota {wanted}`",
-                )
-            for check in (*sessions, *_clock_checks(server_ahead, alive)):
+            for check in (*_process_checks(alive), *sessions, *_clock_checks(server_ahead, alive)):
                 yield check
             if silent is not None and silent > SILENT_AFTER:
                 yield Check(
@@ -262,6 +255,20 @@ async def _database_checks(
                 yield Check("Overdue", "fail", f"Fires overdue by a minute or more: {overdue}.")
     except RotaError as error:
         yield Check("Database", "fail", error.message)
+
+
+def _process_checks(alive: Sequence[Process]) -> Iterator[Check]:
+    """Name the processes of each kind that are alive; a server may be missing."""
+    from rota.domain.operations.processes import KINDS, NEEDED
+
+    for kind in KINDS:
+        found = [f"{p.host}:{p.pid}" for p in alive if p.kind == kind]
+        if found or kind in NEEDED:
+            yield Check(
+                kind.capitalize(),
+                "ok" if found else "warn",
+                ", ".join(found) or f"none is running; start `rota up` or `rota {kind}`",
+            )
 
 
 async def _person_checks(settings: Settings, database: Database) -> list[Check]:

@@ -44,7 +44,7 @@ def serve(
 
     It runs until you stop it. With --json, its log is JSON lines. See docs/howto/reverse-proxy.md.
     """
-    from rota.api.server import serving
+    from rota.api.server import serving, sockets
     from rota.domain.operations.listening import read_listen_address
 
     settings = common.settings_of_child if as_child else common.settings
@@ -55,12 +55,12 @@ def serve(
 
     def prepare() -> None:
         nonlocal bound, exposure
-        exposure.check(has_sign_in=False)
+        exposure.check(has_sign_in=settings.has_sign_in)
         if descriptor is None:
-            bound = serving.bind(exposure.listen)
+            bound = sockets.bind(exposure.listen)
         else:
             bound = socket.socket(fileno=descriptor)
-        exposure = replace(exposure, listen=serving.address_of(bound))
+        exposure = replace(exposure, listen=sockets.address_of(bound))
 
     async def work(app: App, stop: asyncio.Event) -> None:
         from rota.api.app import make_api

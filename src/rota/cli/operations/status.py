@@ -52,6 +52,8 @@ def _lines(found: Status) -> Iterator[tuple[str, str, str | None]]:
         else:
             start = f"none is running, {does}: start `rota up` or `rota {kind}`"
             yield kind.capitalize(), start, "yellow"
+    if said := _alive(found, "server"):
+        yield "Server", said, None
     if found.pause is not None:
         from rota.cli.schedules.texts import pause_in_words
 

@@ -25,6 +25,7 @@ _SAYS: Final = {
     "up": "rota: AI agents on a schedule",
     "scheduler": "rota scheduler: fires schedules",
     "worker": "rota worker: executes runs",
+    "serve": "rota serve: serves the HTTP API",
 }
 _PASSED_ON: Final = (NAMED_BY, "PYTHONPATH", "ROTA_DATA_DIR")
 """Variables that stand in the unit itself, where they are set: none of them is a secret."""
@@ -36,12 +37,14 @@ class Part(StrEnum):
     UP = "up"
     SCHEDULER = "scheduler"
     WORKER = "worker"
+    SERVE = "serve"
 
 
 _NAMES: Final = {
     Part.UP: ("rota", "rota"),
     Part.SCHEDULER: ("rota-scheduler", "rota-scheduler"),
     Part.WORKER: ("rota-worker@", "rota-worker@1 rota-worker@2"),
+    Part.SERVE: ("rota-serve", "rota-serve"),
 }
 """What the unit's file is called, and what is started: of workers any number, numbered."""
 
@@ -50,7 +53,8 @@ _NAMES: Final = {
 def systemd(
     common: CommonOptions,
     part: Annotated[
-        Part, typer.Argument(metavar="PART", help="What the unit runs: up, scheduler or worker.")
+        Part,
+        typer.Argument(metavar="PART", help="What the unit runs: up, scheduler, worker or serve."),
     ],
     system: Annotated[
         bool,

@@ -1,4 +1,4 @@
-"""`rota up`: starts the embedded database, a scheduler and a worker, and shows a first briefing."""
+"""`rota up`: starts database, scheduler, worker and server, and shows a first briefing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,13 +19,14 @@ from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.errors import InvalidInputError
-from rota.domain.operations.processes import KINDS, Kind
+from rota.domain.operations.processes import NEEDED, Kind
 from rota.domain.runs.option_kinds import counted
 from rota.settings import Settings
 
 if TYPE_CHECKING:
     from rota.bootstrap import app as bootstrap
     from rota.cli.operations.detached import Background
+    from rota.cli.operations.web import Listening
     from rota.domain.ids import UserId
     from rota.domain.runs.views import Result
 
@@ -81,6 +82,7 @@ def up(
             help="Run in the background. `rota down` stops rota, `rota logs` shows its log.",
         ),
     ] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
     in_background: Annotated[
         bool,
         typer.Option(
@@ -96,7 +98,7 @@ def up(
     """
     from rota.bootstrap import app as bootstrap
     from rota.cli.logs import configure_logs
-    from rota.cli.operations import detached
+    from rota.cli.operations import detached, web
     from rota.cli.operations.processes import leave
     from rota.store.embedded.files import instance_lock
 
@@ -118,7 +120,8 @@ def up(
         background = detached.Background(folder, settings) if in_background else None
         own = settings.database_url is not None
         _step("Connecting to the database" if own else "Starting the database")
-        with bootstrap.database_server(settings, progress=_step) as server:
+        serving = nullcontext() if exit_after_demo else web.listening(settings)
+        with serving as listening, bootstrap.database_server(settings, progress=_step) as server:
             code = asyncio.run(
                 _run(
                     settings,
@@ -127,7 +130,9 @@ def up(
                     show_demo=demo or mail is not None,
                     exit_after_demo=exit_after_demo,
                     as_json=common.json,
+                    opens_browser=not (no_browser or in_background or common.json),
                     background=background,
+                    listening=listening,
                 )
             )
     leave(code)
@@ -159,7 +164,9 @@ async def _run(
     show_demo: bool,
     exit_after_demo: bool,
     as_json: bool,
+    opens_browser: bool,
     background: Background | None,
+    listening: Listening | None,
 ) -> int:
     from rota.bootstrap import app as bootstrap
     from rota.bootstrap.mail import remember_mail
@@ -179,14 +186,19 @@ async def _run(
         await warn_of_missing_code(app)
         _step("Starting a scheduler and a worker")
         code = 0
-        async with _working(settings, server, stop, background) as (pids, ended):
+        async with _working(settings, server, stop, background, listening) as (pids, ended):
             if model is not None:
                 code = await _brief(app, me, stop, BRIEFING, as_json=as_json)
                 await _resume_briefing(app, me, has_worked=code == 0)
             elif is_first or show_demo:
                 code = await _brief(app, me, stop, DEMO, as_json=as_json)
             if not exit_after_demo:
-                await _stay(app, me, stop, pids, background, is_first=is_first, as_json=as_json)
+                await _stay(
+                    *(app, me, stop, pids, background, listening),
+                    is_first=is_first,
+                    as_json=as_json,
+                    opens_browser=opens_browser,
+                )
             stop.set()
     return max(ended) or (code if exit_after_demo else 0)
 
@@ -197,22 +209,26 @@ async def _stay(
     stop: asyncio.Event,
     pids: Mapping[Kind, int],
     background: Background | None,
+    listening: Listening | None,
     *,
     is_first: bool,
     as_json: bool,
+    opens_browser: bool,
 ) -> None:
     """Say that rota runs, to whoever waits to hear it too, and stay until `stop` is set."""
     import structlog
 
-    from rota.cli.operations import readiness
+    from rota.cli.operations import readiness, web
 
     if readiness.is_asked_for():
         await _until_working(app, pids, stop)
     if not stop.is_set():
         if as_json:
-            await _print_what_is_on(app, me, app.settings)
+            await _print_what_is_on(app, me, app.settings, listening)
         else:
-            await _say_what_is_on(app, me, app.settings, background, is_first=is_first)
+            await _say_what_is_on(app, me, background, listening, is_first=is_first)
+        if opens_browser and listening is not None and web.has_display():
+            await web.open_browser(listening.url)
         if background is not None:
             background.go_on_in_log()
             structlog.get_logger(__name__).info("rota_ready", pid=os.getpid())
@@ -223,9 +239,13 @@ async def _stay(
 
 @asynccontextmanager
 async def _working(
-    settings: Settings, server: bootstrap.Server, stop: asyncio.Event, background: Background | None
+    settings: Settings,
+    server: bootstrap.Server,
+    stop: asyncio.Event,
+    background: Background | None,
+    listening: Listening | None,
 ) -> AsyncIterator[tuple[Mapping[Kind, int], list[int]]]:
-    """Run scheduler, worker and the watch over the database for the block, to a clean end.
+    """Run the children and the watch over the database for the block, to a clean end.
 
     It yields their processes, and what holds, after the block, the exit codes of children that a
     person has to see to.
@@ -240,8 +260,13 @@ async def _working(
     output = background.descriptor if background else None
     children = [
         asyncio.create_task(keep_running(kind, settings, stop, pids=pids, output=output))
-        for kind in KINDS
+        for kind in NEEDED
     ]
+    if listening is not None:
+        serving = keep_running(
+            "server", settings, stop, pids=pids, output=output, listening=listening.socket
+        )
+        children.append(asyncio.create_task(serving))
     watch = asyncio.create_task(_watch(server, stop, background))
     watch.add_done_callback(lambda _: stop.set())
     processes.settle_memory()
@@ -270,7 +295,7 @@ async def _until_working(app: bootstrap.App, pids: Mapping[Kind, int], stop: asy
             return
         async with app.database.connection() as conn:
             working = {process.pid for process in await processes.list_processes(conn)}
-        if len(pids) == len(KINDS) and working.issuperset(pids.values()):
+        if all(pids.get(kind) in working for kind in NEEDED):
             return
         await first_of(stop, seconds=0.2)
 
@@ -377,7 +402,9 @@ async def _brief(
     return EXIT_OF_STATUS[result.status]
 
 
-async def _print_what_is_on(app: bootstrap.App, me: UserId, settings: Settings) -> None:
+async def _print_what_is_on(
+    app: bootstrap.App, me: UserId, settings: Settings, listening: Listening | None
+) -> None:
     from rota.bootstrap.app import data_dir
     from rota.cli.schedules.changes import fires_json, schedule_json
 
@@ -386,6 +413,7 @@ async def _print_what_is_on(app: bootstrap.App, me: UserId, settings: Settings) 
     output.print_json(
         {
             "data_dir": data_dir(settings),
+            "url": None if listening is None else listening.url,
             "time_zone": await app.schedules.zone(me),
             "schedules": [
                 schedule_json(schedule) | fires_json(fires)
@@ -398,14 +426,15 @@ async def _print_what_is_on(app: bootstrap.App, me: UserId, settings: Settings) 
 async def _say_what_is_on(
     app: bootstrap.App,
     me: UserId,
-    settings: Settings,
     background: Background | None,
+    listening: Listening | None,
     *,
     is_first: bool,
 ) -> None:
     from rota.bootstrap import app as bootstrap
     from rota.cli.schedules import texts as schedule_texts
 
+    settings = app.settings
     zone = await app.schedules.zone(me)
     output.say()
     ending = background.ending if background else "rota is running. Ctrl-C stops it"
@@ -413,6 +442,8 @@ async def _say_what_is_on(
     is_embedded = app.server.embedded is not None
     where_data_is = bootstrap.data_dir(settings) if is_embedded else "your own database"
     output.say(f"Data in {where_data_is}; times in {zone}.")
+    if listening is not None:
+        output.say(f"The HTTP API: {listening.url}")
     schedules = await app.schedules.all(me)
     upcoming = await app.schedules.upcoming(me, schedules, runs=1)
     for schedule, fires in zip(schedules, upcoming, strict=True):
