@@ -868,9 +868,9 @@ CREATE TABLE public.notifications (
     CONSTRAINT notifications_title_check CHECK ((char_length(title) <= 300))
 );
 CREATE INDEX notifications_created_idx ON public.notifications USING btree (created_at);
+CREATE INDEX notifications_pages_idx ON public.notifications USING btree (user_id, created_at DESC, id DESC);
 CREATE INDEX notifications_run_idx ON public.notifications USING btree (run_id);
-CREATE INDEX notifications_unread_idx ON public.notifications USING btree (user_id) WHERE (read_at IS NULL);
-CREATE INDEX notifications_user_idx ON public.notifications USING btree (user_id, created_at DESC);
+CREATE INDEX notifications_unread_pages_idx ON public.notifications USING btree (user_id, created_at DESC, id DESC) WHERE (read_at IS NULL);
 CREATE POLICY marks_own ON public.notifications
     FOR UPDATE TO authenticated
     USING ((user_id = ( SELECT auth.uid() AS uid)))
@@ -1305,8 +1305,8 @@ CREATE TABLE public.pending_actions (
 CREATE INDEX pending_actions_decided_idx ON public.pending_actions USING btree (user_id, agent_name, tool_name, decided_at) WHERE (decided_by IS NOT NULL);
 CREATE INDEX pending_actions_escalated_idx ON public.pending_actions USING btree (user_id) WHERE (escalated_at IS NOT NULL);
 CREATE INDEX pending_actions_open_idx ON public.pending_actions USING btree (expires_at) WHERE (status = 'pending'::text);
+CREATE INDEX pending_actions_pages_idx ON public.pending_actions USING btree (user_id, status, created_at DESC, id DESC);
 CREATE INDEX pending_actions_remind_idx ON public.pending_actions USING btree (remind_at) WHERE ((status = 'pending'::text) AND (remind_at IS NOT NULL));
-CREATE INDEX pending_actions_user_idx ON public.pending_actions USING btree (user_id, created_at DESC);
 CREATE INDEX pending_actions_waited_for_idx ON public.pending_actions USING btree (run_id) WHERE ((mode = 'suspend'::text) AND (status = ANY (ARRAY['pending'::text, 'approved'::text, 'running'::text])));
 CREATE INDEX pending_actions_waiting_idx ON public.pending_actions USING btree (user_id, agent_name) WHERE (status = 'pending'::text);
 CREATE TRIGGER keep_decisions_to_people BEFORE INSERT OR UPDATE ON public.pending_actions FOR EACH ROW EXECUTE FUNCTION rota.keep_decisions_to_people();

@@ -8,7 +8,17 @@ from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 
-from rota.api import health, runs, schedules, sessions, tokens
+from rota.api import (
+    approvals,
+    deputies,
+    health,
+    notifications,
+    rules,
+    runs,
+    schedules,
+    sessions,
+    tokens,
+)
 from rota.api.answers import StrictRoute
 from rota.api.authentication import Authentication
 from rota.api.callers import Caller
@@ -28,6 +38,10 @@ Authenticate = Callable[[Request], Awaitable[Caller]]
 """Finds who calls; raises ApiError with status 401 for nobody."""
 
 ROOMS: Final = (
+    approvals.router,
+    deputies.router,
+    notifications.router,
+    rules.router,
     runs.router,
     schedules.router,
     tokens.router,

@@ -41,6 +41,35 @@ Services = Annotated[App, Depends(the_app)]
 """A route's parameter: the services."""
 
 
+def require_scope(caller: Caller, scope: Scope) -> None:
+    """Raise ApiError 403 for a caller without this scope."""
+    if scope not in caller.scopes:
+        raise ApiError(
+            403,
+            "insufficient-scope",
+            f"This token may not do that: it lacks the scope `{scope}`.",
+            headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+            scope=scope,
+        )
+
+
+def require_operator(caller: Caller) -> None:
+    """Raise ApiError 403 for a caller who is no operator."""
+    if not caller.is_operator:
+        raise ApiError(403, "operators-only", "Only an operator of this rota may do that.")
+
+
+def whose(caller: Caller, *, everybody: bool) -> UserId | None:
+    """Return the caller, or None for what is everybody's or the operator's own.
+
+    Raises ApiError 403 where somebody else than an operator asks for that.
+    """
+    if everybody:
+        require_operator(caller)
+        return None
+    return caller.user_id
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """A dependency: the caller, who must have this scope, or be an operator with it.
@@ -69,18 +98,10 @@ class Need:
                 "Only a person who is signed in sees, makes and ends tokens and sessions: a token "
                 "cannot.",
             )
-        if self.scope is not None and self.scope not in caller.scopes:
-            raise ApiError(
-                403,
-                "insufficient-scope",
-                f"This token may not do that: it lacks the scope `{self.scope}`.",
-                headers={
-                    "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{self.scope}"'
-                },
-                scope=self.scope,
-            )
-        if self.operator and not caller.is_operator:
-            raise ApiError(403, "operators-only", "Only an operator of this rota may do that.")
+        if self.scope is not None:
+            require_scope(caller, self.scope)
+        if self.operator:
+            require_operator(caller)
         app = the_app(request)
         app.limit_to(caller.scopes if caller.by == "token" else None)
         await claim_key(request, app, caller.user_id)
@@ -93,5 +114,6 @@ Reader = Annotated[Caller, Depends(Need(Scope.READ))]
 Triggerer = Annotated[Caller, Depends(Need(Scope.TRIGGER))]
 Manager = Annotated[Caller, Depends(Need(Scope.MANAGE))]
 Decider = Annotated[Caller, Depends(Need(Scope.DECIDE))]
+OperatorDecides = Annotated[Caller, Depends(Need(Scope.DECIDE, operator=True))]
 OperatorReads = Annotated[Caller, Depends(Need(Scope.READ, operator=True))]
 OperatorManages = Annotated[Caller, Depends(Need(Scope.MANAGE, operator=True))]

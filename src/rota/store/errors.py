@@ -110,6 +110,8 @@ def _otherwise(error: psycopg.Error, _: _Parameters) -> RotaError:
         state = error.sqlstate or ""
         what = _OUTAGES.get(state) or _OUTAGES.get(state[:2]) or "The database went away"
         return LostTransactionError(f"{what}: {said}", deadlock=is_deadlock)
+    if isinstance(error, psycopg.DataError) and "NUL" in said:  # psycopg's own, without a SQLSTATE
+        return InvalidInputError("A text has a NUL character, which nothing here can have.")
     return StatementError(f"{type(error).__name__}: {said}")
 
 

@@ -136,12 +136,14 @@ def show(
 ) -> None:
     """Show a request: the call, its arguments, why it waits, and what happened to it."""
     from rota.bootstrap.app import clock
-    from rota.cli.approvals.texts import details_json, print_details
+    from rota.cli.approvals.texts import print_details
 
     shown = common.as_person(
         lambda app, me: app.approvals.details(me, action, now=clock(), via=VIA, reveal=reveal)
     )
     if common.json:
+        from rota.shown.approvals import details_json
+
         output.print_json(details_json(shown))
         return
     print_details(shown)

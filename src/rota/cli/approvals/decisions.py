@@ -150,7 +150,7 @@ def approve_always(
     consent: Consent,
 ) -> None:
     """Approve one request, and make a rule of it."""
-    from rota.cli.approvals.policy import print_rule, rule_json
+    from rota.cli.approvals.policy import print_rule
     from rota.domain.approvals.rules import ALWAYS_LASTS
     from rota.domain.schedules.written_time import parse_duration
     from rota.services.approvals.service import Decided
@@ -172,6 +172,8 @@ def approve_always(
 
     made = _after_consent(common, selection, work, consent)
     if common.json:
+        from rota.shown.rules import rule_json
+
         output.print_json({"action": made.action, "rule": rule_json(made.rule)})
         return
     print_outcomes(common, (Decided(made.action),))

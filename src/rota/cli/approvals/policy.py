@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
 import typer
@@ -14,7 +14,7 @@ import typer
 from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
-from rota.domain.approvals.rules import condition_as_json
+from rota.domain.approvals.rules import NAMELESS, effect_in_words, limits_in_words
 from rota.domain.errors import InvalidInputError
 from rota.domain.text.sentences import sentence
 
@@ -38,7 +38,6 @@ OfSchedule = Annotated[
 OfAgent = Annotated[
     str | None, typer.Option("--agent", metavar="AGENT", help="Only for calls of this agent.")
 ]
-NAMELESS: Final[Mapping[UUID, str]] = MappingProxyType({})
 
 
 @group.command("list")
@@ -59,6 +58,8 @@ def list_rules(
 
     zone, found, names, stale = common.as_person_or_operator(work, operator=operator)
     if common.json:
+        from rota.shown.rules import rule_json
+
         output.print_json([rule_json(rule, names) | {"stale": rule.id in stale} for rule in found])
         return
     print_rules(found, zone, names, stale)
@@ -200,6 +201,8 @@ def add(
     for doubt in doubts:
         output.warn(f"Warning: {doubt}")
     if common.json:
+        from rota.shown.rules import rule_json
+
         output.print_json([rule_json(o.rule, names) | {"is_new": o.is_new} for o in added])
         return
     for one in added:
@@ -221,6 +224,8 @@ def remove(
         lambda app, me: app.rules.remove(me, rule), operator=operator
     )
     if common.json:
+        from rota.shown.rules import rule_json
+
         output.print_json(rule_json(gone))
         return
     print_rule(gone, label="Removed ")
@@ -258,6 +263,8 @@ def explain(
 
     explained, names = common.as_person(work)
     if common.json:
+        from rota.shown.rules import explained_json
+
         output.print_json(explained_json(explained))
         return
     print_explained(tool, explained, names)
@@ -269,7 +276,6 @@ _DECISIONS: Final = {
     "held": "It waits for approval",
     "refused": "It is refused",
 }
-_VERBS: Final = {"allow": "allow", "require": "require approval of", "deny": "refuse"}
 
 
 def print_rules(
@@ -314,36 +320,9 @@ def print_rule(rule: Rule, names: Mapping[UUID, str] = NAMELESS, label: str = ""
 
     Schedules and people are shown by their names, or else by their ids.
     """
-    output.say_line(f"{label}{output.short(rule.id)}: {_effect(rule)}")
-    for name, said in _limits(rule, names):
+    output.say_line(f"{label}{output.short(rule.id)}: {effect_in_words(rule)}")
+    for name, said in limits_in_words(rule, names, short=output.short):
         output.say_field(name, said)
-
-
-def rule_in_words(rule: Rule, names: Mapping[UUID, str] = NAMELESS) -> str:
-    """Return a rule in one line, as JSON has it."""
-    limits = [f"{name.lower()} {said}".strip() for name, said in _limits(rule, names)]
-    return "; ".join([_effect(rule), *limits])
-
-
-def _effect(rule: Rule) -> str:
-    return f"{_VERBS[rule.draft.effect]} {rule.draft.tool}"
-
-
-def _limits(rule: Rule, names: Mapping[UUID, str]) -> list[tuple[str, str]]:
-    """Return what limits a rule, by the name of each; several conditions have one name."""
-    conditions = [condition.in_words() for condition in rule.draft.conditions]
-    if rule.fault is not None:
-        conditions = [f"(cannot be read: {rule.fault})"]
-    when = [("When" if not index else "and", said) for index, said in enumerate(conditions)]
-    risk = [("Risk", said)] if (said := _risk_in_words(rule)) else []
-    return [*_scope(rule, names), *when, *risk]
-
-
-def _risk_in_words(rule: Rule) -> str:
-    risk = rule.draft.risk
-    if rule.draft.effect == "allow" and risk == "high":
-        return "calls with a risk signal run too"
-    return f"the call counts as {risk} risk or higher" if risk is not None else ""
 
 
 def print_explained(tool: str, explained: Explanation, names: Mapping[UUID, str]) -> None:
@@ -363,68 +342,6 @@ def print_explained(tool: str, explained: Explanation, names: Mapping[UUID, str]
     output.say()
     for line in explained.advice:
         output.say_line(line)
-
-
-def rule_json(rule: Rule, names: Mapping[UUID, str] = NAMELESS) -> dict[str, Any]:
-    """Return a rule as JSON."""
-    draft = rule.draft
-    return {
-        "id": rule.id,
-        "whose": "operator" if rule.is_operators else "you",
-        "effect": "refuse" if draft.effect == "deny" else draft.effect,
-        "tool": draft.tool,
-        "when": [str(condition) for condition in draft.conditions],
-        "conditions": [condition_as_json(condition) for condition in draft.conditions],
-        "agent": draft.agent_name,
-        "schedule": names.get(draft.schedule_id) if draft.schedule_id is not None else None,
-        "schedule_id": draft.schedule_id,
-        "for_user": draft.for_user,
-        "runs": draft.attendance,
-        "risk": draft.risk,
-        "note": draft.note,
-        "tool_version": draft.tool_version,
-        "expires_at": draft.expires_at,
-        "uses_left": draft.uses_left,
-        "from_action": draft.from_action,
-        "fault": rule.fault,
-    }
-
-
-def explained_json(explained: Explanation) -> dict[str, Any]:
-    """Return an explanation as JSON."""
-    verdict = explained.verdict
-    return {
-        "decision": verdict.decision,
-        "reason": verdict.reason,
-        "tier": verdict.tier,
-        "risk": verdict.risk,
-        "rules": [
-            {
-                "id": found.rule.id,
-                "rule": rule_in_words(found.rule),
-                "finding": found.finding,
-                "may_loosen": not found.is_idle,
-                "why": found.why,
-            }
-            for found in explained.findings
-        ],
-        "advice": list(explained.advice),
-    }
-
-
-def _scope(rule: Rule, names: Mapping[UUID, str]) -> list[tuple[str, str]]:
-    draft = rule.draft
-    scope = []
-    if draft.for_user is not None:
-        scope.append(("For", names.get(draft.for_user) or f"user {output.short(draft.for_user)}"))
-    if draft.agent_name is not None:
-        scope.append(("Agent", draft.agent_name))
-    if draft.schedule_id is not None:
-        schedule = names.get(draft.schedule_id) or output.short(draft.schedule_id)
-        scope.append(("Schedule", schedule))
-    if draft.attendance != "any":
-        scope.append(("Runs", f"{draft.attendance} only"))
-    return scope
 
 
 def _came_to(finding: str, *, is_idle: bool) -> str:

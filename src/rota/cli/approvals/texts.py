@@ -8,17 +8,15 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rota.cli import output
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import LOOKED_UP, ActionStatus
-from rota.domain.approvals.argument_edits import holds_redaction
-from rota.domain.approvals.call_texts import MailRequest, readable_call
+from rota.domain.approvals.call_texts import readable_call
 from rota.domain.approvals.review import HISTORY_DAYS, group_requests, same_calls
-from rota.domain.text.jsonable import fields_of
 from rota.domain.text.shortening import shorten
 
 if TYPE_CHECKING:
@@ -234,20 +232,6 @@ def _cut_note(call: ListedArguments, action: PendingAction) -> list[str]:
     return [f"Cut: see `rota approvals show {output.short(action.id)}`."] if call.is_cut else []
 
 
-def details_json(shown: ActionDetails) -> dict[str, Any]:
-    """Return a request as JSON, with all that is known of it."""
-    return {
-        **fields_of(shown.action),
-        "arguments": shown.arguments,
-        "signals": shown.action.signals,
-        "precedents": shown.precedents,
-        "like": len(shown.like),
-        "whose": shown.owner_name,
-        "schedule": shown.schedule_name,
-        "prompt": shown.prompt,
-    }
-
-
 def print_details(shown: ActionDetails) -> None:
     """Print one request with all that is known of it."""
     action = shown.action
@@ -280,9 +264,7 @@ def _print_call(tool_name: str, arguments: Mapping[str, Any], title: str, sender
     `sender` is the address that a mail would come from, where it is known.
     """
     output.say(title)
-    made = readable_call(tool_name, arguments)
-    if isinstance(made, MailRequest):
-        made = replace(made, sender=sender)
+    made = readable_call(tool_name, arguments, sender=sender)
     if made is None:
         output.say_block(json.dumps(arguments, ensure_ascii=False, indent=2))
         return
@@ -345,8 +327,7 @@ def _print_advice(shown: ActionDetails) -> None:
         )
     output.say_field("To approve", f"rota approvals approve {exactly}")
     output.say_field("To refuse", f"rota approvals refuse {exactly}")
-    may_be_rule = not _has_high_risk_signal(action) and not holds_redaction(action.arguments)
-    if precedents.is_routine and action.user_id == shown.viewer and may_be_rule:
+    if shown.offers_rule:
         output.say_field("Always yes", f"rota approvals approve {exactly} --always")
         output.say_field("", "adds a rule for exactly this call, if the operator allows that.")
     if shown.like:
@@ -354,7 +335,7 @@ def _print_advice(shown: ActionDetails) -> None:
         output.say_field("Like it", f"{count} more {'waits' if count == 1 else 'wait'}.")
         agent, tool = shlex.quote(action.agent_name), shlex.quote(action.tool_name)
         output.say_field("To see all", f"rota approvals list --agent {agent} --tool {tool}")
-        if not any(map(_has_high_risk_signal, (action, *shown.like))):
+        if not any(one.has_high_risk_signal for one in (action, *shown.like)):
             output.say_field("All of them", f"rota approvals approve --like {name}")
 
 
@@ -374,10 +355,6 @@ def _print_how_to_settle(shown: ActionDetails) -> None:
     output.say_field("It did not", f"{command} did-not")
     output.say_field("Once more", f"{command} again")
     output.say_field("", "runs it again, although it may have happened.")
-
-
-def _has_high_risk_signal(action: PendingAction) -> bool:
-    return any(signal.risk == "high" for signal in action.signals)
 
 
 def _passed_on(shown: ActionDetails) -> str:

@@ -184,6 +184,11 @@ class PendingAction:
         """What a person should look at twice in the arguments."""
         return risk_signals(self.arguments)
 
+    @property
+    def has_high_risk_signal(self) -> bool:
+        """Whether one of them is of high risk: nothing is offered then that spares a look."""
+        return any(signal.risk == "high" for signal in self.signals)
+
 
 _VIA: Final = re.compile(r"[a-z][a-z0-9_]{0,30}", re.ASCII)
 

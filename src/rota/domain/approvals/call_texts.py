@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -200,9 +200,17 @@ def event_of(tool_name: str, arguments: Mapping[str, Any]) -> EventRequest | Non
     )
 
 
-def readable_call(tool_name: str, arguments: Mapping[str, Any]) -> ReadableCall | None:
-    """Return the mail or event that a call would make, None for one to be shown as it is."""
-    return mail_of(tool_name, arguments) or event_of(tool_name, arguments)
+def readable_call(
+    tool_name: str, arguments: Mapping[str, Any], *, sender: str = ""
+) -> ReadableCall | None:
+    """Return the mail or event that a call would make, None for one to be shown as it is.
+
+    `sender` is the address that a mail would come from, where it is known.
+    """
+    mail = mail_of(tool_name, arguments)
+    if mail is not None:
+        return replace(mail, sender=sender)
+    return event_of(tool_name, arguments)
 
 
 def call_in_brief(tool_name: str, arguments: Mapping[str, Any]) -> str:

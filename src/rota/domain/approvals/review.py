@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from rota.domain.agents.configuration import RISKS, Risk
-from rota.domain.approvals.actions import ActionStatus, PendingAction
+from rota.domain.approvals.actions import ActionMode, ActionStatus, PendingAction
 from rota.domain.approvals.argument_edits import holds_redaction
 from rota.domain.ids import UserId
 from rota.domain.text.json_values import is_same
@@ -93,6 +93,30 @@ class ActionDetails:
     def arguments(self) -> Mapping[str, Any]:
         """The arguments as they are to be shown."""
         return self.action.arguments if self.revealed is None else self.revealed
+
+    @property
+    def offers_rule(self) -> bool:
+        """Whether a rule for exactly this call is worth a thought: the answer was always yes."""
+        action = self.action
+        return (
+            action.status is ActionStatus.PENDING
+            and self.precedents.is_routine
+            and action.user_id == self.viewer
+            and not action.has_high_risk_signal
+            and not holds_redaction(action.arguments)
+        )
+
+
+def approval_in_words(action: PendingAction) -> str:
+    """Say what the approval of a pending action would do."""
+    match action.mode:
+        case ActionMode.SUSPEND:
+            after = "The run that waits for it then goes on with the result."
+        case ActionMode.QUEUE:
+            after = "The run that asked for it went on without the result."
+        case _:
+            assert_never(action.mode)
+    return f"{action.tool_name} is called once, with these arguments. {after}"
 
 
 def group_requests(actions: Iterable[PendingAction]) -> tuple[RequestGroup, ...]:

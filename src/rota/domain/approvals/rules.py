@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
+from uuid import UUID
 
 from rota.domain.agents.configuration import RISKS, Risk
 from rota.domain.approvals.conditions import Condition
@@ -152,3 +154,56 @@ def _is_texts(value: object) -> bool:
 
 def _wrong(message: str, field: str) -> InvalidInputError:
     return InvalidInputError(message, field=field)
+
+
+NAMELESS: Final[Mapping[UUID, str]] = MappingProxyType({})
+_VERBS: Final = {"allow": "allow", "require": "require approval of", "deny": "refuse"}
+
+
+def effect_in_words(rule: Rule) -> str:
+    """Return what a rule does with which tool's calls."""
+    return f"{_VERBS[rule.draft.effect]} {rule.draft.tool}"
+
+
+def limits_in_words(
+    rule: Rule, names: Mapping[UUID, str] = NAMELESS, *, short: Callable[[UUID], str] = str
+) -> list[tuple[str, str]]:
+    """Return what limits a rule, by the name of each; several conditions have one name.
+
+    Schedules and people are shown by their names, or else by their ids, as `short` writes them.
+    """
+    conditions = [condition.in_words() for condition in rule.draft.conditions]
+    if rule.fault is not None:
+        conditions = [f"(cannot be read: {rule.fault})"]
+    when = [("When" if not index else "and", said) for index, said in enumerate(conditions)]
+    risk = [("Risk", said)] if (said := _risk_in_words(rule)) else []
+    return [*_scope(rule, names, short), *when, *risk]
+
+
+def rule_in_words(rule: Rule, names: Mapping[UUID, str] = NAMELESS) -> str:
+    """Return a rule in one line, as JSON has it."""
+    limits = [f"{name.lower()} {said}".strip() for name, said in limits_in_words(rule, names)]
+    return "; ".join([effect_in_words(rule), *limits])
+
+
+def _risk_in_words(rule: Rule) -> str:
+    risk = rule.draft.risk
+    if rule.draft.effect == "allow" and risk == "high":
+        return "calls with a risk signal run too"
+    return f"the call counts as {risk} risk or higher" if risk is not None else ""
+
+
+def _scope(
+    rule: Rule, names: Mapping[UUID, str], short: Callable[[UUID], str]
+) -> list[tuple[str, str]]:
+    draft = rule.draft
+    scope = []
+    if draft.for_user is not None:
+        scope.append(("For", names.get(draft.for_user) or f"user {short(draft.for_user)}"))
+    if draft.agent_name is not None:
+        scope.append(("Agent", draft.agent_name))
+    if draft.schedule_id is not None:
+        scope.append(("Schedule", names.get(draft.schedule_id) or short(draft.schedule_id)))
+    if draft.attendance != "any":
+        scope.append(("Runs", f"{draft.attendance} only"))
+    return scope

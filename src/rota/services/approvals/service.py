@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 import rfc8785
 
@@ -62,6 +63,29 @@ class Decided:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as a person saw it: its id, or the beginning of it, its version and its hash."""
+
+    request: str
+    version: int
+    arguments_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedRequest:
+    """What came of a decision on one request of many.
+
+    `action` is what it is after the decision. Without one, `problem` says why, and `reached` what
+    it is by now: a status, or `edited`; null where there is no such request.
+    """
+
+    request: str
+    action: PendingAction | None
+    problem: str | None = None
+    reached: str | None = None
+
+
 class ApprovalService:
     """Lists, decides and settles actions. It acts as the person."""
 
@@ -80,26 +104,36 @@ class ApprovalService:
         agent_name: str | None = None,
         tool_name: str | None = None,
         up_to: Risk = "high",
+        after: tuple[datetime, UUID] | None = None,
         limit: int = 50,
     ) -> tuple[PendingAction, ...]:
         """Return a person's actions, newest first; those that they are asked about by default.
 
-        Also those of others that were passed on to them as a deputy. `up_to` is the highest risk.
+        Also those of others that were passed on to them as a deputy. `up_to` is the highest risk,
+        `after` are `created_at` and the id of the last one of the page before.
         """
+        wanted = _filter(statuses, agent_name, tool_name, up_to)
         async with self._database.acting_as(user_id) as conn:
-            return await rows.list_actions(
-                conn,
-                statuses=statuses,
-                agent_name=agent_name,
-                tool_name=tool_name,
-                risks=_risks_up_to(up_to),
-                limit=limit,
-            )
+            return await rows.list_actions(conn, wanted, after=after, limit=limit)
+
+    async def count_actions(
+        self,
+        user_id: UserId,
+        *,
+        statuses: Sequence[ActionStatus] | None = OPEN,
+        agent_name: str | None = None,
+        tool_name: str | None = None,
+        up_to: Risk = "high",
+    ) -> int:
+        """Return how many actions `list_actions` finds on all pages."""
+        wanted = _filter(statuses, agent_name, tool_name, up_to)
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.count_actions(conn, wanted)
 
     async def of_run(self, user_id: UserId, run_id: RunId) -> tuple[PendingAction, ...]:
         """Return what a run asked for, or what it executes, as far as the person may see it."""
         async with self._database.acting_as(user_id) as conn:
-            return await rows.list_actions(conn, run_id=run_id, limit=MOST_LISTED)
+            return await rows.find_actions(conn, run_id=run_id, limit=MOST_LISTED)
 
     async def list_like(
         self, user_id: UserId, reference: str, *, up_to: Risk = "high", limit: int = 1_000
@@ -269,7 +303,8 @@ class ApprovalService:
             except ConflictError as error:
                 status = ActionStatus(error.status or action.status)
                 raise ConflictError(
-                    f"It is not of unknown outcome: {message_to_person(action, status)}"
+                    f"It is not of unknown outcome: {message_to_person(action, status)}",
+                    status=status.value,
                 ) from error
             except NotFoundError as error:  # a deputy sees it, and no more
                 raise ConflictError("Only its owner can say whether it took effect.") from error
@@ -289,7 +324,8 @@ class ApprovalService:
                 if action.status is not ActionStatus.PENDING:
                     raise _conflict(action)
                 raise ConflictError(
-                    f"It is at version {action.version}, not {version}; look at it again."
+                    f"It is at version {action.version}, not {version}; look at it again.",
+                    status="edited",
                 )
         return tuple({action.id: action for action in found}.values())
 
@@ -318,6 +354,34 @@ class ApprovalService:
                 decided.append(Decided(made))
             except (ConflictError, NotFoundError) as error:
                 decided.append(Decided(action, error.message))
+        return tuple(decided)
+
+    async def decide_seen(
+        self,
+        user_id: UserId,
+        requests: Sequence[Seen],
+        decision: ApprovalDecision,
+        reason: str = "",
+        *,
+        via: str,
+    ) -> tuple[DecidedRequest, ...]:
+        """Decide on requests as they were seen, each by itself: what cannot be stops no other."""
+        decided: list[DecidedRequest] = []
+        for seen in requests:
+            try:
+                made = await self.decide(
+                    user_id,
+                    seen.request,
+                    decision,
+                    reason,
+                    version=seen.version,
+                    arguments_hash=seen.arguments_hash,
+                    via=via,
+                )
+                decided.append(DecidedRequest(seen.request, made))
+            except (ConflictError, InvalidInputError, NotFoundError) as error:
+                reached = getattr(error, "status", None)
+                decided.append(DecidedRequest(seen.request, None, error.message, reached))
         return tuple(decided)
 
     async def decide(
@@ -405,19 +469,20 @@ async def _list_like(
     conn: Connection, action: PendingAction, up_to: Risk = "high", limit: int = 1_000
 ) -> tuple[PendingAction, ...]:
     """Return what is pending of an action's owner and agent, for its tool."""
-    found = await rows.list_actions(
-        conn,
-        statuses=[ActionStatus.PENDING],
-        agent_name=action.agent_name,
-        tool_name=action.tool_name,
-        risks=_risks_up_to(up_to),
-        limit=limit,
-    )
+    wanted = _filter([ActionStatus.PENDING], action.agent_name, action.tool_name, up_to)
+    found = await rows.list_actions(conn, wanted, limit=limit)
     return tuple(one for one in found if one.user_id == action.user_id)
 
 
-def _risks_up_to(highest: Risk) -> Sequence[Risk]:
-    return RISKS[: RISKS.index(highest) + 1]
+def _filter(
+    statuses: Sequence[ActionStatus] | None,
+    agent_name: str | None,
+    tool_name: str | None,
+    up_to: Risk,
+) -> rows.ActionFilter:
+    risks = RISKS[: RISKS.index(up_to) + 1]
+    every = tuple(ActionStatus) if statuses is None else tuple(statuses)
+    return rows.ActionFilter(every, agent_name, tool_name, risks)
 
 
 async def _notice_of_edit(
@@ -438,7 +503,7 @@ async def _notice_of_edit(
 
 async def _now(conn: Connection, action: PendingAction) -> PendingAction:
     """Return an action as it is by now; as it was, where a deputy does not see it any more."""
-    found = await rows.list_actions(conn, prefix=str(action.id), limit=1)
+    found = await rows.find_actions(conn, prefix=str(action.id), limit=1)
     return found[0] if found else action
 
 
@@ -474,15 +539,18 @@ def _conflict(action: PendingAction, said: str | None = None) -> ConflictError:
     """Say why an action is not decided on: as it is by now, or as was `said` a moment ago."""
     if action.status is not ActionStatus.PENDING:
         return ConflictError(
-            f"It is not pending any more: {message_to_person(action, action.status)}"
+            f"It is not pending any more: {message_to_person(action, action.status)}",
+            status=action.status.value,
         )
     if said in {None, "edited", "pending"}:
-        return ConflictError("The request was changed after it was shown. Read it again.")
+        return ConflictError(
+            "The request was changed after it was shown. Read it again.", status="edited"
+        )
     if said == "expired":
-        return ConflictError("The request has expired: nobody decided in time.")
+        return ConflictError("The request has expired: nobody decided in time.", status=said)
     # What a deputy does not see any more.
     return ConflictError(
-        f"It is not pending any more: {message_to_person(action, ActionStatus(said))}"
+        f"It is not pending any more: {message_to_person(action, ActionStatus(said))}", status=said
     )
 
 
@@ -492,5 +560,5 @@ async def find_action(conn: Connection, reference: str) -> PendingAction:
     Raises NotFoundError, and InvalidInputError where it fits several.
     """
     prefix = id_prefix(reference)
-    found = await rows.list_actions(conn, prefix=prefix, limit=ENOUGH) if prefix else ()
+    found = await rows.find_actions(conn, prefix=prefix, limit=ENOUGH) if prefix else ()
     return the_one("request", reference, found, hint="See `rota approvals list`.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from rota.domain.approvals.actions import ApprovalRequest
 from rota.domain.approvals.call_texts import call_in_brief
@@ -84,11 +86,29 @@ class NotificationService:
         return await write_notifications(conn, new)
 
     async def latest(
-        self, user_id: UserId, *, unread_only: bool = False, limit: int = 20
+        self,
+        user_id: UserId,
+        *,
+        unread_only: bool = False,
+        category: Category | None = None,
+        after: tuple[datetime, UUID] | None = None,
+        limit: int = 20,
     ) -> tuple[Notification, ...]:
-        """Return the person's notifications, newest first."""
+        """Return the person's notifications, newest first.
+
+        `after` are `created_at` and the id of the last one of the page before.
+        """
         async with self._database.acting_as(user_id) as conn:
-            return await rows.list_notifications(conn, unread_only=unread_only, limit=limit)
+            return await rows.list_notifications(
+                conn, unread_only=unread_only, category=category, after=after, limit=limit
+            )
+
+    async def count(
+        self, user_id: UserId, *, unread_only: bool = False, category: Category | None = None
+    ) -> int:
+        """Return how many notifications the person has."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.count_notifications(conn, unread_only=unread_only, category=category)
 
     async def get(self, user_id: UserId, reference: str | None) -> Notification:
         """Return a notification by its id, or its beginning; None: the latest.
@@ -96,16 +116,11 @@ class NotificationService:
         Raises NotFoundError, and InvalidInputError where more than one fits. It stays unread.
         """
         async with self._database.acting_as(user_id) as conn:
-            if reference is None:
-                found = await rows.list_notifications(conn, limit=1)
-            else:
-                prefix = id_prefix(reference)
-                found = (
-                    await rows.list_notifications(conn, prefix=prefix, limit=ENOUGH)
-                    if prefix
-                    else ()
-                )
-        return the_one("notification", reference or "latest", found, hint=_HINT)
+            if reference is not None:
+                (found,) = await _find(conn, [reference])
+                return found
+            latest = await rows.list_notifications(conn, limit=1)
+        return the_one("notification", "latest", latest, hint=_HINT)
 
     async def mark_read(self, user_id: UserId, references: Sequence[str] | None) -> int:
         """Mark notifications, by (the beginning of) their ids, as read; None: all.
@@ -115,12 +130,8 @@ class NotificationService:
         async with self._database.acting_as(user_id) as conn:
             if references is None:
                 return await rows.mark_read(conn, None)
-            ids: list[NotificationId] = []
-            for reference in references:
-                prefix = id_prefix(reference)
-                found = await rows.find_notifications(conn, prefix) if prefix else ()
-                ids.append(the_one("notification", reference, found, hint=_HINT))
-            return await rows.mark_read(conn, ids)
+            found = await _find(conn, references)
+            return await rows.mark_read(conn, [one.id for one in found])
 
     async def _write_one(self, new: NewNotification, conn: Connection | None) -> NotificationId:
         if conn is None:
@@ -128,6 +139,16 @@ class NotificationService:
                 return await self._write_one(new, own)
         (notification_id,) = await self.write(conn, [new])
         return notification_id
+
+
+async def _find(conn: Connection, references: Sequence[str]) -> tuple[Notification, ...]:
+    """Return notifications by the beginnings of their ids; raises as `NotificationService.get`."""
+    prefixes = {reference: id_prefix(reference) for reference in references}
+    found = await rows.find_notifications(conn, [p for p in prefixes.values() if p], limit=ENOUGH)
+    return tuple(
+        the_one("notification", reference, found[prefix] if prefix else (), hint=_HINT)
+        for reference, prefix in prefixes.items()
+    )
 
 
 def draft(

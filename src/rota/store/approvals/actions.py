@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 from rota.domain.agents.configuration import Risk
 from rota.domain.approvals.actions import (
@@ -256,29 +257,54 @@ async def record(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ActionFilter:
+    """Which actions a list is of; None: any agent, tool or risk."""
+
+    statuses: Sequence[ActionStatus]
+    agent_name: str | None = None
+    tool_name: str | None = None
+    risks: Sequence[Risk] | None = None
+
+
 async def list_actions(
     conn: Connection,
+    wanted: ActionFilter,
     *,
-    statuses: Sequence[ActionStatus] | None = None,
-    run_id: RunId | None = None,
-    prefix: str | None = None,
-    agent_name: str | None = None,
-    tool_name: str | None = None,
-    risks: Sequence[Risk] | None = None,
+    after: tuple[datetime, UUID] | None = None,
     limit: int,
 ) -> tuple[PendingAction, ...]:
-    """Return the actions that the transaction's person sees, newest first."""
+    """Return actions that the transaction's person sees, newest first.
+
+    `after` are `created_at` and the id of the last one of the page before.
+    """
+    after_at, after_id = after or (None, None)
     return await many(
         conn,
         "approvals/list_actions",
         PendingAction,
-        statuses=statuses,
-        run_id=run_id,
-        prefix=prefix,
-        agent_name=agent_name,
-        tool_name=tool_name,
-        risks=risks,
+        after_at=after_at,
+        after_id=after_id,
         limit=limit,
+        **row_of(wanted),
+    )
+
+
+async def count_actions(conn: Connection, wanted: ActionFilter) -> int:
+    """Return how many such actions the transaction's person sees."""
+    return await value(conn, "approvals/count_actions", int, **row_of(wanted))
+
+
+async def find_actions(
+    conn: Connection, *, prefix: str | None = None, run_id: RunId | None = None, limit: int
+) -> tuple[PendingAction, ...]:
+    """Return actions that the transaction's person sees, newest first.
+
+    `prefix` is the beginning of an id, hexadecimal digits and hyphens. Those of a run are what it
+    asked for, and what it executes.
+    """
+    return await many(
+        conn, "approvals/find_actions", PendingAction, prefix=prefix, run_id=run_id, limit=limit
     )
 
 

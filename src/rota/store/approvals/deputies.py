@@ -8,7 +8,7 @@ from rota.domain.approvals.deputies import Deputy
 from rota.domain.ids import UserId
 from rota.store.database import Connection
 from rota.store.records import row_of
-from rota.store.statements import execute, has_effect, many
+from rota.store.statements import has_effect, many, value
 
 
 async def list_deputies(conn: Connection) -> tuple[Deputy, ...]:
@@ -21,9 +21,9 @@ async def list_deputies_of(conn: Connection, people: Collection[UserId]) -> tupl
     return await many(conn, "approvals/list_deputies_of", Deputy, user_ids=people)
 
 
-async def insert_deputy(conn: Connection, deputy: Deputy) -> None:
-    """Let somebody stand in; one who does already is named anew."""
-    await execute(conn, "approvals/insert_deputy", **row_of(deputy))
+async def insert_deputy(conn: Connection, deputy: Deputy) -> bool:
+    """Let somebody stand in; one who does already is named anew, and False returned."""
+    return await value(conn, "approvals/insert_deputy", bool, **row_of(deputy))
 
 
 async def delete_deputy(conn: Connection, user_id: UserId, deputy_id: UserId) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
 
 from rota.domain.ids import NotificationId
-from rota.domain.notifications.notification import NewNotification, Notification
+from rota.domain.notifications.notification import Category, NewNotification, Notification
 from rota.store.database import Connection
+from rota.store.reading import read
 from rota.store.records import records, row_of
-from rota.store.statements import execute, many, values
+from rota.store.statements import Row, execute, many, value, values
 
 
 async def insert_notifications(
@@ -24,25 +27,56 @@ async def insert_notifications(
 
 
 async def list_notifications(
-    conn: Connection, *, unread_only: bool = False, prefix: str | None = None, limit: int
+    conn: Connection,
+    *,
+    unread_only: bool = False,
+    category: Category | None = None,
+    after: tuple[datetime, UUID] | None = None,
+    limit: int,
 ) -> tuple[Notification, ...]:
     """Return the newest notifications that the transaction's person sees, newest first.
 
-    `prefix`: of their ids.
+    `after` are `created_at` and the id of the last one of the page before.
     """
+    after_at, after_id = after or (None, None)
     return await many(
         conn,
         "notifications/list_notifications",
         Notification,
         unread_only=unread_only,
-        prefix=prefix,
+        category=category,
+        after_at=after_at,
+        after_id=after_id,
         limit=limit,
     )
 
 
-async def find_notifications(conn: Connection, prefix: str) -> tuple[NotificationId, ...]:
-    """Return the ids, at most two, that begin so, of the transaction's person."""
-    return await values(conn, "notifications/find_notifications", NotificationId, prefix=prefix)
+async def count_notifications(
+    conn: Connection, *, unread_only: bool, category: Category | None
+) -> int:
+    """Return how many such notifications the transaction's person sees."""
+    return await value(
+        conn,
+        "notifications/count_notifications",
+        int,
+        unread_only=unread_only,
+        category=category,
+    )
+
+
+async def find_notifications(
+    conn: Connection, prefixes: Sequence[str], *, limit: int
+) -> dict[str, list[Notification]]:
+    """Return what of the transaction's person begins so: at most `limit` of each beginning.
+
+    Beginnings of ids are hexadecimal digits and hyphens.
+    """
+    found: dict[str, list[Notification]] = {prefix: [] for prefix in prefixes}
+    for row in await many(
+        conn, "notifications/find_notifications", Row, prefixes=list(found), limit=limit
+    ):
+        found[row["prefix"]].append(read(Notification, row))
+    return found
 
 
 async def mark_read(conn: Connection, ids: Sequence[NotificationId] | None) -> int:
