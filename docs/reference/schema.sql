@@ -1585,6 +1585,35 @@ CREATE TABLE rota.idempotency_keys (
 CREATE INDEX idempotency_keys_created_at_idx ON rota.idempotency_keys USING btree (created_at);
 
 
+-- Applied files: supabase/migrations/20261201000140_applied_files.sql
+
+-- What `rota apply` stored last of the files of a person's directory
+CREATE TABLE public.applied_files (
+    -- Whose files; goes with the person
+    user_id uuid NOT NULL,
+    -- By the file's name in an export, SHA-256 of what it says and of what was stored then
+    hashes jsonb NOT NULL DEFAULT '{}'::jsonb,
+    -- When files were applied last
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT applied_files_pkey PRIMARY KEY (user_id),
+    CONSTRAINT applied_files_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+    CONSTRAINT applied_files_hashes_check CHECK (((jsonb_typeof(hashes) = 'object'::text) AND rota.is_bounded_json(hashes, 2000000)))
+);
+CREATE POLICY deletes_own ON public.applied_files
+    FOR DELETE TO authenticated
+    USING ((user_id = ( SELECT auth.uid() AS uid)));
+CREATE POLICY inserts_own ON public.applied_files
+    FOR INSERT TO authenticated
+    WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
+CREATE POLICY reads_own ON public.applied_files
+    FOR SELECT TO authenticated
+    USING ((user_id = ( SELECT auth.uid() AS uid)));
+CREATE POLICY updates_own ON public.applied_files
+    FOR UPDATE TO authenticated
+    USING ((user_id = ( SELECT auth.uid() AS uid)))
+    WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
+
+
 -- Functions
 
 -- Locks a table down to the backend, and the sequences of its columns; what a person may do is

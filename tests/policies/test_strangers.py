@@ -74,6 +74,12 @@ TABLES: dict[str, Expected] = {
         key="user_id",
     ),
     "pauses": Expected(),
+    "applied_files": Expected(
+        inserts=frozenset({"user_id", "hashes", "applied_at"}),
+        updates=frozenset({"hashes", "applied_at"}),
+        deletes=True,
+        key="user_id",
+    ),
     "result_texts": Expected(key="result_id"),
     "user_limits": Expected(key="user_id"),
     "agent_schedules": Expected(
@@ -207,6 +213,9 @@ async def rows(owner, alice) -> dict[str, Any]:
         "user_limits": await insert(
             "INSERT INTO user_limits (user_id, max_concurrency) VALUES (%s, 3) RETURNING user_id",
             alice,
+        ),
+        "applied_files": await insert(
+            "INSERT INTO applied_files (user_id) VALUES (%s) RETURNING user_id", alice
         ),
         "pauses": await insert(
             "INSERT INTO pauses (user_id, starts_at) VALUES (%s, now()) RETURNING id", alice

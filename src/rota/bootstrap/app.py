@@ -28,6 +28,7 @@ from rota.store.migrations import MigrationReport, migrate, pending_migrations
 
 if TYPE_CHECKING:
     from rota.services.agent_files.applying import AgentFileService
+    from rota.services.agent_files.applying_sets import FileSetService
     from rota.services.agents.connection_removal import ConnectionRemoval
     from rota.services.agents.connections import ConnectionService
     from rota.services.agents.grants import GrantService
@@ -120,6 +121,7 @@ class App:
     """
 
     agent_files: Service[AgentFileService] = Service("agent_files.applying:AgentFileService")
+    file_sets: Service[FileSetService] = Service("agent_files.applying_sets:FileSetService")
     agents: Service[AgentService] = Service("agents.service:AgentService")
     connections: Service[ConnectionService] = Service("agents.connections:ConnectionService")
     grants: Service[GrantService] = Service("agents.grants:GrantService")

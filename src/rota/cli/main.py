@@ -43,6 +43,16 @@ _COMMANDS: Final = (
         "Show the tokens and the money that your runs used, by day and by schedule.",
     ),
     (
+        "export",
+        "agent_files.files",
+        "Write your agents, schedules, calendars, rules and settings into a directory, as files.",
+    ),
+    (
+        "apply",
+        "agent_files.files",
+        "Change your agents, schedules, calendars, rules and settings to what a directory says.",
+    ),
+    (
         "migrate",
         "operations.processes",
         "Update the database's schema, as the role that owns it.",

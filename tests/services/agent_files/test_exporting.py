@@ -286,8 +286,11 @@ async def test_validating_says_what_applying_would_do_and_writes_nothing(worksho
     await apply(text)
     (change,) = await files.validate(workshop.user, file, is_operator=True)
     assert change.change == "unchanged"
+    (change,) = await files.validate(workshop.user, file)
+    assert change.change == "unchanged"
+    other = parse_agent_file(text.replace("answer: x", "answer: y"), source="a.yaml", now=clock())
     with pytest.raises(InvalidInputError, match=r"a.yaml:3: script: scripts are the operator's"):
-        await files.validate(workshop.user, file)
+        await files.validate(workshop.user, other)
 
 
 async def test_removed_agent_is_gone_and_its_results_stay(workshop, files):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from rota.cli import output
+from rota.cli.agents.changes import print_changes
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.errors import ConflictError, InvalidInputError
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
     from rota.services.agent_files.applying import Applied
 
 group = CommandGroup()
-_WOULD: Final = {
-    "created": "would be created",
-    "updated": "would be updated",
-    "unchanged": "is unchanged",
-    "kept": "is not in the file, and would be kept",
-}
-_NOT_IN_FILE: Final = "not in the file; it stays as it is, and --prune removes it"
 _SCRIPT_WANTED: Final = ("This follows a script, which costs nothing. With a model:",)
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name.")]
 
@@ -116,19 +110,7 @@ def apply_file(
     if common.json:
         output.print_json(applied)
         return
-    for change in applied:
-        said = _NOT_IN_FILE if change.change == "kept" else change.change
-        output.say(f"{change.kind} {change.name}: {said}{_fields(change)}")
-        _warn_of_doubt(change)
-
-
-def _fields(change: Applied) -> str:
-    return f" ({', '.join(change.fields)})" if change.fields else ""
-
-
-def _warn_of_doubt(change: Applied) -> None:
-    if change.doubt is not None:
-        output.warn(f"Warning: {change.kind} {change.name}: {change.doubt}.")
+    print_changes(applied)
 
 
 @group.command("validate")
@@ -342,9 +324,7 @@ def _print_checked(checked: _Checked) -> None:
         output.warn(checked.error)
         return
     output.say(f"{checked.file}: valid.")
-    for change in checked.changes:
-        output.say(f"  {change.kind} {change.name} {_WOULD[change.change]}{_fields(change)}")
-        _warn_of_doubt(change)
+    print_changes(checked.changes, would=True, indent="  ")
 
 
 def _limits(agent: AgentConfiguration) -> str:

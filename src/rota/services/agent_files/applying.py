@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # pydantic takes a tenth of a second to import, and few comma
 
 
 T = TypeVar("T")
-_Keys: TypeAlias = Sequence[Collection[str]] | None
+Keys: TypeAlias = Sequence[Collection[str]] | None
 """The names of the keys that each process has; None where nobody knows them."""
 
 _GROUPS: Final = frozenset({"model_settings", "limits", "day_limits"})
@@ -46,13 +46,13 @@ _GROUPS: Final = frozenset({"model_settings", "limits", "day_limits"})
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What applying a file changed in one agent or schedule.
+    """What applying a file changed in one agent or schedule, calendar or rule.
 
     `doubt` is a warning: something in the file may not be what its author meant. `fields` are the
     changed fields of an agent or a schedule that was updated.
     """
 
-    kind: Literal["agent", "schedule"]
+    kind: Literal["agent", "schedule", "calendar", "rule", "settings"]
     name: str
     change: Change
     doubt: str | None = None
@@ -101,19 +101,13 @@ class AgentFileService:
         Raises InvalidInputError, with the line, for what is not there or may not be; scripts may
         not, unless it is the operator who writes. All that is wrong is told at once.
         """
-        keys = await self._keys()
+        keys = await self.keys()
 
         async def write() -> tuple[Applied, ...]:
-            applied: list[Applied] = []
-            faults = Faults(_named_twice(files))
             async with self._database.acting_as(user_id, is_operator=is_operator) as conn:
-                for file in files:
-                    with faults.gathered():
-                        applied += await self._apply(
-                            conn, user_id, file, keys, is_operator=is_operator, prune=prune
-                        )
-                faults.check(by_line=len(files) == 1)
-            return tuple(applied)
+                return await self.write(
+                    conn, user_id, files, keys, is_operator=is_operator, prune=prune
+                )
 
         return await despite_deadlocks(write)
 
@@ -121,29 +115,58 @@ class AgentFileService:
         self, user_id: UserId, file: AgentFile, *, is_operator: bool = False
     ) -> tuple[Applied, ...]:
         """Return what `apply` would do, and do nothing; raises as it does."""
-        keys = await self._keys()
+        keys = await self.keys()
         async with self._database.acting_as(
             user_id, is_operator=is_operator, is_rehearsal=True
         ) as conn:
-            return tuple(
-                await self._apply(conn, user_id, file, keys, is_operator=is_operator, prune=False)
+            return await self.write(
+                conn, user_id, [file], keys, is_operator=is_operator, prune=False
             )
+
+    async def write(
+        self,
+        conn: Connection,
+        user_id: UserId,
+        files: Sequence[AgentFile],
+        keys: Keys,
+        *,
+        is_operator: bool,
+        prune: bool,
+    ) -> tuple[Applied, ...]:
+        """Write files in the caller's transaction, as `apply` does; `keys` are those of `keys`."""
+        faults, applied = Faults(_named_twice(files)), list[Applied]()
+        for file in files:
+            with faults.gathered():
+                applied += await self._apply(conn, user_id, file, keys, is_operator=is_operator)
+        faults.check(by_line=len(files) == 1)
+        entries = [entry for file in files for entry in file.agents]
+        named = {schedule.name for entry in entries for schedule in entry.schedules}
+        agents = {entry.name for entry in entries}
+        meant = {one.name for entry in entries for one in entry.schedules if one.paused}
+        there = await schedule_rows.list_schedules(conn)
+        paused = {one.name for one in there if one.state == "paused"} - meant
+        applied = [_with_pause(one) if one.name in paused else one for one in applied]
+        for other in there:
+            if other.agent_name in agents and other.name not in named:
+                if prune:
+                    await schedule_rows.delete_schedule(conn, other.id)
+                applied.append(Applied("schedule", other.name, "removed" if prune else "kept"))
+        return tuple(applied)
 
     async def _apply(
         self,
         conn: Connection,
         user_id: UserId,
         file: AgentFile,
-        keys: _Keys,
+        keys: Keys,
         *,
         is_operator: bool,
-        prune: bool,
     ) -> list[Applied]:
         known = await rows.tool_names(conn)
         applied: list[Applied] = []
         faults = Faults(file.places.faults)
         for index, entry in zip(file.indexes, file.agents, strict=True):
-            if entry.script is not None and not is_operator:
+            if not is_operator and await _is_new_script(conn, user_id, entry):
                 place = (index, "script")
                 faults.add(file.places.error("scripts are the operator's to write", place))
                 continue
@@ -161,17 +184,6 @@ class AgentFileService:
                     async with conn.transaction():
                         applied.append(await self._apply_schedule(conn, user_id, entry, schedule))
         faults.check()
-        named = {schedule.name for entry in file.agents for schedule in entry.schedules}
-        agents = {entry.name for entry in file.agents}
-        meant = {one.name for entry in file.agents for one in entry.schedules if one.paused}
-        there = await schedule_rows.list_schedules(conn)
-        paused = {one.name for one in there if one.state == "paused"} - meant
-        applied = [_with_pause(one) if one.name in paused else one for one in applied]
-        for other in there:
-            if other.agent_name in agents and other.name not in named:
-                if prune:
-                    await schedule_rows.delete_schedule(conn, other.id)
-                applied.append(Applied("schedule", other.name, "removed" if prune else "kept"))
         return applied
 
     async def export(self, user_id: UserId, names: Sequence[str] = ()) -> Exported:
@@ -181,30 +193,34 @@ class AgentFileService:
         that no file can say.
         """
         async with self._database.acting_as(user_id) as conn:
-            if names:
-                agents = [await find_agent(conn, user_id, name) for name in dict.fromkeys(names)]
-            else:
-                found = await rows.list_agents(conn, user_id)
-                agents = [agent for agent in found if agent.user_id is not None]
-            chosen = {agent.agent_name for agent in agents}
-            entries = {agent.agent_name: agent_entry(agent) for agent in agents}
-            left_out: list[str] = []
-            for schedule in await schedule_rows.list_schedules(conn):
-                if schedule.agent_name in chosen:
-                    calendars = await calendar_rows.calendars_of_schedule(conn, schedule.id)
-                    entry = schedule_entry(schedule, calendars)
-                    entries[schedule.agent_name].setdefault("schedules", []).append(entry)
-                    if schedule.paused_by_rota:
-                        left_out.append(
-                            f"the pause of {schedule.name}, which rota paused here "
-                            f"({(schedule.pause_note or '').rstrip('.')}): it begins where you "
-                            "apply the file anew"
-                        )
-                elif not names:
+            return await self.read(conn, user_id, names)
+
+    async def read(self, conn: Connection, user_id: UserId, names: Sequence[str] = ()) -> Exported:
+        """Return agents as `export` does, in the caller's transaction."""
+        if names:
+            agents = [await find_agent(conn, user_id, name) for name in dict.fromkeys(names)]
+        else:
+            found = await rows.list_agents(conn, user_id)
+            agents = [agent for agent in found if agent.user_id is not None]
+        chosen = {agent.agent_name for agent in agents}
+        entries = {agent.agent_name: agent_entry(agent) for agent in agents}
+        left_out: list[str] = []
+        calendars = await calendar_rows.calendars_of_schedules(conn)
+        for schedule in await schedule_rows.list_schedules(conn):
+            if schedule.agent_name in chosen:
+                entry = schedule_entry(schedule, calendars.get(schedule.id, ()))
+                entries[schedule.agent_name].setdefault("schedules", []).append(entry)
+                if schedule.paused_by_rota:
                     left_out.append(
-                        f"the schedule {schedule.name}, of {schedule.agent_name}: that agent is "
-                        "not your own; name it to export it too"
+                        f"the pause of {schedule.name}, which rota paused here "
+                        f"({(schedule.pause_note or '').rstrip('.')}): it begins where you "
+                        "apply the file anew"
                     )
+            elif not names:
+                left_out.append(
+                    f"the schedule {schedule.name}, of {schedule.agent_name}: that agent is "
+                    "not your own; name it to export it too"
+                )
         return Exported(tuple(entries.values()), tuple(left_out))
 
     async def remove(
@@ -218,29 +234,35 @@ class AgentFileService:
 
         async def delete() -> Removed:
             async with self._database.acting_as(user_id) as conn:
-                agent = await find_agent(conn, user_id, agent_name)
-                if agent.user_id is None:
-                    raise ConflictError(
-                        f"{agent_name} is a shared agent. Only the operator can remove it.",
-                        status="shared",
-                    )
-                of_it = [
-                    schedule
-                    for schedule in await schedule_rows.list_schedules(conn)
-                    if schedule.agent_name == agent_name
-                ]
-                if of_it and not with_schedules:
-                    raise ConflictError(_still_scheduled(agent_name, of_it))
-                for schedule in of_it:
-                    await schedule_rows.delete_schedule(conn, schedule.id)
-                await _check_unused(conn, user_id, agent_name)
-                await rows.delete_agent(conn, user_id, agent_name)
-                return Removed(agent_name, tuple(schedule.name for schedule in of_it))
+                return await self.delete(conn, user_id, agent_name, with_schedules=with_schedules)
 
         return await despite_deadlocks(delete)
 
+    async def delete(
+        self, conn: Connection, user_id: UserId, agent_name: str, *, with_schedules: bool
+    ) -> Removed:
+        """Delete an agent in the caller's transaction, as `remove` does."""
+        agent = await find_agent(conn, user_id, agent_name)
+        if agent.user_id is None:
+            raise ConflictError(
+                f"{agent_name} is a shared agent. Only the operator can remove it.",
+                status="shared",
+            )
+        of_it = [
+            schedule
+            for schedule in await schedule_rows.list_schedules(conn)
+            if schedule.agent_name == agent_name
+        ]
+        if of_it and not with_schedules:
+            raise ConflictError(_still_scheduled(agent_name, of_it))
+        for schedule in of_it:
+            await schedule_rows.delete_schedule(conn, schedule.id)
+        await _check_unused(conn, user_id, agent_name)
+        await rows.delete_agent(conn, user_id, agent_name)
+        return Removed(agent_name, tuple(schedule.name for schedule in of_it))
+
     async def _apply_agent(
-        self, conn: Connection, user_id: UserId, entry: AgentEntry, keys: _Keys
+        self, conn: Connection, user_id: UserId, entry: AgentEntry, keys: Keys
     ) -> Applied:
         before = await rows.fetch_agent(conn, entry.name, user_id)
         agent_id, is_new = await rows.upsert_agent(
@@ -268,7 +290,7 @@ class AgentFileService:
             _changed(before, after, agent_entry) if change == "updated" else (),
         )
 
-    async def _keys(self) -> _Keys:
+    async def keys(self) -> Keys:
         """Return the names of the keys of each worker, of this process where none runs.
 
         Asked before a file is written, which takes a connection of its own.
@@ -310,6 +332,14 @@ class AgentFileService:
         return Applied("schedule", entry.name, change, doubt, names)
 
 
+async def _is_new_script(conn: Connection, user_id: UserId, entry: AgentEntry) -> bool:
+    """Return whether a file gives an agent another script than the one that it has."""
+    if entry.script is None:
+        return False
+    found = await rows.fetch_agent(conn, entry.name, user_id)
+    return found is None or found.user_id is None or found.script != entry.script
+
+
 def _named_twice(files: Sequence[AgentFile]) -> Iterator[InvalidInputError]:
     """Yield a fault for each agent or schedule that an earlier file names too."""
     seen: dict[tuple[str, str], AgentFile] = {}
@@ -329,7 +359,7 @@ def _names(file: AgentFile) -> Iterator[tuple[str, str, tuple[int | str, ...]]]:
             yield "a schedule", schedule.name, (index, "schedules", number, "name")
 
 
-def _doubts(entry: AgentEntry, keys: _Keys, registered: Registered) -> Iterator[str]:
+def _doubts(entry: AgentEntry, keys: Keys, registered: Registered) -> Iterator[str]:
     """Say what the models of an agent need, and is not there."""
     if entry.model.startswith(CALLABLE):
         if (doubt := missing_callable(entry.model.removeprefix(CALLABLE), registered)) is not None:

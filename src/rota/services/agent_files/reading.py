@@ -220,6 +220,11 @@ def read_agent_file(path: Path, *, now: datetime) -> AgentFile:
     return _parsed(text, source=path.name, now=now)
 
 
+def read_agent_text(text: str, *, source: str, now: datetime) -> AgentFile:
+    """Read a text as `read_agent_file` reads a file; `source` names it in messages."""
+    return _parsed(text, source=source, now=now)
+
+
 def read_agent_files(paths: Sequence[Path], *, now: datetime) -> tuple[AgentFile, ...]:
     """Read files as `read_agent_file` does; raises what is wrong with all that are none at once."""
     faults = Faults()

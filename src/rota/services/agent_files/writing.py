@@ -74,28 +74,9 @@ def schedule_entry(schedule: Schedule, calendars: Sequence[str]) -> Entry:
 
 def write_yaml(agents: Sequence[Mapping[str, Any]]) -> str:
     """Return agents as YAML documents; texts of several lines as such."""
-    import yaml  # noqa: PLC0415  takes a while, and only this asks for it
+    from rota.services.yaml_files import dump_yaml  # noqa: PLC0415  yaml takes a while to import
 
-    class Dumper(yaml.SafeDumper):
-        """Writes texts of several lines in blocks."""
-
-        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  what is equal is written twice
-            return True
-
-    def write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-        style = "|" if "\n" in text else None
-        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-    Dumper.add_representer(str, write_text)
-    written: str = yaml.dump_all(
-        [dict(agent) for agent in agents],
-        Dumper=Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        width=100,
-        explicit_start=len(agents) > 1,
-    )
-    return written
+    return dump_yaml(*agents)
 
 
 def _rule(timing: Timing) -> Entry:

@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import yaml
-
 from rota.domain.approvals.condition_syntax import parse_condition
 from rota.domain.approvals.rules import EFFECTS, RuleDraft
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ScheduleId, UserId
-from rota.domain.schedules.written_time import parse_duration, parse_moment
+from rota.domain.schedules.written_time import parse_duration, parse_moment, written_moment
 from rota.domain.text.shortening import quoted
 from rota.domain.text.validation import near_or_all
-from rota.services.text_files import read_text_file, yaml_problem
+from rota.services.text_files import read_text_file
+from rota.services.yaml_files import load_yaml
 
 LARGEST_FILE: Final = 1_000_000
 MOST_RULES: Final = 500
 
 _EFFECT_WORDS: Final = {**{effect: effect for effect in EFFECTS}, "refuse": "deny"}
 """How a file says what a rule does; rows have what stands behind it."""
+
+_WORD_OF: Final = {effect: word for word, effect in _EFFECT_WORDS.items() if word != "deny"}
 
 _NAMES: Final = frozenset(
     {*_EFFECT_WORDS, "when", "agent", "schedule", "user", "runs", "risk", "note", "expires", "uses"}
@@ -92,18 +93,27 @@ def read_rule_file(path: Path) -> tuple[RuleEntry, ...]:
     return parse_rules(text, source=path.name)
 
 
-def parse_rules(text: str, *, source: str) -> tuple[RuleEntry, ...]:
+def parse_rules(text: str, *, source: str, least: int = 1) -> tuple[RuleEntry, ...]:
     """Read a YAML list of rules; raises InvalidInputError that names the rule and what is wrong."""
-    try:
-        value = yaml.load(text, Loader=_OnceLoader)  # noqa: S506  it is a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InvalidInputError(f"{source}:{line}: {yaml_problem(error)}", line=line) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{source}: this is not YAML: {error}") from error
-    if not isinstance(value, list) or not 1 <= len(value) <= MOST_RULES:
-        raise InvalidInputError(f"{source}: it is a list of 1 to {MOST_RULES} rules.")
+    value = load_yaml(text, source=source)
+    if not isinstance(value, list) or not least <= len(value) <= MOST_RULES:
+        raise InvalidInputError(f"{source}: it is a list of {least} to {MOST_RULES} rules.")
     return tuple(_entry(item, f"{source}: rule {n}") for n, item in enumerate(value, 1))
+
+
+def write_rule(draft: RuleDraft, schedule: str | None, zone: ZoneInfo) -> dict[str, Any]:
+    """Return a rule as a file has it; `schedule` is the name of the one that it is for."""
+    written = {
+        _WORD_OF[draft.effect]: draft.tool,
+        "when": [str(condition) for condition in draft.conditions],
+        "agent": draft.agent_name,
+        "schedule": schedule,
+        "runs": draft.attendance if draft.attendance != "any" else None,
+        "risk": draft.risk,
+        "note": draft.note,
+        "expires": written_moment(draft.expires_at, zone) if draft.expires_at else None,
+    }
+    return {name: value for name, value in written.items() if value not in (None, "", [])}
 
 
 def _entry(item: object, where: str) -> RuleEntry:
@@ -146,27 +156,3 @@ def _text(item: Mapping[str, Any], name: str, where: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise InvalidInputError(f"{where}: `{name}` is a text; put it in quotes.")
-
-
-class _OnceLoader(yaml.SafeLoader):
-    """Reads YAML, and refuses duplicate keys, aliases and merge keys."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Refuse aliases: a few lines of them grow to millions of values."""
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML has no types
-            raise yaml.composer.ComposerError(
-                None, None, "write it out instead of `*`", event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  as PyYAML has it
-        """Refuse a name that appears twice: whoever reads the file may see the other one."""
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen or key_node.tag == "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key_node.value!r} appears twice", key_node.start_mark
-                )
-            seen.add(str(key_node.value))
-        return super().construct_mapping(node, deep)

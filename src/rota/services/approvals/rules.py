@@ -195,32 +195,42 @@ class RuleService:
         """
         for_users = [await self._person(entry.user) for entry in entries]
         async with self._database.acting_for(user_id) as conn:
-            zone = zone_shown("UTC" if user_id is None else await fetch_time_zone(conn, user_id))
-            now = self._clock()
-            drafts = [
-                entry.draft(
-                    now=now,
-                    zone=zone,
-                    schedule_id=await _schedule_id(conn, user_id, entry.schedule),
-                    for_user=for_user,
-                )
-                for entry, for_user in zip(entries, for_users, strict=True)
-            ]
-            await rows.delete_expired_rules(conn, user_id)
-            there = [
-                rule
-                for rule in await rows.list_rules(conn, user_id)
-                if rule.user_id == user_id and rule.fault is None
-            ]
-            added: list[Added] = []
-            for entry, draft in zip(entries, drafts, strict=True):
-                rule = next((r for r in there if _says_the_same(r.draft, draft, entry)), None)
-                is_new = rule is None
-                if rule is None:
-                    (rule,) = await self._add(conn, user_id, [draft])
-                    there.append(rule)
-                added.append(Added(rule, is_new))
-            return tuple(added)
+            return await self.write(conn, user_id, entries, for_users)
+
+    async def write(
+        self,
+        conn: Connection,
+        user_id: UserId | None,
+        entries: Sequence[RuleEntry],
+        for_users: Sequence[UserId | None],
+    ) -> tuple[Added, ...]:
+        """Add rules in the caller's transaction, as `add_entries` does."""
+        zone = zone_shown("UTC" if user_id is None else await fetch_time_zone(conn, user_id))
+        now = self._clock()
+        drafts = [
+            entry.draft(
+                now=now,
+                zone=zone,
+                schedule_id=await _schedule_id(conn, user_id, entry.schedule),
+                for_user=for_user,
+            )
+            for entry, for_user in zip(entries, for_users, strict=True)
+        ]
+        await rows.delete_expired_rules(conn, user_id)
+        there = [
+            rule
+            for rule in await rows.list_rules(conn, user_id)
+            if rule.user_id == user_id and rule.fault is None
+        ]
+        added: list[Added] = []
+        for entry, draft in zip(entries, drafts, strict=True):
+            rule = next((r for r in there if _says_the_same(r.draft, draft, entry)), None)
+            is_new = rule is None
+            if rule is None:
+                (rule,) = await self._add(conn, user_id, [draft])
+                there.append(rule)
+            added.append(Added(rule, is_new))
+        return tuple(added)
 
     async def remove(self, user_id: UserId | None, reference: str) -> Rule:
         """Remove a rule by its id, or its beginning; raises NotFoundError."""

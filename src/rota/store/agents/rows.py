@@ -16,7 +16,7 @@ from rota.domain.agents.tool_hints import hints_in, tightened
 from rota.domain.ids import AgentId, ToolId, UserId
 from rota.store.database import Connection
 from rota.store.reading import read
-from rota.store.statements import Row, execute, many, one, one_or_none, values
+from rota.store.statements import Row, execute, many, one, one_or_none, value_or_none, values
 
 
 async def fetch_agent(
@@ -73,22 +73,24 @@ async def upsert_agent(
     max_concurrency: int | None = None,
 ) -> tuple[AgentId, bool]:
     """Insert or replace an agent by (owner, name); returns its id and whether it is new."""
-    return await one(
-        conn,
-        "agents/upsert_agent",
-        itemgetter("id", "is_new"),
-        user_id=user_id,
-        agent_name=agent_name,
-        description=description,
-        model=model,
-        model_settings=model_settings,
-        system_prompt=system_prompt,
-        script=script,
-        max_steps=max_steps,
-        fallback_models=fallback_models,
-        limits=limits or {},
-        max_concurrency=max_concurrency,
-    )
+    parameters = {
+        "user_id": user_id,
+        "agent_name": agent_name,
+        "description": description,
+        "model": model,
+        "model_settings": model_settings,
+        "system_prompt": system_prompt,
+        "script": script,
+        "max_steps": max_steps,
+        "fallback_models": fallback_models,
+        "limits": limits or {},
+        "max_concurrency": max_concurrency,
+    }
+    if user_id is not None:
+        there = await value_or_none(conn, "agents/update_agent", AgentId, **parameters)
+        if there is not None:
+            return there, False
+    return await one(conn, "agents/upsert_agent", itemgetter("id", "is_new"), **parameters)
 
 
 async def delete_agent(conn: Connection, user_id: UserId, agent_name: str) -> None:

@@ -70,6 +70,14 @@ async def list_days(conn: Connection, calendar_id: CalendarId) -> tuple[Calendar
     return await many(conn, "schedules/list_calendar_days", CalendarDay, calendar_id=calendar_id)
 
 
+async def list_all_days(conn: Connection) -> dict[CalendarId, tuple[CalendarDay, ...]]:
+    """Return the days of all calendars of the transaction's person, earliest first."""
+    found: dict[CalendarId, list[CalendarDay]] = defaultdict(list)
+    for row in await many(conn, "schedules/list_all_calendar_days", Row):
+        found[row["calendar_id"]].append(read(CalendarDay, row))
+    return {calendar_id: tuple(days) for calendar_id, days in found.items()}
+
+
 async def lock_calendar(conn: Connection, name: str) -> CalendarId | None:
     """Keep schedules from taking a calendar until the transaction ends; None if there is none."""
     return await value_or_none(conn, "schedules/lock_calendar", CalendarId, name=name)
@@ -101,6 +109,12 @@ async def link_calendars(conn: Connection, schedule_id: ScheduleId, names: Colle
 async def calendars_of_schedule(conn: Connection, schedule_id: ScheduleId) -> tuple[str, ...]:
     """Return the names of the calendars that a schedule keeps."""
     return await values(conn, "schedules/calendars_of_schedule", str, schedule_id=schedule_id)
+
+
+async def calendars_of_schedules(conn: Connection) -> dict[ScheduleId, tuple[str, ...]]:
+    """Return the names of the calendars that each schedule of the transaction's person keeps."""
+    found = await many(conn, "schedules/list_schedule_calendars", Row)
+    return {row["schedule_id"]: tuple(row["names"]) for row in found}
 
 
 async def days_of_schedules(

@@ -1,0 +1,1 @@
+"""`rota export` and `rota apply`."""

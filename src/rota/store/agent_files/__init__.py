@@ -1,0 +1,1 @@
+"""What files of a directory were applied."""

@@ -1,0 +1,1 @@
+SELECT hashes FROM public.applied_files WHERE user_id = %(user_id)s
