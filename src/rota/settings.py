@@ -44,6 +44,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_PUBLIC_URL": "the address that people use for the server: `https://rota.example.com`",
     "ROTA_TRUSTED_PROXIES": "addresses or networks of reverse proxies, separated by spaces",
     "ROTA_PLAIN_HTTP": "`on`: HTTP without TLS is meant, in a private network",
+    "ROTA_REQUESTS_PER_MINUTE": "requests of one caller a minute at most; changes are a quarter",
     "ROTA_LOG_LEVEL": "debug, info, warning or error",
     "ROTA_LOG_FORMAT": "`text`, or `json` for machines",
 }
@@ -118,6 +119,7 @@ class Settings:
     operators: tuple[str, ...] = ()
     ping_url: str | None = field(default=None, repr=False)
     exposure: Exposure = field(default_factory=Exposure)
+    requests_per_minute: int = 1_200
     log_level: LogLevel | None = None
     log_format: LogFormat = "text"
     api_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -210,6 +212,9 @@ def read_settings(
         operators=tuple(known.get("ROTA_OPERATOR", "").split()),
         ping_url=_ping_url(known),
         exposure=_exposure(known),
+        requests_per_minute=_count(
+            known, "ROTA_REQUESTS_PER_MINUTE", default=1_200, least=4, most=1_000_000
+        ),
         log_level=_choice(known, "ROTA_LOG_LEVEL", get_args(LogLevel), None),
         log_format=_choice(known, "ROTA_LOG_FORMAT", get_args(LogFormat), "text"),
         api_keys={provider: known[name] for provider, name in API_KEYS.items() if name in known}

@@ -24,6 +24,7 @@ from rota.api.authentication import Authentication
 from rota.api.callers import Caller
 from rota.api.description import describe
 from rota.api.problems import handle_errors, responses
+from rota.api.rates import Rates
 from rota.bootstrap.app import App
 from rota.version import __version__
 
@@ -49,10 +50,13 @@ ROOMS: Final = (
 )
 
 
-def make_api(app: App | None, authenticate: Authenticate | None = None) -> FastAPI:
+def make_api(
+    app: App | None, authenticate: Authenticate | None = None, *, rates: Rates | None = None
+) -> FastAPI:
     """Return the application. Without an app it only describes itself, for `rota openapi`.
 
-    `authenticate` is for tests: without it tokens, JWTs and sessions count.
+    `authenticate` is for tests: without it tokens, JWTs and sessions count. Without `rates` nothing
+    limits how many requests there are.
     """
     api = FastAPI(
         title="rota",
@@ -67,6 +71,7 @@ def make_api(app: App | None, authenticate: Authenticate | None = None) -> FastA
     )
     api.state.rota = app
     api.state.authenticate = authenticate or (Authentication(app) if app is not None else None)
+    api.state.rates = rates
     api.state.stopping = asyncio.Event()  # set when the process ends: streams end then
     handle_errors(api)
     everything = APIRouter(prefix=PREFIX, route_class=StrictRoute)

@@ -9,7 +9,9 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from rota.api.idempotency import claim_key
+from rota.api.origins import cookie_name
 from rota.api.problems import ApiError
+from rota.api.rates import Rates
 from rota.bootstrap.app import App
 from rota.domain.identity.scopes import ALL_SCOPES, Scope
 from rota.domain.ids import UserId
@@ -70,6 +72,24 @@ def whose(caller: Caller, *, everybody: bool) -> UserId | None:
     return caller.user_id
 
 
+async def _who(request: Request) -> Caller:
+    """Return who calls, within the limits on how often; raises ApiError 401 and 429."""
+    rates: Rates | None = request.app.state.rates
+    if rates is None:
+        caller: Caller = await request.app.state.authenticate(request)
+        return caller
+    rates.check_failures(request)
+    try:
+        caller = await request.app.state.authenticate(request)
+    except ApiError as error:
+        is_tried = "authorization" in request.headers or cookie_name(request) in request.cookies
+        if error.status == 401 and is_tried:
+            rates.count_failure(request)
+        raise
+    rates.count(request, f"{caller.by} {caller.user_id}")
+    return caller
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """A dependency: the caller, who must have this scope, or be an operator with it.
@@ -90,7 +110,7 @@ class Need:
 
     async def __call__(self, request: Request) -> Caller:
         """Return the caller."""
-        caller: Caller = await request.app.state.authenticate(request)
+        caller = await _who(request)
         if self.in_person and caller.by == "token":
             raise ApiError(
                 403,

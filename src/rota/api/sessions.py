@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Path, Request, Response
+from fastapi import APIRouter, Body, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from rota.api.answers import KEPT_NOWHERE, StrictRoute, answer
@@ -14,6 +14,7 @@ from rota.api.callers import Caller, InPerson, Services, SignedIn
 from rota.api.origins import cookie_name, csrf_token, drop_cookie, refuse_other_sites, set_cookie
 from rota.api.pages import Page, page_of
 from rota.api.problems import ApiError
+from rota.api.rates import FAILURES, at_most
 from rota.bootstrap.app import App
 from rota.domain.identity.scopes import ALL_SCOPES, Scope
 from rota.domain.identity.sessions import ABSOLUTE_END, Session, SignedInBy
@@ -48,7 +49,12 @@ async def begin_session(
     return made.session.id, made.secret
 
 
-@router.post("/session", status_code=201, response_model=PresentSession)
+@router.post(
+    "/session",
+    status_code=201,
+    response_model=PresentSession,
+    dependencies=[Depends(at_most(FAILURES, "sign-in"))],
+)
 async def sign_in(
     request: Request,
     app: Services,

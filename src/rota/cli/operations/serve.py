@@ -64,10 +64,11 @@ def serve(
 
     async def work(app: App, stop: asyncio.Event) -> None:
         from rota.api.app import make_api
+        from rota.api.rates import Rates
         from rota.services.operations.chores import reporting
 
         assert bound is not None  # noqa: S101  # `prepare` has run
-        api = make_api(app)
+        api = make_api(app, rates=Rates(reads=settings.requests_per_minute))
         settle_memory()
         async with reporting(app.database, "server", settings=app.settings.compared):
             log_ready("server", as_child=as_child, url=exposure.url)
@@ -83,4 +84,4 @@ def openapi(common: CommonOptions) -> None:  # noqa: ARG001  every command has t
     from rota.api.app import make_api
     from rota.api.description import describe
 
-    output.print_json(describe(make_api(None, None)))
+    output.print_json(describe(make_api(None)))
