@@ -568,6 +568,8 @@ CREATE TABLE public.schedule_calendars (
 );
 CREATE INDEX schedule_calendars_calendar_idx ON public.schedule_calendars USING btree (calendar_id);
 CREATE INDEX schedule_calendars_user_idx ON public.schedule_calendars USING btree (user_id);
+CREATE TRIGGER count_revision_of_added AFTER INSERT ON public.schedule_calendars REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION rota.count_revision_of_calendars();
+CREATE TRIGGER count_revision_of_removed AFTER DELETE ON public.schedule_calendars REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION rota.count_revision_of_calendars();
 CREATE POLICY owns ON public.schedule_calendars
     FOR ALL TO authenticated
     USING ((user_id = ( SELECT auth.uid() AS uid)))
@@ -2917,5 +2919,19 @@ BEGIN
         RAISE EXCEPTION 'nobody is signed in' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     RETURN rota.end_pauses(auth.uid()) IS NOT NULL;
+END
+$function$;
+
+-- Counts it once a statement, of schedules that are not being made in this very transaction.
+CREATE OR REPLACE FUNCTION rota.count_revision_of_calendars()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    UPDATE public.agent_schedules AS s SET revision = s.revision + 1
+    WHERE s.id IN (SELECT c.schedule_id FROM changed AS c) AND s.created_at <> now();
+    RETURN NULL;
 END
 $function$;

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from rota.services.schedules.explanations import ExplanationService
     from rota.services.schedules.pauses import PauseService
     from rota.services.schedules.service import ScheduleService
+    from rota.services.schedules.views import ScheduleViewService
 
 LOCAL_OWNER: Final = "owner@localhost"
 """The one person of an embedded server."""
@@ -158,6 +159,7 @@ class App:
     explanations: Service[ExplanationService] = Service("schedules.explanations:ExplanationService")
     pauses: Service[PauseService] = Service("schedules.pauses:PauseService")
     schedules: Service[ScheduleService] = Service("schedules.service:ScheduleService")
+    schedule_views: Service[ScheduleViewService] = Service("schedules.views:ScheduleViewService")
 
     def __init__(
         self,

@@ -35,12 +35,18 @@ def model_of(kind: type, /, name: str = "") -> type[Shown]:
 
     Durations are seconds, and amounts of money are decimal numbers in strings.
     """
-    hints = get_type_hints(kind)
     doc = (getdoc(kind) or kind.__name__).split(">>>", maxsplit=1)[0].strip()
-    given: dict[str, Any] = {
-        shown: (_shown(hints[own]), ...) for own, shown in json_names(kind).items()
+    return create_model(name or kind.__name__, __base__=Shown, __doc__=doc, **shown_fields(kind))
+
+
+def shown_fields(kind: type, *, without: AbstractSet[str] = frozenset()) -> dict[str, Any]:
+    """Return the fields of a dataclass for `create_model`, to put them into another model."""
+    hints = get_type_hints(kind)
+    return {
+        shown: (_shown(hints[own]), ...)
+        for own, shown in json_names(kind).items()
+        if own not in without
     }
-    return create_model(name or kind.__name__, __base__=Shown, __doc__=doc, **given)
 
 
 def _shown(hint: Any) -> Any:

@@ -406,7 +406,7 @@ async def _print_what_is_on(
     app: bootstrap.App, me: UserId, settings: Settings, listening: Listening | None
 ) -> None:
     from rota.bootstrap.app import data_dir
-    from rota.cli.schedules.changes import fires_json, schedule_json
+    from rota.shown.schedules import fires_json, schedule_json
 
     schedules = await app.schedules.all(me)
     upcoming = await app.schedules.upcoming(me, schedules, runs=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,10 +18,10 @@ from rota.domain.ids import UserId
 from rota.domain.runs.option_drafts import OptionDraft
 from rota.domain.schedules.clock_notes import clock_notes
 from rota.domain.schedules.drafts import NONE, Draft
-from rota.domain.schedules.forecast import UpcomingFire
+from rota.domain.schedules.forecast import NEXT_FIRES, UpcomingFire
 from rota.domain.schedules.schedule import Schedule
-from rota.domain.text.jsonable import fields_of
 from rota.domain.text.sentences import sentence
+from rota.shown.schedules import fires_json, rule_in_words, schedule_json
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -32,8 +32,6 @@ Reference = Annotated[
         metavar="SCHEDULE", help="The schedule's name, its id, or the beginning of its id."
     ),
 ]
-NEXT_FIRES: Final = 5
-"""How many fires are read back."""
 
 
 @takes_draft
@@ -184,7 +182,7 @@ def _show(
     if common.json:
         output.print_json(schedule_json(schedule) | fires_json(fires))
         return
-    output.say(f"{done} {schedule.name}: {texts.rule_in_words(schedule)}.")
+    output.say(f"{done} {schedule.name}: {rule_in_words(schedule)}.")
     if edited is not None:
         texts.print_changes(edited.before, edited.after)
     if schedule.state == "paused":
@@ -195,18 +193,3 @@ def _show(
         texts.print_options(schedule)
     notes = clock_notes(schedule.timing, datetime.now(UTC))
     texts.print_outlook(fires, schedule.timing.time_zone, notes)
-
-
-def schedule_json(schedule: Schedule) -> dict[str, object]:
-    """Return a schedule as `--json` shows it."""
-    fields = fields_of(schedule)
-    fields |= fields_of(fields.pop("timing")) | fields_of(fields.pop("policy"))
-    return fields | {"state": schedule.state, "in_words": texts.rule_in_words(schedule)}
-
-
-def fires_json(fires: Sequence[UpcomingFire]) -> dict[str, object]:
-    """Return the fires that lie ahead as `--json` shows them: those that will run, and others."""
-    return {
-        "next_fires": [fire.fire_time for fire in fires if fire.suppressed is None],
-        "suppressed_fires": [fire for fire in fires if fire.suppressed is not None],
-    }

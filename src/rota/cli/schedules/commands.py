@@ -14,24 +14,26 @@ from rota.cli.runs.options import takes_options_of_run
 from rota.cli.runs.run import NoWait, Timeout, request_and_show
 from rota.cli.schedules import texts
 from rota.cli.schedules.changes import (
-    NEXT_FIRES,
     Reference,
     add_schedule,
     change_and_show,
     edit_schedule,
-    fires_json,
-    schedule_json,
 )
 from rota.cli.schedules.options import Overlap, Zone, need_rule, takes_rule
 from rota.domain.ids import RunId, UserId
 from rota.domain.runs.option_kinds import counted
 from rota.domain.runs.options import RunOptions
-from rota.domain.schedules.clock_notes import clock_notes
 from rota.domain.schedules.drafts import Draft
-from rota.domain.schedules.forecast import UpcomingFire
-from rota.domain.schedules.occurrences import LastRun, Occurrence
-from rota.domain.schedules.schedule import Schedule
+from rota.domain.schedules.forecast import NEXT_FIRES, ForecastFire
+from rota.domain.schedules.schedule import Schedule, WhichSchedules
 from rota.services.schedules.preview import preview
+from rota.shown.schedules import (
+    backfill_json,
+    detail_json,
+    listed_json,
+    preview_json,
+    schedule_json,
+)
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -44,27 +46,14 @@ group = CommandGroup()
 @group.command("list")
 def list_schedules(common: CommonOptions) -> None:
     """List your schedules: the last result, and when they fire next, in your zone."""
-
-    async def collect(app: App, me: UserId) -> tuple[list[texts.Listed], Pause | None]:
-        found = await app.schedules.all(me)
-        ahead = await app.schedules.upcoming(me, found, runs=1)
-        last = await app.schedules.last_runs(me, found)
-        listed: list[texts.Listed] = [
-            (schedule, fires, last.get(schedule.id))
-            for schedule, fires in zip(found, ahead, strict=True)
-        ]
-        return listed, await app.pauses.get(me)
-
-    zone, (found, pause) = common.as_person_with_zone(collect)
+    found = common.as_person(lambda app, me: app.schedule_views.page(me, WhichSchedules()))
     if common.json:
-        output.print_json(
-            [schedule_json(s) | fires_json(fires) | {"last_run": last} for s, fires, last in found]
-        )
+        output.print_json([listed_json(one) for one in found.listed])
         return
-    texts.print_schedules(found, zone)
-    if pause is not None:
+    texts.print_schedules(found.listed, found.time_zone)
+    if found.pause is not None:
         output.say()
-        output.say_line(f"{texts.pause_in_words(pause, zone)} (`rota resume`)")
+        output.say_line(f"{texts.pause_in_words(found.pause, found.time_zone)} (`rota resume`)")
 
 
 group.command("add")(add_schedule)
@@ -74,42 +63,24 @@ group.command("edit")(edit_schedule)
 @group.command("show")
 def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10) -> None:
     """Show a schedule: its rule in words, the next fire times, the latest occurrences."""
-
-    async def show(
-        app: App, me: UserId
-    ) -> tuple[
-        Schedule,
-        tuple[UpcomingFire, ...],
-        tuple[Occurrence, ...],
-        tuple[str, ...],
-        LastRun | None,
-    ]:
-        found = await app.schedules.get(me, schedule)
-        past = await app.schedules.occurrences(me, found, limit=limit)
-        calendars = await app.schedules.calendars(me, found)
-        (fires,) = await app.schedules.upcoming(me, [found], runs=NEXT_FIRES)
-        last = (await app.schedules.last_runs(me, [found])).get(found.id)
-        return found, fires, past, calendars, last
-
-    found, fires, past, calendars, last = common.as_person(show)
+    detail = common.as_person(
+        lambda app, me: app.schedule_views.detail(me, schedule, occurrences=limit)
+    )
     if common.json:
-        output.print_json(
-            schedule_json(found)
-            | fires_json(fires)
-            | {"calendars": calendars, "occurrences": past, "last_run": last}
-        )
+        output.print_json(detail_json(detail))
         return
+    found, now = detail.schedule, datetime.now(UTC)
     zone = found.timing.time_zone
     output.say(found.name, style="bold")
     output.say(f"Id         {found.id} (revision {found.revision})")
-    texts.print_facts(texts.what_it_is(found, calendars))
+    texts.print_facts(texts.what_it_is(found, detail.calendars))
     if found.state == "paused":
         output.say(f"Paused     {found.pause_note or '(no note)'}")
     elif found.state == "completed":
         output.say("Completed  It has no fire time left.")
     else:
-        texts.print_outlook(fires, zone, clock_notes(found.timing, datetime.now(UTC)))
-    output.say(f"Last run   {texts.last_in_words(last, datetime.now(UTC))}")
+        texts.print_outlook(detail.fires, zone, detail.clock_notes)
+    output.say(f"Last run   {texts.last_in_words(detail.last_run, now)}")
     output.say()
     output.table(
         ["FIRE TIME", "OUTCOME", "RESULT", "REASON"],
@@ -123,7 +94,7 @@ def show_schedule(common: CommonOptions, schedule: Reference, limit: Limit = 10)
                 or "-",
                 o.reason,
             )
-            for o in past
+            for o in detail.occurrences
         ],
         empty="None of its fire times has come yet.",
         texts=["REASON"],
@@ -151,15 +122,7 @@ def preview_rule(
         zone = common.as_person(lambda app, me: app.schedules.zone(me))
     seen = preview(draft, zone, runs=count, now=datetime.now(UTC))
     if common.json:
-        output.print_json(
-            {
-                "cron": seen.timing.cron,
-                "time_zone": zone,
-                "in_words": seen.in_words,
-                "clock_changes": seen.clock_notes,
-            }
-            | fires_json(seen.fires)
-        )
+        output.print_json(preview_json(seen))
         return
     output.say(f"{seen.in_words}.")
     texts.print_outlook(seen.fires, zone, seen.clock_notes)
@@ -183,18 +146,12 @@ def calendar(
 
     week, zone, pause = common.as_person(collect)
     if common.json:
-        listed = [(schedule, fire) for schedule, fires in week for fire in fires]
-        output.print_json(
-            [
-                {
-                    "fire_time": fire.fire_time,
-                    "schedule": schedule.name,
-                    "agent": schedule.agent_name,
-                    "suppressed": fire.suppressed,
-                }
-                for schedule, fire in sorted(listed, key=lambda pair: pair[1].fire_time)
-            ]
-        )
+        listed = [
+            ForecastFire(fire.fire_time, schedule.name, schedule.agent_name, fire.suppressed)
+            for schedule, fires in week
+            for fire in fires
+        ]
+        output.print_json(sorted(listed, key=lambda fire: fire.place))
         return
     texts.print_week(week, zone, pause)
 
@@ -263,7 +220,7 @@ def backfill(
     times, runs = found.fire_times, found.runs
     counted_times = counted(len(times), "fire time")
     if common.json:
-        output.print_json({"schedule": found.schedule.name, "fire_times": times, "runs": runs})
+        output.print_json(backfill_json(found))
         return
     if dry_run:
         for time in times:

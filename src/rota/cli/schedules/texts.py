@@ -18,13 +18,12 @@ from rota.domain.schedules.rules.intervals import length_in_words
 from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.text.zones import zone_shown
+from rota.shown.schedules import rule_in_words
 
 if TYPE_CHECKING:
     from rota.domain.schedules.pauses import Pause
     from rota.services.schedules.explanations import Explanation
-
-Listed: TypeAlias = tuple[Schedule, Sequence[UpcomingFire], LastRun | None]
-"""A schedule, the fires that lie ahead of it, and its last run."""
+    from rota.services.schedules.views import ListedSchedule
 
 Week: TypeAlias = Sequence[tuple[Schedule, Sequence[UpcomingFire]]]
 _WIDE = 100
@@ -41,14 +40,6 @@ FOLDED_ABOVE = 4
 """Fires of one schedule on one day that the calendar lists one by one."""
 
 
-def rule_in_words(schedule: Schedule) -> str:
-    """Say a schedule's rule, or what is wrong with a row that was written past rota."""
-    try:
-        return schedule.timing.rule().in_words()
-    except InvalidInputError as error:
-        return f"{schedule.timing.cron or 'its rule'} ({error.message})"
-
-
 def pause_in_words(pause: Pause, zone: str) -> str:
     """Say from when to when all schedules of a person pause, and why."""
     begins = datetime.now(UTC) < pause.starts_at
@@ -63,22 +54,22 @@ def _exactly(instant: datetime, zone: str) -> str:
     return (output.moment if instant.second else output.when)(instant, zone)
 
 
-def print_schedules(found: Sequence[Listed], zone: str) -> None:
+def print_schedules(found: Sequence[ListedSchedule], zone: str) -> None:
     """Print a line for each schedule: its rule, the outcome of its last run, its next fire time."""
     now = datetime.now(UTC)
-    are_named_so = all(schedule.name == schedule.agent_name for schedule, _, _ in found)
+    are_named_so = all(one.schedule.name == one.schedule.agent_name for one in found)
     columns = ["NAME", "AGENT", "RULE", "LAST", "NEXT"]
     output.table(
         columns,
         [
             (
-                schedule.name,
-                schedule.agent_name,
-                rule_in_words(schedule),
-                last_in_words(last, now),
-                _next(schedule, fires, zone, now),
+                one.schedule.name,
+                one.schedule.agent_name,
+                rule_in_words(one.schedule),
+                last_in_words(one.last_run, now),
+                _next(one.schedule, one.fires, zone, now),
             )
-            for schedule, fires, last in found
+            for one in found
         ],
         empty="There are no schedules. `rota schedules add AGENT WHEN` makes one.",
         optional=["AGENT"] if are_named_so else [],

@@ -8,7 +8,14 @@ from typing import Any, Final
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.contracts import parse_contract
-from rota.domain.runs.option_kinds import Written, change, flags_of, from_file, options_of
+from rota.domain.runs.option_kinds import (
+    Written,
+    change,
+    flags_of,
+    from_file,
+    options_of,
+    to_file,
+)
 from rota.domain.runs.options import RunOptions
 from rota.domain.text.storable import storable_json
 
@@ -49,6 +56,30 @@ class OptionDraft:
         flags = flags_of(RunOptions, of_one_run=True)
         _refuse_to_take_away(options, sum(flag.name in self._written for flag in flags))
         return options
+
+
+class OptionChange:
+    """What a request changes of options, by their names in a file; null takes a value away.
+
+    Of a group (`limits`) each value is changed by itself.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def options(self, before: RunOptions) -> RunOptions:
+        """Return the options that this makes of `before`; raises InvalidInputError."""
+        declared = options_of(RunOptions)
+        written = to_file(before)
+        for name, value in self._values.items():
+            if name in declared and declared[name].group and isinstance(value, Mapping):
+                written[name] = written.get(name, {}) | value
+            else:
+                written[name] = value
+        return read_options(written)
 
 
 def read_options(values: Mapping[str, Any]) -> RunOptions:

@@ -7,15 +7,22 @@ decide. `firing` decides on a fire time that is due.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from heapq import merge
+from itertools import islice
 from typing import Final
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.ids import ScheduleId
 from rota.domain.schedules.firing import WALK_LIMIT
 from rota.domain.schedules.pauses import Pause
+from rota.domain.schedules.schedule import Schedule
 from rota.domain.schedules.timing import NamedDay, Timing
+
+NEXT_FIRES: Final = 5
+"""How many fires of one schedule are shown, unless told otherwise."""
 
 _TICK: Final = timedelta(microseconds=1)
 
@@ -34,6 +41,67 @@ class UpcomingFire:
 
     fire_time: datetime
     suppressed: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastFire:
+    """A coming fire time (UTC) of one of several schedules; `suppressed` as in UpcomingFire."""
+
+    fire_time: datetime
+    schedule_name: str
+    agent_name: str
+    suppressed: str | None
+
+    @property
+    def place(self) -> tuple[datetime, str]:
+        """Return what a forecast is ordered by."""
+        return self.fire_time, self.schedule_name
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The coming fires of many schedules, from `now` to `until`; their days off by their ids.
+
+    Fires are worked out as they are taken, so the first hundred cost the same however many follow.
+    """
+
+    schedules: Sequence[Schedule]
+    days_off: Mapping[ScheduleId, Sequence[NamedDay]]
+    pauses: Sequence[Pause]
+    now: datetime
+    until: datetime
+
+    def page(self, *, after: tuple[datetime, str] | None, limit: int) -> tuple[ForecastFire, ...]:
+        """Return fires by time and name, those after this fire time and name.
+
+        A schedule whose rule cannot be read has none: its scheduler pauses it and says so.
+        """
+        start = self.now if after is None else max(self.now, after[0] - _TICK)
+        fires = (self._fires(schedule, start) for schedule in self.schedules)
+        merged = merge(*fires, key=lambda fire: fire.place)
+        return tuple(islice((f for f in merged if after is None or f.place > after), limit))
+
+    def _fires(self, schedule: Schedule, start: datetime) -> Iterator[ForecastFire]:
+        left = schedule.runs_left
+        try:
+            rule = schedule.timing.rule()
+            allowed = schedule.timing.filter(self.days_off.get(schedule.id, ()), self.pauses)
+        except InvalidInputError:
+            return
+        # Whose runs are counted is looked at from now on: some of them lie before the start.
+        first = start if left is None else self.now
+        if left == 0:
+            return
+        for fire_time in islice(rule.fires_after(first), None if left is None else WALK_LIMIT):
+            if fire_time > self.until:
+                return
+            suppressed = allowed.objection(fire_time)
+            if fire_time > start:
+                yield ForecastFire(fire_time, schedule.name, schedule.agent_name, suppressed)
+            if left is not None and suppressed is None:
+                left -= 1
+                if not left:
+                    return
 
 
 def next_run(

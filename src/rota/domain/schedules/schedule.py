@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import ScheduleId, UserId
@@ -48,6 +48,19 @@ class Policy:
         ):
             if value is not None and not 1 <= value < 2**31:
                 raise InvalidInputError(f"{name} is 1 or more, not {value}.", field=name)
+
+
+State: TypeAlias = Literal["active", "paused", "completed"]
+"""Completed: it has no fire time left."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhichSchedules:
+    """Which of a person's schedules: of an agent, in a state, whose names begin so. None: any."""
+
+    agent_name: str | None = None
+    state: State | None = None
+    prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +137,7 @@ class Schedule:
         return None if limit is None else max(0, limit - self.runs_started)
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """Return "paused", "completed" (it has no fire left) or "active"."""
         if not self.is_active:
             return "paused"

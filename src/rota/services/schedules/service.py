@@ -14,16 +14,17 @@ from rota.domain.errors import (
     NotFoundError,
 )
 from rota.domain.ids import RunId, ScheduleId, UserId
-from rota.domain.runs.option_drafts import OptionDraft
+from rota.domain.runs.option_drafts import OptionChange, OptionDraft
 from rota.domain.runs.options import RunOptions
 from rota.domain.schedules.drafts import NONE, Draft
 from rota.domain.schedules.firing import WALK_LIMIT
 from rota.domain.schedules.forecast import UpcomingFire, check_that_it_runs, upcoming_fires
-from rota.domain.schedules.occurrences import LastRun, Occurrence
+from rota.domain.schedules.occurrences import Occurrence
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.schedules.rules.cron import parse_zone
 from rota.domain.schedules.schedule import Schedule, ScheduleContent
 from rota.domain.schedules.written_time import parse_moment
+from rota.domain.text.storable import storable_text
 from rota.services.agents.option_checks import (
     NOBODY_KNOWS,
     Registered,
@@ -93,7 +94,7 @@ class ScheduleEdit:
     time_zone: str | None = None
     calendars: tuple[str, ...] | None = None
     revision: int | None = None
-    options: OptionDraft = field(default_factory=OptionDraft)
+    options: OptionDraft | OptionChange = field(default_factory=OptionDraft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +142,30 @@ class ScheduleService:
         """
         found = await _named(conn, new.name)
         before = await rows.lock_schedule(conn, found.id) if found is not None else None
-        if before is not None and before.agent_name != new.agent_name:
-            raise _name_taken(before)
+        if before is not None:
+            if before.agent_name != new.agent_name:
+                raise _name_taken(before)
+            return await self._rewrite(conn, user_id, before, new)
+        await _insert(conn, user_id, await self._content(conn, user_id, new), new)
+        return "created"
+
+    async def replace(self, user_id: UserId, found: Schedule, new: NewSchedule) -> Schedule:
+        """Make a schedule say what `new` says, and nothing else; return it. Raises as `add` does.
+
+        Whether it is paused stays. An interval keeps its anchor, as in `apply`. `found` is what the
+        person saw; ChangedMeanwhileError: it is not at that revision any more.
+        """
+        async with self._database.acting_as(user_id) as conn:
+            before = await _locked(conn, found.id, found.name, found.revision)
+            if new.name != before.name and (taken := await _named(conn, new.name)) is not None:
+                raise _name_taken(taken)
+            await self._rewrite(conn, user_id, before, new)
+            return await self._find(conn, str(found.id))
+
+    async def _rewrite(
+        self, conn: Connection, user_id: UserId, before: Schedule, new: NewSchedule
+    ) -> Change:
         content = await self._content(conn, user_id, new, before)
-        if before is None:
-            await _insert(conn, user_id, content, new)
-            return "created"
         calendars = await calendar_rows.calendars_of_schedule(conn, before.id)
         if before.content == content and set(calendars) == set(new.calendars):
             return "unchanged"
@@ -162,14 +181,8 @@ class ScheduleService:
         ChangedMeanwhileError: it is not at `edit.revision` any more.
         """
         async with self._database.acting_as(user_id) as conn:
-            found = await rows.lock_schedule(conn, (await self._find(conn, reference)).id)
-            if found is None:  # removed between the two looks
-                raise NotFoundError("schedule", reference, hint="See `rota schedules list`.")
-            if edit.revision is not None and edit.revision != found.revision:
-                raise ChangedMeanwhileError(
-                    f"{found.name} was changed meanwhile: it has revision "
-                    f"{found.revision}, not {edit.revision}. Read it again."
-                )
+            seen = await self._find(conn, reference)
+            found = await _locked(conn, seen.id, reference, edit.revision)
             name = edit.name if edit.name is not None else found.name
             check_name(name)
             if name != found.name and (taken := await _named(conn, name)) is not None:
@@ -198,21 +211,13 @@ class ScheduleService:
     async def doubt(self, user_id: UserId, schedule: Schedule) -> str | None:
         """Say what may not be as it was meant: no prompt, or an unknown callable."""
         async with self._database.acting_as(user_id) as conn:
-            agent = await agent_rows.fetch_agent(conn, schedule.agent_name, user_id)
-        if agent is None:
-            return None
-        try:
-            options = RunOptions.parse(schedule.options)
-        except InvalidInputError:  # written past rota; whoever shows it says so
-            return None
-        return doubts_of_schedule(
-            schedule.prompt,
-            options,
-            self._registered,
-            agent_name=agent.agent_name,
-            model=agent.model,
-            script=agent.script,
-        )
+            return await doubt_of(conn, user_id, schedule, self._registered)
+
+    async def find(self, user_id: UserId, name: str) -> Schedule | None:
+        """Return the schedule of just this name or id; None where there is none."""
+        async with self._database.acting_as(user_id) as conn:
+            found = await rows.list_schedules(conn, storable_text(name))
+        return next((s for s in found if name in {s.name, str(s.id)}), None)
 
     async def all(self, user_id: UserId) -> tuple[Schedule, ...]:
         """Return the person's schedules by name."""
@@ -234,15 +239,7 @@ class ScheduleService:
     ) -> tuple[Occurrence, ...]:
         """Return what became of a schedule's latest fire times, newest first."""
         async with self._database.acting_as(user_id) as conn:
-            return await rows.list_occurrences(conn, schedule.id, limit=limit)
-
-    async def last_runs(
-        self, user_id: UserId, schedules: Sequence[Schedule]
-    ) -> Mapping[ScheduleId, LastRun]:
-        """Return the latest run that is over of each schedule that had one."""
-        async with self._database.acting_as(user_id) as conn:
-            found = await rows.list_last_runs(conn, [schedule.id for schedule in schedules])
-        return {last.schedule_id: last for last in found}
+            return await rows.page_of_occurrences(conn, schedule.id, limit=limit)
 
     async def pause(self, user_id: UserId, reference: str, note: str = "") -> Schedule:
         """Pause a schedule; one that is paused already keeps its note unless a new one is given."""
@@ -271,16 +268,19 @@ class ScheduleService:
         """
         return await resume_after_setup(self._database, user_id, what, now=self._clock())
 
-    async def remove(self, user_id: UserId, reference: str) -> Schedule:
+    async def remove(
+        self, user_id: UserId, reference: str, *, revision: int | None = None
+    ) -> Schedule:
         """Delete a schedule and return it.
 
         Its results stay. Runs under way end as they would; runs that wait for their turn are
-        cancelled.
+        cancelled. ChangedMeanwhileError: it is not at this revision any more.
         """
 
         async def delete() -> Schedule:
             async with self._database.acting_as(user_id) as conn:
-                found = await self._find(conn, reference)
+                seen = await self._find(conn, reference)
+                found = await _locked(conn, seen.id, reference, revision)
                 await rows.delete_schedule(conn, found.id)
                 return found
 
@@ -350,29 +350,16 @@ class ScheduleService:
         run; of `looks` fire times at most. None for a rule that cannot be read: its scheduler
         pauses it and says so.
         """
-        now = self._clock()
-        until = now + length if length is not None else None
         async with self._database.acting_as(user_id) as conn:
-            asking = [schedule.id for schedule in schedules if schedule.uses_calendars]
-            days_off = await calendar_rows.days_of_schedules(conn, asking, now, until or _FAR)
-            pauses = await pause_rows.pauses_of_people(conn, [user_id])
-        listed: list[tuple[UpcomingFire, ...]] = []
-        for schedule in schedules:
-            counts = [count for count in (runs, schedule.runs_left) if count is not None]
-            try:
-                fires = upcoming_fires(
-                    schedule.timing,
-                    days_off.get(schedule.id, ()),
-                    pauses[user_id],
-                    after=now,
-                    until=until,
-                    runs=min(counts, default=None),
-                    looks=looks,
-                )
-            except InvalidInputError:
-                fires = ()
-            listed.append(fires)
-        return tuple(listed)
+            return await upcoming(
+                conn,
+                user_id,
+                schedules,
+                now=self._clock(),
+                runs=runs,
+                length=length,
+                looks=looks,
+            )
 
     async def zone(self, user_id: UserId) -> str:
         """Return the person's own zone."""
@@ -412,18 +399,88 @@ class ScheduleService:
         return await find_schedule(conn, reference)
 
 
+async def doubt_of(
+    conn: Connection, user_id: UserId, schedule: Schedule, registered: Registered
+) -> str | None:
+    """Say what may not be as it was meant, as `ScheduleService.doubt`."""
+    agent = await agent_rows.fetch_agent(conn, schedule.agent_name, user_id)
+    if agent is None:
+        return None
+    try:
+        options = RunOptions.parse(schedule.options)
+    except InvalidInputError:  # written past rota; whoever shows it says so
+        return None
+    return doubts_of_schedule(
+        schedule.prompt,
+        options,
+        registered,
+        agent_name=agent.agent_name,
+        model=agent.model,
+        script=agent.script,
+    )
+
+
+async def upcoming(
+    conn: Connection,
+    user_id: UserId,
+    schedules: Sequence[Schedule],
+    *,
+    now: datetime,
+    runs: int | None = None,
+    length: timedelta | None = None,
+    looks: int = WALK_LIMIT,
+) -> tuple[tuple[UpcomingFire, ...], ...]:
+    """Return the fires that lie ahead of each schedule, as `ScheduleService.upcoming`."""
+    until = now + length if length is not None else None
+    asking = [schedule.id for schedule in schedules if schedule.uses_calendars]
+    days_off = await calendar_rows.days_of_schedules(conn, asking, now, until or _FAR)
+    pauses = await pause_rows.pauses_of_people(conn, [user_id])
+    listed: list[tuple[UpcomingFire, ...]] = []
+    for schedule in schedules:
+        counts = [count for count in (runs, schedule.runs_left) if count is not None]
+        try:
+            fires = upcoming_fires(
+                schedule.timing,
+                days_off.get(schedule.id, ()),
+                pauses[user_id],
+                after=now,
+                until=until,
+                runs=min(counts, default=None),
+                looks=looks,
+            )
+        except InvalidInputError:
+            fires = ()
+        listed.append(fires)
+    return tuple(listed)
+
+
 async def find_schedule(conn: Connection, reference: str) -> Schedule:
     """Return a schedule of the transaction's person by name, id, or the beginning of its id.
 
     Raises NotFoundError, and InvalidInputError where it fits several.
     """
-    found = await rows.list_schedules(conn, reference)
+    found = await rows.list_schedules(conn, storable_text(reference))
     named = [s for s in found if reference in {s.name, str(s.id)}]
     if len(named) == 1:
         return named[0]
     if id_prefix(reference) is None:
         found = ()
     return the_one("schedule", reference, found, hint="See `rota schedules list`.")
+
+
+async def _locked(
+    conn: Connection, schedule_id: ScheduleId, reference: str, revision: int | None
+) -> Schedule:
+    """Return a schedule, locked; raises where it was removed, or is not at this revision."""
+    found = await rows.lock_schedule(conn, schedule_id)
+    if found is None:  # removed between the two looks
+        raise NotFoundError("schedule", reference, hint="See `rota schedules list`.")
+    if revision is not None and revision != found.revision:
+        raise ChangedMeanwhileError(
+            f"{found.name} was changed meanwhile: it has revision "
+            f"{found.revision}, not {revision}. Read it again."
+        )
+    return found
 
 
 async def _named(conn: Connection, name: str) -> Schedule | None:

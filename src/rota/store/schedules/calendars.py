@@ -95,10 +95,10 @@ async def delete_calendar(conn: Connection, calendar_id: CalendarId) -> None:
 
 async def link_calendars(conn: Connection, schedule_id: ScheduleId, names: Collection[str]) -> None:
     """Make these the calendars that a schedule keeps; raises NotFoundError for an unknown one."""
-    await execute(conn, "schedules/unlink_calendars", schedule_id=schedule_id)
-    if not names:
-        return
     wanted = set(names)
+    await execute(conn, "schedules/unlink_calendars", schedule_id=schedule_id, names=wanted)
+    if not wanted:
+        return
     linked = await values(
         conn, "schedules/link_calendars", str, schedule_id=schedule_id, names=wanted
     )

@@ -11,10 +11,10 @@ from rota.domain.agents.connections import KINDS
 from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.schedules.occurrences import LastRun, Occurrence
 from rota.domain.schedules.overlap import OverlapPolicy
-from rota.domain.schedules.schedule import Schedule, ScheduleContent
+from rota.domain.schedules.schedule import Schedule, ScheduleContent, WhichSchedules
 from rota.store.database import Connection
 from rota.store.reading import read
-from rota.store.records import columns_of
+from rota.store.records import columns_of, row_of
 from rota.store.statements import Row, execute, has_effect, many, one_or_none, value, values
 
 
@@ -134,6 +134,25 @@ async def list_schedules(conn: Connection, reference: str | None = None) -> tupl
     return await many(conn, "schedules/list_schedules", schedule_from_row, reference=reference)
 
 
+async def page_of_schedules(
+    conn: Connection, which: WhichSchedules, *, after: str | None, limit: int
+) -> tuple[Schedule, ...]:
+    """Return the schedules of these that the transaction's person sees, by name from `after` on."""
+    return await many(
+        conn,
+        "schedules/page_schedules",
+        schedule_from_row,
+        **row_of(which),
+        after=after,
+        limit=limit,
+    )
+
+
+async def count_schedules(conn: Connection, which: WhichSchedules) -> int:
+    """Return how many schedules of these the transaction's person sees."""
+    return await value(conn, "schedules/count_schedules", int, **row_of(which))
+
+
 async def set_active(
     conn: Connection, schedule_id: ScheduleId, *, active: bool, note: str | None
 ) -> None:
@@ -162,12 +181,32 @@ async def request_backfill(
     )
 
 
-async def list_occurrences(
-    conn: Connection, schedule_id: ScheduleId, *, limit: int
+async def page_of_occurrences(
+    conn: Connection,
+    schedule_id: ScheduleId,
+    *,
+    outcome: str | None = None,
+    before: datetime | None = None,
+    limit: int,
 ) -> tuple[Occurrence, ...]:
-    """Return a schedule's occurrences, newest first."""
+    """Return a schedule's occurrences, newest first, from before a fire time (aware) on."""
     return await many(
-        conn, "schedules/list_occurrences", Occurrence, schedule_id=schedule_id, limit=limit
+        conn,
+        "schedules/page_occurrences",
+        Occurrence,
+        schedule_id=schedule_id,
+        outcome=outcome,
+        before=before,
+        limit=limit,
+    )
+
+
+async def count_occurrences(
+    conn: Connection, schedule_id: ScheduleId, *, outcome: str | None
+) -> int:
+    """Return how many occurrences a schedule has."""
+    return await value(
+        conn, "schedules/count_occurrences", int, schedule_id=schedule_id, outcome=outcome
     )
 
 
