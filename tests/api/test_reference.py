@@ -16,6 +16,8 @@ API = http_api.described()
 ALL = list(http_api.each_operation(API))
 OPEN: frozenset[str] = frozenset({"sign_in"})
 """Operations that nobody needs to sign in for."""
+LOOKS = frozenset({"preview_schedule"})
+"""Operations that change nothing, though what they are asked is a body."""
 
 
 def _named(each):
@@ -60,7 +62,8 @@ def test_an_operation_says_what_it_does_who_may_and_what_it_answers(each):
         assert operation["security"] == [*by_token[scope], {"session": []}]
         assert isinstance(operation.get(OPERATORS, False), bool)
         assert {str(status) for status in COMMON} <= set(operation["responses"])
-    assert method == "GET" or operation.get(SCOPE) != Scope.READ, "a change needs more than `read`"
+    if operation["operationId"] not in LOOKS:
+        assert method == "GET" or operation.get(SCOPE) != Scope.READ, "a change needs more"
     answers = {code: one for code, one in operation["responses"].items() if code < "300"}
     assert answers
     for code, one in answers.items():

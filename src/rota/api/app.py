@@ -10,9 +10,11 @@ from fastapi import APIRouter, FastAPI, Request
 
 from rota.api import (
     approvals,
+    calendars,
     deputies,
     health,
     notifications,
+    pause,
     rules,
     runs,
     schedules,
@@ -45,6 +47,8 @@ ROOMS: Final = (
     rules.router,
     runs.router,
     schedules.router,
+    calendars.router,
+    pause.router,
     tokens.router,
     sessions.router,
 )

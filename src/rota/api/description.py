@@ -67,6 +67,8 @@ def describe(api: FastAPI) -> dict[str, Any]:
     components.setdefault("securitySchemes", {}).update(SCHEMES)
     for one in operations(api):
         operation = described["paths"][one.path][one.method]
+        if "428" in operation["responses"]:
+            operation.setdefault("parameters", []).extend(_preconditions(one.method))
         if one.need is None:
             operation["security"] = []
             continue
@@ -81,6 +83,22 @@ def describe(api: FastAPI) -> dict[str, Any]:
         if one.method == "post" and KEY_PARAMETER not in parameters:  # FastAPI keeps what it made
             parameters.append(KEY_PARAMETER)
     return described
+
+
+def _preconditions(method: str) -> list[dict[str, Any]]:
+    """Return the headers of an operation that checks what its sender saw."""
+    tag = {"in": "header", "required": False, "schema": {"type": "string"}}
+    matches = {
+        "name": "If-Match",
+        "description": "The ETag of what you read; `*` for whatever is there.",
+        "example": '"3"',
+    }
+    is_new = {
+        "name": "If-None-Match",
+        "description": "`*`: only make it, and replace nothing.",
+        "example": "*",
+    }
+    return [matches | tag, *([is_new | tag] if method == "put" else [])]
 
 
 def _need(dependant: Dependant) -> Need | None:

@@ -177,6 +177,7 @@ DESCRIPTIONS: Final[Mapping[int, str]] = {
     404: "It is not there, or it belongs to somebody else.",
     409: "It conflicts with how things are.",
     412: "It was changed meanwhile; the header ETag says what it is now.",
+    415: "The body is of another type.",
     413: "The body is too large.",
     422: "A field is not valid.",
     428: "If-Match is missing.",

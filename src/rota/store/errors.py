@@ -104,6 +104,8 @@ def _token_named(_: psycopg.Error, parameters: _Parameters) -> RotaError:
 
 
 def _otherwise(error: psycopg.Error, _: _Parameters) -> RotaError:
+    if isinstance(error, psycopg.DataError) and "NUL" in str(error):  # psycopg's own: no SQLSTATE
+        return InvalidInputError("A NUL character cannot be stored.")
     said = " ".join(str(error).split())
     if is_outage(error):
         is_deadlock = isinstance(error, errors.DeadlockDetected)

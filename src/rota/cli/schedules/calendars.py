@@ -17,6 +17,7 @@ from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.errors import InvalidInputError
 from rota.domain.schedules.calendars import Calendar, parse_days
+from rota.shown.calendars import calendar_json
 
 group = CommandGroup()
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The calendar's name.")]
@@ -76,7 +77,7 @@ def show_calendar(common: CommonOptions, name: Name) -> None:
     """Show the days of a calendar."""
     found, days = common.as_person(lambda app, me: app.calendars.get(me, name))
     if common.json:
-        output.print_json({"name": found.name, "covers_until": found.covers_until, "days": days})
+        output.print_json(calendar_json(found, days))
         return
     output.table(
         ["FROM", "TO", "WHAT"],

@@ -46,6 +46,9 @@ _FORMS: Final = {
 }
 
 _SCRIPTED: Final = f"{SCRIPTED}:"
+_COLLECTED: Final = "(options)"
+"""Where options of runs are collected of a schedule; no field of a file has this name."""
+
 _RULES: Final = ("when", "every", "at")
 _ALL_RULES: Final = frozenset({*_RULES, "cron"})
 _OPTIONS: Final = frozenset(n for n, option in options_of(RunOptions).items() if option.label)
@@ -86,7 +89,7 @@ class ScheduleEntry(_Part):
     max_runs: int | None = Field(default=None, ge=1)
     pause_after_failures: int | None = Field(default=None, ge=1)
     paused: str | None = Field(default=None, max_length=1000)
-    run_options: dict[str, Any] = Field(default_factory=dict)
+    run_options: dict[str, Any] = Field(default_factory=dict, alias=_COLLECTED)
 
     @model_validator(mode="before")
     @classmethod
@@ -94,7 +97,7 @@ class ScheduleEntry(_Part):
         if not isinstance(values, dict):
             return values
         rest = {name: value for name, value in values.items() if name not in _OPTIONS}
-        return rest | {"run_options": {n: v for n, v in values.items() if n in _OPTIONS}}
+        return rest | {_COLLECTED: {n: v for n, v in values.items() if n in _OPTIONS}}
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -193,7 +196,7 @@ class Places:
         try:
             yield
         except (InvalidInputError, NotFoundError, ConflictError) as error:
-            raise self.error(error.message, (*at, *_place_of(error, entry))) from error
+            raise self.error(error.message, (*at, *place_in_entry(error, entry))) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +401,7 @@ def _in_words(problem: Mapping[str, Any]) -> str:
         kind = ScheduleEntry if problem["loc"][0] == "schedules" else AgentEntry
         options = _OPTIONS if kind is ScheduleEntry else frozenset()
         known = {one.alias or name for name, one in kind.model_fields.items()} | options
-        near = near_or_all(problem["loc"][-1], known - {"run_options"})
+        near = near_or_all(problem["loc"][-1], known - {_COLLECTED})
         return f"{problem_in_words(problem)}; {near}"
     return problem_in_words(problem)
 
@@ -459,7 +462,7 @@ def _check_fallbacks(agent: AgentEntry) -> None:
             raise InvalidInputError(f"The model {model} is named twice.", field=place)
 
 
-def _place_of(
+def place_in_entry(
     error: InvalidInputError | NotFoundError | ConflictError, entry: ScheduleEntry
 ) -> Location:
     """Return the place in a schedule of what an error is about."""

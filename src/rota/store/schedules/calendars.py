@@ -13,7 +13,7 @@ from rota.domain.schedules.calendars import Calendar, CalendarDay
 from rota.domain.schedules.timing import NamedDay
 from rota.store.database import Connection
 from rota.store.reading import read
-from rota.store.statements import Row, execute, many, value, value_or_none, values
+from rota.store.statements import Row, execute, has_effect, many, value, value_or_none, values
 
 _DAY: Final = timedelta(days=1)
 """Zones differ by about as much from UTC."""
@@ -31,6 +31,24 @@ async def upsert_calendar(
         name=name,
         source=source,
         covers_until=covers_until,
+    )
+
+
+async def insert_calendar(conn: Connection, *, user_id: UserId, name: str) -> CalendarId | None:
+    """Write a new calendar without days and return its id; None if one of that name is there."""
+    return await value_or_none(
+        conn, "schedules/insert_calendar", CalendarId, user_id=user_id, name=name
+    )
+
+
+async def remove_day(conn: Connection, calendar_id: CalendarId, day: CalendarDay) -> bool:
+    """Delete the entry of just these days; False if there is none."""
+    return await has_effect(
+        conn,
+        "schedules/delete_calendar_day",
+        calendar_id=calendar_id,
+        first=day.first,
+        last=day.last,
     )
 
 
@@ -59,10 +77,28 @@ async def add_days(
 
 
 async def list_calendars(
-    conn: Connection, *, today: date, name: str | None = None
+    conn: Connection,
+    *,
+    today: date,
+    name: str | None = None,
+    after: str | None = None,
+    limit: int | None = None,
 ) -> tuple[Calendar, ...]:
     """Return the calendars of the transaction's person by name, or the one of that name."""
-    return await many(conn, "schedules/list_calendars", Calendar, today=today, name=name)
+    return await many(
+        conn,
+        "schedules/list_calendars",
+        Calendar,
+        today=today,
+        name=name,
+        after=after,
+        limit=limit,
+    )
+
+
+async def count_calendars(conn: Connection) -> int:
+    """Return how many calendars the transaction's person has."""
+    return await value(conn, "schedules/count_calendars", int)
 
 
 async def list_days(conn: Connection, calendar_id: CalendarId) -> tuple[CalendarDay, ...]:
