@@ -5,6 +5,7 @@ It stands outside of FastAPI, so that its headers are on answers to faults, too.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from fastapi.responses import JSONResponse
@@ -51,11 +52,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_answered = False
+        is_begun = is_answered = False
 
         async def strict(message: Message) -> None:
-            nonlocal is_answered
+            nonlocal is_begun, is_answered
             if message["type"] == "http.response.start":
+                is_begun = True
                 message["headers"] = _strict(message.get("headers", ()), scope)
             await send(message)
             if message["type"] == "http.response.body":
@@ -67,6 +69,10 @@ class Guard:
         app = self._behind_proxy if self._is_forwarded(scope) else self._app
         try:
             await app(scope, receive, strict)  # type: ignore[arg-type]  # as above
+        except asyncio.CancelledError:
+            if is_begun:
+                raise
+            await stopping()(scope, receive, strict)  # the process ends: nobody waits for this task
         except Exception:
             # Starlette raises anew what `handle_errors` has logged and answered.
             if not is_answered:
@@ -77,6 +83,8 @@ class Guard:
         if scope["client"] is not None:
             address, port = scope["client"]
             scope["client"] = (plain_address(address), port)
+        if scope["http_version"] not in {"1.0", "1.1"}:
+            return problem(505, "http-version", "This server speaks HTTP/1.1.")
         head = len(scope["raw_path"]) + len(scope["query_string"])
         if head + sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEAD:
             return headers_too_large()
@@ -113,6 +121,12 @@ def headers_too_large() -> JSONResponse:
     """Return the answer to a request with too large a head."""
     said = f"A request's line and headers may have {LARGEST_HEAD:,} bytes."
     return problem(431, "headers-too-large", said)
+
+
+def stopping() -> JSONResponse:
+    """Return the answer to a request that is not over when the server ends."""
+    said = "The server stops. Ask again in a moment."
+    return problem(503, "stopping", said, headers={"Retry-After": "5", "Connection": "close"})
 
 
 def _strict(given: object, scope: Scope) -> list[tuple[bytes, bytes]]:

@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from rota.api.problems import MEDIA_TYPE, problem
-from rota.api.server.guard import STRICT_HEADERS, headers_too_large
+from rota.api.server.guard import STRICT_HEADERS, headers_too_large, stopping
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -108,6 +108,13 @@ class BoundedProtocol(H11Protocol):
         """Note that the client reads."""
         super().resume_writing()
         self._read_at = time.monotonic()
+
+    def shutdown(self) -> None:
+        """End once what was asked for is answered; what is not asked yet is not awaited."""
+        if self.phase is Phase.BODY:
+            self._refuse(stopping())
+        else:
+            super().shutdown()
 
     def look(self, now: float) -> None:
         """End the connection where it has kept the server waiting for too long."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import socket
 import time
@@ -55,6 +56,7 @@ async def serve(
             timeout_graceful_shutdown=ENDED_WITHIN,
         )
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     stopping = asyncio.create_task(_stop(api, server, stop))
     try:
         await server.serve(sockets=[bound])
@@ -68,6 +70,11 @@ async def _stop(api: FastAPI, server: uvicorn.Server, stop: asyncio.Event) -> No
     await stop.wait()
     api.state.stopping.set()
     server.should_exit = True
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's tells more than that requests ended because the server does."""
+    return not str(record.msg).startswith("Cancel %s running task(s)")
 
 
 class _Server(uvicorn.Server):
