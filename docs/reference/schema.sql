@@ -727,6 +727,7 @@ CREATE TABLE public.agent_run_steps (
     CONSTRAINT agent_run_steps_model_step_check CHECK ((model_step >= 0)),
     CONSTRAINT agent_run_steps_status_check CHECK ((status = ANY (ARRAY['started'::text, 'finished'::text, 'failed'::text, 'held'::text, 'refused'::text, 'rehearsed'::text, 'unknown'::text])))
 );
+CREATE INDEX agent_run_steps_unpriced_idx ON public.agent_run_steps USING btree (user_id, started_at) WHERE ((call_index = '-1'::integer) AND (usage IS NOT NULL) AND (cost_usd IS NULL));
 CREATE POLICY reads_own ON public.agent_run_steps
     FOR SELECT TO authenticated
     USING ((user_id = ( SELECT auth.uid() AS uid)));
@@ -979,9 +980,12 @@ CREATE TABLE public.agent_execution_results (
     CONSTRAINT agent_execution_results_result_content_check CHECK ((char_length(result_content) <= 50000)),
     CONSTRAINT agent_execution_results_status_check CHECK ((status = ANY (ARRAY['success'::text, 'error'::text, 'partial'::text])))
 );
+CREATE INDEX agent_execution_results_agent_idx ON public.agent_execution_results USING btree (user_id, agent_name, created_at DESC);
 CREATE INDEX agent_execution_results_schedule_idx ON public.agent_execution_results USING btree (schedule_id);
 CREATE INDEX agent_execution_results_unnotified_idx ON public.agent_execution_results USING btree (created_at) WHERE (metadata ? 'notification_error'::text);
+CREATE INDEX agent_execution_results_unsuccessful_idx ON public.agent_execution_results USING btree (user_id, created_at DESC) WHERE (status <> 'success'::text);
 CREATE INDEX agent_execution_results_user_created_idx ON public.agent_execution_results USING btree (user_id, created_at DESC);
+CREATE INDEX agent_execution_results_words_idx ON public.agent_execution_results USING gin (((array_to_tsvector(ARRAY[(''::text || (user_id)::text)]) || to_tsvector('simple'::regconfig, result_content))));
 CREATE POLICY reads_own ON public.agent_execution_results
     FOR SELECT TO authenticated
     USING ((user_id = ( SELECT auth.uid() AS uid)));
@@ -2933,5 +2937,50 @@ BEGIN
     UPDATE public.agent_schedules AS s SET revision = s.revision + 1
     WHERE s.id IN (SELECT c.schedule_id FROM changed AS c) AND s.created_at <> now();
     RETURN NULL;
+END
+$function$;
+
+-- The caller's results with all of these words, or words that begin so, newest first. Row-level
+-- security would have each row looked at: what compares words may not run ahead of its check.
+CREATE OR REPLACE FUNCTION public.search_results(words text, agent_name text DEFAULT NULL::text, schedule_id uuid DEFAULT NULL::uuid, status text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, before timestamp with time zone DEFAULT 'infinity'::timestamp with time zone, before_id uuid DEFAULT 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid, most integer DEFAULT 100)
+ RETURNS SETOF uuid
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    caller uuid := auth.uid();
+    wanted tsquery;
+BEGIN
+    IF caller IS NULL THEN
+        RAISE EXCEPTION 'sign in first' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    -- A word itself is looked for beside what begins so, as only of words it is known how often
+    -- they are there.
+    SELECT string_agg('(' || w.quoted || ' | ' || w.quoted || ':*)', ' & ')::tsquery INTO wanted
+    FROM (SELECT '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''' AS quoted
+          FROM unnest(to_tsvector('pg_catalog.simple', left(search_results.words, 1000)))
+          LIMIT 20) AS w;
+    IF wanted IS NULL THEN
+        RETURN;
+    END IF;
+    wanted := ('''' || E'\x01' || caller::text || '''')::tsquery && wanted;
+    -- By EXECUTE it is planned for these words: common ones are soon met, rare ones are looked up.
+    RETURN QUERY EXECUTE
+        $query$
+        SELECT r.id FROM public.agent_execution_results AS r
+        WHERE r.user_id = $1
+          AND (array_to_tsvector(ARRAY[E'\x01' || r.user_id::text])
+               || to_tsvector('pg_catalog.simple'::regconfig, r.result_content)) @@ $2
+          AND ($3 IS NULL OR r.agent_name = $3)
+          AND ($4 IS NULL OR r.schedule_id = $4)
+          AND ($5 IS NULL OR r.status = $5)
+          AND ($6 IS NULL OR r.created_at >= $6)
+          AND (r.created_at, r.id) < ($7, $8)
+        ORDER BY r.created_at DESC, r.id DESC
+        LIMIT $9
+        $query$
+    USING caller, wanted, agent_name, schedule_id, status, since, before, before_id,
+          least(greatest(most, 0), 1000);
 END
 $function$;

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
-from fastapi import APIRouter, Body, Path, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Body, Depends, Path, Query, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from rota.api.answers import StrictRoute, answer
 from rota.api.callers import Reader, Services, Triggerer
+from rota.api.pages import Page, page_of
 from rota.api.triggering import STARTED, RunAsked, Wait, started
-from rota.shown.runs import ResultShown, RunStarted, result_json
+from rota.domain.ids import RunId
+from rota.domain.runs.run import ResultStatus, RunStatus, Trigger
+from rota.domain.runs.steps import StepKey
+from rota.domain.runs.views import AttemptView, RunFilter, RunState, RunView
+from rota.services.runs.traces import actions_by_step, step_json
+from rota.shown.models import model_of
+from rota.shown.runs import (
+    CallShown,
+    ResultShown,
+    RunShown,
+    RunStarted,
+    result_json,
+    run_json,
+    run_started_json,
+)
 
 router = APIRouter(prefix="/runs", tags=["runs"], route_class=StrictRoute)
 
@@ -37,6 +55,30 @@ class Note(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     note: str = Field("", max_length=1_000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Filters:
+    """Which runs a list is of."""
+
+    agent: Annotated[str | None, Query(max_length=63, description="Only runs of this agent.")] = (
+        None
+    )
+    schedule: Annotated[
+        str | None,
+        Query(max_length=100, description="Only runs of this schedule: its name or id."),
+    ] = None
+    status: Annotated[RunStatus | None, Query(description="Only runs that stand so.")] = None
+    result_status: Annotated[ResultStatus | None, Query(description="Only runs that ended so.")] = (
+        None
+    )
+    trigger: Annotated[Trigger | None, Query(description="Only runs that this led to.")] = None
+    since: Annotated[
+        AwareDatetime | None, Query(description="Only runs that were created then or later.")
+    ] = None
+    before: Annotated[
+        AwareDatetime | None, Query(description="Only runs that were created before.")
+    ] = None
 
 
 _RUN_AN_AGENT = {
@@ -67,6 +109,78 @@ async def run_agent(
     options = asked.options()
     run_id = await app.runs.request(me.user_id, asked.agent, asked.prompt, options)
     return await started(app, me, run_id, wait)
+
+
+@router.get("", response_model=page_of(model_of(RunView), "RunPage"))
+async def list_runs(
+    me: Reader, app: Services, page: Page, which: Annotated[_Filters, Depends()]
+) -> Response:
+    """List runs, the newest request first. Runs of a backfill are sorted by fire time.
+
+    Of a long prompt, and of a long error, a list has the beginning.
+    """
+    schedule_id = None
+    if which.schedule is not None:
+        schedule_id = (await app.schedules.get(me.user_id, which.schedule)).id
+    wanted = RunFilter(
+        agent_name=which.agent,
+        schedule_id=schedule_id,
+        status=which.status,
+        result_status=which.result_status,
+        trigger=which.trigger,
+        since=which.since,
+        before=which.before,
+    )
+    after = page.keys(datetime, datetime, UUID)
+    found = await app.runs.page(me.user_id, wanted, after=after, limit=page.fetched)
+    count = await app.runs.count(me.user_id, wanted) if page.wants_count else None
+    return answer(page.page(found, lambda run: run.key, count=count))
+
+
+@router.get("/{run}", response_model=RunShown)
+async def get_run(me: Reader, app: Services, run: Run) -> Response:
+    """Return a run: where it stands, its limits, what it has used so far, and why it failed."""
+    return answer(run_json(*await app.runs.show(me.user_id, run)))
+
+
+@router.get("/{run}/trace", response_model=page_of(CallShown, "TracePage"))
+async def get_trace(me: Reader, app: Services, page: Page, run: Run) -> Response:
+    """List the calls of a run in order, with arguments, outcomes and what was decided on them.
+
+    Secrets are replaced. Old calls are pruned: `journal_pruned_at` of the run says when.
+    """
+    keys = page.keys(int, int)
+    after = None if keys is None else StepKey(*keys)
+    run_id, steps = await app.runs.trace(me.user_id, run, after=after, limit=page.fetched)
+    actions = actions_by_step(run_id, await app.approvals.of_run(me.user_id, run_id))
+    answered = page.page(steps, lambda step: step.key)
+    shown = [step_json(step, actions.get(step.key)) for step in answered["items"]]
+    return answer({**answered, "items": shown})
+
+
+@router.get("/{run}/attempts", response_model=page_of(model_of(AttemptView), "AttemptPage"))
+async def list_attempts(me: Reader, app: Services, page: Page, run: Run) -> Response:
+    """List the attempts of a run, the first one first, with the calls that each made."""
+    (after,) = page.keys(int) or (0,)
+    found = await app.runs.attempts(me.user_id, run, after=after, limit=page.fetched)
+    return answer(page.page(found, lambda one: (one.attempt,)))
+
+
+@router.post("/{run}/cancel", response_model=RunStarted)
+async def cancel_run(
+    me: Triggerer,
+    app: Services,
+    run: Run,
+    why: Annotated[Note, Body(openapi_examples={"why": {"value": {"note": "Not today."}}})],
+) -> Response:
+    """Cancel a run, also on another machine. What it has so far is stored as its result.
+
+    A run that has begun is stopped by its worker within two seconds: until then its `status` is
+    `running`.
+    """
+    found = await app.runs.cancel(me.user_id, run, why.note)
+    state = RunState(RunId(found.id), found.status, found.cancel_reason or "", None)
+    return answer(run_started_json(state, None))
 
 
 @router.post("/{run}/retry", status_code=202, response_model=RunStarted, responses=STARTED)

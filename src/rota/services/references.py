@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 from rota.domain.errors import InvalidInputError, NotFoundError
 
@@ -19,6 +20,7 @@ ENOUGH: Final = 6
 
 _NAMED: Final = 5
 _SHORT: Final = 8
+_FORM: Final = str(UUID(int=0))
 _OF_AN_ID: Final = frozenset("0123456789abcdef-")
 
 T = TypeVar("T")
@@ -29,6 +31,20 @@ def id_prefix(reference: str) -> str | None:
     prefix = reference.lower()
     can_be = len(prefix) >= SHORTEST_PREFIX and not set(prefix) - _OF_AN_ID
     return prefix if can_be else None
+
+
+def id_range(reference: str) -> tuple[UUID, UUID] | None:
+    """Return the first and the last id that begin as a reference does; None for what begins none.
+
+    An index finds what lies between them.
+    """
+    prefix = id_prefix(reference)
+    if prefix is None or len(prefix) > len(_FORM):
+        return None
+    if any((c == "-") != (form == "-") for c, form in zip(prefix, _FORM, strict=False)):
+        return None
+    first, last = (prefix + _FORM[len(prefix) :].replace("0", digit) for digit in "0f")
+    return UUID(first), UUID(last)
 
 
 def the_one(kind: str, reference: str, found: Sequence[T], *, hint: str) -> T:

@@ -8,8 +8,10 @@ from uuid import UUID
 from pydantic import Field, create_model
 
 from rota.domain.runs.run import ResultStatus, RunStatus
-from rota.domain.runs.views import Result, RunState, WholeResult
+from rota.domain.runs.steps import Step
+from rota.domain.runs.views import Result, RunState, RunUse, RunView, WholeResult
 from rota.domain.text.jsonable import fields_of
+from rota.services.runs.traces import ActionOfCall
 from rota.shown.models import Shown, model_of
 
 ResultShown = create_model(
@@ -22,6 +24,26 @@ ResultShown = create_model(
     ),
 )
 
+RunShown = create_model(
+    "RunShown",
+    __base__=model_of(RunView),
+    __doc__="A run, what it has used so far, and why it failed (`error`).",
+    used=(model_of(RunUse), ...),
+)
+
+_ActionOfCall: Any = model_of(ActionOfCall)
+
+CallShown = create_model(
+    "CallShown",
+    __base__=model_of(Step),
+    __doc__="A call of a run: of a model, a tool, or a step of registered code.",
+    action=(
+        _ActionOfCall | None,
+        Field(description="What the call asked approval for, and who decided; null for others."),
+    ),
+    finish_reason=(str | None, Field(description="Why the model stopped, as its provider says.")),
+)
+
 
 class RunStarted(Shown):
     """A run that was asked for, where it stands, and its result if that was waited for."""
@@ -32,6 +54,11 @@ class RunStarted(Shown):
     result: ResultShown | None = Field(  # type: ignore[valid-type]  # a model that is made
         description="With `Prefer: wait=N`, and only for callers who may read results."
     )
+
+
+def run_json(run: RunView, used: RunUse) -> dict[str, Any]:
+    """Return a run as JSON."""
+    return fields_of(run) | {"used": used}
 
 
 def result_json(found: WholeResult) -> dict[str, Any]:

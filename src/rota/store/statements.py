@@ -12,7 +12,7 @@ their own rows, `many` leaves such rows out and notes it (`unreadable.leaving_ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, TypeAlias, TypeVar
@@ -77,9 +77,13 @@ async def one_or_none(
 
 async def many(conn: _Connection, name: str, make: Make[T], /, **parameters: Any) -> tuple[T, ...]:
     """Return what is made of the rows, in their order; raises UnreadableError."""
+    return _readable(await _each(conn, name, make, parameters))
+
+
+def _readable(rows: Iterable[T | UnreadableRow]) -> tuple[T, ...]:
     said = left_out.get()
     readable: list[T] = []
-    for found in await each(conn, name, make, **parameters):
+    for found in rows:
         if not isinstance(found, UnreadableRow):
             readable.append(found)
         elif said is None:
@@ -89,14 +93,34 @@ async def many(conn: _Connection, name: str, make: Make[T], /, **parameters: Any
     return tuple(readable)
 
 
+async def page(conn: _Connection, name: str, make: Make[T], /, **parameters: Any) -> tuple[T, ...]:
+    """Return a page of a list as `many` does; planned anew each time.
+
+    Which index serves depends on the filters. A plan that is kept knows nothing of them, and one
+    that was made for rare rows would read all rows of a person for the first page of them.
+    """
+    return _readable(await _each(conn, name, make, parameters, prepare=False))
+
+
 async def each(
     conn: _Connection, name: str, make: Make[T], /, **parameters: Any
 ) -> tuple[T | UnreadableRow, ...]:
     """Return what is made of the rows, in their order; in place of one that cannot be read, why."""
+    return await _each(conn, name, make, parameters)
+
+
+async def _each(
+    conn: _Connection,
+    name: str,
+    make: Make[T],
+    parameters: Mapping[str, Any],
+    *,
+    prepare: bool | None = None,
+) -> tuple[T | UnreadableRow, ...]:
     kind = name.partition("/")[0]
     try:
         async with conn.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(statement(name), _adapted(parameters))
+            await cursor.execute(statement(name), _adapted(parameters), prepare=prepare)
             rows = await rows_of(cursor, kind)
     except psycopg.Error as error:
         raise domain_error(error, parameters) from error

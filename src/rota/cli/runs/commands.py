@@ -16,6 +16,7 @@ from rota.cli.runs.run import NoWait, Timeout, request_and_show
 from rota.domain.errors import InvalidInputError
 from rota.domain.ids import RunId
 from rota.domain.runs.run import OVER, RunStatus
+from rota.domain.text.jsonable import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,18 +107,22 @@ def list_runs(
 def show(common: CommonOptions, run: RunOrNewest = None) -> None:
     """Show a run: its status, what it used, and each call. Secrets are replaced."""
     from rota.cli.runs import texts as run_texts
+    from rota.services.runs.traces import actions_by_step
 
     async def work(app: App, me: UserId) -> Shown:
         found, steps = await app.runs.get(me, run)
         actions = await app.approvals.of_run(me, RunId(found.id))
-        by_step = run_texts.by_step(RunId(found.id), actions)
+        by_step = actions_by_step(RunId(found.id), actions)
         names = await app.deputies.list_names(me) if actions else {}
         return found, [(step, by_step.get(step.key)) for step in steps], names
 
     zone, (found, calls, names) = common.as_person_with_zone(work)
     steps = [step for step, _ in calls]
     if common.json:
-        output.print_json(run_texts.run_json(found, calls))
+        from rota.services.runs.traces import step_json
+
+        shown = [step_json(step, action) for step, action in calls]
+        output.print_json(fields_of(found) | {"steps": shown})
         return
     run_texts.print_run(found, zone)
     for step, action in calls:
@@ -191,10 +196,10 @@ def retry(common: CommonOptions, run: Run, no_wait: NoWait = False, timeout: Tim
 
 
 def _print_json_news(news: RunNews) -> None:
-    from rota.cli.runs import texts as run_texts
+    from rota.services.runs.traces import step_json
 
     for one in news.news:
-        output.print_json_line({"step": run_texts.step_json(one.step)})
+        output.print_json_line({"step": step_json(one.step)})
     if news.run.status in OVER:
         output.print_json_line({"run": news.run})
 

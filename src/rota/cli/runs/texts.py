@@ -14,12 +14,11 @@ from rota.domain.approvals.actions import ActionStatus
 from rota.domain.errors import InvalidInputError
 from rota.domain.runs.option_kinds import in_words, money
 from rota.domain.runs.run import RunStatus
-from rota.domain.runs.steps import BEFORE, EXECUTED, RAN_WITH, StepKey
-from rota.domain.text.jsonable import fields_of
+from rota.domain.runs.steps import BEFORE, RAN_WITH
 
 if TYPE_CHECKING:
     from rota.domain.approvals.actions import PendingAction
-    from rota.domain.ids import RunId, UserId
+    from rota.domain.ids import UserId
     from rota.domain.runs.steps import Step
     from rota.domain.runs.views import RunView
 
@@ -55,11 +54,6 @@ def used(run: RunView) -> tuple[str, str]:
     cost = metadata.get("cost_usd")
     total = tokens.get("input", 0) + tokens.get("output", 0)
     return f"{total:,}", money(Decimal(cost)) if cost is not None else "unknown"
-
-
-def run_json(run: RunView, calls: Sequence[tuple[Step, PendingAction | None]]) -> dict[str, Any]:
-    """Return a run and its calls as JSON, secrets replaced."""
-    return fields_of(run) | {"steps": [step_json(step, action) for step, action in calls]}
 
 
 def print_run(run: RunView, zone: str) -> None:
@@ -167,17 +161,6 @@ def print_step(
         output.say(f"      {decision_in_words(action, names)}")
 
 
-def by_step(run_id: RunId, actions: Sequence[PendingAction]) -> dict[StepKey, PendingAction]:
-    """Return actions by the steps of a run that asked for them, or that executes the one."""
-    found: dict[StepKey, PendingAction] = {}
-    for action in actions:
-        if action.run_id != run_id:
-            found[EXECUTED] = action
-        elif action.model_step is not None and action.call_index is not None:
-            found[StepKey(action.model_step, action.call_index)] = action
-    return found
-
-
 def _versions(
     step: Step, action: PendingAction | None
 ) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None, str]:
@@ -189,22 +172,6 @@ def _versions(
         if action.status is ActionStatus.PENDING or _is_decided_against(action):
             change = "changed after it was asked for"
     return arguments, edited, change
-
-
-def step_json(step: Step, action: PendingAction | None = None) -> dict[str, Any]:
-    """Return a call as `--json` shows it, secrets replaced, with who decided on it."""
-    from rota.security.secrets.redaction import redact
-
-    decided = None
-    if action is not None:
-        decided = {
-            name: getattr(action, name)
-            for name in ("id", "status", "decided_by", "decided_via", "decided_at")
-        }
-        for name in ("arguments", "proposed_arguments"):
-            decided[name] = redact(getattr(action, name))
-    shown: dict[str, Any] = redact(fields_of(step))
-    return shown | {"action": decided, "finish_reason": step.finish_reason}
 
 
 def step_status(step: Step, action: PendingAction | None) -> str:

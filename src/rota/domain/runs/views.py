@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from rota.domain.ids import ResultId, RunId
+from rota.domain.ids import ResultId, RunId, ScheduleId
 from rota.domain.notifications.notification import Category
 from rota.domain.runs.run import Outcome, ResultStatus, RunStatus, Trigger
+
+RunKey: TypeAlias = tuple[datetime, datetime, UUID]
+"""Where a run stands in lists: `created_at`, `fire_time` or NO_FIRE_TIME, and its id."""
+
+ResultKey: TypeAlias = tuple[datetime, UUID]
+"""Where a result stands in lists: `created_at` and its id."""
+
+NO_FIRE_TIME: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,11 @@ class Result:
     fire_time: datetime | None
     schedule_name: str | None
     result_category: Category
+
+    @property
+    def key(self) -> ResultKey:
+        """Where it stands in lists."""
+        return self.created_at, self.id
 
     @property
     def outcome(self) -> Outcome:
@@ -86,7 +99,8 @@ class RunView:
     """One row of `agent_runs`, to be shown. Times are aware and in UTC.
 
     `options` are this run's own. `model` and `limits` are those that its first attempt began with,
-    None before. `metadata` is its result's, `error` the beginning of why it failed.
+    None before. `metadata` is its result's, `error` the beginning of why it failed. In a list
+    `prompt` is the beginning of a long one, and `metadata` is without what a dry run would do.
 
     >>> run, steps = await app.runs.get(me, None)
     >>> run.agent_name, run.status.value
@@ -120,9 +134,73 @@ class RunView:
     error: str | None
 
     @property
+    def key(self) -> RunKey:
+        """Where it stands in lists."""
+        return self.created_at, self.fire_time or NO_FIRE_TIME, self.id
+
+    @property
     def is_dry(self) -> bool:
         """Whether it only shows what it would do."""
         return bool((self.options or {}).get("dry_run"))
+
+
+@dataclass(frozen=True, slots=True)
+class RunUse:
+    """What a run has used so far: by its calls as far as they are kept, else by its result.
+
+    `cost_usd` is None where the price of a call is not known.
+    """
+
+    model_calls: int
+    failed_model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One attempt of a run, by the calls that it made. Times are None where it made none.
+
+    `cost_usd` is None where the price of a call is not known.
+    """
+
+    attempt: int
+    first_call_at: datetime | None
+    last_call_at: datetime | None
+    model_calls: int
+    failed_model_calls: int
+    tool_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs are listed; None: whatever they are. `before` and `since` bound `created_at`."""
+
+    agent_name: str | None = None
+    schedule_id: ScheduleId | None = None
+    status: RunStatus | None = None
+    result_status: ResultStatus | None = None
+    trigger: Trigger | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFilter:
+    """Which results are listed; None: whatever they are. `since` bounds `created_at`.
+
+    `words`: only answers with all of these words, or with words that begin so.
+    """
+
+    agent_name: str | None = None
+    schedule_id: ScheduleId | None = None
+    status: ResultStatus | None = None
+    since: datetime | None = None
+    words: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

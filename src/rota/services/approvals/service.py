@@ -45,7 +45,7 @@ from rota.store.agents.connections import list_connections
 from rota.store.approvals import actions as rows
 from rota.store.approvals.deputies import list_deputies, list_deputies_of
 from rota.store.database import Connection, Database, act_as, despite_deadlocks
-from rota.store.runs.views import list_runs
+from rota.store.runs.views import find_runs
 from rota.store.users import fetch_time_zone
 
 OPEN: Final = (ActionStatus.PENDING, ActionStatus.UNKNOWN)
@@ -160,7 +160,7 @@ class ApprovalService:
             deputies = await list_deputies(conn)
             owners = {one.user_id: one.user_name for one in deputies}
             run_id = action.run_id
-            asked = await list_runs(conn, prefix=str(run_id), limit=1) if run_id else ()
+            asked = await find_runs(conn, (run_id, run_id), limit=1) if run_id else ()
             details = ActionDetails(
                 action,
                 viewer=user_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rota.domain.runs.views import RunView
-from rota.services.references import ENOUGH, id_prefix, the_one
+from rota.services.references import ENOUGH, id_range, the_one
 from rota.store.database import Connection
 from rota.store.runs import views
 
@@ -13,6 +13,6 @@ async def find_run(conn: Connection, reference: str) -> RunView:
 
     Raises NotFoundError, and InvalidInputError where the beginning fits several.
     """
-    prefix = id_prefix(reference)
-    found = await views.list_runs(conn, prefix=prefix, limit=ENOUGH) if prefix else ()
+    ids = id_range(reference)
+    found = await views.find_runs(conn, ids, limit=ENOUGH) if ids else ()
     return the_one("run", reference, found, hint="See `rota runs list`.")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from rota.domain.errors import NotFoundError
+from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.ids import RunId, UserId
 from rota.domain.runs.run import ResultStatus
-from rota.domain.runs.views import Result, WholeResult
-from rota.services.references import ENOUGH, id_prefix, the_one
+from rota.domain.runs.views import Result, ResultFilter, ResultKey, WholeResult
+from rota.services.references import ENOUGH, id_range, the_one
 from rota.services.runs.finding import find_run
 from rota.store.database import Database
 from rota.store.runs import results as rows
+from rota.store.runs.views import LONGEST_IN_LIST
 
 
 class ResultService:
@@ -28,7 +29,33 @@ class ResultService:
     ) -> tuple[Result, ...]:
         """Return the person's results, newest first."""
         async with self._database.acting_as(user_id) as conn:
-            return await rows.list_results(conn, agent_name=agent_name, status=status, limit=limit)
+            which = ResultFilter(agent_name=agent_name, status=status)
+            return await rows.list_results(conn, which, limit=limit)
+
+    async def page(
+        self,
+        user_id: UserId,
+        which: ResultFilter,
+        *,
+        after: ResultKey | None = None,
+        limit: int,
+    ) -> tuple[Result, ...]:
+        """Return the results that are listed below one, newest first; without one from the newest.
+
+        Of long texts the beginning. Words that are looked for are those of the answer as it is
+        stored, without what was cut of it. Raises InvalidInputError where no word is among them.
+        """
+        if which.words is not None and not any(map(str.isalnum, which.words)):
+            raise InvalidInputError("There is no word to look for.", field="q")
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.list_results(
+                conn, which, after=after, limit=limit, longest=LONGEST_IN_LIST
+            )
+
+    async def count(self, user_id: UserId, which: ResultFilter) -> int:
+        """Return how many results a list has in all; of a search, 1,000 at most."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.count_results(conn, which)
 
     async def get(self, user_id: UserId, reference: str | None) -> Result:
         """Return a result by its id or its run's, or the beginning of one; None: the latest.
@@ -37,10 +64,10 @@ class ResultService:
         """
         async with self._database.acting_as(user_id) as conn:
             if reference is None:
-                found = await rows.list_results(conn, limit=1)
+                found = await rows.list_results(conn, ResultFilter(), limit=1)
             else:
-                prefix = id_prefix(reference)
-                found = await rows.list_results(conn, prefix=prefix, limit=ENOUGH) if prefix else ()
+                ids = id_range(reference)
+                found = await rows.find_results(conn, ids, limit=ENOUGH) if ids else ()
         return the_one("result", reference or "latest", found, hint="See `rota results list`.")
 
     async def of_run(self, user_id: UserId, reference: str) -> Result:

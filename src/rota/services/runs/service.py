@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final
 
 from rota.domain.errors import ConflictError, NotFoundError, SuspendedError
@@ -13,7 +14,15 @@ from rota.domain.operations.processes import NEEDED, Kind
 from rota.domain.runs.options import RunOptions
 from rota.domain.runs.run import OVER, RunStatus
 from rota.domain.runs.steps import Step, StepKey
-from rota.domain.runs.views import Result, RunState, RunView
+from rota.domain.runs.views import (
+    AttemptView,
+    Result,
+    RunFilter,
+    RunKey,
+    RunState,
+    RunUse,
+    RunView,
+)
 from rota.domain.schedules.overlap import OverlapPolicy
 from rota.domain.text.sentences import sentence
 from rota.services.agents.option_checks import check_options
@@ -30,6 +39,7 @@ from rota.store.runs import views as run_views
 from rota.store.schedules import rows as schedule_rows
 
 _STANDS_STILL: Final = OVER | {RunStatus.SUSPENDED}
+_BEFORE_ALL: Final = StepKey(-1, -1)
 _SHORTEST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 1.0
 _SHARE: Final = 0.05
@@ -160,9 +170,25 @@ class RunService:
     ) -> tuple[RunView, ...]:
         """Return the person's runs, newest first."""
         async with self._database.acting_as(user_id) as conn:
-            return await run_views.list_runs(
-                conn, schedule_id=schedule_id, status=status, limit=limit
-            )
+            which = RunFilter(schedule_id=schedule_id, status=status)
+            return await run_views.list_runs(conn, which, limit=limit)
+
+    async def page(
+        self,
+        user_id: UserId,
+        which: RunFilter,
+        *,
+        after: RunKey | None = None,
+        limit: int,
+    ) -> tuple[RunView, ...]:
+        """Return the runs that are listed below one, newest first; without one from the newest."""
+        async with self._database.acting_as(user_id) as conn:
+            return await run_views.list_runs(conn, which, after=after, limit=limit)
+
+    async def count(self, user_id: UserId, which: RunFilter) -> int:
+        """Return how many runs a list has in all."""
+        async with self._database.acting_as(user_id) as conn:
+            return await run_views.count_runs(conn, which)
 
     async def get(self, user_id: UserId, reference: str | None) -> tuple[RunView, tuple[Step, ...]]:
         """Return a run and its steps by its id, or its beginning; None: the newest run.
@@ -171,12 +197,38 @@ class RunService:
         """
         async with self._database.acting_as(user_id) as conn:
             if reference is None:
-                newest = await run_views.list_runs(conn, schedule_id=None, status=None, limit=1)
+                newest = await run_views.list_runs(conn, RunFilter(), limit=1)
                 if not newest:
                     raise NotFoundError("run", "newest", hint="There are none yet.")
                 reference = str(newest[0].id)
             found = await find_run(conn, reference)
             return found, await journal_rows.fetch_steps(conn, RunId(found.id))
+
+    async def show(self, user_id: UserId, reference: str) -> tuple[RunView, RunUse]:
+        """Return a run and what it has used so far; raises NotFoundError."""
+        async with self._database.acting_as(user_id) as conn:
+            found = await find_run(conn, reference)
+            use = await run_views.fetch_use(conn, RunId(found.id))
+        return found, use if use.model_calls else _use_by_result(found)
+
+    async def trace(
+        self, user_id: UserId, reference: str, *, after: StepKey | None = None, limit: int
+    ) -> tuple[RunId, tuple[Step, ...]]:
+        """Return the id of a run, and its calls after one, in order; raises NotFoundError."""
+        async with self._database.acting_as(user_id) as conn:
+            run_id = RunId((await find_run(conn, reference)).id)
+            steps = await journal_rows.list_steps(
+                conn, run_id, after=after or _BEFORE_ALL, limit=limit
+            )
+        return run_id, steps
+
+    async def attempts(
+        self, user_id: UserId, reference: str, *, after: int = 0, limit: int
+    ) -> tuple[AttemptView, ...]:
+        """Return the attempts of a run after one, the first one first; raises NotFoundError."""
+        async with self._database.acting_as(user_id) as conn:
+            found = await find_run(conn, reference)
+            return await run_views.list_attempts(conn, RunId(found.id), after=after, limit=limit)
 
     async def progress(
         self, user_id: UserId, run_id: RunId
@@ -226,6 +278,20 @@ class RunService:
     async def _alive(self) -> set[Kind]:
         async with self._database.connection() as conn:
             return {p.kind for p in await processes.list_processes(conn) if p.is_alive}
+
+
+def _use_by_result(run: RunView) -> RunUse:
+    """Return what a run has used as its result says it: nothing where there is none."""
+    told = run.metadata or {}
+    tokens = told.get("tokens", {})
+    cost = Decimal(told["cost_usd"]) if "cost_usd" in told else None
+    return RunUse(
+        model_calls=told.get("model_calls", 0),
+        failed_model_calls=told.get("failed_model_calls", 0),
+        input_tokens=tokens.get("input", 0),
+        output_tokens=tokens.get("output", 0),
+        cost_usd=cost if tokens else Decimal(0),
+    )
 
 
 async def _check_for_schedule(

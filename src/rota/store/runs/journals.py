@@ -19,7 +19,7 @@ from rota.domain.runs.steps import Step, StepKey
 from rota.domain.text.storable import storable_json, storable_text
 from rota.store.database import Connection
 from rota.store.records import records, row_of
-from rota.store.statements import Row, many
+from rota.store.statements import Row, many, page
 
 NOTHING: Final = Spent()
 """What a day has come to before anything was used."""
@@ -110,6 +110,13 @@ async def write_journals(conn: Connection, journals: Sequence[JournalRows]) -> W
 async def fetch_steps(conn: Connection, run_id: RunId) -> tuple[Step, ...]:
     """Return a run's journal in order."""
     return await many(conn, "runs/fetch_steps", Step, run_id=run_id)
+
+
+async def list_steps(
+    conn: Connection, run_id: RunId, *, after: StepKey, limit: int
+) -> tuple[Step, ...]:
+    """Return the calls of a run after one, in order."""
+    return await page(conn, "runs/list_steps", Step, run_id=run_id, limit=limit, **after._asdict())
 
 
 async def step_states(conn: Connection, run_id: RunId) -> dict[StepKey, tuple[str, int]]:

@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from operator import itemgetter
+from typing import Final
+from uuid import UUID
 
-from rota.domain.ids import ScheduleId, UserId
-from rota.domain.runs.run import RunStatus
-from rota.domain.runs.views import RunView, UsageView
+from rota.domain.ids import RunId, UserId
+from rota.domain.runs.views import (
+    NO_FIRE_TIME,
+    AttemptView,
+    RunFilter,
+    RunKey,
+    RunUse,
+    RunView,
+    UsageView,
+)
 from rota.store.database import Connection
-from rota.store.statements import many, one
+from rota.store.records import row_of
+from rota.store.statements import many, one, page, value
+
+LONGEST_IN_LIST: Final = 2_000
+"""Characters of a text that a list shows."""
+
+_LATER_THAN_ALL: Final = datetime.max.replace(tzinfo=UTC)
 
 
 async def list_runs(
-    conn: Connection,
-    *,
-    schedule_id: ScheduleId | None = None,
-    status: RunStatus | None = None,
-    prefix: str | None = None,
-    limit: int,
+    conn: Connection, which: RunFilter, *, after: RunKey | None = None, limit: int
 ) -> tuple[RunView, ...]:
-    """Return the newest runs that the transaction's person sees; `prefix`: of their ids."""
-    return await many(
+    """Return runs that the transaction's person sees, newest first; after one: those below it."""
+    begin = (which.before or _LATER_THAN_ALL, NO_FIRE_TIME, UUID(int=0))
+    created, fire, run_id = after or begin
+    filters = row_of(which)
+    del filters["before"]
+    return await page(
         conn,
         "runs/list_runs",
         RunView,
-        schedule_id=schedule_id,
-        status=status,
-        prefix=prefix,
+        longest=LONGEST_IN_LIST,
+        after_created=created,
+        after_fire=fire,
+        after_id=run_id,
         limit=limit,
+        **filters,
+    )
+
+
+async def count_runs(conn: Connection, which: RunFilter) -> int:
+    """Return how many runs a list has in all."""
+    return await value(conn, "runs/count_runs", int, **row_of(which))
+
+
+async def find_runs(conn: Connection, ids: tuple[UUID, UUID], *, limit: int) -> tuple[RunView, ...]:
+    """Return the runs with an id from the first to the last of these, newest first."""
+    first, last = ids
+    return await many(conn, "runs/find_runs", RunView, first=first, last=last, limit=limit)
+
+
+async def fetch_use(conn: Connection, run_id: RunId) -> RunUse:
+    """Return what a run has used by the model calls that are kept of it."""
+    return await one(conn, "runs/fetch_use", RunUse, run_id=run_id)
+
+
+async def list_attempts(
+    conn: Connection, run_id: RunId, *, after: int, limit: int
+) -> tuple[AttemptView, ...]:
+    """Return the attempts of a run after one, the first one first."""
+    return await many(
+        conn, "runs/list_attempts", AttemptView, run_id=run_id, after=after, limit=limit
     )
 
 

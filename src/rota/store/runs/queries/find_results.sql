@@ -5,9 +5,6 @@ SELECT r.id, r.user_id, r.schedule_id, r.run_id, r.agent_name, r.prompt, r.resul
 FROM public.agent_execution_results AS r
 JOIN public.agent_runs AS n ON n.id = r.run_id
 LEFT JOIN public.agent_schedules AS s ON s.id = r.schedule_id
-WHERE (%(agent_name)s::text IS NULL OR r.agent_name = %(agent_name)s)
-  AND (%(status)s::text IS NULL OR r.status = %(status)s)
-  AND (%(prefix)s::text IS NULL OR starts_with(r.id::text, %(prefix)s)
-       OR starts_with(r.run_id::text, %(prefix)s))
+WHERE r.id BETWEEN %(first)s AND %(last)s OR r.run_id BETWEEN %(first)s AND %(last)s
 ORDER BY r.created_at DESC, r.id
 LIMIT %(limit)s
