@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from rota.services.runs.results import ResultService
     from rota.services.runs.service import RunService
     from rota.services.runs.usage import UsageService
+    from rota.services.schedules.bulk import BulkService
     from rota.services.schedules.calendars import CalendarService
     from rota.services.schedules.explanations import ExplanationService
     from rota.services.schedules.pauses import PauseService
@@ -159,6 +160,7 @@ class App:
     explanations: Service[ExplanationService] = Service("schedules.explanations:ExplanationService")
     pauses: Service[PauseService] = Service("schedules.pauses:PauseService")
     schedules: Service[ScheduleService] = Service("schedules.service:ScheduleService")
+    schedule_bulk: Service[BulkService] = Service("schedules.bulk:BulkService")
     schedule_views: Service[ScheduleViewService] = Service("schedules.views:ScheduleViewService")
 
     def __init__(

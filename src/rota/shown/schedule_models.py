@@ -13,6 +13,7 @@ from rota.domain.schedules.occurrences import LastRun, Occurrence
 from rota.domain.schedules.pauses import Pause
 from rota.domain.schedules.schedule import Policy, Schedule, State
 from rota.domain.schedules.timing import Timing
+from rota.services.schedules.bulk import ChangedSchedule
 from rota.services.schedules.explanations import Explanation
 from rota.shown.models import Shown, model_of, shown_fields
 
@@ -77,7 +78,6 @@ PreviewModel: Final = create_model(
     clock_changes=(list[str], ...),
     **_FIRES,
 )
-ForecastFireModel: Final = model_of(ForecastFire)
 
 
 OccurrenceModel: Final = model_of(Occurrence)
@@ -125,3 +125,20 @@ class PausedModel(PauseModel):
     """A pause that was made, and the schedules whose last fire time lies in it."""
 
     schedules_without_fire: list[str]
+
+
+class ForecastPageModel(Shown):
+    """One page of a forecast up to `until`. `next` is for `after`, null on the last page."""
+
+    items: list[model_of(ForecastFire)]  # type: ignore[valid-type]  # as above
+    next: str | None
+    until: datetime
+    time_zone: str
+    count: None = None
+
+
+class BulkModel(Shown):
+    """What became of each of many schedules."""
+
+    dry_run: bool
+    items: list[model_of(ChangedSchedule)]  # type: ignore[valid-type]  # as above

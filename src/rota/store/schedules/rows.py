@@ -153,6 +153,35 @@ async def count_schedules(conn: Connection, which: WhichSchedules) -> int:
     return await value(conn, "schedules/count_schedules", int, **row_of(which))
 
 
+async def lock_schedules(
+    conn: Connection, names: Sequence[str] | None, which: WhichSchedules, *, limit: int
+) -> tuple[Schedule, ...]:
+    """Return schedules of these names or ids, or all of these, and lock them."""
+    return await many(
+        conn,
+        "schedules/lock_schedules",
+        schedule_from_row,
+        **row_of(which),
+        names=names,
+        limit=limit,
+    )
+
+
+async def pause_many(conn: Connection, schedule_ids: Sequence[ScheduleId], note: str) -> None:
+    """Pause schedules; without a note each keeps its own."""
+    await execute(conn, "schedules/pause_schedules", schedule_ids=schedule_ids, note=note)
+
+
+async def resume_many(conn: Connection, schedule_ids: Sequence[ScheduleId], note: str) -> None:
+    """Resume schedules; a note is added to that of the pause."""
+    await execute(conn, "schedules/resume_schedules", schedule_ids=schedule_ids, note=note)
+
+
+async def delete_many(conn: Connection, schedule_ids: Sequence[ScheduleId]) -> None:
+    """Delete schedules, as `delete_schedule`."""
+    await execute(conn, "schedules/delete_schedules", schedule_ids=schedule_ids)
+
+
 async def set_active(
     conn: Connection, schedule_id: ScheduleId, *, active: bool, note: str | None
 ) -> None:

@@ -1,0 +1,1 @@
+DELETE FROM public.agent_schedules WHERE id = ANY (%(schedule_ids)s)
