@@ -52,6 +52,7 @@ CREATE TABLE public.agent_configurations (
     CONSTRAINT agent_configurations_script_check CHECK ((jsonb_typeof(script) = 'object'::text))
 );
 CREATE INDEX agent_configurations_limited_idx ON public.agent_configurations USING btree (agent_name) WHERE (max_concurrency IS NOT NULL);
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.agent_configurations FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE TRIGGER announce_limits AFTER UPDATE ON public.agent_configurations FOR EACH ROW WHEN (((old.max_concurrency IS DISTINCT FROM new.max_concurrency) OR (old.is_active IS DISTINCT FROM new.is_active))) EXECUTE FUNCTION rota.announce('runs');
 CREATE TRIGGER keep_scripts_to_operator_insert BEFORE INSERT ON public.agent_configurations FOR EACH ROW WHEN ((new.script IS NOT NULL)) EXECUTE FUNCTION rota.keep_scripts_to_operator();
 CREATE TRIGGER keep_scripts_to_operator_update BEFORE UPDATE ON public.agent_configurations FOR EACH ROW WHEN (((new.script IS NOT NULL) AND (new.script IS DISTINCT FROM old.script))) EXECUTE FUNCTION rota.keep_scripts_to_operator();
@@ -143,6 +144,7 @@ CREATE TABLE public.agent_tools (
     CONSTRAINT agent_tools_tool_id_fkey FOREIGN KEY (tool_id) REFERENCES public.tools(id) ON DELETE CASCADE
 );
 CREATE INDEX agent_tools_tool_id_idx ON public.agent_tools USING btree (tool_id);
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.agent_tools FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE POLICY deletes_of_own_agents ON public.agent_tools
     FOR DELETE TO authenticated
     USING ((EXISTS ( SELECT FROM public.agent_configurations a WHERE ((a.id = agent_tools.agent_id) AND (a.user_id = ( SELECT auth.uid() AS uid))))));
@@ -175,6 +177,7 @@ CREATE TABLE public.user_tool_preferences (
     CONSTRAINT user_tool_preferences_preference_check CHECK ((preference = ANY (ARRAY['auto'::text, 'requires_approval'::text])))
 );
 CREATE INDEX user_tool_preferences_tool_id_idx ON public.user_tool_preferences USING btree (tool_id);
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.user_tool_preferences FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.user_tool_preferences FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY owns ON public.user_tool_preferences
     FOR ALL TO authenticated
@@ -267,6 +270,7 @@ CREATE TABLE public.connections (
 );
 CREATE INDEX connections_check_at_idx ON public.connections USING btree (check_at);
 CREATE INDEX connections_refresh_at_idx ON public.connections USING btree (refresh_at) WHERE (refresh_at IS NOT NULL);
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.connections FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.connections FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY deletes_own ON public.connections
     FOR DELETE TO authenticated
@@ -294,6 +298,7 @@ CREATE TABLE public.user_settings (
     CONSTRAINT user_settings_bounds_check CHECK ((length(time_zone) <= 100)),
     CONSTRAINT user_settings_time_zone_check CHECK ((time_zone <> ''::text))
 );
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.user_settings FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE TRIGGER follow_time_zone AFTER INSERT OR UPDATE OF time_zone ON public.user_settings FOR EACH ROW EXECUTE FUNCTION rota.follow_time_zone();
 CREATE TRIGGER refuse_unknown_zone BEFORE INSERT OR UPDATE OF time_zone ON public.user_settings FOR EACH ROW EXECUTE FUNCTION rota.refuse_unknown_zone();
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.user_settings FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
@@ -423,6 +428,7 @@ CREATE TABLE public.agent_schedules (
 CREATE INDEX agent_schedules_due_idx ON public.agent_schedules USING btree (next_fire_at) WHERE (is_active AND (next_fire_at IS NOT NULL));
 CREATE INDEX agent_schedules_planned_idx ON public.agent_schedules USING btree (planned_at) WHERE is_active;
 CREATE INDEX agent_schedules_unplanned_idx ON public.agent_schedules USING btree (created_at) WHERE (is_active AND (next_fire_at IS NULL) AND (completed_at IS NULL));
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.agent_schedules FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE TRIGGER anchor_interval BEFORE INSERT OR UPDATE OF every_seconds, anchor_at ON public.agent_schedules FOR EACH ROW WHEN (((new.every_seconds IS NOT NULL) AND (new.anchor_at IS NULL))) EXECUTE FUNCTION rota.anchor_interval();
 CREATE TRIGGER announce_insert AFTER INSERT ON public.agent_schedules FOR EACH ROW WHEN (new.is_active) EXECUTE FUNCTION rota.announce('schedules');
 CREATE TRIGGER announce_update AFTER UPDATE ON public.agent_schedules FOR EACH ROW WHEN ((new.is_active AND (new.next_fire_at IS NULL) AND (new.completed_at IS NULL))) EXECUTE FUNCTION rota.announce('schedules');
@@ -521,6 +527,7 @@ CREATE TABLE public.calendars (
     CONSTRAINT calendars_name_check CHECK ((name ~ '^\S(.{0,98}\S)?$'::text)),
     CONSTRAINT calendars_source_check CHECK ((length(source) <= 200))
 );
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.calendars FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.calendars FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY owns ON public.calendars
     FOR ALL TO authenticated
@@ -548,6 +555,7 @@ CREATE TABLE public.calendar_days (
     CONSTRAINT calendar_days_summary_check CHECK ((length(summary) <= 200))
 );
 CREATE INDEX calendar_days_user_idx ON public.calendar_days USING btree (user_id);
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.calendar_days FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE POLICY owns ON public.calendar_days
     FOR ALL TO authenticated
     USING ((user_id = ( SELECT auth.uid() AS uid)))
@@ -568,6 +576,7 @@ CREATE TABLE public.schedule_calendars (
 );
 CREATE INDEX schedule_calendars_calendar_idx ON public.schedule_calendars USING btree (calendar_id);
 CREATE INDEX schedule_calendars_user_idx ON public.schedule_calendars USING btree (user_id);
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.schedule_calendars FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE TRIGGER count_revision_of_added AFTER INSERT ON public.schedule_calendars REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION rota.count_revision_of_calendars();
 CREATE TRIGGER count_revision_of_removed AFTER DELETE ON public.schedule_calendars REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION rota.count_revision_of_calendars();
 CREATE POLICY owns ON public.schedule_calendars
@@ -662,6 +671,8 @@ CREATE INDEX agent_runs_unfinished_idx ON public.agent_runs USING btree (status,
 CREATE INDEX agent_runs_urgent_idx ON public.agent_runs USING btree (user_id, created_at) WHERE (priority > 0);
 CREATE INDEX agent_runs_user_idx ON public.agent_runs USING btree (user_id, created_at DESC);
 CREATE INDEX agent_runs_waiting_idx ON public.agent_runs USING btree (user_id, agent_name, priority DESC, created_at, fire_time NULLS FIRST, id) WHERE (status = 'waiting'::text);
+CREATE TRIGGER a_scope_is_needed_insert BEFORE INSERT ON public.agent_runs FOR EACH ROW WHEN (((new.trigger = ANY (ARRAY['manual'::text, 'backfill'::text, 'retry'::text])) AND (pg_trigger_depth() = 0) AND (NOT rota.may('trigger'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('trigger');
+CREATE TRIGGER a_scope_is_needed_update BEFORE UPDATE OF cancel_requested_at ON public.agent_runs FOR EACH ROW WHEN (((new.cancel_requested_at IS NOT NULL) AND (pg_trigger_depth() = 0) AND (NOT rota.may('trigger'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('trigger');
 CREATE TRIGGER announce_ended AFTER UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN (((new.status = ANY (ARRAY['finished'::text, 'cancelled'::text])) AND (old.status <> new.status))) EXECUTE FUNCTION rota.announce_ended();
 CREATE TRIGGER announce_resumed AFTER UPDATE OF status ON public.agent_runs FOR EACH ROW WHEN (((old.status = 'suspended'::text) AND (new.status = 'waiting'::text))) EXECUTE FUNCTION rota.announce('runs');
 CREATE TRIGGER announce_waiting AFTER INSERT ON public.agent_runs FOR EACH ROW WHEN (((new.status = 'waiting'::text) AND (new.trigger <> ALL (ARRAY['schedule'::text, 'catch_up'::text])))) EXECUTE FUNCTION rota.announce('runs');
@@ -799,6 +810,7 @@ CREATE TABLE public.user_limits (
     CONSTRAINT user_limits_quotas_check CHECK ((NOT (((max_schedules IS NOT NULL) AND ('max_schedules'::text = ANY (unlimited))) OR ((min_interval_seconds IS NOT NULL) AND ('min_interval_seconds'::text = ANY (unlimited))) OR ((max_waiting_runs IS NOT NULL) AND ('max_waiting_runs'::text = ANY (unlimited))) OR ((max_rules IS NOT NULL) AND ('max_rules'::text = ANY (unlimited))) OR ((max_rule_bytes IS NOT NULL) AND ('max_rule_bytes'::text = ANY (unlimited))) OR ((max_notifications IS NOT NULL) AND ('max_notifications'::text = ANY (unlimited)))))),
     CONSTRAINT user_limits_unlimited_check CHECK ((unlimited <@ ARRAY['max_concurrency'::text, 'day_tokens'::text, 'day_cost_usd'::text, 'max_schedules'::text, 'min_interval_seconds'::text, 'max_waiting_runs'::text, 'max_rules'::text, 'max_rule_bytes'::text, 'max_notifications'::text]))
 );
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.user_limits FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE TRIGGER announce_limits AFTER INSERT OR DELETE OR UPDATE ON public.user_limits FOR EACH STATEMENT EXECUTE FUNCTION rota.announce('runs');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.user_limits FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY reads_own_and_everybodys ON public.user_limits
@@ -903,6 +915,7 @@ CREATE TABLE public.user_channels (
     CONSTRAINT user_channels_channel_check CHECK ((channel ~ '^[a-z][a-z0-9_]{0,30}$'::text))
 );
 CREATE INDEX user_channels_user_idx ON public.user_channels USING btree (user_id);
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.user_channels FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE TRIGGER welcome_telegram_user_insert AFTER INSERT ON public.user_channels FOR EACH ROW WHEN (((new.channel = 'telegram'::text) AND new.is_active)) EXECUTE FUNCTION rota.welcome_telegram_user();
 CREATE TRIGGER welcome_telegram_user_update AFTER UPDATE OF is_active ON public.user_channels FOR EACH ROW WHEN (((new.channel = 'telegram'::text) AND new.is_active AND (NOT old.is_active))) EXECUTE FUNCTION rota.welcome_telegram_user();
 CREATE POLICY deletes_own ON public.user_channels
@@ -1212,6 +1225,7 @@ CREATE TABLE public.approval_rules (
 CREATE INDEX approval_rules_for_user_idx ON public.approval_rules USING btree (for_user);
 CREATE INDEX approval_rules_schedule_idx ON public.approval_rules USING btree (schedule_id);
 CREATE INDEX approval_rules_user_idx ON public.approval_rules USING btree (user_id);
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.approval_rules FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('decide'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('decide');
 CREATE TRIGGER bound_rules AFTER INSERT ON public.approval_rules FOR EACH ROW EXECUTE FUNCTION rota.bound_approval_rules();
 CREATE POLICY deletes_own ON public.approval_rules
     FOR DELETE TO authenticated
@@ -1315,6 +1329,7 @@ CREATE INDEX pending_actions_pages_idx ON public.pending_actions USING btree (us
 CREATE INDEX pending_actions_remind_idx ON public.pending_actions USING btree (remind_at) WHERE ((status = 'pending'::text) AND (remind_at IS NOT NULL));
 CREATE INDEX pending_actions_waited_for_idx ON public.pending_actions USING btree (run_id) WHERE ((mode = 'suspend'::text) AND (status = ANY (ARRAY['pending'::text, 'approved'::text, 'running'::text])));
 CREATE INDEX pending_actions_waiting_idx ON public.pending_actions USING btree (user_id, agent_name) WHERE (status = 'pending'::text);
+CREATE TRIGGER a_scope_is_needed BEFORE UPDATE ON public.pending_actions FOR EACH ROW WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('decide'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('decide');
 CREATE TRIGGER keep_decisions_to_people BEFORE INSERT OR UPDATE ON public.pending_actions FOR EACH ROW EXECUTE FUNCTION rota.keep_decisions_to_people();
 CREATE TRIGGER refuse_transition BEFORE UPDATE OF status ON public.pending_actions FOR EACH ROW WHEN ((NOT
         CASE old.status
@@ -1351,6 +1366,7 @@ CREATE TABLE public.approval_deputies (
     CONSTRAINT approval_deputies_user_name_check CHECK (((user_name <> ''::text) AND (char_length(user_name) <= 320)))
 );
 CREATE INDEX approval_deputies_deputy_idx ON public.approval_deputies USING btree (deputy_id);
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.approval_deputies FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('decide'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('decide');
 CREATE POLICY reads_own ON public.approval_deputies
     FOR SELECT TO authenticated
     USING (((( SELECT auth.uid() AS uid) = user_id) OR (( SELECT auth.uid() AS uid) = deputy_id)));
@@ -1493,6 +1509,7 @@ CREATE TABLE public.pauses (
     CONSTRAINT pauses_bounds_check CHECK (((length(note) <= 1000) AND (ends_at >= starts_at) AND ((starts_at >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (starts_at <= '9000-01-01 00:00:00+00'::timestamp with time zone)) AND ((ends_at >= '1900-01-01 00:00:00+00'::timestamp with time zone) AND (ends_at <= '9000-01-01 00:00:00+00'::timestamp with time zone))))
 );
 CREATE INDEX pauses_user_idx ON public.pauses USING btree (user_id, starts_at);
+CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.pauses FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE POLICY reads_own ON public.pauses
     FOR SELECT TO authenticated
     USING ((user_id = ( SELECT auth.uid() AS uid)));
@@ -2923,6 +2940,23 @@ BEGIN
         RAISE EXCEPTION 'nobody is signed in' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     RETURN rota.end_pauses(auth.uid()) IS NOT NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION rota.may(scope text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+RETURN COALESCE((((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb -> 'rota_scopes'::text) ? scope), true);
+
+CREATE OR REPLACE FUNCTION rota.refuse_for_scope()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'this token lacks the scope %', TG_ARGV[0]
+        USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'rota_scopes', DETAIL = TG_ARGV[0];
 END
 $function$;
 

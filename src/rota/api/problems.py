@@ -24,7 +24,7 @@ STATUS_OF: Final[Mapping[type[errors.RotaError], int]] = {
     errors.InvalidInputError: 422,
     errors.NotFoundError: 404,
     errors.NotSignedInError: 401,
-    errors.ForbiddenError: 403,
+    errors.InsufficientScopeError: 403,
     errors.ConflictError: 409,
     errors.ChangedMeanwhileError: 412,
     errors.SetupRequiredError: 409,

@@ -21,10 +21,11 @@ from rota.security.secrets.encryption import Cipher, KeyFile, load_keys
 from rota.services.references import unknown_person
 from rota.settings import Settings
 from rota.store import roles, users
-from rota.store.database import Database, limited_to
+from rota.store.database import Database
 from rota.store.embedded.files import default_data_dir
 from rota.store.embedded.server import EmbeddedPostgres
 from rota.store.migrations import MigrationReport, migrate, pending_migrations
+from rota.store.scopes import limited_to
 
 if TYPE_CHECKING:
     from rota.services.agent_files.applying import AgentFileService

@@ -11,7 +11,7 @@
     ├─ SetupRequiredError     6   a person has to set something up first
     ├─ MigrationError         7   the schema cannot be brought up to date
     ├─ SuspendedError        10   the run is parked until its owner decides
-    ├─ ForbiddenError        11   the person, or the token, may not do this
+    ├─ InsufficientScopeError 11  an API token may not do this
     ├─ NotSignedInError      11   who it is cannot be told: a link, a token or a cookie is not valid
     └─ StatementError        70   the database refused a statement: a fault of rota's own
 
@@ -190,8 +190,8 @@ class SuspendedError(RotaError):
         super().__init__("The run waits for your decision: see `rota approvals list`.")
 
 
-class ForbiddenError(RotaError):
-    """Whoever asks may not do this: their token lacks a scope, which `scope` names."""
+class InsufficientScopeError(RotaError):
+    """An API token may not do this: it lacks a scope, which `scope` names where it is one."""
 
     exit_code = 11
 

@@ -25,6 +25,7 @@ from rota.domain.errors import (
 from rota.domain.ids import UserId
 from rota.domain.text.sentences import sentence
 from rota.store.errors import domain_error, has_stale_plan, is_outage
+from rota.store.scopes import looks_only, scopes_of_task
 from rota.store.statements import execute
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
@@ -75,17 +76,6 @@ async def listen(conn: Connection, channel: str) -> None:
     await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
 
-_scopes: ContextVar[frozenset[str] | None] = ContextVar("scopes", default=None)
-
-
-def limited_to(scopes: frozenset[str] | None) -> None:
-    """Let what this task does as a person from now on do no more than these scopes; None: all.
-
-    They are a claim of each transaction, `rota_scopes`, which the database's functions check.
-    """
-    _scopes.set(scopes)
-
-
 _before_commits: ContextVar[Callable[[Connection], Awaitable[None]] | None] = ContextVar(
     "before_commits", default=None
 )
@@ -106,9 +96,14 @@ async def act_as(conn: Connection, user_id: UserId, *, is_operator: bool = False
         "role": "authenticated",
         "rota_operator": is_operator,
     }
-    if (scopes := _scopes.get()) is not None:
+    if (scopes := scopes_of_task()) is not None:
         claims["rota_scopes"] = sorted(scopes)
-    await execute(conn, "act_as_authenticated", claims=json.dumps(claims))
+    await execute(
+        conn,
+        "act_as_authenticated",
+        claims=json.dumps(claims),
+        looks_only=looks_only(),
+    )
 
 
 class Database:
@@ -245,13 +240,23 @@ class Database:
         """Run a transaction as the backend; committed at the end of the block.
 
         What a commit is refused for is raised as for a statement. Nothing stays of a rehearsal.
+        The scopes of a request's token hold here, too.
         """
+        async with self._transaction(is_rehearsal=is_rehearsal) as conn:
+            if (scopes := scopes_of_task()) is not None:
+                claims = json.dumps({"rota_scopes": sorted(scopes)})
+                await execute(conn, "claim_scopes", claims=claims)
+            yield conn
+
+    @asynccontextmanager
+    async def _transaction(self, *, is_rehearsal: bool) -> AsyncIterator[Connection]:
         is_done = False
         async with self.connection() as conn:
             try:
                 async with conn.transaction(force_rollback=is_rehearsal):
                     yield conn
-                    if (last := _before_commits.get()) is not None:
+                    last = _before_commits.get()
+                    if last is not None and not looks_only():
                         await last(conn)
                     is_done = True
             except psycopg.Error as error:
@@ -269,7 +274,7 @@ class Database:
         where the caller has a bug. `is_operator` lets them write scripts of agents too. Nothing
         stays of a rehearsal.
         """
-        async with self.transaction(is_rehearsal=is_rehearsal) as conn:
+        async with self._transaction(is_rehearsal=is_rehearsal) as conn:
             await act_as(conn, user_id, is_operator=is_operator)
             yield conn
 

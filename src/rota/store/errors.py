@@ -17,6 +17,7 @@ from psycopg import errors
 from rota.domain.agents.people import MAY_NOT_RUN
 from rota.domain.errors import (
     ConflictError,
+    InsufficientScopeError,
     InvalidInputError,
     LostTransactionError,
     NotFoundError,
@@ -24,6 +25,7 @@ from rota.domain.errors import (
     SetupRequiredError,
     StatementError,
 )
+from rota.store.scopes import looks_only
 
 _Parameters: TypeAlias = Mapping[str, Any]
 _Meaning: TypeAlias = Callable[[psycopg.Error, _Parameters], RotaError]
@@ -97,6 +99,22 @@ def _name_taken(_: psycopg.Error, parameters: _Parameters) -> RotaError:
     )
 
 
+def _lacks_scope(error: psycopg.Error, _: _Parameters) -> RotaError:
+    scope = error.diag.message_detail or ""
+    return InsufficientScopeError(
+        f"This token may not do that: it lacks the scope `{scope}`.", scope=scope
+    )
+
+
+def _read_only(error: psycopg.Error, parameters: _Parameters) -> RotaError:
+    """Tell a token that may only look from a server that takes no writes."""
+    if looks_only():
+        return InsufficientScopeError(
+            "This token may not do that: with the scope `read` alone nothing is changed."
+        )
+    return _otherwise(error, parameters)
+
+
 def _token_named(_: psycopg.Error, parameters: _Parameters) -> RotaError:
     return ConflictError(
         f"There is a token named {parameters['name']!r} already; choose another name, or revoke it."
@@ -164,6 +182,7 @@ _OUTAGES: Final[Mapping[str, str]] = {
 
 _BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
     "api_tokens_user_id_name_key": _token_named,
+    "rota_scopes": _lacks_scope,  # insufficient_privilege too, and raised by our triggers
     "agent_configurations_bounds_check": _beyond(
         "an agent has a system prompt of at most 200,000 characters, a description of 2,000, model "
         "settings of 20,000 and a script of 1,000,000. Its JSON is at most 32 levels deep"
@@ -193,6 +212,7 @@ _BY_CONSTRAINT: Final[Mapping[str, _Meaning]] = {
 }
 
 _BY_SQLSTATE: Final[Mapping[str, _Meaning]] = {
+    "25006": _read_only,  # read_only_sql_transaction
     "22023": _invalid,  # invalid_parameter_value
     "42501": _schedule_of_another,  # insufficient_privilege
     "54000": _conflict,  # program_limit_exceeded

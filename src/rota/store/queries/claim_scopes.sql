@@ -1,0 +1,1 @@
+SELECT set_config('request.jwt.claims', %(claims)s, true)
