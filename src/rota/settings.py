@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from rota.domain.errors import InvalidInputError
+from rota.domain.identity.issuers import OidcClient, SupabaseProject
 from rota.domain.operations.database_url import read_database_url
 from rota.domain.operations.listening import (
     Exposure,
     ListenAddress,
+    is_loopback,
     read_listen_address,
     read_networks,
     read_public_url,
@@ -39,6 +42,13 @@ VARIABLES: Final[Mapping[str, str]] = {
     "ROTA_CONCURRENCY": "runs that one worker executes at a time at most",
     "ROTA_GROUP_SIZE": "runs that end close together and share one commit",
     "ROTA_OPERATOR": "addresses or ids of the operators, separated by spaces",
+    "ROTA_SUPABASE_URL": "a Supabase project whose people sign in by its JWTs: `https://...`",
+    "ROTA_SUPABASE_JWT_SECRET": "the project's shared secret, for JWTs signed with HS256",
+    "ROTA_SUPABASE_ANONYMOUS": "`on` lets anonymous sign-ins of the project in, too",
+    "ROTA_OIDC_ISSUER": "an issuer of OpenID Connect that people sign in at: `https://...`",
+    "ROTA_OIDC_CLIENT_ID": "what that issuer calls this rota",
+    "ROTA_OIDC_CLIENT_SECRET": "rota's secret at that issuer; none for a public client",
+    "ROTA_OIDC_MATCH_EMAIL": "`on` finds people by addresses that the issuer has verified",
     "ROTA_PING_URL": "a URL that is fetched each minute while rota is healthy",
     "ROTA_LISTEN": "where the server of the HTTP API listens: `HOST:PORT`",
     "ROTA_PUBLIC_URL": "the address that people use for the server: `https://rota.example.com`",
@@ -83,6 +93,7 @@ COMPARED: Final = (
 """What a run depends on: `rota doctor` compares whether a terminal and the workers have these."""
 
 _ON_COMMAND_LINE: Final = "The database URL"
+_SHORTEST_SECRET: Final = 32  # as Supabase has it; HS256 wants no less
 _REGISTERED_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # as the table `tools` has it
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -117,6 +128,8 @@ class Settings:
     concurrency: int = 100
     group_size: int = 20
     operators: tuple[str, ...] = ()
+    supabase: SupabaseProject | None = None
+    oidc: OidcClient | None = None
     ping_url: str | None = field(default=None, repr=False)
     exposure: Exposure = field(default_factory=Exposure)
     requests_per_minute: int = 1_200
@@ -137,7 +150,7 @@ class Settings:
     @property
     def has_sign_in(self) -> bool:
         """Whether a provider is set up that people sign in with."""
-        return False  # there is none yet to set up
+        return self.oidc is not None or self.supabase is not None
 
     def is_in_file(self, variable: str) -> bool:
         """Return whether a variable counts that a file has, and not the environment."""
@@ -209,6 +222,8 @@ def read_settings(
         ),
         concurrency=_count(known, "ROTA_CONCURRENCY", default=100, least=2, most=1_000),
         group_size=_count(known, "ROTA_GROUP_SIZE", default=20, least=1, most=200),
+        supabase=_supabase(known),
+        oidc=_oidc(known),
         operators=tuple(known.get("ROTA_OPERATOR", "").split()),
         ping_url=_ping_url(known),
         exposure=_exposure(known),
@@ -226,6 +241,70 @@ def read_settings(
 
 def _path(text: str | None) -> Path | None:
     return Path(text).expanduser() if text else None
+
+
+def _supabase(known: _Given) -> SupabaseProject | None:
+    url = known.get("ROTA_SUPABASE_URL")
+    secret = known.get("ROTA_SUPABASE_JWT_SECRET")
+    if url is None:
+        for variable in ("ROTA_SUPABASE_JWT_SECRET", "ROTA_SUPABASE_ANONYMOUS"):
+            if variable in known:
+                raise InvalidInputError(
+                    f"{known.name_of(variable)} needs ROTA_SUPABASE_URL, the project's address."
+                )
+        return None
+    if secret is not None and len(secret) < _SHORTEST_SECRET:
+        raise InvalidInputError(
+            f"{known.name_of('ROTA_SUPABASE_JWT_SECRET')} has fewer than {_SHORTEST_SECRET} "
+            "characters: copy all of it."
+        )
+    return SupabaseProject(
+        _origin_of(known, "ROTA_SUPABASE_URL", path=False),
+        secret,
+        anonymous=_is_on(known, "ROTA_SUPABASE_ANONYMOUS", default="off"),
+    )
+
+
+def _oidc(known: _Given) -> OidcClient | None:
+    client_id = known.get("ROTA_OIDC_CLIENT_ID")
+    if "ROTA_OIDC_ISSUER" not in known or client_id is None:
+        for variable in known:
+            if variable.startswith("ROTA_OIDC_"):
+                raise InvalidInputError(
+                    f"{known.name_of(variable)} is set: ROTA_OIDC_ISSUER and ROTA_OIDC_CLIENT_ID "
+                    "are needed, both."
+                )
+        return None
+    return OidcClient(
+        _origin_of(known, "ROTA_OIDC_ISSUER", path=True),
+        client_id,
+        known.get("ROTA_OIDC_CLIENT_SECRET"),
+        match_email=_is_on(known, "ROTA_OIDC_MATCH_EMAIL", default="off"),
+    )
+
+
+def _origin_of(known: _Given, variable: str, *, path: bool) -> str:
+    """Return the URL of an issuer: https, or http on this machine."""
+    text = known[variable]
+    try:
+        parts = urlsplit(text)
+        is_safe = parts.scheme == "https" or is_loopback(parts.hostname or "")
+    except ValueError:
+        parts, is_safe = urlsplit(""), False
+    if (
+        parts.scheme not in {"https", "http"}
+        or not parts.hostname
+        or not is_safe
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+        or not (path or parts.path in {"", "/"})
+    ):
+        raise InvalidInputError(
+            f"{known.name_of(variable)} is {text!r}; it must be an address that begins with "
+            "https:// (http:// only on this machine)."
+        )
+    return text if path else text.rstrip("/")
 
 
 def _ping_url(known: _Given) -> str | None:

@@ -28,6 +28,7 @@ from rota.api.callers import Caller
 from rota.api.description import describe
 from rota.api.problems import handle_errors, responses
 from rota.api.rates import Rates
+from rota.api.sign_in import pages as sign_in_pages
 from rota.bootstrap.app import App
 from rota.version import __version__
 
@@ -85,6 +86,7 @@ def make_api(
         everything.include_router(room)
     api.include_router(everything, responses=responses(*COMMON))
     api.include_router(health.router)
+    api.include_router(sign_in_pages.router)
 
     @api.get(f"{PREFIX}/openapi.json", include_in_schema=False)
     async def openapi() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rota.api.callers import Caller
 from rota.api.origins import check_csrf, cookie_name
 from rota.api.problems import ApiError
 from rota.bootstrap.app import App
-from rota.domain.errors import RotaError
+from rota.domain.errors import NotSignedInError, RotaError
 from rota.domain.identity.scopes import ALL_SCOPES
 from rota.domain.identity.tokens import TOKEN_PREFIX
 from rota.domain.ids import UserId
@@ -60,7 +60,11 @@ class Authentication:
             raise nobody("The header Authorization is read as `Bearer TOKEN`, once.")
         credential = credential.strip()
         if not credential.startswith(TOKEN_PREFIX):
-            raise nobody("This token is not valid.", error="invalid_token")
+            try:
+                user_id = await self._app.jwts.person(credential)
+            except NotSignedInError as error:
+                raise nobody(error.message, error="invalid_token") from error
+            return Caller(user_id, ALL_SCOPES, await self.is_operator(user_id), "jwt")
         bearer = await self._app.tokens.bearer(credential)
         if bearer is None:
             raise nobody(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from rota.agents.tools.builtin import builtin_facts
 from rota.domain.errors import SetupRequiredError
+from rota.domain.identity.issuers import OidcClient, SupabaseProject
 from rota.domain.ids import UserId
 from rota.security.secrets.encryption import Cipher, KeyFile, load_keys
 from rota.services.references import unknown_person
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
     from rota.services.audit.checkpoints import Checkpoints
     from rota.services.audit.service import AuditService
     from rota.services.identity.identities import IdentityService
+    from rota.services.identity.jwts import JwtService
     from rota.services.identity.links import LinkService
+    from rota.services.identity.oidc import OidcService
     from rota.services.identity.sessions import SessionService
     from rota.services.identity.tokens import TokenService
     from rota.services.notifications.service import NotificationService
@@ -141,7 +144,9 @@ class App:
     audit: Service[AuditService] = Service("audit.service:AuditService")
     checkpoints: Service[Checkpoints] = Service("audit.checkpoints:Checkpoints")
     identities: Service[IdentityService] = Service("identity.identities:IdentityService")
+    jwts: Service[JwtService] = Service("identity.jwts:JwtService")
     links: Service[LinkService] = Service("identity.links:LinkService")
+    oidc: Service[OidcService] = Service("identity.oidc:OidcService")
     sessions: Service[SessionService] = Service("identity.sessions:SessionService")
     tokens: Service[TokenService] = Service("identity.tokens:TokenService")
     notifications: Service[NotificationService] = Service(
@@ -183,6 +188,16 @@ class App:
     def endpoints(self) -> Mapping[str, str]:
         """The operator's base URLs of APIs, by their names in ROTA_ENDPOINTS."""
         return self.settings.endpoints
+
+    @property
+    def supabase(self) -> SupabaseProject | None:
+        """The project whose JWTs count."""
+        return self.settings.supabase
+
+    @property
+    def oidc_client(self) -> OidcClient | None:
+        """This rota as a client of an issuer of OpenID Connect."""
+        return self.settings.oidc
 
     @property
     def registered(self) -> Registered:

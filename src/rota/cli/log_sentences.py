@@ -52,6 +52,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "audit_chain_not_pruned": "Old entries of the audit log stay, as their chain is "
     "broken: {problem}",
     "audit_chain_not_sealed": "New entries of the audit log cannot be sealed: {error}",
+    # who you are
+    "operators_unknown": "Nobody is an operator over HTTP, as ROTA_OPERATOR is not clear: {error}",
+    "signing_keys_not_fetched": "The keys of an issuer cannot be fetched: {error}",
     # processes
     "agent_loop_blocked": "An agent or tool has blocked its event loop for {seconds:g} s",
     "agent_loop_blocked_at_the_end": "An agent or tool blocked its event loop to the end",

@@ -134,6 +134,11 @@ _COMMANDS: Final = (
         "agents.people",
         "People: who may run agents. For the operator.",
     ),
+    (
+        "sign-in",
+        "identity.sign_in",
+        "Print a link that signs you in at a browser: once, within 15 minutes.",
+    ),
     ("tokens", "identity.tokens", "Tokens: how programs call the HTTP API as you."),
     (
         "limits",

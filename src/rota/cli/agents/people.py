@@ -16,6 +16,7 @@ from rota.domain.errors import InvalidInputError
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.agents.people import People
+    from rota.domain.identity.identities import Identity
     from rota.services.operations.person_data import PersonData
 
 group = CommandGroup()
@@ -157,6 +158,60 @@ def remove(
     for one in removed.connections:
         said = "Its grant was revoked at the provider." if one.is_revoked else one.left
         output.say(f"{one.name}: {said}")
+
+
+_Issuer = Annotated[
+    str, typer.Option("--issuer", metavar="URL", help="The issuer, as in ROTA_OIDC_ISSUER.")
+]
+_Subject = Annotated[
+    str, typer.Option("--subject", metavar="TEXT", help="What the issuer calls the person.")
+]
+
+
+@group.command("link", person=False)
+def link(common: CommonOptions, who: _Person, issuer: _Issuer, subject: _Subject) -> None:
+    """Let a person sign in at an issuer of OpenID Connect: say what it calls them.
+
+    A refused sign-in names issuer and subject.
+    """
+
+    async def work(app: App) -> None:
+        await app.identities.link(await app.named(who), issuer, subject)
+
+    common.as_operator(work)
+    linked = {"user": who, "issuer": issuer, "subject": subject}
+    output.print_done(f"{who} may sign in at {issuer} now.", linked, as_json=common.json)
+
+
+@group.command("unlink", person=False)
+def unlink(common: CommonOptions, who: _Person, issuer: _Issuer, subject: _Subject) -> None:
+    """Take back what `rota people link` said. Sessions that were begun go on until they end."""
+
+    async def work(app: App) -> None:
+        await app.identities.unlink(await app.named(who), issuer, subject)
+
+    common.as_operator(work)
+    gone = {"user": who, "issuer": issuer, "subject": subject}
+    output.print_done(f"{who} may not sign in there any more.", gone, as_json=common.json)
+
+
+@group.command("identities", person=False)
+def identities(common: CommonOptions, who: _Person) -> None:
+    """List what issuers call a person."""
+
+    async def work(app: App) -> tuple[Identity, ...]:
+        return await app.identities.all(await app.named(who))
+
+    output.print_list(
+        common.as_operator(work),
+        {
+            "ISSUER": lambda one: one.issuer,
+            "SUBJECT": lambda one: one.subject,
+            "LINKED BY": lambda one: one.origin.value,
+        },
+        as_json=common.json,
+        empty="None. `rota people link` adds one.",
+    )
 
 
 def _confirm(person: PersonData) -> None:

@@ -1,0 +1,1 @@
+"""Pages to sign in at: by a one-time link, or at an issuer of OpenID Connect."""
