@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from rota.api.idempotency import do_once
 from rota.api.problems import ApiError
+from rota.api.requests import LARGEST_BODY, RequestCheck, body_too_large
 from rota.domain.text.json_values import NotJsonError, read_json
 from rota.domain.text.jsonable import jsonable
 
@@ -76,6 +77,18 @@ def require_match_to_put(request: Request, etag: str | None) -> None:
 
 
 class _StrictRequest(Request):
+    async def body(self) -> bytes:
+        """Return the body; raises ApiError where it is too large."""
+        if not hasattr(self, "_body"):
+            parts, size = [], 0
+            async for part in self.stream():
+                parts.append(part)
+                size += len(part)
+                if size > LARGEST_BODY:
+                    raise body_too_large()
+            self._body = b"".join(parts)
+        return self._body
+
     async def json(self) -> Any:
         """Return the body: strict JSON, as files are read. A fault is a problem of status 400."""
         if not hasattr(self, "_json"):
@@ -88,13 +101,18 @@ class _StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads JSON as rota does everywhere: without keys given twice, NaN, or depth."""
+    """A route that reads requests strictly: without parameters that it does not know, for example.
+
+    JSON is read as everywhere in rota: no key twice, no NaN, no depth.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler, which is given a strict request."""
         handler = super().get_route_handler()
+        known = RequestCheck(self)
 
         async def strict(request: Request) -> Response:
+            known.check(request)
             read = _StrictRequest(request.scope, request.receive)
             return await do_once(read, lambda: handler(read))
 

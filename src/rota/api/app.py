@@ -33,9 +33,6 @@ from rota.bootstrap.app import App
 from rota.version import __version__
 
 PREFIX: Final = "/api/v1"
-LARGEST_BODY: Final = 1_000_000
-"""Bytes of a request's body, unless a route says otherwise."""
-
 COMMON: Final = (400, 401, 403, 404, 409, 422, 429, 503)
 """Statuses of problems that every route may answer; those that change something, more."""
 
@@ -73,7 +70,6 @@ def make_api(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=LARGEST_BODY,
         generate_unique_id_function=lambda route: route.name,
     )
     api.state.rota = app

@@ -11,10 +11,13 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from rota.domain import errors
+from rota.domain.runs.limits import LimitReachedError
+from rota.domain.runs.run import FencedError, RowsLockedError
 from rota.domain.text.jsonable import jsonable
 from rota.domain.text.validation import problem_in_words
 
@@ -28,10 +31,19 @@ STATUS_OF: Final[Mapping[type[errors.RotaError], int]] = {
     errors.ConflictError: 409,
     errors.ChangedMeanwhileError: 412,
     errors.SetupRequiredError: 409,
+    errors.SuspendedError: 409,
     errors.UnavailableError: 503,
+    errors.MigrationError: 503,
+    RowsLockedError: 503,
+    LimitReachedError: 409,
+    FencedError: 409,
+    errors.UnreadableError: 500,
+    errors.StatementError: 500,
     errors.RotaError: 500,
 }
 """The HTTP status of each error; an error of another class has that of its nearest base."""
+
+_FAULT: Final = "This is a bug in rota. Its log shows where."
 
 _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
     401: {"WWW-Authenticate": "Bearer"},
@@ -126,6 +138,8 @@ def problem_of(request: Request, error: errors.RotaError) -> JSONResponse:
     known = {name: getattr(error, name, None) for name in _KNOWN}
     if status == 500:
         structlog.get_logger(__name__).error("request_failed", error=error.message)
+    if isinstance(error, errors.StatementError):  # it quotes the database, and maybe its rows
+        return problem(500, "fault", _FAULT)
     wrong: Sequence[errors.InvalidInputError] = ()
     if isinstance(error, errors.InvalidInputError):
         wrong = error.faults or ((error,) if error.field else ())
@@ -160,14 +174,38 @@ def handle_errors(api: FastAPI) -> None:
         return problem(422, "invalid-input", said, faults=faults)
 
     @api.exception_handler(HTTPException)
-    async def of_http(_: Request, error: HTTPException) -> JSONResponse:
+    async def of_http(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, ApiError):  # while the body was read
+            return await of_api(request, error.__cause__)
+        if error.status_code == 404:
+            return problem(
+                404, "no-such-path", "There is no such path. See docs/reference/http-api.md."
+            )
+        if error.status_code == 405:
+            allowed = ", ".join(_methods(request))
+            told = f"This path has no {request.method[:20]}; it has {allowed}."
+            return problem(405, "method-not-allowed", told, headers={"Allow": allowed})
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-").replace("'", "")
         return problem(error.status_code, kind, str(error.detail), headers=error.headers)
 
     @api.exception_handler(Exception)
     async def of_fault(_: Request, error: Exception) -> JSONResponse:
         structlog.get_logger(__name__).error("request_failed", exc_info=error)
-        return problem(500, "fault", "This is a bug in rota. Its log shows where.")
+        return problem(500, "fault", _FAULT)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods that the path of a request has."""
+    path = request.url.path
+    contexts = iter_route_contexts(request.app.routes)
+    return sorted(
+        {
+            method
+            for context in contexts
+            if (pattern := getattr(context, "path_regex", None)) and pattern.match(path)
+            for method in context.methods or ()
+        }
+    )
 
 
 DESCRIPTIONS: Final[Mapping[int, str]] = {
@@ -179,6 +217,7 @@ DESCRIPTIONS: Final[Mapping[int, str]] = {
     412: "It was changed meanwhile; the header ETag says what it is now.",
     415: "The body is of another type.",
     413: "The body is too large.",
+    415: "The body is not JSON, by its Content-Type.",
     422: "A field is not valid.",
     428: "If-Match is missing.",
     429: "There were too many requests.",

@@ -15,6 +15,7 @@ _WORDS: Final = {
     "string_type": "this is a text; put it in quotes",
     "int_type": "this is a whole number",
     "int_parsing": "this is a whole number",
+    "int_parsing_size": "this is a whole number of fewer digits",
     "int_from_float": "this is a whole number",
     "float_type": "this is a number",
     "float_parsing": "this is a number",
