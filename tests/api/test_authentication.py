@@ -470,7 +470,7 @@ async def test_a_form_of_another_site_cannot_sign_in(browser, app, alice):
         content=f'{{"code": "{link.code}"}}',
         headers={"Content-Type": "text/plain"},
     )
-    assert refused.status_code == 422
+    assert refused.status_code == 415
 
 
 async def test_operators_are_those_of_the_settings(browser, app, alice, bob):

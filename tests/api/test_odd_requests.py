@@ -207,6 +207,8 @@ async def test_a_body_of_unknown_length_is_a_megabyte_at_most(client, alice):
         ('{"name": 1}', ["body.name"]),
         ('{"name": null}', ["body.name"]),
         ('{"name": "x", "nmae": "y"}', ["body.nmae"]),
+        ('{"name": "a\\u0000b"}', ["body.name"]),
+        ('{"name": "x", "entries": [{}, {"a\\u0000": 1}]}', ["body.entries.1.a\\u0000"]),
         ('{"name": "' + "x" * 21 + '"}', ["body.name"]),
         ('{"name": "x", "entries": [{"when": "a"}, {"count": 0}]}',
          ["body.entries.1.when", "body.entries.1.count"]),

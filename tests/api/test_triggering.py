@@ -210,7 +210,9 @@ async def test_what_is_wrong_with_a_request_is_named(client, workshop, alice, wr
 async def test_a_prompt_that_cannot_be_stored_is_no_fault_of_ours(client, workshop, alice, text):
     await workshop.agent(ANSWER)
     refused = await client(alice).post(
-        "/runs", content=json.dumps({"agent": "watcher", "prompt": text})
+        "/runs",
+        content=json.dumps({"agent": "watcher", "prompt": text}),
+        headers={"Content-Type": "application/json"},
     )
     assert refused.status_code in {400, 422}, refused.text
 

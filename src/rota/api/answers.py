@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 
 from rota.api.idempotency import do_once
 from rota.api.problems import ApiError
-from rota.api.requests import LARGEST_BODY, RequestCheck, body_too_large
+from rota.api.requests import LARGEST_BODY, RequestCheck, body_too_large, refuse_nul
 from rota.domain.text.json_values import NotJsonError, read_json
 from rota.domain.text.jsonable import jsonable
 
@@ -97,6 +97,7 @@ class _StrictRequest(Request):
             except (NotJsonError, UnicodeDecodeError) as error:
                 said = getattr(error, "sentence", "The body is not text in UTF-8.")
                 raise ApiError(400, "not-json", said) from error
+            refuse_nul(self._json)
         return self._json
 
 
@@ -112,8 +113,10 @@ class StrictRoute(APIRoute):
         known = RequestCheck(self)
 
         async def strict(request: Request) -> Response:
-            known.check(request)
             read = _StrictRequest(request.scope, request.receive)
+            read.state.check = known.check  # called once it is known who calls
+            if not known.needs_caller:
+                known.check(read)
             return await do_once(read, lambda: handler(read))
 
         return strict

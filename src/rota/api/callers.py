@@ -124,6 +124,7 @@ class Need:
             require_operator(caller)
         app = the_app(request)
         app.limit_to(caller.scopes if caller.by == "token" else None)
+        request.state.check(request)
         await claim_key(request, app, caller.user_id)
         return caller
 

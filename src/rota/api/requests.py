@@ -14,6 +14,7 @@ from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from rota.api.callers import Need
 from rota.api.problems import ApiError, FieldProblem
 from rota.domain.text.validation import near_or_all
 
@@ -27,6 +28,7 @@ class RequestCheck:
     """What a route knows of its requests, worked out once."""
 
     def __init__(self, route: APIRoute) -> None:
+        self.needs_caller = any(isinstance(d.call, Need) for d in _all_of(route.dependant))
         self._takes_body = route.body_field is not None
         found = {
             field.alias: _is_list(field.field_info.annotation)
@@ -37,7 +39,10 @@ class RequestCheck:
         self._lists = frozenset(name for name, is_list in found.items() if is_list)
 
     def check(self, request: Request) -> None:
-        """Raise ApiError for a request that cannot be meant."""
+        """Raise ApiError for a request that cannot be meant.
+
+        A route that needs a caller calls it once it has one: nobody else is told what is wrong.
+        """
         given = request.query_params.multi_items()
         if any("\0" in text for text in (request.url.path, *(f"{k}={v}" for k, v in given))):
             raise ApiError(400, "nul-in-address", "The address holds a NUL character.")
@@ -87,6 +92,25 @@ class RequestCheck:
 def body_too_large() -> ApiError:
     """Return the problem of a body beyond `LARGEST_BODY`."""
     return ApiError(413, "body-too-large", f"The body is larger than {LARGEST_BODY:,} bytes.")
+
+
+def refuse_nul(body: Any) -> None:
+    """Raise ApiError for the first text in a body that PostgreSQL cannot store."""
+    waiting: list[tuple[str, Any]] = [("body", body)]
+    while waiting:
+        place, item = waiting.pop()
+        inner: Iterable[tuple[object, Any]] = ()
+        if isinstance(item, dict):
+            inner = item.items()
+        elif isinstance(item, list):
+            inner = enumerate(item)
+        if "\0" in (item if isinstance(item, str) else place):
+            place = place.replace("\0", "\\u0000")
+            fault = FieldProblem(field=place, detail="this holds a NUL character")
+            raise ApiError(
+                422, "invalid-input", f"{place}: {fault.detail}", errors=[fault.model_dump()]
+            )
+        waiting += [(f"{place}.{key}", value) for key, value in inner]
 
 
 def _all_of(dependant: Dependant) -> Iterable[Dependant]:
