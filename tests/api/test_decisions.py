@@ -144,7 +144,7 @@ async def test_arguments_that_the_tool_does_not_take_are_named(client, alice, de
         f"/approvals/{action['id']}/edit", json={"arguments": arguments, "version": 1}
     )
     assert refused.status_code == 422
-    assert refused.json()["errors"][0]["field"] == "body.arguments"
+    assert refused.json()["errors"][0]["field"].startswith("body.arguments")
     assert (await desk.action())["version"] == 1
 
 

@@ -97,7 +97,7 @@ def test_a_fault_of_the_database_is_not_quoted():
 
 @pytest.mark.parametrize(
     ("path", "command"),
-    [("/schedules/nothing", "schedules show nothing"), ("/runs/0000", "runs show 0000")],
+    [("/schedules/nothing", "schedules show nothing"), ("/runs/0000/result", "runs show 0000")],
 )
 async def test_the_sentence_is_the_one_of_the_command(client, alice, database_url, path, command):
     told = (await client(alice).get(path)).json()

@@ -217,7 +217,6 @@ DESCRIPTIONS: Final[Mapping[int, str]] = {
     412: "It was changed meanwhile; the header ETag says what it is now.",
     415: "The body is of another type.",
     413: "The body is too large.",
-    415: "The body is not JSON, by its Content-Type.",
     422: "A field is not valid.",
     428: "If-Match is missing.",
     429: "There were too many requests.",

@@ -43,10 +43,9 @@ class RequestCheck:
 
         A route that needs a caller calls it once it has one: nobody else is told what is wrong.
         """
-        given = request.query_params.multi_items()
-        if any("\0" in text for text in (request.url.path, *(f"{k}={v}" for k, v in given))):
-            raise ApiError(400, "nul-in-address", "The address holds a NUL character.")
-        faults = [*self._faults(given)]
+        if "\0" in request.url.path:
+            raise ApiError(404, "not-found", "There is nothing whose name holds a NUL character.")
+        faults = [*self._faults(request.query_params.multi_items())]
         if faults:
             raise ApiError(
                 422,
@@ -66,6 +65,9 @@ class RequestCheck:
                 )
             elif names.count(name) > 1 and name not in self._lists:
                 yield FieldProblem(field=f"query.{name}", detail="this is given more than once")
+        for name, value in given:
+            if "\0" in value:
+                yield FieldProblem(field=f"query.{name}", detail="this holds a NUL character")
 
     def _check_body(self, request: Request) -> None:
         headers = request.headers
