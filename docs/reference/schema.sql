@@ -56,6 +56,9 @@ CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.age
 CREATE TRIGGER announce_limits AFTER UPDATE ON public.agent_configurations FOR EACH ROW WHEN (((old.max_concurrency IS DISTINCT FROM new.max_concurrency) OR (old.is_active IS DISTINCT FROM new.is_active))) EXECUTE FUNCTION rota.announce('runs');
 CREATE TRIGGER keep_scripts_to_operator_insert BEFORE INSERT ON public.agent_configurations FOR EACH ROW WHEN ((new.script IS NOT NULL)) EXECUTE FUNCTION rota.keep_scripts_to_operator();
 CREATE TRIGGER keep_scripts_to_operator_update BEFORE UPDATE ON public.agent_configurations FOR EACH ROW WHEN (((new.script IS NOT NULL) AND (new.script IS DISTINCT FROM old.script))) EXECUTE FUNCTION rota.keep_scripts_to_operator();
+CREATE TRIGGER tell_changed AFTER UPDATE ON public.agent_configurations FOR EACH ROW WHEN ((new.user_id IS NOT NULL)) EXECUTE FUNCTION rota.tell_change('agent', 'changed');
+CREATE TRIGGER tell_deleted AFTER DELETE ON public.agent_configurations FOR EACH ROW WHEN ((old.user_id IS NOT NULL)) EXECUTE FUNCTION rota.tell_change('agent', 'deleted');
+CREATE TRIGGER tell_new AFTER INSERT ON public.agent_configurations FOR EACH ROW WHEN ((new.user_id IS NOT NULL)) EXECUTE FUNCTION rota.tell_change('agent', 'created');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.agent_configurations FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY deletes_own ON public.agent_configurations
     FOR DELETE TO authenticated
@@ -271,6 +274,9 @@ CREATE TABLE public.connections (
 CREATE INDEX connections_check_at_idx ON public.connections USING btree (check_at);
 CREATE INDEX connections_refresh_at_idx ON public.connections USING btree (refresh_at) WHERE (refresh_at IS NOT NULL);
 CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.connections FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
+CREATE TRIGGER tell_changed AFTER UPDATE ON public.connections FOR EACH ROW WHEN (((old.state <> new.state) OR (old.is_active <> new.is_active) OR (old.account <> new.account) OR (old.name <> new.name) OR (old.problem <> new.problem) OR (old.scopes <> new.scopes))) EXECUTE FUNCTION rota.tell_change('connection', 'changed');
+CREATE TRIGGER tell_deleted AFTER DELETE ON public.connections FOR EACH ROW EXECUTE FUNCTION rota.tell_change('connection', 'deleted');
+CREATE TRIGGER tell_new AFTER INSERT ON public.connections FOR EACH ROW EXECUTE FUNCTION rota.tell_change('connection', 'created');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.connections FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY deletes_own ON public.connections
     FOR DELETE TO authenticated
@@ -436,6 +442,9 @@ CREATE TRIGGER bound_schedules AFTER INSERT OR UPDATE OF cron, every_seconds, in
 CREATE TRIGGER cancel_waiting_runs BEFORE DELETE ON public.agent_schedules FOR EACH ROW EXECUTE FUNCTION rota.cancel_waiting_runs();
 CREATE TRIGGER count_revision BEFORE UPDATE OF name, agent_name, prompt, result_category, catch_up_window_seconds, overlap_policy, catch_up, pause_after_failures, options ON public.agent_schedules FOR EACH ROW WHEN ((((((((((old.name IS DISTINCT FROM new.name) OR (old.agent_name IS DISTINCT FROM new.agent_name)) OR (old.prompt IS DISTINCT FROM new.prompt)) OR (old.result_category IS DISTINCT FROM new.result_category)) OR (old.catch_up_window_seconds IS DISTINCT FROM new.catch_up_window_seconds)) OR (old.overlap_policy IS DISTINCT FROM new.overlap_policy)) OR (old.catch_up IS DISTINCT FROM new.catch_up)) OR (old.pause_after_failures IS DISTINCT FROM new.pause_after_failures)) OR (old.options IS DISTINCT FROM new.options))) EXECUTE FUNCTION rota.count_revision();
 CREATE TRIGGER replan_schedule BEFORE UPDATE ON public.agent_schedules FOR EACH ROW WHEN (((old.cron IS DISTINCT FROM new.cron) OR (old.every_seconds IS DISTINCT FROM new.every_seconds) OR (old.anchor_at IS DISTINCT FROM new.anchor_at) OR (old.instants IS DISTINCT FROM new.instants) OR (old.time_zone IS DISTINCT FROM new.time_zone) OR (old.dst_gap IS DISTINCT FROM new.dst_gap) OR (old.dst_overlap IS DISTINCT FROM new.dst_overlap) OR (old.starts_at IS DISTINCT FROM new.starts_at) OR (old.ends_at IS DISTINCT FROM new.ends_at) OR (old.max_runs IS DISTINCT FROM new.max_runs) OR (old.jitter_seconds IS DISTINCT FROM new.jitter_seconds) OR (old.active_hours IS DISTINCT FROM new.active_hours) OR (old.active_days IS DISTINCT FROM new.active_days) OR (old.excluded_days IS DISTINCT FROM new.excluded_days) OR (old.is_active IS DISTINCT FROM new.is_active) OR ((old.next_fire_at IS NOT NULL) AND (new.next_fire_at IS NULL) AND (new.completed_at IS NULL)))) EXECUTE FUNCTION rota.replan_schedule();
+CREATE TRIGGER tell_changed AFTER UPDATE ON public.agent_schedules FOR EACH ROW WHEN (((old.revision <> new.revision) OR (old.is_active <> new.is_active) OR (old.pause_note IS DISTINCT FROM new.pause_note) OR (old.completed_at IS DISTINCT FROM new.completed_at) OR (old.cron IS DISTINCT FROM new.cron) OR (old.every_seconds IS DISTINCT FROM new.every_seconds) OR (old.anchor_at IS DISTINCT FROM new.anchor_at) OR (old.instants IS DISTINCT FROM new.instants) OR (old.time_zone IS DISTINCT FROM new.time_zone) OR (old.dst_gap <> new.dst_gap) OR (old.dst_overlap <> new.dst_overlap) OR (old.starts_at IS DISTINCT FROM new.starts_at) OR (old.ends_at IS DISTINCT FROM new.ends_at) OR (old.max_runs IS DISTINCT FROM new.max_runs) OR (old.jitter_seconds <> new.jitter_seconds) OR (old.active_hours IS DISTINCT FROM new.active_hours) OR (old.active_days IS DISTINCT FROM new.active_days) OR (old.excluded_days IS DISTINCT FROM new.excluded_days))) EXECUTE FUNCTION rota.tell_change('schedule', 'changed');
+CREATE TRIGGER tell_deleted AFTER DELETE ON public.agent_schedules FOR EACH ROW EXECUTE FUNCTION rota.tell_change('schedule', 'deleted');
+CREATE TRIGGER tell_new AFTER INSERT ON public.agent_schedules FOR EACH ROW EXECUTE FUNCTION rota.tell_change('schedule', 'created');
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.agent_schedules FOR EACH ROW EXECUTE FUNCTION rota.touch_updated_at();
 CREATE POLICY owns ON public.agent_schedules
     FOR ALL TO authenticated
@@ -686,6 +695,8 @@ CREATE TRIGGER refuse_transition BEFORE UPDATE OF status ON public.agent_runs FO
             WHEN 'suspended'::text THEN (new.status = ANY (ARRAY['suspended'::text, 'waiting'::text]))
             ELSE (new.status = old.status)
         END)) EXECUTE FUNCTION rota.refuse_transition();
+CREATE TRIGGER tell_changed AFTER UPDATE ON public.agent_runs REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION rota.tell_changed_runs();
+CREATE TRIGGER tell_new AFTER INSERT ON public.agent_runs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION rota.tell_new_runs();
 CREATE TRIGGER withdraw_actions AFTER UPDATE OF cancel_requested_at ON public.agent_runs FOR EACH ROW WHEN (((old.cancel_requested_at IS NULL) AND (new.cancel_requested_at IS NOT NULL))) EXECUTE FUNCTION rota.withdraw_actions();
 CREATE POLICY reads_own ON public.agent_runs
     FOR SELECT TO authenticated
@@ -739,6 +750,8 @@ CREATE TABLE public.agent_run_steps (
     CONSTRAINT agent_run_steps_status_check CHECK ((status = ANY (ARRAY['started'::text, 'finished'::text, 'failed'::text, 'held'::text, 'refused'::text, 'rehearsed'::text, 'unknown'::text])))
 );
 CREATE INDEX agent_run_steps_unpriced_idx ON public.agent_run_steps USING btree (user_id, started_at) WHERE ((call_index = '-1'::integer) AND (usage IS NOT NULL) AND (cost_usd IS NULL));
+CREATE TRIGGER tell_changed AFTER UPDATE ON public.agent_run_steps REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION rota.tell_steps();
+CREATE TRIGGER tell_new AFTER INSERT ON public.agent_run_steps REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION rota.tell_steps();
 CREATE POLICY reads_own ON public.agent_run_steps
     FOR SELECT TO authenticated
     USING ((user_id = ( SELECT auth.uid() AS uid)));
@@ -886,6 +899,8 @@ CREATE INDEX notifications_created_idx ON public.notifications USING btree (crea
 CREATE INDEX notifications_pages_idx ON public.notifications USING btree (user_id, created_at DESC, id DESC);
 CREATE INDEX notifications_run_idx ON public.notifications USING btree (run_id);
 CREATE INDEX notifications_unread_pages_idx ON public.notifications USING btree (user_id, created_at DESC, id DESC) WHERE (read_at IS NULL);
+CREATE TRIGGER tell_new AFTER INSERT ON public.notifications REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION rota.tell_new_notifications();
+CREATE TRIGGER tell_read AFTER UPDATE OF read_at ON public.notifications FOR EACH ROW WHEN (((old.read_at IS NULL) AND (new.read_at IS NOT NULL))) EXECUTE FUNCTION rota.tell_change('notification', 'read');
 CREATE POLICY marks_own ON public.notifications
     FOR UPDATE TO authenticated
     USING ((user_id = ( SELECT auth.uid() AS uid)))
@@ -1339,6 +1354,8 @@ CREATE TRIGGER refuse_transition BEFORE UPDATE OF status ON public.pending_actio
             WHEN 'unknown'::text THEN (new.status = ANY (ARRAY['unknown'::text, 'approved'::text, 'succeeded'::text, 'failed'::text]))
             ELSE (new.status = old.status)
         END)) EXECUTE FUNCTION rota.refuse_action_transition();
+CREATE TRIGGER tell_changed AFTER UPDATE ON public.pending_actions FOR EACH ROW WHEN (((old.status <> new.status) OR (old.version <> new.version) OR (old.escalated_at IS DISTINCT FROM new.escalated_at))) EXECUTE FUNCTION rota.tell_action();
+CREATE TRIGGER tell_new AFTER INSERT ON public.pending_actions FOR EACH ROW EXECUTE FUNCTION rota.tell_action();
 CREATE POLICY deputies_read_escalated ON public.pending_actions
     FOR SELECT TO authenticated
     USING (((escalated_at IS NOT NULL) AND ((status = 'pending'::text) OR (decided_by = ( SELECT auth.uid() AS uid))) AND (EXISTS ( SELECT FROM public.approval_deputies d WHERE ((d.user_id = pending_actions.user_id) AND (d.deputy_id = ( SELECT auth.uid() AS uid)))))));
@@ -1606,6 +1623,51 @@ CREATE TABLE rota.idempotency_keys (
     CONSTRAINT idempotency_keys_request_check CHECK ((octet_length(request) = 32))
 );
 CREATE INDEX idempotency_keys_created_at_idx ON rota.idempotency_keys USING btree (created_at);
+
+
+-- Person events: supabase/migrations/20261201000130_person_events.sql
+
+-- What changed for a person in the last hour, for those who follow it live: no texts, the thing
+-- itself says more. Without a foreign key, which would cost each step of a run a lookup: those of
+-- somebody who was removed without rota go with the hour
+CREATE TABLE public.person_events (
+    -- The order in which they were written
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    -- Its place in the order of commits, over all people; NULL until a server has seen it committed
+    number bigint,
+    -- Who may see it: whose thing it is, or a deputy
+    user_id uuid NOT NULL,
+    -- run, step, action, notification, schedule, agent or connection
+    kind text NOT NULL,
+    -- The id of that thing; of a step, the one of its run
+    subject uuid NOT NULL,
+    -- The run that it belongs to; NULL: none
+    run_id uuid,
+    -- Of a step: see agent_run_steps
+    model_step integer,
+    -- Of a step: see agent_run_steps
+    call_index integer,
+    -- What it is now; created, changed or deleted for what has no status
+    status text NOT NULL,
+    -- When it was written; it is kept for an hour after that
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX person_events_new_idx ON public.person_events USING btree (id) WHERE (number IS NULL);
+CREATE INDEX person_events_user_idx ON public.person_events USING btree (user_id, number) WHERE (number IS NOT NULL);
+CREATE UNIQUE INDEX person_events_number_idx ON public.person_events USING btree (number) WHERE (number IS NOT NULL);
+CREATE POLICY reads_own ON public.person_events
+    FOR SELECT TO authenticated
+    USING ((user_id = ( SELECT auth.uid() AS uid)));
+
+-- One row. Who listens says until when; nobody is notified after that. Events up to `pruned`, and
+-- nothing after it, may be gone.
+CREATE TABLE rota.event_feed (
+    is_only boolean NOT NULL DEFAULT true,
+    heard_until timestamptz NOT NULL DEFAULT '-infinity'::timestamp with time zone,
+    pruned bigint NOT NULL DEFAULT 0,
+    CONSTRAINT event_feed_pkey PRIMARY KEY (is_only),
+    CONSTRAINT event_feed_is_only_check CHECK (is_only)
+);
 
 
 -- Applied files: supabase/migrations/20261201000140_applied_files.sql
@@ -2957,6 +3019,204 @@ AS $function$
 BEGIN
     RAISE EXCEPTION 'this token lacks the scope %', TG_ARGV[0]
         USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'rota_scopes', DETAIL = TG_ARGV[0];
+END
+$function$;
+
+-- A NOTIFY makes transactions commit one after the other, so it is sent only while somebody
+-- listens.
+CREATE OR REPLACE FUNCTION rota.announce_events()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    IF (SELECT heard_until FROM rota.event_feed) > now() AND pg_notification_queue_usage() < 0.5
+    THEN
+        PERFORM pg_notify('rota_events', '');
+    END IF;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION rota.tell_new_runs()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO public.person_events (user_id, kind, subject, run_id, status)
+    SELECT n.user_id, 'run', n.id, n.id, n.status FROM new_rows AS n;
+    IF FOUND THEN
+        PERFORM rota.announce_events();
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION rota.tell_changed_runs()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO public.person_events (user_id, kind, subject, run_id, status)
+    SELECT n.user_id, 'run', n.id, n.id, n.status
+    FROM new_rows AS n JOIN old_rows AS o ON o.id = n.id
+    WHERE n.status <> o.status
+       OR (n.cancel_requested_at IS NULL) <> (o.cancel_requested_at IS NULL);
+    IF FOUND THEN
+        PERFORM rota.announce_events();
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION rota.tell_steps()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO public.person_events
+        (user_id, kind, subject, run_id, model_step, call_index, status)
+    SELECT n.user_id, 'step', n.run_id, n.run_id, n.model_step, n.call_index, n.status
+    FROM new_rows AS n;
+    IF FOUND THEN
+        PERFORM rota.announce_events();
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION rota.tell_new_notifications()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO public.person_events (user_id, kind, subject, run_id, status)
+    SELECT n.user_id, 'notification', n.id, n.run_id, 'created' FROM new_rows AS n;
+    IF FOUND THEN
+        PERFORM rota.announce_events();
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+-- All else changes one at a time, and seldom: the trigger's arguments are the kind, and what
+-- happened.
+CREATE OR REPLACE FUNCTION rota.tell_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO public.person_events (user_id, kind, subject, status)
+        VALUES (OLD.user_id, TG_ARGV[0], OLD.id, TG_ARGV[1]);
+    ELSE
+        INSERT INTO public.person_events (user_id, kind, subject, status)
+        VALUES (NEW.user_id, TG_ARGV[0], NEW.id, TG_ARGV[1]);
+    END IF;
+    PERFORM rota.announce_events();
+    RETURN NULL;
+END
+$function$;
+
+-- Deputies see an action from when its owner was too slow on; they do not see its run.
+CREATE OR REPLACE FUNCTION rota.tell_action()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO public.person_events (user_id, kind, subject, run_id, status)
+    VALUES (NEW.user_id, 'action', NEW.id, NEW.run_id, NEW.status);
+    IF NEW.escalated_at IS NOT NULL THEN
+        INSERT INTO public.person_events (user_id, kind, subject, status)
+        SELECT d.deputy_id, 'action', NEW.id, NEW.status
+        FROM public.approval_deputies AS d WHERE d.user_id = NEW.user_id;
+    END IF;
+    PERFORM rota.announce_events();
+    RETURN NULL;
+END
+$function$;
+
+-- Numbers what is committed and has no number yet, the oldest first; returns how many. An event
+-- that was committed before another one was written has the smaller number. All of it is one
+-- statement of the caller's, so a server that stalls holds no lock. Rows of a person who is just
+-- being removed are passed over.
+CREATE OR REPLACE FUNCTION rota.number_events(at_most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    numbered integer;
+BEGIN
+    IF NOT EXISTS (SELECT FROM public.person_events WHERE number IS NULL) THEN
+        RETURN 0;
+    END IF;
+    PERFORM FROM rota.locks WHERE name = 'person_events' FOR NO KEY UPDATE;
+    UPDATE public.person_events AS e SET number = given.number
+    FROM (
+        SELECT due.id, nextval('rota.person_event_numbers') AS number
+        FROM (
+            SELECT id FROM public.person_events WHERE number IS NULL
+            ORDER BY id LIMIT at_most FOR NO KEY UPDATE SKIP LOCKED
+        ) AS due
+    ) AS given
+    WHERE e.id = given.id AND e.number IS NULL;
+    GET DIAGNOSTICS numbered = ROW_COUNT;
+    IF numbered > 0 THEN
+        PERFORM rota.announce_events();
+    END IF;
+    RETURN numbered;
+END
+$function$;
+
+-- Deletes events that were written before a time, the oldest first; returns how many. Those that
+-- never got a number take one with them: whoever resumes from before it has missed them, and is
+-- told.
+CREATE OR REPLACE FUNCTION rota.prune_events(before timestamp with time zone, at_most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    old_numbered integer;
+    old_new integer;
+    last_number bigint;
+BEGIN
+    PERFORM FROM rota.locks WHERE name = 'person_events' FOR NO KEY UPDATE;
+    WITH oldest AS MATERIALIZED (
+        SELECT number, at FROM public.person_events WHERE number IS NOT NULL
+        ORDER BY number LIMIT at_most
+    ), gone AS (
+        DELETE FROM public.person_events AS e USING oldest AS o
+        WHERE e.number = o.number AND o.at < before
+        RETURNING e.number
+    )
+    SELECT count(*), max(number) INTO old_numbered, last_number FROM gone;
+    WITH oldest AS MATERIALIZED (
+        SELECT id, at FROM public.person_events WHERE number IS NULL
+        ORDER BY id LIMIT at_most
+    ), gone AS (
+        DELETE FROM public.person_events AS e USING oldest AS o
+        WHERE e.id = o.id AND e.number IS NULL AND o.at < before
+        RETURNING e.id
+    )
+    SELECT count(*) INTO old_new FROM gone;
+    IF old_new > 0 THEN
+        last_number := nextval('rota.person_event_numbers');
+    END IF;
+    UPDATE rota.event_feed SET pruned = last_number WHERE pruned < last_number;
+    RETURN greatest(old_numbered, old_new);
 END
 $function$;
 

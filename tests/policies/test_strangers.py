@@ -80,6 +80,7 @@ TABLES: dict[str, Expected] = {
         deletes=True,
         key="user_id",
     ),
+    "person_events": Expected(),
     "result_texts": Expected(key="result_id"),
     "user_limits": Expected(key="user_id"),
     "agent_schedules": Expected(
@@ -222,6 +223,7 @@ async def rows(owner, alice) -> dict[str, Any]:
         ),
         "agent_schedules": schedule,
         "agent_runs": run,
+        "person_events": await insert("SELECT id FROM person_events WHERE kind = 'run'"),
         "schedule_occurrences": await insert(
             "INSERT INTO schedule_occurrences (schedule_id, fire_time, user_id, outcome)"
             " VALUES (%s, now(), %s, 'missed') RETURNING schedule_id",

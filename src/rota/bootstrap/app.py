@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from rota.services.identity.sessions import SessionService
     from rota.services.identity.tokens import TokenService
     from rota.services.notifications.service import NotificationService
+    from rota.services.operations.event_feed import EventFeed
     from rota.services.operations.idempotency import IdempotencyService
     from rota.services.operations.person_data import PersonDataService
     from rota.services.operations.readiness import ReadinessService
@@ -152,6 +153,7 @@ class App:
     notifications: Service[NotificationService] = Service(
         "notifications.service:NotificationService"
     )
+    events: Service[EventFeed] = Service("operations.event_feed:EventFeed")
     idempotency: Service[IdempotencyService] = Service("operations.idempotency:IdempotencyService")
     person_data: Service[PersonDataService] = Service("operations.person_data:PersonDataService")
     readiness: Service[ReadinessService] = Service("operations.readiness:ReadinessService")

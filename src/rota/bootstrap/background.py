@@ -89,7 +89,9 @@ def scheduler_loop(app: App) -> SchedulerLoop:
     )
 
     async def prune() -> None:
-        await app.retention.prune_hourly(await now())
+        at = await now()
+        await app.events.prune(at)
+        await app.retention.prune_hourly(at)
 
     async def expire() -> None:
         await now()  # raises while the clock is not trusted: nothing expires then

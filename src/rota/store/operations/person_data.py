@@ -116,4 +116,6 @@ async def delete_person(conn: Connection, user_id: UserId) -> bool:
     Their schedules, runs and actions are locked first, in the order that all of rota locks in.
     """
     await execute(conn, "operations/lock_all_of_person", user_id=user_id)
-    return await has_effect(conn, "operations/delete_person", user_id=user_id)
+    was_there = await has_effect(conn, "operations/delete_person", user_id=user_id)
+    await execute(conn, "operations/delete_events_of_person", user_id=user_id)
+    return was_there

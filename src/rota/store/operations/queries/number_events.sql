@@ -1,0 +1,1 @@
+SELECT rota.number_events(%(at_most)s)

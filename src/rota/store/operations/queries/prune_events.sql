@@ -1,0 +1,1 @@
+SELECT rota.prune_events(%(before)s, %(at_most)s)
