@@ -10,12 +10,14 @@ from fastapi import APIRouter, FastAPI, Request
 
 from rota.api import (
     approvals,
+    audit,
     calendars,
     deputies,
     events,
     health,
     notifications,
     pause,
+    people,
     results,
     rules,
     runs,
@@ -42,8 +44,10 @@ Authenticate = Callable[[Request], Awaitable[Caller]]
 
 ROOMS: Final = (
     approvals.router,
+    audit.router,
     deputies.router,
     notifications.router,
+    people.router,
     rules.router,
     results.router,
     events.router,

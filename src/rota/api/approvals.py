@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from rota.api.answers import StrictRoute, answer
+from rota.api.answers import KEPT_NOWHERE, StrictRoute, answer
 from rota.api.callers import Decider, Reader, Scope, Services, require_scope
 from rota.api.pages import Page, page_of
 from rota.domain.agents.configuration import Risk
@@ -217,7 +217,7 @@ async def get_approval(
     if reveal:
         require_scope(me, Scope.DECIDE)
     found = await app.approvals.details(me.user_id, action, now=app.clock(), via=VIA, reveal=reveal)
-    return answer(details_json(found), headers={"Cache-Control": "no-store"} if reveal else None)
+    return answer(details_json(found), headers=KEPT_NOWHERE if reveal else None)
 
 
 @router.post("/{action}/approve", response_model=ActionShown)

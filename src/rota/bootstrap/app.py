@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from rota.agents.tools.builtin import builtin_facts
-from rota.domain.errors import SetupRequiredError
+from rota.domain.errors import InvalidInputError, SetupRequiredError
 from rota.domain.identity.issuers import OidcClient, SupabaseProject
 from rota.domain.ids import UserId
 from rota.security.secrets.encryption import Cipher, KeyFile, load_keys
@@ -236,6 +236,17 @@ class App:
     def limit_to(self, scopes: Collection[str] | None) -> None:
         """Let this task do no more as a person from now on than these scopes allow; None: all."""
         limited_to(None if scopes is None else frozenset(scopes))
+
+    async def set_everybody(self, *, may_run: bool) -> None:
+        """Say whether whoever is not named may run agents.
+
+        Raises InvalidInputError for an embedded server, where everybody is its owner.
+        """
+        if self.server.embedded is not None and not may_run:
+            raise InvalidInputError(
+                "The embedded server is open to everybody. Name the people to refuse."
+            )
+        await self.people.set_everybody(may_run=may_run)
 
     async def named(self, who: str, *, hint: str = "") -> UserId:
         """Return a person by e-mail address or id; raises NotFoundError."""

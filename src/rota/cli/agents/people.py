@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -50,6 +50,8 @@ def list_people(common: CommonOptions) -> None:
     """Show who may run agents: the setting for everybody, and the people who are named."""
     found = common.as_operator(lambda app: app.people.all())
     if common.json:
+        from rota.shown.people import people_json
+
         output.print_json(people_json(found))
         return
     words = {True: "yes", False: "no"}
@@ -123,10 +125,12 @@ def export(
     async def work(app: App) -> PersonData:
         return await app.person_data.export(await app.named(who), file)
 
+    from rota.shown.people import person_json
+
     made = common.as_operator(work)
     output.print_done(
         f"Exported {made.email or made.user_id} to {file}: {_counted(made)}.",
-        {**_person_json(made), "file": str(file)},
+        {**person_json(made), "file": str(file)},
         as_json=common.json,
     )
 
@@ -151,8 +155,9 @@ def remove(
     with common.server() as server:
         removed = asyncio.run(remove_person(common.settings, server, person, patience=PATIENCE))
     if common.json:
-        ended = {"runs_cancelled": removed.cancelled, "connections": removed.connections}
-        output.print_json({**_person_json(person), **ended})
+        from rota.shown.people import removed_json
+
+        output.print_json(removed_json(removed))
         return
     output.say(f"Removed {person.email or person.user_id}: {_counted(person)}.")
     for one in removed.connections:
@@ -237,32 +242,18 @@ def _counted(person: PersonData) -> str:
     return ", ".join([*named, *more]) or "nothing of theirs"
 
 
-def _person_json(person: PersonData) -> dict[str, Any]:
-    return {"user_id": person.user_id, "email": person.email, "rows": dict(person.counts)}
-
-
 def _set(common: CommonOptions, people: list[str], *, everybody: bool, may_run: bool) -> None:
     if bool(people) is everybody:
         raise InvalidInputError("Name one or more people, or use --everybody.")
 
     async def work(app: App) -> People:
         if everybody:
-            if app.server.embedded is not None and not may_run:
-                raise InvalidInputError(
-                    "The embedded server is open to everybody. Name the people to refuse."
-                )
-            await app.people.set_everybody(may_run=may_run)
+            await app.set_everybody(may_run=may_run)
         else:
             await app.people.set([await app.named(who) for who in people], may_run=may_run)
         return await app.people.all()
 
+    from rota.shown.people import people_json
+
     done = "Set. `rota people list` shows who may run agents."
     output.print_done(done, people_json(common.as_operator(work)), as_json=common.json)
-
-
-def people_json(found: People) -> list[dict[str, Any]]:
-    """Return who may run agents: first everybody who is not named, then the named people."""
-    return [
-        {"user_id": None, "email": None, "may_run": found.open_to_all},
-        *({"user_id": p.user_id, "email": p.email, "may_run": p.may_run} for p in found.persons),
-    ]

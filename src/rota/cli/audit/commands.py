@@ -59,7 +59,7 @@ def list_entries(
 ) -> None:
     """List your entries of the audit log, the newest first."""
     from rota.bootstrap.app import clock
-    from rota.cli.audit.texts import entry_json, print_entries
+    from rota.cli.audit.texts import print_entries
     from rota.domain.schedules.written_time import parse_since
 
     async def work(app: App, me: UserId) -> tuple[str, dict[str, str], tuple[AuditEntry, ...], int]:
@@ -76,6 +76,8 @@ def list_entries(
 
     zone, names, found, others = common.as_person(work)
     if common.json:
+        from rota.shown.audit import entry_json
+
         output.print_json([entry_json(entry) for entry in found])
         return
     empty = empty_list(
@@ -110,13 +112,15 @@ def verify(
     A sealed entry that was changed or removed is one.
     """
     from rota.bootstrap.app import clock
-    from rota.cli.audit.texts import heads_of, print_verification, verification_json
+    from rota.cli.audit.texts import heads_of, print_verification
 
     heads = heads_of(head) if head is not None else ()
     found = common.as_person_or_operator(
         lambda app, whose: app.audit.verify(whose, now=clock(), heads=heads), operator=everybody
     )
     if common.json:
+        from rota.shown.audit import verification_json
+
         output.print_json(verification_json(found))
     else:
         print_verification(found, heads)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from rota.cli import output
@@ -14,8 +13,6 @@ from rota.domain.audit.chain import AuditEntry
 from rota.domain.audit.checks import Verification
 from rota.domain.audit.heads import KeptHead, read_heads
 from rota.domain.errors import InvalidInputError
-from rota.domain.text.jsonable import fields_of
-from rota.services.audit.service import head_line
 
 _ONE_LINE: Final = 150
 """Columns of a terminal from which on all of an entry has room in one line."""
@@ -49,15 +46,6 @@ def print_entries(
     ]
     under = [_under(entry, names) for entry in found]
     output.table_with_lines(columns, rows, under, empty=empty)
-
-
-def entry_json(entry: AuditEntry) -> dict[str, Any]:
-    """Return an entry as JSON; its times say that they are in UTC."""
-    return {
-        **fields_of(entry),
-        "called_at": entry.called or entry.called_at,
-        "created_at": entry.created or entry.created_at,
-    }
 
 
 def _print_one_line_each(
@@ -188,25 +176,3 @@ def _counts(found: Verification) -> list[str]:
         if count:
             said.append(text.format(count))
     return said
-
-
-def verification_json(found: Verification) -> dict[str, object]:
-    """Return what was found as JSON has it."""
-    return {
-        "problems": [asdict(problem) for problem in found.problems],
-        "notes": list(found.notes),
-        "heads_there": found.heads_there,
-        "chains": [
-            {
-                "head": head_line(chain.head),
-                "is_forgotten": chain.is_forgotten,
-                "blocks": chain.blocks,
-                "entries": chain.entries,
-                "pruned": chain.pruned,
-                "blanked": chain.blanked,
-                "late": list(chain.late),
-                "unsealed": chain.unsealed,
-            }
-            for chain in found.chains
-        ],
-    }

@@ -51,7 +51,7 @@ def read_heads(text: str) -> tuple[KeptHead, ...]:
         if not isinstance(value, dict) or value.get("type") == "head"
     )
     if not heads:
-        raise InvalidInputError("The file contains no head.")
+        raise InvalidInputError("The file contains no head.", field="head")
     return heads
 
 
@@ -90,21 +90,27 @@ def _read_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{_short(text)} is not JSON, and no head.") from error
+        raise InvalidInputError(
+            f"{_short(text)} is not JSON, and no head.", field="head"
+        ) from error
 
 
 def _head(value: Any) -> KeptHead:
     if isinstance(value, str):
         return BareHead(_hash(value))
     if not isinstance(value, dict):
-        raise InvalidInputError(f"{_short(json.dumps(value))} is not a head.")
+        raise InvalidInputError(f"{_short(json.dumps(value))} is not a head.", field="head")
     seq = value.get("seq")
     try:
         chain = UUID(value.get("chain"))
     except (ValueError, AttributeError, TypeError) as error:
-        raise InvalidInputError("The chain of this head is not a valid chain id.") from error
+        raise InvalidInputError(
+            "The chain of this head is not a valid chain id.", field="head"
+        ) from error
     if not isinstance(seq, int) or isinstance(seq, bool) or seq < 1:
-        raise InvalidInputError("The seq of a head must be the number of a block, 1 or more.")
+        raise InvalidInputError(
+            "The seq of a head must be the number of a block, 1 or more.", field="head"
+        )
     return Head(chain, seq, _hash(value.get("hash")))
 
 
@@ -116,7 +122,8 @@ def _hash(text: Any) -> bytes:
     if len(found) != DIGEST_BYTES:
         raise InvalidInputError(
             f"{_short(str(text))} is not a head. A head is 64 hexadecimal digits, or "
-            "JSON as `rota audit head` prints it."
+            "JSON as `rota audit head` prints it.",
+            field="head",
         )
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rota.domain.agents.people import People
+from rota.domain.agents.people import People, Person
 from rota.domain.errors import ConflictError, InvalidInputError
 from rota.domain.ids import UserId
 from rota.domain.text.shortening import quoted
@@ -38,6 +38,12 @@ class PeopleService:
         """Return what holds for everybody, and who is named."""
         async with self._database.connection() as conn:
             return People(await rows.is_open_to_all(conn), await rows.list_people(conn))
+
+    async def get(self, user_id: UserId) -> Person:
+        """Return a person, and whether they may run agents."""
+        async with self._database.connection() as conn:
+            may_run = await rows.may_run(conn, user_id)
+            return Person(user_id, await users.fetch_address(conn, user_id), may_run)
 
     async def set(self, people: Sequence[UserId], *, may_run: bool) -> None:
         """Allow these people to run agents, or deny it to them, whatever holds for everybody."""

@@ -42,18 +42,29 @@ class AuditService:
         action: str | None = None,
         tool: str | None = None,
         since: datetime | None = None,
+        before: int | None = None,
         limit: int = 50,
     ) -> tuple[AuditEntry, ...]:
-        """Return a person's entries, newest first; `run` and `action` are beginnings of ids."""
+        """Return a person's entries, newest first; `run` and `action` are beginnings of ids.
+
+        `before` is the id of the last one of the page before.
+        """
+        wanted = _filter(run, action, tool, since)
         async with self._database.acting_as(user_id) as conn:
-            return await rows.list_entries(
-                conn,
-                run=run.lower() if run else None,
-                action=action.lower() if action else None,
-                tool=tool,
-                since=since,
-                limit=limit,
-            )
+            return await rows.list_entries(conn, wanted, before=before, limit=limit)
+
+    async def count(
+        self,
+        user_id: UserId,
+        *,
+        run: str | None = None,
+        action: str | None = None,
+        tool: str | None = None,
+        since: datetime | None = None,
+    ) -> int:
+        """Return how many entries `entries` finds on all pages."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.count_entries(conn, _filter(run, action, tool, since))
 
     async def heads(self, user_id: UserId | None) -> tuple[Head, ...]:
         """Return the last block of each chain that has one."""
@@ -164,6 +175,14 @@ class AuditService:
         nothing = Chain(uuid4() if person is not None else NOBODYS, None, None, None, 0, None)
         check = ChainCheck(nothing, None, self._checkpoints.is_signed)
         return replace(check.end(*_split(left_out)), is_forgotten=False)
+
+
+def _filter(
+    run: str | None, action: str | None, tool: str | None, since: datetime | None
+) -> rows.EntryFilter:
+    return rows.EntryFilter(
+        run.lower() if run else None, action.lower() if action else None, tool, since
+    )
 
 
 def _split(left_out: Sequence[UncoveredEntry]) -> tuple[list[int], list[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import IO, Final, TypeAlias
 
 from rota.domain.errors import ConflictError, NotFoundError
 from rota.domain.ids import UserId
@@ -77,41 +77,49 @@ class PersonDataService:
         Without secrets: people may not read those of their connections. Raises ConflictError where
         the file is there, UnavailableError where it cannot be written.
         """
+        with new_archive(file) as archive:
+            return await self._write(user_id, archive)
+
+    async def export_to(self, user_id: UserId, file: IO[bytes]) -> PersonData:
+        """Write the same archive to a file that is open."""
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            return await self._write(user_id, archive)
+
+    async def _write(self, user_id: UserId, archive: zipfile.ZipFile) -> PersonData:
         now = self._clock()
         counts: dict[str, int] = {}
-        with new_archive(file) as archive:
-            async with self._database.transaction() as conn:
-                await rows.see_one_moment(conn)
-                email = await users.fetch_address(conn, user_id)
-                tools = await rows.list_tools_of_agents(conn, user_id)
-                tables = await rows.list_tables(conn)
-                sign_ins = await rows.list_sign_ins(conn, user_id)
-                await act_as(conn, user_id)
-                for table in tables:
-                    with archive.open(
-                        named_entry(f"tables/{table.name}.json", now), "w", force_zip64=True
-                    ) as entry:
-                        count, before = 0, "[\n"
-                        async for row in rows.each_row(conn, table, user_id):
-                            entry.write(f"{before}{row}".encode())
-                            count, before = count + 1, ",\n"
-                        entry.write(b"\n]\n" if count else b"[]\n")
-                    if count:
-                        counts[table.name] = count
-                async for result in rows.each_result(conn, user_id):
-                    archive.writestr(
-                        named_entry(_name_of(result), result.created_at), _markdown(result)
-                    )
-            _write(archive, "tables/agent_tools.json", f"[{', '.join(tools)}]\n", now)
-            for each in sign_ins:
-                _write(archive, f"tables/{each.name}.json", f"{each.rows}\n", now)
-            told = {"user_id": str(user_id), "email": email, "rota": __version__}
-            text = json.dumps(
-                {**told, "exported_at": now.isoformat(), "rows": counts},
-                ensure_ascii=False,
-                indent=2,
-            )
-            _write(archive, "person.json", f"{text}\n", now)
+        async with self._database.transaction() as conn:
+            await rows.see_one_moment(conn)
+            email = await users.fetch_address(conn, user_id)
+            tools = await rows.list_tools_of_agents(conn, user_id)
+            tables = await rows.list_tables(conn)
+            sign_ins = await rows.list_sign_ins(conn, user_id)
+            await act_as(conn, user_id)
+            for table in tables:
+                with archive.open(
+                    named_entry(f"tables/{table.name}.json", now), "w", force_zip64=True
+                ) as entry:
+                    count, before = 0, "[\n"
+                    async for row in rows.each_row(conn, table, user_id):
+                        entry.write(f"{before}{row}".encode())
+                        count, before = count + 1, ",\n"
+                    entry.write(b"\n]\n" if count else b"[]\n")
+                if count:
+                    counts[table.name] = count
+            async for result in rows.each_result(conn, user_id):
+                archive.writestr(
+                    named_entry(_name_of(result), result.created_at), _markdown(result)
+                )
+        _write(archive, "tables/agent_tools.json", f"[{', '.join(tools)}]\n", now)
+        for each in sign_ins:
+            _write(archive, f"tables/{each.name}.json", f"{each.rows}\n", now)
+        told = {"user_id": str(user_id), "email": email, "rota": __version__}
+        text = json.dumps(
+            {**told, "exported_at": now.isoformat(), "rows": counts},
+            ensure_ascii=False,
+            indent=2,
+        )
+        _write(archive, "person.json", f"{text}\n", now)
         return PersonData(user_id, email, counts)
 
 

@@ -15,6 +15,11 @@ async def list_people(conn: Connection) -> tuple[Person, ...]:
     return await many(conn, "agents/list_people", Person)
 
 
+async def may_run(conn: Connection, user_id: UserId) -> bool:
+    """Return whether a person may run agents."""
+    return await value(conn, "agents/may_run", bool, user_id=user_id)
+
+
 async def is_open_to_all(conn: Connection) -> bool:
     """Return whether whoever is not named may run agents."""
     return await value(conn, "agents/is_open_to_all", bool)

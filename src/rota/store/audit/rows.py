@@ -83,6 +83,16 @@ class Prunable:
     pruned_at: str
 
 
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries a list is of; None: any. `run` and `action` are the beginnings of ids."""
+
+    run: str | None
+    action: str | None
+    tool: str | None
+    since: datetime | None
+
+
 async def insert_entry(conn: Connection, entry: NewEntry) -> None:
     """Write an entry about a call that no run made."""
     await execute(conn, "audit/insert_audit_entry", **row_of(entry))
@@ -144,28 +154,20 @@ async def fetch_entries(conn: Connection, ids: Sequence[int]) -> tuple[AuditEntr
 
 
 async def list_entries(
-    conn: Connection,
-    *,
-    run: str | None,
-    action: str | None,
-    tool: str | None,
-    since: datetime | None,
-    limit: int,
+    conn: Connection, wanted: EntryFilter, *, before: int | None, limit: int
 ) -> tuple[AuditEntry, ...]:
     """Return entries that the transaction's person sees, newest first.
 
-    `run` and `action` are the beginnings of ids.
+    `before` is the id of the last one of the page before.
     """
     return await many(
-        conn,
-        "audit/list_audit",
-        AuditEntry,
-        run=run,
-        action=action,
-        tool=tool,
-        since=since,
-        limit=limit,
+        conn, "audit/list_audit", AuditEntry, before=before, limit=limit, **row_of(wanted)
     )
+
+
+async def count_entries(conn: Connection, wanted: EntryFilter) -> int:
+    """Return how many such entries the transaction's person sees."""
+    return await value(conn, "audit/count_audit", int, **row_of(wanted))
 
 
 async def insert_blocks(conn: Connection, blocks: Iterable[Block]) -> None:

@@ -11,5 +11,6 @@ WHERE (%(run)s::text IS NULL OR starts_with(a.run_id::text, %(run)s))
            AND starts_with(a.detail, 'pending action ' || %(action)s)))
   AND (%(tool)s::text IS NULL OR a.tool_name = %(tool)s)
   AND (%(since)s::timestamptz IS NULL OR a.called_at >= %(since)s)
+  AND (%(before)s::bigint IS NULL OR a.id < %(before)s)
 ORDER BY a.id DESC
 LIMIT %(limit)s

@@ -1,0 +1,1 @@
+SELECT rota.may_run_agents(%(user_id)s)
