@@ -23,6 +23,7 @@ from rota.api import (
     runs,
     schedules,
     sessions,
+    system,
     tokens,
 )
 from rota.api.answers import StrictRoute
@@ -57,6 +58,7 @@ ROOMS: Final = (
     pause.router,
     tokens.router,
     sessions.router,
+    system.router,
 )
 
 

@@ -53,6 +53,15 @@ _ZIP: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+_ME: Final[dict[str, Any]] = {
+    "user_id": "b1c5a1f0-3c57-4d0e-8f3d-6d1f2a7b9c10",
+    "email": "alice@example.com",
+    "may_run": True,
+    "time_zone": "Europe/Berlin",
+    "is_operator": False,
+}
+
+
 class ToAdd(BaseModel):
     """People to add."""
 
@@ -100,6 +109,8 @@ class OwnZoneShown(Shown):
 
 class Me(PersonShown):
     """Who you are."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ME]})
 
     user_id: UUID
     time_zone: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from rota.cli import output
@@ -30,11 +29,9 @@ def status(common: CommonOptions) -> None:
     """
     found = common.as_person(lambda app, me: app.status.get(me))
     if common.json:
-        alive = {
-            "is_scheduler_alive": found.is_scheduler_alive,
-            "is_worker_alive": found.is_worker_alive,
-        }
-        output.print_json(asdict(found) | alive)
+        from rota.shown.system import status_json
+
+        output.print_json(status_json(found, for_operator=True))
         return
     for name, said, style in _lines(found):
         output.say_field(name, said) if style is None else output.say(

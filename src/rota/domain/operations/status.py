@@ -101,3 +101,37 @@ class Status:
     def is_worker_alive(self) -> bool:
         """Whether somebody executes runs."""
         return any(process.kind == "worker" for process in self.processes)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Runs of everybody that are not over, by their status.
+
+    `lag`: seconds that the oldest run that may begin has waited, None where none does.
+    """
+
+    waiting: int
+    queued: int
+    running: int
+    suspended: int
+    lag: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """How rota itself is at `now`.
+
+    `is_writable`: the database takes writes. `scheduler_silent_for`: seconds since a scheduler
+    looked at the clock, None if none was there for a day. `overdue_fires` are those of everybody
+    that are overdue by a minute or more, 1,000 at most. They and `queue` are for operators.
+    """
+
+    now: datetime
+    version: str
+    is_writable: bool
+    is_scheduler_alive: bool
+    is_worker_alive: bool
+    scheduler_silent_for: float | None
+    processes: tuple[Process, ...]
+    overdue_fires: int | None
+    queue: Queue | None

@@ -11,7 +11,7 @@ from datetime import datetime, time, timedelta
 from typing import Final
 
 from rota.domain.ids import UserId
-from rota.domain.operations.status import ComingFire, PausedSchedule, Status
+from rota.domain.operations.status import ComingFire, PausedSchedule, Status, System
 from rota.domain.schedules.forecast import UpcomingFire
 from rota.domain.schedules.schedule import Schedule
 from rota.domain.text.zones import zone_shown
@@ -21,6 +21,7 @@ from rota.store import users
 from rota.store.database import Database
 from rota.store.operations import processes
 from rota.store.operations import status as rows
+from rota.version import __version__
 
 MOST_SHOWN: Final = 5
 """Failures and fires that are named."""
@@ -43,6 +44,26 @@ class StatusService:
         self._schedules = schedules
         self._pauses = pauses
         self._clock = clock
+
+    async def system(self, *, for_operator: bool) -> System:
+        """Return how rota itself is; with what concerns everybody, for an operator."""
+        async with self._database.connection() as conn:
+            alive = tuple(one for one in await processes.list_processes(conn) if one.is_alive)
+            server = await processes.server_state(conn)
+            silent_for, overdue = await processes.scheduler_silence(conn)
+            queue = await rows.count_queue(conn) if for_operator else None
+        kinds = {one.kind for one in alive}
+        return System(
+            now=self._clock(),
+            version=__version__,
+            is_writable=not (server.is_read_only or server.is_standby),
+            is_scheduler_alive="scheduler" in kinds,
+            is_worker_alive="worker" in kinds,
+            scheduler_silent_for=silent_for,
+            processes=alive,
+            overdue_fires=overdue if for_operator else None,
+            queue=queue,
+        )
 
     async def get(self, user_id: UserId) -> Status:
         """Return how things stand now; today begins at midnight of the person's zone."""

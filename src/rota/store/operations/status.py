@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from rota.domain.ids import UserId
-from rota.domain.operations.status import FailedRun, Today, Waiting
+from rota.domain.operations.status import FailedRun, Queue, Today, Waiting
 from rota.store.database import Connection
 from rota.store.statements import many, one
 
@@ -30,3 +30,8 @@ async def failures_since(
     return await many(
         conn, "operations/list_failures_since", FailedRun, user_id=user_id, since=since, limit=limit
     )
+
+
+async def count_queue(conn: Connection) -> Queue:
+    """Return how many runs of everybody are not over."""
+    return await one(conn, "operations/count_queue", Queue)
