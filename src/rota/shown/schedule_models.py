@@ -54,7 +54,7 @@ _DETAIL: Final[dict[str, Any]] = {
     "calendars": (list[str], Field(description="Calendars whose days are days off.")),
     "occurrences": (
         list[model_of(Occurrence)],  # type: ignore[misc]  # as above
-        Field(description="What became of its latest fire times."),
+        Field(description="The outcomes of its latest fire times."),
     ),
     "warning": (str | None, Field(description="What may not be as it was meant.")),
     "written": (
@@ -138,7 +138,7 @@ class ForecastPageModel(Shown):
 
 
 class BulkModel(Shown):
-    """What became of each of many schedules."""
+    """The outcome of each of many schedules."""
 
     dry_run: bool
     items: list[model_of(ChangedSchedule)]  # type: ignore[valid-type]  # as above

@@ -112,10 +112,10 @@ async def list_occurrences(
     page: Page,
     schedule: Reference,
     outcome: Annotated[
-        Outcome | None, Query(description="Only fire times of which this became.")
+        Outcome | None, Query(description="Only fire times with this outcome.")
     ] = None,
 ) -> Response:
-    """List what became of the fire times of a schedule, newest first."""
+    """List the outcomes of the fire times of a schedule, newest first."""
     after = page.keys(datetime)
     _, found, count = await app.schedule_views.occurrences(
         me.user_id,

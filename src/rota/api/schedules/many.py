@@ -48,7 +48,9 @@ class BulkAsked(BaseModel):
     )
     filter: Filter | None = Field(None, description="All of these; `{}` are all that you have.")
     note: str = Field("", max_length=1_000, description="Why they are paused or resumed.")
-    dry_run: bool = Field(False, description="Change nothing, and say what would become of each.")
+    dry_run: bool = Field(
+        False, description="Change nothing, and show the outcome that each would have."
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:

@@ -28,7 +28,7 @@ _DONE: Final[dict[Action, BulkOutcome]] = {
 
 @dataclass(frozen=True, slots=True)
 class ChangedSchedule:
-    """What became of one of many schedules; `detail` says why where it was refused."""
+    """The outcome of one of many schedules; `detail` says why where it was refused."""
 
     schedule_name: str
     outcome: BulkOutcome
@@ -55,7 +55,7 @@ class BulkService:
 
         In the order of `names`, else by name. Each is treated as by `ScheduleService`. Raises
         InvalidInputError for more than `MOST_AT_ONCE`. A `dry_run` changes nothing, and says what
-        would become of each.
+        outcome each would have.
         """
         wanted = None if names is None else [storable_text(name) for name in names]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -171,7 +172,8 @@ class ScheduleViewService:
             days_off = await calendar_rows.days_of_schedules(conn, asking, now, until)
             pauses = await pause_rows.pauses_of_people(conn, [user_id])
         forecast = Forecast(found, days_off, pauses[user_id], now=now, until=until)
-        return forecast.page(after=after, limit=limit)
+        # With a thousand schedules it takes a while, in which others are served.
+        return await asyncio.to_thread(forecast.page, after=after, limit=limit)
 
 
 def _clock_notes(schedule: Schedule, now: datetime) -> tuple[str, ...]:

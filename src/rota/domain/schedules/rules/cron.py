@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import islice, takewhile
 from typing import Final
@@ -39,6 +40,8 @@ _MACROS: Final = {
 }
 _LONGEST_EXPRESSION: Final = 1_000
 _FEW: Final = 3
+_REMEMBERED: Final = 4_096
+"""Expressions that are read and put into words once: a list of schedules asks for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +99,7 @@ class CronSchedule(FireTimes):
         """
         zone = parse_zone(time_zone)
         written = " ".join(expression.split())
-        parts = _split(written)
-        seconds = _normalise(_SECOND, parts.pop(0)) if len(parts) == 6 else "0"
-        fields = " ".join(_normalise(f, part) for f, part in zip(_FIELDS, parts, strict=True))
-        found = _check_that_it_fires(written, seconds, fields)
-        return cls(written, str(zone), fields, tuple(sorted(found.seconds)), gap, overlap)
+        return cls(written, str(zone), *_read(written), gap, overlap)
 
     def local_times(self, start: datetime, end: datetime, limit: int) -> list[datetime]:
         """Return the first `limit` local times (naive) in [start, end) whose minutes it names."""
@@ -229,6 +228,16 @@ def _split(written: str) -> list[str]:
     return parts
 
 
+@lru_cache(_REMEMBERED)
+def _read(written: str) -> tuple[str, tuple[int, ...]]:
+    """Return five fields of plain numbers, and the seconds of a minute."""
+    parts = _split(written)
+    seconds = _normalise(_SECOND, parts.pop(0)) if len(parts) == 6 else "0"
+    fields = " ".join(_normalise(f, part) for f, part in zip(_FIELDS, parts, strict=True))
+    found = _check_that_it_fires(written, seconds, fields)
+    return fields, tuple(sorted(found.seconds))
+
+
 def _normalise(field: _Field, text: str) -> str:
     if text == "?" and field in {_DAY_OF_MONTH, _DAY_OF_WEEK}:
         return "*"
@@ -320,6 +329,7 @@ def _check_that_it_fires(written: str, seconds: str, fields: str) -> CronSim:
     return found
 
 
+@lru_cache(_REMEMBERED)
 def _describe(fields: str, seconds: tuple[int, ...]) -> str:
     # 80 ms that only commands which show a schedule pay.
     from cron_descriptor import (  # type: ignore[import-untyped]  # noqa: PLC0415  # see above; untyped
