@@ -35,6 +35,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "docs/howto/workers.md": {
         "rota scheduler": SERVER,
         "rota worker": SERVER,
+        "rota serve": SERVER,
         "systemctl": SYSTEMD,
         "loginctl": SYSTEMD,
         "journalctl": SYSTEMD,

@@ -36,7 +36,7 @@ class Bounds:
 
     head: float = 10.0
     body: float = 30.0
-    rest: float = 15.0
+    rest: float = 150.0
     unread: float = 30.0
     connections: int = 1_000
 
