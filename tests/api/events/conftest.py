@@ -126,6 +126,9 @@ class Serving:
             self._tokens[person, scopes] = made.secret
         return self._tokens[person, scopes]
 
+    def forget_tokens(self) -> None:
+        self._tokens.clear()
+
     @asynccontextmanager
     async def stream(
         self,
