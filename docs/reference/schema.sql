@@ -54,6 +54,7 @@ CREATE TABLE public.agent_configurations (
 CREATE INDEX agent_configurations_limited_idx ON public.agent_configurations USING btree (agent_name) WHERE (max_concurrency IS NOT NULL);
 CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.agent_configurations FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
 CREATE TRIGGER announce_limits AFTER UPDATE ON public.agent_configurations FOR EACH ROW WHEN (((old.max_concurrency IS DISTINCT FROM new.max_concurrency) OR (old.is_active IS DISTINCT FROM new.is_active))) EXECUTE FUNCTION rota.announce('runs');
+CREATE CONSTRAINT TRIGGER keep_agent_version AFTER INSERT OR DELETE OR UPDATE ON public.agent_configurations DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rota.keep_agent_version();
 CREATE TRIGGER keep_scripts_to_operator_insert BEFORE INSERT ON public.agent_configurations FOR EACH ROW WHEN ((new.script IS NOT NULL)) EXECUTE FUNCTION rota.keep_scripts_to_operator();
 CREATE TRIGGER keep_scripts_to_operator_update BEFORE UPDATE ON public.agent_configurations FOR EACH ROW WHEN (((new.script IS NOT NULL) AND (new.script IS DISTINCT FROM old.script))) EXECUTE FUNCTION rota.keep_scripts_to_operator();
 CREATE TRIGGER tell_changed AFTER UPDATE ON public.agent_configurations FOR EACH ROW WHEN ((new.user_id IS NOT NULL)) EXECUTE FUNCTION rota.tell_change('agent', 'changed');
@@ -148,6 +149,7 @@ CREATE TABLE public.agent_tools (
 );
 CREATE INDEX agent_tools_tool_id_idx ON public.agent_tools USING btree (tool_id);
 CREATE TRIGGER a_scope_is_needed BEFORE INSERT OR DELETE OR UPDATE ON public.agent_tools FOR EACH STATEMENT WHEN (((pg_trigger_depth() = 0) AND (NOT rota.may('manage'::text)))) EXECUTE FUNCTION rota.refuse_for_scope('manage');
+CREATE CONSTRAINT TRIGGER keep_agent_version AFTER INSERT OR DELETE OR UPDATE ON public.agent_tools DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rota.keep_agent_version();
 CREATE POLICY deletes_of_own_agents ON public.agent_tools
     FOR DELETE TO authenticated
     USING ((EXISTS ( SELECT FROM public.agent_configurations a WHERE ((a.id = agent_tools.agent_id) AND (a.user_id = ( SELECT auth.uid() AS uid))))));
@@ -1699,6 +1701,40 @@ CREATE POLICY updates_own ON public.applied_files
     WITH CHECK ((user_id = ( SELECT auth.uid() AS uid)));
 
 
+-- Agent versions: supabase/migrations/20261201000141_agent_versions.sql
+
+-- What agents were after each change: the latest 100 of an agent, and 2,000 of a person
+CREATE TABLE public.agent_versions (
+    -- Counts up
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    -- Whose agent; NULL: a shared one. Goes with the person
+    user_id uuid,
+    -- The agent, which may be gone by now
+    agent_name text NOT NULL,
+    -- Counts the changes of this agent
+    version integer NOT NULL,
+    -- created, updated, or removed
+    change text NOT NULL,
+    -- Its columns after the change, and the names of its tools in order; before it if it was
+    -- removed
+    configuration jsonb NOT NULL,
+    -- Whether its owner changed it; else the operator, or rota
+    by_owner boolean NOT NULL,
+    -- When it was changed
+    changed_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT agent_versions_pkey PRIMARY KEY (id),
+    CONSTRAINT agent_versions_version_key UNIQUE NULLS NOT DISTINCT (user_id, agent_name, version),
+    CONSTRAINT agent_versions_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+    CONSTRAINT agent_versions_change_check CHECK ((change = ANY (ARRAY['created'::text, 'updated'::text, 'removed'::text])))
+);
+CREATE INDEX agent_versions_changed_idx ON public.agent_versions USING btree (changed_at);
+CREATE INDEX agent_versions_name_idx ON public.agent_versions USING btree (agent_name, version);
+CREATE INDEX agent_versions_user_idx ON public.agent_versions USING btree (user_id, id);
+CREATE POLICY reads_own_and_shared ON public.agent_versions
+    FOR SELECT TO authenticated
+    USING (((user_id IS NULL) OR (user_id = ( SELECT auth.uid() AS uid))));
+
+
 -- Functions
 
 -- Locks a table down to the backend, and the sequences of its columns; what a person may do is
@@ -3217,6 +3253,96 @@ BEGIN
     END IF;
     UPDATE rota.event_feed SET pruned = last_number WHERE pruned < last_number;
     RETURN greatest(old_numbered, old_new);
+END
+$function$;
+
+-- What of an agent its versions keep.
+CREATE OR REPLACE FUNCTION rota.agent_content(agent uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    SELECT jsonb_build_object(
+        'description', a.description, 'model', a.model, 'model_settings', a.model_settings,
+        'fallback_models', to_jsonb(a.fallback_models), 'system_prompt', a.system_prompt,
+        'script', a.script, 'max_steps', a.max_steps, 'limits', a.limits,
+        'max_concurrency', a.max_concurrency, 'is_active', a.is_active,
+        'tools', coalesce((
+            SELECT jsonb_agg(t.name ORDER BY l.position, t.name) FROM public.agent_tools AS l
+            JOIN public.tools AS t ON t.id = l.tool_id
+            WHERE l.agent_id = a.id AND l.is_active), '[]'))
+    FROM public.agent_configurations AS a WHERE a.id = agent
+$function$;
+
+-- Adds a version, unless the last one says the same; NULL for an agent that is gone.
+CREATE OR REPLACE FUNCTION rota.add_agent_version(owner uuid, agent text, content jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    latest public.agent_versions;
+    what text := 'updated';
+BEGIN
+    IF owner IS NOT NULL AND NOT EXISTS (SELECT FROM auth.users AS u WHERE u.id = owner) THEN
+        RETURN; -- the agent goes with its owner
+    END IF;
+    SELECT v.* INTO latest FROM public.agent_versions AS v
+    WHERE (v.user_id = owner OR (owner IS NULL AND v.user_id IS NULL)) AND v.agent_name = agent
+    ORDER BY v.version DESC LIMIT 1;
+    IF content IS NULL THEN
+        IF latest.id IS NULL OR latest.change = 'removed' THEN
+            RETURN;
+        END IF;
+        what := 'removed';
+        content := latest.configuration;
+    ELSIF latest.id IS NULL OR latest.change = 'removed' THEN
+        what := 'created';
+    ELSIF latest.configuration = content THEN
+        RETURN;
+    END IF;
+    INSERT INTO public.agent_versions (user_id, agent_name, version, change, configuration, by_owner)
+    VALUES (owner, agent, coalesce(latest.version, 0) + 1, what, content,
+            coalesce(auth.uid() = owner, false));
+    DELETE FROM public.agent_versions AS v
+    WHERE (v.user_id = owner OR (owner IS NULL AND v.user_id IS NULL)) AND v.agent_name = agent
+      AND v.version <= coalesce(latest.version, 0) + 1 - 100;
+    IF owner IS NOT NULL THEN -- whoever makes agents in a loop fills no table
+        DELETE FROM public.agent_versions AS v
+        WHERE v.id IN (SELECT o.id FROM public.agent_versions AS o WHERE o.user_id = owner
+                       ORDER BY o.id DESC OFFSET 2000);
+    END IF;
+END
+$function$;
+
+-- Runs when a transaction ends, so that an agent and its tools are one change.
+CREATE OR REPLACE FUNCTION rota.keep_agent_version()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+    agent uuid;
+    found_agent public.agent_configurations;
+BEGIN
+    IF TG_TABLE_NAME = 'agent_tools' THEN
+        agent := CASE WHEN TG_OP = 'DELETE' THEN OLD.agent_id ELSE NEW.agent_id END;
+    ELSE
+        agent := CASE WHEN TG_OP = 'DELETE' THEN OLD.id ELSE NEW.id END;
+        IF TG_OP = 'DELETE' THEN
+            PERFORM rota.add_agent_version(OLD.user_id, OLD.agent_name, NULL);
+        ELSIF TG_OP = 'UPDATE' AND OLD.agent_name <> NEW.agent_name THEN
+            PERFORM rota.add_agent_version(OLD.user_id, OLD.agent_name, NULL);
+        END IF;
+    END IF;
+    SELECT a.* INTO found_agent FROM public.agent_configurations AS a WHERE a.id = agent;
+    IF found_agent.id IS NOT NULL THEN
+        PERFORM rota.add_agent_version(
+            found_agent.user_id, found_agent.agent_name, rota.agent_content(agent));
+    END IF;
+    RETURN NULL;
 END
 $function$;
 

@@ -74,6 +74,7 @@ TABLES: dict[str, Expected] = {
         key="user_id",
     ),
     "pauses": Expected(),
+    "agent_versions": Expected(),
     "applied_files": Expected(
         inserts=frozenset({"user_id", "hashes", "applied_at"}),
         updates=frozenset({"hashes", "applied_at"}),
@@ -213,6 +214,11 @@ async def rows(owner, alice) -> dict[str, Any]:
         ),
         "user_limits": await insert(
             "INSERT INTO user_limits (user_id, max_concurrency) VALUES (%s, 3) RETURNING user_id",
+            alice,
+        ),
+        "agent_versions": await insert(
+            "INSERT INTO agent_versions (user_id, agent_name, version, change, configuration,"
+            " by_owner) VALUES (%s, 'other', 1, 'created', '{}', true) RETURNING id",
             alice,
         ),
         "applied_files": await insert(

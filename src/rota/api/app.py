@@ -9,15 +9,18 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Request
 
 from rota.api import (
+    agents,
     approvals,
     audit,
     calendars,
     deputies,
     events,
+    files,
     health,
     notifications,
     pause,
     people,
+    prices,
     results,
     rules,
     runs,
@@ -25,6 +28,7 @@ from rota.api import (
     sessions,
     system,
     tokens,
+    tools,
 )
 from rota.api.answers import StrictRoute
 from rota.api.authentication import Authentication
@@ -44,11 +48,14 @@ Authenticate = Callable[[Request], Awaitable[Caller]]
 """Finds who calls; raises ApiError with status 401 for nobody."""
 
 ROOMS: Final = (
+    agents.router,
     approvals.router,
     audit.router,
     deputies.router,
+    files.router,
     notifications.router,
     people.router,
+    prices.router,
     rules.router,
     results.router,
     events.router,
@@ -57,6 +64,7 @@ ROOMS: Final = (
     calendars.router,
     pause.router,
     tokens.router,
+    tools.router,
     sessions.router,
     system.router,
 )

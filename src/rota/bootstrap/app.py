@@ -31,6 +31,7 @@ from rota.store.scopes import limited_to
 if TYPE_CHECKING:
     from rota.services.agent_files.applying import AgentFileService
     from rota.services.agent_files.applying_sets import FileSetService
+    from rota.services.agent_files.editing import AgentEditService
     from rota.services.agents.connection_removal import ConnectionRemoval
     from rota.services.agents.connections import ConnectionService
     from rota.services.agents.grants import GrantService
@@ -128,6 +129,7 @@ class App:
     """
 
     agent_files: Service[AgentFileService] = Service("agent_files.applying:AgentFileService")
+    agent_edits: Service[AgentEditService] = Service("agent_files.editing:AgentEditService")
     file_sets: Service[FileSetService] = Service("agent_files.applying_sets:FileSetService")
     agents: Service[AgentService] = Service("agents.service:AgentService")
     connections: Service[ConnectionService] = Service("agents.connections:ConnectionService")

@@ -89,6 +89,7 @@ def apply(
     its file changed too, nothing is applied.
     """
     from rota.services.agent_files.directories import read_directory
+    from rota.shown.files import files_applied_json
 
     files = read_directory(folder)
     is_rehearsal = diff or dry_run
@@ -108,10 +109,7 @@ def apply(
     else:
         applied = common.as_person(lambda app, me: apply_files(app, me, is_rehearsal=is_rehearsal))
     if common.json:
-        shown = asdict(applied)
-        if not diff:
-            del shown["diffs"]
-        output.print_json(shown)
+        output.print_json(files_applied_json(applied, with_diffs=diff))
         return
     if diff:
         for one in applied.diffs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,14 +12,14 @@ import typer
 from rota.cli import output
 from rota.cli.agents.changes import print_changes
 from rota.cli.groups import CommandGroup
-from rota.cli.options import CommonOptions
+from rota.cli.options import CommonOptions, Limit
 from rota.domain.errors import ConflictError, InvalidInputError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
     from rota.domain.agents.configuration import AgentConfiguration
     from rota.domain.ids import UserId
-    from rota.services.agent_files.applying import Applied
+    from rota.shown.agents import Checked
 
 group = CommandGroup()
 _SCRIPT_WANTED: Final = ("This follows a script, which costs nothing. With a model:",)
@@ -124,24 +123,23 @@ def validate_files(
     """
     from rota.bootstrap.app import clock
     from rota.services.agent_files.reading import read_agent_file
+    from rota.shown.agents import Checked, checked_json, failed
 
-    async def work(app: App, me: UserId) -> list[_Checked]:
+    async def work(app: App, me: UserId) -> list[Checked]:
         checked = []
         for file in files:
             try:
                 read = read_agent_file(file, now=clock())
                 changes = await app.agent_files.validate(me, read, is_operator=True)
             except (InvalidInputError, ConflictError) as error:
-                faults = getattr(error, "faults", ()) or (error,)
-                errors = tuple(fault.message for fault in faults)
-                checked.append(_Checked(str(file), error.message, errors, ()))
+                checked.append(failed(str(file), error))
             else:
-                checked.append(_Checked(str(file), None, (), changes))
+                checked.append(Checked(str(file), None, (), changes))
         return checked
 
     checked = common.as_person(work)
     if common.json:
-        output.print_json([asdict(one) | {"valid": one.error is None} for one in checked])
+        output.print_json([checked_json(one) for one in checked])
     else:
         for one in checked:
             _print_checked(one)
@@ -285,6 +283,52 @@ def export_agents(
     print(output.plain(text) if sys.stdout.isatty() else text, end="")
 
 
+@group.command("history")
+def show_history(common: CommonOptions, name: Name, limit: Limit = 20) -> None:
+    """Show what changed of an agent, when and by whom, the latest first; also of one that is gone.
+
+    A version is kept as long as other history is (`rota retention show`), the latest 100.
+    """
+    zone, found = common.as_person_with_zone(
+        lambda app, me: app.agent_edits.history(me, name, limit=limit)
+    )
+    output.print_list(
+        found,
+        {
+            "VERSION": lambda one: one.version,
+            "WHEN": lambda one: output.when(one.changed_at, zone),
+            "BY": lambda one: "you" if one.by == "owner" else "the operator",
+            "CHANGE": lambda one: one.change,
+            "FIELDS": lambda one: ", ".join(one.fields),
+        },
+        as_json=common.json,
+        empty="Nothing is known of it.",
+    )
+
+
+@group.command("restore")
+def restore_agent(
+    common: CommonOptions,
+    name: Name,
+    version: Annotated[
+        int, typer.Argument(metavar="VERSION", min=1, help="A version of its history.")
+    ],
+) -> None:
+    """Make an agent of your own what it was at a version, also if it is gone.
+
+    Its schedules stay as they are.
+    """
+    # Whoever can open the database is the operator, whatever name `--as` gives.
+    written = common.as_person(
+        lambda app, me: app.agent_edits.restore(me, name, version, is_operator=True)
+    )
+    for said in written.warnings:
+        output.warn(f"Warning: {said}")
+    output.print_done(
+        f"{name} is what it was at version {version}.", written.agent, as_json=common.json
+    )
+
+
 @group.command("remove")
 def remove_agent(
     common: CommonOptions,
@@ -309,17 +353,7 @@ def remove_agent(
         output.say(f"Removed its schedule {schedule}.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """The result of checking an agent file: its faults, or what applying it would change."""
-
-    file: str
-    error: str | None
-    errors: tuple[str, ...]
-    changes: tuple[Applied, ...]
-
-
-def _print_checked(checked: _Checked) -> None:
+def _print_checked(checked: Checked) -> None:
     if checked.error is not None:
         output.warn(checked.error)
         return

@@ -29,11 +29,16 @@ def show(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="provider:model")] = None,
 ) -> None:
     """Show the price of a model and where it is set. Default: your prices, and models in use."""
-    quotes = common.as_operator(lambda app: _quotes(app, model))
+    from rota.shown.prices import quote_json
+
+    named = None if model is None else [model]
+    quotes = common.as_operator(
+        lambda app: app.prices.quotes(named, at=app.clock(), own_too=model is None)
+    )
     if model is not None and None in quotes.values():
         raise NotFoundError("known price of", model, hint="`rota prices set` says what it costs.")
     if common.json:
-        listed = [quote or {"model": name, "price": None} for name, quote in quotes.items()]
+        listed = [quote_json(name, quote) for name, quote in quotes.items()]
         output.print_json(listed if model is None else listed[0])
         return
     output.table(
@@ -91,24 +96,9 @@ def remove(common: CommonOptions, model: Model) -> None:
     output.print_done(f"Removed your price of {key}.", {"model": key}, as_json=common.json)
 
 
-async def _quotes(app: App, model: str | None) -> dict[str, Quote | None]:
-    from rota.agents.models.prices import PriceTable
-    from rota.bootstrap.app import clock
-    from rota.domain.agents.prices import normal_model
-
-    own = await app.prices.overrides()
-    table = PriceTable(own)
-    wanted = [model] if model is not None else sorted({*own, *await app.prices.models_in_use()})
-    now = clock()
-    return {normal_model(name): table.quote(name, at=now) for name in wanted}
-
-
 async def _set(app: App, model: str, price: Price) -> tuple[str, bool]:
-    from rota.domain.agents.prices import find_override
-
     key = await app.prices.set(model, price)
-    used = [find_override(name, {key: price}) for name in await app.prices.models_in_use()]
-    return key, any(used)
+    return key, await app.prices.uses(key, price)
 
 
 def _row(model: str, quote: Quote | None) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,7 +12,6 @@ from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.agents.configuration import Risk, Tier
 from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, RotaError
-from rota.domain.text.jsonable import fields_of
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -33,7 +31,9 @@ def list_tools(common: CommonOptions) -> None:
     found = [tool.effective() for tool in common.as_operator(lambda app: app.tools.all())]
     undeclared = sorted(set(common.settings.tools) - {tool.name for tool in found})
     if common.json:
-        output.print_json(_listed(found, undeclared))
+        from rota.shown.tools import listed_json
+
+        output.print_json(listed_json(found, undeclared))
         return
     output.table(
         [
@@ -168,7 +168,9 @@ def declare(
         _warn_of_unknown(common.settings, name)
     tool = declared.tool.effective()
     if common.json:
-        output.print_json(_declared_json(tool) | {"change": declared.change})
+        from rota.shown.tools import declared_json
+
+        output.print_json(declared_json(tool) | {"change": declared.change})
         return
     output.say(
         f"{tool.name}: {declared.change}, version {tool.version}. It "
@@ -193,8 +195,10 @@ def forget(
 
     Afterwards agents cannot use the tool. What was logged and asked of it stays.
     """
+    from rota.shown.tools import declared_json
+
     gone = common.as_operator(lambda app: app.tools.forget(name))
-    output.print_done(f"{gone.name}: forgotten.", _declared_json(gone), as_json=common.json)
+    output.print_done(f"{gone.name}: forgotten.", declared_json(gone), as_json=common.json)
 
 
 def _warn_of_unknown(settings: Settings, name: str) -> None:
@@ -244,21 +248,6 @@ def _tightened_in_words(declared: DeclaredTool, tool: DeclaredTool) -> str:
     if not said:
         return "add no restriction to what is declared"
     return f"add restrictions: {'; '.join(said)}"
-
-
-def _listed(found: Sequence[DeclaredTool], undeclared: Sequence[str]) -> list[dict[str, object]]:
-    """Return tools as JSON, all with the same fields: null where nothing is declared."""
-    from rota.domain.agents.declared_tools import DeclaredTool
-
-    unknown = dict.fromkeys(fields_of(DeclaredTool(name="", version=0, is_active=False)))
-    return [
-        *(_declared_json(tool) for tool in found),
-        *(unknown | {"tool": name, "is_declared": False} for name in undeclared),
-    ]
-
-
-def _declared_json(tool: DeclaredTool) -> dict[str, object]:
-    return fields_of(tool) | {"is_declared": True}
 
 
 @group.command("test")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from rota.domain.ids import AgentId, ToolId, UserId
@@ -90,3 +91,17 @@ class AgentConfiguration:
     fallback_models: tuple[str, ...] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)  # domain/runs/limits, as JSON
     max_concurrency: int | None = None  # runs of it queued or running at a time; None: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class AgentVersion:
+    """What an agent was after a change, or before it was removed. Versions count from 1.
+
+    `by_owner` False: the operator changed it, or rota itself.
+    """
+
+    version: int
+    change: Literal["created", "updated", "removed"]
+    by_owner: bool
+    changed_at: datetime
+    configuration: Mapping[str, Any]

@@ -149,7 +149,7 @@ class AgentEntry(_Part):
 class Places:
     """Maps the path of each value in a file to its line, and makes errors that name the line.
 
-    `faults` are the faults that were found so far.
+    Without a `source` errors name the field instead. `faults` were found so far.
     """
 
     source: str
@@ -165,6 +165,8 @@ class Places:
         is_named = not place or said.startswith(tuple(f"{named}{end}" for end in " .[:"))
         prefix = "" if is_named else f"{named}: "
         end = "" if said.endswith(("?", "!", ".")) else "."
+        if not self.source:  # it came as values, not as a text
+            return InvalidInputError(f"{prefix}{said}{end}", field=named or None)
         return self.error_in_line(f"{prefix}{said}{end}", self.lines[known[0]] if known else 1)
 
     def error_in_line(self, sentence: str, line: int) -> InvalidInputError:
@@ -226,6 +228,16 @@ def read_agent_file(path: Path, *, now: datetime) -> AgentFile:
 def read_agent_text(text: str, *, source: str, now: datetime) -> AgentFile:
     """Read a text as `read_agent_file` reads a file; `source` names it in messages."""
     return _parsed(text, source=source, now=now)
+
+
+def read_agent_value(value: Mapping[str, Any], *, now: datetime) -> AgentFile:
+    """Read an agent that came as JSON; errors name the field, not a line."""
+    places, unfit = Places(""), set[int]()
+    agent = _agent(dict(value), 0, places, now, unfit)
+    if agent is None:
+        places.faults.check()
+    agents = () if agent is None else (agent,)
+    return AgentFile(agents, places, (0,)[: len(agents)], frozenset(unfit))
 
 
 def read_agent_files(paths: Sequence[Path], *, now: datetime) -> tuple[AgentFile, ...]:

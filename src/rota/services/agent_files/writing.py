@@ -16,6 +16,7 @@ from rota.domain.schedules.rules.cron import parse_zone
 from rota.domain.schedules.schedule import Policy, Schedule
 from rota.domain.schedules.timing import Timing
 from rota.domain.schedules.written_time import written_duration, written_moment
+from rota.domain.text.jsonable import fields_of
 
 Entry: TypeAlias = dict[str, Any]
 """An agent or a schedule as YAML or JSON has it."""
@@ -26,21 +27,27 @@ _PAUSED: Final = "it was paused when it was exported"
 
 def agent_entry(agent: AgentConfiguration) -> Entry:
     """Return an agent without its schedules; raises InvalidInputError for limits of no sense."""
-    with_limits = to_file(Limits.parse(agent.limits))
-    steps = agent.max_steps if "steps" not in with_limits else _DEFAULT_STEPS
+    tools = [tool.name for tool in agent.tools]
+    return version_entry(agent.agent_name, {**fields_of(agent), "tools": tools})
+
+
+def version_entry(agent_name: str, content: Mapping[str, Any]) -> Entry:
+    """Return an agent of these columns, with the names of its tools; raises as `agent_entry`."""
+    with_limits = to_file(Limits.parse(content["limits"]))
+    steps = content["max_steps"] if "steps" not in with_limits else _DEFAULT_STEPS
     return {
-        "name": agent.agent_name,
-        **_said(description=agent.description),
-        "model": agent.model,
+        "name": agent_name,
+        **_said(description=content["description"]),
+        "model": content["model"],
         **_said(
-            model_settings=dict(agent.model_settings),
-            fallback_models=list(agent.fallback_models),
-            system_prompt=agent.system_prompt,
+            model_settings=dict(content["model_settings"]),
+            fallback_models=list(content["fallback_models"]),
+            system_prompt=content["system_prompt"],
             max_steps=steps if steps != _DEFAULT_STEPS else None,
             limits=with_limits,
-            max_concurrency=agent.max_concurrency,
-            tools=[tool.name for tool in agent.tools],
-            script=agent.script,
+            max_concurrency=content["max_concurrency"],
+            tools=list(content["tools"]),
+            script=content["script"],
         ),
     }
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from rota.domain.agents.prices import Price, parse_price_key
+from rota.domain.agents.prices import (
+    Price,
+    Quote,
+    find_override,
+    normal_model,
+    parse_price_key,
+)
 from rota.domain.errors import NotFoundError
 from rota.domain.text.storable import storable_text
 from rota.store.agents import prices as rows
@@ -46,6 +54,27 @@ class ModelPriceService:
             if not await rows.delete_price(conn, key):
                 raise NotFoundError("price of your own for", key, hint="See `rota prices show`.")
         return key
+
+    async def quotes(
+        self, models: Collection[str] | None = None, *, at: datetime, own_too: bool = True
+    ) -> dict[str, Quote | None]:
+        """Return the prices of models at a time by model, None where none is known.
+
+        Of all models in use if none are named; with `own_too` also the operator's prices.
+        """
+        # It takes half a second to build.
+        from rota.agents.models.prices import PriceTable  # noqa: PLC0415
+
+        own = await self.overrides()
+        table = PriceTable(own)
+        named = models if models is not None else await self.models_in_use()
+        wanted = sorted({*(own if own_too else ()), *named})
+        return {normal_model(name): table.quote(name, at=at) for name in wanted}
+
+    async def uses(self, key: str, price: Price) -> bool:
+        """Return whether anybody's active agent names a model that a price of this key is for."""
+        used = [find_override(name, {key: price}) for name in await self.models_in_use()]
+        return any(used)
 
     async def models_in_use(self) -> tuple[str, ...]:
         """Return the models that anybody's active agents name."""

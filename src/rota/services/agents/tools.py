@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
@@ -23,6 +23,9 @@ LONGEST_TIMEOUT: Final = 86_400
 
 LONGEST_DESCRIPTION: Final = 2_000
 """Characters: it is sent to the model with each call."""
+
+Check = Callable[[DeclaredTool | None], None]
+"""Raises where a tool, None for none, is not what somebody saw who changes it."""
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -46,23 +49,34 @@ class ToolService:
         async with self._database.connection() as conn:
             return await rows.list_tools(conn)
 
-    async def declare(self, name: str, change: ToolChange) -> Declared:
+    async def get(self, name: str) -> DeclaredTool:
+        """Return a declared tool; raises NotFoundError."""
+        for tool in await self.all():
+            if tool.name == name:
+                return tool
+        raise NotFoundError("tool", name, hint="See `rota tools list`.")
+
+    async def declare(
+        self, name: str, change: ToolChange, *, check: Check = lambda _: None
+    ) -> Declared:
         """Declare a tool, or change what is declared of it; raises InvalidInputError.
 
         A new one that nothing is said of changes things, must not be repeated, is of high risk,
         requires approval, may take 60 seconds, brings text from outside and reaches outside. Its
-        version counts the changes.
+        version counts the changes. `check` is asked of the tool as it is, None for none, while
+        nobody else can change it.
         """
         _check(name, change)
         async with self._database.transaction() as conn:
+            check(await rows.lock_tool(conn, name))
             made = await rows.declare_tool(conn, name, change)
             tool = await rows.fetch_tool(conn, name)
         if tool is None:  # it was written, and is locked, in this very transaction
             raise RuntimeError("declare_tool left no row")
         return Declared(tool, made)
 
-    async def forget(self, name: str) -> DeclaredTool:
-        """Delete the declaration of a tool, and return it.
+    async def forget(self, name: str, *, check: Check = lambda _: None) -> DeclaredTool:
+        """Delete the declaration of a tool, and return it; `check` as in `declare`.
 
         Raises NotFoundError, and ConflictError for a tool of rota's own, or one that agents use.
         """
@@ -70,6 +84,7 @@ class ToolService:
             tool = await rows.lock_tool(conn, name)
             if tool is None:
                 raise _unknown(name, [known.name for known in await rows.list_tools(conn)])
+            check(tool)
             if name in builtin_facts():
                 raise ConflictError(
                     f"{name} is a tool of rota's own, which is always declared. Change its "
@@ -90,6 +105,32 @@ class ToolService:
         """
         async with self._database.transaction() as conn:
             return await rows.refresh_tools(conn, declared)
+
+
+def lack_of(
+    tool: DeclaredTool,
+    *,
+    connected: Collection[str],
+    registered: Collection[str],
+    has_folder: bool,
+) -> str | None:
+    """Say what a person lacks to use a tool; None for nothing.
+
+    `connected` are the kinds of their connections, and what these give. `registered` are the tools
+    of the operator's own that this process has; `has_folder`: their mail is on this machine's disk.
+    """
+    if not tool.is_active:
+        return "The operator has switched it off."
+    if tool.name not in builtin_facts():
+        if tool.name in registered:
+            return None
+        return "Its code is not named in ROTA_TOOLS here; a worker may have it."
+    if tool.name.startswith("calendar_"):
+        return None if "calendar" in connected else "You have connected no calendar."
+    if tool.name.startswith("gmail_"):
+        return None if "gmail" in connected else "You have connected no Gmail account."
+    is_there = "mail" in connected or (has_folder and tool.read_only)
+    return None if is_there else "You have connected no mailbox."
 
 
 def _unknown(name: str, declared: Collection[str]) -> NotFoundError:

@@ -72,8 +72,8 @@ class RetentionService:
     async def prune(self, now: datetime) -> Pruned:
         """Delete what is older than the policy keeps at `now`, and return how much it was.
 
-        Whoever has more notifications than their quota loses the oldest too. Keys of requests are
-        not counted: they are kept for a day whatever the policy.
+        Whoever has more notifications than their quota loses the oldest too. Keys of requests,
+        kept for a day whatever the policy, and versions of agents are not counted.
 
         Each batch is a transaction: whatever interrupts this, what was deleted stays deleted and
         the next call goes on. The policy is read anew for each, so that a longer one takes effect
@@ -83,6 +83,7 @@ class RetentionService:
         for kind in Kind:
             pruned += await self._prune(kind, now)
         await self._prune_idempotency_keys()
+        await self._prune_agent_versions(now)
         async with self._database.connection() as conn:
             await sessions.delete_ended(conn, now=now, tokens_before=now - TOKENS_ARE_LISTED)
         return pruned + await self._prune_beyond_quotas()
@@ -150,6 +151,18 @@ class RetentionService:
         while count == self._batch:
             async with self._database.transaction() as conn:
                 count = await idempotency.prune(conn, limit=self._batch)
+            await asyncio.sleep(_PAUSE)
+
+    async def _prune_agent_versions(self, now: datetime) -> None:
+        """Delete versions of agents that are older than other history is kept."""
+        count = self._batch
+        while count == self._batch:
+            async with self._database.transaction() as conn:
+                policy = await rows.fetch_policy(conn)
+                before = policy.before(Kind.SCHEDULE_CHANGES, now)
+                if before is None:
+                    return
+                count = await rows.prune_agent_versions(conn, before=before, limit=self._batch)
             await asyncio.sleep(_PAUSE)
 
     async def _prune_audit(

@@ -8,6 +8,7 @@ from typing import Any
 
 from rota.domain.agents.configuration import (
     AgentConfiguration,
+    AgentVersion,
     CodeInUse,
     Preference,
     ToolDeclaration,
@@ -91,6 +92,31 @@ async def upsert_agent(
         if there is not None:
             return there, False
     return await one(conn, "agents/upsert_agent", itemgetter("id", "is_new"), **parameters)
+
+
+async def lock_agent(conn: Connection, user_id: UserId, agent_name: str) -> None:
+    """Keep others from changing a person's own agent until the transaction ends."""
+    await execute(conn, "agents/lock_agent", user_id=user_id, agent_name=agent_name)
+
+
+async def list_versions(
+    conn: Connection,
+    user_id: UserId | None,
+    agent_name: str,
+    *,
+    before: int | None = None,
+    limit: int,
+) -> tuple[AgentVersion, ...]:
+    """Return what a person's agent was, or a shared one (None), the newest first."""
+    return await many(
+        conn,
+        "agents/list_versions",
+        AgentVersion,
+        user_id=user_id,
+        agent_name=agent_name,
+        before=before,
+        limit=limit,
+    )
 
 
 async def delete_agent(conn: Connection, user_id: UserId, agent_name: str) -> None:

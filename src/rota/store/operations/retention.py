@@ -84,6 +84,11 @@ async def prune_notifications_of(conn: Connection, too_many: TooMany, *, limit: 
     )
 
 
+async def prune_agent_versions(conn: Connection, *, before: datetime, limit: int) -> int:
+    """Delete old versions of agents; returns how many."""
+    return await execute(conn, "operations/prune_agent_versions", before=before, limit=limit)
+
+
 async def count_prunable(conn: Connection, policy: RetentionPolicy, now: datetime) -> Pruned:
     """Return what a pruning would delete; reads all that is old enough."""
     return await one(

@@ -1,0 +1,3 @@
+SELECT id FROM public.agent_configurations
+WHERE user_id = %(user_id)s AND agent_name = %(agent_name)s
+FOR UPDATE
