@@ -11,7 +11,7 @@ from rota.api.callers import Scope
 from rota.api.pages import page_of
 from rota.domain.runs.views import AttemptView, RunView
 from rota.shown.models import model_of
-from rota.shown.runs import CallShown, RunShown, RunStarted
+from rota.shown.runs import CallOfRun, RunShown, RunStarted
 from tests.services.harness import ANSWER
 from tests.services.running import make_run
 
@@ -222,7 +222,7 @@ async def test_the_trace_has_each_call_in_order_with_what_was_decided(client, ap
     await workshop.service().execute(None, run)
     (action,) = await app.approvals.of_run(alice, run.id)
     pages = await every_page(client(alice), f"/runs/{run.id}/trace", limit=2)
-    calls = [CallShown.model_validate(one) for one in flat(pages)]
+    calls = [CallOfRun.model_validate(one) for one in flat(pages)]
     assert [len(one) for one in pages] == [2, 2, 1]
     assert [(one.model_step, one.call_index, one.name) for one in calls] == [
         (1, -1, "scripted:test"),

@@ -21,7 +21,7 @@ from rota.domain.runs.views import AttemptView, RunFilter, RunState, RunView
 from rota.services.runs.traces import actions_by_step, step_json
 from rota.shown.models import model_of
 from rota.shown.runs import (
-    CallShown,
+    CallOfRun,
     ResultShown,
     RunShown,
     RunStarted,
@@ -49,7 +49,7 @@ class RunOfAgent(RunAsked):
     prompt: str = Field("", max_length=100_000, description="What the agent is asked.")
 
 
-class Note(BaseModel):
+class CancelNote(BaseModel):
     """Why, for people who look later."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -143,7 +143,7 @@ async def get_run(me: Reader, app: Services, run: Run) -> Response:
     return answer(run_json(*await app.runs.show(me.user_id, run)))
 
 
-@router.get("/{run}/trace", response_model=page_of(CallShown, "TracePage"))
+@router.get("/{run}/trace", response_model=page_of(CallOfRun, "TracePage"))
 async def get_trace(me: Reader, app: Services, page: Page, run: Run) -> Response:
     """List the calls of a run in order, with arguments, outcomes and what was decided on them.
 
@@ -171,7 +171,7 @@ async def cancel_run(
     me: Triggerer,
     app: Services,
     run: Run,
-    why: Annotated[Note, Body(openapi_examples={"why": {"value": {"note": "Not today."}}})],
+    why: Annotated[CancelNote, Body(openapi_examples={"why": {"value": {"note": "Not today."}}})],
 ) -> Response:
     """Cancel a run, also on another machine. What it has so far is stored as its result.
 

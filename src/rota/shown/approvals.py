@@ -32,7 +32,7 @@ class NamedText(Shown):
     value: str
 
 
-class CallShown(Shown):
+class CallOfRequest(Shown):
     """What a call would make, a mail or an event. The agent wrote all of it."""
 
     headers: list[NamedText]
@@ -69,7 +69,10 @@ ActionDetailsShown = create_model(
     schedule=(str | None, Field(description="The schedule of the run that asked.")),
     prompt=(str | None, Field(description="The prompt of the run that asked.")),
     sender=(str, Field(description="The address that a mail would come from, where it is known.")),
-    call=(CallShown | None, Field(description="The mail or the event that the call would make.")),
+    call=(
+        CallOfRequest | None,
+        Field(description="The mail or the event that the call would make."),
+    ),
     if_approved=(str | None, Field(description="What an approval would do; null if it is over.")),
     offers_rule=(bool, Field(description="Whether `approve-always` is worth a thought.")),
     time_zone=(str, Field(description="The reader's time zone.")),

@@ -33,8 +33,8 @@ RunShown = create_model(
 
 _ActionOfCall: Any = model_of(ActionOfCall)
 
-CallShown = create_model(
-    "CallShown",
+CallOfRun = create_model(
+    "CallOfRun",
     __base__=model_of(Step),
     __doc__="A call of a run: of a model, a tool, or a step of registered code.",
     action=(

@@ -229,7 +229,7 @@ class _Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Note(_Asked):
+class PauseNote(_Asked):
     """Why, for people who look at it later."""
 
     note: str = Field("", max_length=1_000)

@@ -14,7 +14,7 @@ from rota.api.problems import responses
 from rota.api.schedules.bodies import (
     PATCH_EXAMPLES,
     PUT_EXAMPLES,
-    Note,
+    PauseNote,
     Reference,
     ScheduleBody,
     ScheduleChange,
@@ -145,7 +145,7 @@ async def delete_schedule(
 
 @router.post("/{schedule}/pause", response_model=ScheduleDetailModel)
 async def pause_schedule(
-    me: Manager, app: Services, schedule: Reference, body: Note | None = None
+    me: Manager, app: Services, schedule: Reference, body: PauseNote | None = None
 ) -> Response:
     """Pause a schedule. It does not fire until you resume it."""
     note = body.note if body is not None else ""
@@ -155,7 +155,7 @@ async def pause_schedule(
 
 @router.post("/{schedule}/resume", response_model=ScheduleDetailModel)
 async def resume_schedule(
-    me: Manager, app: Services, schedule: Reference, body: Note | None = None
+    me: Manager, app: Services, schedule: Reference, body: PauseNote | None = None
 ) -> Response:
     """Resume a schedule. It fires at its next time; the times of the pause are not made up."""
     note = body.note if body is not None else ""
