@@ -3404,3 +3404,26 @@ BEGIN
           least(greatest(most, 0), 1000);
 END
 $function$;
+
+-- What limits hold for the caller, whosever row they come from, and how many runs count.
+CREATE OR REPLACE FUNCTION public.own_limits()
+ RETURNS TABLE(max_concurrency integer, day_tokens bigint, day_cost_usd numeric, max_schedules integer, min_interval_seconds integer, max_waiting_runs integer, max_rules integer, max_rule_bytes integer, max_notifications integer, under_way bigint)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+BEGIN ATOMIC
+ SELECT l.max_concurrency,
+     l.day_tokens,
+     l.day_cost_usd,
+     q.max_schedules,
+     q.min_interval_seconds,
+     q.max_waiting_runs,
+     q.max_rules,
+     q.max_rule_bytes,
+     q.max_notifications,
+     ( SELECT count(*) AS count
+            FROM public.agent_runs r
+           WHERE ((r.user_id = auth.uid()) AND (r.status = ANY (ARRAY['queued'::text, 'running'::text])) AND rota.holds_slot(r.*))) AS count
+    FROM rota.limits_of(auth.uid()) l(max_concurrency, day_tokens, day_cost_usd),
+     rota.quotas_of(auth.uid()) q(max_schedules, min_interval_seconds, max_waiting_runs, max_rules, max_rule_bytes, max_notifications)
+   WHERE (auth.uid() IS NOT NULL);
+END;

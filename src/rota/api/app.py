@@ -17,6 +17,7 @@ from rota.api import (
     events,
     files,
     health,
+    limits,
     notifications,
     pause,
     people,
@@ -29,6 +30,7 @@ from rota.api import (
     system,
     tokens,
     tools,
+    usage,
 )
 from rota.api.answers import StrictRoute
 from rota.api.authentication import Authentication
@@ -60,6 +62,8 @@ ROOMS: Final = (
     results.router,
     events.router,
     runs.router,
+    usage.router,
+    limits.router,
     schedules.router,
     calendars.router,
     pause.router,

@@ -202,3 +202,17 @@ class LimitInAll:
 
     max_concurrency: int | None
     under_way: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLimits:
+    """The limits that hold for one person, wherever they come from. None: no limit.
+
+    `under_way` counts the person's runs that are queued or running.
+    """
+
+    max_concurrency: int | None
+    day_tokens: int | None
+    day_cost_usd: Decimal | None
+    under_way: int
+    quotas: Quotas

@@ -234,3 +234,20 @@ class UsageView:
     cost_usd: Decimal
     unpriced_calls: int
     day_limits: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUsage:
+    """The use of one agent's runs that ended in one day, as their results say.
+
+    `cost_usd` does not include runs of an unknown price; `unpriced_runs` counts them.
+    """
+
+    day: date
+    agent_name: str
+    runs: int
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal
+    unpriced_runs: int

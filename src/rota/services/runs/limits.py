@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -13,18 +13,19 @@ from rota.domain.ids import UserId
 from rota.domain.runs.limits import (
     LimitInAll,
     LimitName,
+    OwnLimits,
     PersonLimits,
     QuotaName,
     Quotas,
 )
 from rota.domain.runs.option_kinds import Count, Dollars
 from rota.domain.text.shortening import quoted
-from rota.store.database import Database
+from rota.store.database import Connection, Database
 from rota.store.runs import limits as rows
 
-_LARGEST_CONCURRENCY: Final = 1_000_000
-_LARGEST: Final = 10**12
-_LARGEST_QUOTA: Final = 10**9
+LARGEST_CONCURRENCY: Final = 1_000_000
+LARGEST_TOKENS: Final = 10**12
+LARGEST_QUOTA: Final = 10**9
 
 QUOTA_OPTIONS: Final[Mapping[QuotaName, str]] = {
     "max_schedules": "schedules",
@@ -62,32 +63,43 @@ class LimitsShown:
     quotas: Quotas
 
 
+Check: TypeAlias = Callable[[LimitsShown], None]
+"""Looks at all limits before some are set, and raises where they must not be."""
+
+
 class LimitService:
     """Acts as the backend, because only the operator sets limits."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def own(self, user_id: UserId) -> OwnLimits:
+        """Return the limits that hold for a person, as the person."""
+        async with self._database.acting_as(user_id) as conn:
+            return await rows.fetch_own_limits(conn)
+
     async def show(self) -> LimitsShown:
         """Return all limits that are set, and what is under way."""
         async with self._database.transaction() as conn:
-            in_all = await rows.fetch_limit_in_all(conn)
-            found = await rows.list_limits(conn)
-            quotas = await rows.fetch_quotas(conn, None)
-        everyone = next((row for row in found if row.user_id is None), _NO_LIMITS)
-        persons = tuple(row for row in found if row.user_id is not None)
-        return LimitsShown(in_all, everyone, persons, quotas)
+            return await _show(conn)
 
-    async def set_in_all(self, limit: LimitValue) -> None:
-        """Set how many runs of all people together may be under way."""
+    async def set_in_all(self, limit: LimitValue, *, check: Check | None = None) -> None:
+        """Set how many runs of all people together may be under way.
+
+        `check` is given all limits as they are, and may raise; nobody changes them meanwhile.
+        """
         _refuse_default(limit, "all runs together")
         async with self._database.transaction() as conn:
+            await _check(conn, check)
             await rows.set_limit_in_all(conn, limit if isinstance(limit, int) else None)
 
-    async def set_for(self, user_id: UserId | None, changes: LimitChanges) -> None:
+    async def set_for(
+        self, user_id: UserId | None, changes: LimitChanges, *, check: Check | None = None
+    ) -> None:
         """Set a person's own limits; with None those of each person who has none of their own.
 
-        Everybody's limits are none where nobody set them; their quotas are what rota has.
+        Everybody's limits are none where nobody set them; their quotas are what rota has. `check`
+        as in `set_in_all`.
         """
         unlimited = [name for name, value in changes.items() if value is LimitKeyword.NONE]
         if user_id is None:
@@ -97,7 +109,23 @@ class LimitService:
             unlimited = [name for name in unlimited if name in QUOTA_OPTIONS]
         values = {n: None if isinstance(v, LimitKeyword) else v for n, v in changes.items()}
         async with self._database.transaction() as conn:
+            await _check(conn, check)
             await rows.set_limits(conn, user_id, values, unlimited=unlimited)
+
+
+async def _show(conn: Connection) -> LimitsShown:
+    in_all = await rows.fetch_limit_in_all(conn)
+    found = await rows.list_limits(conn)
+    quotas = await rows.fetch_quotas(conn, None)
+    everyone = next((row for row in found if row.user_id is None), _NO_LIMITS)
+    persons = tuple(row for row in found if row.user_id is not None)
+    return LimitsShown(in_all, everyone, persons, quotas)
+
+
+async def _check(conn: Connection, check: Check | None) -> None:
+    if check is not None:
+        await rows.lock_limits(conn)
+        check(await _show(conn))
 
 
 def parse_changes(
@@ -109,14 +137,14 @@ def parse_changes(
     """Read limits as they are written on a command line; raises InvalidInputError."""
     changes: dict[LimitName, LimitValue] = {}
     if concurrency is not None:
-        changes["max_concurrency"] = _count(concurrency, "concurrency", _LARGEST_CONCURRENCY)
+        changes["max_concurrency"] = _count(concurrency, "concurrency", LARGEST_CONCURRENCY)
     if day_tokens is not None:
-        changes["day_tokens"] = _count(day_tokens, "day-tokens", _LARGEST)
+        changes["day_tokens"] = _count(day_tokens, "day-tokens", LARGEST_TOKENS)
     if day_cost is not None:
         changes["day_cost_usd"] = _money(day_cost, "day-cost")
     for name, text in quotas.items():
         if text is not None:
-            changes[name] = _count(text, QUOTA_OPTIONS[name], _LARGEST_QUOTA)
+            changes[name] = _count(text, QUOTA_OPTIONS[name], LARGEST_QUOTA)
     if not changes:
         options = ", ".join(f"--{option}" for option in QUOTA_OPTIONS.values())
         raise InvalidInputError(

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import get_args
 
 from rota.domain.ids import UserId
-from rota.domain.runs.limits import LimitInAll, LimitName, PersonLimits, Quotas
+from rota.domain.runs.limits import LimitInAll, LimitName, OwnLimits, PersonLimits, Quotas
 from rota.store.database import Connection
 from rota.store.statements import execute, many, one
 
@@ -25,6 +25,16 @@ async def fetch_limit_in_all(conn: Connection) -> LimitInAll:
 async def fetch_quotas(conn: Connection, user_id: UserId | None) -> Quotas:
     """Return the quotas of a person; with None those of whoever has none of their own."""
     return await one(conn, "runs/fetch_quotas", Quotas, user_id=user_id)
+
+
+async def fetch_own_limits(conn: Connection) -> OwnLimits:
+    """Return the limits that hold for the transaction's person."""
+    return await one(conn, "runs/fetch_own_limits", OwnLimits)
+
+
+async def lock_limits(conn: Connection) -> None:
+    """Let nobody else set limits until the transaction ends."""
+    await execute(conn, "runs/lock_limits")
 
 
 async def set_limit_in_all(conn: Connection, max_concurrency: int | None) -> None:

@@ -7,9 +7,10 @@ from operator import itemgetter
 from typing import Final
 from uuid import UUID
 
-from rota.domain.ids import RunId, UserId
+from rota.domain.ids import RunId, ScheduleId, UserId
 from rota.domain.runs.views import (
     NO_FIRE_TIME,
+    AgentUsage,
     AttemptView,
     RunFilter,
     RunKey,
@@ -89,3 +90,58 @@ async def list_usage(
 ) -> tuple[UsageView, ...]:
     """Return a person's days after one, the latest first: each in all, then by schedule."""
     return await many(conn, "runs/list_usage", UsageView, user_id=user_id, after=after, zone=zone)
+
+
+async def list_usage_by_schedule(
+    conn: Connection,
+    user_id: UserId,
+    *,
+    after: date,
+    zone: str,
+    schedule_id: ScheduleId | None,
+    below: tuple[date, UUID] | None,
+    limit: int,
+) -> tuple[UsageView, ...]:
+    """Return a page of a person's days after one, the latest first: each in all, then by schedule.
+
+    `below` is the day and the schedule (or no id) of the last one of the page before.
+    """
+    from_day, from_schedule = below or (date.max, UUID(int=0))
+    return await page(
+        conn,
+        "runs/list_usage_by_schedule",
+        UsageView,
+        user_id=user_id,
+        after=after,
+        zone=zone,
+        schedule_id=schedule_id,
+        from_day=from_day,
+        from_schedule=from_schedule,
+        limit=limit,
+    )
+
+
+async def list_usage_by_agent(
+    conn: Connection,
+    user_id: UserId,
+    *,
+    after: date,
+    zone: str,
+    agent_name: str | None,
+    below: tuple[date, str] | None,
+    limit: int,
+) -> tuple[AgentUsage, ...]:
+    """Return a page of a person's days after one, the latest first, each by agent."""
+    from_day, from_agent = below or (date.max, "")
+    return await page(
+        conn,
+        "runs/list_usage_by_agent",
+        AgentUsage,
+        user_id=user_id,
+        after=after,
+        zone=zone,
+        agent_name=agent_name,
+        from_day=from_day,
+        from_agent=from_agent,
+        limit=limit,
+    )

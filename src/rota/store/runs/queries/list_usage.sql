@@ -1,8 +1,8 @@
 WITH unpriced AS ( -- of runs whose journal is still kept
     SELECT (s.started_at AT TIME ZONE %(zone)s)::date AS day, r.schedule_id, count(*) AS calls
-    FROM public.agent_runs AS r
-    JOIN public.agent_run_steps AS s ON s.run_id = r.id
-    WHERE r.user_id = %(user_id)s AND r.created_at > %(after)s::date - interval '31 days'
+    FROM public.agent_run_steps AS s
+    JOIN public.agent_runs AS r ON r.id = s.run_id
+    WHERE s.user_id = %(user_id)s AND s.started_at > %(after)s::date - interval '1 day'
       AND s.call_index = -1 AND s.usage IS NOT NULL AND s.cost_usd IS NULL
     GROUP BY 1, 2
 )

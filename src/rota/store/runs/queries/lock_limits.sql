@@ -1,0 +1,1 @@
+LOCK TABLE public.user_limits, rota.limits IN SHARE ROW EXCLUSIVE MODE
