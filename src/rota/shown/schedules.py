@@ -81,6 +81,7 @@ def written_json(schedule: Schedule, calendars: Sequence[str]) -> Json | None:
     timing = schedule.timing
     times = {"start": timing.starts_at, "end": timing.ends_at, "at": timing.instants}
     entry |= {name: jsonable(times[name]) for name in times if name in entry}
+    entry |= {} if schedule.prompt is None else {"prompt": schedule.prompt}  # also an empty one
     entry.pop("paused", None)
     return {"name": entry.pop("name"), "agent": schedule.agent_name, **entry}
 

@@ -101,6 +101,7 @@ class ScheduleBody(ScheduleEntry):
     """A schedule as a person writes it: as in an agent file, with its agent."""
 
     name: str | None = Field(default=None, max_length=100)  # type: ignore[assignment]  # in the path
+    prompt: str | None = Field(default=None, max_length=100_000)
     agent: str = Field(min_length=1, max_length=63, description="The agent's name.")
 
     def new(self, name: str) -> NewSchedule:

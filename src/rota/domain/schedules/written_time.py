@@ -11,6 +11,10 @@ from rota.domain.errors import InvalidInputError
 from rota.domain.text.shortening import quoted
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+FIRST_YEAR: Final = 1900
+LAST_YEAR: Final = 9000
+"""Between them lies what the database takes, and what time zones can be reckoned with."""
+
 _LONGEST: Final = timedelta(days=366 * 100)
 _RELATIVE_DAYS: Final = {"today": 0, "yesterday": -1, "tomorrow": 1}
 _DATE: Final = rf"(?P<day>\d{{4}}-\d{{2}}-\d{{2}}|{'|'.join(_RELATIVE_DAYS)})"
@@ -95,6 +99,12 @@ def parse_moment(
             local = _local(found["day"], found["time"] or "0:00", here)
             if whole_day and found["time"] is None:
                 local = datetime.combine(local.date(), time.max)
+        if not FIRST_YEAR < local.year < LAST_YEAR:
+            raise InvalidInputError(
+                f"The time {quoted(text)} does not lie between the years {FIRST_YEAR} and "
+                f"{LAST_YEAR}.",
+                field=field,
+            )
         if found["offset"]:
             offset = found["offset"].replace("Z", "+00:00")
             return datetime.fromisoformat(f"{local.isoformat()}{offset}").astimezone(UTC)

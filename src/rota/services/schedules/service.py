@@ -378,7 +378,9 @@ class ScheduleService:
         """Return what to store of a schedule that is said as a whole, checked in every part."""
         check_name(new.name)
         agent = await find_agent(conn, user_id, new.agent_name)
-        zone = new.time_zone or await users.fetch_time_zone(conn, user_id)
+        zone = new.time_zone
+        if zone is None:
+            zone = await users.fetch_time_zone(conn, user_id)
         timing = new.draft.timing(zone, now=self._clock())
         if before is not None and timing.every and timing.every == before.timing.every:
             timing = replace(timing, anchor=timing.anchor or before.timing.anchor)
