@@ -1406,6 +1406,7 @@ CREATE TABLE rota.processes (
     clock_ahead double precision,
     settings text[],
     key_ids text[],
+    url text,
     CONSTRAINT processes_pkey PRIMARY KEY (id),
     CONSTRAINT processes_kind_check CHECK ((kind = ANY (ARRAY['scheduler'::text, 'worker'::text, 'server'::text])))
 );

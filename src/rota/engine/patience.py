@@ -9,14 +9,13 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-import structlog
-
 from rota.domain.errors import RotaError, UnavailableError
+from rota.logs import LazyLogger
 
 LONGEST_PAUSE: Final = 15.0
 """Seconds between two attempts at most: a database that is back is found within them."""
 
-log = structlog.get_logger(__name__)
+log = LazyLogger(__name__)
 
 
 class Patience:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+
+if TYPE_CHECKING:
+    from rota.bootstrap.app import App
+    from rota.domain.identity.sessions import SignInLink
+    from rota.domain.ids import UserId
 
 group = CommandGroup()
 
@@ -15,6 +22,10 @@ def sign_in(common: CommonOptions) -> None:
 
     The server has to run (`rota up` or `rota serve`). Whoever opens the link is you there.
     """
-    link = common.as_person(lambda app, me: app.links.make(me))
-    url = link.url(common.settings.exposure.url)
+    link, served = common.as_person(_make)
+    url = link.url(served or common.settings.exposure.url)
     output.print_done(url, {"url": url, "expires_at": link.expires_at}, as_json=common.json)
+
+
+async def _make(app: App, me: UserId) -> tuple[SignInLink, str | None]:
+    return await app.links.make(me), await app.status.server_url()

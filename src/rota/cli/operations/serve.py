@@ -70,7 +70,9 @@ def serve(
         assert bound is not None  # noqa: S101  # `prepare` has run
         api = make_api(app, rates=Rates(reads=settings.requests_per_minute))
         settle_memory()
-        async with reporting(app.database, "server", settings=app.settings.compared):
+        async with reporting(
+            app.database, "server", settings=app.settings.compared, url=exposure.url
+        ):
             log_ready("server", as_child=as_child, url=exposure.url)
             say_ready()
             await serving.serve(api, exposure, bound, stop)

@@ -50,7 +50,8 @@ def _lines(found: Status) -> Iterator[tuple[str, str, str | None]]:
             start = f"none is running, {does}: start `rota up` or `rota {kind}`"
             yield kind.capitalize(), start, "yellow"
     if said := _alive(found, "server"):
-        yield "Server", said, None
+        urls = dict.fromkeys(p.url for p in found.processes if p.kind == "server" and p.url)
+        yield "Server", " ".join([said, *urls]), None
     if found.pause is not None:
         from rota.cli.schedules.texts import pause_in_words
 

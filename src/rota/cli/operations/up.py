@@ -226,9 +226,10 @@ async def _stay(
         if as_json:
             await _print_what_is_on(app, me, app.settings, listening)
         else:
-            await _say_what_is_on(app, me, background, listening, is_first=is_first)
-        if opens_browser and listening is not None and web.has_display():
-            await web.open_browser(listening.url)
+            link = None if listening is None else await web.sign_in_link(app, me, listening)
+            await _say_what_is_on(app, me, background, link, is_first=is_first)
+            if opens_browser and link is not None and web.has_display():
+                await web.open_browser(link)
         if background is not None:
             background.go_on_in_log()
             structlog.get_logger(__name__).info("rota_ready", pid=os.getpid())
@@ -427,7 +428,7 @@ async def _say_what_is_on(
     app: bootstrap.App,
     me: UserId,
     background: Background | None,
-    listening: Listening | None,
+    link: str | None,
     *,
     is_first: bool,
 ) -> None:
@@ -442,8 +443,10 @@ async def _say_what_is_on(
     is_embedded = app.server.embedded is not None
     where_data_is = bootstrap.data_dir(settings) if is_embedded else "your own database"
     output.say(f"Data in {where_data_is}; times in {zone}.")
-    if listening is not None:
-        output.say(f"The HTTP API: {listening.url}")
+    if link is not None:
+        print(f"In a browser: {link}", flush=True)  # a link that is wrapped is none
+        if "#" in link:
+            output.say("  It signs you in once, within 15 minutes. `rota sign-in` prints another.")
     schedules = await app.schedules.all(me)
     upcoming = await app.schedules.upcoming(me, schedules, runs=1)
     for schedule, fires in zip(schedules, upcoming, strict=True):

@@ -9,10 +9,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rota.cli import output
 from rota.domain.errors import RotaError
 from rota.settings import Settings
+
+if TYPE_CHECKING:
+    from rota.bootstrap.app import App
+    from rota.domain.ids import UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,16 @@ def listening(settings: Settings) -> Iterator[Listening | None]:
         if found.port != exposure.listen.port and exposure.listen.port:
             output.warn(f"Port {exposure.listen.port} is taken: the server listens on {found}.")
         yield Listening(bound, replace(exposure, listen=found).url)
+
+
+async def sign_in_link(app: App, me: UserId, listening: Listening) -> str:
+    """Return what to open: a link that signs the local owner in, only where a person reads it.
+
+    Elsewhere the output may be a log that others read, and it is the address alone.
+    """
+    if app.server.embedded is None or not sys.stdout.isatty():
+        return listening.url
+    return (await app.links.make(me)).url(listening.url)
 
 
 def has_display() -> bool:

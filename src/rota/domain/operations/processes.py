@@ -34,6 +34,7 @@ class Process:
     `clock_ahead`: seconds by which the clock of its machine is ahead of the database's clock.
     `settings`: the names of the settings that it has, None if it does not report them.
     `key_ids`: the fingerprints of the keys that it encrypts with, the newest first, or None.
+    `url`: where a server is opened.
     """
 
     id: UUID
@@ -49,6 +50,7 @@ class Process:
     key_ids: tuple[str, ...] | None
     silent_for: float
     is_alive: bool
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

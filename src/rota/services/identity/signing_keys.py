@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import httpx
-import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 
 from rota.domain.errors import UnavailableError
+from rota.logs import LazyLogger
 
 ALGORITHM_OF: Final[Mapping[str, str]] = {"RSA": "RS256", "EC": "ES256"}
 """The one algorithm that a key of a type verifies, whatever a token's header says."""
@@ -30,7 +30,7 @@ PAUSE: Final = 10.0
 KEPT_FOR: Final = 600.0
 """Seconds after which keys are fetched anew, so that one that was withdrawn counts no more."""
 
-log = structlog.get_logger(__name__)
+log = LazyLogger(__name__)
 
 SigningKey = RSAKey | ECKey
 

@@ -17,11 +17,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
-
 from rota.domain.errors import RotaError, UnavailableError
 from rota.domain.operations.processes import Kind
 from rota.engine.patience import Patience
+from rota.logs import LazyLogger
 from rota.store.database import Database
 from rota.store.operations import processes
 from rota.version import __version__
@@ -32,7 +31,7 @@ REPORT_EVERY: Final = 5.0
 CANCEL_AGAIN_AFTER: Final = 2.0
 """Seconds after which a cancelled task that has not ended is cancelled again."""
 
-log = structlog.get_logger(__name__)
+log = LazyLogger(__name__)
 
 
 async def first_of(*events: asyncio.Event, seconds: float) -> None:
@@ -88,12 +87,14 @@ async def reporting(
     ticked_ago: Callable[[], float | None] = lambda: None,
     settings: Sequence[str] | None = None,
     key_ids: Callable[[], Sequence[str] | None] = lambda: None,
+    url: str | None = None,
 ) -> AsyncIterator[None]:
     """Keep this process's row in `rota.processes` fresh for the life of the block.
 
     `ticked_ago` gives the seconds since a scheduler last looked at the clock: being alive is not
     the same as doing one's work. `settings` are the names of those that this process has,
-    `key_ids` gives the fingerprints of its keys, which a rotation changes.
+    `key_ids` gives the fingerprints of its keys, which a rotation changes. `url`: where a server is
+    opened.
     """
     process_id = uuid.uuid4()
 
@@ -110,6 +111,7 @@ async def reporting(
                 clock=time.time(),  # this machine's: it is what is reported on
                 settings=settings,
                 key_ids=key_ids(),
+                url=url,
             )
 
     with suppress(UnavailableError):  # told of by the chore, and waited for

@@ -65,6 +65,12 @@ class StatusService:
             queue=queue,
         )
 
+    async def server_url(self) -> str | None:
+        """Return where a server that is alive is opened; None where there is none."""
+        async with self._database.connection() as conn:
+            known = await processes.list_processes(conn)
+        return next((p.url for p in known if p.is_alive and p.url is not None), None)
+
     async def get(self, user_id: UserId) -> Status:
         """Return how things stand now; today begins at midnight of the person's zone."""
         now = self._clock()

@@ -27,12 +27,14 @@ async def report(
     clock: float | None = None,
     settings: Sequence[str] | None = None,
     key_ids: Sequence[str] | None = None,
+    url: str | None = None,
 ) -> None:
     """Say that a process is alive; rows of processes gone for a day are removed.
 
     `ticked_ago`: seconds since a scheduler last looked at the clock, None if it never did.
     `clock`: what its machine's clock says, in seconds since 1970. `settings`: the names of those
-    that it has. `key_ids`: the fingerprints of its keys, the newest first.
+    that it has. `key_ids`: the fingerprints of its keys, the newest first. `url`: where a server is
+    opened.
     """
     await execute(
         conn,
@@ -46,6 +48,7 @@ async def report(
         clock=clock,
         settings=list(settings) if settings is not None else None,
         key_ids=list(key_ids) if key_ids is not None else None,
+        url=url,
     )
 
 
