@@ -6,22 +6,30 @@ the dataclass calls that field. This holds in lists of agents, schedules and too
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import cache
+from types import NoneType
 from typing import Any, Final
 
 _NAMES: Final = {"agent_name": "agent", "schedule_name": "schedule", "tool_name": "tool"}
 _OWN_NAMES: Final = {"Schedule": "schedule", "DeclaredTool": "tool", "ToolDeclaration": "tool"}
 """What the field `name` of a class is called; by its name, so that nothing is imported for it."""
 
+_AS_THEY_ARE: Final = frozenset({str, int, float, bool, NoneType})
+"""What JSON has itself. Values of classes derived from them may be enumerations."""
 
-def json_names(kind: type) -> dict[str, str]:
-    """Return what the fields of a dataclass are called in JSON, by what they are called in it."""
+
+def _names_in_json(kind: type) -> dict[str, str]:
     own = _OWN_NAMES.get(kind.__name__, "name")
     names = {**_NAMES, "name": own}
     return {f.name: names.get(f.name, f.name) for f in fields(kind)}
+
+
+json_names: Callable[[type], Mapping[str, str]] = cache(_names_in_json)
+"""Returns what the fields of a dataclass are called in JSON, by what they are called in it."""
 
 
 def fields_of(value: Any) -> dict[str, Any]:
@@ -31,6 +39,8 @@ def fields_of(value: Any) -> dict[str, Any]:
 
 def jsonable(value: object) -> Any:
     """Return a value as JSON has it: times are ISO 8601 in UTC, durations seconds."""
+    if type(value) in _AS_THEY_ARE:
+        return value
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
