@@ -153,16 +153,17 @@ class RuleService:
 
         They let nothing run. None: the tool is not declared at all.
         """
-        found: dict[RuleId, int | None] = {}
+        bound = [rule for rule in rules if rule.draft.tool_version is not None]
+        if not bound:
+            return {}
         async with self._database.connection() as conn:
-            for rule in rules:
-                if rule.draft.tool_version is None:
-                    continue
-                declared = await agent_rows.fetch_declaration(conn, rule.draft.tool, user_id)
-                version = declared.version if declared is not None else None
-                if version != rule.draft.tool_version:
-                    found[rule.id] = version
-        return found
+            declared = await agent_rows.list_declarations(conn, user_id)
+        versions = {one.name: one.version for one in declared}
+        return {
+            rule.id: versions.get(rule.draft.tool)
+            for rule in bound
+            if versions.get(rule.draft.tool) != rule.draft.tool_version
+        }
 
     async def count_stopped(self, tool_name: str, version: int) -> int:
         """Return how many rules, of whomever, the change of a tool to this version stopped."""

@@ -8,5 +8,6 @@ CROSS JOIN LATERAL (
     WHERE m.id >= rpad(replace(wanted.prefix, '-', ''), 32, '0')::uuid
       AND m.id <= rpad(replace(wanted.prefix, '-', ''), 32, 'f')::uuid
       AND starts_with(m.id::text, wanted.prefix)
+    ORDER BY m.id
     LIMIT %(limit)s
 ) AS n
