@@ -75,6 +75,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "{started_again_in:g} s",
     "process_row_left": "The {kind} ends, and the database could not be told: {error}",
     "pruned": "What is older than it is kept for is deleted",
+    "answer_not_kept": "An answer to a request with an Idempotency-Key cannot be kept: {error}",
+    "key_not_held": "A request's Idempotency-Key cannot be held any longer: {error}",
     "request_failed": "A request over HTTP failed by a fault of rota: {error}",
     "rota_ready": "rota is ready",
     "server_left_out": "The server cannot start (code {exit_code}). Scheduler and worker go on",
@@ -86,6 +88,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "worker_ready": "The worker is ready",
     # what is tried again
     "chore_failed": "A task of rota failed ({chore}), and is tried again: {error}",
+    "events_lost_database": "The server cannot read what has changed, and tries again: {error}",
+    "events_lost_listener": "The server hears nothing from the database, and tries again: {error}",
     "listener_lost_database": "The scheduler hears nothing from the database, and tries again: "
     "{error}",
     "scheduler_lost_database": "The scheduler cannot work with the database, and tries again: "
@@ -96,6 +100,8 @@ SENTENCES: Final[Mapping[str, str]] = {
 
 OVER: Final[Mapping[str, str]] = {
     "chore_failed": "A task of rota works again ({chore})",
+    "events_lost_database": "The server reads again what has changed",
+    "events_lost_listener": "The server hears the database again",
     "listener_lost_database": "The scheduler hears the database again",
     "scheduler_lost_database": "The scheduler works with the database again",
     "worker_lost_database": "The worker works with the database again",
