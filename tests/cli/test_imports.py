@@ -16,7 +16,7 @@ HEAVY = frozenset(
         *("langchain", "langchain_core", "langgraph", "pgqueuer", "pydantic", "structlog", "yaml"),
     }
 )
-MOST = 570
+MOST = 572
 """Modules; `import typer, psycopg` are 327, and a list of schedules was 766."""
 
 READING = [

@@ -20,7 +20,7 @@ group = CommandGroup()
 def sign_in(common: CommonOptions) -> None:
     """Print a link that signs you in at a browser: once, within 15 minutes.
 
-    The server has to run (`rota up` or `rota serve`). Whoever opens the link is you there.
+    The server has to run (`rota up` or `rota serve`). The person who opens the link is you there.
     """
     link, served = common.as_person(_make)
     url = link.url(served or common.settings.exposure.url)

@@ -49,7 +49,7 @@ def create(
     until = "never" if made.token.expires_at is None else output.when(made.token.expires_at, zone)
     output.warn(
         f"Token {made.token.name} ({', '.join(made.token.scopes)}); expires: {until}. It is shown "
-        "this once. Whoever has it can do that as you.",
+        "this once. A program that has it can do that as you.",
         level="info",
     )
     output.say(made.secret)
