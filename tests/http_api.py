@@ -1,10 +1,12 @@
-"""Writes the tables of operations in `docs/reference/http-api.md`: `python -m tests.http_api`.
+"""Writes what is generated of the HTTP API's reference: `python -m tests.http_api`.
 
-What stands there above the line `GENERATED` is written by hand. A test compares both with the code.
+`docs/reference/openapi.json`, and the tables of operations in `docs/reference/http-api.md`. What
+stands there above the line `GENERATED` is written by hand. Tests compare both with the code.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from rota.api.description import OPERATORS, SCOPE
 
 REFERENCE: Final = Path(__file__).parents[1] / "docs" / "reference"
 PAGE: Final = REFERENCE / "http-api.md"
+PUBLISHED: Final = REFERENCE / "openapi.json"
 GENERATED: Final = "<!-- From here on written by `python -m tests.http_api`. -->"
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 
@@ -32,6 +35,11 @@ def each_operation(api: Mapping[str, Any]) -> Iterator[tuple[str, str, Operation
         for method in METHODS:
             if method in methods:
                 yield method.upper(), path, methods[method]
+
+
+def published(api: Mapping[str, Any]) -> str:
+    """Return the text of `openapi.json`."""
+    return json.dumps(api, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def page(api: Mapping[str, Any], before: str) -> str:
@@ -59,9 +67,10 @@ def _meaning(operation: Operation) -> str:
 
 
 def main() -> int:
-    """Write the page."""
+    """Write the files."""
     api = described()
     PAGE.write_text(page(api, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PUBLISHED.write_text(published(api), encoding="utf-8")
     return 0
 
 

@@ -30,6 +30,7 @@ class RequestCheck:
     def __init__(self, route: APIRoute) -> None:
         self.needs_caller = any(isinstance(d.call, Need) for d in _all_of(route.dependant))
         self._takes_body = route.body_field is not None
+        self._reads_body_itself = "requestBody" in (route.openapi_extra or {})
         found = {
             field.alias: _is_list(field.field_info.annotation)
             for each in _all_of(route.dependant)
@@ -76,6 +77,8 @@ class RequestCheck:
             return
         if int(headers.get("content-length", 0)) > LARGEST_BODY:
             raise body_too_large()
+        if self._reads_body_itself:
+            return
         if not self._takes_body:
             if request.method in {"GET", "HEAD"}:
                 return  # it has no meaning there (RFC 9110), and is not read
