@@ -21,7 +21,7 @@ import typer
 
 from rota.cli import output
 from rota.cli.groups import CommandGroup
-from rota.domain.agents.connections import LoginRefusedError, setups_met
+from rota.domain.agents.connections import LoginRefusedError
 from rota.domain.errors import InvalidInputError, UnavailableError
 from rota.services.text_files import read_text_file
 
@@ -127,17 +127,10 @@ Certificate = Annotated[
 
 
 async def resumed(app: App, me: UserId, name: str) -> list[str]:
-    """Resume the schedules that rota paused for want of this connection; return their names.
+    """Resume the schedules that rota paused for want of this connection; return their names."""
+    from rota.shown.connections import resume_schedules
 
-    Those too that lacked any of its kind, or anything that gives what it gives.
-    """
-    kind = (await app.connections.get(me, name)).kind
-    found = [
-        schedule
-        for what in setups_met(name, kind)
-        for schedule in await app.schedules.resume_after_setup(me, what)
-    ]
-    return [schedule.name for schedule in found]
+    return await resume_schedules(app, me, name)
 
 
 def print_connected(

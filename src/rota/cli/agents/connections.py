@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -12,11 +11,10 @@ from rota.cli import output
 from rota.cli.agents import connect
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
-from rota.domain.errors import NotFoundError, RotaError
+from rota.domain.errors import NotFoundError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
-    from rota.domain.agents.connections import ConnectionInfo
     from rota.domain.ids import UserId
 
 group = CommandGroup()
@@ -47,28 +45,25 @@ class _NothingConnectedError(NotFoundError):
         self.message = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """A check of one connection, and the schedules that continue after it."""
-
-    name: str
-    found: str
-    error: RotaError | None
-    resumed: list[str]
-
-
 @group.command("list")
 def list_connections(common: CommonOptions) -> None:
     """List your connections, what they may do and their states. Their secrets are not shown."""
+    from rota.services.agents.connection_words import allowed_in_words
+
     zone, found = common.as_person_with_zone(lambda app, me: app.connections.all(me))
     now = datetime.now(UTC)
+    if common.json:
+        from rota.shown.connections import connection_json
+
+        output.print_json([connection_json(one, now) for one in found])
+        return
     output.print_list(
         found,
         {
             "NAME": lambda c: c.name,
             "KIND": lambda c: c.kind,
             "ACCOUNT": lambda c: c.account,
-            "MAY": _allowed,
+            "MAY": allowed_in_words,
             "STATE": lambda c: c.state_at(now),
             "USED": lambda c: output.listed(c.last_used_at, zone, now),
             "CHECKED": lambda c: output.listed(c.last_checked_at, zone, now),
@@ -76,7 +71,7 @@ def list_connections(common: CommonOptions) -> None:
             "WHAT IS WRONG": lambda c: c.problem,
         },
         zone=zone,
-        as_json=common.json,
+        as_json=False,
         empty=_NOTHING,
     )
 
@@ -89,29 +84,20 @@ def check(
     ] = "",
 ) -> None:
     """Try your connections now, and say how that went. It fails as the worst of them does."""
+    from rota.shown.connections import ConnectionCheck, checked_json, try_connection
 
-    async def work(app: App, me: UserId) -> list[_Checked]:
+    async def work(app: App, me: UserId) -> list[ConnectionCheck]:
         names = [name] if name else [one.name for one in await app.connections.all(me)]
         if not names:
             raise _NothingConnectedError
-        return [await _checked(app, me, one) for one in names]
+        return [await try_connection(app, me, one) for one in names]
 
     checked = common.as_person(work)
     failed = [one.error for one in checked if one.error is not None]
     if name and failed:
         raise failed[0]
     if common.json:
-        output.print_json(
-            [
-                {
-                    "name": one.name,
-                    "found": one.found,
-                    "problem": one.error.message if one.error else "",
-                    "resumed": one.resumed,
-                }
-                for one in checked
-            ]
-        )
+        output.print_json([checked_json(one) for one in checked])
     else:
         for one in checked:
             said = one.error.message if one.error else f"ok, {one.found}."
@@ -142,33 +128,3 @@ def remove(common: CommonOptions, name: Name) -> None:
     removed = common.as_person(lambda app, me: app.connection_removal.remove(me, name))
     more = " Its grant was revoked at the provider." if removed.is_revoked else f" {removed.left}"
     output.print_done(f"Removed {name}.{more.rstrip()}", removed, as_json=common.json)
-
-
-def _allowed(connection: ConnectionInfo) -> str:
-    """Say in words what a connection allows rota."""
-    from rota.domain.agents.connections import KINDS, ConnectedBy
-    from rota.domain.agents.mail_accounts import READING
-
-    kind = KINDS.get(connection.kind)
-    if kind is None or not (connection.scopes or kind.by is not ConnectedBy.GRANT):
-        return ""
-    if kind.by is ConnectedBy.PASSWORD and connection.scopes == (READING,):
-        return "reading only"
-    if kind.by is ConnectedBy.PASSWORD:
-        return "all that its password allows"
-    if kind.by is ConnectedBy.ADDRESS:
-        return "reading"
-    # Only here, as in most lists there is no grant.
-    from rota.agents.tools.oauth.providers import SCOPES
-
-    return SCOPES[connection.kind].allowed(connection.scopes)
-
-
-async def _checked(app: App, me: UserId, name: str) -> _Checked:
-    try:
-        found = await app.connections.check(me, name)
-    except NotFoundError:
-        raise
-    except RotaError as error:
-        return _Checked(name, "", error, [])
-    return _Checked(name, found, None, await connect.resumed(app, me, name))
