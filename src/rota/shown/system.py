@@ -3,47 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from pydantic import Field, create_model
+from pydantic import create_model
 
-from rota.domain.operations.processes import Kind, Process
+from rota.domain.operations.processes import Process
 from rota.domain.operations.status import Status, System
 from rota.domain.text.jsonable import fields_of
-from rota.shown.models import Shown, model_of
+from rota.shown.models import model_of
 
-_HIDDEN = ("host", "pid", "clock_ahead", "settings", "key_ids")
-"""What of a process only operators see."""
+_SEEN_BY_ALL = frozenset(
+    {"id", "kind", "version", "started_at", "seen_at", "ticked_at", "silent_for", "is_alive"}
+)
+"""What of a process is not only for operators."""
 
-
-class ProcessShown(Shown):
-    """A running process. Its host, pid, clock, settings and keys are null but for operators."""
-
-    id: UUID
-    kind: Kind
-    host: str | None
-    pid: int | None
-    version: str
-    started_at: datetime
-    seen_at: datetime
-    ticked_at: datetime | None
-    clock_ahead: float | None
-    settings: list[str] | None
-    key_ids: list[str] | None
-    silent_for: float = Field(description="Seconds since it was last seen.")
-    is_alive: bool
-
+ProcessShown = create_model(
+    "ProcessSeen",
+    __base__=model_of(Process),
+    __doc__="A running process. Where it runs, and what with, is null but for operators.",
+    host=(str | None, ...),
+    pid=(int | None, ...),
+)
+_PROCESSES: Any = list[ProcessShown]  # type: ignore[valid-type]  # a type that is made
 
 StatusShown = create_model(
     "Status",
     __base__=model_of(Status),
-    processes=(list[ProcessShown], ...),
+    processes=(_PROCESSES, ...),
     is_scheduler_alive=(bool, ...),
     is_worker_alive=(bool, ...),
 )
-SystemShown = create_model("System", __base__=model_of(System), processes=(list[ProcessShown], ...))
+SystemShown = create_model("System", __base__=model_of(System), processes=(_PROCESSES, ...))
 
 
 def status_json(found: Status, *, for_operator: bool) -> dict[str, Any]:
@@ -63,5 +53,10 @@ def system_json(found: System, *, for_operator: bool) -> dict[str, Any]:
 
 
 def _processes(found: Iterable[Process], *, for_operator: bool) -> list[dict[str, Any]]:
-    hidden = {} if for_operator else dict.fromkeys(_HIDDEN)
-    return [{**fields_of(process), **hidden} for process in found]
+    told = [fields_of(process) for process in found]
+    if for_operator:
+        return told
+    return [
+        {name: value if name in _SEEN_BY_ALL else None for name, value in one.items()}
+        for one in told
+    ]
