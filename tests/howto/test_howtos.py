@@ -48,6 +48,9 @@ SAYS: dict[str, dict[str, str]] = {
     "docs/tutorial/first-briefing.md": {"rota schedules run each-morning": "12 messages this week"},
     "docs/howto/agent-files.md": {"rota run unread-count": r"\d+ unread messages"},
     "docs/howto/approvals.md": {"rota run note-taker": "asked for your approval of 1 action"},
+    "docs/howto/curl.md": {
+        "curl -sS --fail-with-body -H @headers $API/runs/$RUN_ID/result": r"\d+ unread messages\.",
+    },
     "docs/howto/fastapi.md": {
         "curl -sS --fail-with-body -X POST localhost": "waits for your decision",
         "curl -sS --fail-with-body localhost:8020/approvals": '"tool":"mail_search"',
