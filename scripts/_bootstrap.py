@@ -44,7 +44,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
 """What uv installs for each of the scripts; each holds what those before it have."""
 
 
-ONLY_WITH_ALL: Final = ("kill", "benchmark", "howto", "browser", "oidc", "postgres15")
+ONLY_WITH_ALL: Final = ("kill", "benchmark", "howto", "browser", "long", "oidc", "postgres15")
 """Marks of tests that run only with `scripts/test --all`; pyproject.toml explains them."""
 
 
