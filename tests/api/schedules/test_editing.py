@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 
+import jsonschema_rs
 import pytest
 
 from rota.api.callers import Scope
 from rota.domain.schedules.drafts import Draft
 from rota.services.schedules.service import ScheduleEdit
 from rota.shown.schedule_models import ListedScheduleModel, ScheduleDetailModel
+from tests import http_api
 
 
 def fields(response):
@@ -156,6 +158,19 @@ async def test_a_change_that_makes_no_sense_names_its_field(hers, put, change, f
         assert answer.status_code == 422, answer.text
         assert fields(answer) == [field]
     assert (await hers.get("/schedules/noon")).json()["revision"] == made.json()["revision"]
+
+
+def test_the_description_lets_a_change_take_away_what_the_route_lets_it():
+    paths = http_api.described()["paths"]
+    body = paths["/api/v1/schedules/{schedule}"]["patch"]["requestBody"]
+    schema = jsonschema_rs.validator_for(body["content"]["application/json"]["schema"])
+    for change in (
+        {"prompt": None, "limits": {"cost": None}, "approvals": None, "checklist": None},
+        {"when": "@daily", "limits": None, "except_calendars": None, "max_runs": None},
+    ):
+        assert schema.is_valid(change)
+    for change in ({"agent": 3}, {"paused": "why"}, {"colour": "red"}, {"limits": {"stepz": 1}}):
+        assert not schema.is_valid(change)
 
 
 async def test_of_two_who_change_at_once_one_is_told(hers, put):

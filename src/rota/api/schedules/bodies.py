@@ -135,23 +135,35 @@ class ScheduleBody(ScheduleEntry):
         return schema
 
 
-def _nullable(schema: dict[str, Any]) -> None:
-    """Make each field one that may be left out or null."""
-    schema.pop("required", None)
-    schema["title"] = "ScheduleChange"
-    schema["description"] = "What to change of a schedule; null takes a value away."
-    schema["properties"].pop("paused")
-    for name, described in schema["properties"].items():
+def _nullable(properties: dict[str, Any]) -> None:
+    for described in properties.values():
         described.pop("default", None)
-        if name not in {"name", "agent", *_RULES} and "type" in described:
+        if "type" in described:
             kinds = described["type"]
             described["type"] = [*(kinds if isinstance(kinds, list) else [kinds]), "null"]
+        if "enum" in described:
+            described["enum"] = [*described["enum"], None]
+        _nullable(described.get("properties", {}))
 
 
 class ScheduleChange(ScheduleBody):
-    """Only a description: `edit_of` reads the request, in which null is not the same as nothing."""
+    """What to change of a schedule; null takes a value away.
 
-    model_config = ConfigDict(json_schema_extra=_nullable)
+    Only a description: `change_of` reads the request, in which null is not the same as nothing.
+    """
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Return it with fields that may be left out, or be null to take a value away."""
+        schema = super().__get_pydantic_json_schema__(core, handler)
+        schema.pop("required", None)
+        schema["description"] = "What to change of a schedule; null takes a value away."
+        properties = schema["properties"]
+        properties.pop("paused")
+        _nullable({n: one for n, one in properties.items() if n not in {"name", "agent", *_RULES}})
+        return schema
 
 
 def change_of(values: Mapping[str, Any], revision: int) -> tuple[ScheduleEdit, ScheduleEntry]:
