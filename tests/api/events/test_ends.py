@@ -124,3 +124,54 @@ async def test_a_session_of_a_browser_follows_by_its_cookie(serving, app, owner,
         assert (await stream.next_event()).data["id"] == run
         await app.sessions.end(alice, session.session.id)
         await ended(stream)
+
+
+async def test_a_stream_that_ended_leaves_nothing_behind(serving, api, app, owner, alice):
+    api.state.streams = StreamBounds(heartbeat=300.0)
+
+    def waiting():
+        return sum("Event.wait" in repr(task) for task in asyncio.all_tasks())
+
+    before = waiting()
+    for _ in range(5):
+        async with serving.stream(alice) as stream:
+            await new_run(owner, alice)
+            await stream.next_event()
+    async with asyncio.timeout(WITHIN):
+        while app.events.count() or waiting() > before:
+            await asyncio.sleep(0.01)
+
+
+async def test_five_hundred_listeners_cost_one_query_a_look(app, owner, alice, monkeypatch):
+    cursor = await owner.execute(
+        "INSERT INTO auth.users (email) SELECT i || '@example.com' FROM generate_series(1, 50) AS i"
+        " RETURNING id"
+    )
+    people = [row[0] for row in await cursor.fetchall()]
+    async with asyncio.TaskGroup() as opening:
+        tasks = [opening.create_task(app.events.open(person)) for person in people * 10]
+    listeners = [task.result() for task in tasks]
+    assert app.events.count() == 500
+    asked = []
+    list_new = event_feed.rows.list_new
+
+    async def counted(conn, people, **which):
+        found = await list_new(conn, people, **which)
+        asked.append(len(found.events))
+        return found
+
+    monkeypatch.setattr(event_feed.rows, "list_new", counted)
+    await owner.execute(
+        "INSERT INTO agent_runs (user_id, agent_name, trigger)"
+        " SELECT id, 'watcher', 'manual' FROM auth.users WHERE id = ANY(%s)",
+        [people],
+    )
+    async with asyncio.timeout(WITHIN):
+        while not all(listener.woken.is_set() for listener in listeners):
+            await asyncio.sleep(0.01)
+    assert [count for count in asked if count] == [50]
+    for listener in listeners:
+        [event] = listener.take()
+        assert event.kind == "run"
+        listener.close()
+    assert app.events.count() == 0

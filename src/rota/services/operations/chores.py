@@ -37,8 +37,10 @@ log = LazyLogger(__name__)
 async def first_of(*events: asyncio.Event, seconds: float) -> None:
     """Return when any event is set, or after `seconds`."""
     waits = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    await cancel(*waits)
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:  # also where this is cancelled: an event that is never set would keep them
+        await cancel(*waits)
 
 
 async def cancel(*tasks: asyncio.Future[Any]) -> None:
