@@ -76,3 +76,16 @@ async def test_neighbours_lose_nobody_a_fire():
 
     assert [beside["lost"] for beside in figures["beside"]] == [0, 0, 0]
     assert figures["worst_ratio"] > 0
+
+
+@pytest.mark.timeout(300)  # as above
+async def test_api_asks_rota_and_the_bare_route():
+    figures = await figures_of(
+        "api",
+        *("--runs", "300", "--schedules", "20", "--notifications", "20"),
+        *("--requests", "3", "--rounds", "1", "--seconds", "0.1", "--page", "3"),
+    )
+
+    assert figures["deep_page_number"] == 3
+    assert figures["bare_list"]["requests_per_second"] > 0
+    assert [case["times"]["samples"] for case in figures["rota"]] == [3] * 9
