@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -80,3 +81,16 @@ def test_where_nobody_reads_the_output_no_link_is_in_it(environment, tmp_path):
         assert not (tmp_path / "opened").exists()
     finally:
         rota("down", environment=environment)
+
+
+def test_the_api_is_described_without_a_database(tmp_path):
+    described = json.loads(
+        rota(
+            "openapi",
+            environment=os.environ
+            | {"ROTA_DATA_DIR": str(tmp_path / "none"), "ROTA_DATABASE_URL": "postgresql://h:1/x"},
+        )
+    )
+    assert described["openapi"].startswith("3.1.")
+    assert "/api/v1/schedules/{schedule}" in described["paths"]
+    assert not (tmp_path / "none").exists()
