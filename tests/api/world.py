@@ -47,6 +47,11 @@ async def populate(client: httpx.AsyncClient, workshop: Workshop, address: str) 
     rule = {"effect": "refuse", "tool": "send", "when": [f"to is {MARK}"]}
     made_rule = await _ok(await client.post("/rules", json=rule))
     token = await _ok(await client.post("/tokens", json={"name": MARK, "scopes": ["read"]}))
+    await workshop.owner.execute(
+        "INSERT INTO connections (user_id, name, service, secret, key_id, account)"
+        " VALUES (%s, 'bobs-mail', 'imap', 'x', 'k', %s)",
+        [workshop.user, MARK],
+    )
     sessions = await _ok(await client.get("/sessions"))
     notices = await _ok(await client.get("/notifications"))
     runs = await workshop.rows("agent_runs", "created_at")
@@ -57,6 +62,7 @@ async def populate(client: httpx.AsyncClient, workshop: Workshop, address: str) 
             "action": str(actions[-1]["id"]),
             "agent": "watcher",
             "calendar": "bobs-days",
+            "connection": "bobs-mail",
             "day": "2027-05-01",
             "deputy": address,
             "model": "fake:model",
