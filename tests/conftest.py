@@ -50,7 +50,8 @@ def _log_plainly() -> None:
     """Log as structlog does by itself, but for tracebacks: drawing one by Rich takes seconds."""
     structlog.reset_defaults()
     *others, _ = structlog.get_config()["processors"]
-    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    plain = structlog.dev.plain_traceback
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain)
     structlog.configure(processors=[*others, renderer])
 
 
