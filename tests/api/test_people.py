@@ -175,3 +175,9 @@ async def test_removal_needs_the_owners_url(client, owner, alice):
     refused = await remove(client(alice), "me", "alice@example.com")
     assert (refused.status_code, refused.json()["type"]) == (409, "urn:rota:problem:setup-required")
     assert await people_left(owner) == ["alice@example.com"]
+
+
+async def test_a_token_that_reads_exports_its_person(client, workshop, alice):
+    await workshop.agent()
+    shown = await client(alice, scopes=frozenset({Scope.READ})).get("/people/me/export")
+    assert (shown.status_code, shown.headers["content-type"]) == (200, "application/zip")

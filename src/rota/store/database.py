@@ -245,7 +245,9 @@ class Database:
         async with self._transaction(is_rehearsal=is_rehearsal) as conn:
             if (scopes := scopes_of_task()) is not None:
                 claims = json.dumps({"rota_scopes": sorted(scopes)})
-                await execute(conn, "claim_scopes", claims=claims)
+                # Not by a query: a transaction may still have to choose its isolation level.
+                told = sql.SQL("SET LOCAL request.jwt.claims = {}").format(sql.Literal(claims))
+                await conn.execute(told)
             yield conn
 
     @asynccontextmanager

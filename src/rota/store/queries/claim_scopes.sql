@@ -1,1 +1,0 @@
-SELECT set_config('request.jwt.claims', %(claims)s, true)
