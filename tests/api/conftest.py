@@ -10,8 +10,8 @@ import pytest
 from fastapi import FastAPI, Request
 
 from rota.api.app import make_api
-from rota.api.authentication import Authentication
 from rota.api.callers import ALL_SCOPES, Caller, Scope
+from rota.api.identity.authentication import Authentication
 from rota.api.origins import csrf_token
 from rota.bootstrap.app import App, Server
 from rota.domain.identity.sessions import SignedInBy

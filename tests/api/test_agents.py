@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rota.api.agents import WrittenAgent
+from rota.api.agents.agents import WrittenAgent
 from rota.api.callers import Scope
 from rota.services.agent_files.editing import AgentChange
 from rota.shown.agents import AgentShown, CheckedShown

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from rota.api.approvals import DecidedShown
+from rota.api.approvals.approvals import DecidedShown
 from rota.api.callers import Scope
 from rota.shown.approvals import ActionShown
 from rota.shown.rules import ApprovedAlwaysShown

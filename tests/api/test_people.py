@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from rota.api.callers import Scope
-from rota.api.people import AddedShown, Me
+from rota.api.operations.people import AddedShown, Me
 from rota.bootstrap.app import Server
 from rota.shown.people import PersonShown, RemovedShown
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rota.api.approvals.deputies import DeputyShown
+from rota.api.approvals.rules import AddedRule
 from rota.api.callers import Scope
-from rota.api.deputies import DeputyShown
-from rota.api.rules import AddedRule
 from rota.shown.rules import ExplanationShown, ListedRuleShown
 
 READS = frozenset({Scope.READ, Scope.TRIGGER, Scope.MANAGE})

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from rota.api import limits
 from rota.api.callers import Scope
-from rota.api.usage import AgentUsagePage, UsagePage
+from rota.api.runs import limits
+from rota.api.runs.usage import AgentUsagePage, UsagePage
 from rota.domain.runs.limits import OwnLimits
 from rota.services.runs.limits import LimitsShown
 from rota.shown.models import model_of

@@ -8,38 +8,20 @@ from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 
-from rota.api import (
-    agents,
-    approvals,
-    audit,
-    calendars,
-    connections,
-    deputies,
-    events,
-    files,
-    health,
-    limits,
-    notifications,
-    pause,
-    people,
-    prices,
-    results,
-    rules,
-    runs,
-    schedules,
-    sessions,
-    system,
-    tokens,
-    tools,
-    usage,
-)
+from rota.api import audit, notifications, schedules
+from rota.api.agents import agents, connections, files, prices, tools
 from rota.api.answers import StrictRoute
-from rota.api.authentication import Authentication
+from rota.api.approvals import approvals, deputies, rules
 from rota.api.callers import Caller
 from rota.api.description import describe
+from rota.api.identity import sessions, tokens
+from rota.api.identity.authentication import Authentication
+from rota.api.identity.sign_in import pages as sign_in_pages
+from rota.api.operations import events, health, people, system
 from rota.api.problems import handle_errors, responses
 from rota.api.rates import Rates
-from rota.api.sign_in import pages as sign_in_pages
+from rota.api.runs import limits, results, runs, usage
+from rota.api.schedules import calendars, pause
 from rota.bootstrap.app import App
 from rota.version import __version__
 

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from rota.api.callers import ALL_SCOPES, Scope
-from rota.api.events import StreamBounds
+from rota.api.operations.events import StreamBounds
 from rota.bootstrap.app import App
 from rota.domain.ids import UserId
 

@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from rota.api.events import StreamBounds
+from rota.api.operations.events import StreamBounds
 from rota.domain.identity.sessions import SignedInBy
 from rota.services.operations import event_feed
 from tests.api.events.conftest import WITHIN, Stream

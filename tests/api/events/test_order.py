@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from rota.api.app import make_api
-from rota.api.authentication import Authentication
+from rota.api.identity.authentication import Authentication
 from rota.bootstrap.app import App, Server
 from rota.settings import Settings
 from rota.store.database import Database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from rota.api.events import StreamBounds
+from rota.api.operations.events import StreamBounds
 from tests.api.events.test_streams import move, new_run
 
 WAITS = {

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from rota.api.callers import Scope
-from rota.api.events import StreamBounds
+from rota.api.operations.events import StreamBounds
 from rota.domain.operations.events import Event
 from rota.shown.models import model_of
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, Validat
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from rota.api.triggering import RunAsked
+from rota.api.runs.triggering import RunAsked
 from rota.domain.errors import InvalidInputError, NotFoundError
 from rota.domain.runs.option_drafts import OptionChange
 from rota.domain.runs.options import RunOptions

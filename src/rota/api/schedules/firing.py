@@ -10,6 +10,7 @@ from fastapi import APIRouter, Body, Query, Response
 from rota.api.answers import StrictRoute, answer
 from rota.api.callers import Reader, Services, Triggerer
 from rota.api.pages import Page, page_of
+from rota.api.runs.triggering import STARTED, Wait, started
 from rota.api.schedules.bodies import (
     BackfillAsked,
     PreviewAsked,
@@ -18,7 +19,6 @@ from rota.api.schedules.bodies import (
     naming_fields,
     policy_of,
 )
-from rota.api.triggering import STARTED, Wait, started
 from rota.domain.ids import ScheduleId
 from rota.domain.schedules.occurrences import Outcome
 from rota.domain.schedules.overlap import OverlapPolicy

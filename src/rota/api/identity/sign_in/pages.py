@@ -13,9 +13,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from rota.api.callers import Services
+from rota.api.identity.sessions import begin_session
 from rota.api.origins import is_encrypted, own_origin
 from rota.api.rates import FAILURES, at_most
-from rota.api.sessions import begin_session
 from rota.domain.errors import NotSignedInError, SetupRequiredError, UnavailableError
 from rota.domain.identity.sessions import SignedInBy
 from rota.domain.identity.sign_ins import SIGN_IN_LASTS
@@ -26,7 +26,7 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-_FILES: Final = files("rota.api.sign_in")
+_FILES: Final = files("rota.api.identity.sign_in")
 _HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Cache-Control": "no-store",

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from rota.api.answers import StrictRoute, answer
 from rota.api.callers import Reader, Services, Triggerer
 from rota.api.pages import Page, page_of
-from rota.api.triggering import STARTED, RunAsked, Wait, started
+from rota.api.runs.triggering import STARTED, RunAsked, Wait, started
 from rota.domain.ids import RunId
 from rota.domain.runs.run import ResultStatus, RunStatus, Trigger
 from rota.domain.runs.steps import StepKey

@@ -11,7 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rota.api.answers import KEPT_NOWHERE, StrictRoute, answer
 from rota.api.callers import Caller, InPerson, Services, SignedIn
-from rota.api.origins import cookie_name, csrf_token, drop_cookie, refuse_other_sites, set_cookie
+from rota.api.origins import (
+    cookie_name,
+    csrf_token,
+    drop_cookie,
+    refuse_other_sites,
+    set_cookie,
+)
 from rota.api.pages import Page, page_of
 from rota.api.problems import ApiError
 from rota.api.rates import FAILURES, at_most

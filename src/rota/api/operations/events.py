@@ -18,7 +18,7 @@ from rota.api.answers import StrictRoute
 from rota.api.callers import Reader, Services
 from rota.api.callers import Scope as CallerScope
 from rota.api.problems import ApiError
-from rota.api.runs import Run
+from rota.api.runs.runs import Run
 from rota.domain.errors import NotFoundError, UnavailableError
 from rota.domain.ids import UserId
 from rota.domain.operations.events import EventKind

@@ -1,0 +1,1 @@
+"""Agents, their files, tools, connections and prices over HTTP."""

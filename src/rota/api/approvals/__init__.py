@@ -1,0 +1,1 @@
+"""Approvals, rules and deputies over HTTP."""

@@ -1,0 +1,1 @@
+"""People, processes, health and live events over HTTP."""

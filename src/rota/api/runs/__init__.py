@@ -1,0 +1,1 @@
+"""Runs, results, usage and limits over HTTP."""
