@@ -6,7 +6,7 @@ the dataclass calls that field. This holds in lists of agents, schedules and too
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -39,26 +39,36 @@ def fields_of(value: Any) -> dict[str, Any]:
 
 def jsonable(value: object) -> Any:
     """Return a value as JSON has it: times are ISO 8601 in UTC, durations seconds."""
-    if type(value) in _AS_THEY_ARE:
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return jsonable(fields_of(value))
-    return _scalar(value)
+    kind = type(value)
+    return value if kind in _AS_THEY_ARE else _writer_of(kind)(value)
 
 
-def _scalar(value: object) -> str | int | float | None:
-    match value:
-        case Enum():
-            return str(value.value)
-        case None | str() | int() | float():
-            return value
-        case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case timedelta():
-            return value.total_seconds()
-        case _:
-            return str(value)
+def _find_writer(kind: type) -> Callable[[Any], Any]:
+    """Return what writes values of a class, chosen once: a page has a thousand values."""
+    if issubclass(kind, Mapping):
+        return lambda value: {str(key): jsonable(item) for key, item in value.items()}
+    if issubclass(kind, list | tuple):
+        return lambda value: [jsonable(item) for item in value]
+    if is_dataclass(kind):
+        names = tuple(json_names(kind).items())
+        return lambda value: {shown: jsonable(getattr(value, name)) for name, shown in names}
+    return next((write for base, write in _SCALARS if issubclass(kind, base)), str)
+
+
+_writer_of: Callable[[type], Callable[[Any], Any]] = cache(_find_writer)
+
+
+def _moment(value: datetime) -> str:
+    in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return in_utc.isoformat().replace("+00:00", "Z")
+
+
+_SCALARS: Final[Sequence[tuple[type, Callable[[Any], Any]]]] = (
+    (Enum, lambda value: str(value.value)),
+    (str, lambda value: value),
+    (int, lambda value: value),
+    (float, lambda value: value),
+    (datetime, _moment),
+    (timedelta, timedelta.total_seconds),
+)
+"""What writes a value that is no collection, by its class; the first that fits counts."""
