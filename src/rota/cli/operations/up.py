@@ -186,12 +186,17 @@ async def _run(
         await warn_of_missing_code(app)
         _step("Starting a scheduler and a worker")
         code = 0
-        async with _working(settings, server, stop, background, listening) as (pids, ended):
+        briefed = asyncio.Event()
+        async with _working(settings, server, stop, background, listening, serve_after=briefed) as (
+            pids,
+            ended,
+        ):
             if model is not None:
                 code = await _brief(app, me, stop, BRIEFING, as_json=as_json)
                 await _resume_briefing(app, me, has_worked=code == 0)
             elif is_first or show_demo:
                 code = await _brief(app, me, stop, DEMO, as_json=as_json)
+            briefed.set()
             if not exit_after_demo:
                 await _stay(
                     *(app, me, stop, pids, background, listening),
@@ -245,15 +250,20 @@ async def _working(
     stop: asyncio.Event,
     background: Background | None,
     listening: Listening | None,
+    *,
+    serve_after: asyncio.Event,
 ) -> AsyncIterator[tuple[Mapping[Kind, int], list[int]]]:
     """Run the children and the watch over the database for the block, to a clean end.
 
+    The server begins after `serve_after`: so the first briefing has the processors to itself.
+    Whoever connects before waits for it.
     It yields their processes, and what holds, after the block, the exit codes of children that a
     person has to see to.
     """
     from rota import logs
     from rota.cli.operations import processes
     from rota.cli.operations.children import keep_running
+    from rota.services.operations.chores import first_of
 
     logs.begin()
     pids: dict[Kind, int] = {}
@@ -263,11 +273,15 @@ async def _working(
         asyncio.create_task(keep_running(kind, settings, stop, pids=pids, output=output))
         for kind in NEEDED
     ]
-    if listening is not None:
-        serving = keep_running(
-            "server", settings, stop, pids=pids, output=output, listening=listening.socket
+
+    async def serve(opened: Listening) -> int:
+        await first_of(serve_after, stop, seconds=_DEMO_LIMIT.total_seconds())
+        return await keep_running(
+            "server", settings, stop, pids=pids, output=output, listening=opened.socket
         )
-        children.append(asyncio.create_task(serving))
+
+    if listening is not None:
+        children.append(asyncio.create_task(serve(listening)))
     watch = asyncio.create_task(_watch(server, stop, background))
     watch.add_done_callback(lambda _: stop.set())
     processes.settle_memory()
