@@ -52,7 +52,7 @@ async def test_filters_say_what_they_leave_out(workshop, rota):
         "results list --status error": "None of the 2 results is of status error.",
         "notifications list --unread": "None of the 2 notifications is unread.",
         "audit list --tool send": "None of the 2 entries is of the tool send.",
-        "audit list --since 9999-01-01": "None of the 2 entries is since 9999-01-01.",
+        "audit list --since 8999-01-01": "None of the 2 entries is since 8999-01-01.",
     }.items():
         assert await rota(*command.split()) == f"{said}\n", command
     assert await rota("runs", "list", "--status", "waiting", "--json") == "[]\n"
