@@ -71,8 +71,9 @@ def test_one_place_says_what_a_reference_fits():
     assert asking == {
         "approvals/rules.py",
         "approvals/service.py",
+        "identity/tokens.py",
         "notifications/service.py",
+        "runs/finding.py",
         "runs/results.py",
-        "runs/service.py",
         "schedules/service.py",
     }
