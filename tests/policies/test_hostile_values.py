@@ -225,8 +225,8 @@ class Hostile:
         owned = {table for table, column, *_ in columns if column == "user_id"}
         for table, column, kind, inserts, checks in columns:
             for value in hostile(kind, checks):
-                if table == "user_settings":  # a row for each person
-                    await self.setting(column, kind, value)
+                if table in {"user_settings", "applied_files"}:  # a row for each person
+                    await self.row_of_person(table, column, kind, value)
                 elif inserts:
                     user = {"user_id": str(self.alice)} if table in owned else {}
                     row = self.row(table) | user | {column: value}
@@ -239,11 +239,11 @@ class Hostile:
                     )
                     await self.write(f"{table}.{column}", update, [value], self.alice)
 
-    async def setting(self, column: str, kind: str, value: str) -> None:
+    async def row_of_person(self, table: str, column: str, kind: str, value: str) -> None:
         email = f"alice{len(self.people)}@example.com"
         user = await self.one("INSERT INTO auth.users (email) VALUES (%s) RETURNING id", email)
-        row, what = {column: value}, f"user_settings.{column}"
-        if not await self.insert(what, "user_settings", row, {column: kind}, user):
+        row = {"user_id": str(user), column: value} if column != "user_id" else {column: value}
+        if not await self.insert(f"{table}.{column}", table, row, {column: kind}, user):
             await self.owner.execute("DELETE FROM auth.users WHERE id = %s", [user])
             return
         await self.agent(user)
