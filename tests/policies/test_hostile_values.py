@@ -28,6 +28,8 @@ from rota.services.operations.scheduler_loop import SchedulerLoop
 from tests.services.harness import ANSWER, Workshop, clock
 from tests.services.running import until, working
 
+pytestmark = pytest.mark.long
+
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 REFUSALS = (

@@ -11,7 +11,7 @@ import pytest
 
 from tests.api.server.conftest import Connection, ask, status_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.long]
 
 STRICT = (
     b"content-security-policy: default-src 'none'",

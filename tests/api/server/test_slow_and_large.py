@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.server.conftest import Connection, ask, status_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.long]
 
 
 def posting(served, more: str) -> str:

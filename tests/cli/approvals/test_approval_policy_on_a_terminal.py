@@ -11,6 +11,8 @@ from tests.cli.approving import KEY
 from tests.cli.terminal import on_terminal
 from tests.services.harness import Workshop
 
+pytestmark = pytest.mark.long
+
 LONG = "to email_domain " + " ".join(f"department{n}.example.org" for n in range(9))
 
 

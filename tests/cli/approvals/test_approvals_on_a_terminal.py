@@ -14,6 +14,8 @@ from tests.cli.terminal import on_terminal
 from tests.services.deciding import desk_of, send
 from tests.services.harness import Workshop
 
+pytestmark = pytest.mark.long
+
 PAD = " " * 400
 LABELS = ("Risk          low", "Status        approved", "Wants to      look")
 OURS = (

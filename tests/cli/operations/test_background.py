@@ -21,7 +21,7 @@ from tests.loopback.openai import OpenAIServer
 
 MAIL = "From bob@example.com Mon Nov 30 07:00:00 2026\nFrom: bob@example.com\nSubject: Hi\n\nHi.\n"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.long]
 
 
 @pytest.fixture

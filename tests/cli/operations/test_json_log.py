@@ -18,6 +18,8 @@ import pytest
 from rota.cli.logs import configure_logs
 from rota.settings import Settings
 
+pytestmark = pytest.mark.long
+
 CUT = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = 'rota_backend'"

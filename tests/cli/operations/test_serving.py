@@ -15,7 +15,7 @@ import pytest
 
 from tests.terminal import Terminal
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.long]
 
 
 def rota(*arguments, environment):

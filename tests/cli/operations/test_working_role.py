@@ -19,6 +19,8 @@ from rota.cli.main import app
 from rota.store.migrations import migrate
 from rota.store.roles import backend_role_problem, lacking_rights_problem, working_role_problem
 
+pytestmark = pytest.mark.long
+
 ADVICE = (
     "Name rota_backend and its password in ROTA_DATABASE_URL; nothing else changes. Only the "
     "schema's owner migrates: rota."

@@ -18,6 +18,8 @@ from tests.loopback.dovecot import Dovecot
 from tests.loopback.gmail import Failure
 from tests.services.agents.grants import CIPHER, READ, connect
 
+pytestmark = pytest.mark.long
+
 DAY = timedelta(days=1)
 
 

@@ -10,6 +10,8 @@ from psycopg import sql
 from rota.engine.admission import requeue_lost
 from tests.services.operations.test_outages import finished, fires_each_second, loops
 
+pytestmark = pytest.mark.long
+
 LOOKS = {
     "steps": [{"calls": [{"tool": "look", "args": {"query": "x"}}]}],
     "answer": "{{ by_tool.look[0].seen }} was seen.",

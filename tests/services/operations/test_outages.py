@@ -26,6 +26,8 @@ from rota.store.users import ensure_user
 from tests.services.harness import ANSWER, Workshop, clock
 from tests.services.running import until, working
 
+pytestmark = pytest.mark.long
+
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -18,6 +18,8 @@ from rota.engine.agent_loop import AgentLoop
 from rota.services.operations.agent_hosts import AgentHost, AgentHosts
 from tests.services.running import make_run, queue_runs, results, until, working
 
+pytestmark = pytest.mark.long
+
 BLOCKED_AFTER = 1.0
 
 

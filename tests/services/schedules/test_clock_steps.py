@@ -9,6 +9,8 @@ import pytest
 
 from rota.services.operations.scheduler_loop import LONGEST_SLEEP, SchedulerLoop
 
+pytestmark = pytest.mark.long
+
 START = datetime(2026, 3, 27, 22, tzinfo=UTC)  # two days before Berlin's clock jumps
 RULES = [
     {"cron": "*/5 * * * *"},

@@ -22,7 +22,7 @@ from rota.domain.schedules.rules.cron import CronSchedule
 from rota.domain.schedules.rules.wall_clock import DstGap, DstOverlap
 from tests.unit.schedules.fire_time_oracle import MACROS, MONTHS, WEEKDAYS, Expression, fire_times
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 FACTOR = float(os.environ.get("ROTA_HYPOTHESIS_FACTOR", "1"))
 FROM, TO = datetime(1990, 1, 1, tzinfo=UTC), datetime(2060, 1, 1, tzinfo=UTC)
