@@ -86,6 +86,31 @@ def read_configuration(environment: Mapping[str, str]) -> Configuration:
     return Configuration(variables, names, tuple(files), tuple(warnings))
 
 
+def data_dir_in_files(environment: Mapping[str, str]) -> Path | None:
+    """Return the data directory that the files name, whatever else is wrong in them."""
+    for path, is_named in _places(environment):
+        with suppress(InvalidInputError):
+            if (text := _read(path, [], is_named=is_named)) is None:
+                continue
+            if named := _data_dir_in(path, text).strip():
+                return path.parent / Path(named).expanduser()
+    return None
+
+
+def _data_dir_in(path: Path, text: str) -> str:
+    if path.name == DOTENV:
+        from io import StringIO
+
+        from dotenv import dotenv_values
+
+        return dotenv_values(stream=StringIO(text)).get("ROTA_DATA_DIR") or ""
+    import tomllib
+
+    with suppress(tomllib.TOMLDecodeError, RecursionError):
+        return str(tomllib.loads(text).get("data_dir", ""))
+    return ""
+
+
 def misspelt_variables(environment: Mapping[str, str]) -> Iterator[str]:
     """Say which variables are ignored and look as if one of rota's was meant."""
     from difflib import get_close_matches

@@ -267,12 +267,14 @@ def _supabase(known: _Given) -> SupabaseProject | None:
 
 def _oidc(known: _Given) -> OidcClient | None:
     client_id = known.get("ROTA_OIDC_CLIENT_ID")
-    if "ROTA_OIDC_ISSUER" not in known or client_id is None:
+    needed = ("ROTA_OIDC_ISSUER", "ROTA_OIDC_CLIENT_ID")
+    missing = [variable for variable in needed if variable not in known]
+    if missing or client_id is None:
         for variable in known:
             if variable.startswith("ROTA_OIDC_"):
+                are = "is" if len(missing) == 1 else "are"
                 raise InvalidInputError(
-                    f"{known.name_of(variable)} is set: ROTA_OIDC_ISSUER and ROTA_OIDC_CLIENT_ID "
-                    "are needed, both."
+                    f"{known.name_of(variable)} is set, but {' and '.join(missing)} {are} missing."
                 )
         return None
     return OidcClient(

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from rota.configuration import Configuration, misspelt_variables, read_configuration
+from rota.configuration import (
+    Configuration,
+    data_dir_in_files,
+    misspelt_variables,
+    read_configuration,
+)
+from rota.domain.errors import InvalidInputError
 from rota.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -88,6 +94,21 @@ class CommonOptions:
     def configuration(self) -> Configuration:
         """What the files say; raises InvalidInputError."""
         return read_configuration(os.environ)
+
+    @property
+    def folder(self) -> Path:
+        """The data directory; a setting that is wrong is said, and does not matter for it."""
+        from rota.bootstrap.app import data_dir
+
+        try:
+            return data_dir(self.settings)
+        except InvalidInputError as error:
+            from rota.cli import output
+
+            output.warn(error.message)
+        named = os.environ.get("ROTA_DATA_DIR", "").strip()
+        folder = self.data_dir or (Path(named) if named else data_dir_in_files(os.environ))
+        return data_dir(Settings(data_dir=folder.expanduser() if folder else None))
 
     def _read(self) -> tuple[Settings, tuple[str, ...]]:
         configuration = self.configuration

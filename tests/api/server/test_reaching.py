@@ -120,6 +120,17 @@ async def test_every_answer_has_strict_headers_and_none_names_the_server(serve):
         assert b"access-control-allow" not in answered
 
 
+async def test_a_browser_is_led_to_where_a_person_signs_in(serve):
+    served = serve()
+    led = await ask(served, "/", "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n")
+    assert status_of(led) == 303
+    assert b"\r\nlocation: /sign-in\r\n" in led.lower()
+    for accepted in ("", "Accept: */*\r\n", "Accept: application/json\r\n"):
+        told = await ask(served, "/", accepted)
+        assert status_of(told) == 200
+        assert b'"api":"/api/v1"' in told
+
+
 async def test_no_other_site_is_let_in_by_cors(serve):
     served = serve()
     asked = "Origin: https://evil.example\r\nAccess-Control-Request-Method: POST\r\n"
@@ -164,6 +175,7 @@ async def test_log_has_neither_requests_nor_tokens(serve):
     ("settings", "code", "said"),
     [
         ({"ROTA_LISTEN": "0.0.0.0:0"}, 6, "nobody could sign in there"),
+        ({"ROTA_LISTEN": "0.0.0.0:0"}, 6, "by a provider first"),
         ({"ROTA_PUBLIC_URL": "https://rota.example.com"}, 6, "ROTA_TRUSTED_PROXIES"),
         ({"ROTA_PUBLIC_URL": "http://rota.lan"}, 6, "ROTA_PLAIN_HTTP"),
         ({"ROTA_LISTEN": "192.0.2.1:0"}, 6, "nobody could sign in there"),
@@ -195,3 +207,6 @@ def test_a_port_that_is_taken_is_a_sentence():
         )
     assert done.returncode == 4
     assert done.stderr.startswith(f"Another program listens on {address}.")
+    said = " ".join(done.stderr.split())
+    assert "`rota down` stops your own rota" in said
+    assert "`rota serve --listen`" in said

@@ -44,6 +44,7 @@ async def test_page_is_strict_and_has_no_script_of_its_own(serve):
     assert script.headers["x-content-type-options"] == "nosniff"
     assert "innerHTML" not in script.text
     assert "location.search" not in script.text
+    assert '<meta name="color-scheme" content="light dark">' in page.text
 
 
 async def test_no_log_of_the_server_has_a_secret(serve, alice, links, tokens):
@@ -118,7 +119,12 @@ async def test_link_signs_in_at_a_browser(serve, database, alice, links, tmp_pat
             timeout=100,
         ).stdout
 
-    assert "You are signed in as alice@example.com." in shown(link.url(f"http://{served.host}"))
+    assert "Type <code>rota sign-in</code> on rota's machine" in shown(
+        f"http://{served.host}/sign-in"
+    )
+    assert "You are signed in as alice@example.com. You can close this page." in shown(
+        link.url(f"http://{served.host}")
+    )
     assert "You are signed in as alice@example.com." in shown(f"http://{served.host}/sign-in")
     assert "does not sign in any more" in shown(link.url(f"http://{served.host}"))
     sessions = await SessionService(database, clock=clock).all(alice)

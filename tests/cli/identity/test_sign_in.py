@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from datetime import datetime
 
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
 from rota.cli.main import app
-from rota.domain.errors import ConflictError, InvalidInputError, NotFoundError, NotSignedInError
+from rota.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    NotSignedInError,
+    SetupRequiredError,
+)
 from rota.services.identity.links import LinkService
 from rota.store.database import Database
+from rota.store.operations import processes
 from tests.services.harness import clock
 
 ISSUER = "https://login.example.com"
@@ -41,8 +50,24 @@ def redeem(database_url, code):
     return asyncio.run(work())
 
 
-def test_link_signs_the_named_person_in_once(rota, database_url, alice, bob, monkeypatch):
-    monkeypatch.setenv("ROTA_PUBLIC_URL", "https://rota.example.com")
+@pytest.fixture
+def served(database_url):
+    """Have a server say that it runs, and where it is opened."""
+
+    def say(url):
+        async def report():
+            async with Database(database_url).opened() as database, database.connection() as conn:
+                await processes.report(
+                    conn, uuid.uuid4(), kind="server", host="den", pid=7, version="1", url=url
+                )
+
+        asyncio.run(report())
+
+    return say
+
+
+def test_link_signs_the_named_person_in_once(rota, database_url, alice, bob, served):
+    served("https://rota.example.com")
     url, _, code = rota("sign-in").strip().partition("#")
     assert url == "https://rota.example.com/sign-in"
     assert redeem(database_url, code) == alice
@@ -55,10 +80,16 @@ def test_link_signs_the_named_person_in_once(rota, database_url, alice, bob, mon
     assert 800 < lasts.total_seconds() <= 900
 
 
-def test_link_is_for_the_address_that_the_server_listens_on(rota, monkeypatch):
-    assert rota("sign-in").startswith("http://127.0.0.1:7682/sign-in#")
-    monkeypatch.setenv("ROTA_LISTEN", "127.0.0.1:9000")
+def test_link_is_for_the_address_that_the_server_listens_on(rota, served):
+    served("http://127.0.0.1:9000")
     assert rota("sign-in").startswith("http://127.0.0.1:9000/sign-in#")
+
+
+def test_without_a_server_there_is_no_link_and_it_says_how_to_start_one(rota, owner_url):
+    with pytest.raises(SetupRequiredError, match=r"^No server runs\. Start it first: `rota up -d`"):
+        rota("sign-in")
+    with psycopg.connect(owner_url) as conn:
+        assert conn.execute("SELECT count(*) FROM rota.sign_in_links").fetchone() == (0,)
 
 
 def test_operator_links_a_person_and_takes_it_back(rota):
@@ -87,8 +118,12 @@ def test_identity_that_cannot_be_meant_is_refused(rota, issuer, subject):
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"ROTA_OIDC_ISSUER": "https://x.example"}, "both"),
-        ({"ROTA_OIDC_CLIENT_SECRET": "hidden-value"}, "both"),
+        ({"ROTA_OIDC_ISSUER": "https://x.example"}, "but ROTA_OIDC_CLIENT_ID is missing"),
+        ({"ROTA_OIDC_CLIENT_ID": "r"}, "but ROTA_OIDC_ISSUER is missing"),
+        (
+            {"ROTA_OIDC_CLIENT_SECRET": "hidden-value"},
+            "but ROTA_OIDC_ISSUER and ROTA_OIDC_CLIENT_ID are missing",
+        ),
         ({"ROTA_OIDC_ISSUER": "http://x.example", "ROTA_OIDC_CLIENT_ID": "r"}, "https://"),
         ({"ROTA_OIDC_ISSUER": "x.example", "ROTA_OIDC_CLIENT_ID": "r"}, "https://"),
         ({"ROTA_SUPABASE_JWT_SECRET": "hidden-value" * 4}, "ROTA_SUPABASE_URL"),

@@ -113,6 +113,18 @@ def test_it_goes_on_without_the_terminal_until_it_is_told_to_stop(rota, environm
     assert instance_of(tmp_path / "data") is None
 
 
+def test_the_last_line_says_why_there_is_no_server(rota):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        said = rota("up", "-d", ROTA_LISTEN=address).stdout
+        last = said[said.index("Without the server: ") :]
+        assert f"Another program listens on {address}." in last
+        assert len(last.split("\n\n")) == 1
+        assert "Server        not running" in rota("status").stdout
+        assert "No server runs." in rota("sign-in", code=6).stderr
+        rota("down")
+
+
 def test_it_outlives_whoever_reads_what_it_says(rota, environment, tmp_path):
     with subprocess.Popen(
         [sys.executable, "-m", "rota", "up", "-d"],

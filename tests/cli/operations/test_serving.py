@@ -78,6 +78,9 @@ def test_where_nobody_reads_the_output_no_link_is_in_it(environment, tmp_path):
     try:
         assert re.search(r"In a browser: http://127\.0\.0\.1:\d+\n", said)
         assert "sign-in#" not in said
+        data = environment["ROTA_DATA_DIR"]
+        assert f"\nTo sign in: `rota sign-in --data-dir {data}`\n" in said
+        assert redeem(rota("sign-in", environment=environment).strip()).status_code == 201
         assert not (tmp_path / "opened").exists()
     finally:
         rota("down", environment=environment)

@@ -70,6 +70,43 @@ def test_error_in_a_file_is_one_sentence_that_names_file_and_key(rota, tmp_path,
     assert "rota keys new" in said
 
 
+RUNNING = """
+import sys, time
+from pathlib import Path
+from rota.store.embedded.files import instance_lock
+with instance_lock(Path(sys.argv[1])):
+    print("running", flush=True)
+    time.sleep(200)
+"""
+
+
+@pytest.mark.parametrize("wrong", ["ROTA_LISTNE=x", "ROTA_LISTEN=x", "this is no setting"])
+def test_a_wrong_setting_does_not_keep_down_from_stopping_rota(rota, tmp_path, wrong):
+    mine = tmp_path / "config" / "rota"
+    mine.mkdir(parents=True)
+    (mine / ".env").write_text(f"{wrong}\nROTA_DATA_DIR=elsewhere\n")
+    (mine / ".env").chmod(0o600)
+    with subprocess.Popen(
+        [sys.executable, "-c", RUNNING, str(mine / "elsewhere")], stdout=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            assert running.stdout.readline() == "running\n"
+            done = rota("down")
+            assert f"rota is stopped (process {running.pid})" in done.stdout
+            assert str(mine / ".env") in done.stderr
+            assert running.wait() != 0
+        finally:
+            running.kill()
+    assert "rota is not running" in rota("down", "--data-dir", str(tmp_path / "other")).stdout
+
+
+def test_a_wrong_rota_toml_does_not_keep_down_from_the_directory_that_it_names(rota, tmp_path):
+    toml = tmp_path / "rota.toml"
+    toml.write_text('concurrency = 0\ndata_dir = "elsewhere"\n')
+    toml.chmod(0o600)
+    assert f"rota is not running on {tmp_path / 'elsewhere'}." in rota("down").stdout
+
+
 @pytest.mark.usefixtures("alice")
 def test_code_of_ones_own_finds_its_variables_and_its_folder(rota, tmp_path, database_url):
     folder = tmp_path / "code"

@@ -179,6 +179,7 @@ async def test_status_reads_at_a_glance(workshop, database, rota):
         "Worker        none is running, scheduled runs wait (`rota run` and `rota schedules run` "
         "execute theirs): start `rota up` or `rota worker`"
     ) in said
+    assert "Server        not running (`rota up` or `rota serve` starts one)" in said
     assert "Today         no run has ended" in said
     assert "Next          nothing fires" in said
     await workshop.agent(ANSWER)
@@ -199,9 +200,9 @@ async def test_status_reads_at_a_glance(workshop, database, rota):
     lines = said.splitlines()
     assert re.fullmatch(r"Scheduler     alive \(den:7, last seen \d+ s ago\)", lines[0])
     assert re.fullmatch(r"Worker        alive \(den:7, last seen \d+ s ago\)", lines[1])
-    assert lines[2] == "Today         2 runs: 1 succeeded, 1 failed"
-    assert lines[3].startswith("Failed")
-    assert "watcher: It broke. (`rota runs show " in lines[3]
+    assert lines[3] == "Today         2 runs: 1 succeeded, 1 failed"
+    assert lines[4].startswith("Failed")
+    assert "watcher: It broke. (`rota runs show " in lines[4]
     assert (
         "Waits         1 call for your approval, it expires in 2 h (`rota approvals list`)" in said
     )

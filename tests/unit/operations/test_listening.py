@@ -132,7 +132,7 @@ def test_what_is_not_safe_is_refused_and_names_what_to_set(unsafe, named):
 )
 def test_other_machines_are_let_in_only_where_people_can_sign_in(exposed):
     exposed.check(has_sign_in=True)
-    with pytest.raises(SetupRequiredError, match="nobody could sign in"):
+    with pytest.raises(SetupRequiredError, match="sign-in by a provider first"):
         exposed.check(has_sign_in=False)
 
 

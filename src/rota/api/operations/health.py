@@ -5,7 +5,8 @@ These are no part of the API: they stand outside of its prefix, and ask nobody t
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 
 from rota.api.answers import answer
 from rota.api.callers import Services
@@ -32,6 +33,10 @@ async def get_readiness(app: Services) -> Response:
 
 
 @router.get("/")
-async def get_start() -> Response:
-    """Say where the API is."""
-    return answer({"name": "rota", "api": "/api/v1", "openapi": "/api/v1/openapi.json"})
+async def get_start(request: Request) -> Response:
+    """Say where the API is; a browser is led to where a person signs in."""
+    varies = {"Vary": "Accept"}
+    if "text/html" in request.headers.get("Accept", "").lower():
+        return RedirectResponse("/sign-in", 303, headers=varies)
+    said = {"name": "rota", "api": "/api/v1", "openapi": "/api/v1/openapi.json"}
+    return answer(said, headers=varies)

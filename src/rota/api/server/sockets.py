@@ -52,7 +52,8 @@ def address_of(bound: socket.socket) -> ListenAddress:
 def _in_words(address: ListenAddress, error: OSError) -> ConflictError | InvalidInputError:
     if error.errno == errno.EADDRINUSE:
         return ConflictError(
-            f"Another program listens on {address}. Stop it, or set ROTA_LISTEN to another address."
+            f"Another program listens on {address}. Stop it (`rota down` stops your own rota), or "
+            "set ROTA_LISTEN, or `rota serve --listen`, to another address."
         )
     if error.errno == errno.EACCES:
         return InvalidInputError(

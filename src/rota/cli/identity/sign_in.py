@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
+from rota.domain.errors import SetupRequiredError
 
 if TYPE_CHECKING:
     from rota.bootstrap.app import App
@@ -23,9 +24,12 @@ def sign_in(common: CommonOptions) -> None:
     The server has to run (`rota up` or `rota serve`). The person who opens the link is you there.
     """
     link, served = common.as_person(_make)
-    url = link.url(served or common.settings.exposure.url)
+    url = link.url(served)
     output.print_done(url, {"url": url, "expires_at": link.expires_at}, as_json=common.json)
 
 
-async def _make(app: App, me: UserId) -> tuple[SignInLink, str | None]:
-    return await app.links.make(me), await app.status.server_url()
+async def _make(app: App, me: UserId) -> tuple[SignInLink, str]:
+    served = await app.status.server_url()
+    if served is None:
+        raise SetupRequiredError("No server runs. Start it first: `rota up -d`.", what="server")
+    return await app.links.make(me), served

@@ -132,9 +132,7 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
 @group.command("down", person=False)
 def down(common: CommonOptions) -> None:
     """Stop the `rota up` of this data directory, in the background or in another terminal."""
-    from rota.bootstrap.app import data_dir
-
-    folder = data_dir(common.settings)
+    folder = common.folder
     process = instance_of(folder)
     if common.json:
         if process is not None:
@@ -187,9 +185,7 @@ def logs(
     ] = 50,
 ) -> None:
     """Show the log of `rota up -d`: a line when a run is due, starts, ends or fails."""
-    from rota.bootstrap.app import data_dir
-
-    log = log_file(data_dir(common.settings))
+    log = log_file(common.folder)
     if not log.path.exists():
         raise NotFoundError(
             "log",

@@ -52,6 +52,8 @@ def _lines(found: Status) -> Iterator[tuple[str, str, str | None]]:
     if said := _alive(found, "server"):
         urls = dict.fromkeys(p.url for p in found.processes if p.kind == "server" and p.url)
         yield "Server", " ".join([said, *urls]), None
+    else:
+        yield "Server", "not running (`rota up` or `rota serve` starts one)", None
     if found.pause is not None:
         from rota.cli.schedules.texts import pause_in_words
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -18,7 +18,7 @@ import typer
 from rota.cli import output
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
-from rota.domain.errors import InvalidInputError
+from rota.domain.errors import InvalidInputError, RotaError
 from rota.domain.operations.processes import NEEDED, Kind
 from rota.domain.runs.option_kinds import counted
 from rota.settings import Settings
@@ -121,7 +121,7 @@ def up(
         own = settings.database_url is not None
         _step("Connecting to the database" if own else "Starting the database")
         serving = nullcontext() if exit_after_demo else web.listening(settings)
-        with serving as listening, bootstrap.database_server(settings, progress=_step) as server:
+        with serving as served, bootstrap.database_server(settings, progress=_step) as server:
             code = asyncio.run(
                 _run(
                     settings,
@@ -132,7 +132,7 @@ def up(
                     as_json=common.json,
                     opens_browser=not (no_browser or in_background or common.json),
                     background=background,
-                    listening=listening,
+                    served=served,
                 )
             )
     leave(code)
@@ -166,7 +166,7 @@ async def _run(
     as_json: bool,
     opens_browser: bool,
     background: Background | None,
-    listening: Listening | None,
+    served: Listening | RotaError | None,
 ) -> int:
     from rota.bootstrap import app as bootstrap
     from rota.bootstrap.mail import remember_mail
@@ -187,7 +187,9 @@ async def _run(
         _step("Starting a scheduler and a worker")
         code = 0
         briefed = asyncio.Event()
+        listening = None if isinstance(served, RotaError) else served
         async with _working(settings, server, stop, background, listening, serve_after=briefed) as (
+            waited_for,
             pids,
             ended,
         ):
@@ -199,7 +201,7 @@ async def _run(
             briefed.set()
             if not exit_after_demo:
                 await _stay(
-                    *(app, me, stop, pids, background, listening),
+                    *(app, me, stop, waited_for, pids, background, served),
                     is_first=is_first,
                     as_json=as_json,
                     opens_browser=opens_browser,
@@ -212,9 +214,10 @@ async def _stay(
     app: bootstrap.App,
     me: UserId,
     stop: asyncio.Event,
+    waited_for: Collection[Kind],
     pids: Mapping[Kind, int],
     background: Background | None,
-    listening: Listening | None,
+    served: Listening | RotaError | None,
     *,
     is_first: bool,
     as_json: bool,
@@ -226,13 +229,16 @@ async def _stay(
     from rota.cli.operations import readiness, web
 
     if readiness.is_asked_for():
-        await _until_working(app, pids, stop)
+        await _until_working(app, waited_for, pids, stop)
+    listening = None if isinstance(served, RotaError) else served
     if not stop.is_set():
         if as_json:
             await _print_what_is_on(app, me, app.settings, listening)
         else:
             link = None if listening is None else await web.sign_in_link(app, me, listening)
             await _say_what_is_on(app, me, background, link, is_first=is_first)
+            if isinstance(served, RotaError):
+                output.say(f"Without the server: {served.message}", style="yellow")
             if opens_browser and link is not None and web.has_display():
                 await web.open_browser(link)
         if background is not None:
@@ -252,13 +258,13 @@ async def _working(
     listening: Listening | None,
     *,
     serve_after: asyncio.Event,
-) -> AsyncIterator[tuple[Mapping[Kind, int], list[int]]]:
+) -> AsyncIterator[tuple[Collection[Kind], Mapping[Kind, int], list[int]]]:
     """Run the children and the watch over the database for the block, to a clean end.
 
     The server begins after `serve_after`: so the first briefing has the processors to itself.
     Whoever connects before waits for it.
-    It yields their processes, and what holds, after the block, the exit codes of children that a
-    person has to see to.
+    It yields the kinds that are to work, their processes, and what holds, after the block, the
+    exit codes of children that a person has to see to.
     """
     from rota import logs
     from rota.cli.operations import processes
@@ -266,6 +272,7 @@ async def _working(
     from rota.services.operations.chores import first_of
 
     logs.begin()
+    waited_for: set[Kind] = set(NEEDED)
     pids: dict[Kind, int] = {}
     ended: list[int] = []
     output = background.descriptor if background else None
@@ -276,24 +283,32 @@ async def _working(
 
     async def serve(opened: Listening) -> int:
         await first_of(serve_after, stop, seconds=_DEMO_LIMIT.total_seconds())
-        return await keep_running(
+        code = await keep_running(
             "server", settings, stop, pids=pids, output=output, listening=opened.socket
         )
+        waited_for.discard("server")
+        return code
 
     if listening is not None:
+        waited_for.add("server")
         children.append(asyncio.create_task(serve(listening)))
     watch = asyncio.create_task(_watch(server, stop, background))
     watch.add_done_callback(lambda _: stop.set())
     processes.settle_memory()
     try:
-        yield pids, ended
+        yield waited_for, pids, ended
     finally:
         stop.set()
         ended += await asyncio.gather(*children)
         await watch
 
 
-async def _until_working(app: bootstrap.App, pids: Mapping[Kind, int], stop: asyncio.Event) -> None:
+async def _until_working(
+    app: bootstrap.App,
+    waited_for: Collection[Kind],
+    pids: Mapping[Kind, int],
+    stop: asyncio.Event,
+) -> None:
     """Wait until the children have said in the database that they work, or `stop` is set.
 
     Where they do not get on, that is said: they are started again and again, and it may come right.
@@ -305,12 +320,13 @@ async def _until_working(app: bootstrap.App, pids: Mapping[Kind, int], stop: asy
     while not stop.is_set():
         if time.monotonic() > deadline:
             output.warn(
-                "The scheduler or the worker does not work yet. See the log for the reason."
+                "The scheduler, the worker or the server does not work yet. See the log for the "
+                "reason."
             )
             return
         async with app.database.connection() as conn:
             working = {process.pid for process in await processes.list_processes(conn)}
-        if all(pids.get(kind) in working for kind in NEEDED):
+        if all(pids.get(kind) in working for kind in waited_for):
             return
         await first_of(stop, seconds=0.2)
 
@@ -457,10 +473,13 @@ async def _say_what_is_on(
     is_embedded = app.server.embedded is not None
     where_data_is = bootstrap.data_dir(settings) if is_embedded else "your own database"
     output.say(f"Data in {where_data_is}; times in {zone}.")
+    where = "" if settings.data_dir is None else f" --data-dir {settings.data_dir}"
     if link is not None:
         print(f"In a browser: {link}", flush=True)  # a link that is wrapped is none
         if "#" in link:
             output.say("  It signs you in once, within 15 minutes. `rota sign-in` prints another.")
+        else:
+            print(f"To sign in: `rota sign-in{where}`", flush=True)
     schedules = await app.schedules.all(me)
     upcoming = await app.schedules.upcoming(me, schedules, runs=1)
     for schedule, fires in zip(schedules, upcoming, strict=True):
@@ -469,7 +488,6 @@ async def _say_what_is_on(
     unread = await app.notifications.latest(me, unread_only=True, limit=1000)
     output.say(f"{counted(len(unread), 'unread notification')}: rota notifications list")
     output.say()
-    where = "" if settings.data_dir is None else f" --data-dir {settings.data_dir}"
     output.say("Go on with:" if background else "In another terminal:")
     output.say(f"  rota schedules list{where}")
     if schedules:

@@ -29,10 +29,10 @@ class Listening:
 
 
 @contextmanager
-def listening(settings: Settings) -> Iterator[Listening | None]:
-    """Listen for the block where the settings say; None where that cannot be.
+def listening(settings: Settings) -> Iterator[Listening | RotaError]:
+    """Listen for the block where the settings say; yields why where that cannot be.
 
-    Why not is said, and is no error here: schedules do not need the server. Where no address is
+    That is said, and is not raised: schedules do not need the server. Where no address is
     named and the usual one is taken, another port is.
     """
     from rota.api.server import sockets
@@ -46,7 +46,7 @@ def listening(settings: Settings) -> Iterator[Listening | None]:
             bound = sockets.bind_near(exposure.listen)
     except RotaError as error:
         output.warn(f"Error: the server is not started. {error.message}")
-        yield None
+        yield error
         return
     with bound:
         found = sockets.address_of(bound)

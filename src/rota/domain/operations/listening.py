@@ -187,7 +187,8 @@ class Exposure:
         if not has_sign_in:
             raise _unsafe(
                 f"{self.listen} can be reached from other machines, and nobody could sign in "
-                "there. Listen on 127.0.0.1, or set up sign-in first (docs/howto/sign-in.md).",
+                "there. Listen on 127.0.0.1, or set up sign-in by a provider first "
+                "(docs/howto/sign-in.md).",
             )
         if public is None or public.is_local:
             raise _unsafe(

@@ -106,5 +106,9 @@ def _keep(request: Request, answered: Response, kept: str, *, seconds: int) -> N
 
 def _failed(said: str, status: int) -> Response:
     text = html.escape(said)
-    page = f"<!doctype html><title>Not signed in</title><h1>Not signed in</h1><p>{text}</p>\n"
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>Not signed in</title><h1>Not signed in</h1><p>{text}</p>\n"
+    )
     return HTMLResponse(page, status, headers=_HEADERS)

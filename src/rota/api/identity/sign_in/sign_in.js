@@ -6,6 +6,10 @@ const said = document.getElementById("said");
 const code = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);
 
+function signedIn(told) {
+  return `You are signed in as ${told.email || told.user_id}. You can close this page.`;
+}
+
 async function oidcIsThere() {
   const answer = await fetch("/sign-in/ways");
   return answer.ok && (await answer.json()).oidc === true;
@@ -18,23 +22,23 @@ async function signIn() {
     body: JSON.stringify({ code }),
   });
   const told = await answer.json();
-  said.textContent = answer.ok
-    ? `You are signed in as ${told.email || told.user_id}.`
-    : told.detail;
+  said.textContent = answer.ok ? signedIn(told) : told.detail;
 }
 
 async function whoIsThere() {
   const answer = await fetch("/api/v1/session");
   if (answer.ok) {
-    const told = await answer.json();
-    said.textContent = `You are signed in as ${told.email || told.user_id}.`;
+    said.textContent = signedIn(await answer.json());
     return;
   }
   const hasOidc = await oidcIsThere();
   document.getElementById("oidc").hidden = !hasOidc;
-  said.textContent = hasOidc
-    ? "You are not signed in."
-    : "You are not signed in. Open the link that `rota up` or `rota sign-in` prints.";
+  said.textContent = "You are not signed in.";
+  if (!hasOidc) {
+    const command = document.createElement("code");
+    command.textContent = "rota sign-in";
+    said.append(" Type ", command, " on rota's machine, and open the link that it prints.");
+  }
 }
 
 (code ? signIn() : whoIsThere()).catch(() => {
