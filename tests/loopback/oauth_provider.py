@@ -114,6 +114,7 @@ class OAuthProvider:
         self.rotates = rotates
         self.reuse = reuse
         self.clients = {CLIENT_ID: CLIENT_SECRET, PUBLIC_CLIENT_ID: ""}
+        self.web_redirects: set[str] = set()
         self.withheld: set[str] = set()
         self.declines: str | None = None
         self.failures: deque[Failure | RefusedError] = deque()
@@ -273,7 +274,8 @@ class OAuthProvider:
         redirect = query.get("redirect_uri", "")
         if query.get("client_id") not in self.clients:  # shown in the browser, and nowhere else
             return 401, {}, b"Error 401: invalid_client"
-        if not re.fullmatch(r"http://127\.0\.0\.1:[0-9]+/?", redirect):
+        is_local = re.fullmatch(r"http://(127\.0\.0\.1|localhost)(:[0-9]+)?(/\S*)?", redirect)
+        if not is_local and redirect not in self.web_redirects:
             return 400, {}, b"Error 400: redirect_uri_mismatch"
         if query.get("response_type") != "code" or query.get("code_challenge_method") != "S256":
             return 400, {}, b"Error 400: invalid_request"
@@ -410,6 +412,7 @@ class OAuthProvider:
                 "AADSTS70016: The provided request has not yet been authorized by the user.",
                 error_codes=[70016],
             )
+        del self._devices[form["device_code"]]  # good once
         offline = "offline_access" in device.scopes
         return self._given(device.grant, with_refresh=offline)
 

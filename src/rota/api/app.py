@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Request
 
 from rota.api import audit, notifications, schedules
-from rota.api.agents import agents, connections, files, prices, tools
+from rota.api.agents import agents, connection_sign_ins, connections, files, prices, tools
 from rota.api.answers import StrictRoute
 from rota.api.approvals import approvals, deputies, rules
 from rota.api.callers import Caller
@@ -36,6 +36,7 @@ ROOMS: Final = (
     agents.router,
     approvals.router,
     audit.router,
+    connection_sign_ins.router,
     connections.router,
     deputies.router,
     files.router,
@@ -87,6 +88,7 @@ def make_api(
     api.include_router(everything, responses=responses(*COMMON))
     api.include_router(health.router)
     api.include_router(sign_in_pages.router)
+    api.include_router(connection_sign_ins.pages)
 
     @api.get(f"{PREFIX}/openapi.json", include_in_schema=False)
     async def openapi() -> dict[str, Any]:

@@ -72,7 +72,7 @@ def whose(caller: Caller, *, everybody: bool) -> UserId | None:
     return caller.user_id
 
 
-async def _who(request: Request) -> Caller:
+async def who_calls(request: Request) -> Caller:
     """Return who calls, within the limits on how often; raises ApiError 401 and 429."""
     rates: Rates | None = request.app.state.rates
     if rates is None:
@@ -110,7 +110,7 @@ class Need:
 
     async def __call__(self, request: Request) -> Caller:
         """Return the caller."""
-        caller = await _who(request)
+        caller = await who_calls(request)
         if self.in_person and caller.by == "token":
             raise ApiError(
                 403,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rota.services.agent_files.applying_sets import FileSetService
     from rota.services.agent_files.editing import AgentEditService
     from rota.services.agents.connection_removal import ConnectionRemoval
+    from rota.services.agents.connection_sign_ins import ConnectionSignInService
     from rota.services.agents.connections import ConnectionService
     from rota.services.agents.grants import GrantService
     from rota.services.agents.option_checks import Registered
@@ -136,6 +137,9 @@ class App:
     grants: Service[GrantService] = Service("agents.grants:GrantService")
     connection_removal: Service[ConnectionRemoval] = Service(
         "agents.connection_removal:ConnectionRemoval"
+    )
+    connection_sign_ins: Service[ConnectionSignInService] = Service(
+        "agents.connection_sign_ins:ConnectionSignInService"
     )
     people: Service[PeopleService] = Service("agents.people:PeopleService")
     preferences: Service[PreferenceService] = Service("agents.preferences:PreferenceService")

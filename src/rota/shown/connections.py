@@ -28,6 +28,19 @@ class ConnectedShown(ConnectionShown):
     resumed: list[str]
 
 
+class SignedInShown(ConnectedShown):
+    """A connection that was made by a sign-in. `lacks`: what was wanted and not allowed."""
+
+    lacks: str
+    warning: str
+
+
+class SignInWaitsShown(Shown):
+    """Nobody has typed the code yet."""
+
+    status: str
+
+
 class ConnectionCheckShown(Shown):
     """How a check went: `found` says what is there, `problem` what is wrong, "" for nothing."""
 

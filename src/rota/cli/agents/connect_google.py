@@ -79,15 +79,13 @@ def reconnect(
     common: CommonOptions, connection: ConnectionInfo, new: connect.NewCredentials
 ) -> None:
     """Consent anew, or give a service account a new key; account and scopes stay."""
-    # httpx and Authlib, for those commands only that need them.
-    from rota.agents.tools.oauth.providers import SCOPES
+    from rota.services.agents.grants import may_act
 
-    acting = SCOPES[connection.kind].acting
     wanted = _Wanted(
         connection.kind,
         connection.account,
         connection.name,
-        to_act=set(acting) <= set(connection.scopes),
+        to_act=may_act(connection),
         client=new.client,
         paste=new.paste,
         service_account=new.service_account,

@@ -13,10 +13,8 @@ from rota.cli.agents.connect_google import print_granted
 from rota.cli.groups import CommandGroup
 from rota.cli.options import CommonOptions
 from rota.domain.agents.mail_accounts import INBOX, ImapAccount, microsoft_account
-from rota.domain.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from rota.agents.tools.oauth.clients import OAuthClient
     from rota.bootstrap.app import App
     from rota.domain.agents.connections import ConnectionInfo
     from rota.domain.ids import UserId
@@ -99,26 +97,29 @@ def reconnect(
 ) -> None:
     """Sign in anew; server, account, folder and scopes stay."""
     # httpx and Authlib, for those commands only that need them.
-    from rota.agents.tools.oauth.providers import SCOPES
     from rota.domain.agents.grants import Grant
+    from rota.services.agents.grants import may_act
 
     secret = common.as_person(lambda app, me: app.connections.open(me, connection.name))
     before = Grant.from_secret(secret)
-    known = {scope.lower() for scope in connection.scopes}
     wanted = _Wanted(
         ImapAccount.from_secret(before.mailbox),
         connection.name,
         before.client_id,
         before.tenant,
-        to_act=all(scope.lower() in known for scope in SCOPES["microsoft"].acting),
+        to_act=may_act(connection),
     )
     _add(common, wanted, again=True)
 
 
 def _add(common: CommonOptions, wanted: _Wanted, *, again: bool = False) -> None:
+    # As above.
+    from rota.agents.tools.oauth.clients import microsoft_client
+
     async def work(app: App, me: UserId) -> tuple[Connected, list[str]]:
         await app.connections.free_name(me, "microsoft", wanted.name)
-        client = _client(wanted, await app.grants.known_client(me, "microsoft"))
+        known = await app.grants.known_client(me, "microsoft")
+        client = microsoft_client(wanted.client_id, wanted.tenant, known)
         async with app.grants.issuer() as issuer:
             device = await issuer.device("microsoft", client, to_act=wanted.to_act)
             consent.say_code(device.page, device.user_code)
@@ -135,18 +136,3 @@ def _add(common: CommonOptions, wanted: _Wanted, *, again: bool = False) -> None
 
     made, resumed = common.as_person(work)
     print_granted(common, "microsoft", made, resumed, again=again)
-
-
-def _client(wanted: _Wanted, known: OAuthClient | None) -> OAuthClient:
-    # As above.
-    from rota.agents.tools.oauth.clients import client
-
-    if not wanted.client_id and known is not None:
-        return replace(known, tenant=wanted.tenant or known.tenant)
-    if not wanted.client_id:
-        raise InvalidInputError(
-            "Name your app at Microsoft: --client-id ID. docs/howto/microsoft.md says how it is "
-            "made.",
-            field="client_id",
-        )
-    return client(wanted.client_id, tenant=wanted.tenant)

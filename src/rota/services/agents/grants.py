@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from rota.domain.agents.connections import ConnectionInfo
 from rota.domain.agents.grants import Grant, is_grant, why_it_ends
 from rota.domain.agents.mail_accounts import ImapAccount
 from rota.domain.errors import InvalidInputError, SetupRequiredError
@@ -145,3 +146,12 @@ class GrantService:
 
         async with httpx.AsyncClient() as http:
             return await google_account(kind, grant.access_token, self._endpoints, http=http)
+
+
+def may_act(connection: ConnectionInfo) -> bool:
+    """Tell whether a connection by OAuth was granted more than reading."""
+    # As above.
+    from rota.agents.tools.oauth.providers import SCOPES  # noqa: PLC0415
+
+    granted = {scope.lower() for scope in connection.scopes}
+    return granted >= {scope.lower() for scope in SCOPES[connection.kind].acting}

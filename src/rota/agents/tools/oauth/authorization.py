@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from authlib.common.security import generate_token  # type: ignore[import-untyped]  # no types
 from authlib.oauth2.rfc6749.parameters import (  # type: ignore[import-untyped]  # no types
@@ -27,6 +27,7 @@ _WHOLE: Final = (
     "Paste the whole address to which the browser was led at the end: it begins with {redirect} "
     "and has code= in it."
 )
+_CODE: Final = re.compile(r"[A-Za-z0-9/_.%-]{8,1000}")
 _AROUND: Final = re.compile(r"\s+|^[<\"']+|[>\"']+$")
 
 
@@ -48,6 +49,27 @@ class AuthorizationRequest:
         """Return whether a request of the browser's is the answer to this, of whatever outcome."""
         found = parse_qs(urlsplit(address).query)
         return found.get("state") == [self.state] and ("code" in found or "error" in found)
+
+    def whole(self, answer: str) -> str:
+        """Return an answer as an address: a code alone is as good as that, by its verifier.
+
+        Raises InvalidInputError for an address of another place than the one asked for.
+        """
+        answer = _AROUND.sub("", answer.strip())
+        if _CODE.fullmatch(answer):
+            return (
+                f"{self.redirect_uri}?{urlencode({'state': self.state, 'code': unquote(answer)})}"
+            )
+        try:
+            parts = urlsplit(answer)
+        except ValueError:
+            parts = urlsplit("")
+        wanted = urlsplit(self.redirect_uri)
+        place = (parts.scheme, parts.netloc, parts.path.rstrip("/"))
+        if place != (wanted.scheme, wanted.netloc, wanted.path.rstrip("/")):
+            whole = _WHOLE.format(redirect=self.redirect_uri)
+            raise InvalidInputError(f"This is an address of another place. {whole}", field="answer")
+        return answer
 
     def code_of(self, provider: Provider, address: str) -> str:
         """Return the code in the address to which the browser was led.

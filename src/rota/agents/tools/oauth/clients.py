@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from rota.domain.errors import InvalidInputError
 
 _ID: Final = re.compile(r"[!-~]{3,300}")
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _WHERE: Final = "docs/howto/gmail.md says how it is made."
 
 
@@ -50,21 +52,45 @@ def client(client_id: str, secret: str = "", tenant: str = "") -> OAuthClient:
     return OAuthClient(client_id, secret, tenant)
 
 
-def client_from_file(text: str) -> OAuthClient:
-    """Return the client in a file of Google's console; raises InvalidInputError."""
+def microsoft_client(client_id: str, tenant: str, known: OAuthClient | None) -> OAuthClient:
+    """Return the app that a person named, or the one that is known; raises InvalidInputError."""
+    if not client_id and known is not None:
+        return replace(known, tenant=tenant or known.tenant)
+    if not client_id:
+        raise InvalidInputError(
+            "Name your app at Microsoft: --client-id ID. docs/howto/microsoft.md says how it is "
+            "made.",
+            field="client_id",
+        )
+    return client(client_id, tenant=tenant)
+
+
+def client_from_file(text: str, *, callback: str = "") -> OAuthClient:
+    """Return the client in a file of Google's console; raises InvalidInputError.
+
+    `callback` is the address of a server to which Google leads the browser, for which a client of
+    the type Web application is right.
+    """
     found = _object(text, "client")
     if found.get("type") == "service_account":
         raise InvalidInputError(
             "This is the key of a service account: give it as --service-account FILE.",
             field="client",
         )
-    if "web" in found:
+    is_far = bool(callback) and urlsplit(callback).hostname not in _LOOPBACK
+    if is_far and "installed" in found:
+        raise InvalidInputError(
+            "This client is of the type Desktop app, which leads back to one's own machine alone. "
+            f"Make one of the type Web application, with the redirect URI {callback}.",
+            field="client",
+        )
+    if "web" in found and not callback:
         raise InvalidInputError(
             "This client is of the type Web application, which cannot lead back to rota. Make one "
             f"of the type Desktop app: {_WHERE}",
             field="client",
         )
-    inner = found.get("installed")
+    inner = found.get("installed", found.get("web") if callback else None)
     if not isinstance(inner, dict) or not isinstance(inner.get("client_id"), str):
         raise InvalidInputError(
             f"This is not the file of a client of the type Desktop app. {_WHERE}", field="client"

@@ -134,12 +134,11 @@ class OAuthIssuer:
 
     async def wait_for(self, device: DeviceRequest) -> Grant:
         """Return the grant once the code was typed; raises as `exchange`."""
-        form = {"grant_type": _DEVICE_CODE, "device_code": device.device_code}
         wait = device.interval
         while True:
             await self._sleep(wait)
             try:
-                return await self._first(device.kind, device.client, device.scopes, form)
+                return await self._typed(device)
             except _PendingError as pending:
                 if pending.slow_down:
                     wait = min(wait + _SLOW_DOWN, _LONGEST_INTERVAL)
@@ -148,9 +147,20 @@ class OAuthIssuer:
                     raise
                 wait = min(wait * 2, _LONGEST_INTERVAL)
             if self._clock() >= device.ends_at:
-                raise SetupRequiredError(
-                    "The code was not entered in time. Begin again.", what="connection"
-                )
+                raise _not_in_time()
+
+    async def granted_by_now(self, device: DeviceRequest) -> Grant | None:
+        """Ask once; None while nobody has typed the code. Raises as `wait_for`."""
+        if self._clock() >= device.ends_at:
+            raise _not_in_time()
+        try:
+            return await self._typed(device)
+        except _PendingError:
+            return None
+
+    async def _typed(self, device: DeviceRequest) -> Grant:
+        form = {"grant_type": _DEVICE_CODE, "device_code": device.device_code}
+        return await self._first(device.kind, device.client, device.scopes, form)
 
     async def service_account(
         self, kind: str, key_file: str, subject: str, *, to_act: bool = False
@@ -274,6 +284,10 @@ class _PendingError(Exception):
     def __init__(self, *, slow_down: bool) -> None:
         super().__init__("pending")
         self.slow_down = slow_down
+
+
+def _not_in_time() -> SetupRequiredError:
+    return SetupRequiredError("The code was not entered in time. Begin again.", what="connection")
 
 
 def _identified(client: OAuthClient) -> dict[str, str]:
