@@ -28,7 +28,10 @@ EXAMPLES = 3
 """Requests of each operation, half of which are about things that are there."""
 
 OF_CALLERS = {"Cookie", "Authorization"}
-ALONE = {"stream_events", "stream_run_events", "sign_out", "end_session", "remove_person"}
+ALONE = {
+    *("stream_events", "stream_run_events", "sign_out", "end_session", "remove_person_and_data"),
+    *("begin_connection_sign_in", "finish_connection_sign_in"),  # which ask a provider
+}
 
 
 def cases():
