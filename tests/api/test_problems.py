@@ -104,3 +104,18 @@ async def test_the_sentence_is_the_one_of_the_command(client, alice, database_ur
     words = [*command.split(), "--database-url", database_url, "--as", "alice@example.com"]
     typed = await asyncio.to_thread(CliRunner().invoke, app, words)
     assert typed.exception.message == told["detail"]
+
+
+async def test_several_faults_are_sentences_and_the_title_is_that_of_the_standard(client, alice):
+    told = (await client(alice).post("/rules", json={"effect": 5, "wen": 1})).json()
+    assert told["title"] == "Unprocessable Content"
+    assert len(told["errors"]) > 1
+    assert all(f"{one['detail'].rstrip('.')}." in told["detail"] for one in told["errors"])
+
+
+async def test_what_is_no_object_and_what_is_not_there_is_said_in_plain_words(client, alice):
+    me = client(alice)
+    refused = (await me.put("/calendars/feasts", json={"days": ["tomorrow"]})).json()
+    assert refused["detail"] == "body.days.0: this is an object"
+    assert (await me.get("/prices/nobody:knows")).json()["kind"] == "price"
+    assert (await me.delete("/pause")).json()["detail"] == "Nothing is paused."

@@ -354,3 +354,19 @@ async def test_the_beginning_of_an_id_is_enough(client, workshop, alice):
     both = await client(alice).get("/runs/0f0e7f5c")
     assert both.status_code == 422
     assert "fits more than one run" in both.json()["detail"]
+
+
+async def test_a_run_is_cancelled_without_a_body(client, workshop, alice):
+    await workshop.agent(ANSWER)
+    run = await make_run(workshop)
+    assert (await client(alice).post(f"/runs/{run.id}/cancel")).status_code == 200
+
+
+async def test_a_run_whose_agent_is_gone_is_not_retried(client, workshop, alice):
+    await workshop.agent(ANSWER)
+    run = await make_run(workshop)
+    await workshop.service().execute(None, run)
+    gone = await client(alice).delete("/agents/watcher", headers={"If-Match": "*"})
+    assert gone.status_code == 204
+    refused = await client(alice).post(f"/runs/{run.id}/retry")
+    assert (refused.status_code, refused.json()["kind"]) == (404, "agent")

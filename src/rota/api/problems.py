@@ -50,6 +50,8 @@ _HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
     503: {"Retry-After": "5"},
 }
 _KNOWN: Final = ("field", "line", "kind", "reference", "status", "service", "what", "scope")
+_TITLES: Final[Mapping[int, str]] = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""Those of RFC 9110 that Python has from 3.13 on."""
 _WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -113,13 +115,21 @@ def problem(
     """Return a problem as an answer; `known` are further members, as the error has them."""
     body: dict[str, Any] = {
         "type": f"urn:rota:problem:{kind}",
-        "title": HTTPStatus(status).phrase,
+        "title": _TITLES.get(status) or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         **({"errors": [one.model_dump() for one in faults]} if faults else {}),
         **{name: jsonable(value) for name, value in known.items() if value is not None},
     }
     return JSONResponse(body, status, headers, MEDIA_TYPE)
+
+
+def in_one_text(faults: Sequence[FieldProblem]) -> str:
+    """Return faults for a person: one as it is, several as sentences."""
+    said = [f"{one.field}: {one.detail}" for one in faults]
+    if len(said) == 1:
+        return said[0]
+    return " ".join(one if one.endswith((".", "?", "!")) else f"{one}." for one in said)
 
 
 def kind_of(error: errors.RotaError) -> str:
@@ -170,8 +180,7 @@ def handle_errors(api: FastAPI) -> None:
             FieldProblem(field=".".join(map(str, one["loc"])), detail=problem_in_words(one))
             for one in error.errors()
         ]
-        said = " ".join(f"{one.field}: {one.detail}" for one in faults)
-        return problem(422, "invalid-input", said, faults=faults)
+        return problem(422, "invalid-input", in_one_text(faults), faults=faults)
 
     @api.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> JSONResponse:

@@ -15,7 +15,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from rota.api.callers import Need
-from rota.api.problems import ApiError, FieldProblem
+from rota.api.problems import ApiError, FieldProblem, in_one_text
 from rota.domain.text.validation import near_or_all
 
 LARGEST_BODY: Final = 1_000_000
@@ -51,7 +51,7 @@ class RequestCheck:
             raise ApiError(
                 422,
                 "invalid-input",
-                " ".join(f"{one.field}: {one.detail}" for one in faults),
+                in_one_text(faults),
                 errors=[one.model_dump() for one in faults],
             )
         self._check_body(request)

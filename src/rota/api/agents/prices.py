@@ -56,7 +56,7 @@ async def get_price(_me: Reader, app: Services, model: Model) -> Response:
     """Return the price of a model, and where it is set. 404 where none is known."""
     ((name, quote),) = (await app.prices.quotes([model], at=app.clock(), own_too=False)).items()
     if quote is None:
-        raise NotFoundError("known price of", name, hint="An operator says what it costs.")
+        raise NotFoundError("price", name, hint="An operator says what it costs.")
     return answer(quote_json(name, quote))
 
 

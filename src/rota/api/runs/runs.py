@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Response
@@ -55,6 +55,9 @@ class CancelNote(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     note: str = Field("", max_length=1_000)
+
+
+_NO_NOTE: Final = CancelNote(note="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,9 @@ async def cancel_run(
     me: Triggerer,
     app: Services,
     run: Run,
-    why: Annotated[CancelNote, Body(openapi_examples={"why": {"value": {"note": "Not today."}}})],
+    why: Annotated[
+        CancelNote, Body(openapi_examples={"why": {"value": {"note": "Not today."}}})
+    ] = _NO_NOTE,
 ) -> Response:
     """Cancel a run, also on another machine. What it has so far is stored as its result.
 

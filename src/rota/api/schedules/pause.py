@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rota.api.answers import StrictRoute, answer, etag_of, require_match, require_match_to_put
 from rota.api.callers import Manager, Reader, Services
-from rota.api.problems import responses
-from rota.domain.errors import NotFoundError
+from rota.api.problems import ApiError, responses
 from rota.shown.schedule_models import PausedModel, PauseModel
 from rota.shown.schedules import pause_json
 
@@ -74,7 +73,7 @@ async def delete_pause(request: Request, me: Manager, app: Services) -> Response
     """Resume all your schedules. Each fires at its next time. One paused by itself stays so."""
     found = await app.pauses.get(me.user_id)
     if found is None:
-        raise NotFoundError("pause", "of all schedules")
+        raise ApiError(404, "not-found", "Nothing is paused.")
     require_match(request, etag_of(found))
     await app.pauses.resume(me.user_id)
     return Response(status_code=204)

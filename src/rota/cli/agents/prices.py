@@ -36,7 +36,7 @@ def show(
         lambda app: app.prices.quotes(named, at=app.clock(), own_too=model is None)
     )
     if model is not None and None in quotes.values():
-        raise NotFoundError("known price of", model, hint="`rota prices set` says what it costs.")
+        raise NotFoundError("price", model, hint="`rota prices set` says what it costs.")
     if common.json:
         listed = [quote_json(name, quote) for name, quote in quotes.items()]
         output.print_json(listed if model is None else listed[0])

@@ -8,6 +8,7 @@ from typing import Any, Final
 _WORDS: Final = {
     "extra_forbidden": "there is no such field",
     "missing": "this is missing",
+    "model_attributes_type": "this is an object",
     "model_type": "this is a mapping of names to values",
     "dict_type": "this is a mapping of names to values",
     "tuple_type": "this is a list",

@@ -104,7 +104,8 @@ class RunService:
     async def retry(self, user_id: UserId, reference: str) -> RunId:
         """Ask for a new run of what an earlier one was asked, and return its id.
 
-        Raises NotFoundError, and ConflictError for a run that is not over.
+        Raises NotFoundError, also where its agent is gone, and ConflictError for a run that is not
+        over.
         """
         async with self._database.acting_as(user_id) as conn:
             found = await find_run(conn, reference)
@@ -113,6 +114,7 @@ class RunService:
                     f"The run is not over: it is {found.status}. Wait for its end, or "
                     "cancel it first."
                 )
+            await find_agent(conn, user_id, found.agent_name)
             return await requests.request_retry(conn, RunId(found.id))
 
     async def wait(
