@@ -125,7 +125,7 @@ class Need:
         app = the_app(request)
         app.limit_to(caller.scopes if caller.by == "token" else None)
         request.state.check(request)
-        await claim_key(request, app, caller.user_id)
+        await claim_key(request, app, caller.user_id, caller.scopes)
         return caller
 
 

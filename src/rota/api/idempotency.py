@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, NoReturn, assert_never
 
 import structlog
@@ -84,8 +84,11 @@ class _Work:
             structlog.get_logger(__name__).warning("answer_not_kept", error=error.message)
 
 
-async def claim_key(request: Request, app: App, user_id: UserId) -> None:
-    """Claim the key of a request, if it is a POST that has one; called once in each request."""
+async def claim_key(request: Request, app: App, user_id: UserId, scopes: Collection[str]) -> None:
+    """Claim the key of a request, if it is a POST that has one; called once in each request.
+
+    A kept answer is for callers of the same scopes: another one may not see what it holds.
+    """
     given = request.headers.getlist("idempotency-key") if request.method == "POST" else []
     if not given:
         return
@@ -96,7 +99,7 @@ async def claim_key(request: Request, app: App, user_id: UserId) -> None:
             "Idempotency-Key is one key of 1 to 255 letters, digits and signs, without spaces.",
         )
     parameters = sorted(request.query_params.multi_items())
-    asked = json.dumps([request.method, request.url.path, parameters])
+    asked = json.dumps([request.method, request.url.path, parameters, sorted(scopes)])
     told = hashlib.sha256(asked.encode() + b"\0" + await request.body()).digest()
     match await app.idempotency.claim(user_id, given[0], told):
         case Claim() as claim:

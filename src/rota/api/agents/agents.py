@@ -14,7 +14,7 @@ from rota.api.answers import (
     require_match,
     require_match_to_put,
 )
-from rota.api.callers import Manager, Reader, Services
+from rota.api.callers import Manager, Reader, Scope, Services, require_scope
 from rota.api.pages import Page, page_of
 from rota.api.problems import responses
 from rota.domain.agents.configuration import AgentConfiguration
@@ -181,8 +181,9 @@ async def restore_agent(
 ) -> Response:
     """Make your agent what it was at a version of its history. That is a new change of it.
 
-    It needs If-Match unless the agent is gone.
+    It needs If-Match unless the agent is gone, and the scope `read`: the answer shows the version.
     """
+    require_scope(me, Scope.READ)
     written = await app.agent_edits.restore(
         me.user_id,
         agent,

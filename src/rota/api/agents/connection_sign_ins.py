@@ -110,7 +110,7 @@ async def begin_connection_sign_in(
         )
     mailbox = None
     if body.kind == "microsoft" and not body.reconnect:
-        await require_reachable(me, app, host=body.host, smtp_host=body.smtp_host)
+        await require_reachable(me, host=body.host, smtp_host=body.smtp_host)
         mailbox = _mailbox(body)
     wanted = SignInWanted(
         body.kind,

@@ -79,10 +79,13 @@ async def apply_files(
     """Change your agents, schedules, calendars, rules and settings to what files say.
 
     All of it or nothing. 409 where a thing and its file both changed since the export. With
-    `rules.yaml` it takes the scope `decide`, too. Scripts of agents are changed by operators only.
+    `rules.yaml` it takes the scope `decide`, too, and with `diff` the scope `read`. Scripts of
+    agents are changed by operators only.
     """
     if RULES in body.files:
         require_scope(me, Scope.DECIDE)
+    if body.diff:  # it shows what there is
+        require_scope(me, Scope.READ)
     applied = await app.file_sets.apply(
         me.user_id,
         body.files,

@@ -194,6 +194,8 @@ class RuleService:
         The operator names schedules by their ids. A rule that they have already is not added again:
         it keeps its end, where that was said as a length of time, and the uses that it has left.
         """
+        if user_id is not None and any(entry.user is not None for entry in entries):
+            raise _only_the_operators()  # before anybody is looked up: it tells who is known
         for_users = [await self._person(entry.user) for entry in entries]
         async with self._database.acting_for(user_id) as conn:
             return await self.write(conn, user_id, entries, for_users)
@@ -373,11 +375,15 @@ class RuleService:
             if draft.expires_at is not None and draft.expires_at <= now:
                 raise InvalidInputError("The rule would have expired already.", field="expires")
             if user_id is not None and draft.for_user is not None:
-                raise InvalidInputError("Only the operator's rules name a person.", field="user")
+                raise _only_the_operators()
             if user_id is not None and draft.agent_name is not None:
                 await find_agent(conn, user_id, draft.agent_name)
             made.append(Rule(await rows.insert_rule(conn, user_id, draft), user_id, draft))
         return tuple(made)
+
+
+def _only_the_operators() -> InvalidInputError:
+    return InvalidInputError("Only the operator's rules name a person.", field="user")
 
 
 def _nothing_fits(tool: str, declared: Sequence[str]) -> str:
