@@ -228,7 +228,7 @@ async def _stay(
 
     from rota.cli.operations import readiness, web
 
-    if readiness.is_asked_for():
+    if readiness.is_asked_for() or "server" in waited_for:  # what is said next names its address
         await _until_working(app, waited_for, pids, stop)
     listening = None if isinstance(served, RotaError) else served
     if not stop.is_set():
